@@ -1,0 +1,41 @@
+# One command each. Every target makes what it needs first; a second run is fast.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+.PHONY: install demo test lint format bench lock clean
+.DEFAULT_GOAL := test
+
+install: $(READY) ## the virtual environment, exact versions from the lock file, and the package itself
+
+$(READY): requirements-dev.lock pyproject.toml
+	@echo "setting up $(VENV) (once)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+demo: $(READY) ## the main job on loopback; CHECK=1 exits after the scenarios
+	@$(BIN)/sidecar demo $(if $(CHECK),--check)
+
+lint: $(READY) ## format, lint, types, architecture
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+test: lint ## everything that gates a change
+	@mkdir -p build
+	$(BIN)/python -m pytest $(ARGS)
+
+lock: ## exact versions with hashes, from the ranges in pyproject.toml (needs uv)
+	uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header -o requirements.lock
+	uv pip compile pyproject.toml --quiet --group dev --all-extras --universal --python-version 3.11 --generate-hashes --no-header -c requirements.lock -o requirements-dev.lock
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis

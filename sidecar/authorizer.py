@@ -1,0 +1,1 @@
+"""The one place where the core meets its ports."""
