@@ -1,0 +1,115 @@
+"""The policy: which issuers are trusted for what, and the rules; the first rule whose match fits decides.
+
+Default deny is the empty policy: a request that no rule fits has no rule, and without a rule there is no permit.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from sidecar.decision.condition import Condition
+from sidecar.decision.denial import Denied, Reason
+from sidecar.decision.matching import Matcher, RequestMatch
+from sidecar.decision.request import RequestHead
+
+
+class Binding(Enum):
+    """How much proof of possession an issuer or a rule asks for; a bound token must confirm in every mode."""
+
+    REQUIRED = "required"
+    IF_BOUND = "if_bound"
+    NOT_REQUIRED = "not_required"
+
+
+class IntrospectWhen(Enum):
+    """Which tokens an issuer is asked about (RFC 7662)."""
+
+    NEVER = "never"
+    OPAQUE = "opaque"
+    ALWAYS = "always"
+
+
+@dataclass(frozen=True, slots=True)
+class ReportOnly:
+    """Report instead of enforcing, until a day."""
+
+    until: int
+    """Seconds since the epoch: from then on the rule enforces."""
+
+
+@dataclass(frozen=True, slots=True)
+class IssuerPolicy:
+    """What this protected resource accepts from one issuer."""
+
+    issuer: str
+    """Compared exactly with `iss` (RFC 9068 §4)."""
+    audience: frozenset[str]
+    """At least one must be in `aud`."""
+    algorithms: frozenset[str] = frozenset({"ES256", "PS256", "EdDSA", "RS256"})
+    token_types: frozenset[str] = frozenset({"at+jwt"})
+    """Lower case, without `application/`; `""` stands for a token without `typ`, which must be named to pass."""
+    binding: Binding = Binding.REQUIRED
+    clock_skew: int = 30
+    """Seconds."""
+    introspect: IntrospectWhen = IntrospectWhen.NEVER
+    report_only: ReportOnly | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One rule of the policy."""
+
+    name: str
+    match: RequestMatch
+    public: bool = False
+    """Forwarded without credentials."""
+    cors_preflight: bool = False
+    """A CORS preflight passes without credentials."""
+    issuers: frozenset[str] | None = None
+    """Issuers this rule accepts; None: every issuer of the policy."""
+    audience: frozenset[str] | None = None
+    """Asked for on top of the issuer's audience; None: the issuer's alone."""
+    binding: Binding | None = None
+    """None: the issuer's."""
+    scopes: tuple[str, ...] = ()
+    """All of these (RFC 6749 §3.3)."""
+    any_scope: tuple[str, ...] = ()
+    """At least one of these, when not empty."""
+    conditions: tuple[Condition, ...] = ()
+    report_only: ReportOnly | None = None
+    body_bytes: int | None = None
+    """Limit of a request body in bytes; None: the service's."""
+    identity_headers: Mapping[str, str] | None = None
+    """Header → claim; None: the upstream's."""
+    allow_ambiguous_paths: frozenset[str] = frozenset()
+    """Kinds of ambiguity this rule lets through (`decision.matching`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class MatchedRule:
+    """A rule and what its path template captured."""
+
+    rule: Rule
+    captures: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Policy:
+    """A whole policy; immutable, replaced as one."""
+
+    issuers: Mapping[str, IssuerPolicy]
+    rules: tuple[Rule, ...]
+    report_only: ReportOnly | None = None
+    generation: int = 1
+    matcher: Matcher = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "matcher", Matcher([rule.match for rule in self.rules]))
+
+    def rule_for(self, head: RequestHead, listener: str = "") -> MatchedRule:
+        """The first rule whose match fits; raises `Denied` (rule_unmatched, path_ambiguous)."""
+        found = self.matcher.first(head, listener)
+        if found is None:
+            raise Denied(Reason.RULE_UNMATCHED, "rule", "a rule that matches", f"{head.method} {head.path}")
+        index, captures = found
+        return MatchedRule(self.rules[index], captures)

@@ -1,0 +1,69 @@
+"""What the core needs from outside. `issuer/` implements these; tests have small honest doubles."""
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from sidecar.decision.token import AccessToken, ValidatedToken
+
+
+class IssuerUnavailable(Exception):
+    """The issuer's keys or its introspection endpoint are out of reach: 503, never 401, never a pass."""
+
+    def __init__(self, issuer: str, phase: str, retry_after: int = 5) -> None:
+        super().__init__(f"{issuer}: {phase}")
+        self.issuer = issuer
+        self.phase = phase
+        """dns, connect, tls, status, size, parse, timeout, circuit_open, never_loaded, stale."""
+        self.retry_after = retry_after
+        """Seconds."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VerificationKey:
+    """One usable public key of an issuer (RFC 7517). The loader refused every weak or malformed one.
+
+    Compared by identity: new key material under an old `kid` is another key.
+    """
+
+    kid: str | None
+    algorithms: frozenset[str]
+    """JWS algorithms this key may verify. One when the JWK names `alg`, else those of its type and curve: a
+    key is used with exactly one algorithm per signature family (RFC 8725 §3.1)."""
+    key: Any
+    """The public key object of pyca/cryptography."""
+
+
+class KeySet(Protocol):
+    """The keys of one issuer now in force."""
+
+    def find(self, kid: str | None, algorithm: str) -> VerificationKey | None:
+        """The key to verify with; without `kid`, only if exactly one key fits."""
+
+    def is_current(self, key: object) -> bool:
+        """Whether `key` is still in force: asked on every token cache hit."""
+
+
+class KeySource(Protocol):
+    """Keys of the configured issuers. Never fetches on the synchronous path."""
+
+    def keys(self, issuer: str) -> KeySet:
+        """The keys in force; raises `IssuerUnavailable` when there are none or they are too old."""
+
+    async def refreshed(self, issuer: str, kid: str | None) -> KeySet:
+        """The keys after at most one forced refresh; limited by a cool-down, so it may return the same ones.
+
+        Raises `IssuerUnavailable`.
+        """
+
+    def may_refresh(self, issuer: str, kid: str | None) -> bool:
+        """Whether a forced refresh could bring something new now (cool-down, negative cache)."""
+
+
+class TokenIntrospector(Protocol):
+    """Asks an issuer about a token (RFC 7662)."""
+
+    def cached(self, token: AccessToken, issuer: str) -> ValidatedToken | bool | None:
+        """The answer that is already here: a token, False for inactive, None for not asked yet."""
+
+    async def introspect(self, token: AccessToken, issuer: str) -> ValidatedToken | bool:
+        """Ask; False means inactive. Raises `IssuerUnavailable`."""

@@ -1,0 +1,79 @@
+"""What an access token is, before and after it is verified. The two never share a type.
+
+`AccessToken` is the opaque string a client sent; `ValidatedToken` is what an issuer vouches for. Only
+`decision.jose` and `decision.profile` turn the first into the second.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from typing import Any, NewType
+
+TokenDigest = NewType("TokenDigest", bytes)
+"""Keyed digest of an access token, 16 bytes: what caches and logs may hold."""
+
+Claims = Mapping[str, Any]
+
+
+class AccessToken:
+    """The string a client presented (RFC 6749 §1.4). Opaque: its `repr` shows a digest, never itself."""
+
+    __slots__ = ("_value", "digest")
+
+    def __init__(self, value: str, key: bytes) -> None:
+        """`key` is the process's random digest key (at most 64 bytes)."""
+        self._value = value
+        self.digest = TokenDigest(blake2b(value.encode("ascii"), digest_size=16, key=key).digest())
+
+    def reveal(self) -> str:
+        """The token itself. The only way to it, so that every use can be found."""
+        return self._value
+
+    def __repr__(self) -> str:
+        return f"AccessToken({self.digest.hex()[:8]}…)"
+
+    __str__ = __repr__
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Confirmation:
+    """The `cnf` claim (RFC 7800 §3): how a presenter confirms that the token is theirs.
+
+    `members` maps each member's name to its decoded value; empty means that the token is not bound.
+    Parsing refuses every `cnf` with a member that this product cannot verify.
+    """
+
+    members: Mapping[str, bytes]
+    """`x5t#S256` → 32 bytes."""
+
+
+UNBOUND = Confirmation({})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ValidatedToken:
+    """A token whose signature was verified, or which its issuer called active: facts that do not change.
+
+    What changes with time, rule or connection (expiry, audience, binding) is checked against these facts on
+    every request, on a cache hit too.
+    """
+
+    issuer: str
+    subject: str | None
+    client_id: str | None
+    audience: tuple[str, ...]
+    scope: frozenset[str]
+    expires_at: float
+    """`exp`, seconds since the epoch."""
+    not_before: float | None
+    issued_at: float | None
+    confirmation: Confirmation
+    token_id: str | None
+    """`jti`."""
+    claims: Claims = field(repr=False)
+    """The whole verified claims set, or introspection response."""
+    key_id: object = None
+    """Identity of the verification key, for eviction when the key leaves the key set; None if introspected."""
+    digest: TokenDigest = field(default=TokenDigest(b""), repr=False)
+    renderings: dict[object, bytes] = field(default_factory=dict, repr=False)
+    """Header blocks that the data plane made from this token; they die with it."""
