@@ -1,0 +1,157 @@
+"""What the data plane must be told. `settings/` fills these; every value here is already checked."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
+from types import MappingProxyType
+
+
+class Trust(Enum):
+    """Which client certificates a listener accepts in the handshake."""
+
+    ANY = "any"
+    """Possession of the key is what counts (RFC 8705 §6.2)."""
+    CA = "ca"
+    """The chain must verify against `ca_file`."""
+
+
+class AtHandshake(Enum):
+    """Whether a handshake without a client certificate succeeds."""
+
+    OPTIONAL = "optional"
+    REQUIRED = "required"
+
+
+@dataclass(frozen=True, slots=True)
+class TlsSettings:
+    """One listener's TLS."""
+
+    certificate_file: Path
+    private_key_file: Path
+    minimum_version: str = "1.2"
+    """`1.2` or `1.3`."""
+    trust: Trust = Trust.ANY
+    ca_file: Path | None = None
+    crl_file: Path | None = None
+    at_handshake: AtHandshake = AtHandshake.OPTIONAL
+    session_lifetime: float = 3600.0
+    """Seconds a session may be resumed."""
+    close_on_ca_change: bool = False
+    """After a reload, close connections whose client certificate no longer chains."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerSettings:
+    """One address that is listened on."""
+
+    name: str
+    host: str
+    port: int
+    tls: TlsSettings
+    proxy_protocol_from: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Peers that must send a PROXY protocol header; empty: none may."""
+    forwarded_from: tuple[IPv4Network | IPv6Network, ...] = ()
+    """Peers whose Forwarded and X-Forwarded-* are believed; empty: none."""
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamTlsSettings:
+    """TLS towards the protected resource."""
+
+    ca_file: Path | None = None
+    """None: the system's trust store."""
+    server_name: str | None = None
+    """SNI and the name to verify; None: the URL's host."""
+    certificate_file: Path | None = None
+    private_key_file: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamSettings:
+    """The protected resource behind us."""
+
+    scheme: str
+    """`http`, `https` or `unix`."""
+    host: str
+    """Host name or IP address; empty for `unix`."""
+    port: int
+    """0 for `unix`."""
+    path: str = ""
+    """Socket path for `unix`."""
+    tls: UpstreamTlsSettings = UpstreamTlsSettings()
+    connect_timeout: float = 2.0
+    response_timeout: float = 60.0
+    """Seconds from the end of the request to the response head."""
+    idle_timeout: float = 60.0
+    """Seconds a pooled connection is kept."""
+    stream_timeout: float = 300.0
+    """Seconds without a byte in either direction in a body or a tunnel; 0: none."""
+    total_timeout: float = 0.0
+    """Seconds for a whole exchange; 0: none."""
+    max_connections: int = 256
+    max_waiting: int = 1024
+    """Requests that may wait for a connection; past it: 503."""
+    resolve_interval: float = 30.0
+    """Seconds between DNS look-ups of `host`."""
+    forward_token: bool = False
+    identity_headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Header name → claim name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds. Sizes in bytes; 0 means none where it says so."""
+
+    target_bytes: int = 8192
+    header_bytes: int = 32768
+    headers: int = 100
+    trailer_bytes: int = 8192
+    chunk_extension_bytes: int = 4096
+    token_bytes: int = 16384
+    body_bytes: int = 0
+    """0: none."""
+    connections: int = 10000
+    requests_per_connection: int = 0
+    """0: none."""
+    buffered_bytes: int = 65536
+    """Watermark of what is held in memory per direction when a reader is slow."""
+    cached_tokens: int = 100_000
+    identity_header_bytes: int = 8192
+    """Injected headers past this are counted and warned about."""
+    memory_bytes: int = 0
+    """Resident size past which new connections are shed; 0: none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Deadlines, in seconds."""
+
+    handshake: float = 10.0
+    request_head: float = 10.0
+    body_rate_bytes: int = 64
+    """A request body must bring at least this many bytes a second, averaged over `body_rate_window`."""
+    body_rate_window: float = 20.0
+    idle: float = 75.0
+    drain: float = 30.0
+    write: float = 60.0
+    """Seconds a client may leave a full buffer unread."""
+    expiry_grace: float = 0.0
+    """Seconds a stream may outlive its token or certificate."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProxySettings:
+    """Everything the data plane is told."""
+
+    listeners: tuple[ListenerSettings, ...]
+    upstream: UpstreamSettings
+    limits: Limits = Limits()
+    timeouts: Timeouts = Timeouts()
+    realm: str | None = None
+    """`realm` of challenges (RFC 9110 §11.5)."""
+    keep_headers_with_underscores: bool = False
+    """Lets names with `_` through to an upstream that may take them for `-`: an invitation to spoofing."""
+    disclose_reasons: bool = True
+    """Whether `error_description` names the reason."""
