@@ -1,1 +1,27 @@
-"""What every test may ask for."""
+"""Fixtures every test may ask for. Keys and certificates are made once per test run."""
+
+import functools
+from collections.abc import Callable
+
+import pytest
+
+from tests.support.mint import SigningKey
+from tests.support.pki import Pki
+
+
+@pytest.fixture(scope="session")
+def pki() -> Pki:
+    """Authorities, a server and the usual clients."""
+    return Pki.create()
+
+
+@pytest.fixture(scope="session")
+def signing_key() -> SigningKey:
+    """The issuer's ES256 key, `kid` es256."""
+    return SigningKey.create("ES256")
+
+
+@pytest.fixture(scope="session")
+def signing_keys() -> Callable[[str], SigningKey]:
+    """The issuer's key for any algorithm by name, made once: `signing_keys("PS384")`."""
+    return functools.cache(SigningKey.create)

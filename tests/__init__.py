@@ -1,0 +1,1 @@
+"""Tests, and the test bed they share (`tests.support`)."""
