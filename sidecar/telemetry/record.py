@@ -1,0 +1,72 @@
+"""The audit record: exactly one per request, on every way out, permit or denial."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from sidecar.decision.denial import Denial, Reason
+from sidecar.decision.permit import Permit
+from sidecar.decision.request import Presenter
+
+
+@dataclass(slots=True)
+class AuditRecord:
+    """What happened to one request. Filled by the data plane, then observed once.
+
+    Times are seconds since the epoch, durations seconds, sizes bytes.
+    """
+
+    presenter: Presenter
+    started: float
+    request_id: str
+    generation: int
+    """Of the policy snapshot the request was decided under."""
+    method: str = ""
+    path: str = ""
+    """Without the query, which may hold secrets."""
+    host: str = ""
+    trace_id: str = ""
+    decision: Permit | Denial | None = None
+    """None when the request never came to a decision (it was not clean HTTP)."""
+    reason: Reason | None = None
+    """Why it was refused or failed; None when the upstream's answer went to the client in full."""
+    detail: str = ""
+    """One plain sentence for the log, e.g. which limit was passed; never a token or claim value."""
+    status: int = 0
+    """What the client got; 0 when it got nothing."""
+    upgraded: bool = False
+    """The connection became a tunnel."""
+    ended_by: str = ""
+    """For streams: `token_expired`, `certificate_expired`, `client`, `upstream`, `drain`, `timeout`."""
+    bytes_in: int = 0
+    """Of the request body, or from the client through a tunnel."""
+    bytes_out: int = 0
+    """Of the response body, or to the client through a tunnel."""
+    decision_seconds: float = 0.0
+    upstream_seconds: float = 0.0
+    """From the request's dispatch to the response's head."""
+    duration: float = 0.0
+
+
+class Observer(Protocol):
+    """Who is told what the data plane does. Called on the event loop; must neither block nor raise."""
+
+    def observe(self, record: AuditRecord) -> None:
+        """One request is over."""
+
+    def handshake(self, result: str, peer: str = "", detail: str = "") -> None:
+        """One TLS handshake is over: `full`, `resumed`, or the failure's stable short name.
+
+        `detail` is what OpenSSL says, for the log.
+        """
+
+    def connection_opened(self) -> None:
+        """A client connection was accepted."""
+
+    def connection_closed(self) -> None:
+        """A client connection is gone."""
+
+    def incident(self, name: str, detail: str = "") -> None:
+        """Something worth counting that is no request: `connection_refused`, `header_dropped`,
+        `identity_headers_large`, `upstream_down`, `internal_error`. The name is a metric label from a closed
+        list; `detail` goes to the log, rate-limited.
+        """
