@@ -1,12 +1,24 @@
 """Fixtures every test may ask for. Keys and certificates are made once per test run."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 
 import pytest
 
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki
+from tests.support.processes import running_children
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test shows what its child processes said."""
+    report = yield
+    if report.failed:
+        report.sections += [
+            (f"log of {child.name} {child.pid}", child.tail()) for child in running_children()
+        ]
+    return report
 
 
 @pytest.fixture(scope="session")
