@@ -3,17 +3,25 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
+# What the tests talk to besides: an authorization server and a client from npm, nginx, curl.
+PARTS  := tests/real/node_modules/.ready
 
 .PHONY: install demo test lint format bench lock clean
 .DEFAULT_GOAL := test
 
-install: $(READY) ## the virtual environment, exact versions from the lock file, and the package itself
+install: $(READY) $(PARTS) ## the virtual environment, exact versions from the lock file, and the package itself
 
 $(READY): requirements-dev.lock pyproject.toml
 	@echo "setting up $(VENV) (once)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+$(PARTS): tests/real/package-lock.json tests/real/package.json .ci/parts
+	@.ci/parts
+	@echo "setting up tests/real/node_modules (once)"
+	@npm ci --prefix tests/real --loglevel=error
 	@touch $@
 
 demo: $(READY) ## the main job on loopback; CHECK=1 exits after the scenarios
@@ -29,7 +37,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test: lint ## everything that gates a change
+test: lint $(PARTS) ## everything that gates a change
 	@mkdir -p build
 	$(BIN)/python -m pytest $(ARGS)
 
@@ -38,4 +46,4 @@ lock: ## exact versions with hashes, from the ranges in pyproject.toml (needs uv
 	uv pip compile pyproject.toml --quiet --group dev --all-extras --universal --python-version 3.11 --generate-hashes --no-header -c requirements.lock -o requirements-dev.lock
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) tests/real/node_modules build dist .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis

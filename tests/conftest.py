@@ -9,6 +9,8 @@ from tests.support.mint import SigningKey
 from tests.support.pki import Pki
 from tests.support.processes import running_children
 
+pytest_plugins = ["tests.real.fixtures"]
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
