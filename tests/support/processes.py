@@ -80,7 +80,7 @@ class Child:
 
     def __init__(
         self,
-        arguments: Sequence[str | Path],
+        arguments: Sequence[object],
         log: Path,
         *,
         environment: Mapping[str, str] | None = None,
@@ -88,7 +88,7 @@ class Child:
         output: Path | None = None,
     ) -> None:
         """Starts it. `output` takes standard output apart from the log, which then holds standard error only."""
-        self.name = Path(arguments[0]).name
+        self.name = Path(str(arguments[0])).name
         self.log = log
         with log.open("ab") as errors, (output or log).open("ab") as out:
             self.process = subprocess.Popen(
@@ -173,7 +173,7 @@ class Memory:
 
 @contextlib.contextmanager
 def running(
-    arguments: Sequence[str | Path],
+    arguments: Sequence[object],
     log: Path,
     is_ready: Callable[[], bool],
     *,
