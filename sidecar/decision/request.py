@@ -98,3 +98,5 @@ class Presenter:
     """`host:port` of the other end, for the audit record."""
     certificate_must_be_valid: bool = field(default=False)
     """The listener's `trust` is `ca`: not_after counts on every request, not only in the handshake."""
+    renderings: dict[object, bytes] = field(default_factory=dict, repr=False, compare=False)
+    """What telemetry made of this connection's constants; it dies with the connection."""

@@ -1,0 +1,128 @@
+"""Counters, gauges and histograms as plain numbers; a scrape turns them into text.
+
+Theory of operation: the data plane counts into dicts and lists of this one process, without locks, because there
+is one thread that counts. `snapshot()` makes a plain value of it (JSON keeps it whole, so that it can cross to a
+supervisor), `merged()` adds the snapshots of several workers, `exposition` renders one. What others keep count of
+(caches, issuers, files) is asked for at the scrape through `sources`.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from sidecar.telemetry.families import FAMILIES, Family, Kind, Merge
+
+Snapshot = dict[str, list[tuple[list[str], list[float]]]]
+"""Metric name → children: label values, and the value; a histogram's value is its sum, then each bucket's own
+count, the last for what is past every bound."""
+
+
+class Sample(NamedTuple):
+    """One figure a source reports."""
+
+    name: str
+    labels: tuple[str, ...]
+    value: float
+
+
+Source = Callable[[], Iterable[Sample]]
+
+
+class Histogram:
+    """Counts of observations per bucket, and their sum."""
+
+    __slots__ = ("bounds", "counts", "sum")
+
+    def __init__(self, bounds: Sequence[float]) -> None:
+        self.bounds = tuple(bounds)
+        self.counts = [0] * (len(self.bounds) + 1)
+        self.sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one observation, in the unit of the bounds."""
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.sum += value
+
+
+class Metrics:
+    """What one process counts."""
+
+    def __init__(self) -> None:
+        self.counters: dict[str, dict[tuple[str, ...], float]] = {}
+        self.histograms: dict[str, dict[tuple[str, ...], Histogram]] = {}
+        self.sources: list[Source] = []
+
+    def counter(self, name: str) -> dict[tuple[str, ...], float]:
+        """The children of a counter or gauge, by label values; the caller adds to them."""
+        return self.counters.setdefault(_known(name).name, {})
+
+    def increment(self, name: str, *labels: str, by: float = 1) -> None:
+        """Add to a counter, or to a gauge."""
+        children = self.counter(name)
+        children[labels] = children.get(labels, 0) + by
+
+    def set(self, name: str, *labels: str, value: float) -> None:
+        """Set a gauge."""
+        self.counter(name)[labels] = value
+
+    def histogram(self, name: str, *labels: str) -> Histogram:
+        """One histogram, made at the first call."""
+        children = self.histograms.setdefault(_known(name).name, {})
+        found = children.get(labels)
+        if found is None:
+            found = children[labels] = Histogram(FAMILIES[name].buckets)
+        return found
+
+    def snapshot(self) -> Snapshot:
+        """All figures now, the sources' included."""
+        taken: Snapshot = {
+            name: [(list(labels), [value]) for labels, value in children.items()]
+            for name, children in self.counters.items()
+        }
+        for name, histograms in self.histograms.items():
+            taken[name] = [(list(labels), [one.sum, *one.counts]) for labels, one in histograms.items()]
+        for source in self.sources:
+            for sample in source():
+                taken.setdefault(_known(sample.name).name, []).append((list(sample.labels), [sample.value]))
+        return taken
+
+
+def merged(snapshots: Iterable[Snapshot]) -> Snapshot:
+    """One snapshot of several workers' ones."""
+    children: dict[str, dict[tuple[str, ...], list[float]]] = {}
+    for snapshot in snapshots:
+        for name, samples in snapshot.items():
+            into = children.setdefault(name, {})
+            for labels, values in samples:
+                key = tuple(labels)
+                into[key] = _combined(FAMILIES[name], into[key], values) if key in into else values
+    return {name: [(list(key), values) for key, values in found.items()] for name, found in children.items()}
+
+
+def only_counts(snapshot: Snapshot) -> Snapshot:
+    """What stays true of a worker that is gone: its counters and histograms."""
+    return {name: samples for name, samples in snapshot.items() if FAMILIES[name].kind is not Kind.GAUGE}
+
+
+def total(snapshot: Snapshot, name: str, labels: Mapping[str, str] | None = None) -> float:
+    """The sum of a metric's children whose labels are those named."""
+    family, wanted = _known(name), labels or {}
+    return sum(
+        values[0]
+        for found, values in snapshot.get(name, ())
+        if wanted.items() <= dict(zip(family.labels, found, strict=True)).items()
+    )
+
+
+def _combined(family: Family, left: list[float], right: list[float]) -> list[float]:
+    match family.merge:
+        case Merge.SUM:
+            return [one + other for one, other in zip(left, right, strict=True)]
+        case Merge.MAX:
+            return [max(left[0], right[0])]
+        case Merge.MIN:
+            return [min(left[0], right[0])]
+
+
+def _known(name: str) -> Family:
+    return FAMILIES[name]
