@@ -8,7 +8,22 @@ from enum import Enum
 
 LATENCY = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
 """Upper bounds in seconds for what a client or the upstream waits for."""
-SHORT = (0.00001, 0.000025, 0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.25, 1.0, 5.0)
+SHORT = (
+    0.00001,
+    0.000025,
+    0.00005,
+    0.0001,
+    0.00025,
+    0.0005,
+    0.001,
+    0.0025,
+    0.005,
+    0.01,
+    0.05,
+    0.25,
+    1.0,
+    5.0,
+)
 """Upper bounds in seconds for what should be over in microseconds."""
 
 
@@ -71,25 +86,40 @@ _ROWS = (
     # Tokens and issuers
     _counter("token_cache", "Look-ups of verified tokens.", "result"),
     _gauge("token_cache_entries", "Verified tokens held in memory."),
-    _gauge("jwks_age_seconds", "Seconds since an issuer's keys were last fetched whole.", "issuer", merge=Merge.MAX),
+    _gauge(
+        "jwks_age_seconds",
+        "Seconds since an issuer's keys were last fetched whole.",
+        "issuer",
+        merge=Merge.MAX,
+    ),
     _gauge("jwks_keys", "Usable keys of an issuer.", "issuer", merge=Merge.MIN),
     _counter("jwks_refresh", "Attempts to fetch an issuer's keys.", "issuer", "result"),
     _histogram("introspection_duration", "What an issuer took to answer about a token.", LATENCY, "issuer"),
     # Configuration
-    _gauge("certificate_not_after_seconds", "When a certificate in use expires, epoch.", "file", merge=Merge.MIN),
+    _gauge(
+        "certificate_not_after_seconds", "When a certificate in use expires, epoch.", "file", merge=Merge.MIN
+    ),
     _gauge("configuration_generation", "Of the configuration in force; 1 at start.", merge=Merge.MIN),
     _counter("configuration_reload", "Attempts to take a changed configuration.", "result"),
-    _gauge("configuration_last_reload_seconds", "When a configuration was last taken, epoch.", merge=Merge.MIN),
-    _gauge("configuration_stale", "1 while what is on disk was refused and the old is in force.", merge=Merge.MAX),
+    _gauge(
+        "configuration_last_reload_seconds", "When a configuration was last taken, epoch.", merge=Merge.MIN
+    ),
+    _gauge(
+        "configuration_stale", "1 while what is on disk was refused and the old is in force.", merge=Merge.MAX
+    ),
     # The process
     _histogram("event_loop_lag", "How late the event loop ran a timer.", SHORT),
     _counter("log_lines_dropped", "Lines lost because the log's reader was too slow or gone."),
     _gauge("ready", "1 while requests should be sent here.", merge=Merge.MIN),
     _gauge("workers", "Worker processes alive."),
     _counter("worker_restarts", "Workers that ended on their own and were started again."),
-    _gauge("build_info", "Always 1; the labels say what runs.", "version", "python", "openssl", merge=Merge.MAX),
+    _gauge(
+        "build_info", "Always 1; the labels say what runs.", "version", "python", "openssl", merge=Merge.MAX
+    ),
     Family("process_cpu_seconds_total", Kind.COUNTER, "User and system CPU time."),
-    Family("process_resident_memory_bytes", Kind.GAUGE, "Resident memory; shared pages count in each worker."),
+    Family(
+        "process_resident_memory_bytes", Kind.GAUGE, "Resident memory; shared pages count in each worker."
+    ),
     Family("process_open_fds", Kind.GAUGE, "Open file descriptors."),
     Family("process_max_fds", Kind.GAUGE, "Limit of open file descriptors.", merge=Merge.MIN),
     Family("process_start_time_seconds", Kind.GAUGE, "When the process began, epoch.", merge=Merge.MIN),

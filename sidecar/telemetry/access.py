@@ -1,0 +1,173 @@
+"""One audit record as one line of JSON.
+
+Theory of operation: what is constant for a connection or for a token is rendered once and kept with the presenter
+or the token, and dies with them; a line is then one f-string. Every string that a client, an issuer or a file had
+a hand in goes through `encode_basestring_ascii`, so a line stays one line whatever it says.
+"""
+
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from datetime import UTC, datetime
+from json import encoder
+
+from sidecar.decision.denial import Denial, Failure
+from sidecar.decision.permit import Permit
+from sidecar.decision.request import Presenter
+from sidecar.decision.token import ValidatedToken
+from sidecar.telemetry.outcome import denial_of
+from sidecar.telemetry.record import AuditRecord
+
+# The C function where there is one (CPython), the same in Python elsewhere.
+quoted: Callable[[str], str] = encoder.encode_basestring_ascii
+"""A string as a JSON string, ASCII only."""
+
+LONGEST = 512
+"""Characters of any one value that a stranger chose; the rest becomes an ellipsis."""
+
+_KEY = "access line"
+
+
+def timestamp(seconds: float) -> str:
+    """RFC 3339, UTC, milliseconds."""
+    if not -62135596800 <= seconds < 253402300800:  # what the calendar holds: a certificate may say anything
+        return ""
+    return (
+        datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.")
+        + f"{int(seconds * 1000) % 1000:03d}Z"
+    )
+
+
+def bounded(text: str) -> str:
+    """At most `LONGEST` characters of what a stranger chose."""
+    return text if len(text) <= LONGEST else text[:LONGEST] + "…"
+
+
+def thumbprint_text(digest: bytes | None) -> str:
+    """A SHA-256 as `x5t#S256` writes it (RFC 8705 §3.1): base64url without padding."""
+    return urlsafe_b64encode(digest).rstrip(b"=").decode() if digest else ""
+
+
+class AccessLine:
+    """Renders records. Keeps the second's time stamp, since thousands of lines share it."""
+
+    def __init__(self) -> None:
+        self._second = -1
+        self._stamp = ""
+
+    def render(self, record: AuditRecord, labels: tuple[str, str, str]) -> str:
+        """The line, newline included."""
+        second, fraction = divmod(record.started, 1)
+        if second != self._second:
+            self._second = int(second)
+            self._stamp = timestamp(second)[:20]
+        presenter, decision = record.presenter, record.decision
+        if decision is None:
+            token, failures = "", ""
+        else:
+            refused = denial_of(record)
+            validated = decision.token or (refused.token if refused is not None else None)
+            token = _token(validated) if validated is not None else ""
+            failures = _failures(refused) if refused is not None else ""
+        connection = presenter.renderings.get(_KEY) or _remembered(presenter)
+        rule, outcome, reason = labels
+        return (
+            f'{{"time":"{self._stamp}{int(fraction * 1000):03d}Z","event":"request","outcome":"{outcome}",'
+            f'"reason":"{reason}","status":{record.status},"rule":{quoted(rule)},'
+            f'"method":{quoted(bounded(record.method))},"host":{quoted(bounded(record.host))},'
+            f'"path":{quoted(record.path if len(record.path) <= LONGEST else bounded(record.path))},'
+            f'"request_id":{quoted(bounded(record.request_id))},"trace_id":{quoted(record.trace_id)},'
+            f"{connection.decode('ascii')}{token}{failures}"
+            f'"duration":{record.duration:.6f},"decision_duration":{record.decision_seconds:.6f},'
+            f'"upstream_duration":{record.upstream_seconds:.6f},"bytes_in":{record.bytes_in},'
+            f'"bytes_out":{record.bytes_out}{_rare(record)},"generation":{record.generation}}}\n'
+        )
+
+
+def _remembered(presenter: Presenter) -> bytes:
+    rendered = presenter.renderings[_KEY] = connection_members(presenter).encode("ascii")
+    return rendered
+
+
+def connection_members(presenter: Presenter) -> str:
+    """What is the same for every request of a connection."""
+    members = f'"peer":{quoted(presenter.peer)},"listener":{quoted(presenter.listener)},'
+    certificate = presenter.client_certificate
+    if certificate is None:
+        return members
+    return (
+        f'{members}"presented_thumbprint":"{thumbprint_text(certificate.thumbprint)}",'
+        f'"certificate_subject":{quoted(bounded(certificate.subject))},'
+        f'"certificate_not_after":"{timestamp(certificate.not_after)}",'
+    )
+
+
+def _token(token: ValidatedToken) -> str:
+    rendered = token.renderings.get(_KEY)
+    if rendered is None:
+        rendered = token.renderings[_KEY] = token_members(token).encode("ascii")
+    return rendered.decode("ascii")
+
+
+def token_members(token: ValidatedToken) -> str:
+    """What is the same for every request with one token; never the token itself."""
+    expected = thumbprint_text(token.confirmation.members.get("x5t#S256"))
+    return (
+        f'"issuer":{quoted(bounded(token.issuer))},"subject":{quoted(bounded(token.subject or ""))},'
+        f'"client_id":{quoted(bounded(token.client_id or ""))},"jti":{quoted(bounded(token.token_id or ""))},'
+        f'"expected_thumbprint":"{expected}",'
+    )
+
+
+def _failures(denial: Denial) -> str:
+    return f'"failures":[{",".join(map(_failure, denial.failures))}],'
+
+
+def _failure(failure: Failure) -> str:
+    return (
+        f'{{"check":{quoted(bounded(failure.check))},"reason":"{failure.reason.value}",'
+        f'"expected":{quoted(bounded(failure.expected))},"presented":{quoted(bounded(failure.presented))}}}'
+    )
+
+
+def _rare(record: AuditRecord) -> str:
+    """Members that most lines do not have."""
+    if not (record.detail or record.upgraded or record.ended_by):
+        return ""
+    text = f',"detail":{quoted(bounded(record.detail))}' if record.detail else ""
+    if record.upgraded:
+        text += ',"upgraded":true'
+    return f'{text},"ended_by":{quoted(record.ended_by)}' if record.ended_by else text
+
+
+def readable(record: AuditRecord, labels: tuple[str, str, str]) -> str:
+    """The line for a person at a terminal, newline included; control characters are shown, not sent."""
+    rule, outcome, reason = labels
+    decision = record.decision
+    token = decision.token if decision is not None else None
+    words = [
+        timestamp(record.started)[11:23],
+        f"{outcome.upper():6}",
+        str(record.status or "---"),
+        f"{record.duration * 1000:8.2f}ms",
+        f"{visible(bounded(record.method))} {visible(bounded(record.path))}",
+        f"rule={visible(rule)}",
+    ]
+    if labels[1] != "permit":
+        words.append(f"reason={reason}")
+    if token is not None:
+        words.append(f"client={visible(bounded(token.client_id or token.subject or ''))}")
+    refused = denial_of(record)
+    if refused is not None and not isinstance(decision, Permit):
+        words.extend(
+            f"[{visible(one.check)}: expected {visible(bounded(one.expected)) or '-'},"
+            f" presented {visible(bounded(one.presented)) or '-'}]"
+            for one in refused.failures
+        )
+    if record.detail:
+        words.append(visible(bounded(record.detail)))
+    return " ".join((*words, f"peer={record.presenter.peer}", f"id={visible(record.request_id)}")) + "\n"
+
+
+def visible(text: str) -> str:
+    """Text without a character that could move a cursor or begin a line."""
+    return text if text.isascii() and text.isprintable() else quoted(text)[1:-1]

@@ -1,0 +1,104 @@
+"""What the process says of itself: started, reloaded, draining, failed. JSON lines, or text for a person.
+
+The journal and the access lines share one sink, so that a reader sees them in order. Libraries speak through `logging`;
+`JournalHandler` brings what they say here.
+"""
+
+import logging
+import sys
+import time
+from collections.abc import Callable
+from json import dumps
+
+from sidecar.telemetry.access import bounded, timestamp, visible
+from sidecar.telemetry.configuration import Format, Level
+from sidecar.telemetry.sink import LineSink
+
+Value = str | int | float | bool | list[str]
+
+LEVELS = {Level.DEBUG: 10, Level.INFO: 20, Level.WARNING: 30, Level.ERROR: 40}
+"""The numbers of `logging`."""
+
+
+class Journal:
+    """Writes events. The level may be changed while it runs."""
+
+    def __init__(
+        self,
+        sink: LineSink,
+        format: Format = Format.JSON,  # noqa: A002 — the configuration's own word
+        level: Level = Level.INFO,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.sink = sink
+        self.format = (
+            (Format.TEXT if sys.stdout.isatty() else Format.JSON) if format is Format.AUTO else format
+        )
+        self.level = level
+        self._clock = clock
+
+    def debug(self, event: str, **members: Value) -> None:
+        """Of interest to who looks for a fault."""
+        self.say(Level.DEBUG, event, **members)
+
+    def info(self, event: str, **members: Value) -> None:
+        """Worth knowing afterwards."""
+        self.say(Level.INFO, event, **members)
+
+    def warning(self, event: str, **members: Value) -> None:
+        """Someone should look at it in working hours."""
+        self.say(Level.WARNING, event, **members)
+
+    def error(self, event: str, **members: Value) -> None:
+        """Someone should look at it now."""
+        self.say(Level.ERROR, event, **members)
+
+    def say(self, level: Level, event: str, **members: Value) -> None:
+        """One line, if the level asks for it."""
+        if LEVELS[level] < LEVELS[self.level]:
+            return
+        now = timestamp(self._clock())
+        if self.format is Format.TEXT:
+            told = "".join(f" {name}={visible(_text(value))}" for name, value in members.items())
+            self.sink.write(f"{now[11:23]} {level.value.upper():7} {visible(event)}{told}\n")
+        else:
+            self.sink.write(dumps({"time": now, "event": event, "level": level.value, **members}) + "\n")
+
+
+def _text(value: Value) -> str:
+    return "; ".join(value) if isinstance(value, list) else str(value)
+
+
+class JournalHandler(logging.Handler):
+    """Brings the lines of libraries into the journal; a traceback becomes one member of one line."""
+
+    def __init__(self, journal: Journal) -> None:
+        super().__init__()
+        self._journal = journal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            self._journal.say(
+                _level(record.levelno), bounded(record.getMessage()), logger=record.name, **_cause(record)
+            )
+        except Exception:  # noqa: BLE001 — a line that cannot be made must not end what wrote it
+            self._journal.sink.dropped += 1
+
+
+def _level(number: int) -> Level:
+    return next((level for level in reversed(LEVELS) if LEVELS[level] <= number), Level.DEBUG)
+
+
+def _cause(record: logging.LogRecord) -> dict[str, str]:
+    if record.exc_info is None or record.exc_info[0] is None:
+        return {}
+    return {"traceback": logging.Formatter().formatException(record.exc_info)}
+
+
+def adopt_library_logs(journal: Journal) -> None:
+    """Every library's log goes to the journal from now on."""
+    root = logging.getLogger()
+    root.handlers = [JournalHandler(journal)]
+    root.setLevel(logging.INFO)
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    logging.captureWarnings(capture=True)

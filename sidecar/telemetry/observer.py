@@ -1,0 +1,144 @@
+"""The data plane's observer: counts each request, writes its line, shows it to whoever watches.
+
+Theory of operation: `observe` runs once per request on the event loop, so it does only what that request alone can
+tell: a few dict look-ups, three histogram buckets, one line. All else (text, sums over workers, explanations) is
+made when someone asks for it.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sidecar.decision.policy import Policy
+from sidecar.telemetry.access import AccessLine, bounded, readable
+from sidecar.telemetry.adoption import Adoption
+from sidecar.telemetry.configuration import Access, Format, LoggingSettings
+from sidecar.telemetry.journal import Journal
+from sidecar.telemetry.live import LiveDecisions
+from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.outcome import PERMIT, REPORT, outcome_of
+from sidecar.telemetry.record import AuditRecord
+
+Clock = Callable[[], float]
+
+_BURST, _PERIOD = 5, 10.0
+"""Lines about events of one name, per so many seconds; the rest is counted and summed up."""
+
+
+@dataclass(slots=True)
+class _Allowance:
+    until: float
+    left: int
+    suppressed: int = 0
+
+
+class Telemetry:
+    """Implements `Observer`."""
+
+    def __init__(
+        self, metrics: Metrics, journal: Journal, logging: LoggingSettings, clock: Clock = time.time
+    ) -> None:
+        self.metrics = metrics
+        self.journal = journal
+        self.live = LiveDecisions()
+        self.adoption = Adoption()
+        self.spans: Callable[[AuditRecord, tuple[str, str, str]], None] | None = None
+        """Told of each request when tracing is on."""
+        self._clock = clock
+        self._line = AccessLine()
+        self._access = logging.access
+        self._sample = max(1, logging.sample)
+        self._permitted = 0
+        self._readable = journal.format is Format.TEXT
+        self._requests = metrics.counter("sidecar_requests_total")
+        self._duration = metrics.histogram("sidecar_request_duration_seconds")
+        self._decision = metrics.histogram("sidecar_decision_duration_seconds")
+        self._upstream = metrics.histogram("sidecar_upstream_duration_seconds")
+        self._bytes_in = metrics.counter("sidecar_request_body_bytes_total")
+        self._bytes_out = metrics.counter("sidecar_response_body_bytes_total")
+        self._bytes_in[()] = self._bytes_out[()] = 0
+        self._open = metrics.counter("sidecar_connections")
+        self._accepted = metrics.counter("sidecar_connections_accepted_total")
+        self._open[()] = self._accepted[()] = 0
+        self._handshakes = metrics.counter("sidecar_tls_handshakes_total")
+        self._allowances: dict[str, _Allowance] = {}
+
+    def adopt(self, policy: Policy) -> None:
+        """A policy comes into force."""
+        self.adoption.adopt(policy, self._clock())
+
+    def observe(self, record: AuditRecord) -> None:
+        """One request is over."""
+        labels = outcome_of(record)
+        requests = self._requests
+        requests[labels] = requests.get(labels, 0) + 1
+        self._duration.observe(record.duration)
+        if record.decision is not None:
+            self._decision.observe(record.decision_seconds)
+        if record.upstream_seconds:
+            self._upstream.observe(record.upstream_seconds)
+        if record.bytes_in:
+            self._bytes_in[()] += record.bytes_in
+        self._bytes_out[()] += record.bytes_out
+        self.live.append(record, labels)
+        if labels[0] in self.adoption.rules:
+            self.adoption.count(record, labels)
+        if labels[1] is not PERMIT or record.ended_by:
+            self._observe_rare(record, labels)
+        if self._is_logged(labels[1]):
+            line = readable(record, labels) if self._readable else self._line.render(record, labels)
+            self.journal.sink.write(line)
+        if self.spans is not None:
+            self.spans(record, labels)
+
+    def _is_logged(self, outcome: str) -> bool:
+        if self._access is Access.ALL or outcome is not PERMIT:
+            return True
+        if self._access is Access.DENIED:
+            return False
+        self._permitted += 1
+        return self._permitted % self._sample == 1 or self._sample == 1
+
+    def _observe_rare(self, record: AuditRecord, labels: tuple[str, str, str]) -> None:
+        if labels[1] is REPORT:
+            self.metrics.increment("sidecar_report_only_total", labels[0], labels[2])
+        if record.ended_by:
+            self.metrics.increment("sidecar_streams_ended_total", record.ended_by)
+
+    def handshake(self, result: str, peer: str = "", detail: str = "") -> None:
+        """One TLS handshake is over."""
+        key = (result,)
+        self._handshakes[key] = self._handshakes.get(key, 0) + 1
+        if result not in {"full", "resumed"}:
+            self._tell("TLS handshake failed", result, peer=peer, detail=detail)
+
+    def connection_opened(self) -> None:
+        """A client connection was accepted."""
+        self._open[()] += 1
+        self._accepted[()] += 1
+
+    def connection_closed(self) -> None:
+        """A client connection is gone."""
+        self._open[()] -= 1
+
+    def incident(self, name: str, detail: str = "") -> None:
+        """Something worth counting that is no request."""
+        self.metrics.increment("sidecar_incidents_total", name)
+        self._tell("incident", name, detail=detail)
+
+    def _tell(self, event: str, name: str, **members: str) -> None:
+        """One line, unless there were many of this name of late; then a sum with the next one."""
+        now = self._clock()
+        allowance = self._allowances.get(name)
+        if allowance is None or not allowance.until - _PERIOD <= now < allowance.until:
+            before = allowance.suppressed if allowance is not None else 0
+            allowance = self._allowances[name] = _Allowance(now + _PERIOD, _BURST)
+            if before:
+                self.journal.info("lines suppressed", name=name, count=before)
+        if allowance.left:
+            allowance.left -= 1
+            self.journal.info(
+                event, name=name, **{key: bounded(value) for key, value in members.items() if value}
+            )
+        else:
+            allowance.suppressed += 1

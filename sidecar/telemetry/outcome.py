@@ -1,0 +1,56 @@
+"""What became of a request, in one word: the labels of `requests_total`, of log lines and of the dashboard."""
+
+from sidecar.decision.denial import Denial, Reason
+from sidecar.decision.permit import Permit
+from sidecar.telemetry.record import AuditRecord
+
+PERMIT = "permit"
+"""Forwarded, and the answer went to the client."""
+REPORT = "report"
+"""Forwarded only because the policy reports instead of enforcing; `reason` says what would have refused it."""
+DENY = "deny"
+"""Refused, and the client is to blame or unauthorized."""
+FAIL = "fail"
+"""Not answered by the upstream, and the client is not to blame: issuer, upstream, overload, ourselves."""
+
+NONE = "none"
+"""The label value where there is no rule or no reason."""
+
+_FAILURES = frozenset(
+    reason.value
+    for reason in (
+        Reason.ISSUER_UNAVAILABLE,
+        Reason.OVERLOADED,
+        Reason.UPSTREAM_REFUSED,
+        Reason.UPSTREAM_BROKEN,
+        Reason.UPSTREAM_TIMEOUT,
+        Reason.INTERNAL_ERROR,
+    )
+)
+
+
+def outcome_of(record: AuditRecord) -> tuple[str, str, str]:
+    """Rule, outcome and reason of one request, in this order."""
+    decision = record.decision
+    reason = record.reason
+    if isinstance(decision, Permit):
+        rule = decision.rule.name
+        if reason is None:
+            if decision.would_deny is None:
+                return rule, PERMIT, NONE
+            return rule, REPORT, decision.would_deny.reason.value
+    elif decision is None:
+        rule = NONE
+    else:
+        rule = decision.rule or NONE
+        reason = reason or decision.reason
+    if reason is None:  # the data plane ended it without a decision and without a reason: our fault
+        return rule, FAIL, Reason.INTERNAL_ERROR.value
+    name = reason.value
+    return rule, FAIL if name in _FAILURES else DENY, name
+
+
+def denial_of(record: AuditRecord) -> Denial | None:
+    """What refused the request, or would have."""
+    decision = record.decision
+    return decision.would_deny if isinstance(decision, Permit) else decision
