@@ -1,0 +1,90 @@
+"""The health server: /livez /readyz /startupz /metrics on their own address, in plain HTTP.
+
+Nothing here depends on a header a client sends; the data port never answers these paths on its own account.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass
+from json import dumps
+from typing import Protocol
+
+from aiohttp import web
+
+from sidecar.telemetry.exposition import CONTENT_TYPE, exposed
+from sidecar.telemetry.metrics import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that must hold, and how it stands."""
+
+    name: str
+    """E.g. `issuer_keys https://as.example.com`."""
+    ok: bool
+    detail: str = ""
+    """One plain sentence when it does not hold."""
+
+
+class Inspected(Protocol):
+    """What health is asked of: one process, or a supervisor and its workers."""
+
+    async def readiness(self) -> Sequence[Check]:
+        """Everything that must hold before requests should come here."""
+
+    async def startup(self) -> Sequence[Check]:
+        """What must have come true once since the start."""
+
+    async def metrics(self) -> Snapshot:
+        """All figures now."""
+
+
+class HealthServer:
+    """Serves the probes."""
+
+    def __init__(self, inspected: Inspected) -> None:
+        self._inspected = inspected
+        application = web.Application(client_max_size=1024)
+        application.router.add_get("/livez", self._livez)
+        application.router.add_get("/readyz", self._checked(inspected.readiness))
+        application.router.add_get("/startupz", self._checked(inspected.startup))
+        application.router.add_get("/metrics", self._metrics)
+        self._runner = web.AppRunner(application, access_log=None, handle_signals=False, keepalive_timeout=75)
+
+    async def start(self, host: str, port: int) -> int:
+        """Bind and serve; the port. Raises OSError."""
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port, shutdown_timeout=1)
+        await site.start()
+        return int(self._runner.addresses[0][1])
+
+    async def close(self) -> None:
+        """Stop serving."""
+        await self._runner.cleanup()
+
+    async def _livez(self, request: web.Request) -> web.Response:
+        return _answer([Check("event_loop", ok=True)], request)
+
+    @staticmethod
+    def _checked(
+        checks: Callable[[], Awaitable[Sequence[Check]]],
+    ) -> Callable[[web.Request], Awaitable[web.Response]]:
+        async def answer(request: web.Request) -> web.Response:
+            return _answer(await checks(), request)
+
+        return answer
+
+    async def _metrics(self, _request: web.Request) -> web.Response:
+        body = exposed(await self._inspected.metrics())
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"})
+
+
+def _answer(checks: Sequence[Check], request: web.Request) -> web.Response:
+    ok = all(check.ok for check in checks)
+    headers = {"Cache-Control": "no-store"}
+    if "verbose" in request.query:
+        text = dumps({"ok": ok, "checks": [asdict(check) for check in checks]}, indent=2) + "\n"
+        return web.Response(
+            status=200 if ok else 503, text=text, content_type="application/json", headers=headers
+        )
+    failing = "".join(f"{check.name}: {check.detail}\n" for check in checks if not check.ok)
+    return web.Response(status=200 if ok else 503, text=failing or "ok\n", headers=headers)

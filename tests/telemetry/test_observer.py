@@ -1,0 +1,171 @@
+"""The observer counts and tells every way a request, a handshake or a connection can end."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from sidecar.decision.denial import Reason
+from sidecar.decision.policy import Policy, ReportOnly, Rule
+from sidecar.telemetry.adoption import MOST, OTHERS
+from sidecar.telemetry.configuration import Level
+from sidecar.telemetry.journal import adopt_library_logs
+from sidecar.telemetry.live import KEPT, Entry
+from sidecar.telemetry.metrics import total
+from tests.support.pki import Pki
+from tests.support.records import RULE, STARTED, Recorder, denial, permit, presenter, record, token
+
+
+@pytest.fixture
+def recorder(tmp_path: Path) -> Recorder:
+    return Recorder(tmp_path)
+
+
+def test_requests_are_counted_by_rule_outcome_and_reason(recorder: Recorder) -> None:
+    observe = recorder.telemetry.observe
+    observe(record())
+    observe(record(denial(Reason.TOKEN_EXPIRED)))
+    observe(record(permit(), reason=Reason.UPSTREAM_REFUSED, status=502))
+    assert recorder.metrics.counters["sidecar_requests_total"] == {
+        ("read-accounts", "permit", "none"): 1,
+        ("read-accounts", "deny", "token_expired"): 1,
+        ("read-accounts", "fail", "upstream_refused"): 1,
+    }
+
+
+def test_every_reason_has_an_outcome_and_is_counted(recorder: Recorder) -> None:
+    for reason in Reason:
+        recorder.telemetry.observe(record(denial(reason)))
+    outcomes = {labels[2]: labels[1] for labels in recorder.metrics.counters["sidecar_requests_total"]}
+    assert set(outcomes) == {reason.value for reason in Reason}
+    failures = {name for name, outcome in outcomes.items() if outcome == "fail"}
+    assert failures == {
+        "issuer_unavailable", "overloaded", "upstream_refused", "upstream_broken", "upstream_timeout", "internal_error",
+    }  # fmt: skip
+
+
+def test_durations_and_bytes_are_counted(recorder: Recorder) -> None:
+    recorder.telemetry.observe(record(bytes_in=100, bytes_out=900))
+    recorder.telemetry.observe(record(denial(), upstream_seconds=0.0))
+    snapshot = recorder.metrics.snapshot()
+    assert total(snapshot, "sidecar_request_body_bytes_total") == 100
+    assert total(snapshot, "sidecar_response_body_bytes_total") == 1412
+    assert sum(recorder.metrics.histogram("sidecar_request_duration_seconds").counts) == 2
+    assert sum(recorder.metrics.histogram("sidecar_upstream_duration_seconds").counts) == 1
+
+
+def test_connections_and_handshakes_are_counted(recorder: Recorder) -> None:
+    telemetry = recorder.telemetry
+    for _ in range(3):
+        telemetry.connection_opened()
+    telemetry.connection_closed()
+    telemetry.handshake("full")
+    telemetry.handshake("certificate_refused", "192.0.2.7:50000", "unable to get local issuer certificate")
+    snapshot = recorder.metrics.snapshot()
+    assert total(snapshot, "sidecar_connections") == 2
+    assert total(snapshot, "sidecar_connections_accepted_total") == 3
+    assert total(snapshot, "sidecar_tls_handshakes_total", {"result": "certificate_refused"}) == 1
+    (line,) = recorder.lines()
+    assert (line["name"], line["peer"]) == ("certificate_refused", "192.0.2.7:50000")
+
+
+def test_a_storm_of_one_incident_is_a_few_lines_and_their_sum(recorder: Recorder) -> None:
+    for _ in range(100):
+        recorder.telemetry.incident("upstream_down", "connection refused")
+    recorder.now += 11
+    recorder.telemetry.incident("upstream_down", "connection refused")
+    lines = recorder.lines()
+    assert [line["event"] for line in lines] == ["incident"] * 5 + ["lines suppressed", "incident"]
+    assert lines[5]["count"] == 95
+    assert recorder.metrics.counters["sidecar_incidents_total"] == {("upstream_down",): 101}
+
+
+def test_clock_that_jumps_back_does_not_silence_incidents(recorder: Recorder) -> None:
+    for _ in range(10):
+        recorder.telemetry.incident("upstream_down")
+    recorder.now -= 3600
+    recorder.telemetry.incident("upstream_down")
+    assert [line["event"] for line in recorder.lines()][-1] == "incident"
+
+
+def test_streams_are_counted_by_what_ended_them(recorder: Recorder) -> None:
+    recorder.telemetry.observe(record(upgraded=True, ended_by="token_expired"))
+    assert recorder.metrics.counters["sidecar_streams_ended_total"] == {("token_expired",): 1}
+
+
+def test_watchers_see_each_request_once_and_late_ones_see_the_last(recorder: Recorder) -> None:
+    live = recorder.telemetry.live
+    seen: list[Entry] = []
+    live.watch(seen.append)
+    for _ in range(KEPT + 10):
+        recorder.telemetry.observe(record())
+    live.unwatch(seen.append)
+    assert [entry[0] for entry in seen] == list(range(1, KEPT + 11))
+    assert [entry[0] for entry in live.since()] == list(range(11, KEPT + 11))
+    assert [entry[0] for entry in live.since(KEPT + 8)] == [KEPT + 9, KEPT + 10]
+
+
+def reporting_policy(until: float, **rule: object) -> Policy:
+    return Policy({}, (Rule(RULE.name, RULE.match, report_only=ReportOnly(int(until))),))
+
+
+def test_adoption_names_the_clients_that_would_break(recorder: Recorder, pki: Pki) -> None:
+    telemetry = recorder.telemetry
+    telemetry.adopt(reporting_policy(STARTED + 1000))
+    telemetry.observe(record(permit(token("good"))))
+    telemetry.observe(record(permit(token("bad"), denial(Reason.BINDING_MISSING))))
+    telemetry.observe(record(permit(token("bad"), denial(Reason.BINDING_MISSING))))
+    nameless = permit(token(None, subject=None), denial(Reason.TOKEN_EXPIRED))
+    telemetry.observe(record(nameless, presenter=presenter(pki.client)))
+    clients = {one.client: one for one in telemetry.adoption.clients.values()}
+    assert (clients["good"].passing, clients["good"].failing) == (1, {})
+    assert (clients["bad"].passing, clients["bad"].failing) == (0, {"binding_missing": 2})
+    assert clients["bad"].last_failed == STARTED
+    assert clients["CN=client-1"].failing == {"token_expired": 1}
+    assert recorder.metrics.counters["sidecar_report_only_total"] == {
+        (RULE.name, "binding_missing"): 2,
+        (RULE.name, "token_expired"): 1,
+    }
+
+
+def test_rule_that_enforces_has_no_adoption_list(recorder: Recorder) -> None:
+    recorder.telemetry.adopt(reporting_policy(STARTED - 1))
+    recorder.telemetry.observe(record())
+    assert recorder.telemetry.adoption.clients == {}
+
+
+def test_adoption_remembers_a_bounded_number_of_clients(recorder: Recorder) -> None:
+    recorder.telemetry.adopt(reporting_policy(STARTED + 1000))
+    for number in range(MOST + 50):
+        recorder.telemetry.observe(record(permit(token(f"client-{number}"))))
+    clients = recorder.telemetry.adoption.clients
+    assert len(clients) == MOST + 1
+    assert clients[(RULE.name, OTHERS)].passing == 50
+
+
+def test_journal_speaks_from_its_level_on_and_the_level_may_change(recorder: Recorder) -> None:
+    recorder.journal.debug("quiet")
+    recorder.journal.level = Level.DEBUG
+    recorder.journal.debug("loud", port=8443)
+    (line,) = recorder.lines()
+    assert line == {"time": "2027-01-15T08:00:00.250Z", "event": "loud", "level": "debug", "port": 8443}
+
+
+def test_what_libraries_log_becomes_one_line_each(recorder: Recorder) -> None:
+    root = logging.getLogger()
+    before, level = root.handlers, root.level
+    adopt_library_logs(recorder.journal)
+    try:
+        try:
+            raise ValueError("two\nlines")
+        except ValueError:
+            logging.getLogger("some.library").exception("went %s\n{}", "wrong")
+        logging.getLogger("some.library").warning("%d", "not a number")
+    finally:
+        root.handlers = before
+        root.setLevel(level)
+        logging.captureWarnings(capture=False)
+    (line,) = recorder.lines()
+    assert (line["event"], line["level"], line["logger"]) == ("went wrong\n{}", "error", "some.library")
+    assert "ValueError: two" in line["traceback"]
+    assert recorder.sink.dropped == 1
