@@ -1,0 +1,274 @@
+"""Bounded exchanges with one issuer: size, time, no redirects, no environment; every failure names its phase.
+
+Theory of operation. Documents (metadata, JWKS) are fetched minutes apart, so each gets a connection of its own: a
+pooled one would be closed by then. Questions (introspection) are frequent and use a pool; when a pooled connection
+turns out to be closed by the other end, the question is asked once more on a fresh connection (RFC 9110 §9.2.2: asking
+about a token changes nothing). Nothing else is ever retried here.
+"""
+
+import asyncio
+import socket
+import ssl
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Self
+from urllib.parse import urlsplit
+
+import aiohttp
+
+from sidecar.issuer.configuration import HttpSettings
+
+
+class FetchFailed(Exception):
+    """An exchange with an issuer failed in a named phase."""
+
+    def __init__(self, phase: str, detail: str, status: int = 0, retry_after: int | None = None) -> None:
+        super().__init__(f"{phase}: {detail}")
+        self.phase = phase
+        """`dns`, `connect`, `tls`, `status`, `size`, `parse`, `timeout`."""
+        self.detail = detail
+        """One plain sentence, free of secrets."""
+        self.status = status
+        """The HTTP status when the phase is `status`."""
+        self.retry_after = retry_after
+        """Seconds that the issuer asked to be left alone for (RFC 9110 §10.2.3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """What an issuer answered with status 200."""
+
+    body: bytes
+    media_type: str
+    """Lower case, without parameters."""
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Request:
+    method: str
+    url: str
+    headers: Mapping[str, str]
+    form: Mapping[str, str] | None
+    limit: int
+    """Bytes of the answer."""
+
+
+@dataclass(slots=True)
+class _Trace:
+    """How far an exchange came, for naming its failure."""
+
+    stage: str = "connect"
+    reused: bool = False
+
+
+@dataclass(slots=True, eq=False)
+class _Sessions:
+    fresh: aiohttp.ClientSession
+    pooled: aiohttp.ClientSession
+
+
+@dataclass(slots=True, eq=False)
+class HttpClient:
+    """Speaks to one issuer. Make it with `HttpClient.create` (which reads files), close it with `close`."""
+
+    settings: HttpSettings
+    _context: ssl.SSLContext
+    _proxy_auth: aiohttp.BasicAuth | None
+    _sessions: _Sessions | None = field(default=None)
+
+    @classmethod
+    def create(
+        cls,
+        settings: HttpSettings,
+        certificate_file: Path | None = None,
+        private_key_file: Path | None = None,
+    ) -> Self:
+        """Reads the CA bundle, the client certificate and the proxy credentials.
+
+        The two files replace those of `settings`: the certificate of RFC 8705 §2 client authentication. Raises
+        `OSError` and `ssl.SSLError`. Blocks for a moment: call it off the event loop.
+        """
+        context = ssl.create_default_context(cafile=settings.ca_file)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        certificate = certificate_file or settings.certificate_file
+        if certificate is not None:
+            context.load_cert_chain(certificate, private_key_file or settings.private_key_file)
+        auth = None
+        if settings.proxy_credentials_file is not None:
+            line = settings.proxy_credentials_file.read_text(encoding="utf-8").strip()
+            login, _, password = line.partition(":")
+            auth = aiohttp.BasicAuth(login, password, encoding="utf-8")
+        return cls(settings, context, auth)
+
+    async def close(self) -> None:
+        """Closes all connections."""
+        sessions, self._sessions = self._sessions, None
+        if sessions is not None:
+            await sessions.fresh.close()
+            await sessions.pooled.close()
+
+    async def get(self, url: str, accept: str) -> Document:
+        """Fetch a document, on a connection of its own. Raises `FetchFailed`."""
+        request = _Request("GET", url, {"Accept": accept}, None, self.settings.document_bytes)
+        return await self._bounded(request, is_pooled=False)
+
+    async def post(
+        self, url: str, form: Mapping[str, str], headers: Mapping[str, str], limit: int
+    ) -> Document:
+        """Post a form, on a pooled connection; at most `limit` bytes are read. Raises `FetchFailed`."""
+        return await self._bounded(_Request("POST", url, headers, form, limit), is_pooled=True)
+
+    async def _bounded(self, request: _Request, *, is_pooled: bool) -> Document:
+        self._check_scheme(request.url)
+        trace = _Trace()
+        try:
+            async with asyncio.timeout(self.settings.timeout):
+                try:
+                    return await self._exchange(request, trace, is_pooled=is_pooled)
+                except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                    if not trace.reused:
+                        raise
+                    trace = _Trace()
+                    return await self._exchange(request, trace, is_pooled=False)
+        except TimeoutError:
+            raise FetchFailed("timeout", f"no answer in time; last stage: {trace.stage}") from None
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise _named(error, trace) from error
+
+    def _check_scheme(self, url: str) -> None:
+        """RFC 8414 §6.1, RFC 7662 §4: TLS is what makes the answer the issuer's."""
+        scheme = urlsplit(url).scheme
+        if scheme == "https" or (
+            scheme == "http" and self.settings.insecure_plain_http_anyone_can_forge_keys
+        ):
+            return
+        raise FetchFailed("connect", "the URL is not https")
+
+    async def _exchange(self, request: _Request, trace: _Trace, *, is_pooled: bool) -> Document:
+        sessions = self._open()
+        session = sessions.pooled if is_pooled else sessions.fresh
+        async with session.request(
+            request.method,
+            request.url,
+            data=request.form,
+            headers={"Accept-Encoding": "identity", **request.headers},
+            allow_redirects=False,
+            proxy=self.settings.proxy,
+            proxy_auth=self._proxy_auth,
+            trace_request_ctx=trace,
+        ) as response:
+            trace.stage = "answer"
+            if response.status != 200:
+                raise FetchFailed(
+                    "status",
+                    f"the answer is {response.status}",
+                    response.status,
+                    _retry_after(response.headers),
+                )
+            return Document(
+                await _read(response, request.limit), response.content_type.lower(), response.headers
+            )
+
+    def _open(self) -> _Sessions:
+        if self._sessions is None:
+            self._sessions = _Sessions(self._session(is_pooled=False), self._session(is_pooled=True))
+        return self._sessions
+
+    def _session(self, *, is_pooled: bool) -> aiohttp.ClientSession:
+        connector = (
+            aiohttp.TCPConnector(ssl=self._context, limit=0, keepalive_timeout=30)
+            if is_pooled
+            else aiohttp.TCPConnector(ssl=self._context, limit=0, force_close=True)
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=None, connect=self.settings.connect_timeout),
+            auto_decompress=False,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            trace_configs=[_tracing()],
+            headers={"User-Agent": "bound-token-sidecar"},
+        )
+
+
+def _tracing() -> aiohttp.TraceConfig:
+    """Writes down how far each exchange came."""
+    config = aiohttp.TraceConfig()
+
+    def moving_to(stage: str, *, reused: bool = False) -> object:
+        async def note(_session: aiohttp.ClientSession, context: SimpleNamespace, _params: object) -> None:
+            trace: _Trace = context.trace_request_ctx
+            trace.stage, trace.reused = stage, reused
+
+        return note
+
+    config.on_dns_resolvehost_start.append(moving_to("dns"))  # type: ignore[arg-type] # one note for all signals
+    config.on_dns_resolvehost_end.append(moving_to("connect"))  # type: ignore[arg-type] # as above
+    config.on_connection_create_end.append(moving_to("request"))  # type: ignore[arg-type] # as above
+    config.on_connection_reuseconn.append(moving_to("request", reused=True))  # type: ignore[arg-type] # as above
+    return config
+
+
+async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
+    """The body, of which never more than `limit` and one buffer is held."""
+    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+        raise FetchFailed("parse", "the answer is compressed though identity was asked for")
+    if response.content_length is not None and response.content_length > limit:
+        raise FetchFailed("size", f"the answer announces more than {limit} bytes")
+    body = bytearray()
+    async for piece in response.content.iter_any():
+        body += piece
+        if len(body) > limit:
+            raise FetchFailed("size", f"the answer has more than {limit} bytes")
+    return bytes(body)
+
+
+def _retry_after(headers: Mapping[str, str]) -> int | None:
+    value = headers.get("Retry-After", "")
+    return min(int(value), 300) if value.isascii() and value.isdigit() and len(value) < 9 else None
+
+
+def _named(error: Exception, trace: _Trace) -> FetchFailed:
+    """The phase of a foreign exception. What the peer wrote stays out of the detail."""
+    match error:
+        case aiohttp.ClientHttpProxyError():
+            return FetchFailed("status", f"the proxy answered {error.status}")
+        case aiohttp.ClientConnectorDNSError():
+            return FetchFailed("dns", "the name does not resolve")
+        case aiohttp.ClientConnectorCertificateError():
+            reason = getattr(error.certificate_error, "verify_message", "") or "verification failed"
+            return FetchFailed("tls", f"the certificate is not trusted: {reason}")
+        case aiohttp.ClientSSLError() | ssl.SSLError():
+            return FetchFailed("tls", f"the handshake failed: {_ssl_reason(error)}")
+        case aiohttp.ClientProxyConnectionError():
+            return FetchFailed("connect", f"the proxy cannot be reached: {_os_reason(error)}")
+        case aiohttp.ClientConnectorError():
+            return FetchFailed("connect", _os_reason(error))
+        case aiohttp.ClientOSError() if isinstance(error.__cause__, ssl.SSLError):
+            # TLS 1.3: the server judges our certificate after its side of the handshake is done.
+            return FetchFailed("tls", f"the handshake failed: {_ssl_reason(error.__cause__)}")
+        case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError() | OSError():
+            return FetchFailed("connect", "the connection was closed before the answer")
+        case aiohttp.ClientPayloadError():
+            return FetchFailed("size", "the answer ended before its announced length")
+        case aiohttp.InvalidURL():
+            return FetchFailed("connect", "the URL is not valid")
+        case _:
+            return FetchFailed(
+                "parse", f"no clean HTTP answer ({type(error).__name__}) at stage {trace.stage}"
+            )
+
+
+def _ssl_reason(error: Exception) -> str:
+    cause = getattr(error, "os_error", error)
+    return str(getattr(cause, "reason", "") or "closed by the other end")
+
+
+def _os_reason(error: aiohttp.ClientConnectorError) -> str:
+    cause = error.os_error
+    if isinstance(cause, socket.gaierror):
+        return "the name does not resolve"
+    return cause.strerror or "refused" if isinstance(cause.strerror, str) else "refused"

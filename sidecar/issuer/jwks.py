@@ -1,0 +1,297 @@
+"""The keys of one issuer through its life: fetched, refreshed, outlived, forgotten.
+
+Theory of operation. One background task fetches the set before it runs out, as the issuer's `max-age` says
+within configured bounds, a little early by chance; after a failure it tries again with growing pauses. Requests
+read what is in memory and never fetch. A request whose `kid` is unknown, or whose signature fails, may ask for a
+forced fetch:
+
+- There is one fetch at a time, whoever asked for it.
+- Forced fetches keep a cool-down between them. A request that comes during it waits for its end and shares the one
+  fetch that follows, so a rotated key costs its first user a pause and not a refusal; only so many may wait.
+- A `kid` that a fetch begun after the request still did not bring is refused without asking for a while.
+
+When fetching fails the last good keys serve until the staleness budget is spent, from a state file even after a
+restart; then, and when there never were any, `IssuerUnavailable`. An unknown `kid` while the issuer is out of reach is
+the issuer's fault too: nobody can tell whether it published that key in the meantime.
+"""
+
+import asyncio
+import contextlib
+import math
+import random
+from collections import OrderedDict
+from hashlib import blake2b
+
+from sidecar.decision.ports import IssuerUnavailable, VerificationKey
+from sidecar.issuer.clock import SYSTEM_CLOCK, Clock
+from sidecar.issuer.configuration import RefreshSettings
+from sidecar.issuer.http import FetchFailed
+from sidecar.issuer.keys import NO_KEYS, NotAKeySet, PublishedKeys, load_key_set
+from sidecar.issuer.origin import FetchedKeys, Origin
+from sidecar.issuer.readiness import KeyState
+from sidecar.issuer.state import StateFile, StateUnusable
+from sidecar.telemetry.issuer_observer import IssuerObserver, KeySkipped, KeysRefreshed
+
+_NAMED_SKIPPED_KEYS = 20
+"""Skipped keys that one fetch names in the log; all are counted."""
+
+
+class RefusedKids:
+    """`kid` values that a fresh set did not bring, for a while: bounded, oldest out first."""
+
+    def __init__(self, capacity: int, lifetime: float) -> None:
+        self._capacity = capacity
+        self._lifetime = lifetime
+        self._entries: OrderedDict[bytes, tuple[float, VerificationKey | None]] = OrderedDict()
+
+    def add(self, kid: str | None, key: VerificationKey | None, now: float) -> None:
+        """A fetch left `kid` with `key` (None: without one)."""
+        name = self._name(kid)
+        self._entries[name] = (now + self._lifetime, key)
+        self._entries.move_to_end(name)
+        while len(self._entries) > self._capacity:
+            self._entries.popitem(last=False)
+
+    def holds(self, kid: str | None, key: VerificationKey | None, now: float) -> bool:
+        """Whether asking about `kid` again is pointless, `key` being what it stands for now."""
+        expires, known = self._entries.get(self._name(kid), (0.0, None))
+        return now < expires and known is key
+
+    @staticmethod
+    def _name(kid: str | None) -> bytes:
+        """A digest: what a client sends is not kept, and every entry has one size."""
+        return b"" if kid is None else blake2b(kid.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+
+
+class IssuerKeys:
+    """The keys of one issuer. `start` it, read `current`, `close` it."""
+
+    def __init__(
+        self,
+        issuer: str,
+        origin: Origin,
+        settings: RefreshSettings,
+        observer: IssuerObserver,
+        *,
+        state: StateFile | None = None,
+        clock: Clock = SYSTEM_CLOCK,
+    ) -> None:
+        self._issuer = issuer
+        self._origin = origin
+        self._settings = settings
+        self._observer = observer
+        self._state = state
+        self._clock = clock
+        self._keys = NO_KEYS
+        self._good_at = -math.inf
+        """When the keys in force were last known to be the issuer's, by the monotonic clock."""
+        self._failure: FetchFailed | None = None
+        self._failures = 0
+        self._next_attempt = 0.0
+        self._last_attempt = -math.inf
+        self._forced_at = -math.inf
+        self._begun = 0
+        self._completed = 0
+        """Number of the last fetch that is over; the lock keeps them in order."""
+        self._fetching = asyncio.Lock()
+        self._forced: asyncio.Task[None] | None = None
+        self._waiting = 0
+        self._refused = RefusedKids(settings.unknown_kids, settings.unknown_kid_lifetime)
+        self._wake = asyncio.Event()
+        self._background: asyncio.Task[None] | None = None
+
+    # --- life cycle
+
+    async def start(self) -> None:
+        """Load what is on disk, then fetch in the background. Returns without waiting for the issuer."""
+        await self._load_state()
+        if self._origin.interval is not None:  # a local origin: it takes no time
+            await self._attempt()
+        self._background = asyncio.create_task(self._refresh_for_ever(), name=f"keys of {self._issuer}")
+
+    async def close(self) -> None:
+        """Stop fetching."""
+        for task in (self._background, self._forced):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+    # --- what requests see
+
+    def current(self) -> PublishedKeys:
+        """The keys in force; raises `IssuerUnavailable`. Never waits."""
+        if len(self._keys) and self._clock.monotonic() - self._good_at <= self._settings.staleness_budget:
+            return self._keys
+        raise self._unavailable()
+
+    def may_refresh(self, kid: str | None) -> bool:
+        """Whether `refreshed` could bring something new."""
+        if self._waiting >= self._settings.waiting_requests:
+            return False
+        return not self._refused.holds(kid, self._keys.named(kid), self._clock.monotonic())
+
+    async def refreshed(self, kid: str | None) -> PublishedKeys:
+        """The keys after a fetch that began after this call; or those in force when asking is pointless.
+
+        Raises `IssuerUnavailable` when there are none, or when `kid` is unknown and the issuer is out of reach.
+        """
+        if not self.may_refresh(kid):
+            return self.current()
+        before = self._keys.named(kid)
+        if before is None and self._has_just_failed():
+            raise self._unavailable()
+        self._waiting += 1
+        try:
+            await self._fetched_after(self._begun)
+        finally:
+            self._waiting -= 1
+        after = self._keys.named(kid)
+        if self._failure is not None and after is None:
+            raise self._unavailable()
+        if self._failure is None and after is before:
+            self._refused.add(kid, after, self._clock.monotonic())
+        return self.current()
+
+    def state(self) -> KeyState:
+        """For readiness and metrics."""
+        age = self._clock.monotonic() - self._good_at
+        return KeyState(
+            issuer=self._issuer,
+            usable=len(self._keys),
+            age=age if math.isfinite(age) else None,
+            is_ready=len(self._keys) > 0 and age <= self._settings.staleness_budget,
+            failed_phase=None if self._failure is None else self._failure.phase,
+            failures=self._failures,
+            skipped=self._keys.skipped_by_reason(),
+        )
+
+    def _unavailable(self) -> IssuerUnavailable:
+        now = self._clock.monotonic()
+        if now - self._last_attempt >= self._settings.cool_down:
+            self._wake.set()  # someone needs these keys: do not sit out a long pause
+        phase = "stale" if len(self._keys) else "never_loaded"
+        if (
+            self._failure is not None
+            and len(self._keys)
+            and now - self._good_at <= self._settings.staleness_budget
+        ):
+            phase = self._failure.phase
+        wait = min(self._next_attempt - now, self._settings.cool_down)
+        return IssuerUnavailable(self._issuer, phase, max(1, math.ceil(wait)))
+
+    def _has_just_failed(self) -> bool:
+        since = self._clock.monotonic() - self._last_attempt
+        return self._failure is not None and since < self._settings.cool_down
+
+    # --- forced fetches
+
+    async def _fetched_after(self, begun: int) -> None:
+        """Until a fetch that began after the `begun`-th one is over."""
+        while self._completed <= begun:
+            if self._forced is None or self._forced.done():
+                self._forced = asyncio.create_task(self._force(), name=f"forced fetch of {self._issuer}")
+            # Shielded: one client that leaves does not take the fetch away from the others.
+            await asyncio.shield(self._forced)
+
+    async def _force(self) -> None:
+        pause = self._forced_at + self._settings.cool_down - self._clock.monotonic()
+        if pause > 0:
+            await asyncio.sleep(pause)
+        self._forced_at = self._clock.monotonic()
+        await self._attempt()
+
+    # --- the background
+
+    async def _refresh_for_ever(self) -> None:
+        while True:
+            max_age = await self._attempt()
+            pause = self._pause(max_age)
+            self._next_attempt = self._clock.monotonic() + pause
+            self._wake.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), pause)
+
+    def _pause(self, max_age: float | None) -> float:
+        settings = self._settings
+        if self._origin.interval is not None:
+            return self._origin.interval
+        if self._failure is not None:
+            grown = settings.cool_down * 2.0 ** min(self._failures - 1, 16)
+            return min(grown, settings.retry_maximum) * random.uniform(0.8, 1.0)  # noqa: S311 — spreads load
+        wanted = settings.default_interval if max_age is None else max_age
+        bounded = min(max(wanted, settings.minimum_interval), settings.maximum_interval)
+        return bounded * random.uniform(1 - settings.jitter, 1.0)  # noqa: S311 — spreads load
+
+    # --- one fetch
+
+    async def _attempt(self) -> float | None:
+        """Fetch once, whoever asked; returns the issuer's `max-age`. Failures are noted, never raised."""
+        async with self._fetching:
+            self._begun += 1
+            started = self._last_attempt = self._clock.monotonic()
+            try:
+                fetched = await self._origin.fetch()
+                self._note_success(fetched, started)
+            except FetchFailed as failed:
+                self._note_failure(failed, started)
+                return None
+            finally:
+                self._completed = self._begun
+            if fetched is not None:
+                await self._save_state()
+            return None if fetched is None else fetched.max_age
+
+    def _note_success(self, fetched: FetchedKeys | None, started: float) -> None:
+        now = self._clock.monotonic()
+        if fetched is None:  # unchanged since last time, good or bad
+            if self._failure is None:
+                self._good_at = now
+            return
+        try:
+            keys = load_key_set(fetched.document, self._settings.maximum_keys, self._keys)
+        except NotAKeySet as wrong:
+            raise FetchFailed("parse", str(wrong)) from wrong
+        self._name_skipped(keys)
+        self._keys, self._good_at = keys, now
+        self._failure, self._failures = None, 0
+        self._observer.keys_refreshed(
+            KeysRefreshed(self._issuer, "success", "", now - started, len(keys), keys.skipped_by_reason())
+        )
+
+    def _note_failure(self, failed: FetchFailed, started: float) -> None:
+        self._failure, self._failures = failed, self._failures + 1
+        self._observer.keys_refreshed(
+            KeysRefreshed(
+                self._issuer, failed.phase, failed.detail, self._clock.monotonic() - started, len(self._keys)
+            )
+        )
+
+    def _name_skipped(self, keys: PublishedKeys) -> None:
+        """Each skipped key once: not again at every refresh."""
+        known = set(self._keys.skipped)
+        fresh = [entry for entry in keys.skipped if entry not in known]
+        for entry in fresh[:_NAMED_SKIPPED_KEYS]:
+            self._observer.key_skipped(KeySkipped(self._issuer, entry.name, entry.reason.value, entry.detail))
+
+    # --- the state file
+
+    async def _load_state(self) -> None:
+        if self._state is None:
+            return
+        try:
+            saved = await asyncio.to_thread(self._state.load, self._clock.wall())
+            if saved is None or saved.age > self._settings.staleness_budget:
+                return
+            self._keys = load_key_set(saved.document, self._settings.maximum_keys)
+            self._good_at = self._clock.monotonic() - saved.age
+        except (StateUnusable, NotAKeySet) as unusable:
+            self._observer.issuer_incident(self._issuer, "state_unreadable", str(unusable))
+
+    async def _save_state(self) -> None:
+        if self._state is None or not len(self._keys):
+            return
+        try:
+            await asyncio.to_thread(self._state.save, self._keys.document(), self._clock.wall())
+        except OSError as error:
+            self._observer.issuer_incident(self._issuer, "state_unwritable", error.strerror or "error")

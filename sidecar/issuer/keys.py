@@ -1,0 +1,142 @@
+"""A JWK set (RFC 7517 §5) → the keys in force, with every unusable entry skipped and named.
+
+RFC 7517 §5: "Implementations SHOULD ignore JWKs within a JWK Set that use "kty" values that are not understood by
+them, that are missing required members, or for which values are out of the supported ranges." One bad entry never
+spoils the others; a document that is no JWK set at all is refused as a whole.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sidecar.decision.ports import VerificationKey
+from sidecar.issuer.jwk import ParsedKey, Unusable, UnusableKey, parse_jwk
+
+
+class NotAKeySet(Exception):
+    """The document is no JWK set."""
+
+
+@dataclass(frozen=True, slots=True)
+class SkippedKey:
+    """An entry that is not used."""
+
+    name: str
+    """Its `kid` in ASCII with escapes, cut to 64 characters, or `#` and its place: safe in a log."""
+    reason: Unusable
+    detail: str
+
+
+class PublishedKeys:
+    """The usable keys of one issuer's set. Implements `decision.ports.KeySet`; immutable."""
+
+    def __init__(
+        self, keys: Sequence[tuple[ParsedKey, VerificationKey]], skipped: Sequence[SkippedKey] = ()
+    ) -> None:
+        self._parsed = tuple(keys)
+        self._current = frozenset(key for _, key in keys)
+        self._by_kid = {key.kid: key for _, key in keys if key.kid is not None}
+        self.skipped = tuple(skipped)
+
+    def __len__(self) -> int:
+        return len(self._parsed)
+
+    def find(self, kid: str | None, algorithm: str) -> VerificationKey | None:
+        """The key to verify with; without `kid`, only if exactly one key fits."""
+        if kid is not None:
+            key = self._by_kid.get(kid)
+            return key if key is not None and algorithm in key.algorithms else None
+        fitting = [key for _, key in self._parsed if algorithm in key.algorithms]
+        return fitting[0] if len(fitting) == 1 else None
+
+    def named(self, kid: str | None) -> VerificationKey | None:
+        """The key with this `kid`, whatever it may verify."""
+        return None if kid is None else self._by_kid.get(kid)
+
+    def is_current(self, key: object) -> bool:
+        """Whether `key` is still in force."""
+        return key in self._current
+
+    def identities(self) -> "Mapping[ParsedKeyIdentity, VerificationKey]":
+        """Each key by what makes it the same key."""
+        return {_identity(parsed): key for parsed, key in self._parsed}
+
+    def document(self) -> dict[str, Any]:
+        """A JWK set of the usable keys alone, public members only: what is kept on disk."""
+        return {"keys": [_jwk(parsed) for parsed, _ in self._parsed]}
+
+    def skipped_by_reason(self) -> dict[str, int]:
+        """Reason → how many."""
+        return dict(Counter(entry.reason.value for entry in self.skipped))
+
+
+ParsedKeyIdentity = tuple[str | None, frozenset[str], tuple[tuple[str, str], ...]]
+
+NO_KEYS = PublishedKeys(())
+
+
+def load_key_set(document: object, maximum: int, previous: PublishedKeys = NO_KEYS) -> PublishedKeys:
+    """The keys of a parsed JWK set document.
+
+    A key that `previous` held too keeps its identity, so that tokens verified with it stay cached. Raises
+    `NotAKeySet`.
+    """
+    entries = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(entries, list):
+        raise NotAKeySet("no JSON object with a list `keys`")
+    usable: list[ParsedKey] = []
+    skipped: list[SkippedKey] = []
+    for place, entry in enumerate(entries[:maximum]):
+        try:
+            usable.append(parse_jwk(entry))
+        except UnusableKey as unusable:
+            skipped.append(SkippedKey(_name(entry, place), unusable.reason, unusable.detail))
+    skipped.extend(
+        SkippedKey(f"#{place}", Unusable.OVER_THE_CAP, f"more than {maximum} keys in one set")
+        for place in range(maximum, len(entries))
+    )
+    kept, ambiguous = _without_duplicates(usable)
+    known = previous.identities()
+    return PublishedKeys(
+        [(key, known.get(_identity(key)) or _made(key)) for key in kept], skipped + ambiguous
+    )
+
+
+def _without_duplicates(keys: Sequence[ParsedKey]) -> tuple[list[ParsedKey], list[SkippedKey]]:
+    """RFC 7517 §4.5: "different keys within the JWK Set SHOULD use distinct "kid" values."
+
+    Two different keys under one `kid`: nobody can say which is meant, so neither is used. The same key listed
+    twice is one key.
+    """
+    distinct = list({_identity(key): key for key in keys}.values())
+    uses = Counter(key.kid for key in distinct if key.kid is not None)
+    kept = [key for key in distinct if key.kid is None or uses[key.kid] == 1]
+    ambiguous = [
+        SkippedKey(ascii(key.kid)[1:-1][:64], Unusable.DUPLICATE_KID, "another key has the same kid")
+        for key in distinct
+        if key.kid is not None and uses[key.kid] > 1
+    ]
+    return kept, ambiguous
+
+
+def _identity(key: ParsedKey) -> ParsedKeyIdentity:
+    return key.kid, key.algorithms, key.members
+
+
+def _made(key: ParsedKey) -> VerificationKey:
+    return VerificationKey(key.kid, key.algorithms, key.key)
+
+
+def _jwk(key: ParsedKey) -> dict[str, Any]:
+    jwk: dict[str, Any] = dict(key.members)
+    if key.kid is not None:
+        jwk["kid"] = key.kid
+    if len(key.algorithms) == 1:
+        (jwk["alg"],) = key.algorithms
+    return jwk
+
+
+def _name(entry: object, place: int) -> str:
+    kid = entry.get("kid") if isinstance(entry, dict) else None
+    return ascii(kid[:64])[1:-1][:64] if isinstance(kid, str) and kid else f"#{place}"

@@ -1,0 +1,133 @@
+"""Where the keys of one issuer come from: a file, a URL, or the `jwks_uri` of its metadata."""
+
+import asyncio
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from sidecar.issuer.configuration import JwksFile
+from sidecar.issuer.http import Document, FetchFailed, HttpClient
+from sidecar.issuer.metadata import MetadataSource, parse_json
+
+JWKS_ACCEPT = "application/jwk-set+json, application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class FetchedKeys:
+    """A parsed document, not yet believed to be a JWK set."""
+
+    document: Any
+    max_age: float | None
+    """Seconds it may be used for (RFC 9111 §5.2.2.1); None when nothing was said."""
+
+
+class Origin(Protocol):
+    """One way to get a JWK set."""
+
+    @property
+    def name(self) -> str:
+        """What tells this origin from another: keys kept on disk are only good for the one they came from."""
+
+    @property
+    def interval(self) -> float | None:
+        """Seconds between looks, when the origin itself knows; None: as the answer and the bounds say."""
+
+    async def fetch(self) -> FetchedKeys | None:
+        """The document, or None when it is known not to have changed. Raises `FetchFailed`."""
+
+
+def max_age(headers: Document) -> float | None:
+    """How long a private cache may keep this answer: `max-age` less `Age` (RFC 9111 §4.2.1, §5.2).
+
+    `no-store` and `no-cache` count as 0; the configured lower bound then holds.
+    """
+    directives = [part.strip().lower() for part in headers.headers.get("Cache-Control", "").split(",")]
+    if "no-store" in directives or "no-cache" in directives:
+        return 0.0
+    ages = [part.partition("=")[2].strip('"') for part in directives if part.startswith("max-age=")]
+    if not ages or not _is_seconds(ages[0]):
+        return None
+    age = headers.headers.get("Age", "0").strip()
+    return max(0.0, float(ages[0]) - (float(age) if _is_seconds(age) else 0.0))
+
+
+def _is_seconds(text: str) -> bool:
+    """RFC 9111 §1.2.2: delta-seconds."""
+    return text.isascii() and text.isdigit() and len(text) <= 10
+
+
+class UrlOrigin:
+    """A JWK set at a fixed URL."""
+
+    interval = None
+
+    def __init__(self, url: str, http: HttpClient) -> None:
+        self.name = url
+        self._http = http
+
+    async def fetch(self) -> FetchedKeys:
+        """Raises `FetchFailed`."""
+        document = await self._http.get(self.name, JWKS_ACCEPT)
+        return FetchedKeys(parse_json(document.body), max_age(document))
+
+
+class DiscoveredOrigin:
+    """The JWK set that the issuer's metadata names."""
+
+    interval = None
+
+    def __init__(self, issuer: str, metadata: MetadataSource, http: HttpClient) -> None:
+        self.name = f"metadata of {issuer}"
+        self._metadata = metadata
+        self._http = http
+
+    async def fetch(self) -> FetchedKeys:
+        """Raises `FetchFailed`."""
+        url = (await self._metadata.fetch()).jwks_uri
+        if url is None:
+            self._metadata.expire()
+            raise FetchFailed("parse", "the metadata names no jwks_uri")
+        try:
+            document = await self._http.get(url, JWKS_ACCEPT)
+        except FetchFailed:
+            self._metadata.expire()  # the set may have moved
+            raise
+        return FetchedKeys(parse_json(document.body), max_age(document))
+
+
+class FileOrigin:
+    """A JWK set on disk. Looked at every `poll_interval`, read when it changed."""
+
+    def __init__(self, settings: JwksFile, limit: int) -> None:
+        """`limit` in bytes."""
+        self.name = str(settings.path)
+        self.interval = settings.poll_interval
+        self._path = settings.path
+        self._limit = limit
+        self._seen: tuple[int, ...] | None = None
+
+    async def fetch(self) -> FetchedKeys | None:
+        """Raises `FetchFailed`."""
+        return await asyncio.to_thread(self._read)
+
+    def _read(self) -> FetchedKeys | None:
+        try:
+            state = os.stat(self._path)  # noqa: PTH116 — follows the links that Kubernetes swaps
+            seen = (state.st_dev, state.st_ino, state.st_mtime_ns, state.st_size)
+            if seen == self._seen:
+                return None
+            body = _read_at_most(self._path, self._limit)
+        except OSError as error:
+            self._seen = None
+            raise FetchFailed("connect", f"the file cannot be read: {error.strerror}") from error
+        self._seen = seen
+        return FetchedKeys(parse_json(body), None)
+
+
+def _read_at_most(path: Path, limit: int) -> bytes:
+    with path.open("rb") as file:
+        body = file.read(limit + 1)
+    if len(body) > limit:
+        raise FetchFailed("size", f"the file has more than {limit} bytes")
+    return body

@@ -1,0 +1,106 @@
+"""The last good keys of one issuer on disk, so that a restart during its outage still serves.
+
+Public keys only, yet whoever can write the file chooses whom we trust: it is made for its owner alone, replaced in one
+step, and read only when nobody else could have written it.
+"""
+
+import contextlib
+import json
+import os
+import stat
+import tempfile
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from sidecar.issuer.http import FetchFailed
+from sidecar.issuer.metadata import parse_json
+
+_VERSION = 1
+_FUTURE_TOLERANCE = 300.0
+"""Seconds a file may seem to come from the future before its age counts as unknown."""
+_LARGEST = 1 << 20
+
+
+class StateUnusable(Exception):
+    """The file is there and cannot be trusted or read; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedKeys:
+    """What the file holds."""
+
+    document: Any
+    """A JWK set, to be loaded as if it had just been fetched."""
+    age: float
+    """Seconds since it was fetched, by the wall clock."""
+
+
+class StateFile:
+    """Where one issuer's keys are kept. Every method blocks: call it off the event loop."""
+
+    def __init__(self, directory: Path, issuer: str, origin: str) -> None:
+        self._path = directory / f"keys-{sha256(issuer.encode()).hexdigest()[:24]}.json"
+        self._issuer = issuer
+        self._origin = origin
+
+    def save(self, document: object, now: float) -> None:
+        """Replace the file in one step. `now` in seconds since the epoch. Raises `OSError`."""
+        content = {
+            "version": _VERSION,
+            "issuer": self._issuer,
+            "origin": self._origin,
+            "fetched_at": now,
+            "jwks": document,
+        }
+        handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=".keys-")  # mode 0600
+        try:
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(content, file)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(name).replace(self._path)
+        except BaseException:
+            with contextlib.suppress(FileNotFoundError):
+                Path(name).unlink()
+            raise
+
+    def load(self, now: float) -> SavedKeys | None:
+        """The saved keys, or None when there are none for this issuer and origin. Raises `StateUnusable`."""
+        try:
+            handle = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StateUnusable(f"cannot be opened: {error.strerror}") from error
+        with os.fdopen(handle, "rb") as file:
+            _check_owner(os.fstat(file.fileno()))
+            body = file.read(_LARGEST + 1)
+        return self._parsed(body, now)
+
+    def _parsed(self, body: bytes, now: float) -> SavedKeys | None:
+        if len(body) > _LARGEST:
+            raise StateUnusable("is too large")
+        try:
+            content = parse_json(body)
+        except FetchFailed:
+            raise StateUnusable("is not clean JSON") from None
+        if not isinstance(content, dict) or content.get("version") != _VERSION:
+            raise StateUnusable("is of another version")
+        if (content.get("issuer"), content.get("origin")) != (self._issuer, self._origin):
+            return None  # the configuration has changed since: these keys vouch for nothing now
+        fetched_at = content.get("fetched_at")
+        if not isinstance(fetched_at, float | int) or isinstance(fetched_at, bool):
+            raise StateUnusable("does not say when it was fetched")
+        age = now - fetched_at
+        if age < -_FUTURE_TOLERANCE:
+            raise StateUnusable("comes from the future: its age is unknown")
+        return SavedKeys(content.get("jwks"), max(0.0, age))
+
+
+def _check_owner(state: os.stat_result) -> None:
+    if not stat.S_ISREG(state.st_mode):
+        raise StateUnusable("is no regular file")
+    if state.st_uid != os.geteuid() or state.st_mode & 0o022:
+        raise StateUnusable("could have been written by someone else")
