@@ -1,0 +1,131 @@
+"""Names of files in settings: relative to the file that names them, readable, and what they are said to be."""
+
+import json
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    PublicFormat,
+    load_pem_private_key,
+)
+from pydantic import AfterValidator, BeforeValidator, ValidationInfo, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+from sidecar.settings.section import FILE_ABSENT, Surroundings, mistake, shown
+
+_LARGEST = 16 * 1024 * 1024
+
+
+def resolve(value: Any, info: ValidationInfo) -> Path:
+    """The path that `value` names, seen from the file that names it; raises `PydanticCustomError`."""
+    if not isinstance(value, str) or not value or "\0" in value:
+        raise mistake(f"expected the name of a file, got {shown(value)}")
+    return info.context.directory / value if isinstance(info.context, Surroundings) else Path(value)
+
+
+def _present(path: Path, info: ValidationInfo) -> bool:
+    """Whether there is a file to look into; raises unless its absence is to pass."""
+    if not isinstance(info.context, Surroundings):
+        return False
+    try:
+        is_file = path.is_file()
+    except (OSError, ValueError) as error:
+        raise mistake(f"{shown(str(path))} cannot be read: {error}") from None
+    if is_file:
+        return True
+    if info.context.absent_files_pass:
+        return False
+    what = "is not a file" if path.exists() else "does not exist"
+    raise PydanticCustomError(FILE_ABSENT, "{message}", {"message": f"{shown(str(path))} {what}"})
+
+
+def _content(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST + 1)
+    except OSError as error:
+        raise mistake(f"{shown(str(path))} cannot be read: {error.strerror}") from None
+    if len(data) > _LARGEST:
+        raise mistake(f"{shown(str(path))} is larger than 16 MiB")
+    return data
+
+
+def _checked(look: Callable[[Path], object]) -> Callable[[Path, ValidationInfo], Path]:
+    def check(path: Path, info: ValidationInfo) -> Path:
+        if _present(path, info):
+            look(path)
+        return path
+
+    return check
+
+
+def certificates(path: Path) -> list[x509.Certificate]:
+    """Every certificate of a PEM file, at least one; raises `PydanticCustomError`."""
+    try:
+        return x509.load_pem_x509_certificates(_content(path))
+    except ValueError:
+        raise mistake(f"{shown(str(path))} holds no PEM certificate, or a broken one") from None
+
+
+def private_key(path: Path) -> PrivateKeyTypes:
+    """The private key of a PEM file; raises `PydanticCustomError`."""
+    try:
+        return load_pem_private_key(_content(path), None)
+    except TypeError:
+        raise mistake(f"{shown(str(path))} is encrypted; a private key must be readable as it is") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise mistake(f"{shown(str(path))} holds no PEM private key, or a broken one") from None
+
+
+def _crl(path: Path) -> x509.CertificateRevocationList:
+    data = _content(path)
+    try:
+        return x509.load_pem_x509_crl(data) if b"-----BEGIN" in data else x509.load_der_x509_crl(data)
+    except ValueError:
+        raise mistake(f"{shown(str(path))} holds no certificate revocation list, or a broken one") from None
+
+
+def _key_set(path: Path) -> object:
+    """Whether each key is fit for use is the issuer's to say; here it is only: a JWK set (RFC 7517 §5)."""
+    try:
+        document = json.loads(_content(path))
+    except (ValueError, RecursionError):
+        raise mistake(f"{shown(str(path))} is not JSON") from None
+    if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
+        raise mistake(f"{shown(str(path))} is not a JWK set: no list `keys`")
+    return document
+
+
+def check_pair(certificate_file: Path, private_key_file: Path) -> None:
+    """Raises unless the first certificate certifies the key; silent when a file is absent."""
+    if not (certificate_file.is_file() and private_key_file.is_file()):
+        return
+    certified = certificates(certificate_file)[0].public_key()
+    own = private_key(private_key_file).public_key()
+    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    if certified.public_bytes(*form) != own.public_bytes(*form):
+        message = f"{shown(str(private_key_file))} is not the key of {shown(str(certificate_file))}"
+        raise mistake(message, "private_key_file")
+
+
+def check_private(path: Path, switch: str, at: str = "private_key_file") -> None:
+    """Raises when everyone on the machine may read the file; `switch` is the setting that allows it."""
+    if path.is_file() and path.stat().st_mode & stat.S_IROTH:
+        message = f"{shown(str(path))} is readable by everyone: chmod o-r (or set {switch}: true)"
+        raise mistake(message, at)
+
+
+_NAME = WithJsonSchema({"type": "string", "minLength": 1})
+FileName = Annotated[Path, BeforeValidator(resolve, json_schema_input_type=str), _NAME]
+"""A file that need not be there yet."""
+ReadableFile = Annotated[FileName, AfterValidator(_checked(_content)), _NAME]
+CertificateFile = Annotated[FileName, AfterValidator(_checked(certificates)), _NAME]
+PrivateKeyFile = Annotated[FileName, AfterValidator(_checked(private_key)), _NAME]
+RevocationFile = Annotated[FileName, AfterValidator(_checked(_crl)), _NAME]
+KeySetFile = Annotated[FileName, AfterValidator(_checked(_key_set)), _NAME]

@@ -1,0 +1,246 @@
+"""The sections of a policy file that concern an issuer: whom to trust, for what, and how to ask."""
+
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, model_validator
+
+from sidecar.settings.files import CertificateFile, KeySetFile, PrivateKeyFile, ReadableFile, check_pair, check_private
+from sidecar.settings.scalars import Day, Duration, Size, Text, Texts
+from sidecar.settings.section import Section, mistake, shown
+from sidecar.settings.service_sections import WORLD_READABLE, Count, Positive
+
+Algorithm = Literal[
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"
+]
+"""Asymmetric only (RFC 7518 §3.1, RFC 8037, RFC 9864)."""
+
+
+def check_url(value: str) -> str:
+    """An absolute http(s) URL without user, password or fragment; raises `ValueError`."""
+    try:
+        url = urlsplit(value)
+        is_good = url.scheme in {"http", "https"} and bool(url.hostname) and (url.port or 1) > 0
+    except ValueError:
+        is_good = False
+    if not is_good or url.username is not None or url.fragment or any(c <= " " for c in value):
+        raise ValueError(f"{shown(value)} is not an https:// URL")
+    return value
+
+
+Url = Annotated[Text, AfterValidator(check_url)]
+
+
+class ReportOnlySection(Section):
+    """What would be refused for binding or conditions passes and is recorded, until a day."""
+
+    until: Day
+    """On that day, 00:00 UTC, enforcing starts by itself."""
+
+
+class Keys(Section):
+    """Where an issuer's keys come from: one of `discovery`, `jwks_url`, `jwks_file`; and when they are fetched."""
+
+    discovery: bool | None = None
+    """true: from the issuer's metadata (RFC 8414, OpenID Connect Discovery)."""
+    discovery_url: Url | None = None
+    """Where the metadata is, when it is not at a well-known place."""
+    jwks_url: Url | None = None
+    """A JWK set at a fixed URL (RFC 7517 §5)."""
+    jwks_file: KeySetFile | None = None
+    """A JWK set on disk, read again when it changes."""
+    minimum_interval: Duration | None = None
+    """However short the issuer's max-age is. Default: 1m."""
+    maximum_interval: Duration | None = None
+    """However long the issuer's max-age is. Default: 1h."""
+    default_interval: Duration | None = None
+    """When the issuer gives no max-age. Default: 5m."""
+    cool_down: Duration | None = None
+    """Between two fetches that requests caused. Default: 5s."""
+    unknown_kid_lifetime: Duration | None = None
+    """How long a `kid` that fresh keys did not hold is refused without asking again. Default: 30s."""
+    staleness_budget: Duration | None = None
+    """How long the last good keys serve when the issuer is out of reach; then 503. Default: 24h."""
+    maximum_keys: Positive | None = None
+    """Keys of one set that are looked at. Default: 100."""
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Self:
+        origins = [self.discovery or self.discovery_url, self.jwks_url, self.jwks_file]
+        if sum(1 for origin in origins if origin) != 1:
+            raise mistake("exactly one of `discovery: true`, `discovery_url`, `jwks_url`, `jwks_file`")
+        return self
+
+
+class Http(Section):
+    """How an issuer is spoken to."""
+
+    ca_file: CertificateFile | None = None
+    """PEM: the authorities to trust. Default: the system's."""
+    certificate_file: CertificateFile | None = None
+    """The sidecar's own certificate, for issuers that want mutual TLS."""
+    private_key_file: PrivateKeyFile | None = None
+    insecure_private_key_readable_by_everyone: bool = False
+    """DANGEROUS: accepts a private key that every user of the machine may read."""
+    proxy: Url | None = None
+    """http://host:port or https://host:port of a forward proxy."""
+    proxy_credentials_file: ReadableFile | None = None
+    """One line `user:password`."""
+    connect_timeout: Duration | None = None
+    """Default: 3s."""
+    timeout: Duration | None = None
+    """Of one exchange. Default: 10s."""
+    document_bytes: Size | None = None
+    """Largest answer that is read. Default: 1MiB."""
+    insecure_plain_http_anyone_can_forge_keys: bool = False
+    """DANGEROUS: lets http:// URLs through. For tests on loopback."""
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.certificate_file is None) != (self.private_key_file is None):
+            raise mistake("`certificate_file` and `private_key_file` go together")
+        if self.certificate_file is not None and self.private_key_file is not None:
+            check_pair(self.certificate_file, self.private_key_file)
+            if not self.insecure_private_key_readable_by_everyone:
+                check_private(self.private_key_file, WORLD_READABLE)
+        return self
+
+
+_NEEDS = {
+    "client_secret_basic": {"client_secret_file"},
+    "client_secret_post": {"client_secret_file"},
+    "private_key_jwt": {"key_file"},
+    "tls_client_auth": {"certificate_file", "private_key_file"},
+    "self_signed_tls_client_auth": {"certificate_file", "private_key_file"},
+}
+_MAY = {"private_key_jwt": {"algorithm", "key_id", "audience"}}
+
+
+class ClientAuthenticationSection(Section):
+    """How the sidecar says who it is when it asks about a token."""
+
+    method: Literal[
+        "client_secret_basic",
+        "client_secret_post",
+        "private_key_jwt",
+        "tls_client_auth",
+        "self_signed_tls_client_auth",
+    ]
+    client_secret_file: ReadableFile | None = None
+    """With client_secret_basic and client_secret_post: one line."""
+    key_file: PrivateKeyFile | None = None
+    """With private_key_jwt: PEM."""
+    algorithm: Algorithm | None = None
+    """With private_key_jwt. Default: what fits the key."""
+    key_id: Text | None = None
+    """With private_key_jwt: the `kid` of the assertion."""
+    audience: Text | None = None
+    """With private_key_jwt. Default: the issuer identifier."""
+    certificate_file: CertificateFile | None = None
+    """With tls_client_auth and self_signed_tls_client_auth (RFC 8705 §2)."""
+    private_key_file: PrivateKeyFile | None = None
+    insecure_private_key_readable_by_everyone: bool = False
+    """DANGEROUS: accepts a private key or secret that every user of the machine may read."""
+
+    @model_validator(mode="after")
+    def _parts(self) -> Self:
+        switch = "insecure_private_key_readable_by_everyone"
+        given = self.model_fields_set - {"method", switch}
+        needed = _NEEDS[self.method]
+        for name in sorted(needed - given):
+            raise mistake(f"`method: {self.method}` needs `{name}`", "method")
+        for name in sorted(given - needed - _MAY.get(self.method, set())):
+            raise mistake(f"`{name}` has no effect with `method: {self.method}`", name)
+        if self.certificate_file is not None and self.private_key_file is not None:
+            check_pair(self.certificate_file, self.private_key_file)
+        for name in ("private_key_file", "key_file", "client_secret_file"):
+            if name in given and not self.insecure_private_key_readable_by_everyone:
+                check_private(getattr(self, name), switch, name)
+        return self
+
+
+class Signed(Section):
+    """Ask for a signed response and take no other (RFC 9701)."""
+
+    algorithms: Annotated[list[Algorithm], Field(min_length=1)] | None = None
+    audience: Text | None = None
+    """What `aud` must hold. Default: our client_id."""
+    maximum_age: Duration | None = None
+    """Largest distance of `iat` from now. Default: 1m."""
+
+
+class CircuitBreaker(Section):
+    """When an endpoint that keeps failing is left alone."""
+
+    failures: Positive | None = None
+    """In a row. Default: 5."""
+    open_for: Duration | None = None
+    """Default: 5s."""
+    probes: Positive | None = None
+    """Let through at a time when half open. Default: 1."""
+
+
+class Introspection(Section):
+    """Asking the issuer about a token (RFC 7662)."""
+
+    when: Literal["opaque", "always"]
+    """`opaque`: tokens that are no JWT; `always`: JWTs too, after their signature was verified."""
+    client_id: Text
+    client_authentication: ClientAuthenticationSection
+    endpoint: Url | None = None
+    """Default: from the issuer's metadata."""
+    deadline: Duration | None = None
+    """For one question, waiting included. Default: 5s."""
+    concurrency: Positive | None = None
+    """Questions under way at a time. Default: 32."""
+    waiting: Count | None = None
+    """Questions that may wait; past it 503. Default: 1024."""
+    active_lifetime: Duration | None = None
+    """How long `active: true` is remembered, never past `exp`. Default: 1m."""
+    inactive_lifetime: Duration | None = None
+    """How long `active: false` is remembered. Default: 10s."""
+    cache_bytes: Size | None = None
+    """Default: 64MiB."""
+    response_bytes: Size | None = None
+    """Default: 256KiB."""
+    signed: Signed | None = None
+    circuit_breaker: CircuitBreaker | None = None
+
+
+TokenType = Annotated[str, Field(pattern=r"^[a-z0-9!#$&^_.+/-]*$", max_length=127)]
+
+
+class Issuer(Section):
+    """One authorization server, and what is accepted from it."""
+
+    issuer: Url
+    """Its identifier, compared exactly with `iss`."""
+    audience: Annotated[Texts, Field(min_length=1)]
+    """Who the protected resource is: one of these must be in `aud`."""
+    keys: Keys | None = None
+    """Where its keys come from; left out only for opaque tokens."""
+    http: Http = Http()
+    algorithms: Annotated[list[Algorithm], Field(min_length=1)] | None = None
+    """Default: ES256, PS256, EdDSA, RS256."""
+    token_types: Annotated[list[TokenType], Field(min_length=1)] | None = None
+    """`typ` of the JWT. Default: at+jwt (RFC 9068). "" accepts a JWT that does not say."""
+    binding: Literal["required", "if_bound", "not_required"] | None = None
+    """Default: required. A bound token must confirm in every mode."""
+    clock_skew: Duration | None = None
+    """Default: 30s, at most 10m."""
+    introspection: Introspection | None = None
+    report_only: ReportOnlySection | None = None
+
+    @model_validator(mode="after")
+    def _reachable(self) -> Self:
+        if self.clock_skew is not None and self.clock_skew > 600:
+            raise mistake("more than 10m", "clock_skew")
+        if self.keys is None and self.introspection is None:
+            raise mistake("needs `keys`, or `introspection` for opaque tokens")
+        endpoints = {"keys": self.keys and (self.keys.jwks_url or self.keys.discovery_url)}
+        endpoints["issuer"] = self.issuer if self.keys and self.keys.discovery else None
+        endpoints["introspection"] = self.introspection and self.introspection.endpoint
+        for name, url in endpoints.items():
+            if url and url.startswith("http:") and not self.http.insecure_plain_http_anyone_can_forge_keys:
+                raise mistake(f"{shown(url)} is not https", name)
+        return self

@@ -1,0 +1,155 @@
+"""The whole configuration: the service file, the policy files it names, and every file these name."""
+
+import glob
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from sidecar.decision.policy import Policy
+from sidecar.issuer.configuration import IssuersSettings
+from sidecar.proxy.configuration import ProxySettings
+from sidecar.settings import document as documents
+from sidecar.settings.document import Document
+from sidecar.settings.operation_sections import ServiceFile
+from sidecar.settings.policies import Policies
+from sidecar.settings.problem import Problem, SettingsError
+from sidecar.settings.section import Section, Surroundings, shown, validate
+from sidecar.settings.service import ServiceSettings, proxy_settings, service_settings
+
+FILES: Final = 1000
+"""Most policy files."""
+
+_NOT_READ: Final = frozenset({"file", "state_directory"})
+"""Paths that the process writes to."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration that is good as a whole."""
+
+    proxy: ProxySettings
+    service: ServiceSettings
+    issuers: IssuersSettings
+    policy: Policy
+    files: tuple[Path, ...]
+    """Every file that was read, the service file first: a change of one is a change of the configuration."""
+    policy_patterns: tuple[str, ...] = ()
+    """`policy_files`, made absolute: a file that begins or ceases to match is a change too."""
+    warnings: tuple[Problem, ...] = ()
+    """Doubtful, but usable."""
+    dangers: tuple[Problem, ...] = ()
+    """Settings that switch a protection off: to be logged at each start."""
+
+
+def load(path: Path, *, absent_files_pass: bool = False) -> Loaded:
+    """The configuration that the service file at `path` begins.
+
+    Reads files, opens no port. Raises `SettingsError` with everything that is wrong in all of the files. With
+    `absent_files_pass`, a key, certificate, secret or JWK set that is not there is a warning and not a problem.
+    """
+    return _Loading(path, absent_files_pass=absent_files_pass).loaded()
+
+
+class _Loading:
+    def __init__(self, path: Path, *, absent_files_pass: bool) -> None:
+        self.document = documents.read(path)
+        self.directory = path.parent
+        self.absent_files_pass = absent_files_pass
+        self.problems: list[Problem] = list(self.document.problems)
+        self.policies = Policies()
+
+    def loaded(self) -> Loaded:
+        around = Surroundings(self.directory, self.absent_files_pass)
+        service, problems = validate(ServiceFile, self.document, (), self.document.data, around)
+        self.problems.extend(problems)
+        paths = self._policy_paths()
+        for path in paths:
+            self.policies.add_file(path, absent_files_pass=self.absent_files_pass)
+        self.policies.check_references(self._listeners())
+        errors, warnings = self._sorted_out()
+        if errors or service is None:
+            raise SettingsError(errors)
+        sections = [(self.document, (), service), *self.policies.sections]
+        services = service_settings(service)
+        return Loaded(
+            proxy=proxy_settings(service),
+            service=services,
+            issuers=IssuersSettings(tuple(self.policies.issuer_settings), services.state_directory),
+            policy=self.policies.policy(),
+            files=_files(Path(self.document.file), paths, sections),
+            policy_patterns=tuple(str(self.directory.absolute() / one) for one in service.policy_files),
+            warnings=tuple(sorted(warnings)),
+            dangers=tuple(sorted(_dangers(sections))),
+        )
+
+    def _sorted_out(self) -> tuple[list[Problem], list[Problem]]:
+        """What stands in the way, and what does not."""
+        found = [*self.problems, *self.policies.problems]
+        return [one for one in found if not one.is_warning], [one for one in found if one.is_warning]
+
+    def _policy_paths(self) -> list[Path]:
+        """The files that `policy_files` names, in the order of their names; even if the rest is wrong."""
+        data = self.document.data
+        patterns = data.get("policy_files") if isinstance(data, dict) else None
+        found: dict[Path, None] = {}
+        for index, pattern in enumerate(patterns if isinstance(patterns, list) else []):
+            if not isinstance(pattern, str) or not pattern:
+                continue
+            matching = _matching(self.directory, pattern)
+            if not matching:
+                message = f"no policy file matches {shown(pattern)}"
+                self.problems.append(self.document.problem(("policy_files", index), message))
+            found.update(dict.fromkeys(matching))
+        if len(found) > FILES:
+            self.problems.append(self.document.problem(("policy_files",), f"more than {FILES} policy files"))
+        return sorted(found, key=str)[:FILES]
+
+    def _listeners(self) -> list[str]:
+        """Names of listeners, even of those that are wrong otherwise."""
+        data = self.document.data
+        listeners = data.get("listeners") if isinstance(data, dict) else None
+        named = [one for one in listeners if isinstance(one, dict)] if isinstance(listeners, list) else []
+        return [str(one.get("name", one.get("address"))) for one in named]
+
+
+def _matching(directory: Path, pattern: str) -> list[Path]:
+    try:
+        names = glob.glob(pattern, root_dir=directory, recursive=True)
+    except (ValueError, RecursionError):
+        return []
+    return [path for path in (directory / name for name in names) if path.is_file()]
+
+
+_Placed = tuple[Document, tuple[str | int, ...], Section]
+
+
+def _values(path: tuple[str | int, ...], section: Section) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """Every value that is set in a section and in the sections inside it."""
+    for name, value in section.given().items():
+        inner = (*path, name)
+        if isinstance(value, Section):
+            yield from _values(inner, value)
+        elif isinstance(value, list):
+            for index, member in enumerate(value):
+                if isinstance(member, Section):
+                    yield from _values((*inner, index), member)
+        else:
+            yield inner, value
+
+
+def _files(service: Path, policies: list[Path], sections: list[_Placed]) -> tuple[Path, ...]:
+    named = [
+        value
+        for _, path, section in sections
+        for inner, value in _values(path, section)
+        if isinstance(value, Path) and inner[-1] not in _NOT_READ
+    ]
+    return tuple(dict.fromkeys([service, *policies, *named]))
+
+
+def _dangers(sections: list[_Placed]) -> Iterator[Problem]:
+    for document, path, section in sections:
+        for inner, value in _values(path, section):
+            if str(inner[-1]).startswith("insecure_") and value is True:
+                yield document.warning(inner, f"`{inner[-1]}` is on")

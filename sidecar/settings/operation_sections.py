@@ -1,0 +1,168 @@
+"""The sections of the service file that concern the process: health, admin, logging, workers, and the whole file."""
+
+import ipaddress
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+
+from sidecar.settings.files import FileName
+from sidecar.settings.scalars import ADDRESS_PATTERN, Address, Duration, Size, Text, parse_address
+from sidecar.settings.section import Section, mistake, shown
+from sidecar.settings.service_sections import LimitsSection, Listener, Positive, TimeoutsSection, Upstream
+
+
+class Health(Section):
+    """Where /livez, /readyz, /startupz and /metrics are served, over plain HTTP."""
+
+    address: Address
+
+
+def _admin_address(value: object) -> object:
+    """Loopback or a Unix socket, nothing else: the page shows who was refused and why."""
+    if isinstance(value, str) and value.startswith("unix:///"):
+        return ("unix", value.removeprefix("unix://"))
+    host, port = parse_address(value)
+    try:
+        is_loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_loopback = False
+    if not is_loopback:
+        raise ValueError(f"{shown(value)} is not loopback: 127.0.0.1:port, [::1]:port or unix:///path")
+    return (host, port)
+
+
+class Admin(Section):
+    """The page for engineers; loopback or a Unix socket only."""
+
+    address: Annotated[
+        tuple[str, int | str],
+        BeforeValidator(_admin_address),
+        WithJsonSchema(
+            {"anyOf": [{"type": "string", "pattern": p} for p in (ADDRESS_PATTERN, "^unix:///.+$")]}
+        ),
+    ]
+
+
+class Logging(Section):
+    """Lines about requests and about the process itself."""
+
+    format: Literal["auto", "json", "text"] | None = None
+    """`auto` (default): text on a terminal, json anywhere else."""
+    access: Literal["all", "denied", "sampled"] | None = None
+    """Which requests get a line. Default: all."""
+    level: Literal["debug", "info", "warning", "error"] | None = None
+    """Default: info."""
+    sample: Positive | None = None
+    """With `access: sampled`, one permitted request in so many. Default: 100."""
+    file: FileName | None = None
+    """Default: standard output. Opened again on SIGHUP."""
+    buffered_bytes: Size | None = None
+    """Lines wait here for a slow reader; past it they are dropped and counted. Default: 4MiB."""
+
+
+def _http_url(value: str) -> str:
+    try:
+        url = urlsplit(value)
+        is_good = url.scheme in {"http", "https"} and bool(url.hostname) and (url.port or 1) > 0
+    except ValueError:
+        is_good = False
+    if not is_good:
+        raise ValueError(f"{shown(value)} is not an http:// or https:// URL")
+    return value
+
+
+class Tracing(Section):
+    """Spans to an OpenTelemetry collector; needs the extra `[otel]`."""
+
+    endpoint: Annotated[Text, AfterValidator(_http_url)]
+    """OTLP over HTTP, e.g. http://127.0.0.1:4318."""
+    service_name: Text | None = None
+    """Default: bound-token-sidecar."""
+    sample_ratio: Annotated[float, Field(ge=0, le=1)] | None = None
+    """Of the traces begun here. Default: 1."""
+    attributes: dict[Text, Text] | None = None
+    """Added to every span."""
+
+
+class BypassCheck(Section):
+    """Whether the API answers on the Pod's own addresses, past the sidecar."""
+
+    enabled: bool | None = None
+    """Default: true."""
+    interval: Duration | None = None
+    """Default: 1m."""
+    refuse_when_bypassable: bool | None = None
+    """true: not ready while the API can be reached past the sidecar. Default: false, a warning."""
+
+
+class Process(Section):
+    """What the Unix process does for its own safety."""
+
+    run_as: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?$")] | None = (
+        None
+    )
+    """`user` or `user:group`, names or numbers: taken after start as root, when the ports are bound."""
+    open_files: Positive | None = None
+    """Soft limit of open files. Default: the hard limit."""
+    watch_files: bool | None = None
+    """Reload when a file of the configuration changes. Default: true."""
+    watch_interval: Duration | None = None
+    """Default: 1s."""
+
+
+class ProtectedResource(Section):
+    """Serves /.well-known/oauth-protected-resource (RFC 9728) and names it in challenges."""
+
+    resource: Text
+    """The resource identifier: an https URL without fragment (RFC 9728 §1.2)."""
+    serve: bool | None = None
+    """Default: true."""
+
+
+class ServiceFile(Section):
+    """The service file, `config/sidecar.yaml`."""
+
+    listeners: Annotated[list[Listener], Field(min_length=1)]
+    upstream: Upstream
+    policy_files: Annotated[list[Text], Field(min_length=1)]
+    """File names or patterns (`policies/*.yaml`), relative to this file; merged in name order."""
+    health: Health | None = None
+    admin: Admin | None = None
+    limits: LimitsSection = LimitsSection()
+    timeouts: TimeoutsSection = TimeoutsSection()
+    logging: Logging = Logging()
+    tracing: Tracing | None = None
+    workers: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] | None = None
+    """Processes that serve; `auto`: one per CPU. Default: 1."""
+    state_directory: FileName | None = None
+    """Where the last good keys of issuers survive a restart."""
+    process: Process = Process()
+    bypass_check: BypassCheck = BypassCheck()
+    protected_resource: ProtectedResource | None = None
+    realm: Annotated[str, Field(pattern=r'^[\x20\x21\x23-\x5b\x5d-\x7e]{1,128}$')] | None = None
+    """`realm` of challenges (RFC 9110 §11.5)."""
+    disclose_reasons: bool | None = None
+    """Whether a refusal's `error_description` names the reason. Default: true."""
+    insecure_keep_headers_with_underscores: bool = False
+    """DANGEROUS: lets names with `_` through to an API that may take them for `-`."""
+
+    @model_validator(mode="after")
+    def _addresses(self) -> Self:
+        """One address, one server; port 0 takes a free one each time."""
+        taken: set[object] = set()
+        named = [(str(one.address), one.address) for one in self.listeners]
+        for address in [one for _, one in named]:
+            if address[1] and address in taken:
+                raise mistake(f"two listeners on {address[0]}:{address[1]}", "listeners")
+            taken.add(address)
+        names = [one.name for one in self.listeners if one.name]
+        if len(names) != len(set(names)):
+            raise mistake("two listeners of one name", "listeners")
+        for key in ("health", "admin"):
+            section = getattr(self, key)
+            if section is not None and section.address[1] and section.address in taken:
+                raise mistake(f"the address of `{key}` is taken", key)
+            if section is not None:
+                taken.add(section.address)
+        return self

@@ -1,0 +1,202 @@
+"""What the policy files say, as frozen values. Each issuer and rule is validated by itself, so that one that is
+wrong hides nothing of the others.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+from sidecar.decision.matching import RequestMatch
+from sidecar.decision.policy import Binding, IntrospectWhen, IssuerPolicy, Policy, ReportOnly, Rule
+from sidecar.issuer.configuration import IssuerSettings
+from sidecar.settings import document as documents
+from sidecar.settings.document import Document
+from sidecar.settings.issuer_sections import Issuer, ReportOnlySection
+from sidecar.settings.issuers import issuer_settings
+from sidecar.settings.problem import Problem, SettingsError
+from sidecar.settings.rule_sections import Match, PolicyFile, RuleSection
+from sidecar.settings.section import Section, Surroundings, nearest, shown, validate
+
+RULES: Final = 10_000
+"""Most rules of one policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedRule:
+    """A rule, and where it stands."""
+
+    rule: Rule
+    document: Document
+    path: tuple[str | int, ...]
+
+
+@dataclass(slots=True)
+class Policies:
+    """Everything the policy files say, gathered file by file."""
+
+    problems: list[Problem] = field(default_factory=list)
+    sections: list[tuple[Document, tuple[str | int, ...], Section]] = field(default_factory=list)
+    """Every valid section, where it stands."""
+    issuers: dict[str, IssuerPolicy] = field(default_factory=dict)
+    issuer_settings: list[IssuerSettings] = field(default_factory=list)
+    rules: list[PlacedRule] = field(default_factory=list)
+    _issuers_named: dict[str, Problem] = field(default_factory=dict)
+    _rules_named: dict[str, Problem] = field(default_factory=dict)
+
+    def add_file(self, path: Path, *, absent_files_pass: bool) -> None:
+        """Read one file."""
+        try:
+            document = documents.read(path)
+        except SettingsError as error:
+            self.problems.extend(error.problems)
+            return
+        self.problems.extend(document.problems)
+        around = Surroundings(path.parent, absent_files_pass)
+        frame = self._frame(document, around)
+        if not isinstance(document.data, dict):
+            return
+        for index, data in enumerate(_list(document.data, "issuers")):
+            self._add_issuer(document, index, data, around)
+        for index, data in enumerate(_list(document.data, "rules")):
+            if len(self._rules_named) >= RULES:
+                self.problems.append(document.problem(("rules", index), f"more than {RULES} rules"))
+                break
+            self._add_rule(document, index, data, around, frame.report_only if frame else None)
+
+    def _frame(self, document: Document, around: Surroundings) -> PolicyFile | None:
+        """The file without its issuers and rules."""
+        data = document.data
+        if isinstance(data, dict):
+            data = data | {key: [] for key in ("issuers", "rules") if isinstance(data.get(key), list)}
+        frame, problems = validate(PolicyFile, document, (), data, around)
+        self.problems.extend(problems)
+        return frame
+
+    def _add_issuer(self, document: Document, index: int, data: Any, around: Surroundings) -> None:
+        path = ("issuers", index)
+        self._name_once(self._issuers_named, document, (*path, "issuer"), data, "issuer")
+        section, problems = validate(Issuer, document, path, data, around)
+        self.problems.extend(problems)
+        if section is not None:
+            self.sections.append((document, path, section))
+            self.issuers.setdefault(section.issuer, issuer_policy(section))
+            self.issuer_settings.append(issuer_settings(section))
+
+    def _add_rule(
+        self,
+        document: Document,
+        index: int,
+        data: Any,
+        around: Surroundings,
+        file_report_only: ReportOnlySection | None,
+    ) -> None:
+        path = ("rules", index)
+        self._name_once(self._rules_named, document, (*path, "name"), data, "name")
+        section, problems = validate(RuleSection, document, path, data, around)
+        self.problems.extend(problems)
+        if section is not None:
+            self.sections.append((document, path, section))
+            self.rules.append(PlacedRule(rule(section, file_report_only), document, path))
+
+    def _name_once(
+        self, named: dict[str, Problem], document: Document, path: tuple[str | int, ...], data: Any, key: str
+    ) -> None:
+        name = data.get(key) if isinstance(data, dict) else None
+        if not isinstance(name, str):
+            named[f"\0{document.file}\0{path}"] = document.problem(path, "")
+            return
+        first = named.setdefault(name, document.problem(path, ""))
+        if first != document.problem(path, ""):
+            where = f"{first.file}:{first.line}"
+            self.problems.append(document.problem(path, f"{shown(name)} is taken: first at {where}"))
+
+    def check_references(self, listeners: Iterable[str]) -> None:
+        """What rules name must exist."""
+        known = {"issuers": sorted(self._issuers_named), "listener": sorted(listeners)}
+        for placed in self.rules:
+            for path, key, names in _references(placed.rule):
+                for name in sorted(names - set(known[key])):
+                    kind = "listener" if key == "listener" else "issuer"
+                    message = f"no {kind} is called {shown(name)}{nearest(name, known[key])}"
+                    self.problems.append(placed.document.problem((*placed.path, *path), message))
+
+    def policy(self) -> Policy:
+        """The policy, compiled."""
+        return Policy(MappingProxyType(self.issuers), tuple(placed.rule for placed in self.rules))
+
+
+def _list(data: dict[str, Any], key: str) -> list[Any]:
+    value = data.get(key)
+    return value if isinstance(value, list) else []
+
+
+def _references(rule: Rule) -> Iterator[tuple[tuple[str, ...], str, frozenset[str]]]:
+    if rule.issuers:
+        yield ("require", "issuers"), "issuers", rule.issuers
+    if rule.match.listeners:
+        yield ("match", "listener"), "listener", rule.match.listeners
+
+
+def issuer_policy(section: Issuer) -> IssuerPolicy:
+    """What is accepted from one issuer."""
+    given: dict[str, Any] = {}
+    if section.algorithms is not None:
+        given["algorithms"] = frozenset(section.algorithms)
+    if section.token_types is not None:
+        given["token_types"] = frozenset(one.removeprefix("application/") for one in section.token_types)
+    if section.binding is not None:
+        given["binding"] = Binding(section.binding)
+    if section.clock_skew is not None:
+        given["clock_skew"] = int(section.clock_skew)
+    if section.introspection is not None:
+        given["introspect"] = IntrospectWhen(section.introspection.when)
+    return IssuerPolicy(
+        issuer=section.issuer,
+        audience=frozenset(section.audience),
+        report_only=_report_only(section.report_only),
+        **given,
+    )
+
+
+def _report_only(section: ReportOnlySection | None) -> ReportOnly | None:
+    return None if section is None else ReportOnly(section.until)
+
+
+def rule(section: RuleSection, file_report_only: ReportOnlySection | None = None) -> Rule:
+    """One rule; the file's `report_only` counts where the rule has none."""
+    given: dict[str, Any] = {}
+    require = section.require
+    if require is not None:
+        given["issuers"] = None if require.issuers is None else frozenset(require.issuers)
+        given["audience"] = None if require.audience is None else frozenset(require.audience)
+        given["scopes"] = tuple(require.scopes or ())
+        given["any_scope"] = tuple(require.any_scope or ())
+    return Rule(
+        name=section.name,
+        match=request_match(section.match),
+        public=section.public,
+        cors_preflight=section.cors_preflight,
+        binding=None if section.binding is None else Binding(section.binding),
+        report_only=None if section.public else _report_only(section.report_only or file_report_only),
+        body_bytes=None if section.limits is None else section.limits.body_bytes,
+        identity_headers=None if section.identity_headers is None else MappingProxyType(section.identity_headers),
+        **given,
+    )
+
+
+def request_match(section: Match) -> RequestMatch:
+    """Which requests a rule is for."""
+    given: dict[str, Any] = {}
+    if section.methods is not None:
+        given["methods"] = frozenset(section.methods)
+    if section.path is not None:
+        given["path"] = section.path
+    if section.host is not None:
+        given["hosts"] = frozenset(section.host)
+    if section.listener is not None:
+        given["listeners"] = frozenset(section.listener)
+    return RequestMatch(
+        query_present=frozenset(section.query.present), query_absent=frozenset(section.query.absent), **given
+    )

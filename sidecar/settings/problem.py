@@ -1,0 +1,37 @@
+"""What is wrong with a configuration, and where. All of it at once."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Problem:
+    """One thing wrong, or doubtful, at one place of one file."""
+
+    file: str
+    """The file as the user named it, or as the naming file led to it."""
+    line: int
+    """From 1; 0 when the problem is the file itself."""
+    column: int
+    """From 1; 0 when the problem is the file itself."""
+    message: str
+    """One plain sentence on one line; never a secret."""
+    is_warning: bool = False
+
+    def __str__(self) -> str:
+        place = f"{self.file}:{self.line}:{self.column}"
+        return f"{place}: {'warning: ' if self.is_warning else ''}{self.message}"
+
+
+class SettingsError(Exception):
+    """The configuration is not usable; `problems` holds everything that is wrong with it, in order."""
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(sorted(set(problems)))
+        super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def sanitize(text: str, limit: int = 80) -> str:
+    """`text` fit for one line of a terminal: control characters escaped, and cut at `limit` characters."""
+    printable = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return printable if len(printable) <= limit else f"{printable[: limit - 1]}…"

@@ -1,0 +1,125 @@
+"""The sections of a policy file that concern rules, and the whole policy file."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+
+from sidecar.settings.issuer_sections import Issuer, ReportOnlySection
+from sidecar.settings.scalars import Size, Text, Texts, as_list
+from sidecar.settings.section import Section, mistake, shown
+from sidecar.settings.service_sections import IdentityHeaders
+
+Scope = Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$", max_length=256)]
+"""scope-token (RFC 6749 §3.3)."""
+Method = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_-]*$", max_length=32)]
+"""Case-sensitive (RFC 9110 §9.1)."""
+Host = Annotated[str, Field(pattern=r"^(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*$|^\[[0-9a-f:.]+\]$", max_length=253)]
+"""Lower case, without port; `*.example.com` for one label and more."""
+Hosts = Annotated[list[Host], BeforeValidator(as_list, json_schema_input_type=Host | list[Host])]
+QueryKey = Annotated[str, Field(min_length=1, max_length=256)]
+
+
+def check_template(template: str) -> str:
+    """A path template; raises `ValueError`."""
+    if not template.startswith("/"):
+        raise ValueError(f"{shown(template)} does not start with /")
+    if any(char in template for char in "?#\\ %") or not template.isprintable() or not template.isascii():
+        raise ValueError(f"{shown(template)} holds a character that no clean path has")
+    captured: set[str] = set()
+    segments = template[1:].split("/")
+    for index, segment in enumerate(segments):
+        _check_segment(template, segment, captured, is_last=index == len(segments) - 1)
+    return template
+
+
+def _check_segment(template: str, segment: str, captured: set[str], *, is_last: bool) -> None:
+    if segment in {".", ".."} or (not segment and not is_last):
+        raise ValueError(f"{shown(template)} has an empty or dotted segment")
+    if segment == "**":
+        if not is_last:
+            raise ValueError(f"{shown(template)}: `**` stands for the rest and must come last")
+    elif segment.startswith("{") and segment.endswith("}"):
+        name = segment[1:-1]
+        if not name.isidentifier():
+            raise ValueError(f"{shown(template)}: {shown(segment)} is not a name in braces")
+        if name in captured:
+            raise ValueError(f"{shown(template)}: {shown(segment)} twice")
+        captured.add(name)
+    elif segment != "*" and any(char in segment for char in "{}*"):
+        raise ValueError(f"{shown(template)}: a segment is text, {{name}}, * or a last **")
+
+
+class Query(Section):
+    """Query keys that must or must not be there."""
+
+    present: list[QueryKey] = []
+    absent: list[QueryKey] = []
+
+
+class Match(Section):
+    """Which requests a rule is for; what is left out fits all."""
+
+    methods: Annotated[list[Method], Field(min_length=1)] | None = None
+    path: Annotated[Text, AfterValidator(check_template)] | None = None
+    """Segments; {name} for one segment, * for one segment, a last ** for the rest."""
+    host: Annotated[Hosts, Field(min_length=1)] | None = None
+    """Lower case, without port; *.example.com for one label and more."""
+    query: Query = Query()
+    listener: Texts | None = None
+    """Names of listeners."""
+
+
+class Require(Section):
+    """What a request must bring beyond a valid token; all of it."""
+
+    scopes: Annotated[list[Scope], Field(min_length=1)] | None = None
+    """All of these."""
+    any_scope: Annotated[list[Scope], Field(min_length=1)] | None = None
+    """At least one of these."""
+    issuers: Annotated[Texts, Field(min_length=1)] | None = None
+    """The token must come from one of these issuers. Default: any issuer of the policy."""
+    audience: Annotated[Texts, Field(min_length=1)] | None = None
+    """One of these must be in `aud`, on top of the issuer's audience."""
+
+
+class RuleLimits(Section):
+    """Bounds for this rule alone."""
+
+    body_bytes: Size | None = None
+    """Of a request body; 0: none."""
+
+
+class RuleSection(Section):
+    """One rule. The first rule whose `match` fits decides; without one the answer is 403."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    """Unique over all policy files; logs and metrics carry it."""
+    match: Match
+    public: bool = False
+    """true: forwarded without credentials."""
+    cors_preflight: bool = False
+    """true: a CORS preflight passes without credentials."""
+    binding: Literal["required", "if_bound", "not_required"] | None = None
+    """Default: the issuer's."""
+    require: Require | None = None
+    report_only: ReportOnlySection | None = None
+    limits: RuleLimits | None = None
+    identity_headers: IdentityHeaders | None = None
+    """Header → claim, in place of the upstream's."""
+
+    @model_validator(mode="after")
+    def _public(self) -> Self:
+        if self.public:
+            for name in ("require", "binding", "report_only", "cors_preflight"):
+                if name in self.model_fields_set:
+                    raise mistake(f"`{name}` contradicts `public: true`", name)
+        return self
+
+
+class PolicyFile(Section):
+    """A policy file. Several are merged in the order of their names."""
+
+    issuers: list[Issuer] = []
+    rules: list[RuleSection] = []
+    report_only: ReportOnlySection | None = None
+    """For every rule of this file."""

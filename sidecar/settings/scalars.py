@@ -1,0 +1,110 @@
+"""The small types that settings are made of: durations, sizes, dates, addresses, names."""
+
+import re
+from datetime import UTC, datetime
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, Any, Final
+
+from pydantic import BeforeValidator, StringConstraints, WithJsonSchema
+
+DURATION_PATTERN: Final = r"^[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d)$"
+SIZE_PATTERN: Final = r"^[0-9]+(?:B|KiB|MiB|GiB)$"
+DATE_PATTERN: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+ADDRESS_PATTERN: Final = r"^(?:[^:\[\]\s/]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$"
+
+_SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+_BYTES: Final = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+_LONGEST: Final = 10 * 365 * 86400.0
+_LARGEST: Final = 1024**4
+
+
+def parse_duration(value: Any) -> float:
+    """Seconds; raises `ValueError`."""
+    if not isinstance(value, str) or not re.match(DURATION_PATTERN, value):
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            raise ValueError(f"a duration needs a unit: {value}s? (ms, s, m, h, d)")
+        raise ValueError("a duration is a number and a unit: 250ms, 2s, 5m, 1h, 1d")
+    number, unit = re.fullmatch(r"([0-9.]+)([a-z]+)", value).groups()  # type: ignore[union-attr]  # matched above
+    seconds = float(number) * _SECONDS[unit]
+    if seconds > _LONGEST:
+        raise ValueError("a duration of more than ten years")
+    return seconds
+
+
+def parse_size(value: Any) -> int:
+    """Bytes; raises `ValueError`. A bare number is bytes."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        size = value
+    elif isinstance(value, str) and re.match(SIZE_PATTERN, value):
+        number, unit = re.fullmatch(r"([0-9]+)([A-Za-z]+)", value).groups()  # type: ignore[union-attr]  # matched
+        size = int(number[:20]) * _BYTES[unit]
+    else:
+        raise ValueError("a size is a number of bytes or has a unit: 512B, 32KiB, 10MiB, 1GiB")
+    if size > _LARGEST:
+        raise ValueError("a size of more than 1024 GiB")
+    return size
+
+
+def parse_date(value: Any) -> int:
+    """The first second of that day in UTC, since the epoch; raises `ValueError`."""
+    if not isinstance(value, str) or not re.match(DATE_PATTERN, value):
+        raise ValueError("a date is written 2027-01-31")
+    try:
+        return int(datetime.fromisoformat(value).replace(tzinfo=UTC).timestamp())
+    except ValueError:
+        raise ValueError(f"{value} is not in the calendar") from None
+
+
+def parse_address(value: Any) -> tuple[str, int]:
+    """Host and port of `host:port` or `[v6]:port`; raises `ValueError`."""
+    if not isinstance(value, str) or not re.match(ADDRESS_PATTERN, value):
+        raise ValueError("an address is written 0.0.0.0:8443 or [::]:8443")
+    host, _, port = value.rpartition(":")
+    if int(port) > 65535:
+        raise ValueError(f"{port} is not a port")
+    return host.strip("[]"), int(port)
+
+
+def parse_network(value: Any) -> IPv4Network | IPv6Network:
+    """An address range; raises `ValueError`."""
+    if not isinstance(value, str):
+        raise ValueError("an address range is written 10.0.0.0/8")  # noqa: TRY004 — pydantic collects ValueError
+    try:
+        return ip_network(value)
+    except ValueError as error:
+        raise ValueError(f"not an address range: {error}") from None
+
+
+def as_list(value: Any) -> Any:
+    """One text is a list of one."""
+    return [value] if isinstance(value, str) else value
+
+
+Text = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
+Texts = Annotated[list[Text], BeforeValidator(as_list, json_schema_input_type=Text | list[Text])]
+"""One text or several."""
+Duration = Annotated[
+    float, BeforeValidator(parse_duration), WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN})
+]
+"""Seconds."""
+Size = Annotated[
+    int,
+    BeforeValidator(parse_size),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": SIZE_PATTERN}]}),
+]
+"""Bytes."""
+Day = Annotated[
+    int, BeforeValidator(parse_date), WithJsonSchema({"type": "string", "pattern": DATE_PATTERN})
+]
+"""The first second of a day, since the epoch."""
+Address = Annotated[
+    tuple[str, int],
+    BeforeValidator(parse_address),
+    WithJsonSchema({"type": "string", "pattern": ADDRESS_PATTERN}),
+]
+"""Host and port."""
+Network = Annotated[
+    IPv4Network | IPv6Network, BeforeValidator(parse_network), WithJsonSchema({"type": "string"})
+]
+HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9-]*$", max_length=64)]
+"""A field name that survives CGI mapping unharmed (RFC 9110 §5.1, RFC 3875 §4.1.18)."""

@@ -1,0 +1,159 @@
+"""What every section of a settings file has in common, and how its errors find their line."""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from sidecar.settings.document import Document
+from sidecar.settings.problem import Problem, sanitize
+
+FILE_ABSENT: Final = "file_absent"
+"""The type of the one error that `sidecar check` may turn into a warning."""
+
+
+class Section(BaseModel):
+    """A mapping whose keys are all known; types are not converted."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+    def given(self) -> dict[str, Any]:
+        """What the file says, by field, leaving out what it does not say."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+SectionType = TypeVar("SectionType", bound=Section)
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What validation needs to know beyond the text."""
+
+    directory: Path
+    """Of the file: what its relative paths are relative to."""
+    absent_files_pass: bool = False
+
+
+def mistake(message: str, at: str | None = None) -> PydanticCustomError:
+    """An error to raise in a validator; `at` names the key of the section that it is about."""
+    return PydanticCustomError("mistake", "{message}", {"message": message, "at": at or ""})
+
+
+def validate(
+    model: type[SectionType], document: Document, at: Sequence[str | int], data: Any, around: Surroundings
+) -> tuple[SectionType | None, list[Problem]]:
+    """The section at path `at` of the document, and all that is wrong with it."""
+    try:
+        return model.model_validate(data, context=around), []
+    except ValidationError as error:
+        found = error.errors(include_url=False)
+    problems = [
+        replace(problem, is_warning=around.absent_files_pass and one["type"] == FILE_ABSENT)
+        for one in found
+        for problem in _problem(model, document, at, one)
+    ]
+    if not around.absent_files_pass or any(one["type"] != FILE_ABSENT for one in found):
+        return None, problems
+    lenient = Surroundings(around.directory, absent_files_pass=True)
+    return model.model_validate(data, context=lenient), problems
+
+
+def _problem(
+    model: type[Section], document: Document, at: Sequence[str | int], error: ErrorDetails
+) -> Iterator[Problem]:
+    context = error.get("ctx", {})
+    path = (*at, *error["loc"], *([context["at"]] if context.get("at") else []))
+    if document.is_broken(path):
+        return
+    kind = error["type"]
+    if kind == "extra_forbidden":
+        key = str(error["loc"][-1])
+        message = f"unknown key `{sanitize(key)}`{nearest(key, _keys_at(model, error['loc'][:-1]))}"
+        yield document.problem(path, message, at_key=True)
+    elif kind == "missing":
+        yield document.problem(path[:-1], f"missing key `{error['loc'][-1]}`", at_key=True)
+    else:
+        yield document.problem(path, _message(error, context), at_key=bool(context.get("at")))
+
+
+def nearest(word: str, known: Sequence[str]) -> str:
+    """`; did you mean …?` with the nearest of the known words, or all of them when none is near."""
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean `{close[0]}`?"
+    return f" (known: {', '.join(sorted(known))})" if known else ""
+
+
+def _message(error: ErrorDetails, context: Mapping[str, Any]) -> str:  # noqa: C901 — one row a kind of error
+    came = shown(error["input"])
+    match error["type"]:
+        case "mistake" | "file_absent":
+            return str(context["message"])
+        case "value_error":
+            return str(context["error"])
+        case "string_type":
+            quotable = isinstance(error["input"], bool | int | float)
+            return f"expected text, got {came}{': put it in quotes' if quotable else ''}"
+        case "bool_type":
+            return f"expected true or false, got {came}"
+        case "int_type" | "int_from_float":
+            return f"expected a whole number, got {came}"
+        case "float_type":
+            return f"expected a number, got {came}"
+        case "list_type" | "tuple_type":
+            return f"expected a list, got {came}"
+        case "dict_type" | "model_type" | "model_attributes_type":
+            return f"expected a mapping of keys to values, got {came}"
+        case "literal_error":
+            words = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
+            return f"expected one of {', '.join(words)}, got {came}{_near_word(error['input'], words)}"
+        case "too_short" | "string_too_short":
+            return "must not be empty"
+        case "string_pattern_mismatch":
+            return f"{came} is not of the form {context['pattern']}"
+        case _:
+            return f"{error['msg'][:1].lower()}{error['msg'][1:]}, got {came}"
+
+
+def _near_word(word: Any, known: Sequence[str]) -> str:
+    close = difflib.get_close_matches(str(word), known, n=1)
+    return f"; did you mean `{close[0]}`?" if close else ""
+
+
+def shown(value: Any) -> str:
+    """A value of the document as it may stand in a message."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list"
+        case str():
+            return f"`{sanitize(value)}`"
+        case _:
+            return sanitize(str(value))
+
+
+def _keys_at(model: type[Section], path: Sequence[str | int]) -> list[str]:
+    """The keys that the models know at `path`; steps that are no field (list indexes, names) are passed over."""
+    models = {model}
+    for step in path:
+        inner = {one for parent in models if step in parent.model_fields for one in _models(parent, str(step))}
+        models = inner or models
+    return sorted({name for one in models for name in one.model_fields})
+
+
+def _models(parent: type[Section], field: str) -> set[type[Section]]:
+    return set(_inside(parent.model_fields[field].annotation))
+
+
+def _inside(annotation: Any) -> Iterator[type[Section]]:
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _inside(argument)

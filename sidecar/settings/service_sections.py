@@ -1,0 +1,240 @@
+"""The sections of the service file. What a value means is said here once; `sidecar schema` shows it to editors."""
+
+from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+
+from sidecar.settings.files import (
+    CertificateFile,
+    FileName,
+    PrivateKeyFile,
+    RevocationFile,
+    check_pair,
+    check_private,
+)
+from sidecar.settings.scalars import Address, Duration, HeaderName, Network, Size, Text
+from sidecar.settings.section import Section, mistake, shown
+
+Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
+Positive = Annotated[int, Field(ge=1, le=1_000_000_000)]
+
+WORLD_READABLE = "insecure_private_key_readable_by_everyone"
+
+
+class ListenerTls(Section):
+    """TLS of one listener."""
+
+    certificate_file: CertificateFile
+    """PEM: the server's certificate, then its chain."""
+    private_key_file: PrivateKeyFile
+    """PEM, not encrypted, not readable by everyone."""
+    minimum_version: Literal["1.2", "1.3"] | None = None
+    """Default: "1.2"."""
+    session_lifetime: Duration | None = None
+    """How long a TLS session may be resumed. Default: 1h."""
+    insecure_private_key_readable_by_everyone: bool = False
+    """DANGEROUS: accepts a private key that every user of the machine may read."""
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        check_pair(self.certificate_file, self.private_key_file)
+        if not self.insecure_private_key_readable_by_everyone:
+            check_private(self.private_key_file, WORLD_READABLE)
+        return self
+
+
+class ClientCertificate(Section):
+    """Which client certificates a listener accepts."""
+
+    trust: Literal["any", "ca"] | None = None
+    """`any` (default): possession of the key is what counts (RFC 8705 §6.2); `ca`: the chain must verify."""
+    ca_file: CertificateFile | None = None
+    """PEM: the authorities that clients' chains must end in; with `trust: ca`."""
+    crl_file: RevocationFile | None = None
+    """PEM or DER: revoked client certificates; with `trust: ca`."""
+    at_handshake: Literal["optional", "required"] | None = None
+    """`optional` (default): a missing certificate is answered by the rules; `required`: it ends the handshake."""
+    close_on_ca_change: bool | None = None
+    """After a reload, close connections whose client certificate no longer chains. Default: false."""
+
+    @model_validator(mode="after")
+    def _trust(self) -> Self:
+        if self.trust == "ca" and self.ca_file is None:
+            raise mistake("`trust: ca` needs a `ca_file`", "trust")
+        for name in ("ca_file", "crl_file"):
+            if self.trust != "ca" and getattr(self, name) is not None:
+                raise mistake(f"`{name}` has no effect without `trust: ca`", name)
+        return self
+
+
+class Listener(Section):
+    """One address that is listened on."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,64}$")] | None = None
+    """What rules and logs call it. Default: its address."""
+    address: Address
+    """`host:port`; port 0 takes a free one."""
+    tls: ListenerTls
+    client_certificate: ClientCertificate = ClientCertificate()
+    proxy_protocol_from: list[Network] = []
+    """Peers that must send a PROXY protocol header. Default: none may."""
+    forwarded_from: list[Network] = []
+    """Peers whose Forwarded and X-Forwarded-* are believed. Default: none."""
+
+
+class UpstreamTls(Section):
+    """TLS towards the protected resource; with an https:// URL."""
+
+    ca_file: CertificateFile | None = None
+    """Default: the system's authorities."""
+    server_name: Text | None = None
+    """SNI, and the name to verify. Default: the URL's host."""
+    certificate_file: CertificateFile | None = None
+    """The sidecar's own client certificate."""
+    private_key_file: PrivateKeyFile | None = None
+    insecure_private_key_readable_by_everyone: bool = False
+    """DANGEROUS: accepts a private key that every user of the machine may read."""
+
+    @model_validator(mode="after")
+    def _pair(self) -> Self:
+        if (self.certificate_file is None) != (self.private_key_file is None):
+            raise mistake("`certificate_file` and `private_key_file` go together")
+        if self.certificate_file is not None and self.private_key_file is not None:
+            check_pair(self.certificate_file, self.private_key_file)
+            if not self.insecure_private_key_readable_by_everyone:
+                check_private(self.private_key_file, WORLD_READABLE)
+        return self
+
+
+_OURS = frozenset(
+    {"authorization", "connection", "content-length", "expect", "forwarded", "host", "keep-alive", "te", "trailer"}
+    | {"proxy-authorization", "transfer-encoding", "upgrade", "via"}
+    | {"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"}
+)
+
+
+def _identity_headers(value: object) -> object:
+    """No header that HTTP itself or the sidecar has a use for, and none twice in two spellings."""
+    if isinstance(value, dict):
+        seen: dict[str, str] = {}
+        for name in value:
+            folded = str(name).lower()
+            if folded in _OURS:
+                raise ValueError(f"{shown(name)} is not free to carry a claim")
+            if folded in seen:
+                raise ValueError(f"{shown(name)} and {shown(seen[folded])} are one header")
+            seen[folded] = name
+    return value
+
+
+IdentityHeaders = Annotated[dict[HeaderName, Text], BeforeValidator(_identity_headers)]
+"""Header → claim."""
+
+
+def _upstream_url(value: object) -> object:
+    if not isinstance(value, str):
+        raise ValueError(f"expected a URL, got {shown(value)}")  # noqa: TRY004 — pydantic collects ValueError
+    try:
+        url = urlsplit(value)
+        port = url.port
+    except ValueError:
+        raise ValueError(f"{shown(value)} is not a URL") from None
+    if url.scheme == "unix":
+        if url.netloc or not url.path.startswith("/") or url.query or url.fragment or "\0" in value:
+            raise ValueError("a Unix socket is written unix:///run/api.sock")
+    elif url.scheme not in {"http", "https"} or not url.hostname or port == 0:
+        raise ValueError(f"{shown(value)} is not http://host:port, https://host:port or unix:///path")
+    elif url.path not in {"", "/"} or url.query or url.fragment or url.username is not None:
+        raise ValueError("only scheme, host and port: paths are forwarded as they came")
+    return value
+
+
+class Upstream(Section):
+    """The protected resource behind the sidecar."""
+
+    url: Annotated[
+        str,
+        BeforeValidator(_upstream_url),
+        WithJsonSchema({"type": "string", "pattern": "^(https?://|unix:///)"}),
+    ]
+    """http://host:port, https://host:port or unix:///path."""
+    tls: UpstreamTls | None = None
+    connect_timeout: Duration | None = None
+    """Default: 2s."""
+    response_timeout: Duration | None = None
+    """From the end of the request to the head of the response. Default: 60s."""
+    idle_timeout: Duration | None = None
+    """How long an unused connection is kept. Default: 60s."""
+    stream_timeout: Duration | None = None
+    """Without a byte in either direction in a body or a tunnel. Default: 5m; 0s: none."""
+    total_timeout: Duration | None = None
+    """For a whole exchange. Default: 0s, none."""
+    max_connections: Positive | None = None
+    """Default: 256."""
+    max_waiting: Count | None = None
+    """Requests that may wait for a connection; past it 503. Default: 1024."""
+    resolve_interval: Duration | None = None
+    """Between look-ups of the host's name. Default: 30s."""
+    forward_token: bool | None = None
+    """true: the API sees the Authorization field. Default: false."""
+    identity_headers: IdentityHeaders | None = None
+    """Header → claim. Every spelling of these headers is stripped from the request first."""
+
+    @model_validator(mode="after")
+    def _tls(self) -> Self:
+        if self.tls is not None and not self.url.startswith("https:"):
+            raise mistake("`tls` has no effect without an https:// URL", "tls")
+        return self
+
+
+class LimitsSection(Section):
+    """Bounds on what one client may do. 0 means none where it says so."""
+
+    target_bytes: Size | None = None
+    """Of the request target. Default: 8KiB; past it 414."""
+    header_bytes: Size | None = None
+    """Of all header fields. Default: 32KiB; past it 431."""
+    headers: Positive | None = None
+    """Number of header fields. Default: 100."""
+    trailer_bytes: Size | None = None
+    """Default: 8KiB."""
+    chunk_extension_bytes: Size | None = None
+    """Default: 4KiB."""
+    token_bytes: Size | None = None
+    """Of the access token. Default: 16KiB; past it 400."""
+    body_bytes: Size | None = None
+    """Of a request body. Default: 0, none; past it 413."""
+    connections: Positive | None = None
+    """Default: 10000."""
+    requests_per_connection: Count | None = None
+    """Default: 0, none."""
+    buffered_bytes: Size | None = None
+    """Held in memory per direction when a reader is slow. Default: 64KiB."""
+    cached_tokens: Positive | None = None
+    """Verified tokens remembered. Default: 100000."""
+    identity_header_bytes: Size | None = None
+    """Identity headers past this are counted and warned about. Default: 8KiB."""
+    memory_bytes: Size | None = None
+    """Resident size past which new connections are shed. Default: 0, none."""
+
+
+class TimeoutsSection(Section):
+    """Deadlines."""
+
+    handshake: Duration | None = None
+    """Default: 10s."""
+    request_head: Duration | None = None
+    """Default: 10s; past it 408."""
+    body_rate_bytes: Count | None = None
+    """A request body must bring so many bytes a second. Default: 64."""
+    body_rate_window: Duration | None = None
+    """Over which `body_rate_bytes` is averaged. Default: 20s."""
+    idle: Duration | None = None
+    """Between two requests of one connection. Default: 75s."""
+    drain: Duration | None = None
+    """For requests under way after SIGTERM. Default: 30s."""
+    write: Duration | None = None
+    """How long a client may leave a full buffer unread. Default: 60s."""
+    expiry_grace: Duration | None = None
+    """How long a stream may outlive its token or certificate. Default: 0s."""
