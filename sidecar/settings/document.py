@@ -37,8 +37,6 @@ _TAB_INDENT: Final = re.compile(r"^ *\t[ \t]*(?=[^\s#])", re.MULTILINE)
 _INTEGER_DIGITS: Final = 18
 
 
-
-
 @dataclass(slots=True)
 class Mark:
     """Where one value stands, and, for a mapping or list, where its members stand. Counted from 1."""
@@ -218,7 +216,9 @@ class _Composer:
             if key is None:
                 continue
             if key in data:
-                self._refuse(event, f"duplicate key `{sanitize(key)}`: first on line {(marks[key].key or (0, 0))[0]}")
+                self._refuse(
+                    event, f"duplicate key `{sanitize(key)}`: first on line {(marks[key].key or (0, 0))[0]}"
+                )
                 continue
             data[key] = value
             marks[key] = at
@@ -234,7 +234,7 @@ class _Composer:
 
     def _scalar(self, event: Any) -> Any:
         text: str = event.value
-        if event.style is not None:
+        if event.style:
             return text
         if text in _WORDS:
             return _WORDS[text]
@@ -256,6 +256,6 @@ class _Composer:
             self._refuse(event, f'`{text}` is a boolean to some readers of YAML: write {meant} or "{text}"')
             return None
         if _DOUBTFUL_NUMBER.fullmatch(text):
-            self._refuse(event, f'`{sanitize(text)}` is a number to some readers of YAML: put text in quotes')
+            self._refuse(event, f"`{sanitize(text)}` is a number to some readers of YAML: put text in quotes")
             return None
         return text

@@ -5,7 +5,14 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from sidecar.settings.files import CertificateFile, KeySetFile, PrivateKeyFile, ReadableFile, check_pair, check_private
+from sidecar.settings.files import (
+    CertificateFile,
+    KeySetFile,
+    PrivateKeyFile,
+    ReadableFile,
+    check_pair,
+    check_private,
+)
 from sidecar.settings.scalars import Day, Duration, Size, Text, Texts
 from sidecar.settings.section import Section, mistake, shown
 from sidecar.settings.service_sections import WORLD_READABLE, Count, Positive
@@ -21,9 +28,10 @@ def check_url(value: str) -> str:
     try:
         url = urlsplit(value)
         is_good = url.scheme in {"http", "https"} and bool(url.hostname) and (url.port or 1) > 0
+        is_good = is_good and url.username is None and not url.fragment
     except ValueError:
         is_good = False
-    if not is_good or url.username is not None or url.fragment or any(c <= " " for c in value):
+    if not is_good or any(char <= " " for char in value):
         raise ValueError(f"{shown(value)} is not an https:// URL")
     return value
 
@@ -237,9 +245,11 @@ class Issuer(Section):
             raise mistake("more than 10m", "clock_skew")
         if self.keys is None and self.introspection is None:
             raise mistake("needs `keys`, or `introspection` for opaque tokens")
-        endpoints = {"keys": self.keys and (self.keys.jwks_url or self.keys.discovery_url)}
-        endpoints["issuer"] = self.issuer if self.keys and self.keys.discovery else None
-        endpoints["introspection"] = self.introspection and self.introspection.endpoint
+        endpoints = {
+            "keys": self.keys and (self.keys.jwks_url or self.keys.discovery_url),
+            "issuer": self.issuer if self.keys and self.keys.discovery else None,
+            "introspection": self.introspection and self.introspection.endpoint,
+        }
         for name, url in endpoints.items():
             if url and url.startswith("http:") and not self.http.insecure_plain_http_anyone_can_forge_keys:
                 raise mistake(f"{shown(url)} is not https", name)

@@ -69,7 +69,8 @@ def _introspection(section: Introspection) -> IntrospectionSettings:
     if section.circuit_breaker is not None:
         given["breaker"] = CircuitBreakerSettings(**section.circuit_breaker.given())
     return IntrospectionSettings(
-        client_authentication=_client_authentication(section.client_id, section.client_authentication), **given
+        client_authentication=_client_authentication(section.client_id, section.client_authentication),
+        **given,
     )
 
 

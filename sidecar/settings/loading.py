@@ -115,7 +115,7 @@ class _Loading:
 
 def _matching(directory: Path, pattern: str) -> list[Path]:
     try:
-        names = glob.glob(pattern, root_dir=directory, recursive=True)
+        names = glob.glob(pattern, root_dir=directory, recursive=True)  # noqa: PTH207 — patterns may be absolute
     except (ValueError, RecursionError):
         return []
     return [path for path in (directory / name for name in names) if path.is_file()]

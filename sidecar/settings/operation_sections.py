@@ -99,9 +99,9 @@ class BypassCheck(Section):
 class Process(Section):
     """What the Unix process does for its own safety."""
 
-    run_as: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?$")] | None = (
-        None
-    )
+    run_as: (
+        Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?$")] | None
+    ) = None
     """`user` or `user:group`, names or numbers: taken after start as root, when the ports are bound."""
     open_files: Positive | None = None
     """Soft limit of open files. Default: the hard limit."""
@@ -140,7 +140,7 @@ class ServiceFile(Section):
     process: Process = Process()
     bypass_check: BypassCheck = BypassCheck()
     protected_resource: ProtectedResource | None = None
-    realm: Annotated[str, Field(pattern=r'^[\x20\x21\x23-\x5b\x5d-\x7e]{1,128}$')] | None = None
+    realm: Annotated[str, Field(pattern=r"^[\x20\x21\x23-\x5b\x5d-\x7e]{1,128}$")] | None = None
     """`realm` of challenges (RFC 9110 §11.5)."""
     disclose_reasons: bool | None = None
     """Whether a refusal's `error_description` names the reason. Default: true."""

@@ -181,7 +181,9 @@ def rule(section: RuleSection, file_report_only: ReportOnlySection | None = None
         binding=None if section.binding is None else Binding(section.binding),
         report_only=None if section.public else _report_only(section.report_only or file_report_only),
         body_bytes=None if section.limits is None else section.limits.body_bytes,
-        identity_headers=None if section.identity_headers is None else MappingProxyType(section.identity_headers),
+        identity_headers=None
+        if section.identity_headers is None
+        else MappingProxyType(section.identity_headers),
         **given,
     )
 

@@ -33,5 +33,7 @@ class SettingsError(Exception):
 
 def sanitize(text: str, limit: int = 80) -> str:
     """`text` fit for one line of a terminal: control characters escaped, and cut at `limit` characters."""
-    printable = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    printable = "".join(
+        char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
+    )
     return printable if len(printable) <= limit else f"{printable[: limit - 1]}…"

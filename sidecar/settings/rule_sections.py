@@ -13,7 +13,9 @@ Scope = Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$", max_length=
 """scope-token (RFC 6749 §3.3)."""
 Method = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_-]*$", max_length=32)]
 """Case-sensitive (RFC 9110 §9.1)."""
-Host = Annotated[str, Field(pattern=r"^(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*$|^\[[0-9a-f:.]+\]$", max_length=253)]
+Host = Annotated[
+    str, Field(pattern=r"^(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*$|^\[[0-9a-f:.]+\]$", max_length=253)
+]
 """Lower case, without port; `*.example.com` for one label and more."""
 Hosts = Annotated[list[Host], BeforeValidator(as_list, json_schema_input_type=Host | list[Host])]
 QueryKey = Annotated[str, Field(min_length=1, max_length=256)]
@@ -52,8 +54,8 @@ def _check_segment(template: str, segment: str, captured: set[str], *, is_last: 
 class Query(Section):
     """Query keys that must or must not be there."""
 
-    present: list[QueryKey] = []
-    absent: list[QueryKey] = []
+    present: list[QueryKey] = Field(default_factory=list)
+    absent: list[QueryKey] = Field(default_factory=list)
 
 
 class Match(Section):
@@ -119,7 +121,7 @@ class RuleSection(Section):
 class PolicyFile(Section):
     """A policy file. Several are merged in the order of their names."""
 
-    issuers: list[Issuer] = []
-    rules: list[RuleSection] = []
+    issuers: list[Issuer] = Field(default_factory=list)
+    rules: list[RuleSection] = Field(default_factory=list)
     report_only: ReportOnlySection | None = None
     """For every rule of this file."""

@@ -90,12 +90,12 @@ Duration = Annotated[
 Size = Annotated[
     int,
     BeforeValidator(parse_size),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": SIZE_PATTERN}]}),
+    WithJsonSchema(
+        {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": SIZE_PATTERN}]}
+    ),
 ]
 """Bytes."""
-Day = Annotated[
-    int, BeforeValidator(parse_date), WithJsonSchema({"type": "string", "pattern": DATE_PATTERN})
-]
+Day = Annotated[int, BeforeValidator(parse_date), WithJsonSchema({"type": "string", "pattern": DATE_PATTERN})]
 """The first second of a day, since the epoch."""
 Address = Annotated[
     tuple[str, int],

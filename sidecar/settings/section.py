@@ -48,7 +48,7 @@ def validate(
 ) -> tuple[SectionType | None, list[Problem]]:
     """The section at path `at` of the document, and all that is wrong with it."""
     try:
-        return model.model_validate(data, context=around), []
+        return model.model_validate(data, context=Surroundings(around.directory)), []
     except ValidationError as error:
         found = error.errors(include_url=False)
     problems = [
@@ -58,8 +58,7 @@ def validate(
     ]
     if not around.absent_files_pass or any(one["type"] != FILE_ABSENT for one in found):
         return None, problems
-    lenient = Surroundings(around.directory, absent_files_pass=True)
-    return model.model_validate(data, context=lenient), problems
+    return model.model_validate(data, context=around), problems
 
 
 def _problem(
@@ -88,7 +87,7 @@ def nearest(word: str, known: Sequence[str]) -> str:
     return f" (known: {', '.join(sorted(known))})" if known else ""
 
 
-def _message(error: ErrorDetails, context: Mapping[str, Any]) -> str:  # noqa: C901 — one row a kind of error
+def _message(error: ErrorDetails, context: Mapping[str, Any]) -> str:
     came = shown(error["input"])
     match error["type"]:
         case "mistake" | "file_absent":
@@ -110,6 +109,8 @@ def _message(error: ErrorDetails, context: Mapping[str, Any]) -> str:  # noqa: C
             return f"expected a mapping of keys to values, got {came}"
         case "literal_error":
             words = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
+            if isinstance(error["input"], int | float) and str(error["input"]) in words:
+                return f"expected text, got {came}: put it in quotes"
             return f"expected one of {', '.join(words)}, got {came}{_near_word(error['input'], words)}"
         case "too_short" | "string_too_short":
             return "must not be empty"
@@ -143,7 +144,9 @@ def _keys_at(model: type[Section], path: Sequence[str | int]) -> list[str]:
     """The keys that the models know at `path`; steps that are no field (list indexes, names) are passed over."""
     models = {model}
     for step in path:
-        inner = {one for parent in models if step in parent.model_fields for one in _models(parent, str(step))}
+        inner = {
+            one for parent in models if step in parent.model_fields for one in _models(parent, str(step))
+        }
         models = inner or models
     return sorted({name for one in models for name in one.model_fields})
 

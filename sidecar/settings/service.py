@@ -72,8 +72,8 @@ class ServiceSettings:
     """None: no health server."""
     admin: ServerAddress | None = None
     """None: no admin server. Always loopback or a Unix socket."""
-    logging: LoggingSettings = LoggingSettings()
-    tracing: TracingSettings = TracingSettings()
+    logging: LoggingSettings = field(default_factory=LoggingSettings)
+    tracing: TracingSettings = field(default_factory=TracingSettings)
     workers: int = 1
     """Number of serving processes; 0: one per CPU."""
     state_directory: Path | None = None
@@ -129,7 +129,9 @@ def _admin(host: str, port: int | str) -> ServerAddress:
 
 def _logging(section: Logging) -> LoggingSettings:
     enums = {"format": Format, "access": Access, "level": Level}
-    given = {name: enums[name](value) if name in enums else value for name, value in section.given().items()}
+    given: dict[str, Any] = {
+        name: enums[name](value) if name in enums else value for name, value in section.given().items()
+    }
     return LoggingSettings(**given)
 
 

@@ -7,7 +7,6 @@ from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from sidecar.settings.files import (
     CertificateFile,
-    FileName,
     PrivateKeyFile,
     RevocationFile,
     check_pair,
@@ -77,9 +76,9 @@ class Listener(Section):
     """`host:port`; port 0 takes a free one."""
     tls: ListenerTls
     client_certificate: ClientCertificate = ClientCertificate()
-    proxy_protocol_from: list[Network] = []
+    proxy_protocol_from: list[Network] = Field(default_factory=list)
     """Peers that must send a PROXY protocol header. Default: none may."""
-    forwarded_from: list[Network] = []
+    forwarded_from: list[Network] = Field(default_factory=list)
     """Peers whose Forwarded and X-Forwarded-* are believed. Default: none."""
 
 
@@ -108,7 +107,17 @@ class UpstreamTls(Section):
 
 
 _OURS = frozenset(
-    {"authorization", "connection", "content-length", "expect", "forwarded", "host", "keep-alive", "te", "trailer"}
+    {
+        "authorization",
+        "connection",
+        "content-length",
+        "expect",
+        "forwarded",
+        "host",
+        "keep-alive",
+        "te",
+        "trailer",
+    }
     | {"proxy-authorization", "transfer-encoding", "upgrade", "via"}
     | {"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"}
 )
