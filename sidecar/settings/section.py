@@ -87,6 +87,19 @@ def nearest(word: str, known: Sequence[str]) -> str:
     return f" (known: {', '.join(sorted(known))})" if known else ""
 
 
+_EXPECTED: Final = {
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "list_type": "a list",
+    "dict_type": "a mapping of keys to values",
+    "model_type": "a mapping of keys to values",
+    "model_attributes_type": "a mapping of keys to values",
+}
+"""What should have stood there, by the kind of error."""
+
+
 def _message(error: ErrorDetails, context: Mapping[str, Any]) -> str:
     came = shown(error["input"])
     match error["type"]:
@@ -97,16 +110,6 @@ def _message(error: ErrorDetails, context: Mapping[str, Any]) -> str:
         case "string_type":
             quotable = isinstance(error["input"], bool | int | float)
             return f"expected text, got {came}{': put it in quotes' if quotable else ''}"
-        case "bool_type":
-            return f"expected true or false, got {came}"
-        case "int_type" | "int_from_float":
-            return f"expected a whole number, got {came}"
-        case "float_type":
-            return f"expected a number, got {came}"
-        case "list_type" | "tuple_type":
-            return f"expected a list, got {came}"
-        case "dict_type" | "model_type" | "model_attributes_type":
-            return f"expected a mapping of keys to values, got {came}"
         case "literal_error":
             words = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
             if isinstance(error["input"], int | float) and str(error["input"]) in words:
@@ -116,6 +119,8 @@ def _message(error: ErrorDetails, context: Mapping[str, Any]) -> str:
             return "must not be empty"
         case "string_pattern_mismatch":
             return f"{came} is not of the form {context['pattern']}"
+        case kind if kind in _EXPECTED:
+            return f"expected {_EXPECTED[kind]}, got {came}"
         case _:
             return f"{error['msg'][:1].lower()}{error['msg'][1:]}, got {came}"
 
