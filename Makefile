@@ -41,6 +41,9 @@ test: lint $(PARTS) ## everything that gates a change
 	@mkdir -p build
 	$(BIN)/python -m pytest $(ARGS)
 
+bench: $(READY) ## the comparison with the peers; ROUNDS= SECONDS= LOADS=a,b PEERS=x,y pick
+	@$(BIN)/python -m bench --rounds $(or $(ROUNDS),5) --seconds $(or $(SECONDS),5) --loads "$(LOADS)" --peers "$(PEERS)"
+
 lock: ## exact versions with hashes, from the ranges in pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header -o requirements.lock
 	uv pip compile pyproject.toml --quiet --group dev --all-extras --universal --python-version 3.11 --generate-hashes --no-header -c requirements.lock -o requirements-dev.lock

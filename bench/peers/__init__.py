@@ -1,0 +1,204 @@
+"""The peers: for each, the files it reads, the command that starts it, and what it can be asked to do."""
+
+import base64
+import grp
+import json
+import os
+import pwd
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.material import Material, bare_jwks
+from bench.peers.policy import policy, service
+from bench.template import fill
+
+_HERE = Path(__file__).parent
+_NGINX_MODULES = Path("/usr/lib/nginx/modules")
+_APACHE_MODULES = Path("/usr/lib/apache2/modules")
+_BODY_BYTES = 180
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One start of one peer: its directory, its ports, and how large its world is."""
+
+    run: Path
+    files: Path
+    material: Material
+    port: int
+    admin: int
+    upstream: int
+    introspection: int = 0  # the issuer's port when tokens are opaque, else 0
+    rules: int = 20
+    workers: int = 1
+
+    def write(self, template: str, name: str, extra: Mapping[str, str | int] | None = None) -> str:
+        """Fills `template` into the peer's directory; the new file's path."""
+        path = self.run / name
+        path.write_text(fill((_HERE / template).read_text(), {**self._values(), **(extra or {})}))
+        return str(path)
+
+    def _values(self) -> dict[str, str | int]:
+        ids = {"USER": pwd.getpwuid(os.getuid()).pw_name, "GROUP": grp.getgrgid(os.getgid()).gr_name}
+        places = {"DIR": str(self.material.directory), "RUN": str(self.run), "FILES": str(self.files)}
+        return {**ids, **places, "PORT": self.port, "UPSTREAM": self.upstream, "ADMIN": self.admin}
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """A proxy that does the job (or, `checks=False`, only the TLS part of it)."""
+
+    name: str
+    packages: tuple[str, ...]
+    needs: tuple[str, ...]  # programs and files that must exist
+    command: Callable[[Site], list[str]]
+    checks: bool = True
+    introspects: bool = False
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+def upstream(site: Site, sink_port: int) -> list[str]:
+    """The unmodified API: nginx with 180 bytes of JSON, files, and a sink for uploads."""
+    pad = _BODY_BYTES - len('{"ok":true,"items":[1,2,3,4,5,6,7,8,9,10],"pad":""}')
+    return _nginx(site.write("upstream.conf.in", "nginx.conf", {"PAD": "x" * pad, "SINK": sink_port}))
+
+
+def introspection(site: Site) -> list[str]:
+    """An issuer that answers each introspection request after 5 ms (RFC 7662)."""
+    return _fixed_answer(site, 0.005, {"active": True, **site.material.claims(0)})
+
+
+def sink(site: Site) -> list[str]:
+    """The part of the API that takes uploads."""
+    return _fixed_answer(site, 0, {"ok": True})
+
+
+def _fixed_answer(site: Site, delay: float, answer: dict[str, object]) -> list[str]:
+    document = site.run / "answer.json"
+    document.write_text(json.dumps(answer))
+    return [sys.executable, str(_HERE / "fixed_answer.py"), str(site.port), str(delay), str(document)]
+
+
+def _nginx(configuration: str) -> list[str]:
+    return ["/usr/sbin/nginx", "-e", "stderr", "-c", configuration]
+
+
+def _nginx_tls_only(site: Site) -> list[str]:
+    return _nginx(site.write("nginx-tls-only.conf.in", "nginx.conf"))
+
+
+def _nginx_njs(site: Site) -> list[str]:
+    spki = {
+        f"{kind.upper()}_SPKI": _pem_body(site.material.directory / f"{kind}.pub") for kind in ("es", "rs")
+    }
+    site.write("bearer.js.in", "bearer.js", spki)
+    return _nginx(site.write("nginx-njs.conf.in", "nginx.conf", {"MODULES": str(_NGINX_MODULES)}))
+
+
+def _haproxy(site: Site) -> list[str]:
+    return ["/usr/sbin/haproxy", "-db", "-f", site.write("haproxy.cfg.in", "haproxy.cfg")]
+
+
+def _apache(site: Site) -> list[str]:
+    # `verify.cert` is what type=mtls compares; a JWK is a quoted JSON string, one line a key
+    keys = [json.dumps(key) for key in bare_jwks(site.material.directory)]
+    verify = [f"OAuth2TokenVerify jwk {key} type=mtls&verify.exp=required&verify.iat=skip" for key in keys]
+    if site.introspection:
+        url = f"http://127.0.0.1:{site.introspection}/introspect"
+        verify = [f"OAuth2TokenVerify introspect {url} introspect.auth=none&type=mtls&verify.iat=skip"]
+    extra = {"MODULES": str(_APACHE_MODULES), "VERIFY": "\n  ".join(verify)}
+    if os.getuid() == 0:  # Apache refuses to work as root
+        nobody = pwd.getpwnam("nobody")
+        extra |= {"USER": nobody.pw_name, "GROUP": grp.getgrgid(nobody.pw_gid).gr_name}
+    return [
+        "/usr/sbin/apache2",
+        "-DFOREGROUND",
+        "-f",
+        site.write("apache-mod_oauth2.conf.in", "apache.conf", extra),
+    ]
+
+
+def _envoy(cache: str) -> Callable[[Site], list[str]]:
+    def command(site: Site) -> list[str]:
+        configuration = site.write("envoy.json.in", "envoy.json", {"CACHE": cache})
+        quiet = ["--disable-hot-restart", "--log-level", "warning"]
+        return [_beside_python("envoy"), "-c", configuration, "--concurrency", "1", *quiet]
+
+    return command
+
+
+def _aiohttp(site: Site) -> list[str]:
+    issuer = f"http://127.0.0.1:{site.introspection}/introspect" if site.introspection else ""
+    arguments = [str(site.port), str(site.upstream), str(site.material.directory), issuer]
+    return [sys.executable, str(_HERE / "aiohttp_proxy.py"), *arguments]
+
+
+def _sidecar(site: Site) -> list[str]:
+    (site.run / "sidecar.yaml").write_text(
+        service(site.port, site.admin, site.upstream, site.material.directory, site.workers)
+    )
+    (site.run / "policy.yaml").write_text(policy(site.rules, site.material.directory, site.introspection))
+    return [_beside_python("sidecar"), "run", "--config", str(site.run / "sidecar.yaml")]
+
+
+def _beside_python(program: str) -> str:
+    return str(Path(sys.executable).with_name(program))
+
+
+def _pem_body(path: Path) -> str:
+    body = "".join(line for line in path.read_text().splitlines() if not line.startswith("-----"))
+    base64.b64decode(body, validate=True)
+    return body
+
+
+_ENVOY = _beside_python("envoy")
+_MOD_OAUTH2 = ("/usr/sbin/apache2", str(_APACHE_MODULES / "mod_oauth2.so"))
+_CACHE = ', "jwt_cache_config": {"jwt_cache_size": 1000}'
+
+PEERS: dict[str, Peer] = {
+    peer.name: peer
+    for peer in (
+        Peer("sidecar", (), (_beside_python("sidecar"),), _sidecar, introspects=True),
+        Peer(
+            "sidecar-asyncio",
+            (),
+            (_beside_python("sidecar"),),
+            _sidecar,
+            introspects=True,
+            environment={"SIDECAR_LOOP": "asyncio"},
+        ),
+        Peer("nginx-tls-only", ("nginx",), ("/usr/sbin/nginx",), _nginx_tls_only, checks=False),
+        Peer(
+            "nginx-njs",
+            ("nginx", "libnginx-mod-http-js"),
+            ("/usr/sbin/nginx", str(_NGINX_MODULES / "ngx_http_js_module.so")),
+            _nginx_njs,
+        ),
+        Peer("haproxy", ("haproxy",), ("/usr/sbin/haproxy",), _haproxy),
+        Peer(
+            "apache-mod_oauth2", ("apache2", "libapache2-mod-oauth2"), _MOD_OAUTH2, _apache, introspects=True
+        ),
+        Peer("envoy", (), (_ENVOY,), _envoy("")),
+        Peer("envoy-cached", (), (_ENVOY,), _envoy(_CACHE)),
+        Peer("aiohttp-proxy", (), (sys.executable,), _aiohttp, introspects=True),
+    )
+}
+
+
+def missing(peers: list[Peer]) -> tuple[list[str], list[str]]:
+    """What is not there: Debian packages to install, and programs that come with no package of ours."""
+    programs = {"wrk": "wrk", "gcc": "gcc", "taskset": "util-linux"}
+    packages = {package for program, package in programs.items() if not shutil.which(program)}
+    if not Path("/usr/sbin/nginx").exists():
+        packages.add("nginx")
+    if not Path("/usr/include/openssl/ssl.h").exists():
+        packages.add("libssl-dev")
+    others: set[str] = set()
+    for peer in peers:
+        absent = [need for need in peer.needs if not Path(need).exists()]
+        packages.update(peer.packages if absent else ())
+        others.update(absent if not peer.packages else ())
+    return sorted(packages), sorted(others)

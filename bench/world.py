@@ -1,0 +1,233 @@
+"""The world of one run: the API, the peers that are up, and the client that drives them.
+
+Theory of operation. The proxy under test has a core of its own; client, API and issuer share the other.
+Peers of one load are started together and stay up through all rounds, idle while another is driven, so
+that rounds interleave. `World` is a context manager: leaving it stops whatever it started, by pid.
+"""
+
+import json
+import os
+import socket
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from bench.material import Material, compile_client, make_material
+from bench.peers import Peer, Site, introspection, sink, upstream
+from bench.process import BenchFailed, Process, start, wait_until
+from bench.sample import Sample
+
+PROXY_CORE, CLIENT_CORE = "0", "1"
+_GIBIBYTE = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A peer that is up and listens on `site.port`."""
+
+    peer: Peer
+    process: Process
+    site: Site
+    ready_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Drive:
+    """What the load client is to do, in its own option names (bench/client/options.h)."""
+
+    tokens: Path
+    options: Mapping[str, str | int | float] = field(default_factory=dict)
+    other_certificate: bool = False
+
+    def having(self, **options: str | float) -> "Drive":
+        return replace(self, options={**self.options, **options})
+
+
+class World:
+    """Owns build/bench: material, logs, the API and every process of the run."""
+
+    def __init__(self, build: Path) -> None:
+        self.build = build
+        self.files = build / "files"
+        self.material: Material = make_material(build / "material")
+        self.load, self.shim = compile_client(Path(__file__).parent / "client", build / "client")
+        self.api_port = free_port()
+        self.issuer_port = free_port()
+        self._started: list[Process] = []
+
+    def __enter__(self) -> Self:
+        try:
+            self._start_api()
+        except BaseException:
+            self._stop_all()
+            raise
+        return self
+
+    def _start_api(self) -> None:
+        _make_files(self.files)
+        site = self._site("api", replace_port=self.api_port)
+        uploads = self._site("api-sink")
+        self._up("api-sink", sink(uploads), CLIENT_CORE, uploads.port)
+        self._up("api", upstream(site, uploads.port), CLIENT_CORE, self.api_port)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop_all()
+
+    def _stop_all(self) -> None:
+        for process in reversed(self._started):
+            process.stop()
+
+    def start_issuer(self) -> None:
+        """The introspection endpoint, on the client's core; once."""
+        if all(process.name != "issuer" for process in self._started):
+            site = self._site("issuer", replace_port=self.issuer_port)
+            self._up("issuer", introspection(site), CLIENT_CORE, self.issuer_port)
+
+    def start(self, peer: Peer, *, opaque: bool = False, rules: int = 20, workers: int = 1) -> Running:
+        """Starts a peer; `ready_seconds` is from exec to the first TCP connection it accepts."""
+        site = replace(self._site(peer.name), rules=rules, workers=workers)
+        if opaque:
+            site = replace(site, introspection=self.issuer_port)
+        cores = PROXY_CORE if workers == 1 else f"{PROXY_CORE},{CLIENT_CORE}"
+        command = peer.command(site)
+        process, seconds = self._up(peer.name, command, cores, site.port, peer.environment)
+        return Running(peer, process, site, seconds)
+
+    def stop(self, running: Running) -> None:
+        """Stops one peer before the end of the run."""
+        running.process.stop()
+        self._started.remove(running.process)
+
+    def check(self, running: Running, token: Path, path: str = "/accounts/1") -> None:
+        """Shows that the peer does the job. Raises `BenchFailed` when it does not."""
+        once = Drive(token, {"connections": 1, "requests": 1, "path": path})
+        self.drive(running, once)
+        if running.peer.checks:
+            self.drive(running, replace(once, other_certificate=True).having(expect=401))
+
+    def drive(self, running: Running, what: Drive) -> Sample:
+        """One measured window against one peer."""
+        certificate = self.material.other if what.other_certificate else self.material.client
+        options = {"port": running.site.port, "certificate": str(certificate), **what.options}
+        sample = self._measure(running.process, options, what.tokens)
+        running.process.forget_output()
+        return sample
+
+    def drive_api(self, what: Drive) -> Sample:
+        """The same window against the API itself, without TLS: the baseline of added latency."""
+        api = next(process for process in self._started if process.name == "api")
+        return self._measure(api, {"port": self.api_port, "plain": 1, **what.options}, what.tokens)
+
+    def hold(self, running: Running, what: Drive) -> tuple[int, int]:
+        """Resident kB of a peer before, and while the connections of `what` are open and idle."""
+        before = running.process.rss_kb()
+        options = {
+            "port": running.site.port,
+            "certificate": str(self.material.client),
+            "seconds": 0,
+            **what.options,
+        }
+        with self._client(options, what.tokens) as client:
+            _wait_ready(client, running.process)
+            time.sleep(1)
+            during = running.process.rss_kb()
+            _go(client, running.process)
+        return before, during
+
+    def _measure(self, process: Process, options: Mapping[str, str | float], tokens: Path) -> Sample:
+        with self._client(options, tokens) as client:
+            _wait_ready(client, process)
+            before = process.cpu_seconds()
+            answer = _go(client, process)
+            cpu = process.cpu_seconds() - before
+        process.require_alive()
+        if not answer["requests"]:
+            raise process.failure("answered no request")
+        return Sample(
+            requests=int(answer["requests"]),
+            seconds=answer["seconds"],
+            cpu_seconds=cpu,
+            p50_ms=answer["p50_ms"],
+            p99_ms=answer["p99_ms"],
+            p999_ms=answer["p999_ms"],
+            rss_kb=process.rss_kb(),
+            connects=int(answer["connects"]),
+            resumed=int(answer["resumed"]),
+        )
+
+    def _client(self, options: Mapping[str, str | float], tokens: Path) -> subprocess.Popen[str]:
+        words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
+        command = ["taskset", "-c", CLIENT_CORE, str(self.load), "--tokens", str(tokens), *words]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+
+    def _site(self, name: str, replace_port: int | None = None) -> Site:
+        run = self.build / "run" / name
+        run.mkdir(parents=True, exist_ok=True)
+        return Site(run, self.files, self.material, replace_port or free_port(), free_port(), self.api_port)
+
+    def _up(
+        self,
+        name: str,
+        command: list[str],
+        cores: str,
+        port: int,
+        environment: Mapping[str, str] | None = None,
+    ) -> tuple[Process, float]:
+        process = start(name, command, cores, self.build / "logs", environment)
+        self._started.append(process)
+        return process, wait_until(process, lambda: _accepts(port))
+
+
+def _wait_ready(client: subprocess.Popen[str], process: Process) -> None:
+    assert client.stdout is not None
+    if client.stdout.readline() != "ready\n":
+        raise _client_failure(client, process)
+
+
+def _go(client: subprocess.Popen[str], process: Process) -> dict[str, float]:
+    assert client.stdin is not None
+    assert client.stdout is not None
+    client.stdin.write("\n")
+    client.stdin.flush()
+    line = client.stdout.readline()
+    if not line:
+        raise _client_failure(client, process)
+    answer: dict[str, float] = json.loads(line)
+    return answer
+
+
+def _client_failure(client: subprocess.Popen[str], process: Process) -> BenchFailed:
+    assert client.stderr is not None
+    why = client.stderr.read().strip()
+    client.wait(5)
+    return process.failure(f"did not answer as it must: {why}")
+
+
+def _accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def free_port() -> int:
+    """A port of the loopback interface that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _make_files(directory: Path) -> None:
+    """Bodies to download (sparse: their bytes are zero) ."""
+    (directory / "files").mkdir(parents=True, exist_ok=True)
+    for name, size in (("1MiB", 1 << 20), ("1GiB", _GIBIBYTE)):
+        path = directory / "files" / name
+        path.touch()
+        os.truncate(path, size)

@@ -1,0 +1,152 @@
+"""The benchmark's options, templates and material."""
+
+import base64
+import hashlib
+import json
+from pathlib import Path
+
+import jwt
+import pytest
+import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from bench.loads import LOADS, Window
+from bench.material import AUDIENCE, ISSUER, Material, bare_jwks, make_material
+from bench.options import SECTIONS, read_options
+from bench.peers import PEERS, missing
+from bench.peers.policy import policy, service
+from bench.template import TemplateError, fill
+
+PEER_NAMES = {
+    "sidecar",
+    "sidecar-asyncio",
+    "nginx-tls-only",
+    "haproxy",
+    "apache-mod_oauth2",
+    "envoy",
+    "envoy-cached",
+    "aiohttp-proxy",
+}
+LOAD_NAMES = {
+    "cached-es256",
+    "cached-rs256",
+    "many-tokens",
+    "new-tokens",
+    "handshake-full",
+    "handshake-resumed",
+    "denied",
+    "download",
+    "upload",
+    "idle-connections",
+    "latency",
+    "introspection",
+}
+
+
+@pytest.fixture(scope="module")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
+    return make_material(tmp_path_factory.mktemp("material"))
+
+
+def test_template_fills_every_place() -> None:
+    assert fill("listen @PORT@; root @DIR@;", {"PORT": 8443, "DIR": "d"}) == "listen 8443; root d;"
+
+
+def test_template_with_a_place_left_over_is_refused() -> None:
+    with pytest.raises(TemplateError, match="no value for PORT"):
+        fill("listen @PORT@; root @DIR@;", {"DIR": "d"})
+
+
+def test_template_leaves_type_urls_alone() -> None:
+    assert fill('"@type": "x"', {}) == '"@type": "x"'
+
+
+def test_promised_peers_and_loads_exist() -> None:
+    assert set(PEERS) >= PEER_NAMES
+    assert {*LOADS, *SECTIONS} >= LOAD_NAMES
+
+
+def test_options_keep_the_tables_order_whatever_was_typed() -> None:
+    options = read_options(["--loads", "denied,cached-es256", "--peers", "haproxy,sidecar", "--seconds", "1"])
+    assert options.loads == ("cached-es256", "denied")
+    assert options.peers == ("sidecar", "haproxy")
+    assert options.sections == ()
+    assert options.warmup == 0.4
+
+
+def test_options_left_empty_mean_everything() -> None:
+    options = read_options(["--loads", "", "--peers", ""])
+    assert options.loads == tuple(LOADS)
+    assert options.peers == tuple(PEERS)
+    assert "growth" in options.sections
+
+
+def test_unknown_load_is_a_usage_error_that_lists_the_loads(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        read_options(["--loads", "cached"])
+    assert left.value.code == 2
+    assert "cached-es256" in capsys.readouterr().err
+
+
+def test_no_rounds_is_a_usage_error() -> None:
+    with pytest.raises(SystemExit) as left:
+        read_options(["--rounds", "0"])
+    assert left.value.code == 2
+
+
+def test_missing_programs_are_named_with_their_packages() -> None:
+    absent = PEERS["haproxy"].__class__("absent", ("a-package",), ("/nowhere/program",), lambda _: [])
+    bare = PEERS["haproxy"].__class__("bare", (), ("/nowhere/tool",), lambda _: [])
+    packages, programs = missing([absent, bare])
+    assert "a-package" in packages
+    assert programs == ["/nowhere/tool"]
+
+
+@pytest.mark.parametrize("algorithm", ["es256", "rs256"])
+def test_token_is_what_an_issuer_would_mint(material: Material, algorithm: str) -> None:
+    token: str = getattr(material, algorithm)(7)
+    keys = {
+        key["kid"]: jwt.PyJWK(key)
+        for key in json.loads((material.directory / "jwks.json").read_text())["keys"]
+    }
+    header = jwt.get_unverified_header(token)
+    key = keys[header["kid"]]
+    claims = jwt.decode(token, key, algorithms=[header["alg"]], audience=AUDIENCE, issuer=ISSUER)
+    client = x509.load_pem_x509_certificate((material.directory / "client.crt").read_bytes())
+    digest = hashlib.sha256(client.public_bytes(Encoding.DER)).digest()
+    assert header["typ"] == "at+jwt"
+    assert claims["cnf"]["x5t#S256"] == base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+    assert claims["sub"] == "user-7"
+
+
+def test_bare_keys_carry_no_hints(material: Material) -> None:
+    assert [set(json.loads(key)) for key in bare_jwks(material.directory)] == [
+        {"kty", "crv", "x", "y"},
+        {"kty", "n", "e"},
+    ]
+
+
+def test_new_tokens_of_two_rounds_do_not_overlap(material: Material) -> None:
+    first, second = (LOADS["new-tokens"].drive(material, Window(0.01, 0.0, n), 2).options for n in (0, 1))
+    assert int(first["first"]) + int(first["limit"]) == int(second["first"])
+    assert len(set((material.directory / "new.tokens").read_text().split())) == 2 * int(first["limit"])
+
+
+def test_denied_load_presents_another_certificate_and_expects_401(material: Material) -> None:
+    drive = LOADS["denied"].drive(material, Window(1, 0), 1)
+    assert drive.other_certificate
+    assert drive.options["expect"] == 401
+
+
+def test_policy_has_exactly_the_rules_asked_for_and_the_used_ones_last() -> None:
+    document = yaml.safe_load(policy(20, Path("keys")))
+    names = [rule["name"] for rule in document["rules"]]
+    assert len(names) == 20
+    assert names[-3:] == ["upload", "download", "accounts"]
+
+
+def test_service_file_keeps_the_access_log_on() -> None:
+    document = yaml.safe_load(service(8443, 9902, 8080, Path("keys")))
+    assert document["logging"]["access"] == "all"
+    assert document["listeners"][0]["client_certificate"]["trust"] == "any"

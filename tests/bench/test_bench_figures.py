@@ -1,0 +1,88 @@
+"""The benchmark's arithmetic and its documents: what it prints must be what was measured."""
+
+import pytest
+
+from bench.report import figures, markdown, table
+from bench.sample import Sample
+from bench.statistic import ratio, spread
+
+
+def sample(cpu_us: float, *, requests: int = 1000, rss_kb: int = 2048) -> Sample:
+    return Sample(
+        requests=requests,
+        seconds=2.0,
+        cpu_seconds=cpu_us * requests / 1e6,
+        p50_ms=1.0,
+        p99_ms=3.0,
+        p999_ms=9.0,
+        rss_kb=rss_kb,
+        connects=10,
+        resumed=9,
+    )
+
+
+def test_spread_is_median_and_extremes() -> None:
+    found = spread([30.0, 10.0, 20.0])
+    assert (found.middle, found.low, found.high) == (20.0, 10.0, 30.0)
+    assert found.percent == 50.0
+
+
+def test_one_round_has_no_spread() -> None:
+    assert spread([7.0]).percent == 0.0
+
+
+def test_no_rounds_is_an_error() -> None:
+    with pytest.raises(ValueError, match="no rounds"):
+        spread([])
+
+
+def test_ratio_to_nothing_is_no_number() -> None:
+    assert ratio(1.0, 0.0) is None
+    assert ratio(1.0, 4.0) == 0.25
+
+
+def test_cpu_per_request_divides_all_cpu_by_completed_requests() -> None:
+    assert sample(50.0).cpu_us_per_request == pytest.approx(50.0)
+    assert sample(50.0).requests_per_second == 500.0
+
+
+def test_share_of_resumed_sessions_counts_connections_of_the_window() -> None:
+    assert sample(50.0).resumed_share == 0.9
+
+
+def test_document_has_exactly_the_promised_shape() -> None:
+    document = figures({"cached-es256": {"sidecar": [sample(40.0), sample(60.0), sample(50.0)]}})
+    assert document == {
+        "cached-es256": {
+            "sidecar": {
+                "cpu_us_per_request": 50.0,
+                "requests_per_second": 500.0,
+                "p50_ms": 1.0,
+                "p99_ms": 3.0,
+                "rss_kb": 2048,
+            }
+        }
+    }
+
+
+def test_table_gives_the_sidecars_cost_in_each_peers_terms() -> None:
+    printed = table({"denied": {"sidecar": [sample(50.0)], "haproxy": [sample(100.0)]}})
+    ours, theirs = printed.splitlines()[2:]
+    assert [cell.strip() for cell in ours.split("|")[1:6]] == ["denied", "sidecar", "50.0", "0 %", ""]
+    assert [cell.strip() for cell in theirs.split("|")[1:6]] == [
+        "denied",
+        "haproxy",
+        "100.0",
+        "0 %",
+        "0.50 ×",
+    ]
+
+
+def test_table_without_the_sidecar_compares_nothing() -> None:
+    assert "×" not in table({"denied": {"haproxy": [sample(100.0)]}})
+
+
+def test_markdown_table_is_aligned() -> None:
+    lines = markdown(("name", "n"), [("a", "1"), ("bcdefg", "20")]).splitlines()
+    assert len({len(line) for line in lines}) == 1
+    assert lines[1] == "|--------|---:|"
