@@ -6,7 +6,7 @@ code; a reason without a row does not type-check.
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple, assert_never
+from typing import TYPE_CHECKING, NamedTuple, Self, assert_never
 
 if TYPE_CHECKING:
     from sidecar.decision.token import ValidatedToken
@@ -211,3 +211,8 @@ class Denied(Exception):
         super().__init__(reason.value)
         self.reason = reason
         self.failure = Failure(check or reason.value, reason, expected, presented)
+
+    @classmethod
+    def of(cls, failure: Failure) -> Self:
+        """The same failure, raised."""
+        return cls(failure.reason, failure.check, failure.expected, failure.presented)

@@ -1,9 +1,28 @@
-"""Which rule fits a request: hosts, methods, path templates, query keys, listener; compiled once."""
+"""Which rule fits a request: hosts, methods, path templates, query keys, listener; compiled once.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+Theory of operation. Templates are laid into a tree with one level a segment. A node leads on by a literal segment
+or by a wildcard, and holds the candidates that end there and those that take all the rest (`**`). A request walks
+the tree along all the edges that fit, a segment at a time, and keeps the candidate that stands first in the
+policy; there are at most as many levels as the longest template has segments, however long the path. Hosts come
+before paths: one tree for each host named, one for each `*.suffix`, one for the rules that name none.
 
+Comparison is of segments, decoded once; what is forwarded is what was received. `decision.path` decides which
+paths have exactly one reading, and a path that has not is refused unless the rule that it matches allows each kind
+of its ambiguity by name.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from sidecar.decision.denial import Denied, Reason
+from sidecar.decision.path import ALLOWABLE, segments
+from sidecar.decision.query import names_in
 from sidecar.decision.request import RequestHead
+from sidecar.decision.template import Template
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+_LAST = 1 << 62
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,12 +39,129 @@ class RequestMatch:
     listeners: frozenset[str] = frozenset()
 
 
+@dataclass(slots=True, eq=False)
+class _Candidate:
+    """A match at the end of its path in the tree."""
+
+    index: int
+    match: RequestMatch
+    template: Template
+    methods: frozenset[str] | None
+    is_plain: bool
+    """Only method and path matter."""
+
+    def fits(self, head: RequestHead, listener: str) -> bool:
+        """Whether what is neither host nor path fits."""
+        match = self.match
+        if match.listeners and listener not in match.listeners:
+            return False
+        if not match.query_present and not match.query_absent:
+            return True
+        names = names_in(head.query)
+        return match.query_present <= names and match.query_absent.isdisjoint(names)
+
+
+@dataclass(slots=True, eq=False)
+class _Node:
+    """One level of the tree. Candidates are in policy order."""
+
+    literals: dict[str, "_Node"] = field(default_factory=dict)
+    wildcard: "_Node | None" = None
+    ends: list[_Candidate] = field(default_factory=list)
+    rests: list[_Candidate] = field(default_factory=list)
+
+    def add(self, candidate: _Candidate) -> None:
+        node = self
+        for literal in candidate.template.literals:
+            if literal is None:
+                node.wildcard = node.wildcard or _Node()
+                node = node.wildcard
+            else:
+                node = node.literals.setdefault(literal, _Node())
+        (node.rests if candidate.template.takes_rest else node.ends).append(candidate)
+
+
 class Matcher:
     """Finds the first match that fits."""
 
-    def __init__(self, matches: Sequence[RequestMatch]) -> None:
-        self._matches = tuple(matches)
+    def __init__(
+        self, matches: Sequence[RequestMatch], allowances: Sequence[frozenset[str]] | None = None
+    ) -> None:
+        """`allowances[i]` are the kinds of ambiguity that match `i` lets through.
+
+        Raises `ValueError` for a template or a kind that does not exist.
+        """
+        self._allowances = allowances or [frozenset()] * len(matches)
+        for kind in frozenset().union(*self._allowances) - ALLOWABLE.keys():
+            raise ValueError(f"no ambiguity that can be allowed: {kind}")
+        self._any_host = _Node()
+        self._hosts: dict[str, _Node] = {}
+        self._suffixes: dict[str, _Node] = {}
+        for index, match in enumerate(matches):
+            self._add(index, match)
 
     def first(self, head: RequestHead, listener: str = "") -> tuple[int, Mapping[str, str]] | None:
-        """Index of the first match that fits and what its template captured, or None."""
-        raise NotImplementedError
+        """Index of the first match that fits and what its template captured, or None.
+
+        Raises `Denied` (path_ambiguous).
+        """
+        parts, ambiguities = segments(head.path)
+        found = self._search(self._any_host, parts, head, listener, None)
+        if self._hosts or self._suffixes:
+            for tree in self._trees(head.host):
+                found = self._search(tree, parts, head, listener, found)
+        if ambiguities and (found is None or not ambiguities <= self._allowances[found.index]):
+            raise Denied(Reason.PATH_AMBIGUOUS, "path", "one reading", " ".join(sorted(ambiguities)))
+        if found is None:
+            return None
+        captures = found.template.captures
+        return found.index, {name: parts[at] for name, at in captures} if captures else _NOTHING
+
+    def _add(self, index: int, match: RequestMatch) -> None:
+        is_plain = not (match.listeners or match.query_present or match.query_absent)
+        template = Template.parse(match.path)
+        candidate = _Candidate(index, match, template, match.methods or None, is_plain)
+        if not match.hosts:
+            self._any_host.add(candidate)
+        for host in match.hosts:
+            trees, name = (
+                (self._suffixes, host.removeprefix("*.")) if host.startswith("*.") else (self._hosts, host)
+            )
+            trees.setdefault(name, _Node()).add(candidate)
+
+    def _trees(self, host: str) -> Iterator[_Node]:
+        if host in self._hosts:
+            yield self._hosts[host]
+        _, dot, suffix = host.partition(".")
+        while dot:
+            if suffix in self._suffixes:
+                yield self._suffixes[suffix]
+            _, dot, suffix = suffix.partition(".")
+
+    @staticmethod
+    def _search(
+        root: _Node, parts: list[str], head: RequestHead, listener: str, best: _Candidate | None
+    ) -> _Candidate | None:
+        """The first candidate of a tree that fits and stands before `best`."""
+        method = head.method
+        index = _LAST if best is None else best.index
+        level, depth, last = [root], 0, len(parts)
+        while True:
+            deeper = []
+            for node in level:
+                for candidate in node.rests if depth < last else node.rests + node.ends:
+                    if (
+                        candidate.index < index
+                        and (candidate.methods is None or method in candidate.methods)
+                        and (candidate.is_plain or candidate.fits(head, listener))
+                    ):
+                        best, index = candidate, candidate.index
+                if depth < last:
+                    part = parts[depth]
+                    if part in node.literals:
+                        deeper.append(node.literals[part])
+                    if part and node.wildcard is not None:
+                        deeper.append(node.wildcard)
+            if not deeper:
+                return best
+            level, depth = deeper, depth + 1

@@ -82,7 +82,7 @@ class Rule:
     identity_headers: Mapping[str, str] | None = None
     """Header → claim; None: the upstream's."""
     allow_ambiguous_paths: frozenset[str] = frozenset()
-    """Kinds of ambiguity this rule lets through (`decision.matching`)."""
+    """Kinds of ambiguity this rule lets through (`path.ALLOWABLE`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,10 @@ class Policy:
     matcher: Matcher = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "matcher", Matcher([rule.match for rule in self.rules]))
+        matcher = Matcher(
+            [rule.match for rule in self.rules], [rule.allow_ambiguous_paths for rule in self.rules]
+        )
+        object.__setattr__(self, "matcher", matcher)
 
     def rule_for(self, head: RequestHead, listener: str = "") -> MatchedRule:
         """The first rule whose match fits; raises `Denied` (rule_unmatched, path_ambiguous)."""

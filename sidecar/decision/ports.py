@@ -28,7 +28,8 @@ class VerificationKey:
     kid: str | None
     algorithms: frozenset[str]
     """JWS algorithms this key may verify. One when the JWK names `alg`, else those of its type and curve: a
-    key is used with exactly one algorithm per signature family (RFC 8725 §3.1)."""
+    key is used with exactly one algorithm per signature family (RFC 8725 §3.1). Names are canonical:
+    `Ed25519` (RFC 9864) is stored as `EdDSA` (`jose.canonical_algorithm`)."""
     key: Any
     """The public key object of pyca/cryptography."""
 
@@ -37,7 +38,7 @@ class KeySet(Protocol):
     """The keys of one issuer now in force."""
 
     def find(self, kid: str | None, algorithm: str) -> VerificationKey | None:
-        """The key to verify with; without `kid`, only if exactly one key fits."""
+        """The key to verify with; without `kid`, only if exactly one key fits. `algorithm` is canonical."""
 
     def is_current(self, key: object) -> bool:
         """Whether `key` is still in force: asked on every token cache hit."""
@@ -63,7 +64,12 @@ class TokenIntrospector(Protocol):
     """Asks an issuer about a token (RFC 7662)."""
 
     def cached(self, token: AccessToken, issuer: str) -> ValidatedToken | bool | None:
-        """The answer that is already here: a token, False for inactive, None for not asked yet."""
+        """The answer that is already here: a token, False for inactive, None for not asked yet.
+
+        May raise `Denied` as `introspect` does.
+        """
 
     async def introspect(self, token: AccessToken, issuer: str) -> ValidatedToken | bool:
-        """Ask; False means inactive. Raises `IssuerUnavailable`."""
+        """Ask; False means inactive. Raises `IssuerUnavailable`, and `Denied` for a response whose claims are
+        malformed (`profile.introspected`).
+        """

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any, NewType
 
+from sidecar.decision.denial import Failure
+
 TokenDigest = NewType("TokenDigest", bytes)
 """Keyed digest of an access token, 16 bytes: what caches and logs may hold."""
 
@@ -29,6 +31,9 @@ class AccessToken:
         """The token itself. The only way to it, so that every use can be found."""
         return self._value
 
+    def __len__(self) -> int:
+        return len(self._value)
+
     def __repr__(self) -> str:
         return f"AccessToken({self.digest.hex()[:8]}…)"
 
@@ -39,12 +44,19 @@ class AccessToken:
 class Confirmation:
     """The `cnf` claim (RFC 7800 §3): how a presenter confirms that the token is theirs.
 
-    `members` maps each member's name to its decoded value; empty means that the token is not bound.
-    Parsing refuses every `cnf` with a member that this product cannot verify.
+    `members` maps each member's name to its decoded value; empty means that the token is not bound, unless
+    `refusal` is set.
     """
 
     members: Mapping[str, bytes]
     """`x5t#S256` → 32 bytes."""
+    refusal: Failure | None = None
+    """Why nobody can confirm this `cnf`: it is malformed, or has a member that is not verified here."""
+
+    @property
+    def is_bound(self) -> bool:
+        """Whether the token asks its presenter for proof of possession, in whatever way."""
+        return bool(self.members) or self.refusal is not None
 
 
 UNBOUND = Confirmation({})

@@ -1,0 +1,60 @@
+"""How a presenter confirms that a token is theirs: one module for each member of `cnf` (RFC 7800 §3).
+
+The token decides: each member that it has must confirm, whatever the rule asks for, and a `cnf` with a member that
+is not in `METHODS` is refused. RFC 7800 §3.1 leaves unknown members to the application; ignoring one would turn a
+token bound to something into a token bound to less.
+"""
+
+from collections.abc import Mapping
+
+from sidecar.decision.confirmation.certificate import CertificateThumbprint
+from sidecar.decision.confirmation.method import ConfirmationMethod
+from sidecar.decision.denial import Denied, Failure, Reason
+from sidecar.decision.request import Presenter
+from sidecar.decision.strict import Malformed
+from sidecar.decision.token import UNBOUND, Confirmation
+
+__all__ = ["METHODS", "UNBOUND", "confirm", "parse"]
+
+METHODS: Mapping[str, ConfirmationMethod] = {
+    method.member: method
+    for method in (
+        CertificateThumbprint(),  # RFC 8705 §3.1
+    )
+}
+"""The IANA registry "JWT Confirmation Methods", as far as it is verified here."""
+
+
+def parse(value: object) -> Confirmation:
+    """The confirmation that a `cnf` claim asks for. A claim that nobody can ever confirm still parses: its
+    `refusal` says why, and `confirm` raises it, so that the record can name the token's owner.
+    """
+    if type(value) is not dict or not value:
+        shape = "an empty object" if value == {} else type(value).__name__
+        return _refused(Reason.CONFIRMATION_MALFORMED, "cnf", "an object with a member", shape)
+    members: dict[str, bytes] = {}
+    for name, member in value.items():
+        if name not in METHODS:
+            shown = ascii(name[:32])
+            return _refused(Reason.CONFIRMATION_UNSUPPORTED, "cnf", " ".join(METHODS), shown)
+        try:
+            members[name] = METHODS[name].parse(member)
+        except Malformed as problem:
+            return _refused(
+                Reason.CONFIRMATION_MALFORMED, f"cnf.{name}", METHODS[name].expected, str(problem)
+            )
+    return Confirmation(members)
+
+
+def confirm(confirmation: Confirmation, presenter: Presenter) -> tuple[str, ...]:
+    """The members that this connection confirmed: all that the token has, or none for an unbound token.
+
+    Raises `Denied`: confirmation_malformed, confirmation_unsupported, certificate_missing, binding_mismatch.
+    """
+    if confirmation.refusal is not None:
+        raise Denied.of(confirmation.refusal)
+    return tuple([METHODS[name].confirm(value, presenter) for name, value in confirmation.members.items()])
+
+
+def _refused(reason: Reason, check: str, expected: str, presented: str) -> Confirmation:
+    return Confirmation({}, Failure(check, reason, expected, presented))

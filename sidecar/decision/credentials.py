@@ -1,0 +1,60 @@
+"""Finds the one access token in a request, or says why there is none (RFC 6750 §2).
+
+Only the `Authorization` field counts: FAPI 2.0 §5.3.4 forbids the query parameter, and a body is not read before
+the decision.
+"""
+
+import re
+
+from sidecar.decision.denial import Denied, Reason
+from sidecar.decision.query import names_in
+from sidecar.decision.request import RequestHead
+from sidecar.decision.token import AccessToken
+
+# RFC 6750 §2.1: credentials = "Bearer" 1*SP b64token; RFC 9110 §11.1: the scheme is case-insensitive.
+_BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9\-._~+/]+=*)")
+_EXPECTED = "Authorization: Bearer"
+
+
+def access_token(head: RequestHead, digest_key: bytes, limit: int) -> AccessToken:
+    """The access token of a request.
+
+    `limit` is in bytes. Raises `Denied`: credentials_missing, credentials_repeated, credentials_malformed,
+    token_too_large.
+    """
+    fields = head.authorization
+    if len(fields) != 1:
+        raise _none_or_several(head)
+    found = _BEARER.fullmatch(fields[0])
+    if found is None:
+        raise _not_bearer(fields[0])
+    if head.query and "access_token" in names_in(head.query):
+        # RFC 6750 §2: "Clients MUST NOT use more than one method to transmit the token in each request."
+        raise Denied(Reason.CREDENTIALS_REPEATED, "credentials", "one method", "Authorization and the query")
+    value = found[1]
+    if len(value) > limit:
+        raise Denied(Reason.TOKEN_TOO_LARGE, "credentials", f"at most {limit} bytes", f"{len(value)} bytes")
+    return AccessToken(value, digest_key)
+
+
+def _none_or_several(head: RequestHead) -> Denied:
+    if head.authorization:
+        count = len(head.authorization)
+        return Denied(Reason.CREDENTIALS_REPEATED, "credentials", "one Authorization", f"{count} of them")
+    return Denied(Reason.CREDENTIALS_MISSING, "credentials", _EXPECTED, "no Authorization")
+
+
+def _not_bearer(field: str) -> Denied:
+    scheme = field.split(" ", 1)[0].lower()
+    if scheme == "bearer":
+        return Denied(
+            Reason.CREDENTIALS_MALFORMED, "credentials", "Bearer, a space, a token", "something else"
+        )
+    # RFC 6750 §3.1 counts "an unsupported authentication method" with a request that lacks any authentication
+    # information. So does the scheme DPoP: no token bound by `jkt` is accepted here, and none in another scheme.
+    named = scheme if scheme in _SCHEMES else "another scheme"
+    return Denied(Reason.CREDENTIALS_MISSING, "credentials", _EXPECTED, named)
+
+
+_SCHEMES = frozenset({"basic", "digest", "dpop", "negotiate", "mutual", "gnap"})
+"""Registered schemes that may be named in a record; anything else could be a misplaced token."""

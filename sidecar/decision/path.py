@@ -1,0 +1,104 @@
+"""Reads a request path the one way that every server behind us reads it, or says that there is no such way.
+
+Rules of this file: a path is never rewritten (RFC 9110 §7.7); segments are decoded for comparison only, once, and
+what is forwarded are the bytes received. A path in which two readers could see two resources is *ambiguous*, and
+each kind of ambiguity has a name. Some names may be allowed, rule by rule; those in `NEVER` may not.
+"""
+
+import re
+from collections.abc import Set as AbstractSet
+from urllib.parse import unquote_to_bytes
+
+ALLOWABLE = {
+    "encoded_slash": "%2F, which some servers take for a separator",
+    "backslash": "a backslash or %5C, which some servers take for a separator",
+    "double_slash": "an empty segment, which some servers drop",
+    "semicolon": "; or %3B, after which some servers drop the rest of the segment",
+    "encoded_delimiter": "%3F or %23, which some servers take for the end of the path",
+    "encoded_unreserved": "an escape of a letter, digit or one of -._~, which needs none (RFC 3986 §2.3)",
+    "double_encoding": "an escape that decodes to an escape",
+    "invalid_character": "a character that a path may not hold unescaped (RFC 3986 §3.3)",
+}
+"""Kinds of ambiguity that a rule may allow, and what they are."""
+
+NEVER = {
+    "dot_segment": "a segment that means this or the upper directory, in whatever disguise",
+    "control_character": "a control character, escaped or not",
+    "invalid_escape": "a % without two hexadecimal digits",
+    "invalid_utf8": "escapes that are not UTF-8, an overlong slash for instance",
+    "fragment": "a #, which never belongs to a request (RFC 9112 §3.2)",
+    "not_absolute": "no leading slash",
+}
+"""Kinds of ambiguity that no rule can allow."""
+
+# Segments without escape, semicolon or leading dot, none of them empty: RFC 3986 §3.3 less what is odd.
+_PLAIN = re.compile(r"(?:/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9_~!$&'()*+,=:@.-]*)*/?")
+_LEGAL = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:@%/\\]*")
+_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_UNRESERVED = re.compile(r"%(?:2[DdEe]|3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]|5[Ff]|7[Ee])")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_MARKS = (
+    ("encoded_slash", re.compile(r"%2[Ff]")),
+    ("backslash", re.compile(r"\\|%5[Cc]")),
+    ("double_slash", re.compile(r"//")),
+    ("semicolon", re.compile(r";|%3[Bb]")),
+    ("encoded_delimiter", re.compile(r"%3[Ff]|%23")),
+    ("encoded_unreserved", _UNRESERVED),
+    ("fragment", re.compile(r"#")),
+    ("invalid_escape", _BAD_ESCAPE),
+)
+
+_UNAMBIGUOUS: frozenset[str] = frozenset()
+
+ASTERISK = "\x00*"
+"""The one segment of the asterisk-form: the server itself (RFC 9112 §3.2.4). No path has a segment like it."""
+
+
+def segments(path: str) -> tuple[list[str], AbstractSet[str]]:
+    """The decoded segments of a path, and the kinds of its ambiguities: usually none.
+
+    `/a/b` has the segments `a` and `b`; `/a/` has `a` and an empty one; `/` has one empty one.
+    """
+    if _PLAIN.fullmatch(path) and path:
+        return path[1:].split("/"), _UNAMBIGUOUS
+    if path == "*":
+        return [ASTERISK], _UNAMBIGUOUS
+    kinds = {kind for kind, mark in _MARKS if mark.search(path)}
+    if not path.startswith("/"):
+        kinds.add("not_absolute")
+    if not _LEGAL.fullmatch(path):
+        kinds.add("invalid_character")
+    raw = path.removeprefix("/").split("/")
+    decoded = []
+    for segment in raw:
+        text, found = _decoded(segment)
+        decoded.append(text)
+        kinds |= found
+    return decoded, kinds
+
+
+def _decoded(segment: str) -> tuple[str, set[str]]:
+    kinds = set()
+    try:
+        text = unquote_to_bytes(segment).decode("utf-8")
+    except UnicodeDecodeError:
+        return segment, {"invalid_utf8"}
+    if _CONTROL.search(text):
+        kinds.add("control_character")
+    if _ESCAPE.search(text):
+        kinds.add("double_encoding")
+    if _is_dotted(text):
+        kinds.add("dot_segment")
+    return text, kinds
+
+
+def _is_dotted(text: str) -> bool:
+    """Whether some reader may take a decoded segment, or a part of it, for `.` or `..`.
+
+    Separators that some know (`/` and a backslash from escapes), path parameters and second decodings count.
+    """
+    again = unquote_to_bytes(text).decode("utf-8", "replace")
+    return any(
+        part.partition(";")[0] in {".", ".."} for form in (text, again) for part in re.split(r"[/\\]", form)
+    )

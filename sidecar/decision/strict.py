@@ -1,0 +1,119 @@
+"""Decoders that refuse whatever two readers could read differently.
+
+Rules of this file: an input has one meaning or none; nothing is repaired, skipped or guessed. Each decoder returns
+the value or raises `Malformed`; what that means for a request is the caller's business.
+"""
+
+import json
+import re
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Sequence
+from math import isfinite
+from typing import Any, NoReturn
+
+DEPTH = 32
+"""How deep JSON may nest."""
+DIGITS = 20
+"""How many digits an integer may have: those of the largest 64-bit number."""
+LATEST = 253_402_300_799
+"""The last second of the year 9999. A later NumericDate is milliseconds, or a mistake."""
+
+_OPENERS = re.compile(r"[\[{]")
+_MARKS = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+class Malformed(ValueError):
+    """The input is not what it should be; the message says why and never quotes it."""
+
+
+def base64url(text: str) -> bytes:
+    """Decodes base64url without padding (RFC 7515 §2).
+
+    The encoding of the result must be the input: that one comparison refuses padding, white space, line breaks,
+    the alphabet of plain base64 and every other character, and trailing bits that are not zero (RFC 4648 §3.5).
+    """
+    try:
+        data = text.encode("ascii")
+        decoded = urlsafe_b64decode(data + b"=" * (-len(data) % 4))
+    except ValueError:
+        raise Malformed("not base64url") from None
+    if urlsafe_b64encode(decoded).rstrip(b"=") != data:
+        raise Malformed("not canonical base64url without padding")
+    return decoded
+
+
+def json_object(data: bytes) -> dict[str, Any]:
+    """Decodes a JSON object (RFC 8259) as I-JSON has it (RFC 7493): UTF-8, unique names, no lone surrogates.
+
+    Also refuses a byte order mark, NaN and infinities, numbers past a double or of more than `DIGITS` digits,
+    and nesting deeper than `DEPTH`.
+    """
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Malformed("not UTF-8") from None
+    if len(_OPENERS.findall(text)) > DEPTH:
+        _refuse_deep(text)
+    try:
+        value = _DECODER.decode(text)
+        if _SURROGATE.search(text):
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError:
+        raise Malformed("a lone surrogate") from None
+    except json.JSONDecodeError:
+        raise Malformed("not JSON") from None
+    if type(value) is not dict:
+        raise Malformed("not a JSON object")
+    return value
+
+
+def numeric_date(value: object) -> float | int:
+    """Seconds since the epoch (RFC 7519 §2): a number, fractions allowed, from 1970 to the year 9999."""
+    # bool is an int in Python; in JSON it is not a number.
+    if type(value) is not int and type(value) is not float:
+        raise Malformed("not a number")
+    if not 0 <= value <= LATEST:
+        raise Malformed("not a time between 1970 and 9999")
+    return value
+
+
+def _refuse_deep(text: str) -> None:
+    depth = 0
+    for mark in _MARKS.findall(text):
+        if mark in "[{":
+            depth += 1
+            if depth > DEPTH:
+                raise Malformed("nested too deep")
+        elif mark in "]}":
+            depth -= 1
+
+
+def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    # RFC 7519 §4: "The Claim Names within a JWT Claims Set MUST be unique"
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise Malformed("a name twice in one object")
+    return members
+
+
+def _integer(digits: str) -> int:
+    if len(digits) > DIGITS:
+        raise Malformed("a number of too many digits")
+    return int(digits)
+
+
+def _double(text: str) -> float:
+    number = float(text)
+    if not isfinite(number):
+        raise Malformed("a number past a double")
+    return number
+
+
+def _constant(_name: str) -> NoReturn:
+    raise Malformed("NaN or an infinity")
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_int=_integer, parse_float=_double, parse_constant=_constant
+)

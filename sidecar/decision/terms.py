@@ -1,0 +1,142 @@
+"""A rule's terms, worked out once for each issuer that it accepts: what every request then is held against."""
+
+from collections.abc import Mapping
+
+from sidecar.decision.condition import AuthenticationContext, Facts
+from sidecar.decision.confirmation import confirm
+from sidecar.decision.denial import Denial, Denied, Failure, Reason
+from sidecar.decision.jose import canonical_algorithm
+from sidecar.decision.policy import Binding, IntrospectWhen, IssuerPolicy, Policy, ReportOnly, Rule
+from sidecar.decision.request import Presenter, RequestHead
+from sidecar.decision.token import ValidatedToken
+
+_NEVER = float("-inf")
+
+
+class IssuerTerms:
+    """What one rule asks of the tokens of one issuer."""
+
+    __slots__ = (
+        "algorithms", "audience", "introspects", "introspects_all", "name", "policy", "reports_until",
+        "requires_binding", "rule_audience", "skew",
+    )  # fmt: skip
+
+    def __init__(self, issuer: IssuerPolicy, rule: Rule, policy: Policy) -> None:
+        self.policy = issuer
+        self.name = issuer.issuer
+        self.algorithms = frozenset(map(canonical_algorithm, issuer.algorithms))
+        self.audience = issuer.audience
+        self.rule_audience = rule.audience
+        self.skew = issuer.clock_skew
+        # The rule's word on binding replaces its issuer's; a token's `cnf` outranks both (RFC 8705 §3).
+        self.requires_binding = (rule.binding or issuer.binding) is Binding.REQUIRED
+        self.introspects = issuer.introspect is not IntrospectWhen.NEVER
+        self.introspects_all = issuer.introspect is IntrospectWhen.ALWAYS
+        ends: list[ReportOnly | None] = [rule.report_only, issuer.report_only, policy.report_only]
+        self.reports_until: float = max((end.until for end in ends if end is not None), default=_NEVER)
+
+    def check_time(self, token: ValidatedToken, now: float) -> None:
+        """Raises `Denied`: token_expired, token_not_yet_valid."""
+        # RFC 9068 §4: "The current time MUST be before the time represented by the "exp" claim."
+        if now >= token.expires_at + self.skew:
+            raise Denied(Reason.TOKEN_EXPIRED, "exp", f"after {now:.0f}", f"{token.expires_at:.0f}")
+        # RFC 7519 §4.1.5; and a token from the future was not issued by the clock we share.
+        latest = now + self.skew
+        if token.not_before is not None and token.not_before > latest:
+            raise Denied(Reason.TOKEN_NOT_YET_VALID, "nbf", f"until {latest:.0f}", f"{token.not_before:.0f}")
+        if token.issued_at is not None and token.issued_at > latest:
+            raise Denied(Reason.TOKEN_NOT_YET_VALID, "iat", f"until {latest:.0f}", f"{token.issued_at:.0f}")
+
+    def check_audience(self, token: ValidatedToken) -> None:
+        """Raises `Denied`: audience_mismatch."""
+        # RFC 9068 §4: the token "MUST be rejected if "aud" does not contain a resource indicator of the current
+        # resource server as a valid audience."
+        for accepted in (self.audience, self.rule_audience):
+            if accepted is not None and accepted.isdisjoint(token.audience):
+                expected = " ".join(sorted(accepted))
+                raise Denied(Reason.AUDIENCE_MISMATCH, "aud", expected, "another audience")
+
+    def check_binding(self, token: ValidatedToken, presenter: Presenter, now: float) -> tuple[str, ...]:
+        """The members of `cnf` that this connection confirmed.
+
+        Raises `Denied`: certificate_expired, binding_missing, and what `confirm` raises.
+        """
+        certificate = presenter.client_certificate
+        if certificate is not None and presenter.certificate_must_be_valid and certificate.not_after <= now:
+            expected, presented = f"after {now:.0f}", str(certificate.not_after)
+            raise Denied(Reason.CERTIFICATE_EXPIRED, "certificate.not_after", expected, presented)
+        confirmed = confirm(token.confirmation, presenter)
+        if self.requires_binding and not confirmed:
+            raise Denied(Reason.BINDING_MISSING, "cnf", "a token bound to the client certificate", "no cnf")
+        return confirmed
+
+    def valid_until(self, token: ValidatedToken, presenter: Presenter) -> float:
+        """Until when what is permitted now may go on, in seconds since the epoch."""
+        end = token.expires_at + self.skew
+        certificate = presenter.client_certificate
+        if certificate is not None and presenter.certificate_must_be_valid and certificate.not_after < end:
+            return certificate.not_after
+        return end
+
+
+class RuleTerms:
+    """What one rule asks of a request."""
+
+    __slots__ = ("any_scope", "conditions", "issuers", "rule", "scopes")
+
+    def __init__(self, rule: Rule, policy: Policy) -> None:
+        self.rule = rule
+        accepted = policy.issuers if rule.issuers is None else rule.issuers
+        self.issuers = {
+            name: IssuerTerms(issuer, rule, policy)
+            for name, issuer in policy.issuers.items()
+            if name in accepted
+        }
+        self.scopes = frozenset(rule.scopes)
+        self.any_scope = frozenset(rule.any_scope)
+        self.conditions = rule.conditions
+
+    def issuer(self, name: str) -> IssuerTerms:
+        """The terms for the tokens of issuer `name`; raises `Denied` (issuer_unknown)."""
+        terms = self.issuers.get(name)
+        if terms is None:
+            raise Denied(Reason.ISSUER_UNKNOWN, "iss", " ".join(self.issuers), "another issuer")
+        return terms
+
+    def failures(
+        self,
+        head: RequestHead,
+        token: ValidatedToken,
+        presenter: Presenter,
+        captures: Mapping[str, str],
+        now: float,
+    ) -> list[Failure]:
+        """All that the rule asks for beyond a valid, bound token and that did not hold."""
+        failures = []
+        scope = token.scope
+        if not self.scopes <= scope:
+            missing = " ".join(sorted(self.scopes - scope))
+            failures.append(Failure("scope", Reason.SCOPE_INSUFFICIENT, missing, "not granted"))
+        if self.any_scope and self.any_scope.isdisjoint(scope):
+            expected = f"one of {' '.join(self.rule.any_scope)}"
+            failures.append(Failure("scope", Reason.SCOPE_INSUFFICIENT, expected, "none of them"))
+        if self.conditions:
+            facts = Facts(head, token, presenter.client_certificate, captures, now)
+            for condition in self.conditions:
+                failure = condition.failure(facts)
+                if failure is not None:
+                    failures.append(failure)
+        return failures
+
+    def denial(self, failures: list[Failure], token: ValidatedToken) -> Denial:
+        """The refusal for conditions that did not hold: the first one gives the reason."""
+        contexts = [one for one in self.conditions if isinstance(one, AuthenticationContext)]
+        return Denial(
+            failures[0].reason,
+            tuple(failures),
+            self.rule.name,
+            token,
+            scope=self.rule.scopes + self.rule.any_scope,
+            acr_values=tuple(value for one in contexts for value in one.acr_values),
+            max_age=min((one.max_age for one in contexts if one.max_age is not None), default=None),
+        )
