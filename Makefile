@@ -5,11 +5,13 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 # What the tests talk to besides: an authorization server and a client from npm, nginx, curl.
 PARTS  := tests/real/node_modules/.ready
+# What config/sidecar.yaml needs to be tried: a throw-away key and certificate, never committed.
+TRYOUT := config/tls/tls.crt
 
 .PHONY: install demo test lint format bench lock clean
 .DEFAULT_GOAL := test
 
-install: $(READY) $(PARTS) ## the virtual environment, exact versions from the lock file, and the package itself
+install: $(READY) $(PARTS) $(TRYOUT) ## the virtual environment, exact versions from the lock file, and the package itself
 
 $(READY): requirements-dev.lock pyproject.toml
 	@echo "setting up $(VENV) (once)"
@@ -22,6 +24,10 @@ $(PARTS): tests/real/package-lock.json tests/real/package.json .ci/parts
 	@.ci/parts
 	@echo "setting up tests/real/node_modules (once)"
 	@npm ci --prefix tests/real --loglevel=error
+	@touch $@
+
+$(TRYOUT): config/make_tls.py | $(READY)
+	@$(BIN)/python $<
 	@touch $@
 
 demo: $(READY) ## the main job on loopback; CHECK=1 exits after the scenarios
@@ -37,7 +43,7 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test: lint $(PARTS) ## everything that gates a change
+test: lint $(PARTS) $(TRYOUT) ## everything that gates a change
 	@mkdir -p build
 	$(BIN)/python -m pytest $(ARGS)
 

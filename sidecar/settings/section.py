@@ -25,6 +25,12 @@ class Section(BaseModel):
         """What the file says, by field, leaving out what it does not say."""
         return {name: getattr(self, name) for name in self.model_fields_set}
 
+    @classmethod
+    def inner_sections(cls) -> "Iterator[type[Section]]":
+        """The sections that fields of this one hold."""
+        for field in cls.model_fields.values():
+            yield from _inside(field.annotation)
+
 
 SectionType = TypeVar("SectionType", bound=Section)
 

@@ -1,0 +1,56 @@
+"""`sidecar check`: everything that is wrong or doubtful in a configuration, each at its file, line and column."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from sidecar.settings import Loaded, Problem, SettingsError, load
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the service file")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="json: one object, for CI")
+    parser.add_argument("--strict", action="store_true", help="warnings fail the check too")
+    parser.add_argument(
+        "--without-secrets",
+        action="store_true",
+        help="keys, certificates, secrets and JWK sets that are not here (as in CI) are warnings",
+    )
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Check; 0 when the configuration can be run, else 1."""
+    loaded: Loaded | None = None
+    try:
+        loaded = load(arguments.config, absent_files_pass=arguments.without_secrets)
+        problems: Sequence[Problem] = (*loaded.dangers, *loaded.warnings)
+    except SettingsError as error:
+        problems = error.problems
+    is_good = loaded is not None and not (arguments.strict and problems)
+    if arguments.format == "json":
+        print(json.dumps({"good": is_good, "problems": [_row(one) for one in problems]}, indent=2))
+        return 0 if is_good else 1
+    for problem in problems:
+        print(problem)
+    if is_good and loaded is not None:
+        print(f"{arguments.config}: good: {_count(loaded)}", file=sys.stderr)
+    return 0 if is_good else 1
+
+
+def _row(problem: Problem) -> dict[str, object]:
+    row = asdict(problem)
+    row["severity"] = "warning" if row.pop("is_warning") else "error"
+    return row
+
+
+def _count(loaded: Loaded) -> str:
+    counts = {
+        "issuer": len(loaded.policy.issuers),
+        "rule": len(loaded.policy.rules),
+        "warning": len(loaded.warnings) + len(loaded.dangers),
+    }
+    return ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for word, count in counts.items())

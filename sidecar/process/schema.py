@@ -1,0 +1,17 @@
+"""`sidecar schema`: JSON Schema of the settings files, for editors and for CI."""
+
+import argparse
+import json
+
+from sidecar.settings.schema import MODELS, schema
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("kind", nargs="?", choices=sorted(MODELS), default="service", help="default: service")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Print the schema."""
+    print(json.dumps(schema(arguments.kind), indent=2, ensure_ascii=False))
+    return 0

@@ -1,0 +1,70 @@
+"""JSON Schema (2020-12) of the settings files, from the very models that validate them."""
+
+import ast
+import inspect
+import textwrap
+from itertools import pairwise
+from typing import Any, Final
+
+from sidecar.settings.operation_sections import ServiceFile
+from sidecar.settings.rule_sections import PolicyFile
+from sidecar.settings.section import Section
+
+MODELS: Final[dict[str, type[Section]]] = {"service": ServiceFile, "policy": PolicyFile}
+"""The kinds of file, by the name that `sidecar schema` knows."""
+
+
+def schema(kind: str) -> dict[str, Any]:
+    """The schema of one kind of file; raises `KeyError` for a kind that is none."""
+    model = MODELS[kind]
+    made = model.model_json_schema(mode="validation")
+    descriptions = {one.__name__: _descriptions(one) for one in _sections(model)}
+    for name, part in {model.__name__: made, **made.get("$defs", {})}.items():
+        for field, text in descriptions.get(name, {}).items():
+            part["properties"][field].setdefault("description", text)
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_tidied(made)}
+
+
+def _sections(model: type[Section]) -> list[type[Section]]:
+    found: list[type[Section]] = [model]
+    for one in found:
+        found.extend(inner for inner in one.inner_sections() if inner not in found)
+    return found
+
+
+def _descriptions(model: type[Section]) -> dict[str, str]:
+    """The text below each field in the model's source."""
+    body = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0]
+    found: dict[str, str] = {}
+    statements = body.body if isinstance(body, ast.ClassDef) else []
+    for field, text in pairwise(statements):
+        match field, text:
+            case (
+                ast.AnnAssign(target=ast.Name(id=name)),
+                ast.Expr(value=ast.Constant(value=str(description))),
+            ):
+                found[name] = inspect.cleandoc(description)
+            case _:
+                pass
+    return found
+
+
+def _tidied(node: Any) -> Any:
+    """Without `null` (a key is given a value or left out) and without the models' own titles and defaults."""
+    if isinstance(node, list):
+        return [_tidied(one) for one in node]
+    if not isinstance(node, dict):
+        return node
+    tidy = {
+        key: {name: _tidied(one) for name, one in value.items()} if key == "properties" else _tidied(value)
+        for key, value in node.items()
+        if key not in {"title", "default"}
+    }
+    options = tidy.get("anyOf")
+    if isinstance(options, list):
+        options = [one for one in options if one != {"type": "null"}]
+        tidy.pop("anyOf")
+        if len(options) == 1:
+            return options[0] | tidy
+        return {**tidy, "anyOf": options}
+    return tidy
