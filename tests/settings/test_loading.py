@@ -6,17 +6,22 @@ import pytest
 
 from sidecar.settings import SettingsError, load
 
-EXAMPLE = Path(__file__).parents[2] / "config" / "sidecar.yaml"
 
-
-def test_the_shipped_configuration_is_good_but_for_the_key_that_is_not_shipped() -> None:
-    loaded = load(EXAMPLE, absent_files_pass=True)
+def test_the_shipped_configuration_is_good(installed: Path) -> None:
+    loaded = load(installed)
     assert [rule.name for rule in loaded.policy.rules] == ["health", "read-accounts", "write-accounts"]
     assert loaded.proxy.listeners[0].port == 8443
-    assert [warning.line for warning in loaded.warnings] == [6, 7]
+    assert not loaded.warnings
+    assert loaded.files[0] == installed
 
 
-def test_an_absent_key_is_a_problem_to_a_process_that_is_to_run() -> None:
+def test_an_absent_key_is_a_problem_to_a_process_that_is_to_run(shipped: Path) -> None:
     with pytest.raises(SettingsError) as caught:
-        load(EXAMPLE)
+        load(shipped)
     assert [problem.line for problem in caught.value.problems] == [6, 7]
+
+
+def test_an_absent_key_is_a_warning_where_secrets_are_not_at_hand(shipped: Path) -> None:
+    loaded = load(shipped, absent_files_pass=True)
+    assert [warning.line for warning in loaded.warnings] == [6, 7]
+    assert all(warning.is_warning for warning in loaded.warnings)
