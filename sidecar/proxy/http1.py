@@ -1,5 +1,351 @@
-"""HTTP/1.1 on the wire: the only module that knows the parser (llhttp through httptools)."""
+"""HTTP/1.1 on the wire (RFC 9112): the only module that knows the parser, llhttp through httptools.
 
-from httptools import HttpRequestParser
+Theory of operation. A reader is fed plain bytes and turns them into messages. It never calls outward: whoever feeds
+it looks at `messages` when `feed` has returned, because llhttp reports a bad Transfer-Encoding only *after* it has
+said that the head is complete, and nothing of such a message may have been acted on. A message grows while its body
+arrives: `take_body` hands over what came since the last call.
 
-__all__ = ["HttpRequestParser"]
+What llhttp lets pass and this module does not: versions other than 1.0 and 1.1, Transfer-Encoding in HTTP/1.0 or
+other than exactly `chunked`, and anything over its limit.
+"""
+
+from collections import deque
+from typing import NamedTuple
+
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
+
+from sidecar.decision.denial import Reason
+from sidecar.proxy.configuration import Limits
+
+Field = tuple[bytes, bytes]
+
+_CHUNK_OVERHEAD = 26
+"""Bytes of framing a chunk may need without any extension: 16 digits, two line ends, and the last chunk."""
+MAX_INTERIM_RESPONSES = 32
+"""1xx responses before a final one; more is a fault of the upstream."""
+
+
+class Fault(NamedTuple):
+    """What is wrong with a message."""
+
+    reason: Reason
+    detail: str
+
+
+class MalformedResponse(Exception):
+    """The upstream sent something that is not an HTTP/1.1 response."""
+
+
+class Request:
+    """One request as it arrives."""
+
+    __slots__ = (
+        "body_bytes",
+        "chunked",
+        "chunks",
+        "complete",
+        "content_length",
+        "fault",
+        "fields",
+        "keep_alive",
+        "method",
+        "minor_version",
+        "overhead",
+        "target",
+        "trailer_bytes",
+        "trailers",
+        "upgrade",
+    )
+
+    def __init__(self) -> None:
+        self.method = ""
+        self.target = b""
+        self.minor_version = 1
+        self.fields: list[Field] = []
+        self.trailers: list[Field] = []
+        self.trailer_bytes = 0
+        self.chunks: list[bytes] = []
+        self.body_bytes = 0
+        self.overhead = 0
+        """Bytes received after the head that were no content, less what framing needs."""
+        self.content_length: int | None = None
+        self.chunked = False
+        self.keep_alive = False
+        self.upgrade = False
+        """The head asks for another protocol: what follows it is not HTTP."""
+        self.complete = False
+        self.fault: Fault | None = None
+
+    def take_body(self) -> bytes:
+        """The content that arrived since the last call."""
+        chunks = self.chunks
+        if not chunks:
+            return b""
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        return data
+
+
+class RequestReader:
+    """Client bytes → requests."""
+
+    __slots__ = ("_head", "_limits", "_open", "_parser", "after_upgrade", "head_bytes", "in_head", "messages")
+
+    def __init__(self, limits: Limits) -> None:
+        self.messages: deque[Request] = deque()
+        """Requests whose head is complete and which nobody has taken yet, in order."""
+        self.after_upgrade: bytes | None = None
+        """What came behind a request that asks for another protocol; None while no request did."""
+        self.head_bytes = 0
+        """Bytes received while a head was arriving."""
+        self.in_head = False
+        """Part of a head has arrived."""
+        self._limits = limits
+        self._head = Request()
+        self._open: Request | None = None
+        self._parser: HttpRequestParser | None = HttpRequestParser(self)
+
+    def close(self) -> None:
+        """Let go of the parser: it and this reader refer to each other."""
+        self._parser = None
+
+    def feed(self, data: bytes) -> Fault | None:
+        """Take plain bytes. Returns what is wrong, if anything is: the connection cannot go on after that.
+
+        Requests completed before the fault are in `messages` and are good; the faulty one is not, unless it was
+        handed over in an earlier call, in which case its `fault` is set.
+        """
+        if self._parser is None:
+            return Fault(Reason.REQUEST_MALFORMED, "data after the end")
+        if self.after_upgrade is not None:
+            self.after_upgrade += data
+            return None
+        if self._open is None:
+            self.head_bytes += len(data)
+        else:
+            self._open.overhead += len(data)
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            self.after_upgrade = data[upgrade.args[0] :]
+        except HttpParserError as error:
+            return self._fail(error)
+        return self._check_limits()
+
+    def _fail(self, error: HttpParserError) -> Fault:
+        fault = Fault(Reason.REQUEST_MALFORMED, f"{type(error).__name__}: {error}"[:200])
+        request, self._parser = self._open, None
+        if request is not None:
+            request.fault = fault
+            if self.messages and self.messages[-1] is request:
+                self.messages.pop()
+        return fault
+
+    def _check_limits(self) -> Fault | None:
+        limits, request = self._limits, self._open
+        if request is None:
+            if not self.in_head or self.head_bytes <= min(limits.target_bytes, limits.header_bytes):
+                return None
+            head, fault = self._head, None
+            if not head.target or len(head.target) > limits.target_bytes:
+                fault = Fault(Reason.TARGET_TOO_LONG, f"target over {limits.target_bytes} bytes")
+            elif self.head_bytes > limits.header_bytes:
+                fault = Fault(Reason.HEADER_TOO_LARGE, f"head over {limits.header_bytes} bytes")
+            if fault is not None:
+                self._parser = None
+            return fault
+        if request.overhead > limits.chunk_extension_bytes and request.chunked:
+            request.fault = Fault(Reason.REQUEST_MALFORMED, "chunk extensions over the limit")
+        elif request.trailer_bytes > limits.trailer_bytes:
+            request.fault = Fault(Reason.HEADER_TOO_LARGE, f"trailers over {limits.trailer_bytes} bytes")
+        return request.fault
+
+    def _head_too_large(self, request: Request) -> Fault | None:
+        """Exact sizes, as what was read may hold more than one head."""
+        limits = self._limits
+        if len(request.fields) > limits.headers:
+            return Fault(Reason.HEADER_TOO_LARGE, f"more than {limits.headers} header fields")
+        size = sum(len(name) + len(value) + 4 for name, value in request.fields)
+        if size > limits.header_bytes:
+            return Fault(Reason.HEADER_TOO_LARGE, f"header over {limits.header_bytes} bytes")
+        return None
+
+    # Called by the parser.
+
+    def on_message_begin(self) -> None:
+        self._head = Request()
+        self.in_head = True
+
+    def on_url(self, part: bytes) -> None:
+        self._head.target += part
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        request = self._open
+        if request is None:
+            self._head.fields.append((name, value))
+        else:
+            request.trailers.append((name, value))
+            size = len(name) + len(value) + 4
+            request.trailer_bytes += size
+            request.overhead -= size
+
+    def on_headers_complete(self) -> None:
+        request, parser, limits = self._head, self._parser, self._limits
+        if parser is None:
+            return
+        request.method = parser.get_method().decode("ascii")
+        version = parser.get_http_version()
+        request.keep_alive = parser.should_keep_alive()
+        request.upgrade = parser.should_upgrade()
+        if version != "1.1":
+            request.minor_version = 0
+            if version != "1.0":
+                request.fault = Fault(Reason.VERSION_UNSUPPORTED, "HTTP/1.0 and HTTP/1.1 only")
+        if len(request.target) > limits.target_bytes:
+            request.fault = Fault(Reason.TARGET_TOO_LONG, f"target over {limits.target_bytes} bytes")
+        elif self.head_bytes > limits.header_bytes or len(request.fields) > limits.headers:
+            request.fault = self._head_too_large(request)
+        self.head_bytes = 0
+        self.in_head = False
+        self._open = request
+        self.messages.append(request)
+
+    def on_chunk_header(self) -> None:
+        if self._open is not None:
+            self._open.overhead -= _CHUNK_OVERHEAD
+
+    def on_body(self, data: bytes) -> None:
+        request = self._open
+        if request is not None:
+            request.chunks.append(data)
+            request.body_bytes += len(data)
+            request.overhead -= len(data)
+
+    def on_message_complete(self) -> None:
+        if self._open is not None:
+            self._open.complete = True
+            self._open = None
+
+
+class Response:
+    """One response as it arrives from the upstream."""
+
+    __slots__ = ("complete", "fields", "interim", "keep_alive", "minor_version", "phrase", "status", "trailers")
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.phrase = b""
+        self.minor_version = 1
+        self.fields: list[Field] = []
+        self.trailers: list[Field] = []
+        self.keep_alive = False
+        self.complete = False
+        self.interim = False
+        """1xx: another response follows."""
+
+
+class ResponseReader:
+    """Upstream bytes → one response, with its interim ones before it. A new reader for each exchange would cost
+    more than it explains; `begin` makes it ready for the next."""
+
+    __slots__ = ("_bodiless", "_current", "_heads", "_parser", "_ready", "after_upgrade", "body", "interims")
+
+    def __init__(self) -> None:
+        self._parser: HttpResponseParser | None = None
+        self.begin(bodiless=False)
+
+    def begin(self, *, bodiless: bool) -> None:
+        """Be ready for the response to one request; `bodiless` when that is HEAD (RFC 9110 §9.3.2)."""
+        if self._parser is None:
+            self._parser = HttpResponseParser(self)
+        self._bodiless = bodiless
+        self._current = Response()
+        self._ready = False
+        self._heads: list[Response] = []
+        self.body: list[bytes] = []
+        """Content that arrived since the reader was last fed."""
+        self.after_upgrade: bytes | None = None
+        """What came behind a 101; None while there was none."""
+        self.interims = 0
+
+    def close(self) -> None:
+        """Let go of the parser."""
+        self._parser = None
+
+    @property
+    def is_started(self) -> bool:
+        """Whether the head of any response has arrived."""
+        return self._ready or self.interims > 0
+
+    @property
+    def response(self) -> Response:
+        """The final response now arriving."""
+        return self._current
+
+    def feed(self, data: bytes) -> list[Response]:
+        """Take bytes; returns the heads that they completed, interim ones first. Raises `MalformedResponse`."""
+        if self._parser is None or self._current.complete:
+            raise MalformedResponse("data after the response")
+        try:
+            self._parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            self.after_upgrade = data[upgrade.args[0] :]
+            self._parser = None
+        except HttpParserError as error:
+            if not (self._ready and (self._bodiless or self._current.complete)):
+                raise MalformedResponse(f"{type(error).__name__}: {error}"[:200]) from None
+            # The response is whole; what came behind it answers nothing that was asked.
+            self._current.keep_alive = False
+            self._parser = None
+        if self._bodiless and self._ready:
+            # llhttp cannot be told that this response has no content; what it would read as such is not ours.
+            self._current.complete = True
+            self._current.keep_alive = self._current.keep_alive and self._parser is not None
+            self._parser = None
+            self.body.clear()
+        heads = self._heads
+        if heads:
+            self._heads = []
+        return heads
+
+    # Called by the parser.
+
+    def on_message_begin(self) -> None:
+        if self._ready:
+            # A second final response: whatever it is, it answers nothing that was asked.
+            raise MalformedResponse("two responses to one request")
+        self._current = Response()
+
+    def on_status(self, phrase: bytes) -> None:
+        self._current.phrase += phrase
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        response = self._current
+        (response.trailers if self._ready else response.fields).append((name, value))
+
+    def on_headers_complete(self) -> None:
+        response, parser = self._current, self._parser
+        if parser is None:
+            return
+        response.status = parser.get_status_code()
+        response.keep_alive = parser.should_keep_alive()
+        version = parser.get_http_version()
+        if version != "1.1":
+            response.minor_version = 0
+            if version != "1.0":
+                raise MalformedResponse(f"version {version}")
+        self._heads.append(response)
+        if response.status < 200 and response.status != 101:
+            response.interim = True
+            self.interims += 1
+            if self.interims > MAX_INTERIM_RESPONSES:
+                raise MalformedResponse("too many interim responses")
+        else:
+            self._ready = True
+
+    def on_body(self, data: bytes) -> None:
+        self.body.append(data)
+
+    def on_message_complete(self) -> None:
+        if not self._current.interim:
+            self._current.complete = True

@@ -1,0 +1,441 @@
+"""One client connection: TCP in, TLS, requests one after another.
+
+Theory of operation. Ciphertext goes into the TLS engine, plaintext into the request reader, and completed heads
+become exchanges, one at a time and in order: a pipelined request waits in the reader, with reading paused, until the
+one before it is over, and then is decided on its own. `deadline` is when the present phase must be over; the server
+looks at it a few times a second, so that no request costs a timer.
+"""
+
+import asyncio
+from enum import Enum
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from sidecar.decision.denial import Reason
+from sidecar.decision.request import Presenter
+from sidecar.proxy.exchange import Exchange
+from sidecar.proxy.forwarding import Forwarding
+from sidecar.proxy.headers import RequestFields
+from sidecar.proxy.http1 import Fault, Request, RequestReader
+from sidecar.proxy.proxy_protocol import Incomplete, NotProxyProtocol, read_preface
+from sidecar.proxy.tls import TlsFailure
+
+if TYPE_CHECKING:
+    from sidecar.proxy.listener import Listener
+    from sidecar.proxy.tunnel import Tunnel
+
+_LINGER = 2.0
+"""Seconds a client gets to read a final answer while the rest of what it sends is thrown away."""
+_LINGER_BYTES = 1 << 20
+NEVER = float("inf")
+
+
+class Phase(Enum):
+    """What the connection waits for."""
+
+    PREFACE = "preface"
+    HANDSHAKE = "handshake"
+    IDLE = "idle"
+    HEAD = "head"
+    EXCHANGE = "exchange"
+    TUNNEL = "tunnel"
+    LINGER = "linger"
+    CLOSED = "closed"
+
+
+class ClientConnection(asyncio.Protocol):
+    """The server side of one connection."""
+
+    __slots__ = (
+        "_body_mark",
+        "_engine",
+        "_fault",
+        "_forwarding",
+        "_held",
+        "_lingered",
+        "_listener",
+        "_preface",
+        "_reader",
+        "_requests",
+        "_transport",
+        "blocked_since",
+        "certificate_until",
+        "deadline",
+        "exchange",
+        "peer",
+        "phase",
+        "presenter",
+        "server",
+    )
+
+    def __init__(self, listener: "Listener") -> None:
+        self._listener = listener
+        self.server = listener.server
+        self._engine = listener.tls.engine()
+        self._reader = RequestReader(self.server.settings.limits)
+        self._transport: asyncio.Transport | None = None
+        self._forwarding: Forwarding | None = None
+        self._preface: bytes | None = None
+        self._held = False
+        self._fault: Fault | None = None
+        self._requests = 0
+        self._lingered = 0
+        self._body_mark = (0.0, 0)
+        self.peer: tuple[str, int] = ("", 0)
+        self.exchange: Exchange | None = None
+        self.phase = Phase.HANDSHAKE
+        self.deadline = NEVER
+        self.blocked_since = NEVER
+        """Since when the client has left a full buffer unread."""
+        self.certificate_until = NEVER
+        """Seconds since the epoch: not_after of the client certificate, when it was valid in the handshake."""
+        self.presenter = Presenter(None, listener.settings.name, "")
+
+    # --- bytes in ------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 — for the type checker
+        self._transport = transport
+        peer = transport.get_extra_info("peername")
+        self.peer = (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else ("", 0)
+        if not self.server.admit(self):
+            self.phase = Phase.CLOSED
+            transport.abort()
+            return
+        transport.set_write_buffer_limits(high=self.server.settings.limits.buffered_bytes)
+        self.deadline = monotonic() + self.server.settings.timeouts.handshake
+        if self._listener.expects_preface(self.peer[0]):
+            self.phase, self._preface = Phase.PREFACE, b""
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._receive(data)
+        except Exception as error:  # noqa: BLE001 — one connection's bug must not take others, and is never a pass
+            self.server.report_bug(error)
+            self.abort()
+
+    def _receive(self, data: bytes) -> None:
+        phase = self.phase
+        if phase is Phase.CLOSED:
+            return
+        if phase is Phase.LINGER:
+            self._lingered += len(data)
+            if self._lingered > _LINGER_BYTES:
+                self.abort()
+            return
+        if phase is Phase.PREFACE:
+            rest = self._read_preface(data)
+            if not rest:
+                return
+            data = rest
+        engine = self._engine
+        try:
+            plaintext = engine.receive(data)
+        except TlsFailure as failure:
+            self._tls_failed(failure)
+            return
+        if self.phase is Phase.HANDSHAKE:
+            self._continue_handshake()
+        if plaintext and self.phase is not Phase.CLOSED:
+            self._receive_plaintext(plaintext)
+        if engine.eof and self.phase is not Phase.CLOSED:
+            self._client_left()
+
+    def _read_preface(self, data: bytes) -> bytes:
+        """PROXY protocol: who is really there (only for listed peers, and then always)."""
+        self._preface = preface = (self._preface or b"") + data
+        try:
+            peer, rest = read_preface(preface)
+        except Incomplete:
+            return b""
+        except NotProxyProtocol as error:
+            self.server.observer.handshake("proxy_protocol", self.peer[0], str(error))
+            self.abort()
+            return b""
+        if peer is not None:
+            self.peer = peer
+        self._preface, self.phase = None, Phase.HANDSHAKE
+        return rest
+
+    def _continue_handshake(self) -> None:
+        self._send(self._engine.outgoing())
+        if not self._engine.established:
+            return
+        engine, listener = self._engine, self._listener
+        try:
+            certificate = engine.client_certificate()
+            listener.check_validity(certificate, self.server.serving.clock())
+        except TlsFailure as failure:
+            self._tls_failed(failure)
+            return
+        now = self.server.serving.clock()
+        if certificate is not None and certificate.not_after > now:
+            self.certificate_until = certificate.not_after
+        self.presenter = Presenter(
+            certificate,
+            listener.settings.name,
+            f"{self.peer[0]}:{self.peer[1]}",
+            certificate_must_be_valid=listener.requires_valid_certificate,
+        )
+        self._forwarding = Forwarding(self.peer[0], believed=listener.believes(self.peer[0]))
+        self.server.observer.handshake("resumed" if engine.is_resumed() else "full", self.peer[0])
+        self._become_idle()
+
+    def _tls_failed(self, failure: TlsFailure) -> None:
+        self._send(self._engine.outgoing())  # the alert
+        if self.phase is Phase.HANDSHAKE:
+            self.server.observer.handshake(failure.result, self.peer[0], failure.detail)
+        self._close()
+
+    def _receive_plaintext(self, plaintext: bytes) -> None:
+        exchange = self.exchange
+        if exchange is not None and exchange.tunnel is not None:
+            exchange.tunnel.from_client(plaintext)
+            self.expect_more()
+            return
+        reader = self._reader
+        fault = reader.feed(plaintext)
+        if fault is not None and self._fault is None:
+            self._fault = fault
+        if exchange is None:
+            self._advance()
+            return
+        exchange.request_arrived()
+        if self.exchange is not None and (reader.messages or reader.after_upgrade):
+            self.hold_reading()
+
+    def _advance(self) -> None:
+        """Begin the next request that is here, if the one before it is over."""
+        reader = self._reader
+        while self.exchange is None and self.phase is not Phase.CLOSED:
+            if not reader.messages:
+                break
+            self._begin(reader.messages.popleft())
+        if self.exchange is not None or self.phase is Phase.CLOSED or self.phase is Phase.LINGER:
+            return
+        if self._fault is not None:
+            self._answer_fault(self._fault)
+        elif reader.in_head and self.phase is not Phase.HEAD:
+            self.phase = Phase.HEAD
+            self.deadline = monotonic() + self.server.settings.timeouts.request_head
+
+    def _begin(self, request: Request) -> None:
+        server = self.server
+        self._requests += 1
+        exchange = Exchange(self, request, server.serving)
+        self.exchange = exchange
+        self.phase = Phase.EXCHANGE
+        if not request.complete:
+            self._body_mark = (monotonic(), 0)
+        server.exchanges += 1
+        if server.is_shedding(self):
+            exchange.fail(Reason.OVERLOADED, "too many connections")
+        else:
+            exchange.begin()
+
+    def _answer_fault(self, fault: Fault) -> None:
+        """Bytes that are no request: they get an answer all the same, and an audit record."""
+        request = Request()
+        request.complete = True
+        request.fault = fault
+        self._fault = None
+        self._begin(request)
+
+    # --- what an exchange asks of its connection -----------------------------------------------------
+
+    def write(self, plaintext: bytes) -> None:
+        """Send plaintext to the client."""
+        if self._transport is None or not plaintext:
+            return
+        try:
+            self._transport.write(self._engine.send(plaintext))
+        except TlsFailure:
+            self.abort()
+
+    def _send(self, ciphertext: bytes) -> None:
+        if ciphertext and self._transport is not None:
+            self._transport.write(ciphertext)
+
+    def forwarding(self, fields: RequestFields) -> bytes:
+        """Via, Forwarded and X-Forwarded-* for a request on this connection."""
+        assert self._forwarding is not None  # noqa: S101 — made when the handshake ended
+        return self._forwarding.block(fields)
+
+    def may_continue(self) -> bool:
+        """Whether another request may follow on this connection."""
+        limit = self.server.settings.limits.requests_per_connection
+        return not self.server.draining and not (limit and self._requests >= limit) and self._fault is None
+
+    def hold_reading(self) -> None:
+        """Read no more from the client for now."""
+        if not self._held and self._transport is not None:
+            self._held = True
+            self._transport.pause_reading()
+
+    def release_reading(self) -> None:
+        """Read on."""
+        if self._held and self._transport is not None and not self._transport.is_closing():
+            self._held = False
+            self._body_mark = (monotonic(), 0)
+            self._transport.resume_reading()
+
+    def expect_answer(self, seconds: float) -> None:
+        """The upstream owes an answer within `seconds`."""
+        self.deadline = monotonic() + seconds
+
+    def expect_more(self) -> None:
+        """The upstream owes the next part of a response, or either side the next part of a tunnel."""
+        silence = self.server.settings.upstream.stream_timeout
+        self.deadline = monotonic() + silence if silence else NEVER
+
+    def tunnel_opened(self, tunnel: "Tunnel") -> None:
+        """From now on bytes are not HTTP."""
+        self.phase = Phase.TUNNEL
+        early, self._reader.after_upgrade = self._reader.after_upgrade, b""
+        if early:
+            tunnel.from_client(early)
+        self.release_reading()
+        self.expect_more()
+
+    def exchange_over(self, exchange: Exchange) -> None:
+        """The exchange is finished: the next request, or the end."""
+        if self.exchange is not exchange:
+            return
+        self.exchange = None
+        self.server.exchanges -= 1
+        if self.phase is Phase.CLOSED:
+            return
+        if not exchange.keep_alive:
+            if exchange.request.complete and not exchange.request.upgrade and exchange.tunnel is None:
+                self._close()
+            else:
+                self._linger()
+            return
+        self.phase = Phase.IDLE
+        self.deadline = monotonic() + self.server.settings.timeouts.idle
+        reader = self._reader
+        if self._held and not reader.messages:
+            self.release_reading()
+        if reader.messages or self._fault is not None:
+            # Not from here: a thousand pipelined requests must not become a thousand stack frames.
+            self.server.call_soon(self._advance)
+
+    def _become_idle(self) -> None:
+        self.phase = Phase.IDLE
+        self.deadline = monotonic() + self.server.settings.timeouts.idle
+
+    # --- the end -------------------------------------------------------------------------------------
+
+    def _linger(self) -> None:
+        """The client may still be sending what nobody reads: closing now would reset the connection and take the
+        answer with it (RFC 9112 §9.6)."""
+        if self._transport is None:
+            return
+        self._send(self._engine.shutdown())
+        self.phase = Phase.LINGER
+        self.deadline = monotonic() + _LINGER
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+        self.release_reading()
+
+    def _close(self) -> None:
+        if self._transport is not None and self.phase is not Phase.CLOSED:
+            self._send(self._engine.shutdown())
+            self.phase = Phase.CLOSED
+            self.deadline = monotonic() + _LINGER
+            self._transport.close()
+
+    def close_if_idle(self) -> None:
+        """For a drain: nothing is under way here, so the connection ends now."""
+        if self.exchange is None and self.phase in (Phase.IDLE, Phase.HEAD):
+            self._close()
+
+    def abort(self) -> None:
+        """End at once, visibly: what was under way is not complete."""
+        self.phase = Phase.CLOSED
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _client_left(self) -> None:
+        exchange = self.exchange
+        if exchange is not None:
+            exchange.abandon()
+            self.server.exchanges -= 1
+            self.exchange = None
+        self._close()
+
+    def eof_received(self) -> bool:
+        if self.phase is not Phase.CLOSED:
+            if self.phase in (Phase.HANDSHAKE, Phase.PREFACE):
+                self.server.observer.handshake("client_left", self.peer[0])
+            self._client_left()
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            self.server.exchanges -= 1
+            exchange.abandon()
+        self.phase = Phase.CLOSED
+        self._transport = None
+        self._reader.close()
+        self.server.connection_gone(self)
+
+    def pause_writing(self) -> None:
+        self.blocked_since = monotonic()
+        if self.exchange is not None:
+            self.exchange.hold_upstream()
+
+    def resume_writing(self) -> None:
+        self.blocked_since = NEVER
+        if self.exchange is not None:
+            self.exchange.release_upstream()
+
+    # --- time ----------------------------------------------------------------------------------------
+
+    def check_time(self, now: float, wall: float) -> None:
+        """Called a few times a second: is anything overdue? `now` is monotonic, `wall` seconds since the epoch."""
+        timeouts, exchange = self.server.settings.timeouts, self.exchange
+        if now - self.blocked_since > timeouts.write:
+            self.abort()
+            return
+        if exchange is not None:
+            if min(exchange.valid_until, self.certificate_until) + timeouts.expiry_grace <= wall:
+                self._authority_ended(exchange, wall)
+                return
+            if not exchange.request.complete and not self._held and exchange.tunnel is None:
+                self._check_body_rate(exchange, now)
+        if now >= self.deadline and now - self.blocked_since < 0:
+            self._overdue()
+
+    def _authority_ended(self, exchange: Exchange, wall: float) -> None:
+        cause = "certificate_expired" if self.certificate_until <= wall else "token_expired"
+        if exchange.tunnel is not None:
+            exchange.tunnel.end(cause)
+        elif exchange.valid_until <= wall:
+            exchange.end_stream(cause)
+
+    def _check_body_rate(self, exchange: Exchange, now: float) -> None:
+        timeouts = self.server.settings.timeouts
+        since, mark = self._body_mark
+        if now - since >= timeouts.body_rate_window:
+            if exchange.request.body_bytes - mark < timeouts.body_rate_bytes * (now - since):
+                exchange.fail(Reason.REQUEST_TIMEOUT, "the request body comes too slowly")
+            else:
+                self._body_mark = (now, exchange.request.body_bytes)
+
+    def _overdue(self) -> None:
+        phase, exchange = self.phase, self.exchange
+        if exchange is not None:
+            if exchange.tunnel is not None:
+                exchange.tunnel.end("timeout")
+            else:
+                exchange.timed_out()
+        elif phase is Phase.HEAD:
+            self._answer_fault(Fault(Reason.REQUEST_TIMEOUT, "the request head took too long"))
+        elif phase is Phase.IDLE:
+            self._close()
+        else:
+            if phase in (Phase.HANDSHAKE, Phase.PREFACE):
+                self.server.observer.handshake("timeout", self.peer[0])
+            self.abort()

@@ -1,0 +1,507 @@
+"""One request: head → decision → forward or refuse → exactly one audit record.
+
+Theory of operation. An exchange is driven from three sides, always on the event loop and never re-entered: the client
+connection says that more of the request is here (`request_arrived`), the authorizer's answer comes (`_decided`; at
+once when all it needs is in memory), and the upstream connection says that more of the response is here. It ends in
+`_finish`, which alone reports the audit record, so that no way out can forget it or do it twice.
+
+Nothing is written towards the upstream but by `_forward`, whose first argument is the `Permit`.
+"""
+
+from collections.abc import Awaitable
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from sidecar.decision.denial import Denial, Reason, answer
+from sidecar.decision.permit import Permit
+from sidecar.decision.request import RequestHead
+from sidecar.proxy import refusal
+from sidecar.proxy.headers import RequestFields, sort_response, trailers
+from sidecar.proxy.http1 import Fault, Request, Response
+from sidecar.proxy.target import Target, parse
+from sidecar.proxy.tunnel import Tunnel
+from sidecar.proxy.upstream.connection import UpstreamConnection
+from sidecar.telemetry.record import AuditRecord
+
+if TYPE_CHECKING:
+    from sidecar.proxy.connection import ClientConnection
+    from sidecar.proxy.serving import Serving
+
+Decision = Permit | Denial
+
+_REFUSED_METHODS = frozenset({"TRACE", "CONNECT"})
+_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+"""RFC 9110 §9.2.2, of those that may be sent again."""
+_BODILESS_STATUS = frozenset({204, 304})
+_DISCARDED_BODY = 65536
+"""A refused body of up to this size is read and thrown away, which is cheaper than a new TLS handshake."""
+_FINAL_CHUNK = b"0\r\n"
+
+
+class Exchange:
+    """One request and its response."""
+
+    __slots__ = (
+        "_body_limit",
+        "_chunk_request",
+        "_chunk_response",
+        "_dispatched",
+        "_fields",
+        "_head_sent",
+        "_permit",
+        "_refused",
+        "_replay",
+        "_request_bytes",
+        "_request_ended",
+        "_serving",
+        "_target",
+        "_upstream",
+        "abandoned",
+        "client",
+        "keep_alive",
+        "record",
+        "request",
+        "started",
+        "tunnel",
+        "valid_until",
+    )
+
+    def __init__(self, client: "ClientConnection", request: Request, serving: "Serving") -> None:
+        self.client = client
+        self.request = request
+        self.started = perf_counter()
+        self.record = AuditRecord(client.presenter, serving.clock(), serving.next_id(), serving.generation)
+        self.abandoned = False
+        self.keep_alive = request.keep_alive
+        self.tunnel: Tunnel | None = None
+        self.valid_until = float("inf")
+        """Seconds since the epoch: when the authority under which this exchange runs ends."""
+        self._serving = serving
+        self._fields = RequestFields()
+        self._target: Target | None = None
+        self._permit: Permit | None = None
+        self._upstream: UpstreamConnection | None = None
+        self._replay: bytes | None = None
+        self._body_limit = 0
+        self._request_bytes = 0
+        self._chunk_request = False
+        self._chunk_response = False
+        self._request_ended = False
+        self._head_sent = False
+        self._refused = False
+        self._dispatched = 0.0
+
+    # --- the request ---------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Decide, as soon as the head is here."""
+        head = self._head()
+        if isinstance(head, Fault):
+            self.fail(head.reason, head.detail)
+            return
+        serving, record = self._serving, self.record
+        if head.path in serving.documents and head.method in ("GET", "HEAD"):
+            self._serve_document(serving.documents[head.path])
+            return
+        decision = serving.authorizer.authorize(head, self.client.presenter, record.started)
+        if isinstance(decision, Permit | Denial):
+            self._decided(decision)
+        else:
+            self.client.hold_reading()
+            self.client.server.spawn(self._await_decision(decision))
+
+    def _head(self) -> RequestHead | Fault:
+        """Everything the decision may look at, or why there is no telling."""
+        request, fields, record = self.request, self._fields, self.record
+        record.method = request.method
+        fields.sort(request.fields, self._serving.field_rules)
+        if fields.dropped:
+            self._serving.observer.incident("header_dropped")
+        fault = request.fault or fields.fault or self._framing_fault()
+        if fault is not None:
+            return fault
+        target = parse(request.method, request.target.decode("latin-1"), fields.hosts, request.minor_version)
+        if isinstance(target, Fault):
+            return target
+        self._target = target
+        record.path = target.path
+        record.host = target.host
+        return RequestHead(
+            request.method,
+            target.forwarded,
+            target.path,
+            target.query,
+            target.host,
+            tuple([value.decode("latin-1") for value in fields.authorization]),
+            request.method == "OPTIONS" and fields.origin and fields.preflight_method,
+        )
+
+    def _framing_fault(self) -> Fault | None:
+        request, fields = self.request, self._fields
+        if request.method in _REFUSED_METHODS:
+            return Fault(Reason.METHOD_REFUSED, request.method)
+        if fields.transfer_encoding is not None:
+            # RFC 9112 §6.1: "A server or client that receives an HTTP/1.0 message containing a Transfer-Encoding
+            # header field MUST treat the message as if the framing is faulty"
+            if request.minor_version == 0 or fields.content_length is not None:
+                return Fault(Reason.REQUEST_MALFORMED, "Transfer-Encoding in HTTP/1.0 or with Content-Length")
+            request.chunked = True
+        request.content_length = fields.content_length
+        if request.upgrade and (request.chunked or request.content_length):
+            return Fault(Reason.REQUEST_MALFORMED, "a body on a request to upgrade")
+        if fields.expect and fields.expect.lower() != b"100-continue":
+            return Fault(Reason.EXPECTATION_FAILED, "only 100-continue is understood")
+        return None
+
+    async def _await_decision(self, decision: Awaitable[Decision]) -> None:
+        try:
+            outcome = await decision
+        except Exception as error:  # noqa: BLE001 — whatever it is, it is ours, and it is never a pass
+            self.client.server.report_bug(error)
+            outcome = Denial(Reason.INTERNAL_ERROR)
+        if not self.abandoned:
+            self._decided(outcome)
+            self.client.release_reading()
+
+    def _decided(self, decision: Decision) -> None:
+        self.record.decision = decision
+        self.record.decision_seconds = perf_counter() - self.started
+        if isinstance(decision, Permit):
+            self._forward(decision)
+        else:
+            self._refuse(decision, "")
+
+    def _serve_document(self, document: bytes) -> None:
+        """One of the sidecar's own documents (RFC 9728)."""
+        record, client = self.record, self.client
+        self.keep_alive = keep = self.keep_alive and self._body_is_harmless() and client.may_continue()
+        record.status, record.bytes_out, self._head_sent, self._refused = 200, len(document), True, True
+        client.write(refusal.document(document, head_only=self.request.method == "HEAD", close=not keep))
+        if not keep or self.request.complete:
+            self._finish()
+
+    # --- refusing ------------------------------------------------------------------------------------
+
+    def fail(self, reason: Reason, detail: str) -> None:
+        """No (whole) response will come of this, for a reason that is no decision."""
+        if self._head_sent:
+            self._cut(reason, detail)
+        else:
+            self._refuse(Denial(reason), detail)
+
+    def _refuse(self, denial: Denial, detail: str) -> None:
+        record, request, client = self.record, self.request, self.client
+        shape = answer(denial.reason)
+        record.reason, record.detail, record.status = denial.reason, detail, shape.status
+        self._refused = True
+        self._drop_upstream()
+        keep = self.keep_alive and not shape.closes and self._body_is_harmless() and client.may_continue()
+        self.keep_alive = keep
+        self._head_sent = True
+        client.write(refusal.render(denial, shape, self._serving, record.request_id, request, close=not keep))
+        if keep and not request.complete:
+            return
+        self._finish()
+
+    def _body_is_harmless(self) -> bool:
+        request = self.request
+        if request.complete:
+            return not request.upgrade
+        length = request.content_length
+        return length is not None and length <= _DISCARDED_BODY and not self._fields.expect
+
+    def _cut(self, reason: Reason, detail: str) -> None:
+        """The response has begun and cannot be completed: the client must see that it is not whole."""
+        self.record.reason, self.record.detail = reason, detail
+        self._drop_upstream()
+        self.keep_alive = False
+        self.client.abort()
+        self._finish()
+
+    # --- forwarding ----------------------------------------------------------------------------------
+
+    def _forward(self, permit: Permit) -> None:
+        self._permit = permit
+        request, serving, client = self.request, self._serving, self.client
+        self.valid_until = min(permit.valid_until, client.certificate_until)
+        limit = permit.rule.body_bytes
+        self._body_limit = limit = serving.limits.body_bytes if limit is None else limit
+        if limit and (request.content_length or 0) > limit:
+            self.fail(Reason.BODY_TOO_LARGE, f"body over {limit} bytes")
+            return
+        head = self._request_head(permit)
+        if head is None:
+            self.fail(Reason.CONDITION_FAILED, "identity headers over the limit")
+            return
+        self._replay = head
+        self._dispatched = perf_counter()
+        client.expect_answer(serving.upstream.response_timeout)
+        serving.pool.submit(self)
+
+    def _request_head(self, permit: Permit) -> bytes | None:
+        """The request head towards the upstream. What the sidecar says comes after what the client said."""
+        request, fields, target, serving = self.request, self._fields, self._target, self._serving
+        assert target is not None  # noqa: S101 — a decision was made about it
+        identity = serving.identity_block(permit)
+        if identity is None:
+            return None
+        host = fields.hosts[0] if fields.hosts else b""
+        pieces = [
+            b"%b %b HTTP/1.1\r\nHost: %b\r\n"
+            % (request.method.encode("ascii"), target.forwarded.encode("latin-1"), host)
+        ]
+        pieces += fields.kept
+        if serving.upstream.forward_token:
+            for value in fields.authorization:
+                pieces += (b"Authorization: ", value, b"\r\n")
+        pieces.append(self.client.forwarding(fields))
+        pieces.append(serving.tracing(fields, self.record))
+        pieces.append(identity)
+        if request.chunked:
+            self._chunk_request = True
+            pieces.append(b"Transfer-Encoding: chunked\r\n")
+        elif request.content_length is not None:
+            pieces.append(b"Content-Length: %d\r\n" % request.content_length)
+        if fields.expect and request.minor_version == 1:
+            pieces.append(b"Expect: 100-continue\r\n")
+        if request.upgrade and not fields.upgrade_carries_http:
+            pieces += (b"Upgrade: ", fields.upgrade, b"\r\nConnection: upgrade\r\n")
+        pieces.append(b"\r\n")
+        return b"".join(pieces)
+
+    def attach(self, upstream: UpstreamConnection) -> None:
+        """Send the request on `upstream`."""
+        self._upstream = upstream
+        head = self._replay
+        assert head is not None  # noqa: S101 — only forwarded exchanges are attached
+        if self.request.complete and not self.request.chunks and not self._chunk_request:
+            self._request_ended = True
+            upstream.carry(self, head, bodiless=self.request.method == "HEAD")
+            return
+        upstream.carry(self, head + self._body(), bodiless=self.request.method == "HEAD")
+        self.client.release_reading()
+
+    def _body(self) -> bytes:
+        """What arrived of the body since last time, framed for the upstream."""
+        request = self.request
+        data = request.take_body()
+        self._request_bytes += len(data)
+        if not self._chunk_request:
+            self._request_ended = request.complete
+            return data
+        framed = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+        if request.complete and not self._request_ended:
+            self._request_ended = True
+            framed += _FINAL_CHUNK + trailers(request.trailers, self._serving.field_rules) + b"\r\n"
+        return framed
+
+    def request_arrived(self) -> None:
+        """More of the request is here, or it is complete, or it turned out to be malformed."""
+        request = self.request
+        if self.tunnel is not None:
+            return
+        if self._refused:
+            request.chunks.clear()
+            if request.complete:
+                self._finish()
+            return
+        if request.fault is not None:
+            self.fail(request.fault.reason, request.fault.detail)
+            return
+        if self._body_limit and request.body_bytes > self._body_limit:
+            self.fail(Reason.BODY_TOO_LARGE, f"body over {self._body_limit} bytes")
+            return
+        upstream = self._upstream
+        if upstream is None or self._request_ended:
+            if request.chunks:
+                self.client.hold_reading()
+            return
+        data = self._body()
+        if data:
+            self._replay = None
+            upstream.write(data)
+            self.client.expect_answer(self._serving.upstream.response_timeout)
+
+    def upstream_blocked(self) -> None:
+        """The upstream takes no more for now."""
+        self.client.hold_reading()
+
+    def upstream_ready(self) -> None:
+        """The upstream takes more again."""
+        self.client.release_reading()
+
+    # --- the response --------------------------------------------------------------------------------
+
+    def response_arrived(self, heads: list[Response], body: list[bytes], response: Response) -> None:
+        """Part of the response is here."""
+        out: list[bytes] = []
+        for head in heads:
+            if head.interim:
+                out.append(self._interim(head))
+            elif head.status == 101:
+                self._switch_protocols(head)
+                return
+            else:
+                self._response_head(head, out)
+        if body:
+            data = body[0] if len(body) == 1 else b"".join(body)
+            self.record.bytes_out += len(data)
+            out.append(b"%x\r\n%b\r\n" % (len(data), data) if self._chunk_response else data)
+        if response.complete and self._chunk_response:
+            out.append(_FINAL_CHUNK + trailers(response.trailers, self._serving.field_rules) + b"\r\n")
+        if out:
+            self.client.write(out[0] if len(out) == 1 else b"".join(out))
+        if response.complete:
+            self._complete(response)
+        elif heads or body:
+            self.client.expect_more()
+
+    def _interim(self, head: Response) -> bytes:
+        """RFC 9110 §15.2: a 1xx goes on, but not to a client of HTTP/1.0, which knows none."""
+        if self.request.minor_version == 0:
+            return b""
+        fields = sort_response(head.fields, self._serving.response_names)
+        return b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.phrase, b"".join(fields.kept))
+
+    def _response_head(self, head: Response, out: list[bytes]) -> None:
+        record, request, client = self.record, self.request, self.client
+        record.status = head.status
+        record.upstream_seconds = perf_counter() - self._dispatched
+        self._head_sent = True
+        self._replay = None
+        fields = sort_response(head.fields, self._serving.response_names)
+        out.append(b"HTTP/1.1 %d %b\r\n" % (head.status, head.phrase))
+        out += fields.kept
+        if request.method != "HEAD" and head.status not in _BODILESS_STATUS:
+            if fields.chunked or fields.content_length is None:
+                if request.minor_version == 1:
+                    self._chunk_response = True
+                    out.append(b"Transfer-Encoding: chunked\r\n")
+                else:
+                    self.keep_alive = False
+        if self.keep_alive and request.upgrade | (not client.may_continue()):
+            self.keep_alive = False
+        if not self.keep_alive:
+            out.append(b"Connection: close\r\n")
+        elif request.minor_version == 0:
+            out.append(b"Connection: keep-alive\r\n")
+        out.append(b"\r\n")
+
+    def _complete(self, response: Response) -> None:
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            if response.keep_alive and self._request_ended and not upstream.blocked:
+                upstream.release()
+            else:
+                upstream.discard()
+        if not self.request.complete:
+            # The upstream has answered and will not read the rest; neither will we.
+            self.keep_alive = False
+        self._finish()
+
+    def _switch_protocols(self, head: Response) -> None:
+        upstream, fields = self._upstream, sort_response(head.fields, self._serving.response_names)
+        if upstream is None or not self.request.upgrade or upstream.reader.after_upgrade is None:
+            self.upstream_failed(Reason.UPSTREAM_BROKEN, "101 to a request that asked for no other protocol")
+            return
+        self._head_sent = True
+        self.record.status, self.record.upgraded = 101, True
+        self.record.upstream_seconds = perf_counter() - self._dispatched
+        answer_head = b"HTTP/1.1 101 %b\r\n%bUpgrade: %b\r\nConnection: upgrade\r\n\r\n"
+        self.client.write(answer_head % (head.phrase, b"".join(fields.kept), fields.upgrade))
+        self.tunnel = Tunnel(self, upstream, is_websocket=fields.upgrade.lower() == b"websocket")
+        self.client.tunnel_opened(self.tunnel)
+        early = upstream.open_tunnel()
+        if early:
+            self.tunnelled(early)
+
+    def tunnelled(self, data: bytes) -> None:
+        """Bytes from the upstream through a tunnel."""
+        if self.tunnel is not None:
+            self.tunnel.from_upstream(data)
+
+    def upstream_failed(self, reason: Reason, detail: str) -> None:
+        """The upstream refused, broke or left."""
+        upstream, self._upstream = self._upstream, None
+        if self.tunnel is not None:
+            self.end_stream("upstream")
+            return
+        if self._may_retry(upstream, reason):
+            self._serving.pool.submit_fresh(self)
+            return
+        if upstream is not None:
+            upstream.discard()
+        self.fail(reason, detail)
+
+    def _may_retry(self, upstream: UpstreamConnection | None, reason: Reason) -> bool:
+        """Once, when a reused connection was closed under us before it answered, and sending again is harmless."""
+        if upstream is None or reason is not Reason.UPSTREAM_BROKEN or upstream.served == 0:
+            return False
+        if self._replay is None or upstream.reader.is_started or self._request_bytes or self._chunk_request:
+            return False
+        return self.request.method in _IDEMPOTENT
+
+    # --- the end -------------------------------------------------------------------------------------
+
+    def end_stream(self, cause: str) -> None:
+        """End what is under way, for a reason of time or order: `token_expired`, `drain`, `client` …"""
+        self.record.ended_by = self.record.ended_by or cause
+        if self.tunnel is not None:
+            self.record.bytes_in, self.record.bytes_out = self.tunnel.bytes_in, self.tunnel.bytes_out
+            upstream, self._upstream = self._upstream, None
+            if upstream is not None:
+                upstream.finish_writing()
+            self.keep_alive = False
+            self._finish()
+        elif self._head_sent:
+            self._cut(Reason.TOKEN_EXPIRED if cause.endswith("expired") else Reason.INTERNAL_ERROR, cause)
+        else:
+            self.fail(Reason.TOKEN_EXPIRED if cause.endswith("expired") else Reason.UPSTREAM_TIMEOUT, cause)
+
+    def abandon(self, cause: str = "client") -> None:
+        """The client is gone: nobody waits for the answer."""
+        if not self.abandoned:
+            self.abandoned = True
+            self.record.ended_by = self.record.ended_by or cause
+            if self.tunnel is not None:
+                self.record.bytes_in, self.record.bytes_out = self.tunnel.bytes_in, self.tunnel.bytes_out
+            self._drop_upstream()
+            self._report()
+
+    def timed_out(self) -> None:
+        """The answer, or the next part of it, did not come in time."""
+        if self._head_sent:
+            self.record.ended_by = "timeout"
+            self._cut(Reason.UPSTREAM_TIMEOUT, "the response stalled")
+        elif self._permit is not None and not self.request.complete and not self._request_ended:
+            self.fail(Reason.REQUEST_TIMEOUT, "the request body stalled")
+        else:
+            self.fail(Reason.UPSTREAM_TIMEOUT, "no response in time")
+
+    def hold_upstream(self) -> None:
+        """The client takes no more for now."""
+        if self._upstream is not None:
+            self._upstream.hold()
+
+    def release_upstream(self) -> None:
+        """The client takes more again."""
+        if self._upstream is not None:
+            self._upstream.resume()
+
+    def _drop_upstream(self) -> None:
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            upstream.discard()
+
+    def _finish(self) -> None:
+        if not self.abandoned:
+            self.abandoned = True
+            self._report()
+            self.client.exchange_over(self)
+
+    def _report(self) -> None:
+        record = self.record
+        if not record.upgraded:
+            record.bytes_in = self._request_bytes
+        record.duration = perf_counter() - self.started
+        self._serving.observer.observe(record)

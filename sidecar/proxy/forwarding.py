@@ -1,0 +1,64 @@
+"""Via, Forwarded and X-Forwarded-*: what the upstream is told about where a request came from (RFC 7239).
+
+Outside of the listed peers nobody is believed: whatever the client said about itself is gone, and what stands there
+is what this connection's socket says.
+"""
+
+from sidecar.proxy.headers import RequestFields
+from sidecar.proxy.http1 import Field
+
+_PSEUDONYM = b"sidecar"
+_CHAINED = (b"x-forwarded-for", b"forwarded", b"via")
+
+
+class Forwarding:
+    """Makes the block for the requests of one connection; remembers the last, as Host seldom changes."""
+
+    __slots__ = ("_believed", "_block", "_client", "_host", "_node")
+
+    def __init__(self, client: str, *, believed: bool = False) -> None:
+        """`client` is the peer's IP address; `believed` whether what it forwards is taken for true."""
+        self._client = client.encode("ascii", "replace")
+        # RFC 7239 §6: an IPv6 address stands in brackets and quotes.
+        self._node = b'"[%b]"' % self._client if b":" in self._client else self._client
+        self._believed = believed
+        self._host: bytes | None = None
+        self._block = b""
+
+    def block(self, fields: RequestFields) -> bytes:
+        """The fields, each with its line end."""
+        host = fields.hosts[0] if fields.hosts else b""
+        if fields.forwarded and (self._believed or any(name.lower() == b"via" for name, _ in fields.forwarded)):
+            return self._chained(fields.forwarded, host)
+        if host != self._host:
+            self._block, self._host = self._render(host, {}), host
+        return self._block
+
+    def _chained(self, told: list[Field], host: bytes) -> bytes:
+        before: dict[bytes, bytes] = {}
+        for name, value in told:
+            lower = name.lower()
+            if self._believed or lower == b"via":
+                before[lower] = before[lower] + b", " + value if lower in before else value
+        return self._render(host, before)
+
+    def _render(self, host: bytes, before: dict[bytes, bytes]) -> bytes:
+        quoted = b'"%b"' % host if host else b'""'
+        mine = {
+            b"x-forwarded-for": self._client,
+            b"forwarded": b"for=%b;host=%b;proto=https" % (self._node, quoted),
+            b"via": b"1.1 " + _PSEUDONYM,
+        }
+        for name in _CHAINED:
+            if before.get(name):
+                mine[name] = before[name] + b", " + mine[name]
+        return (
+            b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nForwarded: %b\r\nVia: %b\r\n"
+            % (
+                mine[b"x-forwarded-for"],
+                before.get(b"x-forwarded-proto", b"https"),
+                before.get(b"x-forwarded-host", host),
+                mine[b"forwarded"],
+                mine[b"via"],
+            )
+        )

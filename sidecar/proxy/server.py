@@ -1,0 +1,220 @@
+"""The data plane: listeners, connections and the upstream pool, under one generation of configuration at a time."""
+
+import asyncio
+import time
+import traceback
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import replace as replace_fields
+from typing import Any
+
+from sidecar.proxy.configuration import ListenerSettings, ProxySettings
+from sidecar.proxy.connection import ClientConnection
+from sidecar.proxy.listener import Listener, MakesEngines
+from sidecar.proxy.serving import Authorizes, Serving
+from sidecar.proxy.tls import ServerTls
+from sidecar.proxy.upstream.pool import UpstreamPool
+from sidecar.proxy.upstream.transports import TRANSPORTS, Connect
+from sidecar.telemetry.record import Observer
+
+_SWEEP = 0.25
+"""Seconds between two looks at the deadlines."""
+_SURPLUS = 64
+"""Connections past the limit that get a 503 instead of a reset."""
+_IDLE_GRACE = 1.0
+"""Seconds an idle connection may live on in a drain: a request may be on its way."""
+
+
+def make_tls(settings: ListenerSettings) -> ServerTls:
+    """TLS of one listener. Raises `OSError`, `OpenSSL.SSL.Error` or `ValueError` for unusable files."""
+    return ServerTls(settings.tls, settings.name)
+
+
+class Server:
+    """Serves until closed. All methods are called on the event loop."""
+
+    def __init__(
+        self,
+        settings: ProxySettings,
+        authorizer: Authorizes,
+        observer: Observer,
+        *,
+        generation: int = 1,
+        documents: Mapping[str, bytes] | None = None,
+        clock: Callable[[], float] = time.time,
+        tls_factory: Callable[[ListenerSettings], MakesEngines] = make_tls,
+        connect: Connect | None = None,
+    ) -> None:
+        """Reads certificates and keys, so it raises what `make_tls` raises; opens no port yet.
+
+        `documents` maps a path to a JSON document that the sidecar itself serves there (RFC 9728).
+        """
+        self.settings = settings
+        self.observer = observer
+        self.exchanges = 0
+        """Requests now under way."""
+        self.draining = False
+        self._loop = asyncio.get_running_loop()
+        self._clock = clock
+        self._tls_factory = tls_factory
+        self._connect = connect
+        self._connections: dict[ClientConnection, bool] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sweeper: asyncio.TimerHandle | None = None
+        self.listeners = [Listener(self, each, tls_factory(each)) for each in settings.listeners]
+        self._pool = self._make_pool(settings)
+        self.serving = self._make_serving(settings, authorizer, generation, documents or {})
+
+    def _make_pool(self, settings: ProxySettings) -> UpstreamPool:
+        connect = self._connect or TRANSPORTS[settings.upstream.scheme](settings.upstream)
+        return UpstreamPool(
+            settings.upstream, connect, self.observer, buffered_bytes=settings.limits.buffered_bytes
+        )
+
+    def _make_serving(
+        self, settings: ProxySettings, authorizer: Authorizes, generation: int, documents: Mapping[str, bytes]
+    ) -> Serving:
+        return Serving(
+            settings,
+            authorizer,
+            self._pool,
+            self.observer,
+            generation=generation,
+            documents=documents,
+            clock=self._clock,
+        )
+
+    # --- life ----------------------------------------------------------------------------------------
+
+    async def start(self, *, reuse_port: bool = False) -> None:
+        """Open every port. Raises `OSError` naming the address; then none is open."""
+        for listener in self.listeners:
+            try:
+                await listener.open(reuse_port=reuse_port)
+            except OSError as error:
+                self.close()
+                settings = listener.settings
+                raise OSError(
+                    error.errno, f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}"
+                ) from error
+        self._sweeper = self._loop.call_later(_SWEEP, self._sweep)
+
+    def replace(
+        self,
+        settings: ProxySettings,
+        authorizer: Authorizes,
+        *,
+        generation: int,
+        documents: Mapping[str, bytes] | None = None,
+    ) -> None:
+        """Serve under another configuration from the next request, handshake and upstream connection on.
+
+        Addresses to listen on stay what they were. Raises what `make_tls` raises, and then nothing has changed.
+        """
+        by_name = {each.name: each for each in settings.listeners}
+        fresh = {
+            listener: self._tls_factory(by_name[listener.settings.name])
+            for listener in self.listeners
+            if listener.settings.name in by_name
+        }
+        if settings.upstream != self.settings.upstream:
+            old, self._pool = self._pool, self._make_pool(settings)
+            old.retire()
+        for listener, tls in fresh.items():
+            told = by_name[listener.settings.name]
+            listener.settings = replace_fields(told, host=listener.settings.host, port=listener.settings.port)
+            listener.tls = tls
+        self.settings = settings
+        self.serving = self._make_serving(settings, authorizer, generation, documents or {})
+
+    def begin_drain(self) -> None:
+        """Accept no more connections; answers say `Connection: close`; tunnels are told to leave."""
+        self.draining = True
+        for listener in self.listeners:
+            listener.close()
+        deadline = time.monotonic() + _IDLE_GRACE
+        for connection in tuple(self._connections):
+            exchange = connection.exchange
+            if exchange is not None and exchange.tunnel is not None:
+                exchange.tunnel.end("drain")
+            elif exchange is None:
+                connection.deadline = min(connection.deadline, deadline)
+
+    async def drained(self, timeout: float) -> bool:  # noqa: ASYNC109 — a budget over many connections
+        """Wait until every connection is closed, at most `timeout` seconds; whether it came to that."""
+        deadline = self._loop.time() + timeout
+        while self._connections and self._loop.time() < deadline:
+            await asyncio.sleep(0.02)
+        return not self._connections
+
+    def close(self) -> None:
+        """End everything now."""
+        for listener in self.listeners:
+            listener.close()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        for task in tuple(self._tasks):
+            task.cancel()
+        for connection in tuple(self._connections):
+            connection.abort()
+        self._pool.close()
+
+    # --- what connections ask ------------------------------------------------------------------------
+
+    @property
+    def connections(self) -> int:
+        """Client connections now open."""
+        return len(self._connections)
+
+    @property
+    def upstream_connections(self) -> int:
+        """Upstream connections now open or opening."""
+        return self._pool.connections
+
+    def admit(self, connection: ClientConnection) -> bool:
+        """Take a new connection in; past the limit some get a 503, and past those it is closed at once."""
+        count, limit = len(self._connections), self.settings.limits.connections
+        if count >= limit + _SURPLUS:
+            self.observer.incident("connection_refused", "too many connections")
+            return False
+        self._connections[connection] = count >= limit
+        self.observer.connection_opened()
+        return True
+
+    def is_shedding(self, connection: ClientConnection) -> bool:
+        """Whether a connection is one too many and its request gets a 503."""
+        return self._connections.get(connection, False)
+
+    def connection_gone(self, connection: ClientConnection) -> None:
+        """A client connection is closed."""
+        if self._connections.pop(connection, None) is not None:
+            self.observer.connection_closed()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run something that waits; it ends with the server."""
+        task = self._loop.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def call_soon(self, call: Callable[[], object]) -> None:
+        """Run `call` in the loop's next turn."""
+        self._loop.call_soon(call)
+
+    def report_bug(self, error: Exception) -> None:
+        """An exception that should not have been: where, and of what type; its text may hold what a client sent."""
+        frames = traceback.extract_tb(error.__traceback__)
+        where = " < ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames[-4:])
+        self.observer.incident("internal_error", f"{type(error).__name__} at {where}")
+
+    def _sweep(self) -> None:
+        now, wall = time.monotonic(), self._clock()
+        for connection in tuple(self._connections):
+            try:
+                connection.check_time(now, wall)
+            except Exception as error:  # noqa: BLE001 — one connection's bug must not stop the clock of all others
+                self.report_bug(error)
+                connection.abort()
+        self._pool.close_idle(self._loop.time())
+        self._sweeper = self._loop.call_later(_SWEEP, self._sweep)
+
+

@@ -1,0 +1,93 @@
+"""Everything an exchange is decided and forwarded under: one snapshot, taken once, so that a reload never splits a
+request."""
+
+import os
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from itertools import count
+from typing import Protocol
+
+from sidecar.decision.denial import Denial
+from sidecar.decision.permit import Permit
+from sidecar.decision.request import Presenter, RequestHead
+from sidecar.proxy.configuration import ProxySettings
+from sidecar.proxy.headers import FieldRules, RequestFields, identity_block
+from sidecar.proxy.upstream.pool import UpstreamPool
+from sidecar.telemetry.record import AuditRecord, Observer
+
+_IDS = count(1)
+
+
+class Authorizes(Protocol):
+    """Who decides: `sidecar.authorizer.Authorizer`, or a double."""
+
+    def authorize(
+        self, head: RequestHead, presenter: Presenter, now: float
+    ) -> Permit | Denial | Awaitable[Permit | Denial]:
+        """At once when all is in memory, else later."""
+
+
+class Serving:
+    """One generation of configuration, as the data plane uses it."""
+
+    def __init__(
+        self,
+        settings: ProxySettings,
+        authorizer: Authorizes,
+        pool: UpstreamPool,
+        observer: Observer,
+        *,
+        generation: int = 1,
+        documents: Mapping[str, bytes] | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self.settings = settings
+        self.limits = settings.limits
+        self.timeouts = settings.timeouts
+        self.upstream = settings.upstream
+        self.authorizer = authorizer
+        self.pool = pool
+        self.observer = observer
+        self.generation = generation
+        self.documents = documents or {}
+        """Path → JSON document the sidecar itself serves there."""
+        self.clock = clock
+        self.field_rules = FieldRules(
+            settings.upstream.identity_headers, keep_underscores=settings.keep_headers_with_underscores
+        )
+        self.response_names: dict[bytes, bytes] = {}
+        self._instance = os.urandom(8).hex()
+        self._identity_key = object()
+
+    def next_id(self) -> str:
+        """A request id: unique over processes, and not to be guessed for another's request."""
+        return f"{self._instance}{next(_IDS):08x}"
+
+    def identity_block(self, permit: Permit) -> bytes | None:
+        """The identity headers of a permit; None when they are larger than the limit."""
+        token = permit.token
+        if token is None:
+            return b""
+        names = permit.rule.identity_headers
+        key = self._identity_key if names is None else permit.rule
+        block = token.renderings.get(key)
+        if block is None:
+            mapping = self.upstream.identity_headers if names is None else names
+            block = identity_block(token.claims, mapping)
+            token.renderings[key] = block
+            if len(block) > self.limits.identity_header_bytes:
+                self.observer.incident("identity_headers_large", f"{len(block)} bytes")
+        return block if len(block) <= 2 * self.limits.identity_header_bytes else None
+
+    def tracing(self, fields: RequestFields, record: AuditRecord) -> bytes:
+        """`X-Request-Id`, unless the client set its own, and `traceparent`, continued or begun (W3C)."""
+        given = fields.traceparent
+        if len(given) == 55 and given[:3] == b"00-" and given[35:36] == b"-" and given[52:53] == b"-":
+            record.trace_id = given[3:35].decode("latin-1")
+            line = b"traceparent: %b\r\n" % given
+        else:
+            record.trace_id = trace = f"{record.request_id:0>32}"[-32:]
+            line = b"traceparent: 00-%b-%b-00\r\n" % (trace.encode("ascii"), trace[-16:].encode("ascii"))
+        if fields.request_id:
+            return line
+        return b"%bX-Request-Id: %b\r\n" % (line, record.request_id.encode("ascii"))

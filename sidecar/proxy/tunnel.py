@@ -1,0 +1,99 @@
+"""What follows a 101: bytes both ways, until one side leaves or the authority behind it ends.
+
+A WebSocket that must end is told why in its own words, a close frame (RFC 6455 §5.5.1): 1008 when the token or the
+certificate expired, 1001 when the sidecar goes away. A frame may be put only between frames, so the upstream's are
+followed by their lengths.
+"""
+
+from typing import TYPE_CHECKING
+
+from sidecar.proxy.upstream.connection import UpstreamConnection
+
+if TYPE_CHECKING:
+    from sidecar.proxy.exchange import Exchange
+
+
+class FrameTracker:
+    """Knows whether a stream of WebSocket frames is between two frames (RFC 6455 §5.2)."""
+
+    __slots__ = ("_header", "_remaining")
+
+    def __init__(self) -> None:
+        self._header = b""
+        self._remaining = 0
+
+    @property
+    def is_between_frames(self) -> bool:
+        """Whether a frame may be put here."""
+        return self._remaining == 0 and not self._header
+
+    def feed(self, data: bytes) -> None:
+        """Follow the next bytes of the stream."""
+        position, size = 0, len(data)
+        while position < size:
+            if self._remaining:
+                step = min(self._remaining, size - position)
+                self._remaining -= step
+                position += step
+                continue
+            self._header += data[position : position + 1]
+            position += 1
+            self._remaining = self._payload()
+
+    def _payload(self) -> int:
+        """Payload length when the header is whole, and forget the header; else 0."""
+        header = self._header
+        if len(header) < 2:
+            return 0
+        length, mask = header[1] & 0x7F, 4 if header[1] & 0x80 else 0
+        extended = {126: 2, 127: 8}.get(length, 0)
+        if len(header) < 2 + extended:
+            return 0
+        self._header = b""
+        return (int.from_bytes(header[2 : 2 + extended], "big") if extended else length) + mask
+
+
+def close_frame(code: int, reason: str, *, masked: bool) -> bytes:
+    """A close frame; `masked` towards a server (RFC 6455 §5.3, with a mask of zeros: nothing here is secret)."""
+    payload = code.to_bytes(2, "big") + reason.encode("utf-8")[:123]
+    if masked:
+        return bytes((0x88, 0x80 | len(payload), 0, 0, 0, 0)) + payload
+    return bytes((0x88, len(payload))) + payload
+
+
+class Tunnel:
+    """The two byte streams of one upgraded connection."""
+
+    __slots__ = ("_exchange", "_from_client", "_from_upstream", "_upstream", "bytes_in", "bytes_out")
+
+    def __init__(self, exchange: "Exchange", upstream: UpstreamConnection, *, is_websocket: bool) -> None:
+        self._exchange = exchange
+        self._upstream = upstream
+        self._from_upstream = FrameTracker() if is_websocket else None
+        self._from_client = FrameTracker() if is_websocket else None
+        self.bytes_in = 0
+        self.bytes_out = 0
+
+    def from_client(self, data: bytes) -> None:
+        """Bytes on their way to the upstream."""
+        self.bytes_in += len(data)
+        if self._from_client is not None:
+            self._from_client.feed(data)
+        self._upstream.write(data)
+
+    def from_upstream(self, data: bytes) -> None:
+        """Bytes on their way to the client."""
+        self.bytes_out += len(data)
+        if self._from_upstream is not None:
+            self._from_upstream.feed(data)
+        self._exchange.client.write(data)
+        self._exchange.client.expect_more()
+
+    def end(self, cause: str) -> None:
+        """End in good order: close frames where the protocol has them, then both sides."""
+        code = 1001 if cause == "drain" else 1008
+        if self._from_upstream is not None and self._from_upstream.is_between_frames:
+            self._exchange.client.write(close_frame(code, cause.replace("_", " "), masked=False))
+        if self._from_client is not None and self._from_client.is_between_frames:
+            self._upstream.write(close_frame(code, cause.replace("_", " "), masked=True))
+        self._exchange.end_stream(cause)

@@ -1,0 +1,1 @@
+"""The way to the protected resource: pooled connections over several transports."""

@@ -1,0 +1,154 @@
+"""The connections to one upstream: kept alive, bounded in number, with a bounded queue before them.
+
+Theory of operation. An exchange is put on the connection that was used last (it is the least likely to be stale).
+With none idle, one more is opened while there are fewer than `max_connections`; after that the exchange waits in
+line, and past `max_waiting` it is refused at once, because a queue that cannot drain only adds to the delay. After
+a refused connect the upstream counts as down for a moment that doubles up to a second: meanwhile requests are
+refused without a connect each.
+"""
+
+import asyncio
+from collections import deque
+
+from sidecar.decision.denial import Reason
+from sidecar.proxy.configuration import UpstreamSettings
+from sidecar.proxy.upstream.connection import Passenger, UpstreamConnection
+from sidecar.proxy.upstream.transports import Connect
+from sidecar.telemetry.record import Observer
+
+_FIRST_PAUSE = 0.05
+_LONGEST_PAUSE = 1.0
+
+
+class UpstreamPool:
+    """Gives each exchange a connection."""
+
+    def __init__(
+        self, settings: UpstreamSettings, connect: Connect, observer: Observer, *, buffered_bytes: int = 65536
+    ) -> None:
+        self.settings = settings
+        self.buffered_bytes = buffered_bytes
+        self._connect = connect
+        self._observer = observer
+        self._loop = asyncio.get_running_loop()
+        self._idle: list[UpstreamConnection] = []
+        self._open: set[UpstreamConnection] = set()
+        self._opening: set[asyncio.Task[None]] = set()
+        self._waiting: deque[Passenger] = deque()
+        self._pause = 0.0
+        self._down_until = 0.0
+        self._closed = False
+
+    @property
+    def connections(self) -> int:
+        """Connections open or opening."""
+        return len(self._open) + len(self._opening)
+
+    @property
+    def waiting(self) -> int:
+        """Exchanges in line."""
+        return len(self._waiting)
+
+    def submit(self, passenger: Passenger) -> None:
+        """Put an exchange on a connection, now or when one is free; or tell it that there is none."""
+        idle = self._idle
+        while idle:
+            connection = idle.pop()
+            if connection.is_usable:
+                passenger.attach(connection)
+                return
+        if self.connections >= self.settings.max_connections:
+            if len(self._waiting) >= self.settings.max_waiting:
+                passenger.upstream_failed(Reason.OVERLOADED, "every connection is busy and the queue is full")
+            else:
+                self._waiting.append(passenger)
+        elif self._loop.time() < self._down_until:
+            passenger.upstream_failed(Reason.UPSTREAM_REFUSED, "the upstream is down")
+        else:
+            self._open_for(passenger)
+
+    def submit_fresh(self, passenger: Passenger) -> None:
+        """As `submit`, on a new connection: for a retry after a stale one."""
+        self._open_for(passenger)
+
+    def _open_for(self, passenger: Passenger) -> None:
+        task = self._loop.create_task(self._open_connection(passenger))
+        self._opening.add(task)
+        task.add_done_callback(self._opening.discard)
+
+    async def _open_connection(self, passenger: Passenger) -> None:
+        try:
+            async with asyncio.timeout(self.settings.connect_timeout):
+                connection = await self._connect(self._loop, lambda: UpstreamConnection(self), self.settings)
+        except TimeoutError:
+            self._failed(passenger, Reason.UPSTREAM_TIMEOUT, "connect")
+            return
+        except OSError as error:
+            self._failed(passenger, Reason.UPSTREAM_REFUSED, f"connect: {error.strerror or type(error).__name__}")
+            return
+        assert isinstance(connection, UpstreamConnection)  # noqa: S101 — for the type checker
+        self._pause = self._down_until = 0.0
+        if self._closed:
+            connection.discard()
+            return
+        self._open.add(connection)
+        if passenger.abandoned:
+            self.release(connection)
+        else:
+            passenger.attach(connection)
+
+    def _failed(self, passenger: Passenger, reason: Reason, detail: str) -> None:
+        self._pause = min(_LONGEST_PAUSE, self._pause * 2 or _FIRST_PAUSE)
+        self._down_until = self._loop.time() + self._pause
+        self._observer.incident("upstream_down", detail)
+        # Those in line would meet the same fate one by one: they hear now, and may come again.
+        waiting, self._waiting = self._waiting, deque()
+        for unlucky in (passenger, *waiting):
+            if not unlucky.abandoned:
+                unlucky.upstream_failed(reason, detail)
+
+    def release(self, connection: UpstreamConnection) -> None:
+        """A connection carries nothing any more: the next in line gets it."""
+        while self._waiting:
+            passenger = self._waiting.popleft()
+            if not passenger.abandoned:
+                passenger.attach(connection)
+                return
+        if self._closed:
+            connection.discard()
+            return
+        connection.idle_since = self._loop.time()
+        self._idle.append(connection)
+
+    def forget(self, connection: UpstreamConnection) -> None:
+        """A connection is gone."""
+        self._open.discard(connection)
+        if connection in self._idle:
+            self._idle.remove(connection)
+        if self._waiting and not self._closed:
+            passenger = self._waiting.popleft()
+            if passenger.abandoned:
+                self.forget(connection)
+            else:
+                self._open_for(passenger)
+
+    def close_idle(self, now: float) -> None:
+        """Close connections that nobody used for `idle_timeout`. The longest idle come first."""
+        limit = now - self.settings.idle_timeout
+        while self._idle and self._idle[0].idle_since <= limit:
+            self._idle.pop(0).discard()
+
+    def retire(self) -> None:
+        """No new exchanges come; what is in flight finishes, idle connections close."""
+        self._closed = True
+        idle, self._idle = self._idle, []
+        for connection in idle:
+            connection.discard()
+
+    def close(self) -> None:
+        """End everything now."""
+        self.retire()
+        for task in tuple(self._opening):
+            task.cancel()
+        for connection in tuple(self._open):
+            connection.discard()
