@@ -328,7 +328,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _linger(self) -> None:
         """The client may still be sending what nobody reads: closing now would reset the connection and take the
-        answer with it (RFC 9112 §9.6)."""
+        answer with it (RFC 9112 §9.6).
+        """
         if self._transport is None:
             return
         self._send(self._engine.shutdown())

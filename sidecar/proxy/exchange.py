@@ -372,14 +372,14 @@ class Exchange:
         fields = sort_response(head.fields, self._serving.response_names)
         out.append(b"HTTP/1.1 %d %b\r\n" % (head.status, head.phrase))
         out += fields.kept
-        if request.method != "HEAD" and head.status not in _BODILESS_STATUS:
-            if fields.chunked or fields.content_length is None:
-                if request.minor_version == 1:
-                    self._chunk_response = True
-                    out.append(b"Transfer-Encoding: chunked\r\n")
-                else:
-                    self.keep_alive = False
-        if self.keep_alive and request.upgrade | (not client.may_continue()):
+        has_body = request.method != "HEAD" and head.status not in _BODILESS_STATUS
+        if has_body and (fields.chunked or fields.content_length is None):
+            if request.minor_version == 1:
+                self._chunk_response = True
+                out.append(b"Transfer-Encoding: chunked\r\n")
+            else:
+                self.keep_alive = False
+        if self.keep_alive and (request.upgrade or not client.may_continue()):
             self.keep_alive = False
         if not self.keep_alive:
             out.append(b"Connection: close\r\n")

@@ -28,7 +28,9 @@ class Forwarding:
     def block(self, fields: RequestFields) -> bytes:
         """The fields, each with its line end."""
         host = fields.hosts[0] if fields.hosts else b""
-        if fields.forwarded and (self._believed or any(name.lower() == b"via" for name, _ in fields.forwarded)):
+        if fields.forwarded and (
+            self._believed or any(name.lower() == b"via" for name, _ in fields.forwarded)
+        ):
             return self._chained(fields.forwarded, host)
         if host != self._host:
             self._block, self._host = self._render(host, {}), host

@@ -78,7 +78,14 @@ _CARRIES_HTTP = re.compile(rb"(?:^|[\s,])(?:h2c|h2|http/|tls/)", re.IGNORECASE)
 _PRINTABLE = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z")
 
 RESPONSE_HOP_BY_HOP = frozenset(
-    {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade", b"proxy-authenticate"}
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-connection",
+        b"transfer-encoding",
+        b"upgrade",
+        b"proxy-authenticate",
+    }
 )
 
 
@@ -93,15 +100,15 @@ class FieldRules:
     def __init__(self, identity_names: Iterable[str], *, keep_underscores: bool = False) -> None:
         self._identity = frozenset(spelling(name.encode("ascii")) for name in identity_names)
         self._keep_underscores = keep_underscores
-        self._seen: dict[bytes, Kind] = {}
+        self.seen: dict[bytes, Kind] = {}
 
     def kind(self, name: bytes) -> Kind:
         """What happens to a field of this name."""
-        kind = self._seen.get(name)
+        kind = self.seen.get(name)
         if kind is None:
             kind = self._classify(name)
-            if len(self._seen) < _CACHED_NAMES:
-                self._seen[name] = kind
+            if len(self.seen) < _CACHED_NAMES:
+                self.seen[name] = kind
         return kind
 
     def _classify(self, name: bytes) -> Kind:
@@ -158,7 +165,7 @@ class RequestFields:
 
     def sort(self, fields: list[Field], rules: FieldRules) -> None:
         """Sort the fields as received. What is wrong is in `fault` afterwards."""
-        kept, seen = self.kept, rules._seen
+        kept, seen = self.kept, rules.seen
         for name, value in fields:
             kind = seen.get(name)
             if kind is None:
@@ -222,7 +229,10 @@ class RequestFields:
         self.kept = []
         for name, value in fields:
             kind = rules.kind(name)
-            if kind in (Kind.KEEP, Kind.ORIGIN, Kind.PREFLIGHT_METHOD, Kind.REQUEST_ID) and name.lower() not in named:
+            if (
+                kind in (Kind.KEEP, Kind.ORIGIN, Kind.PREFLIGHT_METHOD, Kind.REQUEST_ID)
+                and name.lower() not in named
+            ):
                 self.kept += (name, b": ", value, b"\r\n")
 
     @property

@@ -230,7 +230,16 @@ class RequestReader:
 class Response:
     """One response as it arrives from the upstream."""
 
-    __slots__ = ("complete", "fields", "interim", "keep_alive", "minor_version", "phrase", "status", "trailers")
+    __slots__ = (
+        "complete",
+        "fields",
+        "interim",
+        "keep_alive",
+        "minor_version",
+        "phrase",
+        "status",
+        "trailers",
+    )
 
     def __init__(self) -> None:
         self.status = 0
@@ -246,7 +255,8 @@ class Response:
 
 class ResponseReader:
     """Upstream bytes → one response, with its interim ones before it. A new reader for each exchange would cost
-    more than it explains; `begin` makes it ready for the next."""
+    more than it explains; `begin` makes it ready for the next.
+    """
 
     __slots__ = ("_bodiless", "_current", "_heads", "_parser", "_ready", "after_upgrade", "body", "interims")
 

@@ -16,7 +16,7 @@ class Incomplete(Exception):
 
 
 class NotProxyProtocol(Exception):
-    """This is no PROXY protocol header."""
+    """What came is no PROXY protocol header."""
 
 
 def read_preface(data: bytes) -> tuple[Peer | None, bytes]:

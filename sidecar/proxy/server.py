@@ -40,13 +40,15 @@ class Server:
         *,
         generation: int = 1,
         documents: Mapping[str, bytes] | None = None,
+        resource_metadata: str | None = None,
         clock: Callable[[], float] = time.time,
         tls_factory: Callable[[ListenerSettings], MakesEngines] = make_tls,
         connect: Connect | None = None,
     ) -> None:
         """Reads certificates and keys, so it raises what `make_tls` raises; opens no port yet.
 
-        `documents` maps a path to a JSON document that the sidecar itself serves there (RFC 9728).
+        `documents` maps a path to a JSON document that the sidecar itself serves there, and `resource_metadata`
+        is the URL that challenges name (RFC 9728).
         """
         self.settings = settings
         self.observer = observer
@@ -60,9 +62,10 @@ class Server:
         self._connections: dict[ClientConnection, bool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
+        self._empty: asyncio.Future[None] | None = None
         self.listeners = [Listener(self, each, tls_factory(each)) for each in settings.listeners]
         self._pool = self._make_pool(settings)
-        self.serving = self._make_serving(settings, authorizer, generation, documents or {})
+        self.serving = self._make_serving(settings, authorizer, generation, documents, resource_metadata)
 
     def _make_pool(self, settings: ProxySettings) -> UpstreamPool:
         connect = self._connect or TRANSPORTS[settings.upstream.scheme](settings.upstream)
@@ -71,7 +74,12 @@ class Server:
         )
 
     def _make_serving(
-        self, settings: ProxySettings, authorizer: Authorizes, generation: int, documents: Mapping[str, bytes]
+        self,
+        settings: ProxySettings,
+        authorizer: Authorizes,
+        generation: int,
+        documents: Mapping[str, bytes] | None,
+        resource_metadata: str | None,
     ) -> Serving:
         return Serving(
             settings,
@@ -80,6 +88,7 @@ class Server:
             self.observer,
             generation=generation,
             documents=documents,
+            resource_metadata=resource_metadata,
             clock=self._clock,
         )
 
@@ -94,7 +103,8 @@ class Server:
                 self.close()
                 settings = listener.settings
                 raise OSError(
-                    error.errno, f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}"
+                    error.errno,
+                    f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}",
                 ) from error
         self._sweeper = self._loop.call_later(_SWEEP, self._sweep)
 
@@ -105,6 +115,7 @@ class Server:
         *,
         generation: int,
         documents: Mapping[str, bytes] | None = None,
+        resource_metadata: str | None = None,
     ) -> None:
         """Serve under another configuration from the next request, handshake and upstream connection on.
 
@@ -124,7 +135,7 @@ class Server:
             listener.settings = replace_fields(told, host=listener.settings.host, port=listener.settings.port)
             listener.tls = tls
         self.settings = settings
-        self.serving = self._make_serving(settings, authorizer, generation, documents or {})
+        self.serving = self._make_serving(settings, authorizer, generation, documents, resource_metadata)
 
     def begin_drain(self) -> None:
         """Accept no more connections; answers say `Connection: close`; tunnels are told to leave."""
@@ -141,9 +152,9 @@ class Server:
 
     async def drained(self, timeout: float) -> bool:  # noqa: ASYNC109 — a budget over many connections
         """Wait until every connection is closed, at most `timeout` seconds; whether it came to that."""
-        deadline = self._loop.time() + timeout
-        while self._connections and self._loop.time() < deadline:
-            await asyncio.sleep(0.02)
+        if self._connections:
+            self._empty = self._loop.create_future()
+            await asyncio.wait([self._empty], timeout=timeout)
         return not self._connections
 
     def close(self) -> None:
@@ -189,6 +200,8 @@ class Server:
         """A client connection is closed."""
         if self._connections.pop(connection, None) is not None:
             self.observer.connection_closed()
+            if not self._connections and self._empty is not None and not self._empty.done():
+                self._empty.set_result(None)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run something that waits; it ends with the server."""
@@ -216,5 +229,3 @@ class Server:
                 connection.abort()
         self._pool.close_idle(self._loop.time())
         self._sweeper = self._loop.call_later(_SWEEP, self._sweep)
-
-

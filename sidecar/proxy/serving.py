@@ -1,5 +1,6 @@
 """Everything an exchange is decided and forwarded under: one snapshot, taken once, so that a reload never splits a
-request."""
+request.
+"""
 
 import os
 import time
@@ -39,6 +40,7 @@ class Serving:
         *,
         generation: int = 1,
         documents: Mapping[str, bytes] | None = None,
+        resource_metadata: str | None = None,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.settings = settings
@@ -51,6 +53,8 @@ class Serving:
         self.generation = generation
         self.documents = documents or {}
         """Path → JSON document the sidecar itself serves there."""
+        self.resource_metadata = resource_metadata
+        """URL for challenges (RFC 9728 §5.1)."""
         self.clock = clock
         self.field_rules = FieldRules(
             settings.upstream.identity_headers, keep_underscores=settings.keep_headers_with_underscores

@@ -157,7 +157,8 @@ def _select_protocol(_connection: SSL.Connection, offered: list[bytes]) -> bytes
 
 def _accept_possession(connection: SSL.Connection, _c: crypto.X509, error: int, depth: int, ok: int) -> bool:
     """RFC 8705 §6.2: "it is not necessary for the resource server to validate the trust chain of the client's
-    certificate". The handshake proves possession; a key too weak to prove it is refused."""
+    certificate". The handshake proves possession; a key too weak to prove it is refused.
+    """
     if error == _EE_KEY_TOO_SMALL and depth == 0 and not ok:
         return _refuse(connection, error)
     return True

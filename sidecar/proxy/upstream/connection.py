@@ -149,7 +149,12 @@ class UpstreamConnection(asyncio.Protocol):
         reader, self.transport = self.reader, None
         if passenger is not None:
             response = reader.response
-            if exc is None and not self._tunnel and reader.is_started and self._ends_with_connection(response):
+            if (
+                exc is None
+                and not self._tunnel
+                and reader.is_started
+                and self._ends_with_connection(response)
+            ):
                 # RFC 9112 §6.3 case 8: the response ends where the connection ends.
                 response.complete = True
                 passenger.response_arrived([], [], response)
@@ -162,7 +167,9 @@ class UpstreamConnection(asyncio.Protocol):
     def _ends_with_connection(response: Response) -> bool:
         if response.complete or response.status < 200:
             return False
-        return not any(name.lower() in (b"content-length", b"transfer-encoding") for name, _ in response.fields)
+        return not any(
+            name.lower() in (b"content-length", b"transfer-encoding") for name, _ in response.fields
+        )
 
     def pause_writing(self) -> None:
         self.blocked = True

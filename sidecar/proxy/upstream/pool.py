@@ -84,7 +84,9 @@ class UpstreamPool:
             self._failed(passenger, Reason.UPSTREAM_TIMEOUT, "connect")
             return
         except OSError as error:
-            self._failed(passenger, Reason.UPSTREAM_REFUSED, f"connect: {error.strerror or type(error).__name__}")
+            self._failed(
+                passenger, Reason.UPSTREAM_REFUSED, f"connect: {error.strerror or type(error).__name__}"
+            )
             return
         assert isinstance(connection, UpstreamConnection)  # noqa: S101 — for the type checker
         self._pause = self._down_until = 0.0
