@@ -26,6 +26,8 @@ class CurlAnswer:
     status: int
     headers: str
     body: bytes
+    size: int
+    """Bytes of the body, also when it went elsewhere than to `body`."""
     errors: str
 
     def json(self) -> Any:
@@ -48,18 +50,27 @@ class Curl:
             left_over.unlink(missing_ok=True)
         command = ["curl", "-q", "--silent", "--show-error", "--http1.1", "--noproxy", "*"]
         command += ["--max-time", str(CLIENT_SECONDS), "--cacert", str(authority)]
-        command += ["--dump-header", str(head), "--output", str(body), "--write-out", "%{http_code}"]
+        command += [
+            "--dump-header",
+            str(head),
+            "--output",
+            str(body),
+            "--write-out",
+            "%{http_code} %{size_download}",
+        ]
         if self.identity is not None:
             files = self.identity.write(self.folder, "curl-client")
             command += ["--cert", str(files.certificate), "--key", str(files.private_key)]
         if token is not None:
             command += ["--header", f"Authorization: Bearer {token}"]
         done = subprocess.run([*command, *arguments, url], capture_output=True, text=True, check=False)
+        status, _, size = done.stdout.partition(" ")
         return CurlAnswer(
             done.returncode,
-            int(done.stdout or 0),
+            int(status or 0),
             head.read_text("latin-1") if head.exists() else "",
             body.read_bytes() if body.exists() else b"",
+            int(size or 0),
             done.stderr,
         )
 

@@ -1,5 +1,6 @@
 // An ordinary API on Node's http server. What it does is chosen by the query, as in flask_app.py; besides:
-// ?trailers (a trailer after a chunked body), ?hints (103 before the answer), ?open (a body that ends with the
+// ?gated (one Server-Sent Event at once, one more whenever GET /next comes),
+// ?sink (reads the body, answers its size), ?trailers (a trailer after a chunked body), ?hints (103 before the answer), ?open (a body that ends with the
 // connection), ?early (answers before it has read the body); `Upgrade: echo` becomes a tunnel that echoes.
 // GET /count: {count, upgrades}.
 //
@@ -12,6 +13,7 @@ import { pipeline, Readable } from 'node:stream';
 const PIECE = Buffer.alloc(65536, Buffer.from(Array.from({ length: 256 }, (_, i) => i)));
 let count = 0;
 let upgrades = 0;
+let gated;
 
 function* pieces(size) {
   for (let left = size; left > 0; left -= PIECE.length) yield PIECE.subarray(0, Math.min(left, PIECE.length));
@@ -40,16 +42,30 @@ function events(response, number, every) {
   response.writeHead(200, { 'Content-Type': 'text/event-stream' });
   let left = number;
   const timer = setInterval(() => {
-    response.write(`data: ${Date.now() / 1000}\n\n`);
+    event(response);
     left -= 1;
     if (left === 0) response.end();
   }, every * 1000);
   response.on('close', () => clearInterval(timer));
 }
 
+function event(response) {
+  response?.write(`data: ${Date.now() / 1000}\n\n`);
+}
+
+async function sink(request, response) {
+  let size = 0;
+  for await (const piece of request) size += piece.length;
+  json(response, 200, { body: { size } });
+}
+
 function serve(request, response) {
   const { pathname, searchParams } = new URL(request.url, 'http://api');
   if (pathname === '/count') return json(response, 200, { count, upgrades });
+  if (pathname === '/next') {
+    event(gated);
+    return json(response, 200, {});
+  }
   count += 1;
   const is = (name) => searchParams.has(name);
   const number = (name, otherwise) => Number(searchParams.get(name) ?? otherwise);
@@ -58,6 +74,11 @@ function serve(request, response) {
     return pipeline(Readable.from(pieces(number('stream', 0))), response, () => {});
   }
   if (is('events')) return events(response, number('events', 1), number('every', 0));
+  if (is('gated')) {
+    gated = response.writeHead(200, { 'Content-Type': 'text/event-stream' });
+    return event(gated);
+  }
+  if (is('sink')) return sink(request, response);
   if (is('trailers')) {
     response.writeHead(200, { Trailer: 'X-Digest' });
     response.write('body');
