@@ -10,7 +10,7 @@ import asyncio
 import socket
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Self
@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from sidecar.issuer.configuration import HttpSettings
+from sidecar.issuer.trust import Trust, TrustFiles
 
 
 class FetchFailed(Exception):
@@ -70,14 +71,19 @@ class _Sessions:
     pooled: aiohttp.ClientSession
 
 
-@dataclass(slots=True, eq=False)
 class HttpClient:
-    """Speaks to one issuer. Make it with `HttpClient.create` (which reads files), close it with `close`."""
+    """Speaks to one issuer. Make it with `HttpClient.create` (which reads files), close it with `close`.
 
-    settings: HttpSettings
-    _context: ssl.SSLContext
-    _proxy_auth: aiohttp.BasicAuth | None
-    _sessions: _Sessions | None = field(default=None)
+    Certificates and credentials are read again when their files change; while a changed file is broken, what was
+    good stays in use.
+    """
+
+    def __init__(self, settings: HttpSettings, files: TrustFiles, trust: Trust) -> None:
+        self.settings = settings
+        self._files = files
+        self._trust = trust
+        self._sessions: _Sessions | None = None
+        self._retired: list[_Sessions] = []
 
     @classmethod
     def create(
@@ -89,24 +95,23 @@ class HttpClient:
         """Reads the CA bundle, the client certificate and the proxy credentials.
 
         The two files replace those of `settings`: the certificate of RFC 8705 §2 client authentication. Raises
-        `OSError` and `ssl.SSLError`. Blocks for a moment: call it off the event loop.
+        `OSError` and `ValueError` (`ssl.SSLError` is an `OSError`). Blocks: call it off the event loop.
         """
-        context = ssl.create_default_context(cafile=settings.ca_file)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        certificate = certificate_file or settings.certificate_file
-        if certificate is not None:
-            context.load_cert_chain(certificate, private_key_file or settings.private_key_file)
-        auth = None
-        if settings.proxy_credentials_file is not None:
-            line = settings.proxy_credentials_file.read_text(encoding="utf-8").strip()
-            login, _, password = line.partition(":")
-            auth = aiohttp.BasicAuth(login, password, encoding="utf-8")
-        return cls(settings, context, auth)
+        files = TrustFiles(
+            settings.ca_file,
+            certificate_file or settings.certificate_file,
+            private_key_file or settings.private_key_file,
+            settings.proxy_credentials_file,
+        )
+        return cls(settings, files, files.read())
 
     async def close(self) -> None:
         """Closes all connections."""
-        sessions, self._sessions = self._sessions, None
-        if sessions is not None:
+        if self._sessions is not None:
+            self._retired.append(self._sessions)
+        self._sessions = None
+        while self._retired:
+            sessions = self._retired.pop()
             await sessions.fresh.close()
             await sessions.pooled.close()
 
@@ -126,6 +131,7 @@ class HttpClient:
         trace = _Trace()
         try:
             async with asyncio.timeout(self.settings.timeout):
+                await self._renew_trust()
                 try:
                     return await self._exchange(request, trace, is_pooled=is_pooled)
                 except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
@@ -147,6 +153,16 @@ class HttpClient:
             return
         raise FetchFailed("connect", "the URL is not https")
 
+    async def _renew_trust(self) -> None:
+        """Use new certificates for new connections; what is under way ends on the old ones."""
+        trust = await asyncio.to_thread(self._files.changed_since, self._trust)
+        if trust is self._trust:
+            return
+        self._trust = trust
+        if self._sessions is not None:
+            self._retired.append(self._sessions)
+        self._sessions = None
+
     async def _exchange(self, request: _Request, trace: _Trace, *, is_pooled: bool) -> Document:
         sessions = self._open()
         session = sessions.pooled if is_pooled else sessions.fresh
@@ -157,7 +173,7 @@ class HttpClient:
             headers={"Accept-Encoding": "identity", **request.headers},
             allow_redirects=False,
             proxy=self.settings.proxy,
-            proxy_auth=self._proxy_auth,
+            proxy_auth=self._trust.proxy_auth,
             trace_request_ctx=trace,
         ) as response:
             trace.stage = "answer"
@@ -179,9 +195,9 @@ class HttpClient:
 
     def _session(self, *, is_pooled: bool) -> aiohttp.ClientSession:
         connector = (
-            aiohttp.TCPConnector(ssl=self._context, limit=0, keepalive_timeout=30)
+            aiohttp.TCPConnector(ssl=self._trust.context, limit=0, keepalive_timeout=30)
             if is_pooled
-            else aiohttp.TCPConnector(ssl=self._context, limit=0, force_close=True)
+            else aiohttp.TCPConnector(ssl=self._trust.context, limit=0, force_close=True)
         )
         return aiohttp.ClientSession(
             connector=connector,

@@ -4,8 +4,6 @@ No JOSE library refuses short RSA keys, flawed ones, or keys meant for something
 its key is worth, so this is done here, once, when keys are loaded.
 """
 
-import base64
-import binascii
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
@@ -14,6 +12,8 @@ from typing import Any
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
+from sidecar.decision.jose import canonical_algorithm
+from sidecar.decision.strict import Malformed, base64url
 from sidecar.issuer.roca import is_roca_modulus
 
 MINIMUM_RSA_BITS = 2048
@@ -64,8 +64,8 @@ class ParsedKey:
 
 
 _RSA = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
-_EDDSA = frozenset({"EdDSA", "Ed25519"})
-"""RFC 9864 §2.2 gives EdDSA with Ed25519 a name of its own; both mean the same signature."""
+_EDDSA = frozenset({"EdDSA"})
+"""Of Ed25519 alone: RFC 9864 §2.2 gives that a name of its own, and `EdDSA` is how it is stored here."""
 _CURVES: Mapping[str, tuple[ec.EllipticCurve, str]] = {
     "P-256": (ec.SECP256R1(), "ES256"),
     "P-384": (ec.SECP384R1(), "ES384"),
@@ -127,23 +127,21 @@ def _narrowed(jwk: Mapping[str, Any], algorithms: frozenset[str]) -> frozenset[s
     """RFC 8725 §3.1: a key is used with one algorithm, the one that its `alg` names."""
     if "alg" not in jwk:
         return algorithms
-    if jwk["alg"] not in algorithms:
+    name = jwk["alg"]
+    if not isinstance(name, str) or canonical_algorithm(name) not in algorithms:
         raise UnusableKey(Unusable.UNSUPPORTED, "alg is no signature algorithm of this key type and curve")
-    return _EDDSA if algorithms is _EDDSA else frozenset({jwk["alg"]})
+    return frozenset({canonical_algorithm(name)})
 
 
 def _octets(jwk: Mapping[str, Any], name: str) -> bytes:
-    """A base64url member without padding, in its one spelling (RFC 7515 §2, RFC 4648 §3.5)."""
+    """A base64url member (RFC 7515 §2)."""
     value = jwk.get(name)
     if not isinstance(value, str) or not value:
         raise UnusableKey(Unusable.MALFORMED, f"{name} is missing or no string")
     try:
-        decoded = base64.b64decode(value + "=" * (-len(value) % 4), altchars=b"-_", validate=True)
-    except (binascii.Error, ValueError):
-        raise UnusableKey(Unusable.MALFORMED, f"{name} is not base64url") from None
-    if base64.urlsafe_b64encode(decoded).rstrip(b"=") != value.encode():
-        raise UnusableKey(Unusable.MALFORMED, f"{name} is not base64url")
-    return decoded
+        return base64url(value)
+    except Malformed as problem:
+        raise UnusableKey(Unusable.MALFORMED, f"{name} is {problem}") from None
 
 
 _Parsed = tuple[PublicKey, frozenset[str], tuple[str, ...]]

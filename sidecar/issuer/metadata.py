@@ -1,14 +1,19 @@
 """Authorization server metadata (RFC 8414, OpenID Connect Discovery 1.0): where an issuer keeps what we need."""
 
-import json
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from sidecar.decision.strict import Malformed, json_object
 from sidecar.issuer.clock import Clock
 from sidecar.issuer.configuration import Discovery
 from sidecar.issuer.http import FetchFailed, HttpClient
+
+
+_PAUSE_AFTER_FAILURE = 1.0
+"""Seconds in which whoever asks next is told of the same failure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,23 +27,12 @@ class Metadata:
     """Of `mtls_endpoint_aliases` (RFC 8705 §5)."""
 
 
-def parse_json(body: bytes) -> Any:
-    """A JSON text in UTF-8 whose objects name nothing twice. Raises `FetchFailed` (parse)."""
+def parse_object(body: bytes) -> dict[str, Any]:
+    """A JSON object, strictly (`decision.strict`). Raises `FetchFailed` (parse)."""
     try:
-        return json.loads(body.decode("utf-8"), object_pairs_hook=_object, parse_constant=_constant)
-    except (ValueError, RecursionError):
-        raise FetchFailed("parse", "the answer is not clean JSON") from None
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name occurs twice")
-    return found
-
-
-def _constant(name: str) -> float:
-    raise ValueError(name)
+        return json_object(body)
+    except Malformed as problem:
+        raise FetchFailed("parse", f"the answer is {problem}") from None
 
 
 def well_known_urls(issuer: str) -> tuple[str, ...]:
@@ -56,10 +50,8 @@ def well_known_urls(issuer: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(urls))
 
 
-def parse_metadata(document: object, issuer: str) -> Metadata:
+def parse_metadata(document: Mapping[str, Any], issuer: str) -> Metadata:
     """The metadata in a parsed document. Raises `FetchFailed` (parse)."""
-    if not isinstance(document, dict):
-        raise FetchFailed("parse", "the metadata is no JSON object")
     # RFC 8414 §3.3: "The "issuer" value returned MUST be identical to the authorization server's issuer
     # identifier value ... If these values are not identical, the data contained in the response MUST NOT be used."
     if document.get("issuer") != issuer:
@@ -98,6 +90,13 @@ class MetadataSource:
         self._clock = clock
         self._metadata: Metadata | None = None
         self._expires = 0.0
+        self._failure: FetchFailed | None = None
+        self._discovering = asyncio.Lock()
+
+    @property
+    def known(self) -> Metadata | None:
+        """What was learnt last, however old."""
+        return self._metadata
 
     def expire(self) -> None:
         """What it names did not work: ask again next time."""
@@ -105,15 +104,20 @@ class MetadataSource:
 
     async def fetch(self) -> Metadata:
         """The metadata; when a new copy cannot be had, the last good one. Raises `FetchFailed`."""
-        if self._metadata is not None and self._clock.monotonic() < self._expires:
-            return self._metadata
-        try:
-            self._metadata = await self._discover()
-            self._expires = self._clock.monotonic() + self._lifetime
-        except FetchFailed:
+        async with self._discovering:
+            if self._clock.monotonic() >= self._expires:
+                await self._renew()
             if self._metadata is None:
-                raise
-        return self._metadata
+                raise self._failure or FetchFailed("parse", "no metadata")
+            return self._metadata
+
+    async def _renew(self) -> None:
+        try:
+            self._metadata, self._failure = await self._discover(), None
+            self._expires = self._clock.monotonic() + self._lifetime
+        except FetchFailed as failed:
+            self._failure = failed
+            self._expires = self._clock.monotonic() + min(_PAUSE_AFTER_FAILURE, self._lifetime)
 
     async def _discover(self) -> Metadata:
         """Asks the well-known places in turn; the first document that names this very issuer counts."""
@@ -121,7 +125,7 @@ class MetadataSource:
         for url in self._urls:
             try:
                 document = await self._http.get(url, "application/json")
-                return parse_metadata(parse_json(document.body), self._issuer)
+                return parse_metadata(parse_object(document.body), self._issuer)
             except FetchFailed as failed:
                 failures.append(failed)
                 if failed.phase in {"dns", "connect", "tls", "timeout"}:

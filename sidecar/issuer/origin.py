@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from sidecar.issuer.configuration import JwksFile
 from sidecar.issuer.http import Document, FetchFailed, HttpClient
-from sidecar.issuer.metadata import MetadataSource, parse_json
+from sidecar.issuer.metadata import MetadataSource, parse_object
 
 JWKS_ACCEPT = "application/jwk-set+json, application/json"
 
@@ -69,7 +69,7 @@ class UrlOrigin:
     async def fetch(self) -> FetchedKeys:
         """Raises `FetchFailed`."""
         document = await self._http.get(self.name, JWKS_ACCEPT)
-        return FetchedKeys(parse_json(document.body), max_age(document))
+        return FetchedKeys(parse_object(document.body), max_age(document))
 
 
 class DiscoveredOrigin:
@@ -93,7 +93,7 @@ class DiscoveredOrigin:
         except FetchFailed:
             self._metadata.expire()  # the set may have moved
             raise
-        return FetchedKeys(parse_json(document.body), max_age(document))
+        return FetchedKeys(parse_object(document.body), max_age(document))
 
 
 class FileOrigin:
@@ -122,7 +122,7 @@ class FileOrigin:
             self._seen = None
             raise FetchFailed("connect", f"the file cannot be read: {error.strerror}") from error
         self._seen = seen
-        return FetchedKeys(parse_json(body), None)
+        return FetchedKeys(parse_object(body), None)
 
 
 def _read_at_most(path: Path, limit: int) -> bytes:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.issuer.http import FetchFailed
-from sidecar.issuer.metadata import parse_json
+from sidecar.issuer.metadata import parse_object
 
 _VERSION = 1
 _FUTURE_TOLERANCE = 300.0
@@ -83,10 +83,10 @@ class StateFile:
         if len(body) > _LARGEST:
             raise StateUnusable("is too large")
         try:
-            content = parse_json(body)
+            content = parse_object(body)
         except FetchFailed:
             raise StateUnusable("is not clean JSON") from None
-        if not isinstance(content, dict) or content.get("version") != _VERSION:
+        if content.get("version") != _VERSION:
             raise StateUnusable("is of another version")
         if (content.get("issuer"), content.get("origin")) != (self._issuer, self._origin):
             return None  # the configuration has changed since: these keys vouch for nothing now

@@ -1,0 +1,261 @@
+"""Asks one issuer about tokens (RFC 7662): remembered, one question a token, bounded on every side.
+
+Theory of operation. An answer that still holds comes from the cache, with no I/O. Otherwise the first request with a
+token starts one question and all others with the same token wait for it; it lives on when the one who started it
+leaves. A question takes a place among `concurrency` (waiting for one counts towards its deadline), passes the circuit
+breaker, and either brings an answer or `IssuerUnavailable`: whatever is not a clean answer says nothing about the
+token, so it is never a refusal and never a pass.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from sidecar.decision import profile
+from sidecar.decision.denial import Denied, Reason
+from sidecar.decision.ports import IssuerUnavailable
+from sidecar.decision.strict import Malformed
+from sidecar.decision.token import AccessToken, TokenDigest, ValidatedToken
+from sidecar.issuer.circuit_breaker import CircuitBreaker, CircuitOpen
+from sidecar.issuer.client_authentication import ClientAuthenticator
+from sidecar.issuer.clock import Clock
+from sidecar.issuer.configuration import IntrospectionSettings, SelfSignedTlsClientAuth, TlsClientAuth
+from sidecar.issuer.http import Document, FetchFailed, HttpClient
+from sidecar.issuer.introspection_cache import Answer, IntrospectionCache
+from sidecar.issuer.metadata import Metadata, MetadataSource, parse_object
+from sidecar.issuer.signed_response import MEDIA_TYPE, SignedResponseVerifier
+from sidecar.telemetry.issuer_observer import Introspected, IssuerObserver
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IntrospectionParts:
+    """What one issuer's introspection is made of."""
+
+    http: HttpClient
+    authenticator: ClientAuthenticator
+    metadata: MetadataSource | None
+    """None: the settings name the endpoint."""
+    verifier: SignedResponseVerifier | None
+    """None: responses are plain JSON."""
+    observer: IssuerObserver
+    clock: Clock
+
+
+class IssuerIntrospection:
+    """One issuer's introspection endpoint, its cache and its limits."""
+
+    def __init__(
+        self, issuer: str, settings: IntrospectionSettings, parts: IntrospectionParts, generation: int
+    ) -> None:
+        self._issuer = issuer
+        self._settings = settings
+        self._parts = parts
+        self._generation = generation
+        self._cache = IntrospectionCache(settings.cache_bytes, parts.clock)
+        self._breaker = CircuitBreaker(settings.breaker, parts.clock)
+        self._places = asyncio.Semaphore(settings.concurrency)
+        self._waiting = 0
+        self._flights: dict[TokenDigest, asyncio.Task[Answer | IssuerUnavailable]] = {}
+        self._tasks: set[asyncio.Task[Answer | IssuerUnavailable]] = set()
+        self._endpoint = settings.endpoint or ""
+        self._scope = self._scope_key()
+
+    @property
+    def cache(self) -> IntrospectionCache:
+        """For metrics: how much is remembered."""
+        return self._cache
+
+    def adopt(self, generation: int) -> None:
+        """Another configuration is in force: nothing learnt under the old one counts."""
+        self._generation = generation
+        self._scope = self._scope_key()
+        self._cache.clear()
+        self._flights = {}
+
+    async def close(self) -> None:
+        """Give up all questions."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._parts.http.close()
+
+    # --- what requests see
+
+    def cached(self, token: AccessToken) -> ValidatedToken | bool | None:
+        """The answer that is already here, or None. Raises `Denied` as `introspect` does. No I/O."""
+        answer = self._cache.find(_key(token, self._scope))
+        return None if answer is None else _told(answer)
+
+    async def introspect(self, token: AccessToken) -> ValidatedToken | bool:
+        """The issuer's answer; False means inactive.
+
+        Raises `IssuerUnavailable`, and `Denied` for a response that describes no token we can judge.
+        """
+        answer = self._cache.find(_key(token, self._scope))
+        if answer is not None:
+            return _told(answer)
+        flight = self._flights.get(token.digest)
+        if flight is None:
+            flight = self._begin(token)
+        outcome = await asyncio.shield(flight)
+        if isinstance(outcome, IssuerUnavailable):
+            raise IssuerUnavailable(outcome.issuer, outcome.phase, outcome.retry_after)
+        return _told(outcome)
+
+    def _begin(self, token: AccessToken) -> asyncio.Task[Answer | IssuerUnavailable]:
+        flights = self._flights
+        flight = asyncio.create_task(self._ask(token), name=f"introspection at {self._issuer}")
+        flights[token.digest] = flight
+        self._tasks.add(flight)
+
+        def ended(task: asyncio.Task[Answer | IssuerUnavailable]) -> None:
+            flights.pop(token.digest, None)
+            self._tasks.discard(task)
+
+        flight.add_done_callback(ended)
+        return flight
+
+    def _scope_key(self) -> bytes:
+        parts = (self._issuer, self._endpoint, str(self._generation))
+        return blake2b("\0".join(parts).encode(), digest_size=32).digest()
+
+    # --- one question
+
+    async def _ask(self, token: AccessToken) -> Answer | IssuerUnavailable:
+        """Never raises: whoever waits may be gone, and then nobody would hear."""
+        started = self._parts.clock.monotonic()
+        answer: Answer | IssuerUnavailable
+        detail = ""
+        try:
+            async with asyncio.timeout(self._settings.deadline):
+                answer = await self._in_turn(token)
+            result = _name(answer)
+        except CircuitOpen as circuit:
+            answer, result = self._unavailable("circuit_open", circuit.retry_after), "circuit_open"
+        except FetchFailed as failed:
+            answer, result, detail = (
+                self._unavailable(failed.phase, failed.retry_after),
+                failed.phase,
+                failed.detail,
+            )
+        except TimeoutError:
+            answer, result, detail = self._unavailable("timeout"), "timeout", "no answer within the deadline"
+        seconds = self._parts.clock.monotonic() - started
+        self._parts.observer.introspected(Introspected(self._issuer, result, detail, seconds))
+        return answer
+
+    async def _in_turn(self, token: AccessToken) -> Answer:
+        self._breaker.check()
+        if self._waiting >= self._settings.waiting:
+            raise FetchFailed("overload", "too many questions wait already", retry_after=1)
+        self._waiting += 1
+        try:
+            await self._places.acquire()
+        finally:
+            self._waiting -= 1
+        try:
+            return await self._admitted(token)
+        finally:
+            self._places.release()
+
+    async def _admitted(self, token: AccessToken) -> Answer:
+        was_closed = self._breaker.is_closed
+        self._breaker.admit()
+        try:
+            answer = await self._question(token)
+        except FetchFailed as failed:
+            # Some issuers answer 400 to a token that they do not recognise. That answers nothing, but it shows
+            # that the endpoint lives; else any client could open the circuit for all.
+            self._breaker.succeed() if failed.status == 400 else self._breaker.fail()
+            raise
+        except asyncio.CancelledError:
+            self._breaker.fail()  # the deadline, or the end of the process
+            raise
+        else:
+            self._breaker.succeed()
+            return answer
+        finally:
+            self._report_circuit(was_closed=was_closed)
+
+    def _report_circuit(self, *, was_closed: bool) -> None:
+        if was_closed != self._breaker.is_closed:
+            name = "circuit_closed" if self._breaker.is_closed else "circuit_opened"
+            self._parts.observer.issuer_incident(self._issuer, name, "introspection endpoint")
+
+    async def _question(self, token: AccessToken) -> Answer:
+        """RFC 7662 §2.1."""
+        endpoint = await self._locate()
+        scope = self._scope
+        credentials = await self._parts.authenticator.credentials()
+        form = {"token": token.reveal(), **credentials.form}
+        if self._settings.token_type_hint is not None:
+            form["token_type_hint"] = self._settings.token_type_hint
+        accept = "application/json" if self._parts.verifier is None else MEDIA_TYPE
+        headers = {"Accept": accept, **credentials.headers}
+        document = await self._parts.http.post(endpoint, form, headers, self._settings.response_bytes)
+        answer = self._judged(await self._response(document), token)
+        is_active = isinstance(answer, ValidatedToken)
+        lifetime = self._settings.active_lifetime if is_active else self._settings.inactive_lifetime
+        self._cache.keep(_key(token, scope), answer, lifetime)
+        return answer
+
+    def _judged(self, response: Mapping[str, Any], token: AccessToken) -> Answer:
+        try:
+            return profile.introspected(response, self._issuer, token.digest)
+        except Denied as denied:
+            return False if denied.reason is Reason.TOKEN_INACTIVE else denied
+        except Malformed as problem:
+            raise FetchFailed("parse", str(problem)) from None
+
+    async def _response(self, document: Document) -> Mapping[str, Any]:
+        if self._parts.verifier is not None:
+            if document.media_type != MEDIA_TYPE:
+                raise FetchFailed("parse", "the response is not signed")
+            return await self._parts.verifier.verify(document.body)
+        # RFC 7662 §2.2: "The server responds with a JSON object in "application/json" format"
+        if document.media_type != "application/json":
+            raise FetchFailed("parse", "the response is not application/json")
+        return parse_object(document.body)
+
+    async def _locate(self) -> str:
+        """The endpoint: configured, or from the issuer's metadata."""
+        if self._parts.metadata is None:
+            return self._endpoint
+        endpoint = self._preferred(await self._parts.metadata.fetch())
+        if endpoint is None:
+            self._parts.metadata.expire()
+            raise FetchFailed("parse", "the metadata names no introspection_endpoint")
+        if endpoint != self._endpoint:
+            self._endpoint = endpoint
+            self._scope = self._scope_key()
+        return endpoint
+
+    def _preferred(self, metadata: Metadata) -> str | None:
+        # RFC 8705 §5: clients that do mutual TLS "MUST use the alias URL of the endpoint within the
+        # mtls_endpoint_aliases, when present".
+        if isinstance(self._settings.client_authentication, TlsClientAuth | SelfSignedTlsClientAuth):
+            return metadata.mtls_introspection_endpoint or metadata.introspection_endpoint
+        return metadata.introspection_endpoint
+
+    def _unavailable(self, phase: str, retry_after: int | None = None) -> IssuerUnavailable:
+        return IssuerUnavailable(self._issuer, phase, retry_after or 1)
+
+
+def _key(token: AccessToken, scope: bytes) -> bytes:
+    """Keyed digest + issuer + endpoint + generation: an answer holds for the question that was asked."""
+    return blake2b(token.digest, digest_size=16, key=scope).digest()
+
+
+def _told(answer: Answer) -> ValidatedToken | bool:
+    if isinstance(answer, Denied):
+        failure = answer.failure
+        raise Denied(failure.reason, failure.check, failure.expected, failure.presented)
+    return answer
+
+
+def _name(answer: Answer) -> str:
+    if isinstance(answer, ValidatedToken):
+        return "active"
+    return "refused" if isinstance(answer, Denied) else "inactive"

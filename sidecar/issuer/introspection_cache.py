@@ -1,0 +1,95 @@
+"""What issuers said about tokens, for a while: bounded in seconds and in bytes.
+
+RFC 7662 §4: "If the response contains the "exp" parameter (expiration), the response MUST NOT be cached beyond the
+time indicated therein." Facts are kept, never verdicts: whoever takes an answer from here checks time, audience,
+binding and rule again. The least recently used answer goes first.
+"""
+
+import math
+from collections import OrderedDict
+from dataclasses import dataclass
+from sys import getsizeof
+
+from sidecar.decision.denial import Denied
+from sidecar.decision.token import ValidatedToken
+from sidecar.issuer.clock import Clock
+
+Answer = ValidatedToken | Denied | bool
+"""A token; False for inactive; a denial for a response that describes no token we can judge."""
+
+_ENTRY_BYTES = 1400
+"""The cache's own objects and those of an answer, besides its claims."""
+_RENDERING_BYTES = 700
+"""Header blocks that the data plane will hang on the token."""
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    answer: Answer
+    expires: float
+    """Monotonic: a lifetime is not changed by a jump of the wall clock."""
+    exp: float
+    """Seconds since the epoch, as the token has it."""
+    size: int
+
+
+def weight(value: object) -> int:
+    """Bytes that a decoded JSON value takes."""
+    match value:
+        case dict():
+            return getsizeof(value) + sum(weight(name) + weight(member) for name, member in value.items())
+        case list() | tuple():
+            return getsizeof(value) + sum(weight(member) for member in value)
+        case _:
+            return getsizeof(value)
+
+
+class IntrospectionCache:
+    """A bounded map from a keyed digest to an answer."""
+
+    def __init__(self, limit: int, clock: Clock) -> None:
+        """`limit` in bytes."""
+        self._limit = limit
+        self._clock = clock
+        self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
+        self.size = 0
+        """Bytes held, by estimate from above."""
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def find(self, key: bytes) -> Answer | None:
+        """The answer, or None when there is none that still holds."""
+        entry = self._entries.get(key)
+        if entry is None:
+            return None
+        if self._clock.monotonic() >= entry.expires or self._clock.wall() >= entry.exp:
+            self._drop(key)
+            return None
+        self._entries.move_to_end(key)
+        return entry.answer
+
+    def keep(self, key: bytes, answer: Answer, lifetime: float) -> None:
+        """Remember an answer for `lifetime` seconds, or less when its `exp` comes first."""
+        token = answer if isinstance(answer, ValidatedToken) else None
+        exp = math.inf if token is None else token.expires_at
+        if lifetime <= 0 or self._clock.wall() >= exp:
+            return
+        size = _ENTRY_BYTES + (0 if token is None else _RENDERING_BYTES + weight(token.claims))
+        if size > self._limit:
+            return
+        self._drop(key)
+        while self.size + size > self._limit:
+            self._drop(next(iter(self._entries)))
+        self._entries[key] = _Entry(answer, self._clock.monotonic() + lifetime, exp, size)
+        self.size += size
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._entries.clear()
+        self.size = 0
+
+    def _drop(self, key: bytes) -> None:
+        entry = self._entries.pop(key, None)
+        if entry is not None:
+            self.size -= entry.size

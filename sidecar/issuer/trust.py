@@ -1,0 +1,79 @@
+"""The files that decide whom we trust and how we identify ourselves to one issuer; read again when they change."""
+
+import contextlib
+import os
+import ssl
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+
+_LOOK_EVERY = 1.0
+"""Seconds between looks at the files."""
+
+_Seen = tuple[tuple[int, ...] | None, ...]
+
+
+@dataclass(slots=True, eq=False)
+class Trust:
+    """What the files held."""
+
+    context: ssl.SSLContext
+    proxy_auth: aiohttp.BasicAuth | None
+    seen: _Seen
+    """What the files looked like."""
+    looked: float
+    """When, by the monotonic clock."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrustFiles:
+    """Where they are."""
+
+    ca_file: Path | None
+    certificate_file: Path | None
+    private_key_file: Path | None
+    proxy_credentials_file: Path | None
+
+    def read(self) -> Trust:
+        """Raises `OSError` (`ssl.SSLError` is one) and `ValueError`. Blocks."""
+        seen = self._look()
+        context = ssl.create_default_context(cafile=self.ca_file)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if self.certificate_file is not None:
+            context.load_cert_chain(self.certificate_file, self.private_key_file)
+        return Trust(context, self._proxy_auth(), seen, time.monotonic())
+
+    def changed_since(self, trust: Trust) -> Trust:
+        """`trust` itself, or what the files hold now when they changed and are good. Blocks."""
+        now = time.monotonic()
+        if now - trust.looked < _LOOK_EVERY:
+            return trust
+        trust.looked = now
+        if self._look() == trust.seen:
+            return trust
+        with contextlib.suppress(OSError, ValueError):  # half written: what was good stays, until the next look
+            return self.read()
+        return trust
+
+    def _look(self) -> _Seen:
+        files = (self.ca_file, self.certificate_file, self.private_key_file, self.proxy_credentials_file)
+        return tuple(_state(file) for file in files)
+
+    def _proxy_auth(self) -> aiohttp.BasicAuth | None:
+        if self.proxy_credentials_file is None:
+            return None
+        line = self.proxy_credentials_file.read_text(encoding="utf-8").strip()
+        login, _, password = line.partition(":")
+        return aiohttp.BasicAuth(login, password, encoding="utf-8")
+
+
+def _state(path: Path | None) -> tuple[int, ...] | None:
+    if path is None:
+        return None
+    try:
+        state = os.stat(path)  # noqa: PTH116 — follows the links that Kubernetes swaps
+    except OSError:
+        return None
+    return state.st_dev, state.st_ino, state.st_mtime_ns, state.st_size
