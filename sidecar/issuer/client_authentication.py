@@ -70,9 +70,7 @@ class _Post:
         self._secret = SecretFile(settings.client_secret_file, _line, clock)
 
     async def credentials(self) -> Credentials:
-        return Credentials(
-            {"client_id": self._client_id, "client_secret": await self._secret.current()}, {}
-        )
+        return Credentials({"client_id": self._client_id, "client_secret": await self._secret.current()}, {})
 
 
 class _Assertion:
@@ -126,9 +124,7 @@ class _Certificate:
         return Credentials({"client_id": self._client_id}, {})
 
 
-def client_authenticator(
-    settings: ClientAuthentication, issuer: str, clock: Clock
-) -> ClientAuthenticator:
+def client_authenticator(settings: ClientAuthentication, issuer: str, clock: Clock) -> ClientAuthenticator:
     """The authenticator for `settings`. Reads its files: call it off the loop. Raises `OSError`, `ValueError`."""
     match settings:
         case ClientSecretBasic():

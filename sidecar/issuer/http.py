@@ -155,6 +155,8 @@ class HttpClient:
 
     async def _renew_trust(self) -> None:
         """Use new certificates for new connections; what is under way ends on the old ones."""
+        if not self._trust.is_due:
+            return
         trust = await asyncio.to_thread(self._files.changed_since, self._trust)
         if trust is self._trust:
             return

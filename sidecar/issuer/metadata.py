@@ -11,7 +11,6 @@ from sidecar.issuer.clock import Clock
 from sidecar.issuer.configuration import Discovery
 from sidecar.issuer.http import FetchFailed, HttpClient
 
-
 _PAUSE_AFTER_FAILURE = 1.0
 """Seconds in which whoever asks next is told of the same failure."""
 
@@ -92,11 +91,6 @@ class MetadataSource:
         self._expires = 0.0
         self._failure: FetchFailed | None = None
         self._discovering = asyncio.Lock()
-
-    @property
-    def known(self) -> Metadata | None:
-        """What was learnt last, however old."""
-        return self._metadata
 
     def expire(self) -> None:
         """What it names did not work: ask again next time."""

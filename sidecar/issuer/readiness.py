@@ -29,20 +29,16 @@ class Readiness:
 
     is_ready: bool
     waiting_for: tuple[str, ...]
-    """Issuers whose first keys are still missing."""
+    """Needed issuers whose keys are missing, or older than the staleness budget."""
     states: tuple[KeyState, ...]
 
 
-def readiness(states: Iterable[KeyState], needed: frozenset[str], ever_ready: frozenset[str]) -> Readiness:
-    """Ready once the keys of all `needed` issuers were there; a later outage changes nothing.
+def readiness(states: Iterable[KeyState], needed: frozenset[str], *, was_ready: bool) -> Readiness:
+    """Ready once the keys of all `needed` issuers are there; a later outage changes nothing.
 
-    An issuer in `ever_ready` was ready before: its outage is answered request by request (503) and seen in metrics,
-    while taking the whole service out of rotation would punish the clients of all others.
+    `was_ready`: it was before. An outage is answered request by request (503) and seen in metrics, while taking the
+    whole service out of rotation would punish the clients of all other issuers.
     """
     known = tuple(states)
-    waiting = tuple(
-        state.issuer
-        for state in known
-        if state.issuer in needed and not state.is_ready and state.issuer not in ever_ready
-    )
-    return Readiness(not waiting, waiting, known)
+    waiting = tuple(state.issuer for state in known if state.issuer in needed and not state.is_ready)
+    return Readiness(was_ready or not waiting, waiting, known)

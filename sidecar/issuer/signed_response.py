@@ -71,9 +71,7 @@ class SignedResponseVerifier:
         if claims.get("iss") != self._issuer:
             raise _refused("the signed response is another issuer's")
         audience = claims.get("aud")
-        if audience != self._audience and not (
-            isinstance(audience, list) and self._audience in audience
-        ):
+        if audience != self._audience and not (isinstance(audience, list) and self._audience in audience):
             raise _refused("the signed response is for another audience")
         try:
             age = self._clock.wall() - numeric_date(claims.get("iat"))

@@ -26,6 +26,11 @@ class Trust:
     looked: float
     """When, by the monotonic clock."""
 
+    @property
+    def is_due(self) -> bool:
+        """Whether the files should be looked at again."""
+        return time.monotonic() - self.looked >= _LOOK_EVERY
+
 
 @dataclass(frozen=True, slots=True)
 class TrustFiles:
@@ -47,13 +52,12 @@ class TrustFiles:
 
     def changed_since(self, trust: Trust) -> Trust:
         """`trust` itself, or what the files hold now when they changed and are good. Blocks."""
-        now = time.monotonic()
-        if now - trust.looked < _LOOK_EVERY:
-            return trust
-        trust.looked = now
+        trust.looked = time.monotonic()
         if self._look() == trust.seen:
             return trust
-        with contextlib.suppress(OSError, ValueError):  # half written: what was good stays, until the next look
+        with contextlib.suppress(
+            OSError, ValueError
+        ):  # half written: what was good stays, until the next look
             return self.read()
         return trust
 
