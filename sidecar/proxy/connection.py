@@ -9,7 +9,7 @@ looks at it a few times a second, so that no request costs a timer.
 import asyncio
 from enum import Enum
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from sidecar.decision.denial import Reason
 from sidecar.decision.request import Presenter
@@ -94,7 +94,7 @@ class ClientConnection(asyncio.Protocol):
     # --- bytes in ------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 — for the type checker
+        transport = cast(asyncio.Transport, transport)  # uvloop's has no such ancestor
         self._transport = transport
         peer = transport.get_extra_info("peername")
         self.peer = (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else ("", 0)

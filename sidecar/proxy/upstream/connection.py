@@ -1,7 +1,7 @@
 """One connection to the upstream: carries one exchange at a time."""
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 from sidecar.decision.denial import Reason
 from sidecar.proxy.http1 import MalformedResponse, Response, ResponseReader
@@ -64,7 +64,7 @@ class UpstreamConnection(asyncio.Protocol):
         self.idle_since = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 — for the type checker
+        transport = cast(asyncio.Transport, transport)  # uvloop's has no such ancestor
         self.transport = transport
         transport.set_write_buffer_limits(high=self._pool.buffered_bytes)
 
