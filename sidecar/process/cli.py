@@ -37,8 +37,10 @@ class Command:
 
 COMMANDS: Final = (
     Command("check", "sidecar.process.check", "say everything that is wrong with a configuration"),
+    Command("inject", "sidecar.process.inject", "put the sidecar into Kubernetes manifests"),
     Command("schema", "sidecar.process.schema", "print the JSON Schema of a settings file, for editors"),
     Command("thumbprint", "sidecar.process.thumbprint", "print the x5t#S256 of a certificate"),
+    Command("webhook", "sidecar.process.webhook", "serve the mutating admission webhook that injects Pods"),
 )
 
 

@@ -1,0 +1,118 @@
+"""The annotations by which a Pod asks for the sidecar, and by which the injector says what it did."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from sidecar.injection.problem import CannotInject
+
+PREFIX = "bound-token-sidecar/"
+INJECT = PREFIX + "inject"
+STATUS = PREFIX + "status"
+SERVICE_FILE = PREFIX + "service-file"
+PROBE_RULES = PREFIX + "probe-rules"
+
+_WRITTEN_BY_THE_INJECTOR = {STATUS, SERVICE_FILE, PROBE_RULES}
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What one Pod asks for, over the injector's settings; `None` where it says nothing."""
+
+    container: str | None = None
+    upstream_port: int | None = None
+    port: int | None = None
+    policies: str | None = None
+    tls_secret: str | None = None
+    config_map: str | None = None
+    probes: Literal["sidecar", "keep"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What the injector did to a Pod: kept in an annotation so that a second pass knows."""
+
+    container: str
+    upstream_port: int
+    port: int
+
+    def text(self) -> str:
+        """The annotation's value."""
+        return json.dumps(
+            {"container": self.container, "upstream_port": self.upstream_port, "port": self.port},
+            separators=(",", ":"),
+        )
+
+
+def wishes(metadata: Mapping[str, Any]) -> Wishes:
+    """What the Pod's annotations ask for.
+
+    Raises `CannotInject` for a value that is not understood, and for a name of ours that does not exist:
+    a misspelt annotation must not silently mean the default.
+    """
+    annotations = _strings(metadata, "annotations")
+    ours = {
+        key.removeprefix(PREFIX): value
+        for key, value in annotations.items()
+        if key.startswith(PREFIX) and key not in _WRITTEN_BY_THE_INJECTOR
+    }
+    ours.pop("inject", None)
+    known: dict[str, str | None] = {
+        name: ours.pop(name, None)
+        for name in ("container", "upstream-port", "port", "policies", "tls-secret", "config-map", "probes")
+    }
+    if ours:
+        raise CannotInject(*(f"annotation {PREFIX}{name} is not one this injector knows" for name in ours))
+    probes = known["probes"]
+    if probes not in {None, "sidecar", "keep"}:
+        raise CannotInject(f"annotation {PREFIX}probes must be 'sidecar' or 'keep'")
+    return Wishes(
+        container=known["container"],
+        upstream_port=_port("upstream-port", known["upstream-port"]),
+        port=_port("port", known["port"]),
+        policies=known["policies"],
+        tls_secret=known["tls-secret"],
+        config_map=known["config-map"],
+        probes=probes,  # type: ignore[arg-type]  # narrowed by the membership test above
+    )
+
+
+def status(metadata: Mapping[str, Any]) -> Status | None:
+    """What an earlier pass wrote, or `None` if the Pod carries no readable record of one."""
+    text = _strings(metadata, "annotations").get(STATUS)
+    if text is None:
+        return None
+    try:
+        record = json.loads(text)
+        return Status(str(record["container"]), int(record["upstream_port"]), int(record["port"]))
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _strings(metadata: Mapping[str, Any], name: str) -> Mapping[str, str]:
+    found: Mapping[str, str] = metadata.get(name) or {}
+    return found
+
+
+def switch(metadata: Mapping[str, Any]) -> bool | None:
+    """Whether the Pod asks for the sidecar (true), declines it (false) or says nothing.
+
+    The annotation counts before the label of the same name, which is there because selectors see labels
+    only.
+    """
+    label = _strings(metadata, "labels").get(INJECT)
+    value = _strings(metadata, "annotations").get(INJECT, label)
+    if value is None:
+        return None
+    if value not in {"true", "false"}:
+        raise CannotInject(f"annotation {INJECT} must be the string 'true' or 'false'")
+    return value == "true"
+
+
+def _port(name: str, value: str | None) -> int | None:
+    if value is None:
+        return None
+    if not value.isascii() or not value.isdecimal() or not 1 <= int(value[:6]) <= 65535:
+        raise CannotInject(f"annotation {PREFIX}{name} must be a port number")
+    return int(value)

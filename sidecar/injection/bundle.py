@@ -1,0 +1,72 @@
+"""Manifests that belong together: the workloads get the sidecar, the Services that select them follow."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sidecar.injection.manifest import inject, template_of
+from sidecar.injection.problem import CannotInject
+from sidecar.injection.service import Protected, rewire_service
+from sidecar.injection.settings import InjectionSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """The manifests after the pass, in the order they came, and what a person should know."""
+
+    manifests: tuple[Any, ...]
+    notes: tuple[str, ...]
+
+
+def inject_bundle(manifests: Sequence[Any], settings: InjectionSettings) -> Bundle:
+    """Inject every workload that does not decline, and rewire the Services among them.
+
+    Documents that are not Kubernetes objects pass through. Raises `CannotInject` with the problems of all of
+    them: a bundle is changed whole or not at all.
+    """
+    protected: list[Protected] = []
+    notes: list[str] = []
+    problems: list[str] = []
+
+    def workload(manifest: dict[str, Any]) -> dict[str, Any]:
+        try:
+            done = inject(manifest, settings, opt_in=False)
+        except CannotInject as error:
+            problems.extend(f"{label(manifest)}: {problem}" for problem in error.problems)
+            return manifest
+        notes.extend(f"{label(manifest)}: {note}" for note in done.notes)
+        if done.status is not None:
+            metadata = template_of(done.manifest).get("metadata") or {}
+            namespace = (manifest.get("metadata") or {}).get("namespace")
+            protected.append(Protected(namespace, metadata.get("labels") or {}, done.status))
+        return done.manifest
+
+    changed = [_each(manifest, workload) for manifest in manifests]
+    if problems:
+        raise CannotInject(*problems)
+    changed = [_each(manifest, lambda one: rewire_service(one, protected)) for manifest in changed]
+    return Bundle(tuple(changed), tuple(notes))
+
+
+def label(manifest: Mapping[str, Any]) -> str:
+    """How a person finds the object again: its kind and name."""
+    metadata = manifest.get("metadata")
+    found = metadata if isinstance(metadata, Mapping) else {}
+    name = found.get("name") or found.get("generateName") or "without a name"
+    return f"{manifest.get('kind', 'object')} {name}"
+
+
+def _each(manifest: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
+    """Apply `change` to an object, or to every item of a List; unchanged input is returned as it is."""
+    if not isinstance(manifest, dict):
+        return manifest
+    items = manifest.get("items")
+    if (
+        isinstance(manifest.get("kind"), str)
+        and manifest["kind"].endswith("List")
+        and isinstance(items, list)
+    ):
+        made = [_each(item, change) for item in items]
+        same = all(new is old for new, old in zip(made, items, strict=True))
+        return manifest if same else {**manifest, "items": made}
+    return change(manifest)

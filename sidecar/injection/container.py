@@ -1,0 +1,159 @@
+"""The sidecar's container and volumes."""
+
+from typing import Any
+
+from sidecar.injection import annotation
+from sidecar.injection.annotation import Wishes
+from sidecar.injection.placement import CONTAINER, VOLUME_PREFIX
+from sidecar.injection.problem import CannotInject
+from sidecar.injection.service_file import (
+    CLIENT_CA_DIRECTORY,
+    POLICY_DIRECTORY,
+    PROBE_FILE,
+    SERVICE_DIRECTORY,
+    SERVICE_FILE,
+    TLS_DIRECTORY,
+)
+from sidecar.injection.settings import InjectionSettings
+
+PORT_NAME = "bound-token"
+HEALTH_PORT_NAME = "bound-health"
+START_SECONDS = 60
+
+
+def container(
+    wanted: Wishes, settings: InjectionSettings, port_entries: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The container, under the "restricted" Pod security standard; native ones carry `restartPolicy`."""
+    body: dict[str, Any] = {
+        "name": CONTAINER,
+        "image": settings.image,
+        "imagePullPolicy": settings.image_pull_policy,
+        "args": ["run", "--config", f"{SERVICE_DIRECTORY}/{SERVICE_FILE}"],
+        "ports": [
+            *port_entries,
+            {"name": HEALTH_PORT_NAME, "containerPort": settings.health_port, "protocol": "TCP"},
+        ],
+        "startupProbe": {
+            "httpGet": {"path": "/startupz", "port": settings.health_port},
+            "periodSeconds": 1,
+            "failureThreshold": START_SECONDS,
+        },
+        "livenessProbe": {
+            "httpGet": {"path": "/livez", "port": settings.health_port},
+            "periodSeconds": 10,
+            "failureThreshold": 3,
+        },
+        "readinessProbe": {
+            "httpGet": {"path": "/readyz", "port": settings.health_port},
+            "periodSeconds": 5,
+            "failureThreshold": 2,
+        },
+        "resources": _resources(settings),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+            "readOnlyRootFilesystem": True,
+            "runAsNonRoot": True,
+            "runAsUser": settings.user,
+            "runAsGroup": settings.user,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "volumeMounts": _mounts(wanted, settings),
+    }
+    if settings.is_native:
+        body["restartPolicy"] = "Always"
+    if settings.pre_stop_seconds:
+        body["lifecycle"] = {"preStop": _sleep(settings)}
+    return body
+
+
+def volumes(
+    wanted: Wishes, settings: InjectionSettings, *, workload: str | None, probe_rules: bool
+) -> list[dict[str, Any]]:
+    """The volumes that the container mounts, save one that the Pod already has."""
+    made = [
+        {"name": f"{VOLUME_PREFIX}service", **_service_source(wanted, probe_rules=probe_rules)},
+        {"name": f"{VOLUME_PREFIX}policies", "configMap": {"name": wanted.policies or settings.policies}},
+        {"name": f"{VOLUME_PREFIX}tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}},
+    ]
+    tls = _tls_source(wanted, settings, workload)
+    if tls is not None:
+        made.append({"name": f"{VOLUME_PREFIX}tls", **tls})
+    ca = settings.client_ca
+    if ca is not None and ca.config_map is not None:
+        made.append({"name": f"{VOLUME_PREFIX}client-ca", "configMap": {"name": ca.config_map}})
+    if ca is not None and ca.secret is not None:
+        # Only the certificate: the Secret of an authority may hold its key beside it.
+        items = [{"key": ca.file, "path": ca.file}]
+        made.append(
+            {"name": f"{VOLUME_PREFIX}client-ca", "secret": {"secretName": ca.secret, "items": items}}
+        )
+    return made
+
+
+def _service_source(wanted: Wishes, *, probe_rules: bool) -> dict[str, Any]:
+    if wanted.config_map is not None:
+        return {"configMap": {"name": wanted.config_map}}
+    files = {SERVICE_FILE: annotation.SERVICE_FILE}
+    if probe_rules:
+        files[PROBE_FILE] = annotation.PROBE_RULES
+    return {
+        "downwardAPI": {
+            "items": [
+                {"path": path, "fieldRef": {"fieldPath": f"metadata.annotations['{name}']"}}
+                for path, name in files.items()
+            ]
+        }
+    }
+
+
+def _tls_source(wanted: Wishes, settings: InjectionSettings, workload: str | None) -> dict[str, Any] | None:
+    source = settings.server_certificate
+    secret = wanted.tls_secret or source.secret
+    if secret is not None:
+        if "{name}" in secret and workload is None:
+            raise CannotInject(
+                "the Pod has no name to find its certificate's Secret by; say which with annotation"
+                f" {annotation.PREFIX}tls-secret"
+            )
+        return {"secret": {"secretName": secret.replace("{name}", workload or "")}}
+    if source.csi is not None:
+        csi = {"driver": source.csi.driver, "readOnly": True}
+        attributes = source.csi.attributes
+        return {"csi": {**csi, "volumeAttributes": dict(attributes)} if attributes else csi}
+    return None
+
+
+def _mounts(wanted: Wishes, settings: InjectionSettings) -> list[dict[str, Any]]:
+    existing = settings.server_certificate.volume if wanted.tls_secret is None else None
+    places = [
+        (f"{VOLUME_PREFIX}service", SERVICE_DIRECTORY),
+        (f"{VOLUME_PREFIX}policies", POLICY_DIRECTORY),
+        (existing or f"{VOLUME_PREFIX}tls", TLS_DIRECTORY),
+    ]
+    if settings.client_ca is not None and not settings.client_ca.tls_volume:
+        places.append((f"{VOLUME_PREFIX}client-ca", CLIENT_CA_DIRECTORY))
+    return [
+        *({"name": name, "mountPath": path, "readOnly": True} for name, path in places),
+        {"name": f"{VOLUME_PREFIX}tmp", "mountPath": "/tmp"},  # noqa: S108  # the container's own, in memory
+    ]
+
+
+def _resources(settings: InjectionSettings) -> dict[str, Any]:
+    wanted = settings.resources
+    limits = {"memory": wanted.memory_limit}
+    if wanted.cpu_limit is not None:
+        limits["cpu"] = wanted.cpu_limit
+    return {"requests": {"cpu": wanted.cpu_request, "memory": wanted.memory_request}, "limits": limits}
+
+
+def _sleep(settings: InjectionSettings) -> dict[str, Any]:
+    """Keep serving while endpoints are withdrawn. The `sleep` action is on by default from 1.30 (KEP-3960);
+    the image holds no shell, but it holds Python.
+    """
+    seconds = settings.pre_stop_seconds
+    if settings.minor >= 30:
+        return {"sleep": {"seconds": seconds}}
+    command = ["/opt/sidecar/bin/python", "-c", f"import time; time.sleep({seconds})"]
+    return {"exec": {"command": command}}

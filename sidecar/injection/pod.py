@@ -1,0 +1,115 @@
+"""A Pod (or a Pod template) in, the same with the sidecar in front of its API out.
+
+Theory of operation: the API keeps its port but is expected to listen on 127.0.0.1 only. The sidecar listens
+on a port of its own and takes over the *name* of the API's port, so a Service that targets the name needs no
+change. The service file and the rules for the kubelet's probes are written into annotations and reach the
+sidecar's file system through the downward API: nothing else has to exist in the cluster but the policies and
+a certificate.
+"""
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+from sidecar.injection import annotation, probe
+from sidecar.injection.annotation import Status, Wishes
+from sidecar.injection.container import PORT_NAME, container, volumes
+from sidecar.injection.placement import Placement, containers, place, tcp_ports
+from sidecar.injection.service_file import DEFAULT_GRACE_SECONDS, probe_rules_text, service_text
+from sidecar.injection.settings import InjectionSettings
+
+LOOPBACK_PORT_NAME = "api-loopback"
+
+
+@dataclass(frozen=True, slots=True)
+class InjectedPod:
+    """The new Pod, what was done in one record, and what a person should know."""
+
+    pod: dict[str, Any]
+    status: Status
+    notes: tuple[str, ...]
+
+
+def inject_pod(
+    pod: dict[str, Any], wanted: Wishes, settings: InjectionSettings, *, workload: str | None
+) -> InjectedPod:
+    """Put the sidecar into a copy of `pod` (a mapping with `metadata` and `spec`).
+
+    `workload` is the name by which a certificate's Secret is found. Raises `CannotInject`.
+    """
+    made = copy.deepcopy(pod)
+    metadata, spec = made.get("metadata") or {}, made["spec"]
+    placement = place(spec, metadata, wanted, settings)
+    api_containers = containers(spec)
+    through_sidecar = (wanted.probes or settings.probes) == "sidecar"
+    rewired = probe.rewire(api_containers, placement, through_sidecar=through_sidecar)
+    entries = _move_port(api_containers, placement, settings)
+    probe_rules = bool(rewired.public_paths) and wanted.config_map is None
+    notes = [*rewired.notes, *_open_ports(api_containers, placement)]
+    if rewired.public_paths and wanted.config_map is not None:
+        notes.append(f"the policy must let GET {' '.join(rewired.public_paths)} pass for the probes")
+
+    _append(spec, "volumes", volumes(wanted, settings, workload=workload, probe_rules=probe_rules))
+    field = "initContainers" if settings.is_native else "containers"
+    _append(spec, field, [container(wanted, settings, entries)])
+    status = Status(placement.container, placement.upstream_port, placement.port)
+    written = {annotation.INJECT: "true", annotation.STATUS: status.text()}
+    if wanted.config_map is None:
+        grace = spec.get("terminationGracePeriodSeconds")
+        written[annotation.SERVICE_FILE] = service_text(
+            placement,
+            settings,
+            grace_seconds=DEFAULT_GRACE_SECONDS if grace is None else grace,
+            probe_rules=probe_rules,
+        )
+    if probe_rules:
+        written[annotation.PROBE_RULES] = probe_rules_text(rewired.public_paths)
+    annotations = {**(metadata.get("annotations") or {}), **written}
+    made["metadata"] = {**metadata, "annotations": annotations}
+    return InjectedPod(made, status, tuple(notes))
+
+
+def _move_port(
+    api_containers: list[dict[str, Any]], placement: Placement, settings: InjectionSettings
+) -> list[dict[str, Any]]:
+    """Hand the name (and the host port) of the API's port to the sidecar; returns the sidecar's ports."""
+    own = {"name": PORT_NAME, "containerPort": placement.port, "protocol": "TCP"}
+    moved: list[dict[str, Any]] = []
+    for api in api_containers:
+        if api["name"] != placement.container:
+            continue
+        for entry in tcp_ports(api):
+            if entry["containerPort"] != placement.upstream_port:
+                continue
+            if settings.finds_sidecar_port_names:
+                moved += _take_over(entry, own)
+            elif "name" in entry or "hostPort" in entry:
+                # A containerPort is a declaration, not a socket: the name may point at the sidecar from here.
+                entry["containerPort"] = placement.port
+    return moved or [own]
+
+
+def _take_over(entry: dict[str, Any], own: dict[str, Any]) -> list[dict[str, Any]]:
+    if "name" not in entry and "hostPort" not in entry:
+        return []
+    taken = {**own, "name": entry.get("name", PORT_NAME)}
+    if "name" in entry:
+        entry["name"] = LOOPBACK_PORT_NAME
+    for field in ("hostPort", "hostIP"):
+        if field in entry:
+            taken[field] = entry.pop(field)
+    return [taken]
+
+
+def _open_ports(api_containers: list[dict[str, Any]], placement: Placement) -> list[str]:
+    """Ports that stay reachable without the sidecar: not an error, but nobody should be surprised."""
+    return [
+        f"port {port['containerPort']} of container {one['name']} stays outside the sidecar"
+        for one in api_containers
+        for port in tcp_ports(one)
+        if port["containerPort"] not in {placement.upstream_port, placement.port}
+    ]
+
+
+def _append(spec: dict[str, Any], field: str, more: list[dict[str, Any]]) -> None:
+    spec[field] = [*(spec.get(field) or []), *more]

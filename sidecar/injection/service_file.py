@@ -1,0 +1,64 @@
+"""The text of the files that the injector writes for one Pod: the service file and the probes' rules."""
+
+from collections.abc import Iterable
+
+from sidecar.injection.placement import Placement
+from sidecar.injection.settings import InjectionSettings
+
+SERVICE_DIRECTORY = "/etc/sidecar/service"
+POLICY_DIRECTORY = "/etc/sidecar/policies"
+TLS_DIRECTORY = "/etc/sidecar/tls"
+CLIENT_CA_DIRECTORY = "/etc/sidecar/client-ca"
+SERVICE_FILE = "sidecar.yaml"
+PROBE_FILE = "probes.yaml"
+
+DEFAULT_GRACE_SECONDS = 30
+SECONDS_TO_STOP = 2
+
+
+def service_text(
+    placement: Placement, settings: InjectionSettings, *, grace_seconds: int, probe_rules: bool
+) -> str:
+    """The sidecar's service file.
+
+    `grace_seconds` is the Pod's terminationGracePeriodSeconds: what preStop leaves of it is for the drain.
+    """
+    tls = settings.server_certificate
+    drain = max(1, grace_seconds - settings.pre_stop_seconds - SECONDS_TO_STOP)
+    policies = [PROBE_FILE] if probe_rules else []
+    lines = [
+        "listeners:",
+        f"  - address: 0.0.0.0:{placement.port}",
+        "    tls:",
+        f"      certificate_file: {TLS_DIRECTORY}/{tls.certificate_file}",
+        f"      private_key_file: {TLS_DIRECTORY}/{tls.private_key_file}",
+        "    client_certificate:",
+        *(f"      {line}" for line in _client_certificate(settings)),
+        "upstream:",
+        f"  url: http://127.0.0.1:{placement.upstream_port}",
+        f"policy_files: [{', '.join([*policies, f'{POLICY_DIRECTORY}/*.yaml'])}]",
+        f"health: {{address: 0.0.0.0:{settings.health_port}}}",
+        f"admin: {{address: 127.0.0.1:{settings.admin_port}}}",
+        f"timeouts: {{drain: {drain}s}}",
+        *(["bypass_check: {refuse_when_bypassable: true}"] if settings.refuse_when_bypassable else []),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def probe_rules_text(paths: Iterable[str]) -> str:
+    """A policy file that lets the kubelet's probes pass: GET on exactly these paths."""
+    lines = ["rules:"]
+    for number, path in enumerate(paths, start=1):
+        lines += [
+            f"  - name: probe-{number}",
+            f'    match: {{methods: [GET], path: "{path}"}}',
+            "    public: true",
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _client_certificate(settings: InjectionSettings) -> list[str]:
+    if settings.client_ca is None:
+        return ["trust: any", "at_handshake: optional"]
+    directory = TLS_DIRECTORY if settings.client_ca.tls_volume else CLIENT_CA_DIRECTORY
+    return ["trust: ca", f"ca_file: {directory}/{settings.client_ca.file}", "at_handshake: optional"]

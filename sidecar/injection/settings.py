@@ -1,0 +1,135 @@
+"""What the injector puts into a Pod, as its operator chose it."""
+
+import re
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+KUBERNETES_MINOR = re.compile(r"1\.(\d{1,3})")
+
+
+def _object_name(value: str) -> str:
+    if len(value) > 253 or not DNS_LABEL.fullmatch(value):
+        raise ValueError("not the name of a Kubernetes object (lower-case letters, digits, '-' and '.')")
+    return value
+
+
+def _kubernetes_version(value: str) -> str:
+    if not KUBERNETES_MINOR.fullmatch(value):
+        raise ValueError("a Kubernetes version is written like 1.29")
+    return value
+
+
+ObjectName = Annotated[str, AfterValidator(_object_name)]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=253)]
+Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
+Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi)?$")]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CsiVolume(_Strict):
+    """A CSI driver that makes the server certificate on the node, one per Pod."""
+
+    driver: Annotated[str, Field(min_length=1, max_length=253)]
+    attributes: dict[str, str] = {}
+
+
+class ServerCertificate(_Strict):
+    """Where the sidecar's own certificate comes from: a Secret, a CSI driver, or a volume of the Pod's own.
+
+    `{name}` in `secret` stands for the workload's name, so that one setting serves a whole namespace.
+    """
+
+    secret: str | None = "{name}-tls"  # noqa: S105  # the name of a Secret
+    csi: CsiVolume | None = None
+    volume: ObjectName | None = None
+    certificate_file: FileName = "tls.crt"
+    private_key_file: FileName = "tls.key"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _another_source_replaces_the_default(cls, value: object) -> object:
+        if isinstance(value, dict) and "secret" not in value and (value.get("csi") or value.get("volume")):
+            return {**value, "secret": None}
+        return value
+
+    @model_validator(mode="after")
+    def _exactly_one_source(self) -> Self:
+        sources = [source for source in (self.secret, self.csi, self.volume) if source is not None]
+        if len(sources) != 1:
+            raise ValueError("name exactly one of secret, csi, volume")
+        return self
+
+
+class ClientCa(_Strict):
+    """The authorities whose client certificates count; without one, possession of the key alone counts
+    (RFC 8705 §6.2).
+    """
+
+    config_map: ObjectName | None = None
+    secret: ObjectName | None = None
+    tls_volume: bool = False
+    file: FileName = "ca.crt"
+
+    @model_validator(mode="after")
+    def _exactly_one_source(self) -> Self:
+        if [self.config_map is not None, self.secret is not None, self.tls_volume].count(True) != 1:
+            raise ValueError("name exactly one of config_map, secret, tls_volume")
+        return self
+
+
+class Resources(_Strict):
+    """Requests and limits of the sidecar's container, in Kubernetes quantities."""
+
+    cpu_request: Quantity = "50m"
+    memory_request: Quantity = "64Mi"
+    memory_limit: Quantity = "192Mi"
+    cpu_limit: Quantity | None = None
+
+
+class InjectionSettings(_Strict):
+    """All that the injector decides by; per-Pod annotations may override some of it (see `annotation`)."""
+
+    image: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^\S+$")]
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    kubernetes: Annotated[str, AfterValidator(_kubernetes_version)] = "1.32"
+    native: bool | None = None
+    port: Port = 8443
+    health_port: Port = 9902
+    admin_port: Port = 9901
+    policies: ObjectName = "bound-token-policies"
+    server_certificate: ServerCertificate = ServerCertificate()
+    client_ca: ClientCa | None = None
+    probes: Literal["sidecar", "keep"] = "sidecar"
+    user: Annotated[int, Field(ge=1, le=2**31 - 1, strict=True)] = 65532
+    pre_stop_seconds: Annotated[int, Field(ge=0, le=300, strict=True)] = 5
+    refuse_when_bypassable: bool = False
+    resources: Resources = Resources()
+
+    @model_validator(mode="after")
+    def _ports_differ(self) -> Self:
+        if len({self.port, self.health_port, self.admin_port}) != 3:
+            raise ValueError("port, health_port and admin_port must differ")
+        return self
+
+    @property
+    def minor(self) -> int:
+        """The minor version of the cluster: 29 for 1.29."""
+        return int(self.kubernetes.partition(".")[2])
+
+    @property
+    def is_native(self) -> bool:
+        """Whether the sidecar is an init container with `restartPolicy: Always` (on by default from 1.29)."""
+        return self.minor >= 29 if self.native is None else self.native
+
+    @property
+    def finds_sidecar_port_names(self) -> bool:
+        """Whether a Service finds a port by name in this kind of container.
+
+        Native sidecars were overlooked before 1.32: https://github.com/kubernetes/kubernetes/issues/127958
+        """
+        return not self.is_native or self.minor >= 32
