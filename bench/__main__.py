@@ -6,13 +6,18 @@ import signal
 import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
+from bench.budget import budgets
+from bench.chart import draw
+from bench.machine import describe
 from bench.options import Options, read_options
 from bench.peers import PEERS
 from bench.process import BenchFailed
-from bench.report import figures, raw, table
+from bench.report import figures, markdown, raw, table
 from bench.requirement import require
-from bench.rounds import run_loads
+from bench.rounds import Results, run_loads
+from bench.sections import OURS_ALONE, RUN, Section
 from bench.world import World
 
 
@@ -39,11 +44,31 @@ def _run(options: Options) -> None:
     def say(line: str) -> None:
         print(f"[{time.monotonic() - begun:6.1f} s] {line}", file=sys.stderr, flush=True)
 
+    sections: dict[str, Section] = {}
     with World(options.build / "bench") as world:
         results = run_loads(world, options, say)
-    print(table(results))
-    (options.build / "bench.json").write_text(json.dumps(figures(results), indent=1) + "\n")
-    (options.build / "bench-rounds.json").write_text(json.dumps(raw(results)) + "\n")
+        for name in options.sections:
+            if name not in OURS_ALONE or "sidecar" in options.peers:
+                say(name)
+                sections[name] = RUN[name](world, options)
+    _write(options.build, results, sections)
+
+
+def _write(build: Path, results: Results, sections: dict[str, Section]) -> None:
+    """The table on stdout; `bench.json` holds medians, `bench-more.json` every window and all sections."""
+    cells = figures(results) | {name: section.cells for name, section in sections.items() if section.cells}
+    data = {name: section.data for name, section in sections.items()}
+    more = {"machine": describe(), "sections": data, "windows": raw(results)}
+    (build / "bench.json").write_text(json.dumps(cells, indent=1) + "\n")
+    (build / "bench-more.json").write_text(json.dumps(more, indent=1) + "\n")
+    draw(cells, build / "bench.svg")
+    if results:
+        print(table(results))
+    for section in sections.values():
+        print(f"\n{section}")
+    rows = [budget.row() for budget in budgets(cells, data)]
+    if rows:
+        print("\n" + markdown(("budget", "measured", "at most", ""), rows))
 
 
 def _interrupt(*_: object) -> None:

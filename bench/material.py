@@ -51,15 +51,27 @@ class Material:
 
     def es256(self, number: int = 0) -> str:
         """An ES256 access token (RFC 9068) bound to the client's certificate."""
+        return self._es256(self.claims(number))
+
+    def expired(self, number: int = 0) -> str:
+        """The same, a day too late."""
+        claims = self.claims(number)
+        return self._es256({**claims, "exp": int(time.time()) - _DAY})
+
+    def forged(self, number: int = 0) -> str:
+        """The same with another token's signature."""
+        return self.es256(number).rpartition(".")[0] + "." + self.es256(number + 1).rpartition(".")[2]
+
+    def _es256(self, claims: dict[str, object]) -> str:
         head = _encode(json.dumps({"alg": "ES256", "typ": "at+jwt", "kid": "es"}).encode())
-        signed = f"{head}.{self._claims(number)}"
+        signed = f"{head}.{_compact(claims)}"
         r, s = decode_dss_signature(self.es_key.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
         return f"{signed}.{_encode(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"
 
     def rs256(self, number: int = 0) -> str:
         """An RS256 access token (RFC 9068) bound to the client's certificate."""
         head = _encode(json.dumps({"alg": "RS256", "typ": "at+jwt", "kid": "rs"}).encode())
-        signed = f"{head}.{self._claims(number)}"
+        signed = f"{head}.{_compact(self.claims(number))}"
         return f"{signed}.{_encode(self.rs_key.sign(signed.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
 
     def claims(self, number: int) -> dict[str, object]:
@@ -76,9 +88,6 @@ class Material:
             "jti": f"{number:08x}",
             "cnf": {"x5t#S256": self.thumbprint},
         }
-
-    def _claims(self, number: int) -> str:
-        return _encode(json.dumps(self.claims(number), separators=(",", ":")).encode())
 
 
 def make_material(directory: Path) -> Material:
@@ -179,6 +188,10 @@ def _public(key: ec.EllipticCurvePublicKey | rsa.RSAPublicKey) -> bytes:
 
 def _number(value: int, size: int) -> str:
     return _encode(value.to_bytes(size, "big"))
+
+
+def _compact(claims: dict[str, object]) -> str:
+    return _encode(json.dumps(claims, separators=(",", ":")).encode())
 
 
 def _encode(data: bytes) -> str:

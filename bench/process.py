@@ -49,6 +49,10 @@ class Process:
             return _kilobytes(Path(f"/proc/{pids[0]}/status"), "VmRSS:")
         return sum(_kilobytes(Path(f"/proc/{pid}/smaps_rollup"), "Pss:") for pid in pids)
 
+    def peak_kb(self) -> int:
+        """The largest resident size so far, summed over the processes (VmHWM; shared pages count in each)."""
+        return sum(_kilobytes(Path(f"/proc/{pid}/status"), "VmHWM:") for pid in self.pids())
+
     def require_alive(self) -> None:
         """Raises `BenchFailed`, with the log's last lines, when the process has ended."""
         if self.popen.poll() is not None:

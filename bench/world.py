@@ -17,12 +17,10 @@ from types import TracebackType
 from typing import Self
 
 from bench.material import Material, compile_client, make_material
-from bench.peers import Peer, Site, introspection, sink, upstream
+from bench.peers import Peer, introspection, sink, upstream
+from bench.peers.site import Site
 from bench.process import BenchFailed, Process, start, wait_until
 from bench.sample import Sample
-
-PROXY_CORE, CLIENT_CORE = "0", "1"
-_GIBIBYTE = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +49,7 @@ class World:
     """Owns build/bench: material, logs, the API and every process of the run."""
 
     def __init__(self, build: Path) -> None:
+        self.proxy_core, self.client_core = _two_cores()
         self.build = build
         self.files = build / "files"
         self.material: Material = make_material(build / "material")
@@ -71,8 +70,8 @@ class World:
         _make_files(self.files)
         site = self._site("api", replace_port=self.api_port)
         uploads = self._site("api-sink")
-        self._up("api-sink", sink(uploads), CLIENT_CORE, uploads.port)
-        self._up("api", upstream(site, uploads.port), CLIENT_CORE, self.api_port)
+        self._up("api-sink", sink(uploads), self.client_core, uploads.port)
+        self._up("api", upstream(site, uploads.port), self.client_core, self.api_port)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -87,16 +86,21 @@ class World:
         """The introspection endpoint, on the client's core; once."""
         if all(process.name != "issuer" for process in self._started):
             site = self._site("issuer", replace_port=self.issuer_port)
-            self._up("issuer", introspection(site), CLIENT_CORE, self.issuer_port)
+            self._up("issuer", introspection(site), self.client_core, self.issuer_port)
 
-    def start(self, peer: Peer, *, opaque: bool = False, rules: int = 20, workers: int = 1) -> Running:
+    def start(
+        self, peer: Peer, *, opaque: bool = False, rules: int = 20, workers: int = 1, cached_tokens: int = 0
+    ) -> Running:
         """Starts a peer; `ready_seconds` is from exec to the first TCP connection it accepts."""
-        site = replace(self._site(peer.name), rules=rules, workers=workers)
+        used = {process.name for process in self._started}
+        names = (peer.name, *(f"{peer.name}-{n}" for n in range(2, 10)))
+        name = next(name for name in names if name not in used)
+        site = replace(self._site(name), rules=rules, workers=workers, cached_tokens=cached_tokens)
         if opaque:
             site = replace(site, introspection=self.issuer_port)
-        cores = PROXY_CORE if workers == 1 else f"{PROXY_CORE},{CLIENT_CORE}"
+        cores = self.proxy_core if workers == 1 else f"{self.proxy_core},{self.client_core}"
         command = peer.command(site)
-        process, seconds = self._up(peer.name, command, cores, site.port, peer.environment)
+        process, seconds = self._up(name, command, cores, site.port, peer.environment)
         return Running(peer, process, site, seconds)
 
     def stop(self, running: Running) -> None:
@@ -163,7 +167,7 @@ class World:
 
     def _client(self, options: Mapping[str, str | float], tokens: Path) -> subprocess.Popen[str]:
         words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-        command = ["taskset", "-c", CLIENT_CORE, str(self.load), "--tokens", str(tokens), *words]
+        command = ["taskset", "-c", self.client_core, str(self.load), "--tokens", str(tokens), *words]
         pipe = subprocess.PIPE
         return subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
 
@@ -227,7 +231,14 @@ def free_port() -> int:
 def _make_files(directory: Path) -> None:
     """Bodies to download (sparse: their bytes are zero) ."""
     (directory / "files").mkdir(parents=True, exist_ok=True)
-    for name, size in (("1MiB", 1 << 20), ("1GiB", _GIBIBYTE)):
+    for name, size in (("1MiB", 1 << 20), ("1GiB", 1 << 30)):
         path = directory / "files" / name
         path.touch()
         os.truncate(path, size)
+
+
+def _two_cores() -> tuple[str, str]:
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        raise BenchFailed("two cores are needed: one for the proxy, one for client and API")
+    return str(cores[0]), str(cores[1])

@@ -26,7 +26,7 @@
 #include "response.h"
 
 enum state { CLOSED, CONNECTING, HANDSHAKING, READY, SENDING, RECEIVING };
-enum { OPENING_AT_ONCE = 64, STALLED_AFTER = 30, CHUNK = 65536 };
+enum { OPENING_AT_ONCE = 16, STALLED_AFTER = 30, CHUNK = 65536 };
 
 struct connection {
     int fd;
@@ -299,7 +299,7 @@ static void open_all(void) {
         }
         opening++;
         open_connection(c);
-        while (opening >= OPENING_AT_ONCE) poll_sockets(0.1);
+        while (opening + in_flight >= OPENING_AT_ONCE) poll_sockets(0.1);
     }
     while (opening || in_flight) {
         poll_sockets(0.1);

@@ -11,40 +11,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.material import Material, bare_jwks
-from bench.peers.policy import policy, service
-from bench.template import fill
+from bench.material import bare_jwks
+from bench.peers.policy import policy, service, write_secret
+from bench.peers.site import Site
 
 _HERE = Path(__file__).parent
 _NGINX_MODULES = Path("/usr/lib/nginx/modules")
 _APACHE_MODULES = Path("/usr/lib/apache2/modules")
 _BODY_BYTES = 180
-
-
-@dataclass(frozen=True, slots=True)
-class Site:
-    """One start of one peer: its directory, its ports, and how large its world is."""
-
-    run: Path
-    files: Path
-    material: Material
-    port: int
-    admin: int
-    upstream: int
-    introspection: int = 0  # the issuer's port when tokens are opaque, else 0
-    rules: int = 20
-    workers: int = 1
-
-    def write(self, template: str, name: str, extra: Mapping[str, str | int] | None = None) -> str:
-        """Fills `template` into the peer's directory; the new file's path."""
-        path = self.run / name
-        path.write_text(fill((_HERE / template).read_text(), {**self._values(), **(extra or {})}))
-        return str(path)
-
-    def _values(self) -> dict[str, str | int]:
-        ids = {"USER": pwd.getpwuid(os.getuid()).pw_name, "GROUP": grp.getgrgid(os.getgid()).gr_name}
-        places = {"DIR": str(self.material.directory), "RUN": str(self.run), "FILES": str(self.files)}
-        return {**ids, **places, "PORT": self.port, "UPSTREAM": self.upstream, "ADMIN": self.admin}
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,10 +111,9 @@ def _aiohttp(site: Site) -> list[str]:
 
 
 def _sidecar(site: Site) -> list[str]:
-    (site.run / "sidecar.yaml").write_text(
-        service(site.port, site.admin, site.upstream, site.material.directory, site.workers)
-    )
-    (site.run / "policy.yaml").write_text(policy(site.rules, site.material.directory, site.introspection))
+    write_secret(site)
+    (site.run / "sidecar.yaml").write_text(service(site))
+    (site.run / "policy.yaml").write_text(policy(site))
     return [_beside_python("sidecar"), "run", "--config", str(site.run / "sidecar.yaml")]
 
 

@@ -1,60 +1,76 @@
 """The sidecar's own configuration for the benchmark: as shipped, with access log, metrics and N rules."""
 
-from pathlib import Path
 from typing import Any
 
 import yaml
 
 from bench.material import AUDIENCE, ISSUER
+from bench.peers.site import Site
 
-_LAST = (  # the rules that are used stand last, so each request walks the whole list
+_USED = (  # the rules that the loads match stand last, so each request passes the whole list
     ("upload", ["POST"], "/upload", "files:write"),
     ("download", ["GET"], "/files/**", "files:read"),
     ("accounts", ["GET", "HEAD"], "/accounts/{id}", "accounts:read"),
 )
 
 
-def service(port: int, health: int, upstream: int, material: Path, workers: int = 1) -> str:
-    """The service file's text; everything not named keeps its default."""
+def service(site: Site) -> str:
+    """The service file's text; what is not named keeps its default."""
+    material = site.material.directory
     tls = {"certificate_file": str(material / "server.crt"), "private_key_file": str(material / "server.key")}
+    limits = {"connections": 12000, **({"cached_tokens": site.cached_tokens} if site.cached_tokens else {})}
     return _yaml(
         {
             "listeners": [
-                {"address": f"127.0.0.1:{port}", "tls": tls, "client_certificate": {"trust": "any"}}
+                {"address": f"127.0.0.1:{site.port}", "tls": tls, "client_certificate": {"trust": "any"}}
             ],
-            "upstream": {"url": f"http://127.0.0.1:{upstream}"},
+            "upstream": {"url": f"http://127.0.0.1:{site.upstream}"},
             "policy_files": ["policy.yaml"],
-            "health": {"address": f"127.0.0.1:{health}"},
-            "limits": {"connections": 12000},
+            "health": {"address": f"127.0.0.1:{site.admin}"},
+            "limits": limits,
             "timeouts": {"idle": "300s"},
             "logging": {"format": "json", "access": "all"},
-            "workers": workers,
+            "workers": site.workers,
         }
     )
 
 
-def policy(rules: int, material: Path, introspection: int = 0) -> str:
-    """The policy file's text with exactly `rules` rules, of which the last three match the loads."""
-    if rules < len(_LAST):
-        raise ValueError(f"at least {len(_LAST)} rules")
-    fillers = [
+def policy(site: Site) -> str:
+    """The policy file's text with exactly `site.rules` rules, of which the last three match the loads."""
+    if site.rules < len(_USED):
+        raise ValueError(f"at least {len(_USED)} rules")
+    others = [
         _rule(f"service-{n}", ["GET", "POST"], f"/service-{n}/{{id}}/**", f"service-{n}:read")
-        for n in range(rules - len(_LAST))
+        for n in range(site.rules - len(_USED))
     ]
+    return _yaml({"issuers": [_issuer(site)], "rules": others + [_rule(*used) for used in _USED]})
+
+
+def _issuer(site: Site) -> dict[str, Any]:
     issuer: dict[str, Any] = {
         "issuer": ISSUER,
         "audience": AUDIENCE,
-        "keys": {"jwks_file": str(material / "jwks.json")},
+        "keys": {"jwks_file": str(site.material.directory / "jwks.json")},
         "algorithms": ["ES256", "RS256"],
     }
-    if introspection:
-        issuer["introspection"] = {
-            "when": "opaque",
-            "endpoint": f"http://127.0.0.1:{introspection}/introspect",
-            "client_id": "api",
-            "client_authentication": {"method": "none"},
-        }
-    return _yaml({"issuers": [issuer], "rules": fillers + [_rule(*last) for last in _LAST]})
+    if not site.introspection:
+        return issuer
+    secret = site.run / "client-secret.txt"
+    asking = {
+        "when": "opaque",
+        "endpoint": f"http://127.0.0.1:{site.introspection}/introspect",
+        "client_id": "api",
+        "client_authentication": {"method": "client_secret_basic", "client_secret_file": str(secret)},
+    }
+    # plain HTTP: every peer asks the same issuer the same way, on loopback
+    return {**issuer, "http": {"insecure_plain_http_anyone_can_forge_keys": True}, "introspection": asking}
+
+
+def write_secret(site: Site) -> None:
+    """What the sidecar authenticates with to the issuer, which does not look at it."""
+    path = site.run / "client-secret.txt"
+    path.touch(mode=0o600)
+    path.write_text("not-a-secret\n")
 
 
 def _rule(name: str, methods: list[str], path: str, scope: str) -> dict[str, Any]:

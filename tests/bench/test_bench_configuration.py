@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import jwt
@@ -16,7 +17,9 @@ from bench.material import AUDIENCE, ISSUER, Material, bare_jwks, make_material
 from bench.options import SECTIONS, read_options
 from bench.peers import PEERS, missing
 from bench.peers.policy import policy, service
+from bench.peers.site import Site
 from bench.template import TemplateError, fill
+from sidecar.settings.loading import load
 
 PEER_NAMES = {
     "sidecar",
@@ -139,14 +142,33 @@ def test_denied_load_presents_another_certificate_and_expects_401(material: Mate
     assert drive.options["expect"] == 401
 
 
-def test_policy_has_exactly_the_rules_asked_for_and_the_used_ones_last() -> None:
-    document = yaml.safe_load(policy(20, Path("keys")))
-    names = [rule["name"] for rule in document["rules"]]
+@pytest.fixture
+def site(material: Material, tmp_path: Path) -> Site:
+    return Site(tmp_path, tmp_path, material, port=8443, admin=9902, upstream=8080)
+
+
+def test_policy_has_exactly_the_rules_asked_for_and_the_used_ones_last(site: Site) -> None:
+    names = [rule["name"] for rule in yaml.safe_load(policy(site))["rules"]]
     assert len(names) == 20
     assert names[-3:] == ["upload", "download", "accounts"]
 
 
-def test_service_file_keeps_the_access_log_on() -> None:
-    document = yaml.safe_load(service(8443, 9902, 8080, Path("keys")))
+def test_service_file_keeps_the_access_log_on(site: Site) -> None:
+    document = yaml.safe_load(service(site))
     assert document["logging"]["access"] == "all"
     assert document["listeners"][0]["client_certificate"]["trust"] == "any"
+
+
+@pytest.mark.parametrize(("rules", "introspection"), [(20, 0), (20, 8081), (1000, 0)])
+def test_sidecar_accepts_the_configuration_it_is_measured_with(
+    site: Site, rules: int, introspection: int
+) -> None:
+    changed = replace(site, rules=rules, introspection=introspection, cached_tokens=200_000)
+    PEERS["sidecar"].command(changed)
+    assert len(load(site.run / "sidecar.yaml").policy.rules) == changed.rules
+
+
+@pytest.mark.parametrize("name", sorted(PEERS))
+def test_every_place_of_every_peers_templates_has_a_value(site: Site, name: str) -> None:
+    command = PEERS[name].command(replace(site, introspection=8081))
+    assert command[0] in PEERS[name].needs
