@@ -23,6 +23,8 @@ FILE_BYTES: Final = 8 * 1024 * 1024
 """Largest file that is read."""
 DEPTH: Final = 32
 """Deepest nesting that is read."""
+MEMBERS: Final = 10_000
+"""Longest list that is read."""
 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WORDS: Final[dict[str, bool]] = {"true": True, "True": True, "false": False, "False": False}
@@ -199,6 +201,9 @@ class _Composer:
             if isinstance(event, yaml.SequenceEndEvent):
                 break
             value, at = self._value(event, depth + 1)
+            if len(data) == MEMBERS:
+                problem = Problem(self.file, at.line, at.column, f"a list of more than {MEMBERS} members")
+                raise SettingsError([*self.problems, problem])
             data.append(value)
             marks.append(at)
         mark.members = marks

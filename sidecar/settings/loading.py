@@ -79,7 +79,7 @@ class _Loading:
             policy=self.policies.policy(),
             files=_files(Path(self.document.file), paths, sections),
             policy_patterns=tuple(str(self.directory.absolute() / one) for one in service.policy_files),
-            warnings=tuple(sorted(warnings)),
+            warnings=tuple(sorted({*warnings, *self.policies.doubts()})),
             dangers=tuple(sorted(_dangers(sections))),
         )
 

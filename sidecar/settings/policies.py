@@ -16,20 +16,12 @@ from sidecar.settings.document import Document
 from sidecar.settings.issuer_sections import Issuer, ReportOnlySection
 from sidecar.settings.issuers import issuer_settings
 from sidecar.settings.problem import Problem, SettingsError
+from sidecar.settings.review import PlacedRule, review
 from sidecar.settings.rule_sections import Match, PolicyFile, RuleSection
 from sidecar.settings.section import Section, Surroundings, nearest, shown, validate
 
-RULES: Final = 10_000
+RULES: Final = documents.MEMBERS
 """Most rules of one policy."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlacedRule:
-    """A rule, and where it stands."""
-
-    rule: Rule
-    document: Document
-    path: tuple[str | int, ...]
 
 
 @dataclass(slots=True)
@@ -122,6 +114,17 @@ class Policies:
                     message = f"no {kind} is called {shown(name)}{nearest(name, known[key])}"
                     self.problems.append(placed.document.problem((*placed.path, *path), message))
 
+    def doubts(self) -> Iterator[Problem]:
+        """What is allowed, yet probably not meant."""
+        yield from review(self.rules)
+        for document, path, section in self.sections:
+            if isinstance(section, Issuer) and section.binding == "not_required":
+                message = "does not require binding: a stolen unbound token passes"
+                yield document.warning((*path, "binding"), message)
+        if not self.issuers and any(not placed.rule.public for placed in self.rules):
+            placed = next(placed for placed in self.rules if not placed.rule.public)
+            yield placed.warning("no issuer is configured: every token will be refused", "name")
+
     def policy(self) -> Policy:
         """The policy, compiled."""
         return Policy(MappingProxyType(self.issuers), tuple(placed.rule for placed in self.rules))
@@ -184,6 +187,7 @@ def rule(section: RuleSection, file_report_only: ReportOnlySection | None = None
         identity_headers=None
         if section.identity_headers is None
         else MappingProxyType(section.identity_headers),
+        allow_ambiguous_paths=frozenset(section.allow_ambiguous_paths),
         **given,
     )
 

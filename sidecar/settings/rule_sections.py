@@ -2,11 +2,13 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
+from sidecar.decision.path import ALLOWABLE
+from sidecar.decision.template import Template
 from sidecar.settings.issuer_sections import Issuer, ReportOnlySection
 from sidecar.settings.scalars import Size, Text, Texts, as_list
-from sidecar.settings.section import Section, mistake, shown
+from sidecar.settings.section import Section, mistake, nearest, shown
 from sidecar.settings.service_sections import IdentityHeaders
 
 Scope = Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$", max_length=256)]
@@ -23,32 +25,12 @@ QueryKey = Annotated[str, Field(min_length=1, max_length=256)]
 
 def check_template(template: str) -> str:
     """A path template; raises `ValueError`."""
-    if not template.startswith("/"):
-        raise ValueError(f"{shown(template)} does not start with /")
-    if any(char in template for char in "?#\\ %") or not template.isprintable() or not template.isascii():
-        raise ValueError(f"{shown(template)} holds a character that no clean path has")
-    captured: set[str] = set()
-    segments = template[1:].split("/")
-    for index, segment in enumerate(segments):
-        _check_segment(template, segment, captured, is_last=index == len(segments) - 1)
+    Template.parse(template)
+    if any(char in template for char in "?# ") or not template.isprintable():
+        raise ValueError(
+            f"{shown(template)} holds a character that no path has: queries are matched by `query`"
+        )
     return template
-
-
-def _check_segment(template: str, segment: str, captured: set[str], *, is_last: bool) -> None:
-    if segment in {".", ".."} or (not segment and not is_last):
-        raise ValueError(f"{shown(template)} has an empty or dotted segment")
-    if segment == "**":
-        if not is_last:
-            raise ValueError(f"{shown(template)}: `**` stands for the rest and must come last")
-    elif segment.startswith("{") and segment.endswith("}"):
-        name = segment[1:-1]
-        if not name.isidentifier():
-            raise ValueError(f"{shown(template)}: {shown(segment)} is not a name in braces")
-        if name in captured:
-            raise ValueError(f"{shown(template)}: {shown(segment)} twice")
-        captured.add(name)
-    elif segment != "*" and any(char in segment for char in "{}*"):
-        raise ValueError(f"{shown(template)}: a segment is text, {{name}}, * or a last **")
 
 
 class Query(Section):
@@ -84,6 +66,17 @@ class Require(Section):
     """One of these must be in `aud`, on top of the issuer's audience."""
 
 
+def _allowable(value: str) -> str:
+    if value in ALLOWABLE:
+        return value
+    raise ValueError(f"{shown(value)} is no ambiguity that can be allowed{nearest(value, sorted(ALLOWABLE))}")
+
+
+Ambiguity = Annotated[
+    Text, AfterValidator(_allowable), WithJsonSchema({"type": "string", "enum": sorted(ALLOWABLE)})
+]
+
+
 class RuleLimits(Section):
     """Bounds for this rule alone."""
 
@@ -108,6 +101,8 @@ class RuleSection(Section):
     limits: RuleLimits | None = None
     identity_headers: IdentityHeaders | None = None
     """Header → claim, in place of the upstream's."""
+    allow_ambiguous_paths: list[Ambiguity] = Field(default_factory=list)
+    """Kinds of ambiguity in a path that this rule lets through; any other is answered with 400."""
 
     @model_validator(mode="after")
     def _public(self) -> Self:

@@ -1,0 +1,147 @@
+"""What is allowed, yet probably not meant: rules that never match, rules in a surprising order, open doors.
+
+Theory of operation: rules are laid one after the other into a tree of their path templates. Before a rule goes in,
+the tree is asked for the earlier rules whose template takes every path that its own takes; only these are compared
+in full. So the cost grows with the number of rules, not with its square.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from sidecar.decision.matching import RequestMatch
+from sidecar.decision.policy import Binding, Rule
+from sidecar.decision.template import Template
+from sidecar.settings.document import Document
+from sidecar.settings.problem import Problem
+from sidecar.settings.section import shown
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedRule:
+    """A rule, and where it stands."""
+
+    rule: Rule
+    document: Document
+    path: tuple[str | int, ...]
+
+    def warning(self, message: str, *path: str) -> Problem:
+        """A warning at a key of this rule."""
+        return self.document.warning((*self.path, *path), message)
+
+    def place(self) -> str:
+        """File and line."""
+        return f"{self.document.file}:{self.document.position(self.path)[0]}"
+
+
+@dataclass(slots=True)
+class _Node:
+    """One segment of the templates laid in so far."""
+
+    inner: "dict[str | None, _Node]" = field(default_factory=dict)
+    ends: list[PlacedRule] = field(default_factory=list)
+    rests: list[PlacedRule] = field(default_factory=list)
+
+    def add(self, placed: PlacedRule, template: Template) -> None:
+        node = self
+        for literal in template.literals:
+            node = node.inner.setdefault(literal, _Node())
+        (node.rests if template.takes_rest else node.ends).append(placed)
+
+    def wider(self, template: Template, depth: int = 0) -> Iterator[PlacedRule]:
+        """The rules whose template takes every path that `template` takes."""
+        yield from self.rests
+        if depth == len(template.literals):
+            if not template.takes_rest:
+                yield from self.ends
+            return
+        literal = template.literals[depth]
+        for edge in {literal, None}:
+            # A wildcard does not take the empty segment that a literal "" stands for.
+            if edge in self.inner and (edge is not None or literal != ""):
+                yield from self.inner[edge].wider(template, depth + 1)
+
+
+def review(rules: Sequence[PlacedRule]) -> Iterator[Problem]:
+    """Warnings about the rules, in the order of the policy."""
+    tree = _Node()
+    for placed in rules:
+        template = Template.parse(placed.rule.match.path)
+        yield from _order(placed, sorted(tree.wider(template), key=lambda one: one.path[-1]))
+        yield from _openness(placed, template)
+        tree.add(placed, template)
+
+
+def _order(placed: PlacedRule, earlier: Sequence[PlacedRule]) -> Iterator[Problem]:
+    match = placed.rule.match
+    for other in earlier:
+        if _covers(other.rule.match, match):
+            message = f"never matches: rule {shown(other.rule.name)} ({other.place()}) fits all of it first"
+            yield placed.warning(message, "name")
+            return
+    for other in earlier:
+        if other.rule.match.path != match.path and _meet(other.rule.match, match):
+            methods = _common_methods(other.rule.match, match)
+            message = f"some of it ({methods}) goes to the wider rule {shown(other.rule.name)} ({other.place()}) first"
+            yield placed.warning(message, "name")
+            return
+
+
+def _covers(wide: RequestMatch, narrow: RequestMatch) -> bool:
+    """Whether all that fits `narrow` fits `wide`, apart from the path."""
+    return (
+        _all_within(narrow.methods, wide.methods)
+        and _all_within(narrow.listeners, wide.listeners)
+        and _hosts_within(narrow.hosts, wide.hosts)
+        and wide.query_present <= narrow.query_present
+        and wide.query_absent <= narrow.query_absent
+    )
+
+
+def _meet(one: RequestMatch, other: RequestMatch) -> bool:
+    """Whether some request may fit both, apart from the path."""
+    return (
+        _some_in_both(one.methods, other.methods)
+        and _some_in_both(one.listeners, other.listeners)
+        and (not one.hosts or not other.hosts or _hosts_meet(one.hosts, other.hosts))
+        and one.query_present.isdisjoint(other.query_absent)
+        and one.query_absent.isdisjoint(other.query_present)
+    )
+
+
+def _all_within(narrow: frozenset[str], wide: frozenset[str]) -> bool:
+    return not wide or bool(narrow and narrow <= wide)
+
+
+def _some_in_both(one: frozenset[str], other: frozenset[str]) -> bool:
+    return not one or not other or not one.isdisjoint(other)
+
+
+def _host_within(host: str, pattern: str) -> bool:
+    if host == pattern:
+        return True
+    return pattern.startswith("*.") and host.removeprefix("*").endswith(pattern[1:]) and host != pattern[2:]
+
+
+def _hosts_within(narrow: frozenset[str], wide: frozenset[str]) -> bool:
+    if not wide:
+        return True
+    return bool(narrow) and all(any(_host_within(host, pattern) for pattern in wide) for host in narrow)
+
+
+def _hosts_meet(one: frozenset[str], other: frozenset[str]) -> bool:
+    return any(_host_within(a, b) or _host_within(b, a) for a in one for b in other)
+
+
+def _common_methods(one: RequestMatch, other: RequestMatch) -> str:
+    methods = (one.methods or other.methods) & (other.methods or one.methods)
+    return ", ".join(sorted(methods)) if methods else "every method"
+
+
+def _openness(placed: PlacedRule, template: Template) -> Iterator[Problem]:
+    rule = placed.rule
+    if rule.public:
+        yield placed.warning("is public: whoever reaches the listener passes, without a token", "public")
+    if rule.binding is Binding.NOT_REQUIRED:
+        yield placed.warning("does not require binding: a stolen unbound token passes", "binding")
+    if template.takes_rest and not any(template.literals):
+        yield placed.warning(f"{shown(rule.match.path)} fits every path", "match", "path")
