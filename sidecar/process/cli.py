@@ -38,6 +38,9 @@ class Command:
 COMMANDS: Final = (
     Command("check", "sidecar.process.check", "say everything that is wrong with a configuration"),
     Command("inject", "sidecar.process.inject", "put the sidecar into Kubernetes manifests"),
+    Command(
+        "report", "sidecar.process.report", "say per client who is ready for enforcing, from the access log"
+    ),
     Command("schema", "sidecar.process.schema", "print the JSON Schema of a settings file, for editors"),
     Command("thumbprint", "sidecar.process.thumbprint", "print the x5t#S256 of a certificate"),
     Command("webhook", "sidecar.process.webhook", "serve the mutating admission webhook that injects Pods"),

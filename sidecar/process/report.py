@@ -1,0 +1,199 @@
+"""`sidecar report < access.log`: who is ready for enforcing, and whom to call before it starts.
+
+Reads the JSON access lines, whatever else is between them, and counts per client.
+"""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+LINE: Final = 1024 * 1024
+"""Longest line that is looked at, in characters."""
+CLIENTS: Final = 100_000
+"""Most clients that are told apart."""
+OTHERS: Final = "(others)"
+
+_MISMATCHED: Final = frozenset({"binding_mismatch", "certificate_missing"})
+
+
+@dataclass(slots=True)
+class Client:
+    """What one client did, in numbers of requests."""
+
+    client: str
+    """`client_id`, else the token's subject, else the certificate's subject."""
+    bound: int = 0
+    """With a token bound to the certificate of the connection."""
+    unbound: int = 0
+    """With a token that is bound to nothing."""
+    mismatched: int = 0
+    """With a token bound to another certificate, or without the certificate."""
+    would_deny: int = 0
+    """Let through only because the policy reports."""
+    denied: int = 0
+    """Refused."""
+    reasons: Counter[str] = field(default_factory=Counter)
+    """Why they would be, or were, refused."""
+    last_seen: str = ""
+    """RFC 3339, UTC."""
+
+
+@dataclass(slots=True)
+class Report:
+    """All clients of a log."""
+
+    clients: dict[str, Client] = field(default_factory=dict)
+    lines: int = 0
+    """Access lines counted."""
+    ignored: int = 0
+    """Other lines."""
+
+    def add(self, line: str) -> None:
+        """Count one line."""
+        record = _record(line)
+        if record is None:
+            self.ignored += 1
+            return
+        self.lines += 1
+        name = _name(record)
+        if name not in self.clients and len(self.clients) >= CLIENTS:
+            name = OTHERS
+        _count(self.clients.setdefault(name, Client(name)), record)
+
+    def ordered(self) -> list[Client]:
+        """Whom to call first."""
+        return sorted(self.clients.values(), key=lambda one: (-one.would_deny, -one.denied, one.client))
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return record if isinstance(record, dict) and record.get("event") == "request" else None
+
+
+def _text(record: dict[str, Any], key: str) -> str:
+    value = record.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _name(record: dict[str, Any]) -> str:
+    keys = ("client_id", "subject", "certificate_subject")
+    return next((text for key in keys if (text := _text(record, key))), "(unknown)")
+
+
+def _count(client: Client, record: dict[str, Any]) -> None:
+    outcome = _text(record, "outcome")
+    client.last_seen = max(client.last_seen, _text(record, "time"))
+    if _text(record, "issuer"):
+        _count_binding(client, record)
+    if outcome == "report":
+        client.would_deny += 1
+    elif outcome == "deny":
+        client.denied += 1
+    if outcome in {"report", "deny"}:
+        client.reasons[_text(record, "reason")] += 1
+
+
+def _count_binding(client: Client, record: dict[str, Any]) -> None:
+    """Only where the log names a verified token."""
+    expected = _text(record, "expected_thumbprint")
+    if not expected:
+        client.unbound += 1
+    elif _reasons(record) & _MISMATCHED or expected != _text(record, "presented_thumbprint"):
+        client.mismatched += 1
+    else:
+        client.bound += 1
+
+
+def _reasons(record: dict[str, Any]) -> set[str]:
+    failures = record.get("failures")
+    named = (
+        [one.get("reason") for one in failures if isinstance(one, dict)] if isinstance(failures, list) else []
+    )
+    return {_text(record, "reason"), *(reason for reason in named if isinstance(reason, str))}
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("logs", nargs="*", type=Path, metavar="LOG", help="default: standard input")
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Count and print; 1 when a log cannot be read or holds no access line."""
+    report = Report()
+    try:
+        for line in _lines(arguments.logs):
+            report.add(line)
+    except OSError as error:
+        print(f"{error.filename}: cannot be read: {error.strerror}", file=sys.stderr)
+        return 1
+    if not report.lines:
+        print("no access lines: is it the sidecar's log, in JSON?", file=sys.stderr)
+        return 1
+    if arguments.format == "json":
+        print(json.dumps([_row(client) for client in report.ordered()], indent=2))
+    else:
+        print("\n".join(_table(report.ordered())))
+    return 0
+
+
+def _lines(logs: Iterable[Path]) -> Iterator[str]:
+    paths = list(logs)
+    if not paths:
+        yield from _bounded(sys.stdin)
+    for path in paths:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            yield from _bounded(file)
+
+
+def _bounded(file: TextIO) -> Iterator[str]:
+    """Lines; of one that is too long only what no parser takes for a record."""
+    while line := file.readline(LINE):
+        yield line
+
+
+def _row(client: Client) -> dict[str, Any]:
+    return {
+        "client": client.client,
+        "bound": client.bound,
+        "unbound": client.unbound,
+        "mismatched": client.mismatched,
+        "would_deny": client.would_deny,
+        "denied": client.denied,
+        "reasons": dict(client.reasons.most_common()),
+        "last_seen": client.last_seen,
+    }
+
+
+_HEAD: Final = ("client", "bound", "unbound", "mismatched", "would deny", "denied", "last seen", "reasons")
+
+
+def _table(clients: Iterable[Client]) -> list[str]:
+    rows: list[tuple[str, ...]] = [_HEAD]
+    for one in clients:
+        numbers = map(str, (one.bound, one.unbound, one.mismatched, one.would_deny, one.denied))
+        reasons = ", ".join(f"{reason} {count}" for reason, count in one.reasons.most_common())
+        rows.append((_printable(one.client), *numbers, _printable(one.last_seen), _printable(reasons)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [_aligned(row, widths) for row in rows]
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text)[:120]
+
+
+def _aligned(row: tuple[str, ...], widths: list[int]) -> str:
+    """Numbers to the right, words to the left."""
+    cells = [
+        cell.rjust(width) if 0 < at < 6 else cell.ljust(width)
+        for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ]
+    return "  ".join(cells).rstrip()
