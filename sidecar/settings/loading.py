@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sidecar.decision.policy import Policy
 from sidecar.issuer.configuration import IssuersSettings
-from sidecar.proxy.configuration import ProxySettings
+from sidecar.proxy.configuration import ProxySettings, Trust
 from sidecar.settings import document as documents
 from sidecar.settings.document import Document
 from sidecar.settings.operation_sections import ServiceFile
@@ -71,15 +71,16 @@ class _Loading:
         if errors or service is None:
             raise SettingsError(errors)
         sections = [(self.document, (), service), *self.policies.sections]
-        services = service_settings(service)
+        services, proxy = service_settings(service), proxy_settings(service)
+        trusting = frozenset(one.name for one in proxy.listeners if one.tls.trust is Trust.ANY)
         return Loaded(
-            proxy=proxy_settings(service),
+            proxy=proxy,
             service=services,
             issuers=IssuersSettings(tuple(self.policies.issuer_settings), services.state_directory),
             policy=self.policies.policy(),
             files=_files(Path(self.document.file), paths, sections),
             policy_patterns=tuple(str(self.directory.absolute() / one) for one in service.policy_files),
-            warnings=tuple(sorted({*warnings, *self.policies.doubts()})),
+            warnings=tuple(sorted({*warnings, *self.policies.doubts(trusting)})),
             dangers=tuple(sorted(_dangers(sections))),
         )
 

@@ -8,10 +8,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from sidecar.decision.claim import ClaimCondition
+from sidecar.decision.client_certificate import CertificateName, CertificateNameIsClaim
 from sidecar.decision.matching import RequestMatch
 from sidecar.decision.policy import Binding, IntrospectWhen, IssuerPolicy, Policy, ReportOnly, Rule
+from sidecar.decision.template import Template
 from sidecar.issuer.configuration import IssuerSettings
 from sidecar.settings import document as documents
+from sidecar.settings.conditions import captures_in, conditions
 from sidecar.settings.document import Document
 from sidecar.settings.issuer_sections import Issuer, ReportOnlySection
 from sidecar.settings.issuers import issuer_settings
@@ -22,6 +26,8 @@ from sidecar.settings.section import Section, Surroundings, nearest, shown, vali
 
 RULES: Final = documents.MEMBERS
 """Most rules of one policy."""
+NAMING: Final = (CertificateName, CertificateNameIsClaim)
+"""Conditions on what a certificate says of its holder."""
 
 
 @dataclass(slots=True)
@@ -113,9 +119,15 @@ class Policies:
                     kind = "listener" if key == "listener" else "issuer"
                     message = f"no {kind} is called {shown(name)}{nearest(name, known[key])}"
                     self.problems.append(placed.document.problem((*placed.path, *path), message))
+            self.problems.extend(_uncaptured(placed))
 
-    def doubts(self) -> Iterator[Problem]:
-        """What is allowed, yet probably not meant."""
+    def doubts(self, trusting: frozenset[str]) -> Iterator[Problem]:
+        """What is allowed, yet probably not meant. `trusting` names the listeners with `trust: any`."""
+        for placed in self.rules:
+            listeners = sorted((placed.rule.match.listeners or trusting) & trusting)
+            if listeners and any(isinstance(one, NAMING) for one in placed.rule.conditions):
+                message = f"listener {shown(listeners[0])} has `trust: any`: only the token's issuer vouches for names"
+                yield placed.warning(message, "require", "client_certificate")
         yield from review(self.rules)
         for document, path, section in self.sections:
             if isinstance(section, Issuer) and section.binding == "not_required":
@@ -133,6 +145,18 @@ class Policies:
 def _list(data: dict[str, Any], key: str) -> list[Any]:
     value = data.get(key)
     return value if isinstance(value, list) else []
+
+
+def _uncaptured(placed: PlacedRule) -> Iterator[Problem]:
+    """Values that conditions take from the path, though its template does not capture them."""
+    known = [name for name, _ in Template.parse(placed.rule.match.path).captures]
+    for condition in placed.rule.conditions:
+        for name in sorted(captures_in(condition) - set(known)):
+            at: tuple[str | int, ...] = (*placed.path, "require", "authorization_details")
+            if isinstance(condition, ClaimCondition):
+                at = (*placed.path, "require", "claims", ".".join(condition.path))
+            message = f"the path does not capture {{{name}}}{nearest(name, known)}"
+            yield placed.document.problem(at, message)
 
 
 def _references(rule: Rule) -> Iterator[tuple[tuple[str, ...], str, frozenset[str]]]:
@@ -176,6 +200,7 @@ def rule(section: RuleSection, file_report_only: ReportOnlySection | None = None
         given["audience"] = None if require.audience is None else frozenset(require.audience)
         given["scopes"] = tuple(require.scopes or ())
         given["any_scope"] = tuple(require.any_scope or ())
+        given["conditions"] = conditions(require)
     return Rule(
         name=section.name,
         match=request_match(section.match),

@@ -6,8 +6,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 
 from sidecar.decision.path import ALLOWABLE
 from sidecar.decision.template import Template
+from sidecar.settings.condition_sections import AuthorizationDetailSection, CertificateRequirement, Claims
 from sidecar.settings.issuer_sections import Issuer, ReportOnlySection
-from sidecar.settings.scalars import Size, Text, Texts, as_list
+from sidecar.settings.scalars import Duration, Size, Text, Texts, as_list
 from sidecar.settings.section import Section, mistake, nearest, shown
 from sidecar.settings.service_sections import IdentityHeaders
 
@@ -64,6 +65,24 @@ class Require(Section):
     """The token must come from one of these issuers. Default: any issuer of the policy."""
     audience: Annotated[Texts, Field(min_length=1)] | None = None
     """One of these must be in `aud`, on top of the issuer's audience."""
+    client_id: Annotated[Texts, Field(min_length=1)] | None = None
+    """The client is one of these."""
+    claims: Claims | None = None
+    """Claim → what it must be: a value, a list of values to choose from, or operators."""
+    acr: Annotated[Texts, Field(min_length=1)] | None = None
+    """`acr` must be one of these (RFC 9470)."""
+    max_authentication_age: Duration | None = None
+    """The user must have authenticated at most so long ago (RFC 9470)."""
+    authorization_details: Annotated[list[AuthorizationDetailSection], Field(min_length=1)] | None = None
+    """Authorization details the token must have, all of these (RFC 9396)."""
+    client_certificate: CertificateRequirement | None = None
+    """What the client certificate must be."""
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.model_fields_set:
+            raise mistake("requires nothing: leave it out, or say what")
+        return self
 
 
 def _allowable(value: str) -> str:
@@ -110,6 +129,10 @@ class RuleSection(Section):
             for name in ("require", "binding", "report_only", "cors_preflight"):
                 if name in self.model_fields_set:
                     raise mistake(f"`{name}` contradicts `public: true`", name)
+        if self.cors_preflight and self.match.methods is not None and "OPTIONS" not in self.match.methods:
+            raise mistake(
+                "has no effect: `methods` leaves out OPTIONS, the method of a preflight", "cors_preflight"
+            )
         return self
 
 
