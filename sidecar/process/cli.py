@@ -36,6 +36,7 @@ class Command:
 
 
 COMMANDS: Final = (
+    Command("run", "sidecar.process.run", "serve until SIGTERM"),
     Command("check", "sidecar.process.check", "say everything that is wrong with a configuration"),
     Command("inject", "sidecar.process.inject", "put the sidecar into Kubernetes manifests"),
     Command(

@@ -34,7 +34,7 @@ class Inspected(Protocol):
     async def startup(self) -> Sequence[Check]:
         """What must have come true once since the start."""
 
-    async def metrics(self) -> Snapshot:
+    async def snapshot(self) -> Snapshot:
         """All figures now."""
 
 
@@ -74,7 +74,7 @@ class HealthServer:
         return answer
 
     async def _metrics(self, _request: web.Request) -> web.Response:
-        body = exposed(await self._inspected.metrics())
+        body = exposed(await self._inspected.snapshot())
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"})
 
 

@@ -94,6 +94,7 @@ _ROWS = (
     ),
     _gauge("jwks_keys", "Usable keys of an issuer.", "issuer", merge=Merge.MIN),
     _counter("jwks_refresh", "Attempts to fetch an issuer's keys.", "issuer", "result"),
+    _counter("introspection", "Questions about tokens, by what an issuer said.", "issuer", "result"),
     _histogram("introspection_duration", "What an issuer took to answer about a token.", LATENCY, "issuer"),
     # Configuration
     _gauge(

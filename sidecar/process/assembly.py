@@ -1,0 +1,121 @@
+"""A configuration with everything made from it that takes time: built whole in a thread, then swapped in at once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+from OpenSSL import SSL
+
+from sidecar.authorizer import Authorizer
+from sidecar.decision.ports import KeySource, TokenIntrospector
+from sidecar.process.certificates import CertificateInUse, certificates_in_use
+from sidecar.proxy.configuration import ListenerSettings
+from sidecar.proxy.tls import ServerTls
+from sidecar.settings.loading import Loaded, load
+from sidecar.settings.problem import Problem, SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What an authorizer asks beyond itself; the same for the life of the process."""
+
+    keys: KeySource
+    introspector: TokenIntrospector | None
+    digest_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerTls:
+    """TLS of one listener, and what it was made from."""
+
+    tls: ServerTls
+    made_from: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """One generation of the configuration, ready to serve."""
+
+    generation: int
+    loaded: Loaded
+    authorizer: Authorizer
+    listeners: Mapping[str, ListenerTls]
+    certificates: tuple[CertificateInUse, ...]
+
+    @property
+    def tls(self) -> dict[str, ServerTls]:
+        """By listener name."""
+        return {name: one.tls for name, one in self.listeners.items()}
+
+
+def assemble(path: Path, generation: int, ports: Ports, previous: Assembly | None = None) -> Assembly:
+    """Everything that the service file at `path` leads to. Opens no port; raises `SettingsError`."""
+    loaded = load(path)
+    return prepare(replace(loaded, policy=replace(loaded.policy, generation=generation)), ports, previous)
+
+
+def prepare(loaded: Loaded, ports: Ports, previous: Assembly | None = None) -> Assembly:
+    """Everything that is made from a configuration. Opens no port; raises `SettingsError`.
+
+    A listener whose TLS files did not change keeps its TLS, and with it the sessions its clients may resume.
+    """
+    try:
+        before = previous.listeners if previous is not None else {}
+        listeners = {one.name: _listener_tls(one, before.get(one.name)) for one in loaded.proxy.listeners}
+        certificates = certificates_in_use(loaded.proxy)
+    except (OSError, ValueError, SSL.Error) as error:  # changed since `load` looked at it
+        raise SettingsError(
+            [Problem(str(loaded.files[0]), 0, 0, f"TLS files: {_openssl_text(error)}")]
+        ) from None
+    return Assembly(loaded.policy.generation, loaded, _authorizer(loaded, ports), listeners, certificates)
+
+
+def _authorizer(loaded: Loaded, ports: Ports) -> Authorizer:
+    limits = loaded.proxy.limits
+    return Authorizer(
+        loaded.policy,
+        ports.keys,
+        ports.introspector,
+        digest_key=ports.digest_key,
+        token_bytes=limits.token_bytes,
+        cached_tokens=limits.cached_tokens,
+    )
+
+
+def _listener_tls(settings: ListenerSettings, before: ListenerTls | None) -> ListenerTls:
+    made_from = _digest(settings)
+    if before is not None and before.made_from == made_from:
+        return before
+    return ListenerTls(ServerTls(settings.tls, settings.name), made_from)
+
+
+def _digest(settings: ListenerSettings) -> bytes:
+    tls = settings.tls
+    digest = sha256(repr(tls).encode())
+    for file in (tls.certificate_file, tls.private_key_file, tls.ca_file, tls.crl_file):
+        digest.update(b"\0" + (sha256(file.read_bytes()).digest() if file is not None else b""))
+    return digest.digest()
+
+
+def _openssl_text(error: Exception) -> str:
+    if isinstance(error, SSL.Error) and error.args and isinstance(error.args[0], list):
+        return "; ".join(str(entry[-1]) for entry in error.args[0]) or "OpenSSL refuses them"
+    return str(error)
+
+
+def restart_notes(wanted: Loaded, running: Loaded) -> list[str]:
+    """What of a new configuration must wait for a restart. `running` is what the process began with."""
+    old = {one.name: one for one in running.proxy.listeners}
+    new = {one.name: one for one in wanted.proxy.listeners}
+    notes = [f"listener {name} stays open until then" for name in old if name not in new]
+    notes += [f"listener {name} opens then" for name in new if name not in old]
+    notes += [
+        f"listener {name} moves to {one.host}:{one.port} then"
+        for name, one in new.items()
+        if name in old and (one.host, one.port) != (old[name].host, old[name].port)
+    ]
+    for key in ("health", "admin", "workers", "logging", "tracing", "hardening"):
+        if getattr(wanted.service, key) != getattr(running.service, key):
+            notes.append(f"the change of `{key}` comes into force then")
+    return notes

@@ -1,0 +1,139 @@
+"""One serving process from the inside: the data plane, and everything that feeds it. Where concrete classes meet.
+
+Theory of operation: a worker begins with a configuration that is good as a whole. It binds its listeners, serves, takes
+new generations, and drains. It answers questions about itself (`readiness`, `metrics`, `state`); who asks them, an HTTP
+server of this process or a supervisor, is not its concern.
+"""
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from sidecar.issuer.issuers import Issuers
+from sidecar.process.assembly import Assembly, Ports, assemble, prepare, restart_notes
+from sidecar.process.certificates import samples
+from sidecar.process.health import Check
+from sidecar.process.probes import certificate_checks, issuer_checks, upstream_check
+from sidecar.process.pulse import Pulse
+from sidecar.process.reload import Reloader
+from sidecar.proxy.configuration import ListenerSettings
+from sidecar.proxy.server import Server
+from sidecar.proxy.tls import ServerTls
+from sidecar.settings.loading import Loaded
+from sidecar.settings.problem import Problem, SettingsError
+from sidecar.telemetry.issuer_telemetry import IssuerTelemetry
+from sidecar.telemetry.journal import Journal
+from sidecar.telemetry.metrics import Metrics, Sample, Snapshot
+from sidecar.telemetry.observer import Telemetry
+
+
+class Worker:
+    """Serves one configuration after the other."""
+
+    def __init__(self, path: Path, loaded: Loaded, journal: Journal) -> None:
+        """On the event loop. Raises `SettingsError`."""
+        self.path = path
+        self._began_with = loaded
+        self.journal = journal
+        self.metrics = Metrics()
+        self.telemetry = Telemetry(self.metrics, journal, loaded.service.logging)
+        self.issuers = Issuers(loaded.issuers, IssuerTelemetry(self.metrics, journal))
+        self.pulse = Pulse(self.metrics)
+        self._ports = Ports(self.issuers, None, os.urandom(32))
+        first = prepare(loaded, self._ports)
+        self._tls = first.tls
+        self.server = Server(loaded.proxy, first.authorizer, self.telemetry, tls_factory=self._tls_of)
+        self.reloader = Reloader(first, self._build, self._take, journal, self.metrics)
+        self.draining = False
+        self._started = False
+        self._tasks: list[asyncio.Task[None]] = []
+        self.metrics.sources.extend((self._samples, self.pulse.samples))
+
+    @property
+    def assembly(self) -> Assembly:
+        """The configuration in force."""
+        return self.reloader.assembly
+
+    # --- life
+
+    async def start(self) -> None:
+        """Fetch keys, bind, serve. Raises OSError."""
+        await self.issuers.start()
+        await self.server.start()
+        self.telemetry.adopt(self.assembly.loaded.policy)
+        for danger in self.assembly.loaded.dangers:
+            self.journal.warning("dangerous setting", setting=str(danger))
+        self._started = True
+        for work in (self.reloader.run(), self.pulse.run()):
+            self._tasks.append(asyncio.create_task(work))
+
+    async def drain(self) -> None:
+        """Let the requests under way finish, then close."""
+        self.draining = True
+        within = self.assembly.loaded.proxy.timeouts.drain
+        self.journal.info("draining", connections=self.server.connections, within=within)
+        self.server.begin_drain()
+        if not await self.server.drained(within):
+            self.journal.warning("drain ended with requests under way", exchanges=self.server.exchanges)
+
+    async def close(self) -> None:
+        """Close everything at once."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.server.close()
+        await self.issuers.close()
+
+    # --- reload
+
+    async def _build(self, generation: int) -> Assembly:
+        return await asyncio.to_thread(assemble, self.path, generation, self._ports, self.assembly)
+
+    async def _take(self, assembly: Assembly) -> list[str]:
+        loaded = assembly.loaded
+        try:
+            await self.issuers.reconfigure(loaded.issuers, assembly.generation)
+        except OSError as error:  # ssl.SSLError is one
+            raise SettingsError([Problem(str(self.path), 0, 0, f"issuers: {error}")]) from None
+        self._tls = assembly.tls
+        self.server.replace(loaded.proxy, assembly.authorizer, generation=assembly.generation)
+        self.telemetry.adopt(loaded.policy)
+        return restart_notes(loaded, self._began_with)
+
+    def _tls_of(self, settings: ListenerSettings) -> ServerTls:
+        """TLS that was made in the thread already."""
+        return self._tls[settings.name]
+
+    # --- questions
+
+    async def readiness(self) -> Sequence[Check]:
+        """Everything that must hold before requests should come here."""
+        proxy = self.assembly.loaded.proxy
+        return [
+            Check(
+                "serving", ok=self._started and not self.draining, detail="draining" if self.draining else ""
+            ),
+            *issuer_checks(self.issuers.readiness()),
+            *certificate_checks(self.assembly.certificates, time.time()),
+            await upstream_check(proxy.upstream),
+        ]
+
+    async def startup(self) -> Sequence[Check]:
+        """Whether the listeners are open and the keys have been here."""
+        return [Check("listening", ok=self._started), *issuer_checks(self.issuers.readiness())]
+
+    async def snapshot(self) -> Snapshot:
+        """All figures now."""
+        return self.metrics.snapshot()
+
+    def _samples(self) -> Iterator[Sample]:
+        assembly = self.assembly
+        yield from samples(assembly.certificates)
+        yield Sample("sidecar_token_cache_entries", (), len(assembly.authorizer.verified))
+        for state in self.issuers.readiness().states:
+            yield Sample("sidecar_jwks_keys", (state.issuer,), state.usable)
+            if state.age is not None:
+                yield Sample("sidecar_jwks_age_seconds", (state.issuer,), state.age)
+        yield Sample("sidecar_log_lines_dropped_total", (), self.journal.sink.dropped)

@@ -1,0 +1,64 @@
+"""What the issuer side reports, as figures and lines."""
+
+from sidecar.telemetry.access import bounded
+from sidecar.telemetry.issuer_observer import Introspected, KeySkipped, KeysRefreshed
+from sidecar.telemetry.journal import Journal
+from sidecar.telemetry.metrics import Metrics
+
+
+class IssuerTelemetry:
+    """Implements `IssuerObserver`. Remembers the last failure of each issuer for the admin page."""
+
+    def __init__(self, metrics: Metrics, journal: Journal) -> None:
+        self._metrics = metrics
+        self._journal = journal
+        self.last_error: dict[str, str] = {}
+
+    def keys_refreshed(self, event: KeysRefreshed) -> None:
+        """Keys were fetched, or were not: each failure and each recovery is a line."""
+        self._metrics.increment("sidecar_jwks_refresh_total", event.issuer, event.result)
+        if event.result == "success":
+            recovered = self.last_error.pop(event.issuer, None) is not None
+            say = self._journal.info if recovered else self._journal.debug
+            say(
+                "issuer keys fetched",
+                issuer=event.issuer,
+                keys=event.usable,
+                duration=round(event.seconds, 6),
+            )
+            return
+        self.last_error[event.issuer] = f"{event.result}: {bounded(event.detail)}"
+        self._journal.warning(
+            "issuer keys not fetched",
+            issuer=event.issuer,
+            phase=event.result,
+            detail=bounded(event.detail),
+            keys_still_held=event.usable,
+        )
+
+    def key_skipped(self, event: KeySkipped) -> None:
+        """A key that was not skipped before is skipped now."""
+        self._journal.warning(
+            "issuer key skipped",
+            issuer=event.issuer,
+            key=bounded(event.key),
+            reason=event.reason,
+            detail=bounded(event.detail),
+        )
+
+    def introspected(self, event: Introspected) -> None:
+        """An introspection endpoint answered, or did not."""
+        self._metrics.histogram("sidecar_introspection_duration_seconds", event.issuer).observe(event.seconds)
+        self._metrics.increment("sidecar_introspection_total", event.issuer, event.result)
+        if event.result not in {"active", "inactive"}:
+            self.last_error[event.issuer] = f"introspection {event.result}: {bounded(event.detail)}"
+            self._journal.warning(
+                "introspection failed", issuer=event.issuer, phase=event.result, detail=bounded(event.detail)
+            )
+        else:
+            self.last_error.pop(event.issuer, None)
+
+    def issuer_incident(self, issuer: str, name: str, detail: str) -> None:
+        """Something an operator should read."""
+        self._metrics.increment("sidecar_incidents_total", name)
+        self._journal.warning("issuer incident", issuer=issuer, name=name, detail=bounded(detail))
