@@ -73,6 +73,24 @@ def drop_root(to: Account) -> bool:
     return True
 
 
+def occupy_standard_descriptors() -> frozenset[int]:
+    """Put /dev/null where standard input, output or error is closed; which ones were.
+
+    Else the next socket would get that number, and a line meant for a log would go to a client.
+    """
+    closed = set()
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            closed.add(descriptor)
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != descriptor:
+                os.dup2(null, descriptor)
+                os.close(null)
+    return frozenset(closed)
+
+
 def forbid_core_dumps() -> None:
     """A core file would hold private keys and tokens."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -29,19 +29,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> int:
     """Serve. Raises `SettingsError` before anything is bound."""
+    has_output = 1 not in hardening.occupy_standard_descriptors()
     loaded = load(arguments.config)
     try:
-        return serve(arguments.config, loaded)
+        return serve(arguments.config, loaded, has_output=has_output)
     except (OSError, hardening.HardeningError) as error:
         print(f"sidecar: {error}", file=sys.stderr)
         return 1
 
 
-def serve(path: Path, loaded: Loaded) -> int:
+def serve(path: Path, loaded: Loaded, *, has_output: bool = True) -> int:
     """Run one worker in this process until it is told to end. Raises OSError and `HardeningError`."""
     hardening.forbid_core_dumps()
     hardening.raise_file_limit(loaded.service.hardening.open_files)
-    journal = open_journal(loaded)
+    journal = open_journal(loaded, has_output=has_output)
     try:
         with asyncio.Runner(loop_factory=event_loop) as runner:
             return runner.run(_main(path, loaded, journal))
@@ -49,12 +50,11 @@ def serve(path: Path, loaded: Loaded) -> int:
         journal.sink.close()
 
 
-def open_journal(loaded: Loaded) -> Journal:
+def open_journal(loaded: Loaded, *, has_output: bool = True) -> Journal:
     """The journal that the configuration asks for. Raises OSError."""
     settings = loaded.service.logging
-    journal = Journal(
-        LineSink(path=settings.file, limit=settings.buffered_bytes), settings.format, settings.level
-    )
+    sink = LineSink(1 if has_output else -1, settings.file, settings.buffered_bytes)
+    journal = Journal(sink, settings.format, settings.level)
     adopt_library_logs(journal)
     return journal
 

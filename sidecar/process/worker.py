@@ -41,7 +41,7 @@ class Worker:
         self.telemetry = Telemetry(self.metrics, journal, loaded.service.logging)
         self.issuers = Issuers(loaded.issuers, IssuerTelemetry(self.metrics, journal))
         self.pulse = Pulse(self.metrics)
-        self._ports = Ports(self.issuers, None, os.urandom(32))
+        self._ports = Ports(self.issuers, self.issuers, os.urandom(32))
         first = prepare(loaded, self._ports)
         self._tls = first.tls
         self.server = Server(loaded.proxy, first.authorizer, self.telemetry, tls_factory=self._tls_of)

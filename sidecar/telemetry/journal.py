@@ -5,7 +5,7 @@ The journal and the access lines share one sink, so that a reader sees them in o
 """
 
 import logging
-import sys
+import os
 import time
 from collections.abc import Callable
 from json import dumps
@@ -31,9 +31,7 @@ class Journal:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.sink = sink
-        self.format = (
-            (Format.TEXT if sys.stdout.isatty() else Format.JSON) if format is Format.AUTO else format
-        )
+        self.format = (Format.TEXT if os.isatty(1) else Format.JSON) if format is Format.AUTO else format
         self.level = level
         self._clock = clock
 

@@ -81,7 +81,7 @@ def record(decision: Permit | Denial | None = None, **changes: Any) -> AuditReco
     return AuditRecord(**facts | changes)
 
 
-class Recorder:
+class RecordedTelemetry:
     """A telemetry whose lines go to a file that can be read back."""
 
     def __init__(self, folder: Path, format: Format = Format.JSON, **logging: Any) -> None:  # noqa: A002

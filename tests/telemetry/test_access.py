@@ -13,7 +13,7 @@ from sidecar.telemetry.access import LONGEST, AccessLine, readable, timestamp
 from sidecar.telemetry.configuration import Access, Format
 from sidecar.telemetry.outcome import outcome_of
 from tests.support.pki import Pki, Profile, self_signed
-from tests.support.records import RULE, Recorder, denial, permit, presenter, record, token
+from tests.support.records import RULE, RecordedTelemetry, denial, permit, presenter, record, token
 
 HOSTILE = 'x"\\\n{"event":"request","outcome":"permit"}\r\x00\x1b[2J \u2028 \ud800 é'
 
@@ -155,14 +155,14 @@ def test_two_requests_of_one_connection_share_the_rendering_of_its_certificate(p
 
 
 def test_access_all_logs_every_request(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path)
+    recorder = RecordedTelemetry(tmp_path)
     for _ in range(5):
         recorder.telemetry.observe(record())
     assert len(recorder.lines()) == 5
 
 
 def test_access_denied_logs_what_did_not_simply_pass(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path, access=Access.DENIED)
+    recorder = RecordedTelemetry(tmp_path, access=Access.DENIED)
     would = permit(would_deny=denial(Reason.BINDING_MISSING))
     for request in (
         record(),
@@ -175,7 +175,7 @@ def test_access_denied_logs_what_did_not_simply_pass(tmp_path: Path) -> None:
 
 
 def test_access_sampled_logs_one_permit_in_so_many_and_every_denial(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path, access=Access.SAMPLED, sample=10)
+    recorder = RecordedTelemetry(tmp_path, access=Access.SAMPLED, sample=10)
     for _ in range(30):
         recorder.telemetry.observe(record())
         recorder.telemetry.observe(record(denial()))
@@ -184,7 +184,7 @@ def test_access_sampled_logs_one_permit_in_so_many_and_every_denial(tmp_path: Pa
 
 
 def test_text_format_is_for_people(tmp_path: Path) -> None:
-    recorder = Recorder(tmp_path, Format.TEXT)
+    recorder = RecordedTelemetry(tmp_path, Format.TEXT)
     recorder.telemetry.observe(record())
     assert recorder.text() == (
         "08:00:00.250 PERMIT 200     1.50ms GET /accounts/1 rule=read-accounts client=client-1"

@@ -13,15 +13,15 @@ from sidecar.telemetry.journal import adopt_library_logs
 from sidecar.telemetry.live import KEPT, Entry
 from sidecar.telemetry.metrics import total
 from tests.support.pki import Pki
-from tests.support.records import RULE, STARTED, Recorder, denial, permit, presenter, record, token
+from tests.support.records import RULE, STARTED, RecordedTelemetry, denial, permit, presenter, record, token
 
 
 @pytest.fixture
-def recorder(tmp_path: Path) -> Recorder:
-    return Recorder(tmp_path)
+def recorder(tmp_path: Path) -> RecordedTelemetry:
+    return RecordedTelemetry(tmp_path)
 
 
-def test_requests_are_counted_by_rule_outcome_and_reason(recorder: Recorder) -> None:
+def test_requests_are_counted_by_rule_outcome_and_reason(recorder: RecordedTelemetry) -> None:
     observe = recorder.telemetry.observe
     observe(record())
     observe(record(denial(Reason.TOKEN_EXPIRED)))
@@ -33,7 +33,7 @@ def test_requests_are_counted_by_rule_outcome_and_reason(recorder: Recorder) -> 
     }
 
 
-def test_every_reason_has_an_outcome_and_is_counted(recorder: Recorder) -> None:
+def test_every_reason_has_an_outcome_and_is_counted(recorder: RecordedTelemetry) -> None:
     for reason in Reason:
         recorder.telemetry.observe(record(denial(reason)))
     outcomes = {labels[2]: labels[1] for labels in recorder.metrics.counters["sidecar_requests_total"]}
@@ -44,7 +44,7 @@ def test_every_reason_has_an_outcome_and_is_counted(recorder: Recorder) -> None:
     }  # fmt: skip
 
 
-def test_durations_and_bytes_are_counted(recorder: Recorder) -> None:
+def test_durations_and_bytes_are_counted(recorder: RecordedTelemetry) -> None:
     recorder.telemetry.observe(record(bytes_in=100, bytes_out=900))
     recorder.telemetry.observe(record(denial(), upstream_seconds=0.0))
     snapshot = recorder.metrics.snapshot()
@@ -54,7 +54,7 @@ def test_durations_and_bytes_are_counted(recorder: Recorder) -> None:
     assert sum(recorder.metrics.histogram("sidecar_upstream_duration_seconds").counts) == 1
 
 
-def test_connections_and_handshakes_are_counted(recorder: Recorder) -> None:
+def test_connections_and_handshakes_are_counted(recorder: RecordedTelemetry) -> None:
     telemetry = recorder.telemetry
     for _ in range(3):
         telemetry.connection_opened()
@@ -69,7 +69,7 @@ def test_connections_and_handshakes_are_counted(recorder: Recorder) -> None:
     assert (line["name"], line["peer"]) == ("certificate_refused", "192.0.2.7:50000")
 
 
-def test_a_storm_of_one_incident_is_a_few_lines_and_their_sum(recorder: Recorder) -> None:
+def test_a_storm_of_one_incident_is_a_few_lines_and_their_sum(recorder: RecordedTelemetry) -> None:
     for _ in range(100):
         recorder.telemetry.incident("upstream_down", "connection refused")
     recorder.now += 11
@@ -80,7 +80,7 @@ def test_a_storm_of_one_incident_is_a_few_lines_and_their_sum(recorder: Recorder
     assert recorder.metrics.counters["sidecar_incidents_total"] == {("upstream_down",): 101}
 
 
-def test_clock_that_jumps_back_does_not_silence_incidents(recorder: Recorder) -> None:
+def test_clock_that_jumps_back_does_not_silence_incidents(recorder: RecordedTelemetry) -> None:
     for _ in range(10):
         recorder.telemetry.incident("upstream_down")
     recorder.now -= 3600
@@ -88,12 +88,12 @@ def test_clock_that_jumps_back_does_not_silence_incidents(recorder: Recorder) ->
     assert [line["event"] for line in recorder.lines()][-1] == "incident"
 
 
-def test_streams_are_counted_by_what_ended_them(recorder: Recorder) -> None:
+def test_streams_are_counted_by_what_ended_them(recorder: RecordedTelemetry) -> None:
     recorder.telemetry.observe(record(upgraded=True, ended_by="token_expired"))
     assert recorder.metrics.counters["sidecar_streams_ended_total"] == {("token_expired",): 1}
 
 
-def test_watchers_see_each_request_once_and_late_ones_see_the_last(recorder: Recorder) -> None:
+def test_watchers_see_each_request_once_and_late_ones_see_the_last(recorder: RecordedTelemetry) -> None:
     live = recorder.telemetry.live
     seen: list[Entry] = []
     live.watch(seen.append)
@@ -109,7 +109,7 @@ def reporting_policy(until: float, **rule: object) -> Policy:
     return Policy({}, (Rule(RULE.name, RULE.match, report_only=ReportOnly(int(until))),))
 
 
-def test_adoption_names_the_clients_that_would_break(recorder: Recorder, pki: Pki) -> None:
+def test_adoption_names_the_clients_that_would_break(recorder: RecordedTelemetry, pki: Pki) -> None:
     telemetry = recorder.telemetry
     telemetry.adopt(reporting_policy(STARTED + 1000))
     telemetry.observe(record(permit(token("good"))))
@@ -128,13 +128,13 @@ def test_adoption_names_the_clients_that_would_break(recorder: Recorder, pki: Pk
     }
 
 
-def test_rule_that_enforces_has_no_adoption_list(recorder: Recorder) -> None:
+def test_rule_that_enforces_has_no_adoption_list(recorder: RecordedTelemetry) -> None:
     recorder.telemetry.adopt(reporting_policy(STARTED - 1))
     recorder.telemetry.observe(record())
     assert recorder.telemetry.adoption.clients == {}
 
 
-def test_adoption_remembers_a_bounded_number_of_clients(recorder: Recorder) -> None:
+def test_adoption_remembers_a_bounded_number_of_clients(recorder: RecordedTelemetry) -> None:
     recorder.telemetry.adopt(reporting_policy(STARTED + 1000))
     for number in range(MOST + 50):
         recorder.telemetry.observe(record(permit(token(f"client-{number}"))))
@@ -143,7 +143,7 @@ def test_adoption_remembers_a_bounded_number_of_clients(recorder: Recorder) -> N
     assert clients[(RULE.name, OTHERS)].passing == 50
 
 
-def test_journal_speaks_from_its_level_on_and_the_level_may_change(recorder: Recorder) -> None:
+def test_journal_speaks_from_its_level_on_and_the_level_may_change(recorder: RecordedTelemetry) -> None:
     recorder.journal.debug("quiet")
     recorder.journal.level = Level.DEBUG
     recorder.journal.debug("loud", port=8443)
@@ -151,7 +151,7 @@ def test_journal_speaks_from_its_level_on_and_the_level_may_change(recorder: Rec
     assert line == {"time": "2027-01-15T08:00:00.250Z", "event": "loud", "level": "debug", "port": 8443}
 
 
-def test_what_libraries_log_becomes_one_line_each(recorder: Recorder) -> None:
+def test_what_libraries_log_becomes_one_line_each(recorder: RecordedTelemetry) -> None:
     root = logging.getLogger()
     before, level = root.handlers, root.level
     adopt_library_logs(recorder.journal)
