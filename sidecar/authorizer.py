@@ -8,19 +8,22 @@ ends. The cache holds verified tokens, never verdicts: what time, rule or connec
 request. Any exception but `Denied` and `IssuerUnavailable` is a fault of ours and goes to the caller.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
+from typing import cast
 
 from sidecar.decision import jose, profile
 from sidecar.decision.cache import VerifiedTokens
-from sidecar.decision.confirmation import confirm
+from sidecar.decision.condition import Facts
+from sidecar.decision.confirmation import joined
 from sidecar.decision.credentials import access_token
 from sidecar.decision.denial import Denial, Denied, Failure, Reason
+from sidecar.decision.explanation import Trace
 from sidecar.decision.permit import Permit
 from sidecar.decision.policy import IntrospectWhen, Policy
 from sidecar.decision.ports import IssuerUnavailable, KeySet, KeySource, TokenIntrospector
 from sidecar.decision.request import Presenter, RequestHead
 from sidecar.decision.terms import IssuerTerms, RuleTerms
-from sidecar.decision.token import AccessToken, ValidatedToken
+from sidecar.decision.token import AccessToken, Confirmation, ValidatedToken
 
 Decision = Permit | Denial
 
@@ -67,61 +70,74 @@ class Authorizer:
         self.policy = policy
         self.verified = VerifiedTokens(cached_tokens, cached_bytes)
         self._keys = keys
-        self._introspector = introspector
+        self._introspector = cast("TokenIntrospector", introspector)  # None only if nobody is ever asked
         self._digest_key = digest_key
         self._token_bytes = token_bytes
         self._rules = [RuleTerms(rule, policy) for rule in policy.rules]
 
     def authorize(
-        self, head: RequestHead, presenter: Presenter, now: float
+        self, head: RequestHead, presenter: Presenter, now: float, trace: Trace | None = None
     ) -> Decision | Awaitable[Decision]:
-        """Decide about one request at time `now` (seconds since the epoch). Never raises `Denied`."""
+        """Decide about one request at time `now` (seconds since the epoch). Never raises `Denied`.
+
+        `trace` is told of every check; then nothing is taken from the cache.
+        """
         try:
-            return self._decide(head, presenter, now, None)
+            return self._decide(head, presenter, now, trace, None)
         except _Inquiry as inquiry:
-            return self._inquire(inquiry, head, presenter, now)
+            return self._inquire(inquiry, head, presenter, now, trace)
 
     def _decide(
-        self, head: RequestHead, presenter: Presenter, now: float, answers: _Answers | None
+        self,
+        head: RequestHead,
+        presenter: Presenter,
+        now: float,
+        trace: Trace | None,
+        answers: _Answers | None,
     ) -> Decision:
         terms: RuleTerms | None = None
         token: ValidatedToken | None = None
         try:
-            found = self.policy.matcher.first(head, presenter.listener)
-            if found is None:
-                raise Denied(Reason.RULE_UNMATCHED, "rule", "a rule that fits", "none")
-            terms = self._rules[found[0]]
+            terms, captures = self._terms(head, presenter, trace)
             if terms.rule.public or (head.preflight and terms.rule.cors_preflight):
                 return Permit(terms.rule, None, (), _FOREVER)
             credentials = access_token(head, self._digest_key, self._token_bytes)
-            token = self._known(credentials) or self._established(credentials, terms, answers)
+            token = self._known(credentials) if trace is None else None
+            if token is None:
+                token = self._established(credentials, terms, trace, answers)
             issuer = terms.issuer(token.issuer)
-            issuer.check_time(token, now)
-            issuer.check_audience(token)
-            vouched = token
+            issuer.check_time(token, now, trace)
+            issuer.check_audience(token, trace)
+            confirmation = token.confirmation
             if issuer.introspects_all:
-                vouched = self._introspected(credentials, issuer.name, answers)
-                issuer.check_time(vouched, now)
+                vouched = self._introspected(credentials, issuer, trace, answers)
+                issuer.check_time(vouched, now, trace)
+                confirmation = joined(confirmation, vouched.confirmation)
         except Denied as denied:
-            return self._refused(denied, terms, token)
+            return self._refused(denied.failure, terms, token, trace)
         except IssuerUnavailable as outage:
-            return _unavailable(outage, terms, token)
-        failures: list[Failure] = []
-        confirmed: tuple[str, ...] = ()
-        try:
-            confirmed = issuer.check_binding(token, presenter, now)
-            if vouched is not token:
-                confirm(vouched.confirmation, presenter)
-        except Denied as denied:
-            failures.append(denied.failure)
-        failures += terms.failures(head, token, presenter, found[1], now)
+            failure = Failure("issuer", Reason.ISSUER_UNAVAILABLE, "an answer of the issuer", outage.phase)
+            return self._refused(failure, terms, token, trace, outage.retry_after)
+        # From here on the token is good, and what fails is collected: it may be reported instead of enforced.
+        confirmed, failures = _bound(issuer, confirmation, presenter, now, trace)
+        facts = Facts(head, token, presenter.client_certificate, captures, now)
+        failures += terms.failures(facts, trace)
         until = issuer.valid_until(token, presenter)
         if not failures:
             return Permit(terms.rule, token, confirmed, until)
         denial = terms.denial(failures, token)
-        if now < issuer.reports_until:
-            return Permit(terms.rule, token, confirmed, until, denial)
-        return denial
+        return Permit(terms.rule, token, confirmed, until, denial) if now < issuer.reports_until else denial
+
+    def _terms(
+        self, head: RequestHead, presenter: Presenter, trace: Trace | None
+    ) -> tuple[RuleTerms, Mapping[str, str]]:
+        found = self.policy.matcher.first(head, presenter.listener)
+        if found is None:
+            raise Denied(Reason.RULE_UNMATCHED, "rule", "a rule that fits", "none")
+        terms = self._rules[found[0]]
+        if trace is not None:
+            trace.passed("rule", "a rule that fits", terms.rule.name)
+        return terms, found[1]
 
     def _known(self, credentials: AccessToken) -> ValidatedToken | None:
         """The token as it was verified before, while the key that verified it is in force."""
@@ -132,26 +148,37 @@ class Authorizer:
         return None
 
     def _established(
-        self, credentials: AccessToken, terms: RuleTerms, answers: _Answers | None
+        self, credentials: AccessToken, terms: RuleTerms, trace: Trace | None, answers: _Answers | None
     ) -> ValidatedToken:
         """What the issuer vouches for: by its signature or, for an opaque token, by its word (RFC 7662)."""
+        if trace is not None:
+            trace.passed("credentials", "Authorization: Bearer", f"a token of {len(credentials)} bytes")
         if jose.is_opaque(credentials):
-            return self._recognised(credentials, terms, answers)
+            return self._recognised(credentials, terms, trace, answers)
         jws = jose.parse(credentials)
         # The token's own `iss` does no more than choose among the issuers configured for this rule.
         issuer = terms.issuer(jws.claimed_issuer)
-        token = profile.validate(self._verified(jws, issuer, answers), issuer.policy, credentials.digest)
+        if trace is not None:
+            trace.passed("token", "a signed JWT", f"alg {jws.algorithm}, kid {jws.kid}, typ {jws.type}")
+            trace.passed("iss", " ".join(terms.issuers), issuer.name)
+        verified = self._verified(jws, issuer, answers)
+        if trace is not None:
+            trace.passed("signature", " ".join(sorted(issuer.algorithms)), f"good, key {verified.key.kid}")
+        token = profile.validate(verified, issuer.policy, credentials.digest)
+        if trace is not None:
+            trace.passed("typ", " ".join(sorted(issuer.policy.token_types)), verified.type)
         self.verified.keep(token, len(credentials))
         return token
 
     def _verified(
         self, jws: jose.UnverifiedJws, issuer: IssuerTerms, answers: _Answers | None
     ) -> jose.VerifiedClaims:
-        answer = answers and answers.keys.get(issuer.name)
+        answer = answers.keys.get(issuer.name) if answers else None
         if isinstance(answer, Exception):
             raise answer
         try:
-            return jose.verify(jws, issuer.algorithms, answer or self._keys.keys(issuer.name))
+            keys = self._keys.keys(issuer.name) if answer is None else answer
+            return jose.verify(jws, issuer.algorithms, keys)
         except Denied as denied:
             # A key may have come (unknown `kid`) or changed under its old `kid` (signature) since the last fetch.
             curable = denied.reason in _CURED_BY_NEW_KEYS and answer is None
@@ -160,63 +187,83 @@ class Authorizer:
             raise
 
     def _recognised(
-        self, credentials: AccessToken, terms: RuleTerms, answers: _Answers | None
+        self, credentials: AccessToken, terms: RuleTerms, trace: Trace | None, answers: _Answers | None
     ) -> ValidatedToken:
         """An opaque token, by the first of the rule's issuers that calls it active."""
         refusal = Denied(Reason.TOKEN_UNRECOGNISED, "token", "a signed JWT", "an opaque token")
         for issuer in terms.issuers.values():
             if issuer.introspects:
                 try:
-                    return self._introspected(credentials, issuer.name, answers)
+                    return self._introspected(credentials, issuer, trace, answers)
                 except Denied as denied:
                     refusal = denied
         raise refusal
 
     def _introspected(
-        self, credentials: AccessToken, issuer: str, answers: _Answers | None
+        self, credentials: AccessToken, issuer: IssuerTerms, trace: Trace | None, answers: _Answers | None
     ) -> ValidatedToken:
-        assert self._introspector is not None  # noqa: S101 — the constructor saw to it
-        answer = answers.tokens.get(issuer) if answers else None
+        answer = answers.tokens.get(issuer.name) if answers else None
         if answer is None:
-            answer = self._introspector.cached(credentials, issuer)
+            answer = self._introspector.cached(credentials, issuer.name)
         if answer is None:
-            raise _Inquiry(issuer, None, credentials)
+            raise _Inquiry(issuer.name, None, credentials)
         if isinstance(answer, Exception):
             raise answer
         if isinstance(answer, bool):
-            # RFC 7662 §2.2 says no more than that: revoked, expired, unknown and not yours look the same.
+            # RFC 7662 §2.2 tells no more: revoked, expired, unknown and somebody else's look the same.
             raise Denied(Reason.TOKEN_INACTIVE, "active", "true", "false")
+        if trace is not None:
+            trace.passed("active", "true", f"true, says {issuer.name}")
         return answer
 
     async def _inquire(
-        self, inquiry: _Inquiry, head: RequestHead, presenter: Presenter, now: float
+        self, inquiry: _Inquiry, head: RequestHead, presenter: Presenter, now: float, trace: Trace | None
     ) -> Decision:
         answers = _Answers()
         while True:
             await self._ask(inquiry, answers)
+            if trace is not None:
+                trace.restart()
             try:
-                return self._decide(head, presenter, now, answers)
+                return self._decide(head, presenter, now, trace, answers)
             except _Inquiry as another:
                 inquiry = another
 
     async def _ask(self, inquiry: _Inquiry, answers: _Answers) -> None:
         issuer = inquiry.issuer
-        try:
-            if inquiry.token is None:
+        if inquiry.token is None:
+            try:
                 answers.keys[issuer] = await self._keys.refreshed(issuer, inquiry.kid)
-            else:
-                assert self._introspector is not None  # noqa: S101 — the constructor saw to it
-                answers.tokens[issuer] = await self._introspector.introspect(inquiry.token, issuer)
+            except IssuerUnavailable as outage:
+                answers.keys[issuer] = outage
+            return
+        try:
+            answers.tokens[issuer] = await self._introspector.introspect(inquiry.token, issuer)
         except (Denied, IssuerUnavailable) as problem:
-            (answers.keys if inquiry.token is None else answers.tokens)[issuer] = problem
+            answers.tokens[issuer] = problem
 
-    def _refused(self, denied: Denied, terms: RuleTerms | None, token: ValidatedToken | None) -> Denial:
-        if token is not None and denied.reason is Reason.TOKEN_EXPIRED:
+    def _refused(
+        self,
+        failure: Failure,
+        terms: RuleTerms | None,
+        token: ValidatedToken | None,
+        trace: Trace | None,
+        retry_after: int | None = None,
+    ) -> Denial:
+        if token is not None and failure.reason is Reason.TOKEN_EXPIRED:
             self.verified.drop(token.digest)
-        return Denial(denied.reason, (denied.failure,), terms.rule.name if terms else None, token)
+        if trace is not None:
+            trace.failed(failure)
+        rule = terms.rule.name if terms else None
+        return Denial(failure.reason, (failure,), rule, token, retry_after=retry_after)
 
 
-def _unavailable(outage: IssuerUnavailable, terms: RuleTerms | None, token: ValidatedToken | None) -> Denial:
-    failure = Failure("issuer", Reason.ISSUER_UNAVAILABLE, "an answer of the issuer", outage.phase)
-    rule = terms.rule.name if terms else None
-    return Denial(failure.reason, (failure,), rule, token, retry_after=outage.retry_after)
+def _bound(
+    issuer: IssuerTerms, confirmation: Confirmation, presenter: Presenter, now: float, trace: Trace | None
+) -> tuple[tuple[str, ...], list[Failure]]:
+    try:
+        return issuer.check_binding(confirmation, presenter, now, trace), []
+    except Denied as denied:
+        if trace is not None:
+            trace.failed(denied.failure)
+        return (), [denied.failure]

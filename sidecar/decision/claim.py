@@ -7,7 +7,7 @@ an array. Values are compared as JSON has them: `true` is not 1, `"1"` is not 1.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import ClassVar, Literal, Protocol
 
 from sidecar.decision.condition import Facts
 from sidecar.decision.denial import Failure, Reason
@@ -186,14 +186,21 @@ class ClaimCondition:
     may_log: bool = False
     """Whether a record may hold the claim's value."""
 
+    @property
+    def check(self) -> str:
+        """`claims.` and the path."""
+        return f"claims.{'.'.join(self.path)}"
+
     def failure(self, facts: Facts) -> Failure | None:
         """The claim and, where it may be logged, its value."""
         value = value_at(facts.token.claims, self.path)
         if self.predicate.accepts(value, facts.captures):
             return None
         presented = ascii(value)[:200] if self.may_log and value is not _MISSING else _kind(value)
-        check = f"claims.{'.'.join(self.path)}"
-        return Failure(check, Reason.CONDITION_FAILED, str(self.predicate), presented)
+        return Failure(self.check, Reason.CONDITION_FAILED, str(self), presented)
+
+    def __str__(self) -> str:
+        return str(self.predicate)
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,14 +211,18 @@ class AuthorizationDetail:
     fields: tuple[tuple[tuple[str, ...], Predicate], ...] = ()
     """Path within the detail, and what must be there; all of them in one and the same detail."""
 
+    check: ClassVar[str] = "authorization_details"
+
     def failure(self, facts: Facts) -> Failure | None:
         """Whether one detail has the type and every field."""
         details = facts.token.claims.get("authorization_details")
         if type(details) is list and any(self._describes(one, facts.captures) for one in details):
             return None
-        wanted = "".join(f", {'.'.join(path)} {predicate}" for path, predicate in self.fields)
-        expected = f"type {self.type}{wanted}"
-        return Failure("authorization_details", Reason.CONDITION_FAILED, expected, "no such detail")
+        return Failure(self.check, Reason.CONDITION_FAILED, str(self), "no such detail")
+
+    def __str__(self) -> str:
+        fields = "".join(f", {'.'.join(path)} {predicate}" for path, predicate in self.fields)
+        return f"type {self.type}{fields}"
 
     def _describes(self, detail: object, captures: Captures) -> bool:
         return value_at(detail, ("type",)) == self.type and all(

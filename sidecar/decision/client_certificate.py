@@ -8,9 +8,10 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
+from typing import ClassVar
 
 from sidecar.decision.claim import text_at
-from sidecar.decision.condition import Facts
+from sidecar.decision.condition import Condition, Facts
 from sidecar.decision.denial import Failure, Reason
 from sidecar.decision.request import ClientCertificate
 
@@ -109,13 +110,20 @@ class CertificateName:
     field: NameField
     patterns: tuple[NamePattern, ...]
 
+    @property
+    def check(self) -> str:
+        """`client_certificate.` and the field."""
+        return f"client_certificate.{self.field.value}"
+
     def failure(self, facts: Facts) -> Failure | None:
         """The patterns, and the names that came instead."""
         names = _names(facts, self.field)
         if any(pattern.fits(name) for pattern in self.patterns for name in names):
             return None
-        expected = " or ".join(pattern.text for pattern in self.patterns)
-        return _failure(facts, self.field.value, expected, " ".join(names))
+        return _failed(self, facts, " ".join(names))
+
+    def __str__(self) -> str:
+        return " or ".join(pattern.text for pattern in self.patterns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +133,11 @@ class CertificateNameIsClaim:
     field: NameField
     claim: tuple[str, ...]
 
+    @property
+    def check(self) -> str:
+        """`client_certificate.` and the field."""
+        return f"client_certificate.{self.field.value}"
+
     def failure(self, facts: Facts) -> Failure | None:
         """The names; the claim's value stays out."""
         value = text_at(facts.token.claims, self.claim)
@@ -133,7 +146,10 @@ class CertificateNameIsClaim:
         names = _names(facts, self.field)
         if value in names:
             return None
-        return _failure(facts, self.field.value, f"the claim {'.'.join(self.claim)}", " ".join(names))
+        return _failed(self, facts, " ".join(names))
+
+    def __str__(self) -> str:
+        return f"the claim {'.'.join(self.claim)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,14 +159,17 @@ class CertificateThumbprintIs:
     thumbprints: frozenset[bytes]
     """32 bytes each."""
 
+    check: ClassVar[str] = "client_certificate.thumbprint"
+
     def failure(self, facts: Facts) -> Failure | None:
         """The first bytes of what came."""
         certificate = facts.client_certificate
         if certificate is not None and certificate.thumbprint in self.thumbprints:
             return None
-        expected = " or ".join(sorted(f"{one.hex()[:16]}…" for one in self.thumbprints))
-        presented = f"{certificate.thumbprint.hex()[:16]}…" if certificate else ""
-        return _failure(facts, "thumbprint", expected, presented)
+        return _failed(self, facts, f"{certificate.thumbprint.hex()[:16]}" if certificate else "")
+
+    def __str__(self) -> str:
+        return " or ".join(sorted(f"{one.hex()[:16]}" for one in self.thumbprints))
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,20 +178,25 @@ class CertificateLasts:
 
     seconds: int
 
+    check: ClassVar[str] = "client_certificate.not_after"
+
     def failure(self, facts: Facts) -> Failure | None:
         """How long it lasts."""
         certificate = facts.client_certificate
         left = certificate.not_after - facts.now if certificate else 0.0
         if certificate is not None and left >= self.seconds:
             return None
-        return _failure(facts, "not_after", f"in {self.seconds} s or later", f"in {left:.0f} s")
+        return _failed(self, facts, f"in {left:.0f} s")
+
+    def __str__(self) -> str:
+        return f"in {self.seconds} s or later"
 
 
 def _names(facts: Facts, field: NameField) -> tuple[str, ...]:
     return names_of(facts.client_certificate, field) if facts.client_certificate else ()
 
 
-def _failure(facts: Facts, name: str, expected: str, presented: str) -> Failure:
+def _failed(condition: Condition, facts: Facts, presented: str) -> Failure:
     shown = ascii(presented)[1:-1][:200] or "no such name"
     came = shown if facts.client_certificate else "no client certificate"
-    return Failure(f"client_certificate.{name}", Reason.CONDITION_FAILED, expected, came)
+    return Failure(condition.check, Reason.CONDITION_FAILED, str(condition), came)

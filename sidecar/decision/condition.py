@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 from sidecar.decision.denial import Failure, Reason
 from sidecar.decision.request import ClientCertificate, RequestHead
@@ -23,9 +23,13 @@ class Facts:
 
 
 class Condition(Protocol):
-    """One thing a rule requires. `failure` may answer None for "holds" because `authorizer` is its one caller
-    and collects what failed; every other check raises.
+    """One thing a rule requires. `failure` may answer None for "holds" because its one caller collects what
+    failed; every other check raises. Its `str` says what is expected.
     """
+
+    @property
+    def check(self) -> str:
+        """Its name in records and explanations."""
 
     def failure(self, facts: Facts) -> Failure | None:
         """What did not hold, or None."""
@@ -40,19 +44,25 @@ class AuthenticationContext:
     max_age: int | None = None
     """The most seconds since `auth_time`; None: no matter."""
 
+    check: ClassVar[str] = "authentication_context"
+
     def failure(self, facts: Facts) -> Failure | None:
         """RFC 9470 §5: the resource server determines whether the authentication event meets its requirements."""
         claims = facts.token.claims
         if self.acr_values and claims.get("acr") not in self.acr_values:
-            expected = " ".join(self.acr_values)
-            return Failure("acr", Reason.AUTHENTICATION_INSUFFICIENT, expected, "another or none")
+            return self._failed("acr is another, or there is none")
         if self.max_age is None:
             return None
-        expected = f"at most {self.max_age} s ago"
         try:
             age = facts.now - numeric_date(claims.get("auth_time"))
         except Malformed:
-            return Failure("auth_time", Reason.AUTHENTICATION_INSUFFICIENT, expected, "no NumericDate")
-        if age > self.max_age:
-            return Failure("auth_time", Reason.AUTHENTICATION_INSUFFICIENT, expected, f"{age:.0f} s ago")
-        return None
+            return self._failed("auth_time is missing or no NumericDate")
+        return self._failed(f"{age:.0f} s ago") if age > self.max_age else None
+
+    def _failed(self, presented: str) -> Failure:
+        return Failure(self.check, Reason.AUTHENTICATION_INSUFFICIENT, str(self), presented)
+
+    def __str__(self) -> str:
+        context = [f"acr {' or '.join(self.acr_values)}"] if self.acr_values else []
+        age = [f"at most {self.max_age} s ago"] if self.max_age is not None else []
+        return ", ".join(context + age)

@@ -1,14 +1,13 @@
 """A rule's terms, worked out once for each issuer that it accepts: what every request then is held against."""
 
-from collections.abc import Mapping
-
 from sidecar.decision.condition import AuthenticationContext, Facts
 from sidecar.decision.confirmation import confirm
 from sidecar.decision.denial import Denial, Denied, Failure, Reason
+from sidecar.decision.explanation import Trace
 from sidecar.decision.jose import canonical_algorithm
 from sidecar.decision.policy import Binding, IntrospectWhen, IssuerPolicy, Policy, ReportOnly, Rule
-from sidecar.decision.request import Presenter, RequestHead
-from sidecar.decision.token import ValidatedToken
+from sidecar.decision.request import Presenter
+from sidecar.decision.token import Confirmation, ValidatedToken
 
 _NEVER = float("-inf")
 
@@ -35,7 +34,7 @@ class IssuerTerms:
         ends: list[ReportOnly | None] = [rule.report_only, issuer.report_only, policy.report_only]
         self.reports_until: float = max((end.until for end in ends if end is not None), default=_NEVER)
 
-    def check_time(self, token: ValidatedToken, now: float) -> None:
+    def check_time(self, token: ValidatedToken, now: float, trace: Trace | None) -> None:
         """Raises `Denied`: token_expired, token_not_yet_valid."""
         # RFC 9068 §4: "The current time MUST be before the time represented by the "exp" claim."
         if now >= token.expires_at + self.skew:
@@ -46,8 +45,10 @@ class IssuerTerms:
             raise Denied(Reason.TOKEN_NOT_YET_VALID, "nbf", f"until {latest:.0f}", f"{token.not_before:.0f}")
         if token.issued_at is not None and token.issued_at > latest:
             raise Denied(Reason.TOKEN_NOT_YET_VALID, "iat", f"until {latest:.0f}", f"{token.issued_at:.0f}")
+        if trace is not None:
+            trace.passed("exp", f"after {now:.0f}, ± {self.skew} s", f"{token.expires_at:.0f}")
 
-    def check_audience(self, token: ValidatedToken) -> None:
+    def check_audience(self, token: ValidatedToken, trace: Trace | None) -> None:
         """Raises `Denied`: audience_mismatch."""
         # RFC 9068 §4: the token "MUST be rejected if "aud" does not contain a resource indicator of the current
         # resource server as a valid audience."
@@ -55,8 +56,12 @@ class IssuerTerms:
             if accepted is not None and accepted.isdisjoint(token.audience):
                 expected = " ".join(sorted(accepted))
                 raise Denied(Reason.AUDIENCE_MISMATCH, "aud", expected, "another audience")
+        if trace is not None:
+            trace.passed("aud", " ".join(sorted(self.audience)), " ".join(token.audience))
 
-    def check_binding(self, token: ValidatedToken, presenter: Presenter, now: float) -> tuple[str, ...]:
+    def check_binding(
+        self, confirmation: Confirmation, presenter: Presenter, now: float, trace: Trace | None
+    ) -> tuple[str, ...]:
         """The members of `cnf` that this connection confirmed.
 
         Raises `Denied`: certificate_expired, binding_missing, and what `confirm` raises.
@@ -65,9 +70,12 @@ class IssuerTerms:
         if certificate is not None and presenter.certificate_must_be_valid and certificate.not_after <= now:
             expected, presented = f"after {now:.0f}", str(certificate.not_after)
             raise Denied(Reason.CERTIFICATE_EXPIRED, "certificate.not_after", expected, presented)
-        confirmed = confirm(token.confirmation, presenter)
+        confirmed = confirm(confirmation, presenter)
         if self.requires_binding and not confirmed:
             raise Denied(Reason.BINDING_MISSING, "cnf", "a token bound to the client certificate", "no cnf")
+        if trace is not None:
+            mode = "required" if self.requires_binding else "not required"
+            trace.passed(f"cnf.{confirmed[0]}" if confirmed else "cnf", mode, " ".join(confirmed) or "no cnf")
         return confirmed
 
     def valid_until(self, token: ValidatedToken, presenter: Presenter) -> float:
@@ -103,30 +111,31 @@ class RuleTerms:
             raise Denied(Reason.ISSUER_UNKNOWN, "iss", " ".join(self.issuers), "another issuer")
         return terms
 
-    def failures(
-        self,
-        head: RequestHead,
-        token: ValidatedToken,
-        presenter: Presenter,
-        captures: Mapping[str, str],
-        now: float,
-    ) -> list[Failure]:
+    def failures(self, facts: Facts, trace: Trace | None) -> list[Failure]:
         """All that the rule asks for beyond a valid, bound token and that did not hold."""
         failures = []
-        scope = token.scope
+        scope = facts.token.scope
         if not self.scopes <= scope:
             missing = " ".join(sorted(self.scopes - scope))
             failures.append(Failure("scope", Reason.SCOPE_INSUFFICIENT, missing, "not granted"))
         if self.any_scope and self.any_scope.isdisjoint(scope):
             expected = f"one of {' '.join(self.rule.any_scope)}"
             failures.append(Failure("scope", Reason.SCOPE_INSUFFICIENT, expected, "none of them"))
-        if self.conditions:
-            facts = Facts(head, token, presenter.client_certificate, captures, now)
-            for condition in self.conditions:
-                failure = condition.failure(facts)
-                if failure is not None:
-                    failures.append(failure)
+        if trace is not None:
+            self._tell(trace, failures, scope)
+        for condition in self.conditions:
+            failure = condition.failure(facts)
+            if failure is not None:
+                failures.append(failure)
+            if trace is not None:
+                trace.judged(condition.check, str(condition), failure)
         return failures
+
+    def _tell(self, trace: Trace, failures: list[Failure], scope: frozenset[str]) -> None:
+        for failure in failures:
+            trace.failed(failure)
+        if not failures and (self.scopes or self.any_scope):
+            trace.passed("scope", " ".join(self.rule.scopes + self.rule.any_scope), " ".join(sorted(scope)))
 
     def denial(self, failures: list[Failure], token: ValidatedToken) -> Denial:
         """The refusal for conditions that did not hold: the first one gives the reason."""

@@ -14,7 +14,7 @@ from sidecar.decision.request import Presenter
 from sidecar.decision.strict import Malformed
 from sidecar.decision.token import UNBOUND, Confirmation
 
-__all__ = ["METHODS", "UNBOUND", "confirm", "parse"]
+__all__ = ["METHODS", "UNBOUND", "confirm", "joined", "parse"]
 
 METHODS: Mapping[str, ConfirmationMethod] = {
     method.member: method
@@ -54,6 +54,15 @@ def confirm(confirmation: Confirmation, presenter: Presenter) -> tuple[str, ...]
     if confirmation.refusal is not None:
         raise Denied.of(confirmation.refusal)
     return tuple([METHODS[name].confirm(value, presenter) for name, value in confirmation.members.items()])
+
+
+def joined(signed: Confirmation, introspected: Confirmation) -> Confirmation:
+    """What a token and its issuer's answer about it (RFC 8705 §3.2) ask for together; they must not differ."""
+    if not introspected.is_bound or introspected.members == signed.members:
+        return signed
+    if not signed.is_bound:
+        return introspected
+    return _refused(Reason.CONFIRMATION_MALFORMED, "cnf", "one confirmation", "another one by introspection")
 
 
 def _refused(reason: Reason, check: str, expected: str, presented: str) -> Confirmation:

@@ -1,0 +1,149 @@
+"""Names the probable mistake behind a certificate thumbprint that does not match (RFC 8705 §3.1).
+
+A thumbprint goes wrong in two ways that combine: something else was hashed, or the hash was written in another way.
+So every likely thing is hashed, the value is read in every likely way, and the pair that meets names the mistake.
+"""
+
+import re
+from base64 import b64decode
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha1, sha256
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from sidecar.decision.strict import Malformed, base64url
+
+_HEX = re.compile(r"(?:[0-9A-Fa-f]{2}[: ]?)+")
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """What a thumbprint really is."""
+
+    mistake: str
+    """A stable short name: `none`, `hex`, `padded`, `base64`, `hex_in_base64`, `sha1`, `pem_text`, `public_key`,
+    `to_be_signed`, `issuing_ca`, `renewed`, `another_certificate`, `unknown`."""
+    sentence: str
+    """The same in plain words, for whoever has to correct it."""
+
+
+def diagnose_thumbprint(
+    expected: str, certificate: x509.Certificate, others: Sequence[x509.Certificate] = ()
+) -> Diagnosis:
+    """What `expected`, the token's `x5t#S256`, is, when it should be the thumbprint of `certificate`.
+
+    `others` are certificates it could have been mistaken for: the rest of the file, authorities, the server's own,
+    earlier ones of the same client.
+    """
+    readings = list(_readings(expected))
+    for hashed, mistake, digest in _candidates(certificate, others):
+        for written, reading, value in readings:
+            if value == digest:
+                return _named(hashed, mistake, written, reading)
+    if not readings:
+        return Diagnosis("unknown", "The value is no digest in any usual encoding.")
+    return Diagnosis(
+        "unknown",
+        "The value is the digest of nothing known here: the token is probably bound to another certificate, "
+        "an earlier one of this client perhaps.",
+    )
+
+
+def _named(hashed: str, mistake: str, written: str, reading: str) -> Diagnosis:
+    if not mistake and not reading:
+        return Diagnosis("none", "The value is the thumbprint of the certificate.")
+    what = f"The value is the SHA-256 of {hashed}" if mistake != "sha1" else f"The value is {hashed}"
+    how = f", written {written}" if reading else ""
+    should = "base64url without padding of the SHA-256 of the certificate in DER is asked for"
+    return Diagnosis(mistake or reading, f"{what}{how}: {should} (RFC 8705 §3.1).")
+
+
+def _readings(text: str) -> Iterator[tuple[str, str, bytes]]:
+    """Every way to read a digest: in words, the mistake's name, and the bytes."""
+    try:
+        data = base64url(text)
+        yield "in base64url", "", data
+        if _HEX.fullmatch(data.decode("ascii", "replace")):
+            yield "in base64url of hexadecimal text", "hex_in_base64", _unhex(data.decode())
+    except Malformed:
+        pass
+    stripped = text.strip()
+    if _HEX.fullmatch(stripped):
+        yield "in hexadecimal", "hex", _unhex(stripped)
+    try:
+        data = b64decode(stripped.translate(_TO_BASE64) + "=" * (-len(stripped) % 4), validate=True)
+    except ValueError:
+        return
+    plain = "+" in text or "/" in text
+    yield (
+        ("in base64 with + and /", "base64", data)
+        if plain
+        else ("with padding, spaces or stray bits", "padded", data)
+    )
+    if _HEX.fullmatch(data.decode("ascii", "replace")):
+        yield "in base64 of hexadecimal text", "hex_in_base64", _unhex(data.decode())
+
+
+_TO_BASE64 = str.maketrans("-_", "+/")
+
+
+def _unhex(text: str) -> bytes:
+    return bytes.fromhex(text.replace(":", "").replace(" ", ""))
+
+
+def _candidates(
+    certificate: x509.Certificate, others: Sequence[x509.Certificate]
+) -> Iterator[tuple[str, str, bytes]]:
+    """Every likely thing: in words, the mistake's name (empty for the right one), and its digest."""
+    der = certificate.public_bytes(Encoding.DER)
+    yield "the certificate", "", _sha256(der)
+    yield "the SHA-1 of the certificate (x5t, not x5t#S256)", "sha1", _sha1(der)
+    for text in _texts(certificate.public_bytes(Encoding.PEM)):
+        yield "the certificate's PEM text", "pem_text", _sha256(text)
+    yield (
+        "the part of the certificate that is signed",
+        "to_be_signed",
+        _sha256(certificate.tbs_certificate_bytes),
+    )
+    yield from _of_key(certificate)
+    for other in others:
+        if other != certificate:
+            hashed, mistake = _relation(other, certificate)
+            yield hashed, mistake, _sha256(other.public_bytes(Encoding.DER))
+
+
+def _of_key(certificate: x509.Certificate) -> Iterator[tuple[str, str, bytes]]:
+    key = certificate.public_key()
+    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    yield "the public key", "public_key", _sha256(spki)
+    for text in _texts(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)):
+        yield "the public key's PEM text", "public_key", _sha256(text)
+
+
+def _sha256(data: bytes) -> bytes:
+    return sha256(data).digest()
+
+
+def _sha1(data: bytes) -> bytes:
+    return sha1(data, usedforsecurity=False).digest()
+
+
+def _texts(pem: bytes) -> Iterator[bytes]:
+    """A PEM file as tools and editors leave it."""
+    stripped = pem.strip()
+    body = b"".join(stripped.splitlines()[1:-1])
+    for text in (stripped, body):
+        yield text
+        yield text + b"\n"
+    yield pem.replace(b"\n", b"\r\n")
+    yield stripped.replace(b"\n", b"\r\n")
+
+
+def _relation(other: x509.Certificate, certificate: x509.Certificate) -> tuple[str, str]:
+    if other.subject == certificate.subject:
+        return "another certificate of the same subject: this one was renewed, or that one", "renewed"
+    if other.subject == certificate.issuer:
+        return "the authority that issued the certificate", "issuing_ca"
+    return f"another certificate, that of {other.subject.rfc4514_string()}", "another_certificate"

@@ -1,0 +1,131 @@
+"""What was checked, in what order, by which clause, and how it came out.
+
+A `Trace` is handed to the running decision, which tells it of every check that passed; nothing is checked twice or
+elsewhere for the sake of an explanation.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+from sidecar.decision.denial import Failure
+from sidecar.decision.diagnosis import Diagnosis, diagnose_thumbprint
+
+__all__ = ["CLAUSES", "STAGES", "Diagnosis", "Step", "Trace", "Verdict", "clause", "diagnose_thumbprint"]
+
+CLAUSES: Mapping[str, str] = {
+    "rule": "the policy",
+    "path": "RFC 3986 §6",
+    "public": "the policy",
+    "credentials": "RFC 6750 §2.1",
+    "token": "RFC 7515 §7.1",
+    "header": "RFC 7515 §4",
+    "payload": "RFC 7519 §7.2",
+    "crit": "RFC 7515 §4.1.11",
+    "b64": "RFC 7797 §3",
+    "iss": "RFC 9068 §4",
+    "alg": "RFC 8725 §3.1",
+    "kid": "RFC 7515 §4.1.4",
+    "signature": "RFC 7515 §5.2",
+    "typ": "RFC 9068 §4",
+    "active": "RFC 7662 §2.2",
+    "exp": "RFC 9068 §4",
+    "nbf": "RFC 7519 §4.1.5",
+    "iat": "RFC 7519 §4.1.6",
+    "aud": "RFC 9068 §4",
+    "sub": "RFC 9068 §2.2",
+    "client_id": "RFC 9068 §2.2",
+    "jti": "RFC 9068 §2.2",
+    "issuer": "RFC 9110 §15.6.4",
+    "cnf": "RFC 7800 §3.1",
+    "cnf.x5t#S256": "RFC 8705 §3",
+    "certificate.not_after": "RFC 5280 §4.1.2.5",
+    "scope": "RFC 6750 §3.1",
+    "authentication_context": "RFC 9470 §5",
+    "authorization_details": "RFC 9396 §9",
+    "client_certificate": "RFC 5280 §4",
+    "claims": "the policy",
+}
+"""The clause behind each check, by its name or by what stands before the first dot of it."""
+
+STAGES = (
+    ("rule", "path"),
+    ("credentials",),
+    ("token", "header", "payload", "crit", "b64"),
+    ("iss", "issuer"),
+    ("signature", "alg", "kid", "active"),
+    ("typ",),
+    ("exp", "nbf", "iat", "sub", "client_id", "jti"),
+    ("aud",),
+    ("cnf", "certificate"),
+    ("scope",),
+)
+"""What every token goes through, in order; each stage goes by its first name. All failures of the last two are
+collected, those before end the decision.
+"""
+
+
+class Verdict(Enum):
+    """How a check came out."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    NOT_REACHED = "not reached"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One check."""
+
+    check: str
+    clause: str
+    """The RFC and section, or `the policy`."""
+    expected: str
+    presented: str
+    verdict: Verdict
+
+
+@dataclass(slots=True)
+class Trace:
+    """Records one decision. Its steps hold claim values: they are for whoever holds the token already."""
+
+    steps: list[Step] = field(default_factory=list)
+
+    def restart(self) -> None:
+        """The issuer was asked and the same checks run again."""
+        self.steps.clear()
+
+    def passed(self, check: str, expected: str, presented: str) -> None:
+        """A check found its evidence."""
+        self.steps.append(Step(check, clause(check), expected, presented, Verdict.PASSED))
+
+    def failed(self, failure: Failure) -> None:
+        """A check did not."""
+        step = Step(failure.check, clause(failure.check), failure.expected, failure.presented, Verdict.FAILED)
+        self.steps.append(step)
+
+    def judged(self, check: str, expected: str, failure: Failure | None) -> None:
+        """A condition held, or failed."""
+        if failure is None:
+            self.passed(check, expected, "as expected")
+        else:
+            self.failed(failure)
+
+    def complete(self) -> list[Step]:
+        """Every step and, after the one that ended the decision, the stages that it never came to."""
+        failed = [_stage(step.check) for step in self.steps if step.verdict is Verdict.FAILED]
+        rest = STAGES[failed[0] + 1 :] if failed and failed[0] < _COLLECTED else ()
+        return self.steps + [Step(name, clause(name), "", "", Verdict.NOT_REACHED) for name, *_ in rest]
+
+
+_COLLECTED = len(STAGES) - 2
+
+
+def _stage(check: str) -> int:
+    name = check.partition(".")[0]
+    return next((at for at, names in enumerate(STAGES) if name in names), len(STAGES))
+
+
+def clause(check: str) -> str:
+    """The clause behind a check."""
+    return CLAUSES.get(check) or CLAUSES.get(check.partition(".")[0], "the policy")
