@@ -8,7 +8,7 @@ PARTS  := tests/real/node_modules/.ready
 # What config/sidecar.yaml needs to be tried: a throw-away key and certificate, never committed.
 TRYOUT := config/tls/tls.crt
 
-.PHONY: install demo test lint format bench lock clean
+.PHONY: install demo test lint format bench bench-one bench-profile lock clean
 .DEFAULT_GOAL := test
 
 install: $(READY) $(PARTS) $(TRYOUT) ## the virtual environment, exact versions from the lock file, and the package itself
@@ -49,6 +49,12 @@ test: lint $(PARTS) $(TRYOUT) ## everything that gates a change
 
 bench: $(READY) ## the comparison with the peers; ROUNDS= SECONDS= LOADS=a,b PEERS=x,y pick
 	@$(BIN)/python -m bench --rounds $(or $(ROUNDS),5) --seconds $(or $(SECONDS),5) --loads "$(LOADS)" --peers "$(PEERS)"
+
+bench-one: $(READY) ## CPU per request of the cached path, the sidecar beside nginx; SECONDS= ROUNDS= LOAD=
+	@$(BIN)/python -m bench.one $(or $(SECONDS),2) $(or $(ROUNDS),3) $(or $(LOAD),cached-es256)
+
+bench-profile: $(READY) ## where the sidecar's time goes under a load; SECONDS= LOAD=
+	@$(BIN)/python -m bench.profile $(or $(LOAD),cached-es256) $(or $(SECONDS),5)
 
 lock: ## exact versions with hashes, from the ranges in pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header -o requirements.lock

@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.loads import LOADS
 from bench.peers import PEERS
 
-SECTIONS = ("idle-connections", "startup", "gibibyte", "denials", "growth")  # bench/sections.py
+SECTIONS = ("idle-connections", "startup", "gibibyte", "denials", "growth", "witness")  # bench/sections.py
 
 
 @dataclass(frozen=True, slots=True)

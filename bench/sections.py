@@ -142,6 +142,23 @@ def growth(world: World, options: Options) -> Section:
     return _cpu_section("growth of the sidecar", "world", seen)
 
 
+def witness(world: World, options: Options) -> Section:
+    """The cached load by our client and by wrk, in turn: does the client's choice change the answer?"""
+    token, drive = es256_token(world.material), _cached(world, options)
+    running = [world.start(PEERS[name]) for name in options.peers]
+    seen: dict[str, list[float]] = {
+        f"{name} {by}": [] for name in options.peers for by in ("by load", "by wrk")
+    }
+    for _ in range(options.rounds):
+        for peer in running:
+            ours, theirs = world.drive(peer, drive), world.drive_with_wrk(peer, token, options.seconds)
+            seen[f"{peer.peer.name} by load"].append(ours.cpu_us_per_request)
+            seen[f"{peer.peer.name} by wrk"].append(theirs.cpu_us_per_request)
+    for peer in running:
+        world.stop(peer)
+    return _cpu_section("our load client and wrk, whose figure includes its 32 handshakes", "peer", seen)
+
+
 _Pairs = dict[str, tuple[Running, Drive]]
 
 
@@ -201,5 +218,6 @@ RUN: dict[str, Callable[[World, Options], Section]] = {
     "gibibyte": gibibyte,
     "denials": denials,
     "growth": growth,
+    "witness": witness,
 }
 OURS_ALONE = frozenset({"denials", "growth"})

@@ -21,6 +21,7 @@ from bench.peers import Peer, introspection, sink, upstream
 from bench.peers.site import Site
 from bench.process import BenchFailed, Process, start, wait_until
 from bench.sample import Sample
+from bench.witness import wrk_sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,26 @@ class World:
         """The same window against the API itself, without TLS: the baseline of added latency."""
         api = next(process for process in self._started if process.name == "api")
         return self._measure(api, {"port": self.api_port, "plain": 1, **what.options}, what.tokens)
+
+    def drive_with_wrk(self, running: Running, token: Path, seconds: float) -> Sample:
+        """The cached load by wrk, whose figures include its own 32 handshakes: a witness for our client."""
+        url = f"https://127.0.0.1:{running.site.port}/accounts/1"
+        bearer = f"Authorization: Bearer {token.read_text().split()[0]}"
+        timing = ["-t1", "-c32", f"-d{max(1, round(seconds))}s", "--latency"]
+        lent = {"CLIENT_PEM": str(self.material.client), "LD_PRELOAD": str(self.shim)}
+        before, begun = running.process.cpu_seconds(), time.monotonic()
+        done = subprocess.run(
+            ["taskset", "-c", self.client_core, "wrk", *timing, "-H", bearer, url],
+            env={**os.environ, **lent},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        cpu, passed = running.process.cpu_seconds() - before, time.monotonic() - begun
+        if done.returncode or "Non-2xx" in done.stdout:
+            raise running.process.failure(f"did not please wrk: {done.stdout}{done.stderr}")
+        running.process.forget_output()
+        return wrk_sample(done.stdout, passed, cpu, running.process.rss_kb())
 
     def hold(self, running: Running, what: Drive) -> tuple[int, int]:
         """Resident kB of a peer before, and while the connections of `what` are open and idle."""
