@@ -1,7 +1,7 @@
 """A configuration with everything made from it that takes time: built whole in a thread, then swapped in at once."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
@@ -10,9 +10,10 @@ from OpenSSL import SSL
 from sidecar.authorizer import Authorizer
 from sidecar.decision.ports import KeySource, TokenIntrospector
 from sidecar.process.certificates import CertificateInUse, certificates_in_use
+from sidecar.process.loader import load_apart
 from sidecar.proxy.configuration import ListenerSettings
 from sidecar.proxy.tls import ServerTls
-from sidecar.settings.loading import Loaded, load
+from sidecar.settings.configuration import Loaded
 from sidecar.settings.problem import Problem, SettingsError
 
 
@@ -51,8 +52,7 @@ class Assembly:
 
 def assemble(path: Path, generation: int, ports: Ports, previous: Assembly | None = None) -> Assembly:
     """Everything that the service file at `path` leads to. Opens no port; raises `SettingsError`."""
-    loaded = load(path)
-    return prepare(replace(loaded, policy=replace(loaded.policy, generation=generation)), ports, previous)
+    return prepare(load_apart(path, generation), ports, previous)
 
 
 def prepare(loaded: Loaded, ports: Ports, previous: Assembly | None = None) -> Assembly:

@@ -1,7 +1,7 @@
 """The process's own servers: health, and the admin page."""
 
 from sidecar.process.health import HealthServer, Inspected
-from sidecar.settings.service import ServiceSettings
+from sidecar.settings.configuration import ServiceSettings
 
 
 class Endpoints:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sidecar.process.assembly import Assembly
 from sidecar.process.watch import Watcher
-from sidecar.settings.loading import Loaded
+from sidecar.settings.configuration import Loaded
 from sidecar.settings.problem import Problem, SettingsError
 from sidecar.telemetry.journal import Journal
 from sidecar.telemetry.metrics import Metrics

@@ -4,22 +4,11 @@ Exit codes: 0 after the drain, 1 when the configuration is bad or a port is take
 """
 
 import argparse
-import asyncio
-import contextlib
-import os
-import signal
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
-import sidecar
 from sidecar.process import hardening
-from sidecar.process.endpoints import Endpoints
-from sidecar.process.notify import Notifier
-from sidecar.process.worker import Worker
-from sidecar.settings import Loaded, load
-from sidecar.telemetry.journal import Journal, adopt_library_logs
-from sidecar.telemetry.sink import LineSink
+from sidecar.process.loader import Reading
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,113 +19,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> int:
     """Serve. Raises `SettingsError` before anything is bound."""
     has_output = 1 not in hardening.occupy_standard_descriptors()
-    loaded = load(arguments.config)
     try:
-        return serve(arguments.config, loaded, has_output=has_output)
+        reading = Reading(arguments.config)
+        from sidecar.process.serving import serve  # noqa: PLC0415 — imported while the configuration is read
+
+        return serve(arguments.config, reading.result(), has_output=has_output)
     except (OSError, hardening.HardeningError) as error:
         print(f"sidecar: {error}", file=sys.stderr)
         return 1
-
-
-def serve(path: Path, loaded: Loaded, *, has_output: bool = True) -> int:
-    """Run one worker in this process until it is told to end. Raises OSError and `HardeningError`."""
-    hardening.forbid_core_dumps()
-    hardening.raise_file_limit(loaded.service.hardening.open_files)
-    journal = open_journal(loaded, has_output=has_output)
-    try:
-        with asyncio.Runner(loop_factory=event_loop) as runner:
-            return runner.run(_main(path, loaded, journal))
-    finally:
-        journal.sink.close()
-
-
-def open_journal(loaded: Loaded, *, has_output: bool = True) -> Journal:
-    """The journal that the configuration asks for. Raises OSError."""
-    settings = loaded.service.logging
-    sink = LineSink(1 if has_output else -1, settings.file, settings.buffered_bytes)
-    journal = Journal(sink, settings.format, settings.level)
-    adopt_library_logs(journal)
-    return journal
-
-
-def event_loop() -> asyncio.AbstractEventLoop:
-    """uvloop's, or the standard library's with SIDECAR_LOOP=asyncio."""
-    if os.environ.get("SIDECAR_LOOP") == "asyncio":
-        return asyncio.new_event_loop()
-    import uvloop  # noqa: PLC0415 — not loaded when not wanted
-
-    return uvloop.new_event_loop()
-
-
-async def _main(path: Path, loaded: Loaded, journal: Journal) -> int:
-    return await _Run(path, loaded, journal).main()
-
-
-class _Run:
-    """One worker, its endpoints, and the signals."""
-
-    def __init__(self, path: Path, loaded: Loaded, journal: Journal) -> None:
-        self._journal = journal
-        self._service = loaded.service
-        self._worker = Worker(path, loaded, journal)
-        self._endpoints = Endpoints(loaded.service, self._worker)
-        self._notifier = Notifier()
-        self._term = asyncio.Event()
-        self._again = asyncio.Event()
-
-    async def main(self) -> int:
-        loop = asyncio.get_running_loop()
-        self._journal.sink.attach(loop.call_later)
-        for number, action in self._signals().items():
-            loop.add_signal_handler(number, action)
-        try:
-            await self._start()
-            await self._term.wait()
-            await self._end()
-        finally:
-            await self._worker.close()
-            await self._endpoints.close()
-            self._journal.info("stopped")
-            self._journal.sink.attach(None)
-        return 0
-
-    def _signals(self) -> dict[signal.Signals, Callable[[], None]]:
-        return {signal.SIGTERM: self._on_term, signal.SIGINT: self._on_term, signal.SIGHUP: self._on_hangup}
-
-    def _on_term(self) -> None:
-        (self._again if self._term.is_set() else self._term).set()
-
-    def _on_hangup(self) -> None:
-        self._journal.sink.reopen()
-        self._worker.reloader.request("SIGHUP")
-
-    async def _start(self) -> None:
-        await self._worker.start()
-        await self._endpoints.start()
-        run_as = self._service.hardening.run_as
-        if run_as is not None and hardening.drop_root(hardening.account(run_as)):
-            self._journal.info("gave up root", run_as=run_as)
-        if self._notifier.watchdog_interval:
-            self._worker.pulse.every(
-                self._notifier.watchdog_interval, lambda: self._notifier.tell("WATCHDOG=1")
-            )
-        self._notifier.tell("READY=1", "STATUS=serving")
-        self._journal.info(
-            "started",
-            version=sidecar.__version__,
-            listeners=[
-                f"{one.name} {one.host}:{one.port}" for one in self._worker.assembly.loaded.proxy.listeners
-            ],
-            **self._endpoints.addresses(),
-        )
-
-    async def _end(self) -> None:
-        """Drain, unless a second signal says that it is enough."""
-        self._notifier.tell("STOPPING=1", "STATUS=draining")
-        drain = asyncio.create_task(self._worker.drain())
-        again = asyncio.create_task(self._again.wait())
-        await asyncio.wait((drain, again), return_when=asyncio.FIRST_COMPLETED)
-        for task in (drain, again):
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task

@@ -21,7 +21,7 @@ from sidecar.process.reload import Reloader
 from sidecar.proxy.configuration import ListenerSettings
 from sidecar.proxy.server import Server
 from sidecar.proxy.tls import ServerTls
-from sidecar.settings.loading import Loaded
+from sidecar.settings.configuration import Loaded
 from sidecar.settings.problem import Problem, SettingsError
 from sidecar.telemetry.issuer_telemetry import IssuerTelemetry
 from sidecar.telemetry.journal import Journal

@@ -1,14 +1,23 @@
-"""YAML text → typed, frozen settings; everything that is wrong at once, each at its file, line and column."""
+"""YAML text → typed, frozen settings; everything that is wrong at once, each at its file, line and column.
 
-from sidecar.settings.loading import Loaded, load
-from sidecar.settings.problem import Problem, SettingsError
-from sidecar.settings.service import (
+`load` comes with a YAML reader and a validator, which weigh more than all else a serving process holds; they are
+imported when `load` is first asked for.
+"""
+
+from typing import TYPE_CHECKING
+
+from sidecar.settings.configuration import (
     BypassSettings,
     HardeningSettings,
+    Loaded,
     ProtectedResourceSettings,
     ServerAddress,
     ServiceSettings,
 )
+from sidecar.settings.problem import Problem, SettingsError
+
+if TYPE_CHECKING:
+    from sidecar.settings.loading import load
 
 __all__ = [
     "BypassSettings",
@@ -21,3 +30,11 @@ __all__ = [
     "SettingsError",
     "load",
 ]
+
+
+def __getattr__(name: str) -> object:
+    if name == "load":
+        from sidecar.settings.loading import load  # noqa: PLC0415 — see above
+
+        return load
+    raise AttributeError(name)

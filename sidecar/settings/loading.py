@@ -2,44 +2,25 @@
 
 import glob
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from sidecar.decision.policy import Policy
 from sidecar.issuer.configuration import IssuersSettings
-from sidecar.proxy.configuration import ProxySettings, Trust
+from sidecar.proxy.configuration import Trust
 from sidecar.settings import document as documents
+from sidecar.settings.configuration import Loaded
 from sidecar.settings.document import Document
 from sidecar.settings.operation_sections import ServiceFile
 from sidecar.settings.policies import Policies
 from sidecar.settings.problem import Problem, SettingsError
 from sidecar.settings.section import Section, Surroundings, shown, validate
-from sidecar.settings.service import ServiceSettings, proxy_settings, service_settings
+from sidecar.settings.service import proxy_settings, service_settings
 
 FILES: Final = 1000
 """Most policy files."""
 
 _NOT_READ: Final = frozenset({"file", "state_directory"})
 """Paths that the process writes to."""
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """A configuration that is good as a whole."""
-
-    proxy: ProxySettings
-    service: ServiceSettings
-    issuers: IssuersSettings
-    policy: Policy
-    files: tuple[Path, ...]
-    """Every file that was read, the service file first: a change of one is a change of the configuration."""
-    policy_patterns: tuple[str, ...] = ()
-    """`policy_files`, made absolute: a file that begins or ceases to match is a change too."""
-    warnings: tuple[Problem, ...] = ()
-    """Doubtful, but usable."""
-    dangers: tuple[Problem, ...] = ()
-    """Settings that switch a protection off: to be logged at each start."""
 
 
 def load(path: Path, *, absent_files_pass: bool = False) -> Loaded:

@@ -1,7 +1,5 @@
 """What the service file says, as frozen values: the data plane's part and the process's."""
 
-from dataclasses import dataclass, field
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,73 +15,17 @@ from sidecar.proxy.configuration import (
     UpstreamSettings,
     UpstreamTlsSettings,
 )
+from sidecar.settings.configuration import (
+    BypassSettings,
+    HardeningSettings,
+    ProtectedResourceSettings,
+    ServerAddress,
+    ServiceSettings,
+)
 from sidecar.settings.operation_sections import Logging, ServiceFile, Tracing
 from sidecar.settings.section import Section
 from sidecar.settings.service_sections import Listener, Upstream
 from sidecar.telemetry.configuration import Access, Format, Level, LoggingSettings, TracingSettings
-
-
-@dataclass(frozen=True, slots=True)
-class ServerAddress:
-    """Where one of the process's own servers listens."""
-
-    host: str
-    """Empty for a Unix socket."""
-    port: int
-    """0: a free one; also 0 for a Unix socket."""
-    path: str = ""
-    """Of a Unix socket."""
-
-
-@dataclass(frozen=True, slots=True)
-class HardeningSettings:
-    """What the Unix process does for its own safety."""
-
-    run_as: str | None = None
-    """`user` or `user:group`, names or numbers, taken when started as root."""
-    open_files: int | None = None
-    """Soft limit of open files; None: the hard limit."""
-
-
-@dataclass(frozen=True, slots=True)
-class BypassSettings:
-    """Whether the protected resource answers past the sidecar."""
-
-    enabled: bool = True
-    interval: float = 60.0
-    """Seconds."""
-    refuse_when_bypassable: bool = False
-    """Not ready while it does."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProtectedResourceSettings:
-    """Metadata of the protected resource (RFC 9728)."""
-
-    resource: str
-    serve: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceSettings:
-    """What the process is told beyond the data plane."""
-
-    health: ServerAddress | None = None
-    """None: no health server."""
-    admin: ServerAddress | None = None
-    """None: no admin server. Always loopback or a Unix socket."""
-    logging: LoggingSettings = field(default_factory=LoggingSettings)
-    tracing: TracingSettings = field(default_factory=TracingSettings)
-    workers: int = 1
-    """Number of serving processes; 0: one per CPU."""
-    state_directory: Path | None = None
-    hardening: HardeningSettings = field(default_factory=HardeningSettings)
-    bypass: BypassSettings = BypassSettings()
-    protected_resource: ProtectedResourceSettings | None = None
-    watch_files: bool = True
-    """Reload when a file changes."""
-    watch_interval: float = 1.0
-    """Seconds."""
 
 
 def proxy_settings(file: ServiceFile) -> ProxySettings:

@@ -1,0 +1,95 @@
+"""A whole configuration as frozen values: what `load` gives and the process runs on.
+
+Rules of this file: it imports nothing that reads or validates (no YAML, no pydantic), so that a process may hold a
+configuration that another one has read.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from sidecar.decision.policy import Policy
+from sidecar.issuer.configuration import IssuersSettings
+from sidecar.proxy.configuration import ProxySettings
+from sidecar.settings.problem import Problem
+from sidecar.telemetry.configuration import LoggingSettings, TracingSettings
+
+
+@dataclass(frozen=True, slots=True)
+class ServerAddress:
+    """Where one of the process's own servers listens."""
+
+    host: str
+    """Empty for a Unix socket."""
+    port: int
+    """0: a free one; also 0 for a Unix socket."""
+    path: str = ""
+    """Of a Unix socket."""
+
+
+@dataclass(frozen=True, slots=True)
+class HardeningSettings:
+    """What the Unix process does for its own safety."""
+
+    run_as: str | None = None
+    """`user` or `user:group`, names or numbers, taken when started as root."""
+    open_files: int | None = None
+    """Soft limit of open files; None: the hard limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class BypassSettings:
+    """Whether the protected resource answers past the sidecar."""
+
+    enabled: bool = True
+    interval: float = 60.0
+    """Seconds."""
+    refuse_when_bypassable: bool = False
+    """Not ready while it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProtectedResourceSettings:
+    """Metadata of the protected resource (RFC 9728)."""
+
+    resource: str
+    serve: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceSettings:
+    """What the process is told beyond the data plane."""
+
+    health: ServerAddress | None = None
+    """None: no health server."""
+    admin: ServerAddress | None = None
+    """None: no admin server. Always loopback or a Unix socket."""
+    logging: LoggingSettings = field(default_factory=LoggingSettings)
+    tracing: TracingSettings = field(default_factory=TracingSettings)
+    workers: int = 1
+    """Number of serving processes; 0: one per CPU."""
+    state_directory: Path | None = None
+    hardening: HardeningSettings = field(default_factory=HardeningSettings)
+    bypass: BypassSettings = BypassSettings()
+    protected_resource: ProtectedResourceSettings | None = None
+    watch_files: bool = True
+    """Reload when a file changes."""
+    watch_interval: float = 1.0
+    """Seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A configuration that is good as a whole."""
+
+    proxy: ProxySettings
+    service: ServiceSettings
+    issuers: IssuersSettings
+    policy: Policy
+    files: tuple[Path, ...]
+    """Every file that was read, the service file first: a change of one is a change of the configuration."""
+    policy_patterns: tuple[str, ...] = ()
+    """`policy_files`, made absolute: a file that begins or ceases to match is a change too."""
+    warnings: tuple[Problem, ...] = ()
+    """Doubtful, but usable."""
+    dangers: tuple[Problem, ...] = ()
+    """Settings that switch a protection off: to be logged at each start."""
