@@ -7,7 +7,7 @@ about a token changes nothing). Nothing else is ever retried here.
 """
 
 import asyncio
-import socket
+import os
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -175,7 +175,7 @@ class HttpClient:
             headers={"Accept-Encoding": "identity", **request.headers},
             allow_redirects=False,
             proxy=self.settings.proxy,
-            proxy_auth=self._trust.proxy_auth,
+            proxy_headers=self._trust.proxy_headers,
             trace_request_ctx=trace,
         ) as response:
             trace.stage = "answer"
@@ -286,7 +286,5 @@ def _ssl_reason(error: Exception) -> str:
 
 
 def _os_reason(error: aiohttp.ClientConnectorError) -> str:
-    cause = error.os_error
-    if isinstance(cause, socket.gaierror):
-        return "the name does not resolve"
-    return cause.strerror or "refused" if isinstance(cause.strerror, str) else "refused"
+    number = error.os_error.errno
+    return os.strerror(number) if number else "the connection was refused"

@@ -21,6 +21,8 @@ _VERSION = 1
 _FUTURE_TOLERANCE = 300.0
 """Seconds a file may seem to come from the future before its age counts as unknown."""
 _LARGEST = 1 << 20
+_READ_ONLY = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+"""A pipe in its place is not waited for."""
 
 
 class StateUnusable(Exception):
@@ -69,14 +71,16 @@ class StateFile:
     def load(self, now: float) -> SavedKeys | None:
         """The saved keys, or None when there are none for this issuer and origin. Raises `StateUnusable`."""
         try:
-            handle = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            handle = os.open(self._path, _READ_ONLY)
         except FileNotFoundError:
             return None
         except OSError as error:
             raise StateUnusable(f"cannot be opened: {error.strerror}") from error
-        with os.fdopen(handle, "rb") as file:
-            _check_owner(os.fstat(file.fileno()))
-            body = file.read(_LARGEST + 1)
+        try:
+            _check_owner(os.fstat(handle))
+            body = _read(handle)
+        finally:
+            os.close(handle)
         return self._parsed(body, now)
 
     def _parsed(self, body: bytes, now: float) -> SavedKeys | None:
@@ -97,6 +101,14 @@ class StateFile:
         if age < -_FUTURE_TOLERANCE:
             raise StateUnusable("comes from the future: its age is unknown")
         return SavedKeys(content.get("jwks"), max(0.0, age))
+
+
+def _read(handle: int) -> bytes:
+    """All of it, and one byte more than is allowed."""
+    body = bytearray()
+    while len(body) <= _LARGEST and (piece := os.read(handle, 65536)):
+        body += piece
+    return bytes(body)
 
 
 def _check_owner(state: os.stat_result) -> None:

@@ -4,10 +4,10 @@ import contextlib
 import os
 import ssl
 import time
+from base64 import b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-import aiohttp
 
 _LOOK_EVERY = 1.0
 """Seconds between looks at the files."""
@@ -20,7 +20,7 @@ class Trust:
     """What the files held."""
 
     context: ssl.SSLContext
-    proxy_auth: aiohttp.BasicAuth | None
+    proxy_headers: Mapping[str, str] | None
     seen: _Seen
     """What the files looked like."""
     looked: float
@@ -48,7 +48,7 @@ class TrustFiles:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         if self.certificate_file is not None:
             context.load_cert_chain(self.certificate_file, self.private_key_file)
-        return Trust(context, self._proxy_auth(), seen, time.monotonic())
+        return Trust(context, self._proxy_headers(), seen, time.monotonic())
 
     def changed_since(self, trust: Trust) -> Trust:
         """`trust` itself, or what the files hold now when they changed and are good. Blocks."""
@@ -65,12 +65,12 @@ class TrustFiles:
         files = (self.ca_file, self.certificate_file, self.private_key_file, self.proxy_credentials_file)
         return tuple(_state(file) for file in files)
 
-    def _proxy_auth(self) -> aiohttp.BasicAuth | None:
+    def _proxy_headers(self) -> Mapping[str, str] | None:
+        """RFC 7617 §2."""
         if self.proxy_credentials_file is None:
             return None
-        line = self.proxy_credentials_file.read_text(encoding="utf-8").strip()
-        login, _, password = line.partition(":")
-        return aiohttp.BasicAuth(login, password, encoding="utf-8")
+        pair = self.proxy_credentials_file.read_bytes().strip()
+        return {"Proxy-Authorization": f"Basic {b64encode(pair).decode()}"}
 
 
 def _state(path: Path | None) -> tuple[int, ...] | None:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from sidecar.issuer.clock import Clock
 from sidecar.issuer.configuration import (
     HttpSettings,
     IssuerSettings,
@@ -76,3 +77,21 @@ async def until(holds: Callable[[], bool], within: float = 10.0) -> None:
     async with asyncio.timeout(within):
         while not holds():
             await asyncio.sleep(0.01)
+
+
+class ManualClock:
+    """Both clocks, moved by hand. The wall clock may jump alone."""
+
+    def __init__(self, wall: float = 1_800_000_000.0) -> None:
+        self.monotonic = 1000.0
+        self.wall = wall
+        self.clock = Clock(lambda: self.monotonic, lambda: self.wall)
+
+    def advance(self, seconds: float) -> None:
+        """Time passes."""
+        self.monotonic += seconds
+        self.wall += seconds
+
+    def jump(self, seconds: float) -> None:
+        """The wall clock is set."""
+        self.wall += seconds

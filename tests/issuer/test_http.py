@@ -1,0 +1,430 @@
+"""Exchanges with an issuer: bounded, never redirected, and every failure named by its phase."""
+
+import asyncio
+import os
+import shutil
+import socket
+import ssl
+import threading
+import time
+from base64 import b64encode
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sidecar.issuer.configuration import HttpSettings
+from sidecar.issuer.http import Document, FetchFailed, HttpClient
+from tests.support.issuer import (
+    INTROSPECTION_PATH,
+    JWKS_PATH,
+    ScriptedIssuer,
+    answer,
+    drop,
+    endless,
+    half,
+    redirect,
+    server_context,
+    slow,
+    trickle,
+)
+from tests.support.issuer_events import PLAIN
+from tests.support.pki import Pki, certificate_pem
+from tests.support.processes import free_port
+
+JSON = "application/json"
+
+
+@pytest.fixture
+def issuer() -> Iterator[ScriptedIssuer]:
+    with ScriptedIssuer() as running:
+        yield running
+
+
+@pytest.fixture
+def secure(pki: Pki) -> Iterator[ScriptedIssuer]:
+    with ScriptedIssuer(certificate=pki.server, client_trust=[pki.client_authority.certificate]) as running:
+        yield running
+
+
+@pytest.fixture
+def trusting(pki: Pki, tmp_path: Path) -> HttpSettings:
+    """Trusts the authority of test servers, and nothing that is not https."""
+    bundle = tmp_path / "ca.pem"
+    bundle.write_bytes(certificate_pem(pki.server_authority.certificate))
+    return HttpSettings(ca_file=bundle, timeout=2.0, connect_timeout=1.0)
+
+
+def fetched(url: str, settings: HttpSettings = PLAIN) -> Document:
+    async def scenario() -> Document:
+        client = HttpClient.create(settings)
+        try:
+            return await client.get(url, JSON)
+        finally:
+            await client.close()
+
+    return asyncio.run(scenario())
+
+
+def failed(url: str, settings: HttpSettings = PLAIN) -> FetchFailed:
+    with pytest.raises(FetchFailed) as caught:
+        fetched(url, settings)
+    return caught.value
+
+
+# --- phases
+
+
+def test_name_that_does_not_resolve_is_named_dns() -> None:
+    assert failed("http://no-such-host.invalid/jwks").phase == "dns"
+
+
+def test_refused_connection_is_named_connect() -> None:
+    failure = failed(f"http://127.0.0.1:{free_port()}/jwks")
+    assert failure.phase == "connect"
+    assert failure.detail == "Connection refused"
+
+
+def test_untrusted_certificate_is_named_tls(secure: ScriptedIssuer) -> None:
+    failure = failed(secure.jwks_url, HttpSettings(timeout=2.0))
+    assert failure.phase == "tls"
+    assert "not trusted" in failure.detail
+
+
+def test_certificate_for_another_name_is_named_tls(pki: Pki, trusting: HttpSettings) -> None:
+    from tests.support.pki import SERVER_PROFILE, subject_alternative_names
+
+    profile = replace(SERVER_PROFILE, names=tuple(subject_alternative_names(dns=["as.example.com"])))
+    with ScriptedIssuer(certificate=pki.server_authority.server(profile)) as elsewhere:
+        assert failed(elsewhere.jwks_url, trusting).phase == "tls"
+
+
+def test_expired_certificate_is_named_tls(pki: Pki, trusting: HttpSettings) -> None:
+    from tests.support.pki import SERVER_PROFILE
+
+    with ScriptedIssuer(certificate=pki.server_authority.expired(SERVER_PROFILE)) as expired:
+        failure = failed(expired.jwks_url, trusting)
+    assert failure.phase == "tls"
+    assert "expired" in failure.detail
+
+
+def test_server_that_speaks_no_tls_is_named_tls(issuer: ScriptedIssuer, trusting: HttpSettings) -> None:
+    assert failed(issuer.jwks_url.replace("http:", "https:"), trusting).phase == "tls"
+
+
+def test_handshake_that_never_ends_is_named_timeout(trusting: HttpSettings) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        settings = replace(trusting, connect_timeout=0.3)
+        assert failed(f"https://127.0.0.1:{deaf.getsockname()[1]}/jwks", settings).phase == "timeout"
+
+
+@pytest.mark.parametrize("status", [201, 204, 400, 401, 403, 404, 418, 429, 500, 502, 503])
+def test_any_status_but_200_is_named_status(status: int, issuer: ScriptedIssuer) -> None:
+    issuer.answers[JWKS_PATH] = answer(status=status)
+    failure = failed(issuer.jwks_url)
+    assert (failure.phase, failure.status) == ("status", status)
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["https://evil.example/jwks", "file:///etc/passwd", "http://169.254.169.254/latest/meta-data", "/other"],
+)
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_redirect_is_not_followed(location: str, status: int, issuer: ScriptedIssuer) -> None:
+    issuer.answers[JWKS_PATH] = redirect(location, status)
+    failure = failed(issuer.jwks_url)
+    assert (failure.phase, failure.status) == ("status", status)
+    assert [request.path for request in issuer.requests] == [JWKS_PATH]
+
+
+def test_body_of_a_gigabyte_is_named_size_and_not_held(issuer: ScriptedIssuer) -> None:
+    issuer.answers[JWKS_PATH] = endless(1 << 30)
+    started = time.monotonic()
+    failure = failed(issuer.jwks_url, replace(PLAIN, timeout=20.0, document_bytes=1 << 20))
+    assert failure.phase == "size"
+    assert time.monotonic() - started < 20
+
+
+def test_announced_length_past_the_limit_is_refused_unread(issuer: ScriptedIssuer) -> None:
+    issuer.answers[JWKS_PATH] = answer(b" " * 2048)
+    assert failed(issuer.jwks_url, replace(PLAIN, document_bytes=2047)).phase == "size"
+    assert len(fetched(issuer.jwks_url, replace(PLAIN, document_bytes=2048)).body) == 2048
+
+
+def test_half_an_answer_is_named_size(issuer: ScriptedIssuer) -> None:
+    issuer.answers[JWKS_PATH] = half(b'{"keys": []}')
+    assert failed(issuer.jwks_url).phase == "size"
+
+
+def test_connection_closed_without_an_answer_is_named_connect(issuer: ScriptedIssuer) -> None:
+    issuer.answers[JWKS_PATH] = drop()
+    assert failed(issuer.jwks_url).phase == "connect"
+
+
+def test_silent_issuer_is_named_timeout(issuer: ScriptedIssuer) -> None:
+    issuer.answers[JWKS_PATH] = slow(5.0, answer({}))
+    assert failed(issuer.jwks_url, replace(PLAIN, timeout=0.3)).phase == "timeout"
+
+
+def test_trickled_answer_is_named_timeout(issuer: ScriptedIssuer) -> None:
+    issuer.answers[JWKS_PATH] = trickle(b" " * 100, 0.1)
+    assert failed(issuer.jwks_url, replace(PLAIN, timeout=0.4)).phase == "timeout"
+
+
+def test_compressed_answer_is_named_parse(issuer: ScriptedIssuer) -> None:
+    # A small answer may unpack to anything: identity is asked for and nothing else is taken.
+    issuer.answers[JWKS_PATH] = answer(b"\x1f\x8b", headers={"Content-Encoding": "gzip"})
+    assert failed(issuer.jwks_url).phase == "parse"
+
+
+@pytest.mark.parametrize("reply", [b"SSH-2.0-OpenSSH_9.2\r\n\r\n", b"HTTP/1.1 2xx OK\r\n\r\n", b"\0" * 64])
+def test_answer_that_is_no_http_is_named_parse(reply: bytes) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(reply)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        failure = failed(f"http://127.0.0.1:{server.getsockname()[1]}/jwks")
+        thread.join(5)
+    assert failure.phase == "parse"
+
+
+@pytest.mark.parametrize("url", ["http://as.example.com/", "ftp://as.example.com/", "file:///etc/passwd", ""])
+def test_url_that_is_not_https_is_never_asked(url: str) -> None:
+    assert failed(url, HttpSettings()).phase == "connect"
+
+
+def test_detail_repeats_nothing_that_the_issuer_wrote(issuer: ScriptedIssuer) -> None:
+    issuer.answers[JWKS_PATH] = answer(b"secret-of-the-issuer", status=500)
+    assert "secret" not in str(failed(issuer.jwks_url))
+
+
+@pytest.mark.parametrize(("value", "seconds"), [("7", 7), ("99999", 300), ("soon", None), ("-1", None)])
+def test_retry_after_is_taken_within_bounds(value: str, seconds: int | None, issuer: ScriptedIssuer) -> None:
+    issuer.answers[JWKS_PATH] = answer(status=503, headers={"Retry-After": value})
+    assert failed(issuer.jwks_url).retry_after == seconds
+
+
+# --- connections
+
+
+def test_question_on_a_connection_closed_meanwhile_is_asked_once_more(issuer: ScriptedIssuer) -> None:
+    issuer.tokens["t"] = {"active": True}
+
+    async def scenario() -> None:
+        client = HttpClient.create(PLAIN)
+        try:
+            for _ in range(2):
+                await client.post(issuer.introspection_url, {"token": "t"}, {}, 1000)
+                issuer.once[INTROSPECTION_PATH].append(drop())
+                await client.post(issuer.introspection_url, {"token": "t"}, {}, 1000)
+        finally:
+            await client.close()
+
+    asyncio.run(scenario())
+    assert issuer.count(INTROSPECTION_PATH) == 6  # four answers, and two that found their connection closed
+
+
+def test_question_dropped_on_a_fresh_connection_is_not_repeated(issuer: ScriptedIssuer) -> None:
+    issuer.answers[INTROSPECTION_PATH] = drop()
+
+    async def scenario() -> None:
+        client = HttpClient.create(PLAIN)
+        try:
+            with pytest.raises(FetchFailed) as caught:
+                await client.post(issuer.introspection_url, {"token": "t"}, {}, 1000)
+            assert caught.value.phase == "connect"
+        finally:
+            await client.close()
+
+    asyncio.run(scenario())
+    assert issuer.count(INTROSPECTION_PATH) == 1
+
+
+def test_environment_names_no_proxy(issuer: ScriptedIssuer) -> None:
+    before = os.environ.get("http_proxy")
+    os.environ["http_proxy"] = "http://127.0.0.1:9"
+    try:
+        issuer.answers[JWKS_PATH] = answer({})
+        assert fetched(issuer.jwks_url).body == b"{}"
+    finally:
+        del os.environ["http_proxy"]
+        if before is not None:
+            os.environ["http_proxy"] = before
+
+
+def test_client_certificate_is_presented(
+    secure: ScriptedIssuer, pki: Pki, trusting: HttpSettings, tmp_path: Path
+) -> None:
+    secure.answers[JWKS_PATH] = answer({})
+    files = pki.client.write(tmp_path, "client")
+    fetched(
+        secure.jwks_url,
+        replace(trusting, certificate_file=files.certificate, private_key_file=files.private_key),
+    )
+    assert secure.requests[-1].client_certificate == pki.client.der
+
+
+def test_certificate_the_issuer_refuses_is_named_tls(pki: Pki, trusting: HttpSettings) -> None:
+    context = server_context(pki.server, [pki.client_authority.certificate])
+    context.verify_mode = ssl.CERT_REQUIRED
+
+    async def scenario() -> FetchFailed:
+        server = await asyncio.start_server(
+            lambda _reader, writer: writer.close(), "127.0.0.1", 0, ssl=context
+        )
+        client = HttpClient.create(trusting)
+        try:
+            with pytest.raises(FetchFailed) as caught:
+                await client.get(f"https://localhost:{server.sockets[0].getsockname()[1]}/jwks", JSON)
+            return caught.value
+        finally:
+            await client.close()
+            server.close()
+
+    assert asyncio.run(scenario()).phase in {"tls", "connect"}  # TLS 1.3: the alert races with the request
+
+
+def test_changed_certificate_authority_is_taken_up(
+    secure: ScriptedIssuer, pki: Pki, trusting: HttpSettings, tmp_path: Path
+) -> None:
+    secure.answers[JWKS_PATH] = answer({})
+    bundle = tmp_path / "changing.pem"
+    bundle.write_bytes(certificate_pem(pki.client_authority.certificate))
+
+    async def scenario() -> None:
+        client = HttpClient.create(replace(trusting, ca_file=bundle))
+        try:
+            with pytest.raises(FetchFailed, match="tls"):
+                await client.get(secure.jwks_url, JSON)
+            bundle.write_bytes(b"half written")
+            await asyncio.sleep(1.05)
+            with pytest.raises(FetchFailed, match="tls"):
+                await client.get(secure.jwks_url, JSON)
+            assert trusting.ca_file is not None
+            shutil.copy(trusting.ca_file, bundle)
+            await asyncio.sleep(1.05)
+            assert (await client.get(secure.jwks_url, JSON)).body == b"{}"
+        finally:
+            await client.close()
+
+    asyncio.run(scenario())
+
+
+# --- proxies
+
+
+class ForwardProxy:
+    """A proxy that relays CONNECT and refuses whoever does not authenticate, when told to."""
+
+    def __init__(self, context: ssl.SSLContext | None = None, credentials: str | None = None) -> None:
+        self.context = context
+        self.expected = credentials and f"Basic {b64encode(credentials.encode()).decode()}"
+        self.heads: list[str] = []
+
+    async def __aenter__(self) -> int:
+        self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0, ssl=self.context)
+        return int(self.server.sockets[0].getsockname()[1])
+
+    async def __aexit__(self, *_exc: object) -> None:
+        self.server.close()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        self.heads.append(head)
+        if self.expected is not None and self.expected not in head:
+            writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
+            writer.close()
+            return
+        host, _, port = head.split()[1].rpartition(":")
+        upstream_reader, upstream_writer = await asyncio.open_connection(host, int(port))
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        await asyncio.gather(relay(reader, upstream_writer), relay(upstream_reader, writer))
+
+
+async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while data := await reader.read(65536):
+            writer.write(data)
+            await writer.drain()
+    except (ConnectionError, ssl.SSLError):
+        pass
+    finally:
+        writer.close()
+
+
+def through_proxy(
+    secure: ScriptedIssuer, settings: HttpSettings, proxy: ForwardProxy, runner: Callable[..., None]
+) -> None:
+    secure.answers[JWKS_PATH] = answer({})
+
+    async def scenario() -> None:
+        async with proxy as port:
+            scheme = "http" if proxy.context is None else "https"
+            client = HttpClient.create(replace(settings, proxy=f"{scheme}://localhost:{port}"))
+            try:
+                assert (await client.get(secure.jwks_url, JSON)).body == b"{}"
+            finally:
+                await client.close()
+
+    runner(scenario())
+    assert proxy.heads[0].startswith(f"CONNECT localhost:{secure.port} HTTP/1.1")
+
+
+def run_on_uvloop(scenario: object) -> None:
+    import uvloop
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(scenario)  # type: ignore[arg-type] # a coroutine
+
+
+@pytest.mark.parametrize("runner", [asyncio.run, run_on_uvloop])
+def test_https_issuer_is_reached_through_a_proxy(
+    runner: Callable[..., None], secure: ScriptedIssuer, trusting: HttpSettings
+) -> None:
+    through_proxy(secure, trusting, ForwardProxy(), runner)
+
+
+def test_https_issuer_is_reached_through_an_https_proxy(
+    secure: ScriptedIssuer, trusting: HttpSettings, pki: Pki
+) -> None:
+    through_proxy(secure, trusting, ForwardProxy(server_context(pki.server)), asyncio.run)
+
+
+def test_proxy_credentials_come_from_a_file(
+    secure: ScriptedIssuer, trusting: HttpSettings, tmp_path: Path
+) -> None:
+    credentials = tmp_path / "proxy-credentials"
+    credentials.write_text("user:pass:word\n")
+    settings = replace(trusting, proxy_credentials_file=credentials)
+    through_proxy(secure, settings, ForwardProxy(credentials="user:pass:word"), asyncio.run)
+
+
+def test_proxy_that_refuses_us_is_named_status(secure: ScriptedIssuer, trusting: HttpSettings) -> None:
+    proxy = ForwardProxy(credentials="user:other")
+    with pytest.raises(FetchFailed) as caught:
+        through_proxy(secure, trusting, proxy, asyncio.run)
+    assert caught.value.phase == "status"
+    assert "407" in caught.value.detail
+
+
+def test_proxy_that_is_down_is_named_connect(secure: ScriptedIssuer, trusting: HttpSettings) -> None:
+    failure = failed(secure.jwks_url, replace(trusting, proxy=f"http://127.0.0.1:{free_port()}"))
+    assert failure.phase == "connect"
+    assert "proxy" in failure.detail
+
+
+def test_unknown_certificate_file_is_an_error_at_start(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        HttpClient.create(HttpSettings(ca_file=tmp_path / "missing.pem"))
+
+
+def test_scripted_answer_keeps_its_type(issuer: ScriptedIssuer) -> None:
+    issuer.answers[JWKS_PATH] = answer(b"<html>", content_type="text/html")
+    assert fetched(issuer.jwks_url).media_type == "text/html"
