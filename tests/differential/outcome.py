@@ -9,7 +9,7 @@ from tests.differential.corpus import END
 from tests.support.recorder import Recorder, Seen
 from tests.support.tls_client import BrokenResponse, Truncated, Wire
 
-PATIENCE = 1.5
+PATIENCE = 5.0
 """Seconds without a byte after which a proxy is said to wait."""
 WORTH_A_WORD = ("X-A", "X_A", "X-B", "X-T", "Expect", "TE", "Upgrade", "Authorization", "Host")
 

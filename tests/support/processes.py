@@ -90,6 +90,7 @@ class Child:
         """Starts it. `output` takes standard output apart from the log, which then holds standard error only."""
         self.name = Path(str(arguments[0])).name
         self.log = log
+        self.output = output or log
         with log.open("ab") as errors, (output or log).open("ab") as out:
             self.process = subprocess.Popen(
                 [str(argument) for argument in arguments],
@@ -145,7 +146,9 @@ class Child:
                 _running.remove(self)
 
     def tail(self, characters: int = 4000) -> str:
-        return self.log.read_text(errors="replace")[-characters:]
+        """The end of its log, and of its output if that went elsewhere."""
+        files = dict.fromkeys([self.log, self.output])
+        return "\n".join(file.read_text(errors="replace")[-characters:] for file in files)
 
     def memory(self) -> "Memory":
         """Resident memory of this process now and at its peak."""

@@ -1,0 +1,168 @@
+"""What the data plane carries and refuses, in figures: bytes streamed, peak memory, connections held, smuggling
+shapes refused, and how many requests the upstream saw that were not permitted (0).
+
+usage: python -m tests.data_plane_report [--bytes N] [--connections N]
+
+Exits 1 when the upstream saw anything that was not permitted, or a stream did not arrive whole.
+"""
+
+import argparse
+import asyncio
+import resource
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.differential.outcome import first_status
+from tests.differential.smuggling import shapes
+from tests.real import upstreams
+from tests.real.clients import Curl
+from tests.real.streams import GIB, MIB, Transfer, download, measured, upload
+from tests.support.mint import SigningKey
+from tests.support.pki import Pki
+from tests.support.recorder import Recorder
+from tests.support.sidecar import Sidecar
+from tests.support.tls_client import client_context
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What every measurement needs."""
+
+    folder: Path
+    pki: Pki
+    key: SigningKey
+    token: str
+
+    @classmethod
+    def create(cls, folder: Path) -> "World":
+        pki, key = Pki.create(), SigningKey.create()
+        return cls(folder, pki, key, key.token(pki.client))
+
+    @contextmanager
+    def sidecar(self, upstream: str, **limits: object) -> Iterator[Sidecar]:
+        folder = Path(tempfile.mkdtemp(dir=self.folder))
+        service = {"limits": limits} if limits else {}
+        with Sidecar(folder, self.pki, upstream, keys=[self.key], service=service) as running:
+            yield running
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Idle TLS connections; sizes in bytes, of the sidecar's resident memory."""
+
+    connections: int
+    memory: int
+    per_connection: float
+
+
+@dataclass(frozen=True, slots=True)
+class Smuggling:
+    """What became of every shape."""
+
+    shapes: int
+    refused: int
+    seen: int
+    not_permitted: int
+
+
+def stream_down(world: World, size: int) -> Transfer:
+    with ExitStack() as stack:
+        nginx = stack.enter_context(upstreams.nginx_upstream(Path(tempfile.mkdtemp(dir=world.folder))))
+        sidecar = stack.enter_context(world.sidecar(nginx.url))
+        curl = Curl(world.folder, world.pki.server_authority.certificate, world.pki.client)
+        return measured(sidecar.process, lambda: download(sidecar, nginx, curl, world.token, size))
+
+
+def stream_up(world: World, size: int) -> Transfer:
+    with ExitStack() as stack:
+        node = stack.enter_context(upstreams.node_upstream(Path(tempfile.mkdtemp(dir=world.folder))))
+        sidecar = stack.enter_context(world.sidecar(node.url))
+        curl = Curl(world.folder, world.pki.server_authority.certificate, world.pki.client)
+        return measured(sidecar.process, lambda: upload(sidecar, curl, world.token, size))
+
+
+def hold(world: World, wanted: int) -> Held:
+    """Opens that many TLS connections with a client certificate, each after one request, and leaves them idle."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    number = min(wanted, hard - 200)
+    context = client_context(world.pki.client)
+    request = b"GET /public/x HTTP/1.1\r\nHost: api.example.com\r\n\r\n"
+
+    async def one(port: int, gate: asyncio.Semaphore) -> asyncio.StreamWriter:
+        async with gate:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+            writer.write(request)
+            assert (await reader.readuntil(b"seen")).startswith(b"HTTP/1.1 200")
+            return writer
+
+    async def all_of_them(sidecar: Sidecar) -> Held:
+        before, gate = sidecar.process.memory().now, asyncio.Semaphore(64)
+        writers = await asyncio.gather(*(one(sidecar.port, gate) for _ in range(number)))
+        await asyncio.sleep(1)
+        now = sidecar.process.memory().now
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.sleep(0)
+        return Held(len(writers), now, (now - before) / len(writers))
+
+    try:
+        with Recorder() as recorder, world.sidecar(recorder.url, connections=number + 100) as sidecar:
+            return asyncio.run(all_of_them(sidecar))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def smuggle(world: World) -> Smuggling:
+    """Sends every shape, each on its own connection, and reads until the sidecar ends it."""
+    refused = total = 0
+    with Recorder() as recorder, world.sidecar(recorder.url) as sidecar:
+        for _, data in shapes(world.token):
+            total += 1
+            refused += first_status(sidecar.connect(world.pki.client), data) >= 400
+        seen = len(recorder.seen)
+        strangers = [one for one in recorder.seen if one.target != "/accounts/1"]
+        return Smuggling(total, refused, seen, len(strangers) + len(recorder.broken))
+
+
+def report(size: int, connections: int) -> int:
+    with tempfile.TemporaryDirectory() as name:
+        world = World.create(Path(name))
+        transfers = {"down": stream_down(world, size), "up": stream_up(world, size)}
+        for direction, one in transfers.items():
+            rate = one.moved / MIB / one.seconds
+            print(
+                f"bytes streamed {direction:4}  {one.moved:>14,}  ({rate:.0f} MiB/s, {one.cpu_seconds:.1f} s of CPU)"
+            )
+            print(
+                f"  peak memory        {one.peak / MIB:>14.1f}  MiB, {one.growth / MIB:.1f} more than before"
+            )
+        smuggling = smuggle(world)
+        print(f"smuggling shapes     {smuggling.shapes:>14,}  {smuggling.refused} refused")
+        print(f"  requests seen      {smuggling.seen:>14,}  by the upstream")
+        print(f"  not permitted      {smuggling.not_permitted:>14,}")
+        held = hold(world, connections)
+        print(f"connections held     {held.connections:>14,}  idle, TLS, with a client certificate")
+        print(
+            f"  memory             {held.memory / MIB:>14.1f}  MiB, {held.per_connection / 1024:.1f} KiB a connection"
+        )
+    whole = all(one.moved == size for one in transfers.values())
+    return 0 if whole and smuggling.not_permitted == 0 else 1
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--bytes", type=int, default=GIB, help="bytes to stream each way")
+    parser.add_argument("--connections", type=int, default=10_000, help="connections to hold")
+    arguments = parser.parse_args()
+    return report(arguments.bytes, arguments.connections)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
