@@ -43,6 +43,7 @@ COMMANDS: Final = (
         "report", "sidecar.process.report", "say per client who is ready for enforcing, from the access log"
     ),
     Command("schema", "sidecar.process.schema", "print the JSON Schema of a settings file, for editors"),
+    Command("test", "sidecar.process.trial.command", "play policy test cases against a configuration"),
     Command("thumbprint", "sidecar.process.thumbprint", "print the x5t#S256 of a certificate"),
     Command("webhook", "sidecar.process.webhook", "serve the mutating admission webhook that injects Pods"),
 )

@@ -149,9 +149,16 @@ class ProxySettings:
     upstream: UpstreamSettings
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
+    rule_identity_headers: frozenset[str] = frozenset()
+    """Names of the identity headers that single rules set. Stripped from every request, whatever its rule."""
     realm: str | None = None
     """`realm` of challenges (RFC 9110 §11.5)."""
     keep_headers_with_underscores: bool = False
     """Lets names with `_` through to an upstream that may take them for `-`: an invitation to spoofing."""
     disclose_reasons: bool = True
     """Whether `error_description` names the reason."""
+
+    @property
+    def identity_names(self) -> frozenset[str]:
+        """Every header that says who a client is, anywhere: no client may say it of itself."""
+        return self.rule_identity_headers.union(self.upstream.identity_headers)

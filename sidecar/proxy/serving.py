@@ -57,7 +57,7 @@ class Serving:
         """URL for challenges (RFC 9728 §5.1)."""
         self.clock = clock
         self.field_rules = FieldRules(
-            settings.upstream.identity_headers, keep_underscores=settings.keep_headers_with_underscores
+            settings.identity_names, keep_underscores=settings.keep_headers_with_underscores
         )
         self.response_names: dict[bytes, bytes] = {}
         self._instance = os.urandom(8).hex()

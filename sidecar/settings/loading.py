@@ -52,13 +52,14 @@ class _Loading:
         if errors or service is None:
             raise SettingsError(errors)
         sections = [(self.document, (), service), *self.policies.sections]
-        services, proxy = service_settings(service), proxy_settings(service)
+        services, policy = service_settings(service), self.policies.policy()
+        proxy = proxy_settings(service, policy)
         trusting = frozenset(one.name for one in proxy.listeners if one.tls.trust is Trust.ANY)
         return Loaded(
             proxy=proxy,
             service=services,
             issuers=IssuersSettings(tuple(self.policies.issuer_settings), services.state_directory),
-            policy=self.policies.policy(),
+            policy=policy,
             files=_files(Path(self.document.file), paths, sections),
             policy_patterns=tuple(str(self.directory.absolute() / one) for one in service.policy_files),
             warnings=tuple(sorted({*warnings, *self.policies.doubts(trusting)})),

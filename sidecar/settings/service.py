@@ -4,6 +4,7 @@ from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
 
+from sidecar.decision.policy import Policy
 from sidecar.proxy.configuration import (
     AtHandshake,
     Limits,
@@ -28,7 +29,7 @@ from sidecar.settings.service_sections import Listener, Upstream
 from sidecar.telemetry.configuration import Access, Format, Level, LoggingSettings, TracingSettings
 
 
-def proxy_settings(file: ServiceFile) -> ProxySettings:
+def proxy_settings(file: ServiceFile, policy: Policy) -> ProxySettings:
     """The data plane's part."""
     given: dict[str, Any] = {
         name: getattr(file, name) for name in ("realm", "disclose_reasons") if getattr(file, name) is not None
@@ -38,6 +39,9 @@ def proxy_settings(file: ServiceFile) -> ProxySettings:
         upstream=_upstream(file.upstream),
         limits=Limits(**file.limits.given()),
         timeouts=Timeouts(**file.timeouts.given()),
+        rule_identity_headers=frozenset(
+            name for rule in policy.rules for name in rule.identity_headers or ()
+        ),
         keep_headers_with_underscores=file.insecure_keep_headers_with_underscores,
         **given,
     )

@@ -1,0 +1,67 @@
+"""What became of one case, and how it is shown."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sidecar.decision.denial import Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One case, played."""
+
+    name: str
+    place: str
+    """`file:line`."""
+    request: str
+    """Method and target."""
+    verdict: str
+    """Status, and the reason of a refusal."""
+    differences: Sequence[tuple[str, str, str]] = ()
+    """Name, expected, came; empty when all came as expected."""
+    failures: Sequence[Failure] = ()
+    """The checks that failed, which explain what came."""
+    seconds: float = 0.0
+
+    @property
+    def is_good(self) -> bool:
+        """Whether all came as expected."""
+        return not self.differences
+
+    def summary(self) -> str:
+        """One line about what did not."""
+        return "; ".join(f"{name}: expected {wanted}, got {came}" for name, wanted, came in self.differences)
+
+    def lines(self) -> Iterator[str]:
+        """What did not come as expected, as a diff, and why."""
+        yield f"{self.place}: {self.request}: {self.verdict}"
+        for name, wanted, came in self.differences:
+            yield f"- {name}: {wanted}"
+            yield f"+ {name}: {came}"
+        for failure in self.failures:
+            yield (
+                f"  {failure.check}: expected {failure.expected or 'nothing'},"
+                f" presented {failure.presented or 'nothing'}"
+            )
+
+
+def table(results: Sequence[Result], *, in_colour: bool) -> Iterator[str]:
+    """A row a case, a diff below each that failed, and a count."""
+    width = max((len(result.name) for result in results), default=0)
+    target = min(max((len(result.request) for result in results), default=0), 40)
+    for result in results:
+        mark = _painted("ok  ", "32", in_colour) if result.is_good else _painted("FAIL", "31", in_colour)
+        yield f"{mark}  {result.name:{width}}  {result.request:{target}}  {result.verdict}".rstrip()
+        if not result.is_good:
+            yield from (f"      {_coloured(line, in_colour)}" for line in result.lines())
+    failed = sum(1 for result in results if not result.is_good)
+    yield f"{len(results) - failed} passed, {failed} failed"
+
+
+def _coloured(line: str, in_colour: bool) -> str:  # noqa: FBT001 — whether there is a terminal
+    colours = {"-": "31", "+": "32"}
+    return _painted(line, colours[line[0]], in_colour) if line[:1] in colours else line
+
+
+def _painted(text: str, colour: str, in_colour: bool) -> str:  # noqa: FBT001 — whether there is a terminal
+    return f"\033[{colour}m{text}\033[0m" if in_colour else text

@@ -1,0 +1,202 @@
+"""The sections of a case file: policy unit tests for `sidecar test`."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+
+from sidecar.decision.denial import Reason
+from sidecar.settings.files import CertificateFile
+from sidecar.settings.issuer_sections import Algorithm
+from sidecar.settings.scalars import DURATION_PATTERN, Text, parse_duration
+from sidecar.settings.section import Section, mistake, nearest, shown
+
+_MOMENT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?$"
+
+
+def parse_moment(value: Any) -> float:
+    """Seconds since the epoch; raises `ValueError`."""
+    if not isinstance(value, str):
+        raise ValueError("a moment is written 2027-01-31T12:00:00Z or 2027-01-31")  # noqa: TRY004
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"{shown(value)} is not of the form 2027-01-31T12:00:00Z or 2027-01-31") from None
+    return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
+
+
+def _span(value: Any) -> float:
+    """A duration that may lie in the past."""
+    if isinstance(value, str) and value.startswith("-"):
+        return -parse_duration(value[1:])
+    return parse_duration(value)
+
+
+Moment = Annotated[
+    float, BeforeValidator(parse_moment), WithJsonSchema({"type": "string", "pattern": _MOMENT})
+]
+"""Seconds since the epoch."""
+Span = Annotated[
+    float,
+    BeforeValidator(_span),
+    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN.replace("^", "^-?", 1)}),
+]
+"""Seconds from the case's moment on; negative: before it."""
+
+
+class CaseCertificate(Section):
+    """A client certificate, made for the run; or one from a file."""
+
+    common_name: Text | None = None
+    """Default: the certificate's name in this file."""
+    san_dns: list[Text] = Field(default_factory=list)
+    san_uri: list[Text] = Field(default_factory=list)
+    san_email: list[Text] = Field(default_factory=list)
+    issued_by: Text | None = None
+    """Common name of the authority, made too. Default: self-signed."""
+    expires_in: Span | None = None
+    """From the case's moment on. Default: 24h."""
+    file: CertificateFile | None = None
+    """PEM; only its first certificate is taken, and no key is needed."""
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if self.file is not None and len(self.model_fields_set) > 1:
+            raise mistake("a certificate from a file is what it is", "file")
+        return self
+
+
+class CaseRequest(Section):
+    """The request, as the client sends it."""
+
+    method: Text | None = None
+    """Default: GET."""
+    target: Text | None = None
+    """Path and query, as they stand in the request line. Default: /."""
+    host: Text | None = None
+    """Default: api.example.com."""
+    listener: Text | None = None
+    """Name of a listener. Default: the first."""
+    headers: dict[Text, Text | list[Text]] = Field(default_factory=dict)
+    """Further header fields; `Authorization` here stands in place of the token."""
+
+
+class CaseToken(Section):
+    """An access token, made and signed for the run as RFC 9068 has it, valid for five minutes."""
+
+    issuer: Text | None = None
+    """Default: the policy's first issuer."""
+    claims: dict[Text, Any] = Field(default_factory=dict)
+    """Added to, or in place of, the usual claims."""
+    without: list[Text] = Field(default_factory=list)
+    """Claims to leave out."""
+    bound_to: Text | None = None
+    """Name of a certificate, or `nothing`. Default: the certificate of the request."""
+    type: str | None = None
+    """`typ` of the header. Default: at+jwt; "" for none."""
+    algorithm: Algorithm | None = None
+    """Default: the first that the issuer accepts."""
+    signed_by: Literal["issuer", "stranger"] | None = None
+    """`stranger`: a key that the issuer does not have, under the issuer's `kid`."""
+    expires_in: Span | None = None
+    """From the case's moment on; negative: it expired. Default: 5m."""
+    opaque: bool = False
+    """true: no JWT; the claims are what introspection answers (RFC 7662)."""
+    active: bool | None = None
+    """What introspection answers. Default: true."""
+    raw: Text | None = None
+    """The token as it stands, in place of all else."""
+
+    @model_validator(mode="after")
+    def _raw(self) -> Self:
+        if self.raw is not None and len(self.model_fields_set) > 1:
+            raise mistake("stands alone", "raw")
+        return self
+
+
+def _token_or_none(value: Any) -> Any:
+    return None if value == "none" else value
+
+
+TokenOrNone = Annotated[
+    CaseToken | None,
+    BeforeValidator(_token_or_none, json_schema_input_type=CaseToken | Literal["none"]),
+]
+
+
+def _reason(value: str) -> str:
+    known = [reason.value for reason in Reason]
+    if value not in known:
+        raise ValueError(f"{shown(value)} is no reason{nearest(value, known)}")
+    return value
+
+
+ReasonName = Annotated[
+    Text,
+    AfterValidator(_reason),
+    WithJsonSchema({"type": "string", "enum": [reason.value for reason in Reason]}),
+]
+
+
+ErrorName = Literal[
+    "none", "invalid_request", "invalid_token", "insufficient_scope", "insufficient_user_authentication"
+]
+
+
+class CaseExpectation(Section):
+    """What must come of it; what is left out does not matter."""
+
+    status: Annotated[int, Field(ge=100, le=599)] | None = None
+    """200 when the request is forwarded; else the status of the refusal."""
+    reason: ReasonName | None = None
+    """Why it is refused."""
+    rule: Text | None = None
+    """The rule that decided."""
+    would_deny: ReasonName | None = None
+    """Forwarded only because the policy reports: the reason it will be refused for one day."""
+    error: ErrorName | None = None
+    """OAuth error code of the challenge; `none`: a challenge without, or no challenge."""
+    failures: list[Text] | None = None
+    """Names of the checks that failed, e.g. `claims.tenant`, in any order."""
+    upstream_headers: dict[Text, str | list[str]] | None = None
+    """Header → value or values that the API sees; an empty list: it does not see the header."""
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.model_fields_set:
+            raise mistake("expects nothing")
+        if self.status == 200 and self.reason is not None:
+            raise mistake("a request that is forwarded has no reason to be refused: would_deny?", "reason")
+        return self
+
+
+class CaseDefaults(Section):
+    """What every case of the file starts from; a case's own keys come on top, claims and headers one by one."""
+
+    at: Moment | None = None
+    request: CaseRequest = CaseRequest()
+    certificate: Text | None = None
+    token: CaseToken | None = None
+
+
+class Case(Section):
+    """One request, and what must come of it."""
+
+    name: Text
+    at: Moment | None = None
+    """The clock. Default: now."""
+    request: CaseRequest = CaseRequest()
+    certificate: Text | None = None
+    """Name of the certificate the client presents; `none`: no certificate. Default: `client`."""
+    token: TokenOrNone = CaseToken()
+    """The access token; `none`: no token. Default: a good one, bound to the certificate."""
+    expect: CaseExpectation
+
+
+class CaseFile(Section):
+    """A case file for `sidecar test`."""
+
+    certificates: dict[Text, CaseCertificate] = Field(default_factory=dict)
+    """Certificates by the names that cases use; a name that is not here is made with all defaults."""
+    defaults: CaseDefaults = CaseDefaults()
+    cases: Annotated[list[Case], Field(min_length=1)]

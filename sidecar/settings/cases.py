@@ -1,0 +1,91 @@
+"""Case files → cases, each with what it takes from its file's defaults."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sidecar.settings import document as documents
+from sidecar.settings.case_sections import Case, CaseCertificate, CaseFile, CaseRequest, CaseToken
+from sidecar.settings.document import Document
+from sidecar.settings.problem import Problem, SettingsError
+from sidecar.settings.section import Section, Surroundings, shown, validate
+
+CLIENT = "client"
+"""The certificate that a case uses unless it names another."""
+NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyCase:
+    """One case, complete."""
+
+    case: Case
+    place: str
+    """`file:line`."""
+    at: float | None
+    """Seconds since the epoch; None: now."""
+    request: CaseRequest
+    certificate: str | None
+    """Name; None: the client presents none."""
+    token: CaseToken | None
+    """None: no token."""
+    certificates: Mapping[str, CaseCertificate]
+    """Of the file, by name."""
+
+
+def load_cases(paths: Iterable[Path]) -> list[PolicyCase]:
+    """The cases of the files, in order; raises `SettingsError` with all that is wrong in all files."""
+    cases: list[PolicyCase] = []
+    problems: list[Problem] = []
+    for path in paths:
+        try:
+            document = documents.read(path)
+        except SettingsError as error:
+            problems.extend(error.problems)
+            continue
+        file, found = validate(CaseFile, document, (), document.data, Surroundings(path.parent))
+        problems.extend((*document.problems, *found))
+        if file is not None:
+            problems.extend(_repeated(document, file))
+            cases.extend(_complete(document, file))
+    if problems:
+        raise SettingsError(problems)
+    return cases
+
+
+def _repeated(document: Document, file: CaseFile) -> Iterable[Problem]:
+    seen: set[str] = set()
+    for index, case in enumerate(file.cases):
+        if case.name in seen:
+            yield document.problem(("cases", index, "name"), f"{shown(case.name)} is taken")
+        seen.add(case.name)
+
+
+def _complete(document: Document, file: CaseFile) -> Iterable[PolicyCase]:
+    defaults = file.defaults
+    for index, case in enumerate(file.cases):
+        line, _ = document.position(("cases", index))
+        certificate = case.certificate or defaults.certificate or CLIENT
+        token = case.token
+        if token is not None:
+            token = CaseToken.model_construct(**_over(defaults.token, token, "claims"))
+        yield PolicyCase(
+            case=case,
+            place=f"{document.file}:{line}",
+            at=defaults.at if case.at is None else case.at,
+            request=CaseRequest.model_construct(**_over(defaults.request, case.request, "headers")),
+            certificate=None if certificate == NONE else certificate,
+            token=token,
+            certificates=file.certificates,
+        )
+
+
+def _over(defaults: Section | None, own: Section, merged: str) -> dict[str, Any]:
+    """What `own` says over what `defaults` say; the mapping `merged` key by key."""
+    given = defaults.given() if defaults is not None else {}
+    if "raw" in own.model_fields_set:
+        given = {}
+    both = given | own.given()
+    both[merged] = given.get(merged, {}) | getattr(own, merged)
+    return both
