@@ -59,6 +59,7 @@ bench-profile: $(READY) ## where the sidecar's time goes under a load; SECONDS= 
 lock: ## exact versions with hashes, from the ranges in pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header -o requirements.lock
 	uv pip compile pyproject.toml --quiet --group dev --all-extras --universal --python-version 3.11 --generate-hashes --no-header -c requirements.lock -o requirements-dev.lock
+	echo 'hatchling>=1.25' | uv pip compile - --quiet --universal --python-version 3.11 --generate-hashes --no-header -o requirements-build.lock
 
 clean:
 	rm -rf $(VENV) tests/real/node_modules build dist .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis
