@@ -8,7 +8,7 @@ PARTS  := tests/real/node_modules/.ready
 # What config/sidecar.yaml needs to be tried: a throw-away key and certificate, never committed.
 TRYOUT := config/tls/tls.crt
 
-.PHONY: install demo test lint format bench bench-one bench-profile lock clean
+.PHONY: install demo test test-image test-helm lint format bench bench-one bench-profile lock clean
 .DEFAULT_GOAL := test
 
 install: $(READY) $(PARTS) $(TRYOUT) ## the virtual environment, exact versions from the lock file, and the package itself
@@ -55,6 +55,11 @@ bench-one: $(READY) ## CPU per request of the cached path, the sidecar beside ng
 
 bench-profile: $(READY) ## where the sidecar's time goes under a load; SECONDS= LOAD=
 	@$(BIN)/python -m bench.profile $(or $(LOAD),cached-es256) $(or $(SECONDS),5)
+
+test-image: $(READY) $(PARTS) ## builds the image with buildah on a debootstrap base and serves from inside it (root)
+	@.ci/parts buildah debootstrap
+	tests/image/build.sh localhost/bound-token-sidecar:test
+	$(BIN)/python -m pytest -rP tests/image/check_image.py
 
 lock: ## exact versions with hashes, from the ranges in pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header -o requirements.lock

@@ -86,8 +86,8 @@ class Resources(_Strict):
     """Requests and limits of the sidecar's container, in Kubernetes quantities."""
 
     cpu_request: Quantity = "50m"
-    memory_request: Quantity = "64Mi"
-    memory_limit: Quantity = "192Mi"
+    memory_request: Quantity = "96Mi"
+    memory_limit: Quantity = "256Mi"
     cpu_limit: Quantity | None = None
 
 

@@ -39,8 +39,8 @@ def test_the_check_itself_sees_what_the_standard_forbids(change: dict[str, Any],
 def test_the_sidecar_has_requests_a_memory_limit_and_all_three_probes() -> None:
     found = sidecar_of(inject(pod(), settings(), opt_in=False).manifest["spec"])
     assert found["resources"] == {
-        "requests": {"cpu": "50m", "memory": "64Mi"},
-        "limits": {"memory": "192Mi"},
+        "requests": {"cpu": "50m", "memory": "96Mi"},
+        "limits": {"memory": "256Mi"},
     }
     assert [
         found[name]["httpGet"]["path"] for name in ("startupProbe", "livenessProbe", "readinessProbe")
