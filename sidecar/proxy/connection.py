@@ -8,7 +8,6 @@ looks at it a few times a second, so that no request costs a timer.
 
 import asyncio
 from enum import Enum
-from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from sidecar.decision.denial import Reason
@@ -103,7 +102,7 @@ class ClientConnection(asyncio.Protocol):
             transport.abort()
             return
         transport.set_write_buffer_limits(high=self.server.settings.limits.buffered_bytes)
-        self.deadline = monotonic() + self.server.settings.timeouts.handshake
+        self.deadline = self.server.now() + self.server.settings.timeouts.handshake
         if self._listener.expects_preface(self.peer[0]):
             self.phase, self._preface = Phase.PREFACE, b""
 
@@ -217,7 +216,7 @@ class ClientConnection(asyncio.Protocol):
             self._answer_fault(self._fault)
         elif reader.in_head and self.phase is not Phase.HEAD:
             self.phase = Phase.HEAD
-            self.deadline = monotonic() + self.server.settings.timeouts.request_head
+            self.deadline = self.server.now() + self.server.settings.timeouts.request_head
 
     def _begin(self, request: Request) -> None:
         server = self.server
@@ -226,7 +225,7 @@ class ClientConnection(asyncio.Protocol):
         self.exchange = exchange
         self.phase = Phase.EXCHANGE
         if not request.complete:
-            self._body_mark = (monotonic(), 0)
+            self._body_mark = (self.server.now(), 0)
         server.exchanges += 1
         if server.is_shedding(self):
             exchange.fail(Reason.OVERLOADED, "too many connections")
@@ -276,17 +275,17 @@ class ClientConnection(asyncio.Protocol):
         """Read on."""
         if self._held and self._transport is not None and not self._transport.is_closing():
             self._held = False
-            self._body_mark = (monotonic(), 0)
+            self._body_mark = (self.server.now(), 0)
             self._transport.resume_reading()
 
     def expect_answer(self, seconds: float) -> None:
         """The upstream owes an answer within `seconds`."""
-        self.deadline = monotonic() + seconds
+        self.deadline = self.server.now() + seconds
 
     def expect_more(self) -> None:
         """The upstream owes the next part of a response, or either side the next part of a tunnel."""
         silence = self.server.settings.upstream.stream_timeout
-        self.deadline = monotonic() + silence if silence else NEVER
+        self.deadline = self.server.now() + silence if silence else NEVER
 
     def tunnel_opened(self, tunnel: "Tunnel") -> None:
         """From now on bytes are not HTTP."""
@@ -312,7 +311,7 @@ class ClientConnection(asyncio.Protocol):
                 self._linger()
             return
         self.phase = Phase.IDLE
-        self.deadline = monotonic() + self.server.settings.timeouts.idle
+        self.deadline = self.server.now() + self.server.settings.timeouts.idle
         reader = self._reader
         if self._held and not reader.messages:
             self.release_reading()
@@ -322,7 +321,7 @@ class ClientConnection(asyncio.Protocol):
 
     def _become_idle(self) -> None:
         self.phase = Phase.IDLE
-        self.deadline = monotonic() + self.server.settings.timeouts.idle
+        self.deadline = self.server.now() + self.server.settings.timeouts.idle
 
     # --- the end -------------------------------------------------------------------------------------
 
@@ -334,7 +333,7 @@ class ClientConnection(asyncio.Protocol):
             return
         self._send(self._engine.shutdown())
         self.phase = Phase.LINGER
-        self.deadline = monotonic() + _LINGER
+        self.deadline = self.server.now() + _LINGER
         if self._transport.can_write_eof():
             self._transport.write_eof()
         self.release_reading()
@@ -343,7 +342,7 @@ class ClientConnection(asyncio.Protocol):
         if self._transport is not None and self.phase is not Phase.CLOSED:
             self._send(self._engine.shutdown())
             self.phase = Phase.CLOSED
-            self.deadline = monotonic() + _LINGER
+            self.deadline = self.server.now() + _LINGER
             self._transport.close()
 
     def close_if_idle(self) -> None:
@@ -383,7 +382,7 @@ class ClientConnection(asyncio.Protocol):
         self.server.connection_gone(self)
 
     def pause_writing(self) -> None:
-        self.blocked_since = monotonic()
+        self.blocked_since = self.server.now()
         if self.exchange is not None:
             self.exchange.hold_upstream()
 

@@ -55,7 +55,9 @@ class Server:
         self.exchanges = 0
         """Requests now under way."""
         self.draining = False
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop = asyncio.get_running_loop()
+        self.now: Callable[[], float] = loop.time
+        """Seconds of the clock that deadlines are set by."""
         self._clock = clock
         self._tls_factory = tls_factory
         self._connect = connect
@@ -142,7 +144,7 @@ class Server:
         self.draining = True
         for listener in self.listeners:
             listener.close()
-        deadline = time.monotonic() + _IDLE_GRACE
+        deadline = self.now() + _IDLE_GRACE
         for connection in tuple(self._connections):
             exchange = connection.exchange
             if exchange is not None and exchange.tunnel is not None:
@@ -220,12 +222,12 @@ class Server:
         self.observer.incident("internal_error", f"{type(error).__name__} at {where}")
 
     def _sweep(self) -> None:
-        now, wall = time.monotonic(), self._clock()
+        now, wall = self.now(), self._clock()
         for connection in tuple(self._connections):
             try:
                 connection.check_time(now, wall)
             except Exception as error:  # noqa: BLE001 — one connection's bug must not stop the clock of all others
                 self.report_bug(error)
                 connection.abort()
-        self._pool.close_idle(self._loop.time())
+        self._pool.close_idle(now)
         self._sweeper = self._loop.call_later(_SWEEP, self._sweep)

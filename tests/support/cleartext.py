@@ -1,0 +1,93 @@
+"""TLS without the cryptography: records that only say what they are, for both ends of a conversation in memory."""
+
+from sidecar.decision.request import ClientCertificate
+from sidecar.proxy.tls import TlsFailure
+from tests.support.pki import Identity
+
+HANDSHAKE, DATA, ALERT = 0x16, 0x17, 0x15
+CLOSE_NOTIFY = b"close_notify"
+
+
+def seal(kind: int, payload: bytes) -> bytes:
+    """One record: its type, its length in four bytes, its content."""
+    return bytes((kind,)) + len(payload).to_bytes(4) + payload
+
+
+class Unsealing:
+    """Bytes, cut anywhere → records."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[tuple[int, bytes]]:
+        """The records that are complete now. Raises `ValueError` for what is none."""
+        self._rest += data
+        records = []
+        while self._rest:
+            if self._rest[0] not in {HANDSHAKE, DATA, ALERT}:
+                raise ValueError("no record")
+            end = 5 + int.from_bytes(self._rest[1:5]) if len(self._rest) >= 5 else 5
+            if len(self._rest) < end:
+                break
+            records.append((self._rest[0], self._rest[5:end]))
+            self._rest = self._rest[end:]
+        return records
+
+
+class CleartextEngine:
+    """`Engine` for such records. The client's first record is its handshake."""
+
+    def __init__(self, certificate: ClientCertificate | None, *, resumed: bool) -> None:
+        self.established = False
+        self.eof = False
+        self._certificate = certificate
+        self._resumed = resumed
+        self._records = Unsealing()
+        self._out = b""
+
+    def receive(self, data: bytes) -> bytes:
+        plaintext = b""
+        try:
+            records = self._records.feed(data)
+        except ValueError:
+            self._out += seal(ALERT, b"unexpected_message")
+            raise TlsFailure("not_tls", "wrong version number") from None
+        for kind, payload in records:
+            if kind == HANDSHAKE:
+                self.established = True
+                self._out += seal(HANDSHAKE, b"")
+            elif kind == DATA:
+                plaintext += payload
+            elif payload == CLOSE_NOTIFY:
+                self.eof = True
+            else:
+                raise TlsFailure("alert_from_client", payload.decode())
+        return plaintext
+
+    def outgoing(self) -> bytes:
+        data, self._out = self._out, b""
+        return data
+
+    def send(self, plaintext: bytes) -> bytes:
+        return self.outgoing() + seal(DATA, plaintext)
+
+    def client_certificate(self) -> ClientCertificate | None:
+        return self._certificate
+
+    def is_resumed(self) -> bool:
+        return self._resumed
+
+    def shutdown(self) -> bytes:
+        return self.outgoing() + (seal(ALERT, CLOSE_NOTIFY) if self.established else b"")
+
+
+class CleartextTls:
+    """Makes the engines of one listener: the next connection is that of `identity`."""
+
+    def __init__(self) -> None:
+        self.identity: Identity | None = None
+        self.resumed = False
+
+    def engine(self) -> CleartextEngine:
+        certificate = ClientCertificate(self.identity.der) if self.identity is not None else None
+        return CleartextEngine(certificate, resumed=self.resumed)
