@@ -38,6 +38,7 @@ class Command:
 COMMANDS: Final = (
     Command("run", "sidecar.process.run", "serve until SIGTERM"),
     Command("check", "sidecar.process.check", "say everything that is wrong with a configuration"),
+    Command("explain", "sidecar.process.explain.command", "say check by check why a request is refused"),
     Command("inject", "sidecar.process.inject", "put the sidecar into Kubernetes manifests"),
     Command(
         "report", "sidecar.process.report", "say per client who is ready for enforcing, from the access log"

@@ -1,0 +1,134 @@
+"""One decision, watched and put into words; for the command line and for the admin page."""
+
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from cryptography import x509
+
+from sidecar.authorizer import Authorizer
+from sidecar.decision.challenge import DESCRIPTIONS, challenge
+from sidecar.decision.denial import Denial, answer
+from sidecar.decision.diagnosis import Diagnosis, diagnose_thumbprint
+from sidecar.decision.explanation import Step, Trace, Verdict
+from sidecar.decision.permit import Permit
+from sidecar.decision.request import Presenter, RequestHead
+from sidecar.decision.strict import Malformed, base64url, json_object
+
+_BINDING = "x5t#S256"
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """What was checked, what came of it, and why probably."""
+
+    steps: Sequence[Step]
+    decision: Permit | Denial
+    challenge: str | None
+    """The value of `WWW-Authenticate`, when the answer carries one."""
+    diagnosis: Diagnosis | None
+    """The probable mistake behind a thumbprint that does not match."""
+
+    @property
+    def is_permit(self) -> bool:
+        """Whether the request is forwarded."""
+        return isinstance(self.decision, Permit)
+
+    @property
+    def denial(self) -> Denial | None:
+        """The refusal; or the one that the policy only reports."""
+        return self.decision.would_deny if isinstance(self.decision, Permit) else self.decision
+
+    @property
+    def rule(self) -> str | None:
+        """The rule that decided."""
+        return self.decision.rule.name if isinstance(self.decision, Permit) else self.decision.rule
+
+    def document(self) -> dict[str, Any]:
+        """All of it, for machines. Holds claim values and never the token."""
+        denial = self.denial
+        return {
+            "permit": self.is_permit,
+            "rule": self.rule,
+            "status": 200 if denial is None or self.is_permit else answer(denial.reason).status,
+            "reason": None if denial is None else denial.reason.value,
+            "detail": None if denial is None else DESCRIPTIONS[denial.reason],
+            "would_deny": self.is_permit and denial is not None,
+            "challenge": self.challenge,
+            "diagnosis": None
+            if self.diagnosis is None
+            else {"mistake": self.diagnosis.mistake, "sentence": self.diagnosis.sentence},
+            "steps": [
+                {
+                    "check": step.check,
+                    "clause": step.clause,
+                    "expected": step.expected,
+                    "presented": step.presented,
+                    "verdict": step.verdict.value,
+                }
+                for step in self.steps
+            ],
+        }
+
+
+async def explain(
+    authorizer: Authorizer,
+    head: RequestHead,
+    presenter: Presenter,
+    now: float,
+    *,
+    others: Sequence[x509.Certificate] = (),
+    realm: str | None = None,
+    disclose: bool = True,
+) -> Explanation:
+    """Decide about one request at `now` (seconds since the epoch), watching.
+
+    `others` are certificates that the token may have been bound to by mistake. `realm` and `disclose` are those of
+    the service's challenges.
+    """
+    trace = Trace()
+    decision = authorizer.authorize(head, presenter, now, trace)
+    if inspect.isawaitable(decision):
+        decision = await decision
+    denial = decision if isinstance(decision, Denial) else None
+    return Explanation(
+        steps=trace.complete(),
+        decision=decision,
+        challenge=None if denial is None else challenge(denial, realm, disclose=disclose),
+        diagnosis=_diagnosis(head, presenter, trace.steps, others),
+    )
+
+
+def _diagnosis(
+    head: RequestHead, presenter: Presenter, steps: Sequence[Step], others: Sequence[x509.Certificate]
+) -> Diagnosis | None:
+    """What the token's thumbprint really is, when a check of the binding failed."""
+    failed = any(step.verdict is Verdict.FAILED and step.check.partition(".")[0] == "cnf" for step in steps)
+    if not failed or presenter.client_certificate is None:
+        return None
+    value = bound_value(head)
+    if value is None:
+        return None
+    found = diagnose_thumbprint(value, presenter.client_certificate.certificate, others)
+    return None if found.mistake == "none" else found
+
+
+def bound_value(head: RequestHead) -> str | None:
+    """`x5t#S256` as the token has it, right or wrong; nothing else of an unverified token is looked at."""
+    confirmation = unverified_claims(head).get("cnf")
+    value = confirmation.get(_BINDING) if isinstance(confirmation, dict) else None
+    return value if isinstance(value, str) else None
+
+
+def unverified_claims(head: RequestHead) -> dict[str, Any]:
+    """The claims of the first token in a request, believed by nobody; empty when there are none."""
+    for field in head.authorization:
+        _, _, token = field.partition(" ")
+        parts = token.strip().split(".")
+        if len(parts) == 3:
+            try:
+                return json_object(base64url(parts[1]))
+            except Malformed:
+                return {}
+    return {}
