@@ -14,45 +14,68 @@ CLAIM_FACTOR = 4
 """How much larger decoded claims are than the token they came in."""
 
 
+class _Generation:
+    """Entries and what they weigh."""
+
+    __slots__ = ("entries", "size")
+
+    def __init__(self) -> None:
+        self.entries: dict[TokenDigest, tuple[ValidatedToken, int]] = {}
+        self.size = 0
+
+    def put(self, digest: TokenDigest, entry: tuple[ValidatedToken, int]) -> None:
+        self.entries[digest] = entry
+        self.size += entry[1]
+
+    def take(self, digest: TokenDigest) -> tuple[ValidatedToken, int] | None:
+        entry = self.entries.pop(digest, None)
+        if entry is not None:
+            self.size -= entry[1]
+        return entry
+
+
 class VerifiedTokens:
     """A bounded map from digest to verified token."""
 
     def __init__(self, count: int, size: int) -> None:
-        """At most `count` entries (at least 2) and about `size` bytes."""
-        self._count = max(1, count // 2)
-        self._size = size // 2
-        self._young: dict[TokenDigest, tuple[ValidatedToken, int]] = {}
-        self._old: dict[TokenDigest, tuple[ValidatedToken, int]] = {}
-        self._young_size = 0
+        """At most `count` entries (2 at least) and `size` bytes, as estimated."""
+        self._half_count = max(1, count // 2)
+        self._half_size = size // 2
+        self._young = _Generation()
+        self._old = _Generation()
 
     def __len__(self) -> int:
-        return len(self._young) + len(self._old)
+        return len(self._young.entries) + len(self._old.entries)
+
+    @property
+    def size(self) -> int:
+        """What the entries take, in bytes, as estimated."""
+        return self._young.size + self._old.size
 
     def find(self, digest: TokenDigest) -> ValidatedToken | None:
         """The verified token, if it is here."""
-        entry = self._young.get(digest)
-        if entry is not None:
-            return entry[0]
-        entry = self._old.pop(digest, None)
+        entry = self._young.entries.get(digest)
         if entry is None:
-            return None
-        self._put(digest, entry)
+            entry = self._old.take(digest)
+            if entry is None:
+                return None
+            self._put(digest, entry)
         return entry[0]
 
     def keep(self, token: ValidatedToken, length: int) -> None:
-        """Remembers `token`, which came in `length` bytes."""
-        self._put(token.digest, (token, ENTRY_BYTES + CLAIM_FACTOR * length))
+        """Remembers `token`, which came in `length` bytes, unless it alone is past the bound."""
+        self.drop(token.digest)
+        size = ENTRY_BYTES + CLAIM_FACTOR * length
+        if size <= self._half_size:
+            self._put(token.digest, (token, size))
 
     def drop(self, digest: TokenDigest) -> None:
         """Forgets a token: it expired, or its key left the key set."""
-        entry = self._young.pop(digest, None)
-        if entry is not None:
-            self._young_size -= entry[1]
-        else:
-            self._old.pop(digest, None)
+        if self._young.take(digest) is None:
+            self._old.take(digest)
 
     def _put(self, digest: TokenDigest, entry: tuple[ValidatedToken, int]) -> None:
-        if len(self._young) >= self._count or self._young_size + entry[1] > self._size:
-            self._old, self._young, self._young_size = self._young, {}, 0
-        self._young[digest] = entry
-        self._young_size += entry[1]
+        young = self._young
+        if len(young.entries) >= self._half_count or young.size + entry[1] > self._half_size:
+            self._old, self._young = young, _Generation()
+        self._young.put(digest, entry)

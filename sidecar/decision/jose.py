@@ -50,9 +50,9 @@ class UnverifiedJws:
     @property
     def claimed_issuer(self) -> str:
         """`iss` as the token has it: good for nothing but choosing among configured issuers."""
-        issuer = self._claims.get("iss")
-        if issuer is None:
+        if "iss" not in self._claims:
             raise Denied(Reason.CLAIM_MISSING, "iss", "the issuer", "none")
+        issuer = self._claims["iss"]
         if type(issuer) is not str:
             raise Denied(Reason.CLAIM_MALFORMED, "iss", "a string", type(issuer).__name__)
         return issuer

@@ -58,10 +58,12 @@ def confirm(confirmation: Confirmation, presenter: Presenter) -> tuple[str, ...]
 
 def joined(signed: Confirmation, introspected: Confirmation) -> Confirmation:
     """What a token and its issuer's answer about it (RFC 8705 §3.2) ask for together; they must not differ."""
-    if not introspected.is_bound or introspected.members == signed.members:
+    if not introspected.is_bound:
         return signed
-    if not signed.is_bound:
+    if not signed.is_bound or introspected.refusal is not None:
         return introspected
+    if signed.refusal is not None or signed.members == introspected.members:
+        return signed
     return _refused(Reason.CONFIRMATION_MALFORMED, "cnf", "one confirmation", "another one by introspection")
 
 
