@@ -7,16 +7,17 @@ policy; there are at most as many levels as the longest template has segments, h
 before paths: one tree for each host named, one for each `*.suffix`, one for the rules that name none.
 
 Comparison is of segments, decoded once; what is forwarded is what was received. `decision.path` decides which
-paths have exactly one reading, and a path that has not is refused unless the rule that it matches allows each kind
-of its ambiguity by name.
+paths have exactly one reading. A path that has several is refused, unless the rule that it matches allows each kind
+of its ambiguity by name and no reading of it leads to another rule.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from sidecar.decision.denial import Denied, Reason
-from sidecar.decision.path import ALLOWABLE, segments
+from sidecar.decision.path import ALLOWABLE, readings, segments
 from sidecar.decision.query import names_in
 from sidecar.decision.request import RequestHead
 from sidecar.decision.template import Template
@@ -106,16 +107,32 @@ class Matcher:
         Raises `Denied` (path_ambiguous).
         """
         parts, ambiguities = segments(head.path)
-        found = self._search(self._any_host, parts, head, listener, None)
-        if self._hosts or self._suffixes:
-            for tree in self._trees(head.host):
-                found = self._search(tree, parts, head, listener, found)
-        if ambiguities and (found is None or not ambiguities <= self._allowances[found.index]):
-            raise Denied(Reason.PATH_AMBIGUOUS, "path", "one reading", " ".join(sorted(ambiguities)))
+        found = self._find(parts, head, listener)
+        if ambiguities:
+            self._refuse_other_readings(found, ambiguities, head, listener)
         if found is None:
             return None
         captures = found.template.captures
         return found.index, {name: parts[at] for name, at in captures} if captures else _NOTHING
+
+    def _find(self, parts: list[str], head: RequestHead, listener: str) -> _Candidate | None:
+        found = self._search(self._any_host, parts, head, listener, None)
+        if self._hosts or self._suffixes:
+            for tree in self._trees(head.host):
+                found = self._search(tree, parts, head, listener, found)
+        return found
+
+    def _refuse_other_readings(
+        self, found: _Candidate | None, ambiguities: AbstractSet[str], head: RequestHead, listener: str
+    ) -> None:
+        """An ambiguous path passes by the rule that allows it, and only if nobody reads it as another rule's."""
+        allowed = found is not None and ambiguities <= self._allowances[found.index]
+        if allowed and all(
+            self._find(parts, head, listener) in (found, None) for parts in readings(head.path, ambiguities)
+        ):
+            return
+        expected = "one reading" if not allowed else "no reading that leads to another rule"
+        raise Denied(Reason.PATH_AMBIGUOUS, "path", expected, " ".join(sorted(ambiguities)))
 
     def _add(self, index: int, match: RequestMatch) -> None:
         is_plain = not (match.listeners or match.query_present or match.query_absent)

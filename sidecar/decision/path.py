@@ -1,4 +1,4 @@
-"""Reads a request path the one way that every server behind us reads it, or says that there is no such way.
+"""Reads a request path in the one way that every server reads it, or says that there are several.
 
 Rules of this file: a path is never rewritten (RFC 9110 §7.7); segments are decoded for comparison only, once, and
 what is forwarded are the bytes received. A path in which two readers could see two resources is *ambiguous*, and
@@ -6,7 +6,9 @@ each kind of ambiguity has a name. Some names may be allowed, rule by rule; thos
 """
 
 import re
+from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
+from itertools import compress, product
 from urllib.parse import unquote_to_bytes
 
 ALLOWABLE = {
@@ -38,7 +40,7 @@ _ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _UNRESERVED = re.compile(r"%(?:2[DdEe]|3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]|5[Ff]|7[Ee])")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_MARKS = (
+_MARKS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("encoded_slash", re.compile(r"%2[Ff]")),
     ("backslash", re.compile(r"\\|%5[Cc]")),
     ("double_slash", re.compile(r"//")),
@@ -82,7 +84,7 @@ def _decoded(segment: str) -> tuple[str, set[str]]:
     kinds = set()
     try:
         text = unquote_to_bytes(segment).decode("utf-8")
-    except UnicodeDecodeError:
+    except UnicodeError:
         return segment, {"invalid_utf8"}
     if _CONTROL.search(text):
         kinds.add("control_character")
@@ -96,9 +98,38 @@ def _decoded(segment: str) -> tuple[str, set[str]]:
 def _is_dotted(text: str) -> bool:
     """Whether some reader may take a decoded segment, or a part of it, for `.` or `..`.
 
-    Separators that some know (`/` and a backslash from escapes), path parameters and second decodings count.
+    Separators from escapes, whatever ends a segment for some, and second decodings count.
     """
     again = unquote_to_bytes(text).decode("utf-8", "replace")
     return any(
-        part.partition(";")[0] in {".", ".."} for form in (text, again) for part in re.split(r"[/\\]", form)
+        re.split(r"[;?#]", part)[0] in {".", ".."}
+        for form in (text, again)
+        for part in re.split(r"[/\\]", form)
     )
+
+
+def _cut_parameters(path: str) -> str:
+    return re.sub(r"(?:;|%3[Bb])[^/]*", "", path)
+
+
+_OTHER_READERS: tuple[tuple[str, Callable[[str], str]], ...] = (
+    ("double_encoding", lambda path: re.sub(r"%25(?=[0-9A-Fa-f]{2})", "%", path)),
+    ("encoded_slash", lambda path: re.sub(r"%2[Ff]", "/", path)),
+    ("backslash", lambda path: re.sub(r"\\|%5[Cc]", "/", path)),
+    ("encoded_delimiter", lambda path: re.split(r"%3[Ff]|%23", path)[0]),
+    ("semicolon", _cut_parameters),
+    ("double_slash", lambda path: re.sub(r"//+", "/", path)),
+)
+"""What a reader makes of each kind who does not take it as it stands."""
+
+
+def readings(path: str, ambiguities: AbstractSet[str]) -> Iterator[list[str]]:
+    """The segments that other readers may see in an ambiguous path, whichever of its kinds they mind."""
+    # What an escape hides may hold any of the others.
+    hidden = "double_encoding" in ambiguities
+    readers = [read for kind, read in _OTHER_READERS if hidden or kind in ambiguities]
+    for minded in product((True, False), repeat=len(readers)):
+        read_path = path
+        for read in compress(readers, minded):
+            read_path = read(read_path)
+        yield [_decoded(segment)[0] for segment in read_path.removeprefix("/").split("/")]

@@ -20,7 +20,7 @@ def validate(signing_key: SigningKey) -> Any:
     def validated(
         kind: str = "at+jwt", without: str = "", policy: Any = None, **claims: object
     ) -> ValidatedToken:
-        given = claims_set(**claims)
+        given = claims_set(None, **claims)
         given.pop(without, None)
         return profile.validate(VerifiedClaims(given, kind, key), policy or issuer_policy(), DIGEST)
 

@@ -1,0 +1,144 @@
+from urllib.parse import quote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.decision.path import ALLOWABLE, ASTERISK, NEVER, readings, segments
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("/", [""]),
+        ("/a", ["a"]),
+        ("/a/", ["a", ""]),
+        ("/a/b.c/d", ["a", "b.c", "d"]),
+        ("/.well-known/jwks.json", [".well-known", "jwks.json"]),
+        ("/a/...", ["a", "..."]),
+        ("/a/..b/.c", ["a", "..b", ".c"]),
+        ("/~a/b-c_d/e,f=g:h@i", ["~a", "b-c_d", "e,f=g:h@i"]),
+        ("/users/alice%40example.com", ["users", "alice@example.com"]),
+        ("/caf%C3%A9/caf%c3%a9", ["café", "café"]),
+        ("/a%20b", ["a b"]),
+        ("/100%25", ["100%"]),
+        ("/a+b", ["a+b"]),
+    ],
+)
+def test_path_with_one_reading_is_read(path: str, expected: list[str]) -> None:
+    assert segments(path) == (expected, frozenset())
+
+
+def test_asterisk_form_is_like_no_path() -> None:
+    assert segments("*") == ([ASTERISK], frozenset())
+    assert segments("/*")[0] != [ASTERISK]
+    assert segments("/%00*")[1]
+
+
+@pytest.mark.parametrize(
+    ("path", "kinds"),
+    [
+        ("/a/../b", {"dot_segment"}),
+        ("/a/./b", {"dot_segment"}),
+        ("/..", {"dot_segment"}),
+        ("/a/.", {"dot_segment"}),
+        ("/a/%2e%2e/b", {"dot_segment", "encoded_unreserved"}),
+        ("/a/.%2E/b", {"dot_segment", "encoded_unreserved"}),
+        ("/a/..;/b", {"dot_segment", "semicolon"}),
+        ("/a/..;x=y/b", {"dot_segment", "semicolon"}),
+        ("/a/..%3Bx/b", {"dot_segment", "semicolon"}),
+        ("/a/..%2fb", {"dot_segment", "encoded_slash"}),
+        ("/a\\..\\b", {"dot_segment", "backslash"}),
+        ("/a/..%5cb", {"dot_segment", "backslash"}),
+        ("/a/..%3Fb", {"dot_segment", "encoded_delimiter"}),
+        ("/a/.%23b", {"dot_segment", "encoded_delimiter"}),
+        ("/a/%252e%252e/b", {"dot_segment", "double_encoding"}),
+        ("/a/%25252e/b", {"double_encoding"}),
+        ("/a%2fb", {"encoded_slash"}),
+        ("/a%2Fb", {"encoded_slash"}),
+        ("/a\\b", {"backslash"}),
+        ("/a%5Cb", {"backslash"}),
+        ("//a", {"double_slash"}),
+        ("/a//b", {"double_slash"}),
+        ("/a//", {"double_slash"}),
+        ("/a;x=y/b", {"semicolon"}),
+        ("/a%3bx", {"semicolon"}),
+        ("/a%3fb", {"encoded_delimiter"}),
+        ("/a%23b", {"encoded_delimiter"}),
+        ("/%61dmin", {"encoded_unreserved"}),
+        ("/a%2Db%5f%7E%30%5a%4A%6a%7a", {"encoded_unreserved"}),
+        ("/a%2541", {"double_encoding"}),
+        ('/a"b', {"invalid_character"}),
+        ("/a b", {"invalid_character"}),
+        ("/a|b", {"invalid_character"}),
+        ("/caf\u00e9", {"invalid_character"}),
+        ("/a\udc80", {"invalid_character", "invalid_utf8"}),
+        ("/a\x00", {"control_character", "invalid_character"}),
+        ("/a%00b", {"control_character"}),
+        ("/a%0d%0ab", {"control_character"}),
+        ("/a%7f", {"control_character"}),
+        ("/a%", {"invalid_escape"}),
+        ("/a%zz", {"invalid_escape"}),
+        ("/a%4", {"invalid_escape"}),
+        ("/%c0%af", {"invalid_utf8"}),
+        ("/%ff", {"invalid_utf8"}),
+        ("/%ed%a0%80", {"invalid_utf8"}),
+        ("/a#b", {"fragment", "invalid_character"}),
+        ("", {"not_absolute"}),
+        ("a", {"not_absolute"}),
+        ("http://api.example.com/a", {"double_slash", "not_absolute"}),
+        ("**", {"not_absolute"}),
+    ],
+)
+def test_path_with_several_readings_names_each_kind(path: str, kinds: set[str]) -> None:
+    assert segments(path)[1] == kinds
+
+
+def test_no_kind_is_both_allowable_and_not() -> None:
+    assert not ALLOWABLE.keys() & NEVER.keys()
+    assert all([*ALLOWABLE.values(), *NEVER.values()])
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_read_or_named(text: str) -> None:
+    parts, kinds = segments("/" + text)
+    assert kinds <= ALLOWABLE.keys() | NEVER.keys()
+    if not kinds:
+        assert not {".", ".."} & set(parts)
+        assert "" not in parts[:-1]
+        assert not any(mark in part for part in parts for mark in "/\\;?#\x00")
+
+
+@given(
+    st.lists(
+        st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8),
+        min_size=1,
+        max_size=5,
+    )
+)
+def test_properly_encoded_segments_come_back_or_are_named(names: list[str]) -> None:
+    parts, kinds = segments("/" + "/".join(quote(name, safe="") for name in names))
+    assert parts == names
+    assert kinds <= {
+        "dot_segment", "encoded_slash", "backslash", "semicolon", "encoded_delimiter", "double_encoding",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "others"),
+    [
+        ("/a%2Fb", [["a/b"], ["a", "b"]]),
+        ("/a\\b", [["a\\b"], ["a", "b"]]),
+        ("/a;x/b", [["a;x", "b"], ["a", "b"]]),
+        ("//a//b", [["", "a", "", "b"], ["a", "b"]]),
+        ("/a%3Fb/c", [["a?b", "c"], ["a"]]),
+        ("/a%252Fb", [["a%2Fb"], ["a/b"], ["a", "b"]]),
+        ("/a%2F;b//c", [["a/;b", "", "c"], ["a", "c"], ["a", ";b", "c"], ["a/", "c"]]),
+        ("/%61", [["a"]]),
+    ],
+)
+def test_other_readers_see_other_segments(path: str, others: list[list[str]]) -> None:
+    _, kinds = segments(path)
+    seen = list(readings(path, kinds))
+    for reading in others:
+        assert reading in seen
