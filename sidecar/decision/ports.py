@@ -13,7 +13,8 @@ class IssuerUnavailable(Exception):
         super().__init__(f"{issuer}: {phase}")
         self.issuer = issuer
         self.phase = phase
-        """dns, connect, tls, status, size, parse, timeout, circuit_open, never_loaded, stale."""
+        """What failed: dns, connect, tls, status, size, parse, timeout; overload, circuit_open; never_loaded,
+        no_usable_key, stale; not_configured."""
         self.retry_after = retry_after
         """Seconds."""
 

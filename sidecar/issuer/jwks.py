@@ -170,15 +170,18 @@ class IssuerKeys:
         now = self._clock.monotonic()
         if now - self._last_attempt >= self._settings.cool_down:
             self._wake.set()  # someone needs these keys: do not sit out a long pause
-        phase = "stale" if len(self._keys) else "never_loaded"
-        if (
-            self._failure is not None
-            and len(self._keys)
-            and now - self._good_at <= self._settings.staleness_budget
-        ):
-            phase = self._failure.phase
         wait = min(self._next_attempt - now, self._settings.cool_down)
-        return IssuerUnavailable(self._issuer, phase, max(1, math.ceil(wait)))
+        return IssuerUnavailable(self._issuer, self._outage(), max(1, math.ceil(wait)))
+
+    def _outage(self) -> str:
+        """What to call the present want of keys."""
+        if not math.isfinite(self._good_at):
+            return "never_loaded"
+        if not len(self._keys):
+            return "no_usable_key"
+        if self._clock.monotonic() - self._good_at > self._settings.staleness_budget:
+            return "stale"
+        return self._failure.phase if self._failure is not None else "unknown"
 
     def _has_just_failed(self) -> bool:
         since = self._clock.monotonic() - self._last_attempt
@@ -210,7 +213,9 @@ class IssuerKeys:
             self._next_attempt = self._clock.monotonic() + pause
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), pause)
+                # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the wake-up.
+                async with asyncio.timeout(pause):
+                    await self._wake.wait()
 
     def _pause(self, max_age: float | None) -> float:
         settings = self._settings

@@ -1,7 +1,6 @@
 """Authorization server metadata: found at the well-known places, believed only when it names this very issuer."""
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,12 +12,6 @@ from tests.support.issuer import METADATA_PATHS, ScriptedIssuer, answer, redirec
 from tests.support.issuer_events import PLAIN, ManualClock
 
 OAUTH, OPENID = METADATA_PATHS
-
-
-@pytest.fixture
-def issuer() -> Iterator[ScriptedIssuer]:
-    with ScriptedIssuer() as running:
-        yield running
 
 
 async def source_fetch(issuer: ScriptedIssuer, discovery: Discovery, times: int = 1) -> Metadata:
