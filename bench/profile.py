@@ -1,4 +1,4 @@
-"""Where the sidecar's time goes under a load: py-spy (Python and native frames), and perf by library if it is there.
+"""Where the sidecar's time goes under a load: py-spy by Python function, and perf by library if it is there.
 
 `python -m bench.profile [load] [seconds]`, by default cached-es256 and 5. The stacks stay in
 build/bench/profile.txt (py-spy's collapsed form, which flame graph tools read).
@@ -33,14 +33,17 @@ def main(arguments: Sequence[str]) -> int:
             running = world.start(PEERS["sidecar"], opaque=LOADS[load].opaque)
             if not LOADS[load].opaque:
                 world.check(running, es256_token(world.material))
-            drive = LOADS[load].drive(world.material, Window(4 * seconds, 0.5), 1)
+            quiet = LOADS[load].drive(world.material, Window(seconds, 0.5, 0), 8)
+            unwatched = world.drive(running, quiet).cpu_us_per_request
+            print(f"{load}: {unwatched:.1f} µs/request")
+            drive = LOADS[load].drive(world.material, Window(3 * seconds, 0.5, 1), 8)
             _under_load(
                 world, running, drive, lambda: _spy_and_perf(running.process.popen.pid, seconds, build)
             )
     except BenchFailed as failed:
         print(f"bench: {failed}", file=sys.stderr)
         return 1
-    _print(hotspots((build / "profile.txt").read_text().splitlines()))
+    _print(hotspots((build / "profile.txt").read_text().splitlines()), unwatched)
     return 0
 
 
@@ -50,8 +53,7 @@ def _under_load(world: World, running: Running, drive: Drive, watch: Callable[[]
 
     def client() -> None:
         try:
-            sample = world.drive(running, drive)
-            print(f"{sample.cpu_us_per_request:.1f} µs/request while being watched")
+            world.drive(running, drive)
         except BenchFailed as failed:
             failures.append(failed)
 
@@ -73,7 +75,6 @@ def _spy_and_perf(pid: int, seconds: float, build: Path) -> None:
         "raw",
         "--rate",
         str(_RATE),
-        "--native",
         "--nonblocking",
         "--duration",
         str(int(seconds)),
@@ -107,17 +108,18 @@ def _run(command: list[str]) -> str:
     return done.stdout
 
 
-def _print(found: Hotspots) -> None:
+def _print(found: Hotspots, microseconds: float) -> None:
+    """Shares, and what they come to of the request's CPU as it was measured without being watched."""
     print(f"\n{found.samples} samples")
-    _table("own time by function", found.own)
-    _table("time within function", found.within)
-    _table("own time by file", found.files)
+    _table("own time by function", found.own, microseconds)
+    _table("time within function", found.within, microseconds)
+    _table("own time by file", found.files, microseconds)
 
 
-def _table(title: str, shares: Mapping[str, float]) -> None:
+def _table(title: str, shares: Mapping[str, float], microseconds: float) -> None:
     print(f"\n{title}")
     for name, share in list(shares.items())[:_TOP]:
-        print(f"{share:6.1f} %  {name}")
+        print(f"{share:6.1f} %  {share * microseconds / 100:6.1f} µs  {name}")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,8 @@ def service(site: Site) -> str:
             "listeners": [
                 {"address": f"127.0.0.1:{site.port}", "tls": tls, "client_certificate": {"trust": "any"}}
             ],
-            "upstream": {"url": f"http://127.0.0.1:{site.upstream}"},
+            # 2,000 connections ask at once: more may wait than by default, which answers 503 to a flood
+            "upstream": {"url": f"http://127.0.0.1:{site.upstream}", "max_waiting": 4096},
             "policy_files": ["policy.yaml"],
             "health": {"address": f"127.0.0.1:{site.admin}"},
             "limits": limits,
