@@ -19,7 +19,11 @@ _RATIOS = (  # load, peer, at most so many times that peer's CPU per request
     ("handshake-full", "haproxy", 1.3),
 )
 _FLAT = 1.05  # from few to many
-_GROWTH = (("10 rules", "1,000 rules"), ("1 cached tokens", "100,000 cached tokens"))
+_GROWTH = (
+    ("10 rules", "1,000 rules"),
+    ("1 cached tokens", "100,000 cached tokens"),
+    ("1 cached tokens", "100,000 tokens in turn"),
+)
 _IDLE_KB = 40.0  # per idle connection
 _READY_MS = 1000.0
 

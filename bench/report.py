@@ -1,5 +1,6 @@
 """The table and the two JSON documents of a run. Pure: samples in, text and plain data out."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
@@ -8,6 +9,8 @@ from bench.statistic import ratio, spread
 
 OURS = "sidecar"
 _HEAD = ("load", "peer", "CPU µs/request", "±", "sidecar is", "requests/s", "p50 ms", "p99 ms", "resident MB")
+
+_NUMBER = re.compile(r"(\d+(\.\d+)?( [%×])?)?")
 
 Results = Mapping[str, Mapping[str, Sequence[Sample]]]
 
@@ -40,7 +43,7 @@ def table(results: Results) -> str:
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table with columns padded, so that it also reads in a terminal; numbers to the right."""
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    left = [all(not row[column][:1].isdigit() for row in rows) for column in range(len(head))]
+    left = [any(not _NUMBER.fullmatch(row[column]) for row in rows) for column in range(len(head))]
     lines = [
         _line(head, widths, left),
         "|" + "|".join(_rule(w, to_left) for w, to_left in zip(widths, left, strict=True)) + "|",

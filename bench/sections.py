@@ -172,15 +172,18 @@ def _rules(world: World, options: Options) -> _Pairs:
 
 
 def _cached_tokens(world: World, options: Options) -> _Pairs:
-    """Each token is shown once before, so that the cache holds them all."""
+    """Each token is shown once before, so that the cache holds them all; then one is used, or all in turn."""
     pairs: _Pairs = {}
     most = 100_000
     tokens = world.material.tokens("cached", most, world.material.es256)
+    timing: dict[str, str | int | float] = {"seconds": options.seconds, "warmup": options.warmup}
     for n in (1, 1000, most):
         running = world.start(PEERS["sidecar"], cached_tokens=2 * most)
         some = Drive(tokens, {"connections": 32, "limit": n})
         world.drive(running, some.having(seconds=_LONG, once=1))
-        pairs[f"{n:,} cached tokens"] = (running, some.having(seconds=options.seconds, warmup=options.warmup))
+        pairs[f"{n:,} cached tokens"] = (running, Drive(tokens, {"connections": 32, "limit": 1, **timing}))
+        if n == most:
+            pairs[f"{n:,} tokens in turn"] = (running, some.having(**timing))
     return pairs
 
 
