@@ -69,16 +69,18 @@ class Process:
 
     def stop(self, patience: float = 5) -> None:
         """SIGTERM to the process, seconds of patience, then SIGKILL to what is left of its tree."""
-        if self.popen.poll() is None:
-            pids = self.pids()
-            self.popen.send_signal(signal.SIGTERM)
-            try:
-                self.popen.wait(patience)
-            except subprocess.TimeoutExpired:
-                for pid in reversed(pids):
-                    if _stat(pid):
-                        os.kill(pid, signal.SIGKILL)
-                self.popen.wait(5)
+        if self.popen.poll() is not None:
+            return
+        family = {pid: _started(pid) for pid in self.pids()}
+        self.popen.send_signal(signal.SIGTERM)
+        try:
+            self.popen.wait(patience)
+        except subprocess.TimeoutExpired:
+            self.popen.kill()
+            self.popen.wait()
+        for pid, started in family.items():
+            if started is not None and _started(pid) == started:  # a child that its parent left behind
+                os.kill(pid, signal.SIGKILL)
 
 
 def start(
@@ -120,6 +122,12 @@ def _stat(pid: int) -> list[str] | None:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
+
+
+def _started(pid: int) -> str | None:
+    """When a process began, in ticks since boot: with the pid it names a process for good."""
+    fields = _stat(pid)
+    return fields[19] if fields else None
 
 
 def _kilobytes(path: Path, label: str) -> int:

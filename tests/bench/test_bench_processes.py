@@ -1,6 +1,7 @@
 """What the benchmark starts is measured, named when it fails, and stopped."""
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,19 @@ PARENT = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {BUSY!r
 
 def running(tmp_path: Path, program: str) -> Process:
     return start("worker", [sys.executable, "-c", program], "0", tmp_path)
+
+
+def has_ended(pid: int) -> bool:
+    """A killed orphan is gone, or waits for init to collect it."""
+    status = Path(f"/proc/{pid}/status")
+    for _ in range(200):
+        try:
+            if "zombie" in status.read_text():
+                return True
+        except (FileNotFoundError, ProcessLookupError):
+            return True
+        time.sleep(0.02)
+    return False
 
 
 def test_cpu_and_memory_of_children_are_counted(tmp_path: Path) -> None:
@@ -34,6 +48,14 @@ def test_process_that_ignores_a_polite_stop_is_killed(tmp_path: Path) -> None:
     wait_until(worker, lambda: worker.output.read_text() == "1\n")
     worker.stop(patience=0.1)
     assert worker.popen.poll() == -9
+
+
+def test_children_are_stopped_with_their_parent(tmp_path: Path) -> None:
+    worker = running(tmp_path, PARENT)
+    wait_until(worker, lambda: worker.output.read_text() == "spent\n")
+    (_, child) = worker.pids()
+    worker.stop()
+    assert has_ended(child)
 
 
 def test_peer_that_does_not_start_names_its_log(tmp_path: Path) -> None:
