@@ -18,7 +18,7 @@ from sidecar.decision.ports import IssuerUnavailable
 from sidecar.decision.request import ClientCertificate, Presenter, RequestHead
 from sidecar.issuer.issuers import Issuers
 from sidecar.process.explain.assumption import AssumedKeys
-from sidecar.process.explain.explanation import Explanation, explain, unverified_claims
+from sidecar.process.explain.explanation import SIGNATURE, Explanation, explain, unverified_claims
 from sidecar.process.explain.keys import FixedKeys, KeysUnreadable, asked, local_keys
 from sidecar.process.explain.rendering import render
 from sidecar.process.thumbprint import CertificateUnreadable, certificates
@@ -89,30 +89,29 @@ def execute(arguments: argparse.Namespace) -> int:
     except (Unexplainable, CertificateUnreadable, KeysUnreadable) as error:
         print(error, file=sys.stderr)
         return 1
-    explanation, assumed = asyncio.run(_explained(loaded, question, local, token, offline=arguments.offline))
+    explanation = asyncio.run(_explained(loaded, question, local, token, offline=arguments.offline))
     if arguments.format == "json":
-        print(json.dumps(explanation.document() | {"signature_assumed": assumed}, indent=2))
+        print(json.dumps(explanation.document(), indent=2))
     else:
         in_colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-        print("\n".join(render(explanation, assumed=assumed, in_colour=in_colour)))
-    return 0 if explanation.is_permit and not assumed else 1
+        print("\n".join(render(explanation, in_colour=in_colour)))
+    return 0 if explanation.is_permit and not explanation.assumes_signature else 1
 
 
 async def _explained(
     loaded: Loaded, question: Question, local: FixedKeys, token: str, *, offline: bool
-) -> tuple[Explanation, bool]:
-    """The explanation, and whether the signature was assumed to be good."""
+) -> Explanation:
     issuer = unverified_claims(question.head).get("iss")
     name = issuer if isinstance(issuer, str) else ""
     if _has_keys(local, name):
-        return await _watched(loaded, question, local), False
+        return await _watched(loaded, question, local)
     if not offline and (name in loaded.policy.issuers or _is_opaque(token)):
         async with asked(loaded.issuers, name) as issuers:
             if _has_keys(issuers, name) or _is_opaque(token):
-                return await _watched(loaded, question, issuers), False
+                return await _watched(loaded, question, issuers)
     assumed = AssumedKeys(token)
     explanation = await _watched(loaded, _with_token(question, token, assumed.token), assumed)
-    return explanation, any(step.check == "signature" for step in explanation.steps)
+    return replace(explanation, assumes_signature=any(step.check == SIGNATURE for step in explanation.steps))
 
 
 def _has_keys(source: FixedKeys | Issuers, issuer: str) -> bool:

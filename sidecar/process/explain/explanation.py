@@ -16,6 +16,8 @@ from sidecar.decision.permit import Permit
 from sidecar.decision.request import Presenter, RequestHead
 from sidecar.decision.strict import Malformed, base64url, json_object
 
+SIGNATURE = "signature"
+"""The check that is assumed to pass when there are no keys."""
 _BINDING = "x5t#S256"
 
 
@@ -29,6 +31,8 @@ class Explanation:
     """The value of `WWW-Authenticate`, when the answer carries one."""
     diagnosis: Diagnosis | None
     """The probable mistake behind a thumbprint that does not match."""
+    assumes_signature: bool = False
+    """The signature was not verified, for want of keys; the rest was checked as if it were good."""
 
     @property
     def is_permit(self) -> bool:
@@ -45,6 +49,10 @@ class Explanation:
         """The rule that decided."""
         return self.decision.rule.name if isinstance(self.decision, Permit) else self.decision.rule
 
+    def verdict(self, step: Step) -> str:
+        """How a check came out: passed, failed, not reached, or assumed."""
+        return "assumed" if self.assumes_signature and step.check == SIGNATURE else step.verdict.value
+
     def document(self) -> dict[str, Any]:
         """All of it, for machines. Holds claim values and never the token."""
         denial = self.denial
@@ -54,6 +62,7 @@ class Explanation:
             "status": 200 if denial is None or self.is_permit else answer(denial.reason).status,
             "reason": None if denial is None else denial.reason.value,
             "detail": None if denial is None else DESCRIPTIONS[denial.reason],
+            "signature_assumed": self.assumes_signature,
             "would_deny": self.is_permit and denial is not None,
             "challenge": self.challenge,
             "diagnosis": None
@@ -65,7 +74,7 @@ class Explanation:
                     "clause": step.clause,
                     "expected": step.expected,
                     "presented": step.presented,
-                    "verdict": step.verdict.value,
+                    "verdict": self.verdict(step),
                 }
                 for step in self.steps
             ],

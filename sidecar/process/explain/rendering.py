@@ -8,44 +8,43 @@ from sidecar.decision.explanation import Step, Verdict
 from sidecar.process.explain.explanation import Explanation
 
 _MARKS = {
-    Verdict.PASSED: ("ok  ", "32"),
-    Verdict.FAILED: ("FAIL", "31"),
-    Verdict.NOT_REACHED: ("--  ", "2"),
+    "passed": ("ok  ", "32"),
+    "failed": ("FAIL", "31"),
+    "not reached": ("--  ", "2"),
+    "assumed": ("?   ", "33"),
 }
 
 
-def render(explanation: Explanation, *, assumed: bool, in_colour: bool) -> Iterator[str]:
+def render(explanation: Explanation, *, in_colour: bool) -> Iterator[str]:
     """The lines: each check, the verdict, the answer, and the probable mistake."""
     steps = explanation.steps
     check = max((len(step.check) for step in steps), default=0)
     clause = max((len(step.clause) for step in steps), default=0)
     for step in steps:
-        yield from _step(step, check, clause, assumed=assumed, in_colour=in_colour)
+        yield from _step(step, explanation.verdict(step), check, clause, in_colour=in_colour)
     yield ""
-    yield from _verdict(explanation, assumed=assumed, in_colour=in_colour)
+    yield from _verdict(explanation, in_colour=in_colour)
     if explanation.diagnosis is not None:
         found = explanation.diagnosis
         yield f"mistake  {_painted(found.mistake, '1', in_colour)}: {_printable(found.sentence)}"
 
 
-def _step(step: Step, check: int, clause: int, *, assumed: bool, in_colour: bool) -> Iterator[str]:
-    mark, colour = _MARKS[step.verdict]
-    if assumed and step.check == "signature":
-        mark, colour = "?   ", "33"
-        step = Step(step.check, step.clause, step.expected, "NOT VERIFIED: no keys at hand", step.verdict)
+def _step(step: Step, verdict: str, check: int, clause: int, *, in_colour: bool) -> Iterator[str]:
+    mark, colour = _MARKS[verdict]
+    presented = "NOT VERIFIED: no keys at hand" if verdict == "assumed" else step.presented
     lead = f"{_painted(mark, colour, in_colour)}  {_printable(step.check):{check}}  {step.clause:{clause}}"
     if step.verdict is Verdict.NOT_REACHED:
         yield f"{lead}  not reached"
         return
     yield f"{lead}  expected   {_printable(step.expected) or '-'}"
-    yield f"{'':{check + clause + 10}}presented  {_printable(step.presented) or '-'}"
+    yield f"{'':{check + clause + 10}}presented  {_printable(presented) or '-'}"
 
 
-def _verdict(explanation: Explanation, *, assumed: bool, in_colour: bool) -> Iterator[str]:
+def _verdict(explanation: Explanation, *, in_colour: bool) -> Iterator[str]:
     rule = f"rule {explanation.rule}" if explanation.rule else "no rule"
     denial = explanation.denial
     if explanation.is_permit:
-        provided = ", provided that the signature is good" if assumed else ""
+        provided = ", provided that the signature is good" if explanation.assumes_signature else ""
         yield f"verdict  {_painted('permit', '32', in_colour)}{provided} ({rule})"
         if denial is not None:
             yield f"         only because the policy reports: will be refused for {denial.reason.value}"
