@@ -8,8 +8,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 from sidecar.decision.denial import Reason
 from sidecar.settings.files import CertificateFile
 from sidecar.settings.issuer_sections import Algorithm
+from sidecar.settings.problem import shown
 from sidecar.settings.scalars import DURATION_PATTERN, Text, parse_duration
-from sidecar.settings.section import Section, mistake, nearest, shown
+from sidecar.settings.section import Section, mistake, nearest
 
 _MOMENT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?$"
 

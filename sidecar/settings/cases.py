@@ -8,8 +8,8 @@ from typing import Any
 from sidecar.settings import document as documents
 from sidecar.settings.case_sections import Case, CaseCertificate, CaseFile, CaseRequest, CaseToken
 from sidecar.settings.document import Document
-from sidecar.settings.problem import Problem, SettingsError
-from sidecar.settings.section import Section, Surroundings, shown, validate
+from sidecar.settings.problem import Problem, SettingsError, shown
+from sidecar.settings.section import Section, Surroundings, validate
 
 CLIENT = "client"
 """The certificate that a case uses unless it names another."""

@@ -7,8 +7,9 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from sidecar.decision.claim import claim_path
+from sidecar.settings.problem import shown
 from sidecar.settings.scalars import Duration, Text, Texts, as_list
-from sidecar.settings.section import Section, mistake, shown
+from sidecar.settings.section import Section, mistake
 
 _OPERATORS = (
     "equals",

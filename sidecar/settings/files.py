@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.serialization import (
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from sidecar.settings.section import FILE_ABSENT, Surroundings, mistake, shown
+from sidecar.settings.problem import shown
+from sidecar.settings.section import FILE_ABSENT, Surroundings, mistake
 
 _LARGEST = 16 * 1024 * 1024
 

@@ -13,8 +13,9 @@ from sidecar.settings.files import (
     check_pair,
     check_private,
 )
-from sidecar.settings.scalars import Day, Duration, Size, Text, Texts
-from sidecar.settings.section import Section, mistake, shown
+from sidecar.settings.problem import shown
+from sidecar.settings.scalars import Day, Duration, Form, Size, Text, Texts
+from sidecar.settings.section import Section, mistake
 from sidecar.settings.service_sections import WORLD_READABLE, Count, Positive
 
 Algorithm = Literal[
@@ -215,7 +216,7 @@ class Introspection(Section):
     circuit_breaker: CircuitBreaker | None = None
 
 
-TokenType = Annotated[str, Field(pattern=r"^[a-z0-9!#$&^_.+/-]*$", max_length=127)]
+TokenType = Annotated[str, Form(r"^[a-z0-9!#$&^_.+/-]*$", "a media type in lower case", 127)]
 
 
 class Issuer(Section):

@@ -12,8 +12,8 @@ from sidecar.settings.configuration import Loaded
 from sidecar.settings.document import Document
 from sidecar.settings.operation_sections import ServiceFile
 from sidecar.settings.policies import Policies
-from sidecar.settings.problem import Problem, SettingsError
-from sidecar.settings.section import Section, Surroundings, shown, validate
+from sidecar.settings.problem import Problem, SettingsError, shown
+from sidecar.settings.section import Section, Surroundings, validate
 from sidecar.settings.service import proxy_settings, service_settings
 
 FILES: Final = 1000

@@ -7,8 +7,9 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from sidecar.settings.files import FileName
-from sidecar.settings.scalars import ADDRESS_PATTERN, Address, Duration, Size, Text, parse_address
-from sidecar.settings.section import Section, mistake, shown
+from sidecar.settings.problem import shown
+from sidecar.settings.scalars import ADDRESS_PATTERN, Address, Duration, Form, Size, Text, parse_address
+from sidecar.settings.section import Section, mistake
 from sidecar.settings.service_sections import LimitsSection, Listener, Positive, TimeoutsSection, Upstream
 
 
@@ -100,7 +101,14 @@ class Process(Section):
     """What the Unix process does for its own safety."""
 
     run_as: (
-        Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?$")] | None
+        Annotated[
+            str,
+            Form(
+                r"^[A-Za-z0-9_][A-Za-z0-9_.-]*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?$",
+                "of the form user or user:group",
+            ),
+        ]
+        | None
     ) = None
     """`user` or `user:group`, names or numbers: taken after start as root, when the ports are bound."""
     open_files: Positive | None = None
@@ -120,6 +128,22 @@ class ProtectedResource(Section):
     """Default: true."""
 
 
+def _workers(value: object) -> object:
+    """Their number; 0 stands for one per CPU."""
+    if value == "auto":
+        return 0
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 256:
+        return value
+    raise ValueError(f"expected a whole number from 1 to 256, or `auto`, got {shown(value)}")
+
+
+Workers = Annotated[
+    int,
+    BeforeValidator(_workers),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1, "maximum": 256}, {"const": "auto"}]}),
+]
+
+
 class ServiceFile(Section):
     """The service file, `config/sidecar.yaml`."""
 
@@ -133,14 +157,24 @@ class ServiceFile(Section):
     timeouts: TimeoutsSection = TimeoutsSection()
     logging: Logging = Logging()
     tracing: Tracing | None = None
-    workers: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] | None = None
+    workers: Workers | None = None
     """Processes that serve; `auto`: one per CPU. Default: 1."""
     state_directory: FileName | None = None
     """Where the last good keys of issuers survive a restart."""
     process: Process = Process()
     bypass_check: BypassCheck = BypassCheck()
     protected_resource: ProtectedResource | None = None
-    realm: Annotated[str, Field(pattern=r"^[\x20\x21\x23-\x5b\x5d-\x7e]{1,128}$")] | None = None
+    realm: (
+        Annotated[
+            str,
+            Form(
+                r"^[\x20\x21\x23-\x5b\x5d-\x7e]{1,128}$",
+                "printable ASCII without quotes and backslashes",
+                128,
+            ),
+        ]
+        | None
+    ) = None
     """`realm` of challenges (RFC 9110 §11.5)."""
     disclose_reasons: bool | None = None
     """Whether a refusal's `error_description` names the reason. Default: true."""

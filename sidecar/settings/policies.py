@@ -19,10 +19,10 @@ from sidecar.settings.conditions import captures_in, conditions
 from sidecar.settings.document import Document
 from sidecar.settings.issuer_sections import Issuer, ReportOnlySection
 from sidecar.settings.issuers import issuer_settings
-from sidecar.settings.problem import Problem, SettingsError
+from sidecar.settings.problem import Problem, SettingsError, shown
 from sidecar.settings.review import PlacedRule, review
 from sidecar.settings.rule_sections import Match, PolicyFile, RuleSection
-from sidecar.settings.section import Section, Surroundings, nearest, shown, validate
+from sidecar.settings.section import Section, Surroundings, nearest, validate
 
 RULES: Final = documents.MEMBERS
 """Most rules of one policy."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -37,3 +38,18 @@ def sanitize(text: str, limit: int = 80) -> str:
         char if char.isprintable() else char.encode("unicode_escape").decode() for char in text
     )
     return printable if len(printable) <= limit else f"{printable[: limit - 1]}…"
+
+
+def shown(value: Any) -> str:
+    """A value of the document as it may stand in a message."""
+    match value:
+        case bool():
+            return str(value).lower()
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list"
+        case str():
+            return f"`{sanitize(value)}`"
+        case _:
+            return sanitize(str(value))

@@ -12,8 +12,7 @@ from sidecar.decision.matching import RequestMatch
 from sidecar.decision.policy import Binding, Rule
 from sidecar.decision.template import Template
 from sidecar.settings.document import Document
-from sidecar.settings.problem import Problem
-from sidecar.settings.section import shown
+from sidecar.settings.problem import Problem, shown
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,16 +8,20 @@ from sidecar.decision.path import ALLOWABLE
 from sidecar.decision.template import Template
 from sidecar.settings.condition_sections import AuthorizationDetailSection, CertificateRequirement, Claims
 from sidecar.settings.issuer_sections import Issuer, ReportOnlySection
-from sidecar.settings.scalars import Duration, Size, Text, Texts, as_list
-from sidecar.settings.section import Section, mistake, nearest, shown
+from sidecar.settings.problem import shown
+from sidecar.settings.scalars import Duration, Form, Size, Text, Texts, as_list
+from sidecar.settings.section import Section, mistake, nearest
 from sidecar.settings.service_sections import IdentityHeaders
 
-Scope = Annotated[str, Field(pattern=r"^[\x21\x23-\x5b\x5d-\x7e]+$", max_length=256)]
+Scope = Annotated[
+    str, Form(r"^[\x21\x23-\x5b\x5d-\x7e]+$", "one scope: printable ASCII without spaces and quotes")
+]
 """scope-token (RFC 6749 §3.3)."""
-Method = Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_-]*$", max_length=32)]
+Method = Annotated[str, Form(r"^[A-Z][A-Z0-9_-]*$", "a method: methods are in upper case", 32)]
 """Case-sensitive (RFC 9110 §9.1)."""
 Host = Annotated[
-    str, Field(pattern=r"^(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*$|^\[[0-9a-f:.]+\]$", max_length=253)
+    str,
+    Form(r"^(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*$|^\[[0-9a-f:.]+\]$", "a host in lower case without port", 253),
 ]
 """Lower case, without port; `*.example.com` for one label and more."""
 Hosts = Annotated[list[Host], BeforeValidator(as_list, json_schema_input_type=Host | list[Host])]
@@ -106,7 +110,9 @@ class RuleLimits(Section):
 class RuleSection(Section):
     """One rule. The first rule whose `match` fits decides; without one the answer is 403."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    name: Annotated[
+        str, Form(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", "a name of letters, digits and ._-, at most 64", 64)
+    ]
     """Unique over all policy files; logs and metrics carry it."""
     match: Match
     public: bool = False

@@ -1,11 +1,22 @@
 """The small types that settings are made of: durations, sizes, dates, addresses, names."""
 
 import re
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, Final
 
-from pydantic import BeforeValidator, StringConstraints, WithJsonSchema
+from pydantic import (
+    BeforeValidator,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    StringConstraints,
+    WithJsonSchema,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+from sidecar.settings.problem import shown
 
 DURATION_PATTERN: Final = r"^[0-9]+(?:\.[0-9]+)?(?:ms|s|m|h|d)$"
 SIZE_PATTERN: Final = r"^[0-9]+(?:B|KiB|MiB|GiB)$"
@@ -20,7 +31,7 @@ _LARGEST: Final = 1024**4
 
 def parse_duration(value: Any) -> float:
     """Seconds; raises `ValueError`."""
-    if not isinstance(value, str) or not re.match(DURATION_PATTERN, value):
+    if not isinstance(value, str) or not re.fullmatch(DURATION_PATTERN, value):
         if isinstance(value, int | float) and not isinstance(value, bool):
             raise ValueError(f"a duration needs a unit: {value}s? (ms, s, m, h, d)")
         raise ValueError("a duration is a number and a unit: 250ms, 2s, 5m, 1h, 1d")
@@ -35,7 +46,7 @@ def parse_size(value: Any) -> int:
     """Bytes; raises `ValueError`. A bare number is bytes."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         size = value
-    elif isinstance(value, str) and re.match(SIZE_PATTERN, value):
+    elif isinstance(value, str) and re.fullmatch(SIZE_PATTERN, value):
         number, unit = re.fullmatch(r"([0-9]+)([A-Za-z]+)", value).groups()  # type: ignore[union-attr]  # matched
         size = int(number[:20]) * _BYTES[unit]
     else:
@@ -47,7 +58,7 @@ def parse_size(value: Any) -> int:
 
 def parse_date(value: Any) -> int:
     """The first second of that day in UTC, since the epoch; raises `ValueError`."""
-    if not isinstance(value, str) or not re.match(DATE_PATTERN, value):
+    if not isinstance(value, str) or not re.fullmatch(DATE_PATTERN, value):
         raise ValueError("a date is written 2027-01-31")
     try:
         return int(datetime.fromisoformat(value).replace(tzinfo=UTC).timestamp())
@@ -57,7 +68,7 @@ def parse_date(value: Any) -> int:
 
 def parse_address(value: Any) -> tuple[str, int]:
     """Host and port of `host:port` or `[v6]:port`; raises `ValueError`."""
-    if not isinstance(value, str) or not re.match(ADDRESS_PATTERN, value):
+    if not isinstance(value, str) or not re.fullmatch(ADDRESS_PATTERN, value):
         raise ValueError("an address is written 0.0.0.0:8443 or [::]:8443")
     host, _, port = value.rpartition(":")
     if int(port) > 65535:
@@ -78,6 +89,33 @@ def parse_network(value: Any) -> IPv4Network | IPv6Network:
 def as_list(value: Any) -> Any:
     """One text is a list of one."""
     return [value] if isinstance(value, str) else value
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """Annotates text that must be of a form: a pattern for readers of the schema, words for readers of errors."""
+
+    pattern: str
+    words: str
+    """Completes "`x` is not …"."""
+    longest: int = 256
+    """In characters."""
+
+    def check(self, value: str) -> str:
+        """The value; raises `ValueError`."""
+        if len(value) > self.longest or not re.fullmatch(self.pattern, value):
+            raise ValueError(f"{shown(value)} is not {self.words}")
+        return value
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """The check, after whatever makes it text."""
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """The pattern."""
+        return {**handler(schema), "pattern": self.pattern, "maxLength": self.longest}
 
 
 Text = Annotated[str, StringConstraints(min_length=1, max_length=4096)]
@@ -106,5 +144,7 @@ Address = Annotated[
 Network = Annotated[
     IPv4Network | IPv6Network, BeforeValidator(parse_network), WithJsonSchema({"type": "string"})
 ]
-HeaderName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9-]*$", max_length=64)]
+HeaderName = Annotated[
+    str, Form(r"^[A-Za-z][A-Za-z0-9-]*$", "a header name of letters, digits and hyphens", 64)
+]
 """A field name that survives CGI mapping unharmed (RFC 9110 §5.1, RFC 3875 §4.1.18)."""

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from sidecar.settings.document import Document
-from sidecar.settings.problem import Problem, sanitize
+from sidecar.settings.problem import Problem, sanitize, shown
 
 FILE_ABSENT: Final = "file_absent"
 """The type of the one error that `sidecar check` may turn into a warning."""
@@ -123,8 +123,6 @@ def _message(error: ErrorDetails, context: Mapping[str, Any]) -> str:
             return f"expected one of {', '.join(words)}, got {came}{_near_word(error['input'], words)}"
         case "too_short" | "string_too_short":
             return "must not be empty"
-        case "string_pattern_mismatch":
-            return f"{came} is not of the form {context['pattern']}"
         case kind if kind in _EXPECTED:
             return f"expected {_EXPECTED[kind]}, got {came}"
         case _:
@@ -134,21 +132,6 @@ def _message(error: ErrorDetails, context: Mapping[str, Any]) -> str:
 def _near_word(word: Any, known: Sequence[str]) -> str:
     close = difflib.get_close_matches(str(word), known, n=1)
     return f"; did you mean `{close[0]}`?" if close else ""
-
-
-def shown(value: Any) -> str:
-    """A value of the document as it may stand in a message."""
-    match value:
-        case bool():
-            return str(value).lower()
-        case dict():
-            return "a mapping"
-        case list():
-            return "a list"
-        case str():
-            return f"`{sanitize(value)}`"
-        case _:
-            return sanitize(str(value))
 
 
 def _keys_at(model: type[Section], path: Sequence[str | int]) -> list[str]:

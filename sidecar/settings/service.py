@@ -56,7 +56,7 @@ def service_settings(file: ServiceFile) -> ServiceSettings:
         admin=_admin(*file.admin.address) if file.admin else None,
         logging=_logging(file.logging),
         tracing=_tracing(file.tracing),
-        workers=0 if file.workers == "auto" else file.workers or 1,
+        workers=1 if file.workers is None else file.workers,
         state_directory=file.state_directory,
         hardening=HardeningSettings(**process),
         bypass=BypassSettings(**file.bypass_check.given()),

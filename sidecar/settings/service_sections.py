@@ -12,8 +12,9 @@ from sidecar.settings.files import (
     check_pair,
     check_private,
 )
-from sidecar.settings.scalars import Address, Duration, HeaderName, Network, Size, Text
-from sidecar.settings.section import Section, mistake, shown
+from sidecar.settings.problem import shown
+from sidecar.settings.scalars import Address, Duration, Form, HeaderName, Network, Size, Text
+from sidecar.settings.section import Section, mistake
 
 Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Positive = Annotated[int, Field(ge=1, le=1_000_000_000)]
@@ -70,7 +71,10 @@ class ClientCertificate(Section):
 class Listener(Section):
     """One address that is listened on."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,64}$")] | None = None
+    name: (
+        Annotated[str, Form(r"^[A-Za-z0-9._:-]{1,64}$", "a name of letters, digits and ._:-, at most 64")]
+        | None
+    ) = None
     """What rules and logs call it. Default: its address."""
     address: Address
     """`host:port`; port 0 takes a free one."""

@@ -1,10 +1,13 @@
-"""Configurations to load: the shipped one, copied to a folder of its own, and small ones made of text."""
+"""Configurations to load: the shipped one, copied to a folder of its own, and a small one to change."""
 
 import runpy
 import shutil
 from pathlib import Path
 
 import pytest
+
+from tests.support.configuration import Configuration
+from tests.support.pki import Pki
 
 ROOT = Path(__file__).parents[2]
 
@@ -22,3 +25,9 @@ def installed(shipped: Path) -> Path:
     """`config/sidecar.yaml` after `make install`."""
     runpy.run_path(str(shipped.parent / "make_tls.py"), run_name="__main__")
     return shipped
+
+
+@pytest.fixture
+def configuration(tmp_path: Path, pki: Pki) -> Configuration:
+    """A small good configuration."""
+    return Configuration.create(tmp_path, pki)
