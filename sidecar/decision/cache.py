@@ -43,6 +43,8 @@ class VerifiedTokens:
         self._half_size = size // 2
         self._young = _Generation()
         self._old = _Generation()
+        self.hits = 0
+        self.misses = 0
 
     def __len__(self) -> int:
         return len(self._young.entries) + len(self._old.entries)
@@ -58,8 +60,10 @@ class VerifiedTokens:
         if entry is None:
             entry = self._old.take(digest)
             if entry is None:
+                self.misses += 1
                 return None
             self._put(digest, entry)
+        self.hits += 1
         return entry[0]
 
     def keep(self, token: ValidatedToken, length: int) -> None:

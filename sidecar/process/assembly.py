@@ -9,6 +9,7 @@ from OpenSSL import SSL
 
 from sidecar.authorizer import Authorizer
 from sidecar.decision.ports import KeySource, TokenIntrospector
+from sidecar.decision.resource_metadata import ResourceMetadata, resource_metadata
 from sidecar.process.certificates import CertificateInUse, certificates_in_use
 from sidecar.process.loader import load_apart
 from sidecar.proxy.configuration import ListenerSettings
@@ -43,6 +44,23 @@ class Assembly:
     authorizer: Authorizer
     listeners: Mapping[str, ListenerTls]
     certificates: tuple[CertificateInUse, ...]
+    metadata: ResourceMetadata | None
+    """What the sidecar says of the protected resource (RFC 9728)."""
+
+    @property
+    def documents(self) -> dict[str, bytes]:
+        """Path → what the sidecar itself serves there."""
+        resource = self.loaded.service.protected_resource
+        return (
+            {self.metadata.path: self.metadata.document}
+            if self.metadata and resource and resource.serve
+            else {}
+        )
+
+    @property
+    def metadata_url(self) -> str | None:
+        """What challenges name."""
+        return self.metadata.url if self.metadata else None
 
     @property
     def tls(self) -> dict[str, ServerTls]:
@@ -68,7 +86,10 @@ def prepare(loaded: Loaded, ports: Ports, previous: Assembly | None = None) -> A
         raise SettingsError(
             [Problem(str(loaded.files[0]), 0, 0, f"TLS files: {_openssl_text(error)}")]
         ) from None
-    return Assembly(loaded.policy.generation, loaded, _authorizer(loaded, ports), listeners, certificates)
+    resource = loaded.service.protected_resource
+    metadata = resource_metadata(resource.resource, loaded.policy) if resource is not None else None
+    authorizer = _authorizer(loaded, ports)
+    return Assembly(loaded.policy.generation, loaded, authorizer, listeners, certificates, metadata)
 
 
 def _authorizer(loaded: Loaded, ports: Ports) -> Authorizer:

@@ -10,10 +10,13 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import sidecar
 from sidecar.issuer.issuers import Issuers
 from sidecar.process.assembly import Assembly, Ports, assemble, prepare, restart_notes
 from sidecar.process.certificates import samples
+from sidecar.process.hardening import resident_bytes
 from sidecar.process.health import Check
 from sidecar.process.probes import certificate_checks, issuer_checks, upstream_check
 from sidecar.process.pulse import Pulse
@@ -27,6 +30,10 @@ from sidecar.telemetry.issuer_telemetry import IssuerTelemetry
 from sidecar.telemetry.journal import Journal
 from sidecar.telemetry.metrics import Metrics, Sample, Snapshot
 from sidecar.telemetry.observer import Telemetry
+from sidecar.telemetry.trace_context import UNTRACED
+
+if TYPE_CHECKING:
+    from sidecar.telemetry.tracing import Tracer
 
 
 class Worker:
@@ -39,15 +46,26 @@ class Worker:
         self.journal = journal
         self.metrics = Metrics()
         self.telemetry = Telemetry(self.metrics, journal, loaded.service.logging)
-        self.issuers = Issuers(loaded.issuers, IssuerTelemetry(self.metrics, journal))
+        self.issuer_telemetry = IssuerTelemetry(self.metrics, journal)
+        self.issuers = Issuers(loaded.issuers, self.issuer_telemetry)
         self.pulse = Pulse(self.metrics)
         self._ports = Ports(self.issuers, self.issuers, os.urandom(32))
         first = prepare(loaded, self._ports)
         self._tls = first.tls
-        self.server = Server(loaded.proxy, first.authorizer, self.telemetry, tls_factory=self._tls_of)
+        self.tracer = self._tracer(loaded)
+        self.server = Server(
+            loaded.proxy,
+            first.authorizer,
+            self.telemetry,
+            documents=first.documents,
+            resource_metadata=first.metadata_url,
+            tls_factory=self._tls_of,
+            trace=self.tracer.trace_ids if self.tracer is not None else UNTRACED,
+        )
         self.reloader = Reloader(first, self._build, self._take, journal, self.metrics)
         self.draining = False
         self._started = False
+        self._cache_hits = self._cache_misses = 0
         self._tasks: list[asyncio.Task[None]] = []
         self.metrics.sources.extend((self._samples, self.pulse.samples))
 
@@ -66,6 +84,7 @@ class Worker:
         for danger in self.assembly.loaded.dangers:
             self.journal.warning("dangerous setting", setting=str(danger))
         self._started = True
+        self.pulse.every(1.0, self._watch_memory)
         for work in (self.reloader.run(), self.pulse.run()):
             self._tasks.append(asyncio.create_task(work))
 
@@ -85,6 +104,8 @@ class Worker:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self.server.close()
         await self.issuers.close()
+        if self.tracer is not None:
+            await asyncio.to_thread(self.tracer.close)
 
     # --- reload
 
@@ -98,13 +119,42 @@ class Worker:
         except OSError as error:  # ssl.SSLError is one
             raise SettingsError([Problem(str(self.path), 0, 0, f"issuers: {error}")]) from None
         self._tls = assembly.tls
-        self.server.replace(loaded.proxy, assembly.authorizer, generation=assembly.generation)
+        before = self.assembly.authorizer.verified
+        self._cache_hits += before.hits
+        self._cache_misses += before.misses
+        self.server.replace(
+            loaded.proxy,
+            assembly.authorizer,
+            generation=assembly.generation,
+            documents=assembly.documents,
+            resource_metadata=assembly.metadata_url,
+        )
         self.telemetry.adopt(loaded.policy)
         return restart_notes(loaded, self._began_with)
 
     def _tls_of(self, settings: ListenerSettings) -> ServerTls:
         """TLS that was made in the thread already."""
         return self._tls[settings.name]
+
+    def _tracer(self, loaded: Loaded) -> "Tracer | None":
+        if loaded.service.tracing.endpoint is None:
+            return None
+        from sidecar.telemetry.tracing import Tracer  # noqa: PLC0415 — an optional extra, and heavy
+
+        tracer = Tracer(loaded.service.tracing, sidecar.__version__)
+        self.telemetry.spans = tracer.request
+        self.issuer_telemetry.tracer = tracer
+        return tracer
+
+    def _watch_memory(self) -> None:
+        """Past the watermark new connections are turned away, before the kernel ends them all."""
+        limit = self.assembly.loaded.proxy.limits.memory_bytes
+        short = bool(limit) and resident_bytes() > limit
+        if short != self.server.short_of_memory:
+            self.server.short_of_memory = short
+            self.telemetry.incident(
+                "memory_short" if short else "memory_recovered", f"watermark {limit} bytes"
+            )
 
     # --- questions
 
@@ -131,7 +181,12 @@ class Worker:
     def _samples(self) -> Iterator[Sample]:
         assembly = self.assembly
         yield from samples(assembly.certificates)
-        yield Sample("sidecar_token_cache_entries", (), len(assembly.authorizer.verified))
+        verified = assembly.authorizer.verified
+        yield Sample("sidecar_token_cache_entries", (), len(verified))
+        yield Sample("sidecar_token_cache_total", ("hit",), self._cache_hits + verified.hits)
+        yield Sample("sidecar_token_cache_total", ("miss",), self._cache_misses + verified.misses)
+        yield Sample("sidecar_upstream_connections", (), self.server.upstream_connections)
+        yield Sample("sidecar_requests_in_progress", (), self.server.exchanges)
         for state in self.issuers.readiness().states:
             yield Sample("sidecar_jwks_keys", (state.issuer,), state.usable)
             if state.age is not None:

@@ -115,6 +115,7 @@ class Exchange:
         request, fields, record = self.request, self._fields, self.record
         record.method = request.method
         fields.sort(request.fields, self._serving.field_rules)
+        self._serving.trace.place(fields.traceparent, record)
         if fields.dropped:
             self._serving.observer.incident("header_dropped")
         fault = request.fault or fields.fault or self._framing_fault()

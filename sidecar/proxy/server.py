@@ -15,6 +15,7 @@ from sidecar.proxy.tls import ServerTls
 from sidecar.proxy.upstream.pool import UpstreamPool
 from sidecar.proxy.upstream.transports import TRANSPORTS, Connect
 from sidecar.telemetry.record import Observer
+from sidecar.telemetry.trace_context import UNTRACED, TraceIds
 
 _SWEEP = 0.25
 """Seconds between two looks at the deadlines."""
@@ -44,6 +45,7 @@ class Server:
         clock: Callable[[], float] = time.time,
         tls_factory: Callable[[ListenerSettings], MakesEngines] = make_tls,
         connect: Connect | None = None,
+        trace: TraceIds = UNTRACED,
     ) -> None:
         """Reads certificates and keys, so it raises what `make_tls` raises; opens no port yet.
 
@@ -61,6 +63,9 @@ class Server:
         self._clock = clock
         self._tls_factory = tls_factory
         self._connect = connect
+        self._trace = trace
+        self.short_of_memory = False
+        """Set by who watches the process: new connections get a 503."""
         self._connections: dict[ClientConnection, bool] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
@@ -92,6 +97,7 @@ class Server:
             documents=documents,
             resource_metadata=resource_metadata,
             clock=self._clock,
+            trace=self._trace,
         )
 
     # --- life ----------------------------------------------------------------------------------------
@@ -190,7 +196,7 @@ class Server:
         if count >= limit + _SURPLUS:
             self.observer.incident("connection_refused", "too many connections")
             return False
-        self._connections[connection] = count >= limit
+        self._connections[connection] = count >= limit or self.short_of_memory
         self.observer.connection_opened()
         return True
 

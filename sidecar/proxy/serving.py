@@ -15,6 +15,7 @@ from sidecar.proxy.configuration import ProxySettings
 from sidecar.proxy.headers import FieldRules, RequestFields, identity_block
 from sidecar.proxy.upstream.pool import UpstreamPool
 from sidecar.telemetry.record import AuditRecord, Observer
+from sidecar.telemetry.trace_context import UNTRACED, TraceIds
 
 _IDS = count(1)
 
@@ -42,6 +43,7 @@ class Serving:
         documents: Mapping[str, bytes] | None = None,
         resource_metadata: str | None = None,
         clock: Callable[[], float] = time.time,
+        trace: TraceIds = UNTRACED,
     ) -> None:
         self.settings = settings
         self.limits = settings.limits
@@ -56,6 +58,7 @@ class Serving:
         self.resource_metadata = resource_metadata
         """URL for challenges (RFC 9728 §5.1)."""
         self.clock = clock
+        self.trace = trace
         self.field_rules = FieldRules(
             settings.identity_names, keep_underscores=settings.keep_headers_with_underscores
         )
@@ -84,14 +87,10 @@ class Serving:
         return block if len(block) <= 2 * self.limits.identity_header_bytes else None
 
     def tracing(self, fields: RequestFields, record: AuditRecord) -> bytes:
-        """`X-Request-Id`, unless the client set its own, and `traceparent`, continued or begun (W3C)."""
-        given = fields.traceparent
-        if len(given) == 55 and given[:3] == b"00-" and given[35:36] == b"-" and given[52:53] == b"-":
-            record.trace_id = given[3:35].decode("latin-1")
-            line = b"traceparent: %b\r\n" % given
-        else:
-            record.trace_id = trace = f"{record.request_id:0>32}"[-32:]
-            line = b"traceparent: 00-%b-%b-00\r\n" % (trace.encode("ascii"), trace[-16:].encode("ascii"))
+        """`traceparent`, and `X-Request-Id` unless the client set its own."""
         if fields.request_id:
-            return line
-        return b"%bX-Request-Id: %b\r\n" % (line, record.request_id.encode("ascii"))
+            return b"traceparent: %b\r\n" % record.traceparent
+        return b"traceparent: %b\r\nX-Request-Id: %b\r\n" % (
+            record.traceparent,
+            record.request_id.encode("ascii"),
+        )

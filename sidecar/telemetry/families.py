@@ -85,6 +85,8 @@ _ROWS = (
     _counter("incidents", "Events worth counting that are no request.", "name"),
     # Tokens and issuers
     _counter("token_cache", "Look-ups of verified tokens.", "result"),
+    _gauge("requests_in_progress", "Requests under way."),
+    _gauge("upstream_connections", "Connections to the upstream, open or opening."),
     _gauge("token_cache_entries", "Verified tokens held in memory."),
     _gauge(
         "jwks_age_seconds",

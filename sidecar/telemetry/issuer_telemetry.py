@@ -1,22 +1,34 @@
 """What the issuer side reports, as figures and lines."""
 
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 from sidecar.telemetry.access import bounded
 from sidecar.telemetry.issuer_observer import Introspected, KeySkipped, KeysRefreshed
 from sidecar.telemetry.journal import Journal
 from sidecar.telemetry.metrics import Metrics
 
+if TYPE_CHECKING:
+    from sidecar.telemetry.tracing import Tracer
+
 
 class IssuerTelemetry:
     """Implements `IssuerObserver`. Remembers the last failure of each issuer for the admin page."""
 
-    def __init__(self, metrics: Metrics, journal: Journal) -> None:
+    def __init__(self, metrics: Metrics, journal: Journal, clock: Callable[[], float] = time.time) -> None:
         self._metrics = metrics
         self._journal = journal
+        self._clock = clock
         self.last_error: dict[str, str] = {}
+        self.tracer: Tracer | None = None
+        """Told of each fetch and question when tracing is on."""
 
     def keys_refreshed(self, event: KeysRefreshed) -> None:
         """Keys were fetched, or were not: each failure and each recovery is a line."""
         self._metrics.increment("sidecar_jwks_refresh_total", event.issuer, event.result)
+        if self.tracer is not None:
+            self.tracer.keys_refreshed(event, self._clock())
         if event.result == "success":
             recovered = self.last_error.pop(event.issuer, None) is not None
             say = self._journal.info if recovered else self._journal.debug
@@ -50,6 +62,8 @@ class IssuerTelemetry:
         """An introspection endpoint answered, or did not."""
         self._metrics.histogram("sidecar_introspection_duration_seconds", event.issuer).observe(event.seconds)
         self._metrics.increment("sidecar_introspection_total", event.issuer, event.result)
+        if self.tracer is not None:
+            self.tracer.introspected(event, self._clock())
         if event.result not in {"active", "inactive"}:
             self.last_error[event.issuer] = f"introspection {event.result}: {bounded(event.detail)}"
             self._journal.warning(

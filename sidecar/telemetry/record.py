@@ -25,6 +25,7 @@ class AuditRecord:
     """Without the query, which may hold secrets."""
     host: str = ""
     trace_id: str = ""
+    """W3C Trace Context: 32 hex digits."""
     decision: Permit | Denial | None = None
     """None when the request never came to a decision (it was not clean HTTP)."""
     reason: Reason | None = None
@@ -45,6 +46,14 @@ class AuditRecord:
     upstream_seconds: float = 0.0
     """From the request's dispatch to the response's head."""
     duration: float = 0.0
+    span_id: str = ""
+    """Of our own span, when there is one: what the upstream sees as its parent."""
+    parent_id: str = ""
+    """The caller's span."""
+    sampled: bool = False
+    """Whether spans of this request are wanted."""
+    traceparent: bytes = b""
+    """What the upstream is told."""
 
 
 class Observer(Protocol):

@@ -1,0 +1,62 @@
+"""The trace a request belongs to: continued from `traceparent` or begun here (W3C Trace Context, level 1)."""
+
+import os
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+from sidecar.telemetry.record import AuditRecord
+
+# §3.2: version "ff" is invalid, as are ids of zeros; a higher version is read as far as this one goes (§4.3).
+_TRACEPARENT = re.compile(
+    rb"(?:00|(?!00|ff)[0-9a-f]{2}(?=.{53}(?:-|$)))-"
+    rb"(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?P<more>-.*)?"
+)
+
+
+class Parent(NamedTuple):
+    """What the caller said."""
+
+    trace_id: str
+    span_id: str
+    sampled: bool
+
+
+def parse(value: bytes) -> Parent | None:
+    """The caller's trace, or None when there is none or it is malformed (then §3.2.2.3 begins a new one)."""
+    found = _TRACEPARENT.fullmatch(value)
+    if found is None or (found["more"] is not None and value.startswith(b"00")):
+        return None
+    trace, span, flags = found[1], found[2], found[3]
+    return Parent(trace.decode("ascii"), span.decode("ascii"), bool(int(flags, 16) & 1))
+
+
+class TraceIds:
+    """Gives each request its place in a trace. Without spans of our own we take no place: what came is passed on."""
+
+    def __init__(self, *, has_spans: bool = False, sampled: Callable[[str], bool] | None = None) -> None:
+        """`sampled` decides, by trace id, about traces that begin here."""
+        self._has_spans = has_spans
+        self._sampled = sampled
+
+    def place(self, traceparent: bytes, record: AuditRecord) -> None:
+        """Fill the record's `trace_id`, `span_id`, `parent_id`, `sampled` and `traceparent`."""
+        parent = parse(traceparent) if traceparent else None
+        if parent is not None:
+            record.trace_id = parent.trace_id
+            if not self._has_spans:
+                record.traceparent = traceparent
+                return
+            record.parent_id, record.sampled = parent.span_id, parent.sampled
+        else:
+            record.trace_id = (
+                f"{record.request_id:0>32}"[-32:] if not self._has_spans else os.urandom(16).hex()
+            )
+            record.sampled = self._sampled is not None and self._sampled(record.trace_id)
+        span = os.urandom(8).hex() if self._has_spans else record.trace_id[-16:]
+        record.span_id = span
+        record.traceparent = f"00-{record.trace_id}-{span}-{'01' if record.sampled else '00'}".encode("ascii")
+
+
+UNTRACED = TraceIds()
+"""Of a data plane that exports no spans."""
