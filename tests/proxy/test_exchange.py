@@ -1,16 +1,463 @@
-"""One request and its answer, as the bytes exchanged."""
+"""Requests and responses of every shape, as the bytes exchanged (RFC 9110, RFC 9112)."""
 
+import pytest
+
+from sidecar.decision.denial import Reason
+from sidecar.proxy.configuration import Limits
+from sidecar.proxy.http1 import MAX_INTERIM_RESPONSES
+from tests.proxy.conftest import Converse
 from tests.support.conversation import Conversation
+from tests.support.tls_client import Truncated
 
-REQUEST = b"GET /a HTTP/1.1\r\nHost: api\r\n\r\n"
+GET = b"GET /a HTTP/1.1\r\nHost: api\r\n\r\n"
+NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
+EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 
 
-def test_request_and_response_pass_as_they_are() -> None:
-    with Conversation() as talk:
-        client = talk.client()
-        client.says(REQUEST)
-        upstream = talk.upstream()
-        assert upstream.hears() == REQUEST
-        upstream.says(b"HTTP/1.1 204 No Content\r\n\r\n")
-        assert client.hears() == b"HTTP/1.1 204 No Content\r\n\r\n"
-        assert talk.outcomes == [("/a", 204, "")]
+def test_request_and_response_pass_as_they_are(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(GET)
+    upstream = talk.upstream()
+    assert upstream.hears() == GET
+    upstream.says(
+        b"HTTP/1.1 200 Fine\r\nContent-Length: 5\r\nX-One: 1\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\r\nhello"
+    )
+    assert (
+        client.hears()
+        == b"HTTP/1.1 200 Fine\r\nContent-Length: 5\r\nX-One: 1\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\r\nhello"
+    )
+    assert talk.outcomes == [("/a", 200, "")]
+    assert talk.record.bytes_out == 5
+
+
+def test_message_cut_anywhere_means_the_same(talk: Conversation) -> None:
+    client = talk.client()
+    message = b"POST /a HTTP/1.1\r\nHost: api\r\nX-One: 1\r\nContent-Length: 3\r\n\r\nabc"
+    client.says(*(message[i : i + 1] for i in range(len(message))))
+    upstream = talk.upstream()
+    assert upstream.hears() == message.replace(
+        b"X-One: 1\r\nContent-Length: 3\r\n", b"X-One: 1\r\nContent-Length: 3\r\n"
+    )
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nxyz"
+    upstream.says(*(answer[i : i + 1] for i in range(len(answer))))
+    assert client.hears() == answer
+
+
+# --- request bodies
+
+
+def test_body_with_a_length_goes_on_as_it_comes(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(b"PUT /a HTTP/1.1\r\nHost: api\r\nContent-Length: 10\r\n\r\n01234")
+    upstream = talk.upstream()
+    assert upstream.hears() == b"PUT /a HTTP/1.1\r\nHost: api\r\nContent-Length: 10\r\n\r\n01234"
+    client.says(b"567")
+    assert upstream.hears() == b"567"
+    client.says(b"89")
+    assert upstream.hears() == b"89"
+    upstream.says(NO_CONTENT)
+    assert client.hears() == NO_CONTENT
+    assert talk.record.bytes_in == 10
+
+
+def test_chunked_body_goes_on_in_chunks_with_its_trailers(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(b"POST /a HTTP/1.1\r\nHost: api\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n")
+    upstream = talk.upstream()
+    assert (
+        upstream.hears()
+        == b"POST /a HTTP/1.1\r\nHost: api\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    client.says(b"5;ext=1\r\nhel", b"lo\r\n", b"0\r\nX-Sum: 1\r\n\r\n")
+    assert upstream.hears() == b"3\r\nhel\r\n2\r\nlo\r\n0\r\nX-Sum: 1\r\n\r\n"
+    upstream.says(NO_CONTENT)
+    assert client.hears() == NO_CONTENT
+    assert talk.record.bytes_in == 5
+
+
+@pytest.mark.parametrize(
+    "trailer",
+    [
+        b"Authorization: Bearer x",
+        b"X-Auth-Subject: root",
+        b"X_Auth_Subject: root",
+        b"Content-Length: 5",
+        b"Transfer-Encoding: chunked",
+        b"Host: other",
+        b"X-Forwarded-For: 10.0.0.1",
+        b"Connection: close",
+        b"Expect: 100-continue",
+    ],
+)
+def test_trailer_that_frames_routes_or_identifies_is_dropped(talk: Conversation, trailer: bytes) -> None:
+    client = talk.client()
+    client.says(
+        b"POST /a HTTP/1.1\r\nHost: api\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n"
+        + trailer
+        + b"\r\n\r\n"
+    )
+    if client.hears():  # refused is as good
+        return
+    assert talk.upstream().hears().endswith(b"\r\n\r\n1\r\na\r\n0\r\n\r\n")
+
+
+def test_body_longer_than_the_limit_is_413_and_never_whole_upstream(converse: Converse) -> None:
+    talk = converse(limits=Limits(body_bytes=8))
+    client = talk.client()
+    client.says(b"POST /a HTTP/1.1\r\nHost: api\r\nContent-Length: 9\r\n\r\n")
+    assert client.answer().status == 413
+    assert client.got_goodbye
+    assert talk.untouched
+    other = talk.client()
+    other.says(
+        b"POST /a HTTP/1.1\r\nHost: api\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n", b"5\r\nefghi\r\n"
+    )
+    assert other.answer().status == 413
+    with pytest.raises(Truncated):
+        talk.upstream().request()
+    assert talk.upstreams[0].is_closed
+    assert {reason for _, _, reason in talk.outcomes} == {"body_too_large"}
+
+
+def test_body_of_exactly_the_limit_passes(converse: Converse) -> None:
+    talk = converse(limits=Limits(body_bytes=4))
+    client = talk.client()
+    client.says(b"POST /a HTTP/1.1\r\nHost: api\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n")
+    request = talk.upstream().request()
+    assert request is not None
+    assert request.body == b"abcd"
+
+
+def test_malformed_chunk_ends_the_request_on_both_sides(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(
+        b"POST /a HTTP/1.1\r\nHost: api\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n", b"zz\r\n"
+    )
+    upstream = talk.upstream()
+    assert client.answer().status == 400
+    assert client.got_goodbye
+    assert upstream.is_closed
+    with pytest.raises(Truncated):
+        upstream.request()
+
+
+# --- Expect: 100-continue (RFC 9110 §10.1.1)
+
+EXPECTING = b"POST /a HTTP/1.1\r\nHost: api\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\n"
+
+
+def test_body_is_asked_for_only_after_the_permit(talk: Conversation) -> None:
+    talk.decision("/a")
+    client = talk.client()
+    client.says(EXPECTING)
+    assert client.hears() == b""
+    talk.decide("/a")
+    upstream = talk.upstream()
+    assert upstream.hears() == EXPECTING
+    upstream.says(b"HTTP/1.1 100 Continue\r\n\r\n")
+    assert client.hears() == b"HTTP/1.1 100 Continue\r\n\r\n"
+    client.says(b"abc")
+    assert upstream.hears() == b"abc"
+    upstream.says(EMPTY)
+    assert client.hears() == EMPTY
+
+
+def test_refused_body_is_never_asked_for(talk: Conversation) -> None:
+    talk.gate.refuse("/a")
+    client = talk.client()
+    client.says(EXPECTING)
+    answer = client.answer()
+    assert answer.status == 403
+    assert answer.informational == ()
+    assert client.got_goodbye
+    assert talk.untouched
+
+
+def test_client_that_waits_for_100_is_not_too_slow(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(EXPECTING)
+    upstream = talk.upstream()
+    talk.later(40)
+    assert client.hears() == b""
+    upstream.says(b"HTTP/1.1 100 Continue\r\n\r\n")
+    talk.later(10)
+    client.says(b"abc")
+    upstream.says(EMPTY)
+    assert client.answer().status == 200
+
+
+def test_upstream_may_refuse_the_body_itself(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(EXPECTING)
+    upstream = talk.upstream()
+    upstream.says(b"HTTP/1.1 417 Expectation Failed\r\nContent-Length: 0\r\n\r\n")
+    assert client.answer().status == 417
+    assert client.got_goodbye
+    assert upstream.is_closed
+
+
+def test_unknown_expectation_is_417(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(b"POST /a HTTP/1.1\r\nHost: api\r\nExpect: miracles\r\n\r\n")
+    assert client.answer().status == 417
+    assert talk.untouched
+
+
+def test_expectation_of_a_1_0_client_is_ignored(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(b"POST /a HTTP/1.0\r\nHost: api\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\na")
+    assert b"Expect" not in talk.upstream().hears()
+
+
+# --- interim responses (RFC 9110 §15.2)
+
+
+def test_interim_responses_reach_the_client_at_once(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(GET)
+    upstream = talk.upstream()
+    early = b"HTTP/1.1 103 Early Hints\r\nLink: </s.css>; rel=preload\r\n\r\n"
+    upstream.says(early)
+    assert client.hears() == early
+    upstream.says(b"HTTP/1.1 102 Processing\r\n\r\n" + EMPTY)
+    assert client.hears() == b"HTTP/1.1 102 Processing\r\n\r\n" + EMPTY
+    client.says(GET)
+    assert upstream.hears().endswith(GET)
+    upstream.says(NO_CONTENT)
+    assert client.hears() == NO_CONTENT
+
+
+def test_interim_responses_are_kept_from_a_1_0_client(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(b"GET /a HTTP/1.0\r\nHost: api\r\n\r\n")
+    talk.upstream().says(b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + EMPTY)
+    assert client.answer().informational == ()
+
+
+def test_storm_of_interim_responses_is_502(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(GET)
+    upstream = talk.upstream()
+    upstream.says(b"HTTP/1.1 102 Processing\r\n\r\n" * (MAX_INTERIM_RESPONSES + 1))
+    assert upstream.is_closed
+    assert client.answer().status == 502
+    assert talk.record.reason is Reason.UPSTREAM_BROKEN
+
+
+def test_upstream_is_not_given_more_time_by_interim_responses(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(GET)
+    upstream = talk.upstream()
+    upstream.says(b"HTTP/1.1 102 Processing\r\n\r\n")
+    talk.later(61)
+    assert client.answer().status == 504
+
+
+# --- responses without a body (RFC 9112 §6.3)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
+        b"HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n",
+        NO_CONTENT,
+    ],
+)
+def test_response_without_body_leaves_the_connection_in_step(talk: Conversation, head: bytes) -> None:
+    client = talk.client()
+    client.says(GET)
+    upstream = talk.upstream()
+    upstream.says(head)
+    assert client.hears() == head
+    client.says(GET)
+    assert upstream.hears().endswith(GET)
+    upstream.says(EMPTY)
+    assert client.hears() == EMPTY
+
+
+@pytest.mark.parametrize(
+    "head",
+    [b"Content-Length: 5\r\n", b"Transfer-Encoding: chunked\r\n", b""],
+    ids=["length", "chunked", "none"],
+)
+def test_response_to_head_has_no_body_whatever_it_says(talk: Conversation, head: bytes) -> None:
+    client = talk.client()
+    client.says(GET.replace(b"GET", b"HEAD"))
+    upstream = talk.upstream()
+    upstream.says(b"HTTP/1.1 200 OK\r\n" + head + b"\r\n")
+    answer = client.answer("HEAD")
+    assert answer.status == 200
+    assert answer.header("content-length") == ("5" if b"Length" in head else None)
+    client.says(GET)
+    talk.upstreams[-1].says(EMPTY)
+    assert client.answer().status == 200
+
+
+@pytest.mark.parametrize(
+    ("request_line", "head"),
+    [
+        (b"HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n"),
+        (b"HEAD", b"HTTP/1.1 200 OK\r\n\r\n"),
+        (b"GET", b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n"),
+        (b"GET", b"HTTP/1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n\r\n"),
+        (b"GET", b"HTTP/1.1 304 Not Modified\r\n\r\n"),
+    ],
+)
+def test_body_where_none_may_be_never_reaches_anyone(
+    talk: Conversation, request_line: bytes, head: bytes
+) -> None:
+    client = talk.client()
+    client.says(GET.replace(b"GET", request_line))
+    upstream = talk.upstream()
+    upstream.says(head + b"HTTP/1.1 200 Evil\r\nContent-Length: 0\r\n\r\n")
+    assert b"Evil" not in client.hears()
+    assert upstream.is_closed, "what else comes on it answers nothing that was asked"
+    client.says(GET)
+    fresh = talk.upstream()
+    fresh.says(EMPTY)
+    assert client.answer().status == 200
+
+
+def test_no_content_loses_its_content_length(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(GET)
+    talk.upstream().says(b"HTTP/1.1 204 No Content\r\nContent-Length: 0\r\nX: 1\r\n\r\n")
+    # RFC 9110 §8.6: a server MUST NOT send Content-Length with 1xx or 204
+    assert client.hears() == b"HTTP/1.1 204 No Content\r\nX: 1\r\n\r\n"
+
+
+# --- response bodies
+
+
+def test_chunked_response_passes_chunk_by_chunk_with_trailers(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(GET)
+    upstream = talk.upstream()
+    upstream.says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    assert client.hears() == b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    upstream.says(b"5\r\nhello\r\n")
+    assert client.hears() == b"5\r\nhello\r\n"
+    upstream.says(b"0\r\nX-Sum: 1\r\n\r\n")
+    assert client.hears() == b"0\r\nX-Sum: 1\r\n\r\n"
+
+
+def test_events_are_sent_on_without_delay(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(GET)
+    upstream = talk.upstream()
+    upstream.says(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n")
+    client.hears()
+    for number in range(20):
+        talk.later(14)
+        event = b"data: %02d\n\n" % number
+        upstream.says(event)
+        assert client.hears() == b"a\r\n" + event + b"\r\n"
+    upstream.leaves()
+    assert client.hears() == b"0\r\n\r\n"
+    assert not client.is_closed
+
+
+def test_response_until_close_is_chunked_for_a_1_1_client(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(GET)
+    upstream = talk.upstream()
+    upstream.says(b"HTTP/1.0 200 OK\r\n\r\nabc", b"de")
+    upstream.leaves()
+    assert (
+        client.hears()
+        == b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n"
+    )
+    client.says(GET)
+    talk.upstream().says(EMPTY)
+    assert client.answer().status == 200
+
+
+def test_response_without_length_ends_with_the_connection_of_a_1_0_client(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(b"GET /a HTTP/1.0\r\nHost: api\r\nConnection: keep-alive\r\n\r\n")
+    talk.upstream().says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+    assert client.hears() == b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nabc"
+    assert client.got_goodbye
+
+
+def test_1_0_client_keeps_its_connection_when_it_asks_and_lengths_allow(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(b"GET /a HTTP/1.0\r\nHost: api\r\nConnection: keep-alive\r\n\r\n")
+    upstream = talk.upstream()
+    upstream.says(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\na")
+    assert client.hears() == b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nConnection: keep-alive\r\n\r\na"
+    client.says(b"GET /b HTTP/1.0\r\n\r\n")
+    upstream.says(EMPTY)
+    assert client.answer().header("connection") == "close"
+    assert client.got_goodbye
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n\r\nhello",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nhello",
+        b"HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nX: a\r\n b\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 200 OK\nContent-Length: 0\n\n",
+        b"HTTP/1.1 200 OK\r\nX: a\x00b\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+        b"HTTP/1.1 101 Switching Protocols\r\n\r\n",
+        b"nonsense",
+        b"\x16\x03\x01",
+    ],
+)
+def test_response_that_is_not_clean_http_is_502(talk: Conversation, response: bytes) -> None:
+    client = talk.client()
+    client.says(GET)
+    upstream = talk.upstream()
+    upstream.says(response)
+    assert client.answer().status == 502
+    assert upstream.is_closed
+    assert talk.record.reason is Reason.UPSTREAM_BROKEN
+
+
+def test_response_too_many_is_never_taken_for_the_next_ones(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(GET)
+    upstream = talk.upstream()
+    upstream.says(EMPTY + b"HTTP/1.1 200 Evil\r\nContent-Length: 0\r\n\r\n")
+    assert client.hears() == EMPTY
+    assert upstream.is_closed
+    client.says(GET)
+    talk.upstream().says(EMPTY)
+    assert client.hears() == EMPTY
+
+
+def test_response_before_the_request_body_is_whole_ends_the_connection(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(b"POST /a HTTP/1.1\r\nHost: api\r\nContent-Length: 10\r\n\r\nabc")
+    upstream = talk.upstream()
+    upstream.says(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+    assert client.answer().header("connection") == "close"
+    assert upstream.is_closed
+    assert client.got_goodbye
+    client.says(b"defghij")
+    assert client.hears() == b""
+
+
+def test_response_may_begin_while_the_request_goes_on(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(b"POST /a HTTP/1.1\r\nHost: api\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+    upstream = talk.upstream()
+    upstream.says(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nA\r\n")
+    assert client.hears().endswith(b"\r\n\r\n1\r\nA\r\n")
+    upstream.hears()
+    client.says(b"1\r\nb\r\n0\r\n\r\n")
+    assert upstream.hears() == b"1\r\nb\r\n0\r\n\r\n"
+    upstream.says(b"1\r\nB\r\n0\r\n\r\n")
+    assert client.hears() == b"1\r\nB\r\n0\r\n\r\n"
+    client.says(GET)
+    assert upstream.hears() == GET
+    upstream.says(EMPTY)
+    assert client.answer().status == 200
