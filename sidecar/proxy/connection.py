@@ -42,17 +42,22 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
+_ENDING = frozenset({Phase.LINGER, Phase.CLOSED})
+
+
 class ClientConnection(asyncio.Protocol):
     """The server side of one connection."""
 
     __slots__ = (
         "_body_mark",
+        "_client_ended",
         "_engine",
         "_fault",
         "_forwarding",
         "_held",
         "_lingered",
         "_listener",
+        "_must_end",
         "_preface",
         "_reader",
         "_requests",
@@ -80,6 +85,8 @@ class ClientConnection(asyncio.Protocol):
         self._requests = 0
         self._lingered = 0
         self._body_mark = (0.0, 0)
+        self._client_ended = False
+        self._must_end = NEVER
         self.peer: tuple[str, int] = ("", 0)
         self.exchange: Exchange | None = None
         self.phase = Phase.HANDSHAKE
@@ -138,7 +145,7 @@ class ClientConnection(asyncio.Protocol):
         if plaintext and self.phase is not Phase.CLOSED:
             self._receive_plaintext(plaintext)
         if engine.eof and self.phase is not Phase.CLOSED:
-            self._client_left()
+            self._client_says_no_more()
 
     def _read_preface(self, data: bytes) -> bytes:
         """PROXY protocol: who is really there (only for listed peers, and then always)."""
@@ -206,17 +213,22 @@ class ClientConnection(asyncio.Protocol):
     def _advance(self) -> None:
         """Begin the next request that is here, if the one before it is over."""
         reader = self._reader
-        while self.exchange is None and self.phase is not Phase.CLOSED:
-            if not reader.messages:
-                break
+        while reader.messages and self.exchange is None and self.phase not in _ENDING:
+            if self.blocked_since != NEVER:
+                # Answers that nobody reads must not pile up: the next request waits for its reader.
+                self.hold_reading()
+                return
             self._begin(reader.messages.popleft())
-        if self.exchange is not None or self.phase is Phase.CLOSED or self.phase is Phase.LINGER:
+        if self.exchange is not None or self.phase in _ENDING:
             return
         if self._fault is not None:
             self._answer_fault(self._fault)
         elif reader.in_head and self.phase is not Phase.HEAD:
-            self.phase = Phase.HEAD
-            self.deadline = self.server.now() + self.server.settings.timeouts.request_head
+            self._expect_head()
+
+    def _expect_head(self) -> None:
+        self.phase = Phase.HEAD
+        self.deadline = self.server.now() + self.server.settings.timeouts.request_head
 
     def _begin(self, request: Request) -> None:
         server = self.server
@@ -227,10 +239,16 @@ class ClientConnection(asyncio.Protocol):
         if not request.complete:
             self._body_mark = (self.server.now(), 0)
         server.exchanges += 1
+        total = server.settings.upstream.total_timeout
+        self._must_end = server.now() + total if total else NEVER
         if server.is_shedding(self):
+            exchange.keep_alive = False
             exchange.fail(Reason.OVERLOADED, "too many connections")
-        else:
+            return
+        try:
             exchange.begin()
+        except Exception as error:  # noqa: BLE001 — a fault of ours is a 500, and never a pass
+            exchange.broke(error)
 
     def _answer_fault(self, fault: Fault) -> None:
         """Bytes that are no request: they get an answer all the same, and an audit record."""
@@ -263,7 +281,16 @@ class ClientConnection(asyncio.Protocol):
     def may_continue(self) -> bool:
         """Whether another request may follow on this connection."""
         limit = self.server.settings.limits.requests_per_connection
-        return not self.server.draining and not (limit and self._requests >= limit) and self._fault is None
+        return not self.server.draining and not (limit and self._requests >= limit)
+
+    @property
+    def is_held(self) -> bool:
+        """Reading from the client is paused: it is not the client that is slow."""
+        return self._held
+
+    def expect_body(self) -> None:
+        """The client owes the body from now on."""
+        self._body_mark = (self.server.now(), 0)
 
     def hold_reading(self) -> None:
         """Read no more from the client for now."""
@@ -305,14 +332,19 @@ class ClientConnection(asyncio.Protocol):
         if self.phase is Phase.CLOSED:
             return
         if not exchange.keep_alive:
-            if exchange.request.complete and not exchange.request.upgrade and exchange.tunnel is None:
+            request = exchange.request
+            if request.complete and not request.upgrade and request.fault is None and exchange.tunnel is None:
                 self._close()
             else:
                 self._linger()
             return
-        self.phase = Phase.IDLE
-        self.deadline = self.server.now() + self.server.settings.timeouts.idle
         reader = self._reader
+        if self._client_ended and not reader.messages:
+            self._close()
+            return
+        self._become_idle()
+        if reader.in_head and not reader.messages:
+            self._expect_head()
         if self._held and not reader.messages:
             self.release_reading()
         if reader.messages or self._fault is not None:
@@ -333,7 +365,8 @@ class ClientConnection(asyncio.Protocol):
             return
         self._send(self._engine.shutdown())
         self.phase = Phase.LINGER
-        self.deadline = self.server.now() + _LINGER
+        unsent = self._transport.get_write_buffer_size()
+        self.deadline = self.server.now() + (self.server.settings.timeouts.write if unsent else _LINGER)
         if self._transport.can_write_eof():
             self._transport.write_eof()
         self.release_reading()
@@ -342,7 +375,7 @@ class ClientConnection(asyncio.Protocol):
         if self._transport is not None and self.phase is not Phase.CLOSED:
             self._send(self._engine.shutdown())
             self.phase = Phase.CLOSED
-            self.deadline = self.server.now() + _LINGER
+            self.deadline = self.server.now() + self.server.settings.timeouts.write
             self._transport.close()
 
     def close_if_idle(self) -> None:
@@ -363,6 +396,17 @@ class ClientConnection(asyncio.Protocol):
             self.server.exchanges -= 1
             self.exchange = None
         self._close()
+
+    def _client_says_no_more(self) -> None:
+        """close_notify ends one direction only (RFC 8446 §6.1): what was asked for is still answered."""
+        exchange = self.exchange
+        if self._client_ended or self.phase is Phase.LINGER:
+            return
+        self._client_ended = True
+        if exchange is not None and exchange.tunnel is not None:
+            exchange.tunnel.client_ended()
+        elif exchange is None or not exchange.request.complete:
+            self._client_left()
 
     def eof_received(self) -> bool:
         if self.phase is not Phase.CLOSED:
@@ -390,6 +434,10 @@ class ClientConnection(asyncio.Protocol):
         self.blocked_since = NEVER
         if self.exchange is not None:
             self.exchange.release_upstream()
+        elif self.phase not in _ENDING:
+            if not self._reader.messages:
+                self.release_reading()
+            self._advance()
 
     # --- time ----------------------------------------------------------------------------------------
 
@@ -400,23 +448,21 @@ class ClientConnection(asyncio.Protocol):
             self.abort()
             return
         if exchange is not None:
-            if min(exchange.valid_until, self.certificate_until) + timeouts.expiry_grace <= wall:
-                self._authority_ended(exchange, wall)
-                return
-            if not exchange.request.complete and not self._held and exchange.tunnel is None:
+            if exchange.valid_until + timeouts.expiry_grace <= wall:
+                is_certificate = self.certificate_until <= exchange.valid_until
+                exchange.authority_ended("certificate_expired" if is_certificate else "token_expired")
+            elif not exchange.request.complete and not self._held:
                 self._check_body_rate(exchange, now)
-        if now >= self.deadline and now - self.blocked_since < 0:
+        if (now >= self.deadline and self.blocked_since == NEVER) or self._is_past_total(now):
             self._overdue()
 
-    def _authority_ended(self, exchange: Exchange, wall: float) -> None:
-        cause = "certificate_expired" if self.certificate_until <= wall else "token_expired"
-        if exchange.tunnel is not None:
-            exchange.tunnel.end(cause)
-        elif exchange.valid_until <= wall:
-            exchange.end_stream(cause)
+    def _is_past_total(self, now: float) -> bool:
+        return now >= self._must_end and self.exchange is not None and self.exchange.tunnel is None
 
     def _check_body_rate(self, exchange: Exchange, now: float) -> None:
         timeouts = self.server.settings.timeouts
+        if exchange.awaits_continue and not exchange.request.body_bytes:
+            return
         since, mark = self._body_mark
         if now - since >= timeouts.body_rate_window:
             if exchange.request.body_bytes - mark < timeouts.body_rate_bytes * (now - since):

@@ -17,7 +17,7 @@ from sidecar.decision.permit import Permit
 from sidecar.decision.request import RequestHead
 from sidecar.proxy import refusal
 from sidecar.proxy.headers import RequestFields, sort_response, trailers
-from sidecar.proxy.http1 import Fault, Request, Response
+from sidecar.proxy.http1 import Fault, MalformedResponse, Request, Response
 from sidecar.proxy.target import Target, parse
 from sidecar.proxy.tunnel import Tunnel
 from sidecar.proxy.upstream.connection import UpstreamConnection
@@ -36,12 +36,18 @@ _BODILESS_STATUS = frozenset({204, 304})
 _DISCARDED_BODY = 65536
 """A refused body of up to this size is read and thrown away, which is cheaper than a new TLS handshake."""
 _FINAL_CHUNK = b"0\r\n"
+_ENDED_FOR = {
+    "token_expired": Reason.TOKEN_EXPIRED,
+    "certificate_expired": Reason.CERTIFICATE_EXPIRED,
+    "timeout": Reason.UPSTREAM_TIMEOUT,
+}
 
 
 class Exchange:
     """One request and its response."""
 
     __slots__ = (
+        "_asked_to_upgrade",
         "_body_limit",
         "_chunk_request",
         "_chunk_response",
@@ -53,10 +59,12 @@ class Exchange:
         "_replay",
         "_request_bytes",
         "_request_ended",
+        "_retried",
         "_serving",
         "_target",
         "_upstream",
         "abandoned",
+        "awaits_continue",
         "client",
         "keep_alive",
         "record",
@@ -76,6 +84,8 @@ class Exchange:
         self.tunnel: Tunnel | None = None
         self.valid_until = float("inf")
         """Seconds since the epoch: when the authority under which this exchange runs ends."""
+        self.awaits_continue = False
+        """The client has not been told to send its body (RFC 9110 §10.1.1)."""
         self._serving = serving
         self._fields = RequestFields()
         self._target: Target | None = None
@@ -89,6 +99,8 @@ class Exchange:
         self._request_ended = False
         self._head_sent = False
         self._refused = False
+        self._retried = False
+        self._asked_to_upgrade = False
         self._dispatched = 0.0
 
     # --- the request ---------------------------------------------------------------------------------
@@ -108,6 +120,7 @@ class Exchange:
             self._decided(decision)
         else:
             self.client.hold_reading()
+            self.client.expect_answer(serving.upstream.response_timeout)
             self.client.server.spawn(self._await_decision(decision))
 
     def _head(self) -> RequestHead | Fault:
@@ -150,6 +163,9 @@ class Exchange:
         request.content_length = fields.content_length
         if request.upgrade and (request.chunked or request.content_length):
             return Fault(Reason.REQUEST_MALFORMED, "a body on a request to upgrade")
+        if request.minor_version == 0:
+            # RFC 9110 §10.1.1 and §7.8: both MUST be ignored in an HTTP/1.0 request.
+            fields.expect = fields.upgrade = b""
         if fields.expect and fields.expect.lower() != b"100-continue":
             return Fault(Reason.EXPECTATION_FAILED, "only 100-continue is understood")
         return None
@@ -157,11 +173,11 @@ class Exchange:
     async def _await_decision(self, decision: Awaitable[Decision]) -> None:
         try:
             outcome = await decision
+            if not self.abandoned:
+                self._decided(outcome)
         except Exception as error:  # noqa: BLE001 — whatever it is, it is ours, and it is never a pass
-            self.client.server.report_bug(error)
-            outcome = Denial(Reason.INTERNAL_ERROR)
+            self.broke(error)
         if not self.abandoned:
-            self._decided(outcome)
             self.client.release_reading()
 
     def _decided(self, decision: Decision) -> None:
@@ -178,7 +194,14 @@ class Exchange:
         self.keep_alive = keep = self.keep_alive and self._body_is_harmless() and client.may_continue()
         record.status, record.bytes_out, self._head_sent, self._refused = 200, len(document), True, True
         client.write(refusal.document(document, head_only=self.request.method == "HEAD", close=not keep))
-        if not keep or self.request.complete:
+        self._after_own_answer(keep=keep)
+
+    def _after_own_answer(self, *, keep: bool) -> None:
+        if keep and not self.request.complete:
+            # The rest of the body is read and thrown away (`request_arrived`).
+            self.client.release_reading()
+            self.client.expect_answer(self._serving.timeouts.idle)
+        else:
             self._finish()
 
     # --- refusing ------------------------------------------------------------------------------------
@@ -190,6 +213,12 @@ class Exchange:
         else:
             self._refuse(Denial(reason), detail)
 
+    def broke(self, error: Exception) -> None:
+        """A fault of ours: 500 where that can still be said, and never a pass."""
+        self.client.server.report_bug(error)
+        if not self.abandoned:
+            self.fail(Reason.INTERNAL_ERROR, "")
+
     def _refuse(self, denial: Denial, detail: str) -> None:
         record, request, client = self.record, self.request, self.client
         shape = answer(denial.reason)
@@ -200,9 +229,7 @@ class Exchange:
         self.keep_alive = keep
         self._head_sent = True
         client.write(refusal.render(denial, shape, self._serving, record.request_id, request, close=not keep))
-        if keep and not request.complete:
-            return
-        self._finish()
+        self._after_own_answer(keep=keep)
 
     def _body_is_harmless(self) -> bool:
         request = self.request
@@ -224,7 +251,8 @@ class Exchange:
     def _forward(self, permit: Permit) -> None:
         self._permit = permit
         request, serving, client = self.request, self._serving, self.client
-        self.valid_until = min(permit.valid_until, client.certificate_until)
+        if permit.token is not None:
+            self.valid_until = min(permit.valid_until, client.certificate_until)
         limit = permit.rule.body_bytes
         self._body_limit = limit = serving.limits.body_bytes if limit is None else limit
         if limit and (request.content_length or 0) > limit:
@@ -263,9 +291,11 @@ class Exchange:
             pieces.append(b"Transfer-Encoding: chunked\r\n")
         elif request.content_length is not None:
             pieces.append(b"Content-Length: %d\r\n" % request.content_length)
-        if fields.expect and request.minor_version == 1:
+        if fields.expect:
+            self.awaits_continue = not request.complete
             pieces.append(b"Expect: 100-continue\r\n")
-        if request.upgrade and not fields.upgrade_carries_http:
+        if request.upgrade and fields.upgrade and not fields.upgrade_carries_http:
+            self._asked_to_upgrade = True
             pieces += (b"Upgrade: ", fields.upgrade, b"\r\nConnection: upgrade\r\n")
         pieces.append(b"\r\n")
         return b"".join(pieces)
@@ -343,7 +373,7 @@ class Exchange:
                 self._switch_protocols(head)
                 return
             else:
-                self._response_head(head, out)
+                self._response_head(head, out, is_whole=response.complete)
         if body:
             data = body[0] if len(body) == 1 else b"".join(body)
             self.record.bytes_out += len(data)
@@ -354,25 +384,38 @@ class Exchange:
             self.client.write(out[0] if len(out) == 1 else b"".join(out))
         if response.complete:
             self._complete(response)
-        elif heads or body:
+        elif self._head_sent and (heads or body):
             self.client.expect_more()
 
     def _interim(self, head: Response) -> bytes:
         """RFC 9110 §15.2: a 1xx goes on, but not to a client of HTTP/1.0, which knows none."""
+        if head.status == 100 and self.awaits_continue:
+            self.awaits_continue = False
+            self.client.expect_body()
         if self.request.minor_version == 0:
             return b""
         fields = sort_response(head.fields, self._serving.response_names)
         return b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.phrase, b"".join(fields.kept))
 
-    def _response_head(self, head: Response, out: list[bytes]) -> None:
+    def _response_head(self, head: Response, out: list[bytes], *, is_whole: bool) -> None:
         record, request, client = self.record, self.request, self.client
+        fields = sort_response(head.fields, self._serving.response_names)
+        if fields.chunked and head.minor_version == 0:
+            # RFC 9112 §6.1: such a message's framing is faulty.
+            raise MalformedResponse("Transfer-Encoding in HTTP/1.0")
         record.status = head.status
         record.upstream_seconds = perf_counter() - self._dispatched
         self._head_sent = True
         self._replay = None
-        fields = sort_response(head.fields, self._serving.response_names)
         out.append(b"HTTP/1.1 %d %b\r\n" % (head.status, head.phrase))
+        if head.status == 204:
+            # RFC 9110 §8.6: "A server MUST NOT send a Content-Length header field in any response with a status
+            # code of 1xx (Informational) or 204 (No Content)."
+            fields.drop((b"content-length",))
         out += fields.kept
+        if not fields.has_date:
+            # RFC 9110 §6.6.1: a recipient with a clock appends Date when it forwards a response without.
+            out += (b"Date: ", refusal.date(), b"\r\n")
         has_body = request.method != "HEAD" and head.status not in _BODILESS_STATUS
         if has_body and (fields.chunked or fields.content_length is None):
             if request.minor_version == 1:
@@ -380,7 +423,10 @@ class Exchange:
                 out.append(b"Transfer-Encoding: chunked\r\n")
             else:
                 self.keep_alive = False
-        if self.keep_alive and (request.upgrade or not client.may_continue()):
+        if self.keep_alive and (
+            request.upgrade or (is_whole and not request.complete) or not client.may_continue()
+        ):
+            # Once the upstream has answered in full nobody reads the rest of the request.
             self.keep_alive = False
         if not self.keep_alive:
             out.append(b"Connection: close\r\n")
@@ -402,7 +448,7 @@ class Exchange:
 
     def _switch_protocols(self, head: Response) -> None:
         upstream, fields = self._upstream, sort_response(head.fields, self._serving.response_names)
-        if upstream is None or not self.request.upgrade or upstream.reader.after_upgrade is None:
+        if upstream is None or not self._asked_to_upgrade or upstream.reader.after_upgrade is None:
             self.upstream_failed(Reason.UPSTREAM_BROKEN, "101 to a request that asked for no other protocol")
             return
         self._head_sent = True
@@ -428,6 +474,7 @@ class Exchange:
             self.end_stream("upstream")
             return
         if self._may_retry(upstream, reason):
+            self._retried = True
             self._serving.pool.submit_fresh(self)
             return
         if upstream is not None:
@@ -436,7 +483,7 @@ class Exchange:
 
     def _may_retry(self, upstream: UpstreamConnection | None, reason: Reason) -> bool:
         """Once, when a reused connection was closed under us before it answered, and sending again is harmless."""
-        if upstream is None or reason is not Reason.UPSTREAM_BROKEN or upstream.served == 0:
+        if upstream is None or reason is not Reason.UPSTREAM_BROKEN or upstream.served == 0 or self._retried:
             return False
         if self._replay is None or upstream.reader.is_started or self._request_bytes or self._chunk_request:
             return False
@@ -454,10 +501,19 @@ class Exchange:
                 upstream.finish_writing()
             self.keep_alive = False
             self._finish()
-        elif self._head_sent:
-            self._cut(Reason.TOKEN_EXPIRED if cause.endswith("expired") else Reason.INTERNAL_ERROR, cause)
         else:
-            self.fail(Reason.TOKEN_EXPIRED if cause.endswith("expired") else Reason.UPSTREAM_TIMEOUT, cause)
+            self.fail(_ENDED_FOR[cause], cause)
+
+    def authority_ended(self, cause: str) -> None:
+        """The token or the certificate has expired: `token_expired` or `certificate_expired`.
+
+        A request that the upstream has in full may have been acted on already. Its answer is waited for, since a 401
+        would ask the client to send it again; what takes longer than its head is then cut.
+        """
+        if self.tunnel is not None:
+            self.tunnel.end(cause)
+        elif self._head_sent or not self._request_ended:
+            self.end_stream(cause)
 
     def abandon(self, cause: str = "client") -> None:
         """The client is gone: nobody waits for the answer."""
@@ -466,6 +522,10 @@ class Exchange:
             self.record.ended_by = self.record.ended_by or cause
             if self.tunnel is not None:
                 self.record.bytes_in, self.record.bytes_out = self.tunnel.bytes_in, self.tunnel.bytes_out
+                upstream, self._upstream = self._upstream, None
+                if upstream is not None:
+                    # What the client sent before it left is still the upstream's.
+                    upstream.finish_writing()
             self._drop_upstream()
             self._report()
 
@@ -474,10 +534,12 @@ class Exchange:
         if self._head_sent:
             self.record.ended_by = "timeout"
             self._cut(Reason.UPSTREAM_TIMEOUT, "the response stalled")
-        elif self._permit is not None and not self.request.complete and not self._request_ended:
-            self.fail(Reason.REQUEST_TIMEOUT, "the request body stalled")
-        else:
+        elif self.record.decision is None:
+            self.fail(Reason.ISSUER_UNAVAILABLE, "no decision in time")
+        elif self.request.complete or self.awaits_continue or self.client.is_held:
             self.fail(Reason.UPSTREAM_TIMEOUT, "no response in time")
+        else:
+            self.fail(Reason.REQUEST_TIMEOUT, "the request body stalled")
 
     def hold_upstream(self) -> None:
         """The client takes no more for now."""

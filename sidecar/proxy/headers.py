@@ -6,11 +6,11 @@ every spelling of the identity headers, names with `_`); what the sidecar itself
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from enum import IntEnum
 
 from sidecar.decision.denial import Reason
-from sidecar.proxy.http1 import Fault, Field
+from sidecar.proxy.http1 import Fault, Field, MalformedResponse
 
 
 class Kind(IntEnum):
@@ -87,11 +87,19 @@ RESPONSE_HOP_BY_HOP = frozenset(
         b"proxy-authenticate",
     }
 )
+_LOOKED_AT = RESPONSE_HOP_BY_HOP | {b"date"}
+
+
+_FOLDED = bytes(byte if chr(byte).isalnum() and byte < 0x80 else 0x2D for byte in range(256))
 
 
 def spelling(name: bytes) -> bytes:
-    """The form under which two header names reach a CGI or WSGI application as one."""
-    return name.lower().replace(b"_", b"-")
+    """The form under which two header names reach a CGI or WSGI application as one.
+
+    RFC 3875 §4.1.18 only says that `-` becomes `_`; some gateways turn every character that is neither letter nor
+    digit into one.
+    """
+    return name.lower().translate(_FOLDED)
 
 
 class FieldRules:
@@ -116,10 +124,11 @@ class FieldRules:
         if plain in self._identity:
             return Kind.IDENTITY
         lower = name.lower()
-        if b"_" in lower:
+        if lower != plain and plain in _KINDS:
             # `Content_Length` is no Content-Length to us, but may be one to the upstream.
-            known = _KINDS.get(plain)
-            return Kind.KEEP if self._keep_underscores and known is None else Kind.UNDERSCORE
+            return Kind.UNDERSCORE
+        if b"_" in lower and not self._keep_underscores:
+            return Kind.UNDERSCORE
         return _KINDS.get(lower, Kind.KEEP)
 
 
@@ -234,6 +243,10 @@ class RequestFields:
                 and name.lower() not in named
             ):
                 self.kept += (name, b": ", value, b"\r\n")
+        if b"x-request-id" in named:
+            self.request_id = b""
+        if b"traceparent" in named:
+            self.traceparent = b""
 
     @property
     def upgrade_carries_http(self) -> bool:
@@ -314,9 +327,20 @@ class ResponseFields:
         self.upgrade = b""
         self.has_date = False
 
+    def drop(self, names: Container[bytes]) -> None:
+        """Take out the fields of these names, which are lower case."""
+        pieces = self.kept
+        self.kept = []
+        for start in range(0, len(pieces), 4):
+            if pieces[start].lower() not in names:
+                self.kept += pieces[start : start + 4]
+
 
 def sort_response(fields: list[Field], seen: dict[bytes, bytes]) -> ResponseFields:
-    """Sort a response's fields; `seen` remembers lower-case names, in bounded number."""
+    """Sort a response's fields; `seen` remembers lower-case names, in bounded number.
+
+    Raises `MalformedResponse`.
+    """
     result = ResponseFields()
     kept = result.kept
     named: set[bytes] | None = None
@@ -329,9 +353,15 @@ def sort_response(fields: list[Field], seen: dict[bytes, bytes]) -> ResponseFiel
         if lower == b"content-length":
             result.content_length = int(value)
             kept += (name, b": ", value, b"\r\n")
-        elif lower not in RESPONSE_HOP_BY_HOP:
+        elif lower not in _LOOKED_AT:
+            kept += (name, b": ", value, b"\r\n")
+        elif lower == b"date":
+            result.has_date = True
             kept += (name, b": ", value, b"\r\n")
         elif lower == b"transfer-encoding":
+            # RFC 9112 §6.1: no coding but chunked was asked for with TE, and nobody here could take it off.
+            if value.strip(b" \t").lower() != b"chunked" or result.chunked:
+                raise MalformedResponse("Transfer-Encoding other than one `chunked`")
             result.chunked = True
         elif lower == b"upgrade":
             result.upgrade = value
@@ -344,8 +374,4 @@ def sort_response(fields: list[Field], seen: dict[bytes, bytes]) -> ResponseFiel
 
 def _drop_named(result: ResponseFields, named: set[bytes]) -> None:
     named -= {b"content-length", b"close", b"keep-alive", b"upgrade"}
-    pieces = result.kept
-    result.kept = []
-    for start in range(0, len(pieces), 4):
-        if pieces[start].lower() not in named:
-            result.kept += pieces[start : start + 4]
+    result.drop(named)

@@ -23,6 +23,8 @@ _CHUNK_OVERHEAD = 26
 """Bytes of framing a chunk may need without any extension: 16 digits, two line ends, and the last chunk."""
 MAX_INTERIM_RESPONSES = 32
 """1xx responses before a final one; more is a fault of the upstream."""
+MAX_RESPONSE_HEAD = 1 << 18
+"""Bytes of a response's head with the interim ones before it, and again of its trailers."""
 
 
 class Fault(NamedTuple):
@@ -89,7 +91,17 @@ class Request:
 class RequestReader:
     """Client bytes → requests."""
 
-    __slots__ = ("_head", "_limits", "_open", "_parser", "after_upgrade", "head_bytes", "in_head", "messages")
+    __slots__ = (
+        "_fed",
+        "_head",
+        "_limits",
+        "_open",
+        "_parser",
+        "after_upgrade",
+        "head_bytes",
+        "in_head",
+        "messages",
+    )
 
     def __init__(self, limits: Limits) -> None:
         self.messages: deque[Request] = deque()
@@ -101,6 +113,7 @@ class RequestReader:
         self.in_head = False
         """Part of a head has arrived."""
         self._limits = limits
+        self._fed = 0
         self._head = Request()
         self._open: Request | None = None
         self._parser: HttpRequestParser | None = HttpRequestParser(self)
@@ -120,10 +133,11 @@ class RequestReader:
         if self.after_upgrade is not None:
             self.after_upgrade += data
             return None
+        self._fed = size = len(data)
         if self._open is None:
-            self.head_bytes += len(data)
+            self.head_bytes += size
         else:
-            self._open.overhead += len(data)
+            self._open.overhead += size
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade as upgrade:
@@ -203,7 +217,8 @@ class RequestReader:
                 request.fault = Fault(Reason.VERSION_UNSUPPORTED, "HTTP/1.0 and HTTP/1.1 only")
         if len(request.target) > limits.target_bytes:
             request.fault = Fault(Reason.TARGET_TOO_LONG, f"target over {limits.target_bytes} bytes")
-        elif self.head_bytes > limits.header_bytes or len(request.fields) > limits.headers:
+        elif self.head_bytes + self._fed > limits.header_bytes or len(request.fields) > limits.headers:
+            # An upper bound only, as a head may begin in the middle of what was read: now it is counted exactly.
             request.fault = self._head_too_large(request)
         self.head_bytes = 0
         self.in_head = False
@@ -258,7 +273,17 @@ class ResponseReader:
     more than it explains; `begin` makes it ready for the next.
     """
 
-    __slots__ = ("_bodiless", "_current", "_heads", "_parser", "_ready", "after_upgrade", "body", "interims")
+    __slots__ = (
+        "_bodiless",
+        "_current",
+        "_head_bytes",
+        "_heads",
+        "_parser",
+        "_ready",
+        "after_upgrade",
+        "body",
+        "interims",
+    )
 
     def __init__(self) -> None:
         self._parser: HttpResponseParser | None = None
@@ -271,6 +296,7 @@ class ResponseReader:
         self._bodiless = bodiless
         self._current = Response()
         self._ready = False
+        self._head_bytes = 0
         self._heads: list[Response] = []
         self.body: list[bytes] = []
         """Content that arrived since the reader was last fed."""
@@ -296,6 +322,11 @@ class ResponseReader:
         """Take bytes; returns the heads that they completed, interim ones first. Raises `MalformedResponse`."""
         if self._parser is None or self._current.complete:
             raise MalformedResponse("data after the response")
+        if not self._ready:
+            # Of what came with the end of the head, a part may be content: the bound leaves room for one read.
+            if self._head_bytes > MAX_RESPONSE_HEAD:
+                raise MalformedResponse("response head too large")
+            self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade as upgrade:
@@ -310,7 +341,8 @@ class ResponseReader:
         if self._bodiless and self._ready:
             # llhttp cannot be told that this response has no content; what it would read as such is not ours.
             self._current.complete = True
-            self._current.keep_alive = self._current.keep_alive and self._parser is not None
+            if self.body or self._parser is None:
+                self._current.keep_alive = False
             self._parser = None
             self.body.clear()
         heads = self._heads
@@ -331,7 +363,13 @@ class ResponseReader:
 
     def on_header(self, name: bytes, value: bytes) -> None:
         response = self._current
-        (response.trailers if self._ready else response.fields).append((name, value))
+        if not self._ready:
+            response.fields.append((name, value))
+            return
+        response.trailers.append((name, value))
+        self._head_bytes += len(name) + len(value)
+        if self._head_bytes > 2 * MAX_RESPONSE_HEAD:
+            raise MalformedResponse("trailers too large")
 
     def on_headers_complete(self) -> None:
         response, parser = self._current, self._parser

@@ -135,7 +135,8 @@ class Server:
             for listener in self.listeners
             if listener.settings.name in by_name
         }
-        if settings.upstream != self.settings.upstream:
+        if settings.upstream != self.settings.upstream or settings.upstream.scheme == "https":
+            # With TLS the files may have changed under the same names.
             old, self._pool = self._pool, self._make_pool(settings)
             old.retire()
         for listener, tls in fresh.items():

@@ -89,9 +89,13 @@ class Tunnel:
         self._exchange.client.write(data)
         self._exchange.client.expect_more()
 
+    def client_ended(self) -> None:
+        """The client will send no more, but may still read."""
+        self._upstream.end_writing()
+
     def end(self, cause: str) -> None:
         """End in good order: close frames where the protocol has them, then both sides."""
-        code = 1001 if cause == "drain" else 1008
+        code = 1008 if cause.endswith("_expired") else 1001
         if self._from_upstream is not None and self._from_upstream.is_between_frames:
             self._exchange.client.write(close_frame(code, cause.replace("_", " "), masked=False))
         if self._from_client is not None and self._from_client.is_between_frames:

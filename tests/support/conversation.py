@@ -43,11 +43,12 @@ from tests.support.tls_client import Response
 from tests.support.virtual_time import VirtualTime
 
 LISTENER = ListenerSettings("main", "127.0.0.1", 0, TlsSettings(Path("unused"), Path("unused")))
-UPSTREAM = UpstreamSettings("http", "upstream.test", 80)
+UPSTREAM = UpstreamSettings("http", "upstream.test", 80, identity_headers={"X-Auth-Subject": "sub"})
 PORT = 8443
 _OUR_FIELDS = re.compile(
     rb"(?:X-Forwarded-For|X-Forwarded-Proto|X-Forwarded-Host|Forwarded|Via|traceparent|X-Request-Id): [^\r]*\r\n"
 )
+_DATE = re.compile(rb"Date: [^\r]*\r\n")
 Decision = Permit | Denial
 
 
@@ -197,10 +198,10 @@ class Client(FarEnd):
         self.leaves()
 
     def hears(self) -> bytes:
-        """The plaintext that came since the last call."""
+        """The plaintext that came since the last call, without the Date that the sidecar adds."""
         self._unseal()
         heard, self._heard = self._heard, b""
-        return heard
+        return _DATE.sub(b"", heard)
 
     def answer(self, to: str = "GET") -> Response:
         """The next response, taken apart. Raises `Truncated` when it is not whole."""
@@ -392,14 +393,12 @@ class Conversation:
         """Time passes, on every clock."""
         self.loop.pass_time(seconds)
 
-    def decision(self, path: str) -> "asyncio.Future[Decision]":
-        """The decision about `path` comes when the test sets this future's result."""
-        future: asyncio.Future[Decision] = self.loop.create_future()
-        self.gate.verdicts[path] = future
-        return future
+    def ponders(self, path: str) -> None:
+        """The decision about `path` comes when the test says so, with `decide`."""
+        self.gate.verdicts[path] = self.loop.create_future()
 
     def decide(self, path: str, decision: Decision | None = None) -> None:
-        """Sets it."""
+        """It comes: a permit unless given."""
         future = self.gate.verdicts[path]
         assert isinstance(future, asyncio.Future)
         future.set_result(decision or self.gate.permit())

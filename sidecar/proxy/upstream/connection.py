@@ -28,6 +28,9 @@ class Passenger(Protocol):
     def upstream_failed(self, reason: Reason, detail: str) -> None:
         """There will be no (whole) response."""
 
+    def broke(self, error: Exception) -> None:
+        """A fault of ours came up on the way."""
+
     def upstream_blocked(self) -> None:
         """The upstream takes no more for now."""
 
@@ -107,6 +110,7 @@ class UpstreamConnection(asyncio.Protocol):
     def release(self) -> None:
         """The exchange is over and the connection can carry another."""
         self._passenger = None
+        self.resume()  # so that it is noticed when the upstream closes it
         self.served += 1
         self._pool.release(self)
 
@@ -115,6 +119,11 @@ class UpstreamConnection(asyncio.Protocol):
         self._passenger = None
         if self.transport is not None:
             self.transport.abort()
+
+    def end_writing(self) -> None:
+        """Half-close a tunnel, where the transport can."""
+        if self.transport is not None and self.transport.can_write_eof():
+            self.transport.write_eof()
 
     def finish_writing(self) -> None:
         """End a tunnel in good order: what is buffered goes out first."""
@@ -134,14 +143,16 @@ class UpstreamConnection(asyncio.Protocol):
         reader = self.reader
         try:
             heads = reader.feed(data)
+            body = reader.body
+            if body:
+                reader.body = []
+            passenger.response_arrived(heads, body, reader.response)
         except MalformedResponse as error:
             self.discard()
             passenger.upstream_failed(Reason.UPSTREAM_BROKEN, str(error))
-            return
-        body = reader.body
-        if body:
-            reader.body = []
-        passenger.response_arrived(heads, body, reader.response)
+        except Exception as error:  # noqa: BLE001 — one exchange's bug must not take others
+            self.discard()
+            passenger.broke(error)
 
     def connection_lost(self, exc: Exception | None) -> None:
         passenger, self._passenger = self._passenger, None

@@ -37,7 +37,8 @@ class UpstreamPool:
         self._waiting: deque[Passenger] = deque()
         self._pause = 0.0
         self._down_until = 0.0
-        self._closed = False
+        self._retired = False
+        """A reload has put another pool in this one's place."""
 
     @property
     def connections(self) -> int:
@@ -58,18 +59,27 @@ class UpstreamPool:
                 passenger.attach(connection)
                 return
         if self.connections >= self.settings.max_connections:
-            if len(self._waiting) >= self.settings.max_waiting:
-                passenger.upstream_failed(Reason.OVERLOADED, "every connection is busy and the queue is full")
-            else:
-                self._waiting.append(passenger)
+            self._queue(passenger)
         elif self._loop.time() < self._down_until:
             passenger.upstream_failed(Reason.UPSTREAM_REFUSED, "the upstream is down")
         else:
             self._open_for(passenger)
 
     def submit_fresh(self, passenger: Passenger) -> None:
-        """As `submit`, on a new connection: for a retry after a stale one."""
-        self._open_for(passenger)
+        """As `submit`, not on a connection that was idle: for a retry after a stale one."""
+        if self.connections >= self.settings.max_connections:
+            self._waiting.appendleft(passenger)
+        else:
+            self._open_for(passenger)
+
+    def _queue(self, passenger: Passenger) -> None:
+        if len(self._waiting) >= self.settings.max_waiting:
+            # Those whose client has left still stand in line; they are the first to make room.
+            self._waiting = deque(each for each in self._waiting if not each.abandoned)
+        if len(self._waiting) >= self.settings.max_waiting:
+            passenger.upstream_failed(Reason.OVERLOADED, "every connection is busy and the queue is full")
+        else:
+            self._waiting.append(passenger)
 
     def _open_for(self, passenger: Passenger) -> None:
         task = self._loop.create_task(self._open_connection(passenger))
@@ -88,11 +98,11 @@ class UpstreamPool:
                 passenger, Reason.UPSTREAM_REFUSED, f"connect: {error.strerror or type(error).__name__}"
             )
             return
+        except Exception as error:  # noqa: BLE001 — a name that IDNA cannot encode, say: nobody else would tell
+            self._failed(passenger, Reason.UPSTREAM_REFUSED, f"connect: {type(error).__name__}")
+            return
         assert isinstance(connection, UpstreamConnection)  # noqa: S101 — for the type checker
         self._pause = self._down_until = 0.0
-        if self._closed:
-            connection.discard()
-            return
         self._open.add(connection)
         if passenger.abandoned:
             self.release(connection)
@@ -116,7 +126,7 @@ class UpstreamPool:
             if not passenger.abandoned:
                 passenger.attach(connection)
                 return
-        if self._closed:
+        if self._retired:
             connection.discard()
             return
         connection.idle_since = self._loop.time()
@@ -127,12 +137,11 @@ class UpstreamPool:
         self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
-        if self._waiting and not self._closed:
+        while self._waiting:
             passenger = self._waiting.popleft()
-            if passenger.abandoned:
-                self.forget(connection)
-            else:
+            if not passenger.abandoned:
                 self._open_for(passenger)
+                return
 
     def close_idle(self, now: float) -> None:
         """Close connections that nobody used for `idle_timeout`. The longest idle come first."""
@@ -141,8 +150,8 @@ class UpstreamPool:
             self._idle.pop(0).discard()
 
     def retire(self) -> None:
-        """No new exchanges come; what is in flight finishes, idle connections close."""
-        self._closed = True
+        """What is in flight or in line finishes; no connection is kept after that."""
+        self._retired = True
         idle, self._idle = self._idle, []
         for connection in idle:
             connection.discard()
@@ -150,6 +159,7 @@ class UpstreamPool:
     def close(self) -> None:
         """End everything now."""
         self.retire()
+        self._waiting.clear()
         for task in tuple(self._opening):
             task.cancel()
         for connection in tuple(self._open):
