@@ -1,0 +1,85 @@
+import json
+import re
+from typing import Any
+
+import pytest
+
+from sidecar.decision.challenge import DESCRIPTIONS, TITLES, challenge, problem, quoted
+from sidecar.decision.denial import Denial, Reason, answer
+
+
+def test_request_without_credentials_is_challenged_without_an_error() -> None:
+    assert challenge(Denial(Reason.CREDENTIALS_MISSING)) == "Bearer"
+    assert challenge(Denial(Reason.CREDENTIALS_MISSING), "example") == 'Bearer realm="example"'
+
+
+def test_expired_token_is_challenged_as_rfc_6750_prints_it() -> None:
+    assert challenge(Denial(Reason.TOKEN_EXPIRED), "example") == (
+        'Bearer realm="example", error="invalid_token", error_description="The access token expired"'
+    )
+
+
+def test_undisclosed_reason_leaves_the_code_alone() -> None:
+    assert challenge(Denial(Reason.TOKEN_EXPIRED), disclose=False) == 'Bearer error="invalid_token"'
+
+
+def test_missing_scope_is_named() -> None:
+    denial = Denial(Reason.SCOPE_INSUFFICIENT, scope=("accounts:read", 'odd"one\\'))
+    assert challenge(denial) == (
+        'Bearer error="insufficient_scope", error_description="The access token lacks a required scope", '
+        'scope="accounts:read oddone"'
+    )
+    assert challenge(Denial(Reason.SCOPE_INSUFFICIENT), disclose=False) == 'Bearer error="insufficient_scope"'
+
+
+def test_scope_is_named_for_a_missing_scope_only() -> None:
+    assert "scope=" not in str(challenge(Denial(Reason.TOKEN_EXPIRED, scope=("a",))))
+
+
+def test_weak_authentication_is_challenged_as_rfc_9470_prints_it() -> None:
+    denial = Denial(Reason.AUTHENTICATION_INSUFFICIENT, acr_values=("mfa", "phr"), max_age=60)
+    assert challenge(denial, disclose=False) == (
+        'Bearer error="insufficient_user_authentication", acr_values="mfa phr", max_age="60"'
+    )
+    assert challenge(Denial(Reason.AUTHENTICATION_INSUFFICIENT, max_age=0), disclose=False) == (
+        'Bearer error="insufficient_user_authentication", max_age="0"'
+    )
+    assert "acr" not in str(challenge(Denial(Reason.TOKEN_EXPIRED, acr_values=("mfa",))))
+
+
+def test_resource_metadata_is_pointed_to() -> None:
+    url = "https://api.example.com/.well-known/oauth-protected-resource"
+    assert challenge(Denial(Reason.CREDENTIALS_MISSING), None, url) == f'Bearer resource_metadata="{url}"'
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("a", '"a"'), ('a"b\\c', '"a\\"b\\\\c"'), ("a\r\nSet-Cookie: x", '"aSet-Cookie: x"'), ("é\x00", '""')],
+)
+def test_quoted_string_is_escaped_and_printable(text: str, value: str) -> None:
+    assert quoted(text) == value
+
+
+@pytest.mark.parametrize("reason", list(Reason))
+def test_every_reason_has_an_answer_that_can_be_said(reason: Reason) -> None:
+    shape = answer(reason)
+    value = challenge(Denial(reason), "realm")
+    assert (value is not None) is shape.challenge
+    assert shape.challenge is (shape.error is not None or reason is Reason.CREDENTIALS_MISSING)
+    # RFC 6750 §3: error_description "MUST NOT include characters outside the set %x20-21 / %x23-5B / %x5D-7E".
+    assert re.fullmatch(r"[\x20-\x21\x23-\x5B\x5D-\x7E]+", DESCRIPTIONS[reason])
+    body = json.loads(problem(reason, "r-1"))
+    assert body == {
+        "type": "about:blank", "title": TITLES[shape.status], "status": shape.status,
+        "detail": DESCRIPTIONS[reason], "reason": reason.value, "request_id": "r-1",
+    }  # fmt: skip
+
+
+def test_undisclosed_problem_says_no_reason() -> None:
+    body: dict[str, Any] = json.loads(problem(Reason.BINDING_MISMATCH, "r-1", disclose=False))
+    assert body == {"type": "about:blank", "title": "Unauthorized", "status": 401, "request_id": "r-1"}
+
+
+def test_tables_have_no_row_too_many() -> None:
+    assert set(DESCRIPTIONS) == set(Reason)
+    assert set(TITLES) == {answer(reason).status for reason in Reason}

@@ -1,0 +1,63 @@
+import pytest
+
+from sidecar.decision.denial import Denial, Denied, ErrorCode, Failure, Reason, answer
+
+OF_THE_TOKEN = [
+    "token_malformed", "token_encrypted", "token_unrecognised", "token_type_refused", "token_expired",
+    "token_not_yet_valid", "token_inactive", "header_refused", "algorithm_refused", "key_unknown", "signature_invalid",
+    "issuer_unknown", "audience_mismatch", "claim_missing", "claim_malformed", "binding_mismatch", "binding_missing",
+    "certificate_missing", "certificate_expired", "confirmation_malformed", "confirmation_unsupported",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_THE_TOKEN)
+def test_token_that_does_not_hold_is_an_invalid_token(name: str) -> None:
+    assert answer(Reason(name)) == (401, ErrorCode.INVALID_TOKEN, True, False)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("credentials_missing", (401, None, True, False)),
+        ("credentials_repeated", (400, ErrorCode.INVALID_REQUEST, True, False)),
+        ("credentials_malformed", (400, ErrorCode.INVALID_REQUEST, True, False)),
+        ("token_too_large", (400, ErrorCode.INVALID_REQUEST, True, False)),
+        ("scope_insufficient", (403, ErrorCode.INSUFFICIENT_SCOPE, True, False)),
+        ("authentication_insufficient", (401, ErrorCode.INSUFFICIENT_USER_AUTHENTICATION, True, False)),
+        ("rule_unmatched", (403, None, False, False)),
+        ("condition_failed", (403, None, False, False)),
+        ("path_ambiguous", (400, None, False, True)),
+        ("request_malformed", (400, None, False, True)),
+        ("version_unsupported", (505, None, False, True)),
+        ("method_refused", (501, None, False, True)),
+        ("expectation_failed", (417, None, False, True)),
+        ("target_too_long", (414, None, False, True)),
+        ("header_too_large", (431, None, False, True)),
+        ("body_too_large", (413, None, False, True)),
+        ("request_timeout", (408, None, False, True)),
+        ("issuer_unavailable", (503, None, False, False)),
+        ("overloaded", (503, None, False, False)),
+        ("upstream_refused", (502, None, False, False)),
+        ("upstream_broken", (502, None, False, False)),
+        ("upstream_timeout", (504, None, False, False)),
+        ("internal_error", (500, None, False, True)),
+    ],
+)
+def test_reason_has_its_answer(name: str, expected: tuple[object, ...]) -> None:
+    assert answer(Reason(name)) == expected
+
+
+def test_nothing_else_is_a_reason() -> None:
+    assert len(Reason) == len(OF_THE_TOKEN) + 23
+
+
+def test_denied_carries_the_failure_and_can_be_raised_from_one() -> None:
+    denied = Denied(Reason.SCOPE_INSUFFICIENT, "scope", "a", "b")
+    assert denied.failure == Failure("scope", Reason.SCOPE_INSUFFICIENT, "a", "b")
+    assert Denied.of(denied.failure).failure == denied.failure
+    assert Denied(Reason.TOKEN_EXPIRED).failure.check == "token_expired"
+    assert str(denied) == "scope_insufficient"
+
+
+def test_token_does_not_show_in_a_denial() -> None:
+    assert "token" not in repr(Denial(Reason.RULE_UNMATCHED))
