@@ -7,7 +7,7 @@ an array. Values are compared as JSON has them: `true` is not 1, `"1"` is not 1.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, assert_never
 
 from sidecar.decision.condition import Facts
 from sidecar.decision.denial import Failure, Reason
@@ -158,6 +158,8 @@ class Comparison:
                 return value > self.bound
             case "less_than":
                 return value < self.bound
+            case _:
+                assert_never(self.operator)
 
     def __str__(self) -> str:
         return f"{self.operator.replace('_', ' ')} {self.bound}"

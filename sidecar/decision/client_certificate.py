@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
-from typing import ClassVar
+from typing import ClassVar, assert_never
 
 from sidecar.decision.claim import text_at
 from sidecar.decision.condition import Condition, Facts
@@ -65,6 +65,8 @@ def _read(certificate: ClientCertificate, field: NameField) -> tuple[str, ...]:
             # SPIFFE ID."
             uris = certificate.san_uri
             return uris if len(uris) == 1 and is_spiffe_id(uris[0]) else ()
+        case _:
+            assert_never(field)
 
 
 def is_spiffe_id(uri: str) -> bool:

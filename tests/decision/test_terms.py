@@ -1,0 +1,209 @@
+from typing import Any
+
+import pytest
+
+from sidecar.decision.claim import ClaimCondition, Equals
+from sidecar.decision.condition import AuthenticationContext, Facts
+from sidecar.decision.confirmation import parse
+from sidecar.decision.denial import Denied, Reason
+from sidecar.decision.explanation import Trace
+from sidecar.decision.policy import Binding, IntrospectWhen, ReportOnly
+from sidecar.decision.request import ClientCertificate
+from sidecar.decision.terms import IssuerTerms, RuleTerms
+from sidecar.decision.token import UNBOUND, ValidatedToken
+from tests.support.mint import AUDIENCE, ISSUER
+from tests.support.pki import Pki
+from tests.support.world import head, issuer_policy, policy, presenter, rule
+
+NOW = 1_000_000
+
+
+def token(**facts: Any) -> ValidatedToken:
+    given: dict[str, Any] = {
+        "issuer": ISSUER, "subject": None, "client_id": None, "audience": (AUDIENCE,), "scope": frozenset(),
+        "expires_at": NOW + 300, "not_before": None, "issued_at": None, "confirmation": UNBOUND, "token_id": None,
+        "claims": {}, **facts,
+    }  # fmt: skip
+    return ValidatedToken(**given)
+
+
+def issuer_terms(issuer: dict[str, Any] | None = None, **facts: Any) -> IssuerTerms:
+    return RuleTerms(rule(**facts), policy(issuers=[issuer_policy(**(issuer or {}))])).issuer(ISSUER)
+
+
+def reason(check: Any, *arguments: Any) -> Reason:
+    with pytest.raises(Denied) as caught:
+        check(*arguments, None)
+    return caught.value.reason
+
+
+@pytest.mark.parametrize(
+    ("facts", "at", "expected"),
+    [
+        ({}, NOW, None),
+        ({"expires_at": NOW}, NOW + 29.9, None),
+        ({"expires_at": NOW}, NOW + 30, Reason.TOKEN_EXPIRED),
+        ({"not_before": NOW + 30}, NOW, None),
+        ({"not_before": NOW + 31}, NOW, Reason.TOKEN_NOT_YET_VALID),
+        ({"issued_at": NOW + 30}, NOW, None),
+        ({"issued_at": NOW + 31}, NOW, Reason.TOKEN_NOT_YET_VALID),
+        ({"not_before": NOW - 1, "issued_at": NOW - 1}, NOW, None),
+    ],
+)
+def test_time_is_checked_with_the_issuers_skew(
+    facts: dict[str, Any], at: float, expected: Reason | None
+) -> None:
+    terms = issuer_terms()
+    if expected is None:
+        trace = Trace()
+        terms.check_time(token(**facts), at, trace)
+        assert [step.check for step in trace.steps] == ["exp"]
+        terms.check_time(token(**facts), at, None)
+    else:
+        assert reason(terms.check_time, token(**facts), at) is expected
+
+
+def test_audience_is_one_of_the_issuers_and_one_of_the_rules() -> None:
+    terms = issuer_terms(audience=frozenset({"urn:b", "urn:c"}))
+    trace = Trace()
+    terms.check_audience(token(audience=(AUDIENCE, "urn:c")), trace)
+    terms.check_audience(token(audience=(AUDIENCE, "urn:c")), None)
+    assert [step.check for step in trace.steps] == ["aud"]
+    assert reason(terms.check_audience, token(audience=(AUDIENCE,))) is Reason.AUDIENCE_MISMATCH
+    assert reason(terms.check_audience, token(audience=("urn:c",))) is Reason.AUDIENCE_MISMATCH
+    assert reason(issuer_terms().check_audience, token(audience=())) is Reason.AUDIENCE_MISMATCH
+
+
+@pytest.mark.parametrize(
+    ("issuer", "given", "required"),
+    [
+        (Binding.REQUIRED, None, True), (Binding.IF_BOUND, None, False), (Binding.NOT_REQUIRED, None, False),
+        (Binding.REQUIRED, Binding.IF_BOUND, False), (Binding.REQUIRED, Binding.NOT_REQUIRED, False),
+        (Binding.NOT_REQUIRED, Binding.REQUIRED, True), (Binding.IF_BOUND, Binding.REQUIRED, True),
+    ],
+)  # fmt: skip
+def test_rules_word_on_binding_replaces_its_issuers(
+    issuer: Binding, given: Binding | None, *, required: bool, pki: Pki
+) -> None:
+    terms = issuer_terms({"binding": issuer}, binding=given)
+    if required:
+        assert reason(terms.check_binding, UNBOUND, presenter(pki.client), NOW) is Reason.BINDING_MISSING
+    else:
+        assert terms.check_binding(UNBOUND, presenter(pki.client), NOW, None) == ()
+
+
+@pytest.mark.parametrize("binding", list(Binding))
+def test_bound_token_must_confirm_in_every_mode(binding: Binding, pki: Pki) -> None:
+    terms = issuer_terms(binding=binding)
+    bound = parse({"x5t#S256": pki.client.thumbprint})
+    assert terms.check_binding(bound, presenter(pki.client), NOW, None) == ("x5t#S256",)
+    assert reason(terms.check_binding, bound, presenter(pki.other_client), NOW) is Reason.BINDING_MISMATCH
+    assert reason(terms.check_binding, bound, presenter(None), NOW) is Reason.CERTIFICATE_MISSING
+
+
+def test_binding_is_told_to_a_trace(pki: Pki) -> None:
+    trace = Trace()
+    bound = parse({"x5t#S256": pki.client.thumbprint})
+    issuer_terms().check_binding(bound, presenter(pki.client), NOW, trace)
+    issuer_terms(binding=Binding.IF_BOUND).check_binding(UNBOUND, presenter(None), NOW, trace)
+    assert [(step.check, step.expected) for step in trace.steps] == [
+        ("cnf.x5t#S256", "required"), ("cnf", "not required"),
+    ]  # fmt: skip
+
+
+def test_certificate_counts_until_it_ends_where_a_chain_is_asked_for(pki: Pki) -> None:
+    terms, end = issuer_terms(), ClientCertificate(pki.client.der).not_after
+    bound = parse({"x5t#S256": pki.client.thumbprint})
+    strict = presenter(pki.client, certificate_must_be_valid=True)
+    assert terms.check_binding(bound, strict, end - 1, None)
+    assert reason(terms.check_binding, bound, strict, end) is Reason.CERTIFICATE_EXPIRED
+    assert terms.check_binding(bound, presenter(pki.client), end + 1, None)
+
+
+def test_permit_ends_with_the_token_or_with_the_certificate(pki: Pki) -> None:
+    terms, end = issuer_terms(), ClientCertificate(pki.client.der).not_after
+    strict = presenter(pki.client, certificate_must_be_valid=True)
+    assert terms.valid_until(token(expires_at=end - 100), strict) == end - 70
+    assert terms.valid_until(token(expires_at=end + 100), strict) == end
+    assert terms.valid_until(token(expires_at=end + 100), presenter(pki.client)) == end + 130
+    assert terms.valid_until(token(expires_at=end + 100), presenter(None)) == end + 130
+
+
+def test_rule_accepts_its_own_issuers_only() -> None:
+    both = policy(issuers=[issuer_policy(), issuer_policy("https://b.example")])
+    assert RuleTerms(rule(), both).issuer("https://b.example").name == "https://b.example"
+    narrow = RuleTerms(rule(issuers=frozenset({"https://b.example"})), both)
+    with pytest.raises(Denied) as caught:
+        narrow.issuer(ISSUER)
+    assert caught.value.reason is Reason.ISSUER_UNKNOWN
+
+
+def test_algorithms_go_by_their_canonical_names() -> None:
+    assert issuer_terms({"algorithms": frozenset({"Ed25519", "ES256"})}).algorithms == {"EdDSA", "ES256"}
+
+
+@pytest.mark.parametrize(
+    ("when", "asks", "always"),
+    [
+        (IntrospectWhen.NEVER, False, False),
+        (IntrospectWhen.OPAQUE, True, False),
+        (IntrospectWhen.ALWAYS, True, True),
+    ],
+)
+def test_introspection_is_the_issuers_choice(when: IntrospectWhen, *, asks: bool, always: bool) -> None:
+    terms = issuer_terms({"introspect": when})
+    assert (terms.introspects, terms.introspects_all) == (asks, always)
+
+
+def test_last_of_the_three_ends_of_reporting_counts() -> None:
+    given = policy(issuers=[issuer_policy(report_only=ReportOnly(2))], report_only=ReportOnly(3))
+    assert RuleTerms(rule(report_only=ReportOnly(1)), given).issuer(ISSUER).reports_until == 3
+    assert issuer_terms().reports_until == float("-inf")
+
+
+def facts(given: ValidatedToken) -> Facts:
+    return Facts(head(), given, None, {}, NOW)
+
+
+def test_scopes_are_all_of_these_and_one_of_those() -> None:
+    terms = RuleTerms(rule(scopes=("a", "b"), any_scope=("c", "d")), policy())
+    assert terms.failures(facts(token(scope=frozenset({"a", "b", "d"}))), None) == []
+    failures = terms.failures(facts(token(scope=frozenset({"a"}))), None)
+    assert [failure.expected for failure in failures] == ["b", "one of c d"]
+    assert {failure.reason for failure in failures} == {Reason.SCOPE_INSUFFICIENT}
+
+
+def test_every_failure_is_collected_and_told() -> None:
+    conditions = (
+        ClaimCondition(("a",), Equals(1)),
+        ClaimCondition(("b",), Equals(2)),
+        ClaimCondition(("c",), Equals(3)),
+    )
+    terms = RuleTerms(rule(scopes=("s",), conditions=conditions), policy())
+    trace = Trace()
+    failures = terms.failures(facts(token(claims={"b": 2})), trace)
+    assert [failure.check for failure in failures] == ["scope", "claims.a", "claims.c"]
+    assert [(step.check, step.verdict.value) for step in trace.steps] == [
+        ("scope", "failed"), ("claims.a", "failed"), ("claims.b", "passed"), ("claims.c", "failed"),
+    ]  # fmt: skip
+
+
+def test_granted_scope_is_told_where_one_was_asked_for() -> None:
+    trace = Trace()
+    RuleTerms(rule(), policy()).failures(facts(token()), trace)
+    RuleTerms(rule(scopes=("a",)), policy()).failures(facts(token(scope=frozenset({"a", "b"}))), trace)
+    assert [(step.check, step.expected, step.presented) for step in trace.steps] == [("scope", "a", "a b")]
+
+
+def test_denial_says_what_the_challenge_needs() -> None:
+    conditions = (
+        AuthenticationContext(("mfa",), 600), AuthenticationContext(max_age=60), ClaimCondition(("a",), Equals(1)),
+    )  # fmt: skip
+    terms = RuleTerms(rule("r", scopes=("s",), any_scope=("t",), conditions=conditions), policy())
+    given = token()
+    denial = terms.denial(terms.failures(facts(given), None), given)
+    assert denial.reason is Reason.SCOPE_INSUFFICIENT
+    assert (denial.rule, denial.token, denial.scope) == ("r", given, ("s", "t"))
+    assert (denial.acr_values, denial.max_age) == (("mfa",), 60)
+    plain = RuleTerms(rule(), policy()).denial(list(denial.failures), given)
+    assert (plain.acr_values, plain.max_age) == ((), None)
