@@ -191,7 +191,7 @@ class ClientConnection(asyncio.Protocol):
         self._send(self._engine.outgoing())  # the alert
         if self.phase is Phase.HANDSHAKE:
             self.server.observer.handshake(failure.result, self.peer[0], failure.detail)
-        self._close()
+        self.close()
 
     def _receive_plaintext(self, plaintext: bytes) -> None:
         exchange = self.exchange
@@ -222,7 +222,7 @@ class ClientConnection(asyncio.Protocol):
         if self.exchange is not None or self.phase in _ENDING:
             return
         if self._fault is not None:
-            self._answer_fault(self._fault)
+            self.answer_fault(self._fault)
         elif reader.in_head and self.phase is not Phase.HEAD:
             self._expect_head()
 
@@ -250,7 +250,7 @@ class ClientConnection(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001 — a fault of ours is a 500, and never a pass
             exchange.broke(error)
 
-    def _answer_fault(self, fault: Fault) -> None:
+    def answer_fault(self, fault: Fault) -> None:
         """Bytes that are no request: they get an answer all the same, and an audit record."""
         request = Request()
         request.complete = True
@@ -334,13 +334,13 @@ class ClientConnection(asyncio.Protocol):
         if not exchange.keep_alive:
             request = exchange.request
             if request.complete and not request.upgrade and request.fault is None and exchange.tunnel is None:
-                self._close()
+                self.close()
             else:
                 self._linger()
             return
         reader = self._reader
         if self._client_ended and not reader.messages:
-            self._close()
+            self.close()
             return
         self._become_idle()
         if reader.in_head and not reader.messages:
@@ -371,7 +371,8 @@ class ClientConnection(asyncio.Protocol):
             self._transport.write_eof()
         self.release_reading()
 
-    def _close(self) -> None:
+    def close(self) -> None:
+        """End in good order: nothing is under way, or its answer is complete."""
         if self._transport is not None and self.phase is not Phase.CLOSED:
             self._send(self._engine.shutdown())
             self.phase = Phase.CLOSED
@@ -381,7 +382,7 @@ class ClientConnection(asyncio.Protocol):
     def close_if_idle(self) -> None:
         """For a drain: nothing is under way here, so the connection ends now."""
         if self.exchange is None and self.phase in (Phase.IDLE, Phase.HEAD):
-            self._close()
+            self.close()
 
     def abort(self) -> None:
         """End at once, visibly: what was under way is not complete."""
@@ -395,7 +396,7 @@ class ClientConnection(asyncio.Protocol):
             exchange.abandon()
             self.server.exchanges -= 1
             self.exchange = None
-        self._close()
+        self.close()
 
     def _client_says_no_more(self) -> None:
         """close_notify ends one direction only (RFC 8446 §6.1): what was asked for is still answered."""
@@ -439,49 +440,20 @@ class ClientConnection(asyncio.Protocol):
                 self.release_reading()
             self._advance()
 
-    # --- time ----------------------------------------------------------------------------------------
+    # --- time (see `deadlines`) ----------------------------------------------------------------------
 
-    def check_time(self, now: float, wall: float) -> None:
-        """Called a few times a second: is anything overdue? `now` is monotonic, `wall` seconds since the epoch."""
-        timeouts, exchange = self.server.settings.timeouts, self.exchange
-        if now - self.blocked_since > timeouts.write:
-            self.abort()
-            return
-        if exchange is not None:
-            if exchange.valid_until + timeouts.expiry_grace <= wall:
-                is_certificate = self.certificate_until <= exchange.valid_until
-                exchange.authority_ended("certificate_expired" if is_certificate else "token_expired")
-            elif not exchange.request.complete and not self._held:
-                self._check_body_rate(exchange, now)
-        if (now >= self.deadline and self.blocked_since == NEVER) or self._is_past_total(now):
-            self._overdue()
-
-    def _is_past_total(self, now: float) -> bool:
+    def is_past_total(self, now: float) -> bool:
+        """Whether the exchange takes longer than any may."""
         return now >= self._must_end and self.exchange is not None and self.exchange.tunnel is None
 
-    def _check_body_rate(self, exchange: Exchange, now: float) -> None:
-        timeouts = self.server.settings.timeouts
-        if exchange.awaits_continue and not exchange.request.body_bytes:
-            return
+    def body_is_slow(self, now: float) -> bool:
+        """Whether the request body came slower than it must, over the last window."""
+        timeouts, exchange = self.server.settings.timeouts, self.exchange
+        if exchange is None or exchange.request.complete or self._held:
+            return False
+        received = exchange.request.body_bytes
         since, mark = self._body_mark
-        if now - since >= timeouts.body_rate_window:
-            if exchange.request.body_bytes - mark < timeouts.body_rate_bytes * (now - since):
-                exchange.fail(Reason.REQUEST_TIMEOUT, "the request body comes too slowly")
-            else:
-                self._body_mark = (now, exchange.request.body_bytes)
-
-    def _overdue(self) -> None:
-        phase, exchange = self.phase, self.exchange
-        if exchange is not None:
-            if exchange.tunnel is not None:
-                exchange.tunnel.end("timeout")
-            else:
-                exchange.timed_out()
-        elif phase is Phase.HEAD:
-            self._answer_fault(Fault(Reason.REQUEST_TIMEOUT, "the request head took too long"))
-        elif phase is Phase.IDLE:
-            self._close()
-        else:
-            if phase in (Phase.HANDSHAKE, Phase.PREFACE):
-                self.server.observer.handshake("timeout", self.peer[0])
-            self.abort()
+        if (exchange.awaits_continue and not received) or now - since < timeouts.body_rate_window:
+            return False
+        self._body_mark = (now, received)
+        return received - mark < timeouts.body_rate_bytes * (now - since)

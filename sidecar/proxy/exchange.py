@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING
 from sidecar.decision.denial import Denial, Reason, answer
 from sidecar.decision.permit import Permit
 from sidecar.decision.request import RequestHead
-from sidecar.proxy import refusal
+from sidecar.proxy import outbound, refusal
 from sidecar.proxy.headers import RequestFields, sort_response, trailers
 from sidecar.proxy.http1 import Fault, MalformedResponse, Request, Response
-from sidecar.proxy.target import Target, parse
+from sidecar.proxy.inbound import request_head, sort_out
+from sidecar.proxy.target import Target
 from sidecar.proxy.tunnel import Tunnel
 from sidecar.proxy.upstream.connection import UpstreamConnection
 from sidecar.telemetry.record import AuditRecord
@@ -29,10 +30,9 @@ if TYPE_CHECKING:
 
 Decision = Permit | Denial
 
-_REFUSED_METHODS = frozenset({"TRACE", "CONNECT"})
+_DECISIONS = (Permit, Denial)
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """RFC 9110 §9.2.2, of those that may be sent again."""
-_BODILESS_STATUS = frozenset({204, 304})
 _DISCARDED_BODY = 65536
 """A refused body of up to this size is read and thrown away, which is cheaper than a new TLS handshake."""
 _FINAL_CHUNK = b"0\r\n"
@@ -46,62 +46,38 @@ _ENDED_FOR = {
 class Exchange:
     """One request and its response."""
 
-    __slots__ = (
-        "_asked_to_upgrade",
-        "_body_limit",
-        "_chunk_request",
-        "_chunk_response",
-        "_dispatched",
-        "_fields",
-        "_head_sent",
-        "_permit",
-        "_refused",
-        "_replay",
-        "_request_bytes",
-        "_request_ended",
-        "_retried",
-        "_serving",
-        "_target",
-        "_upstream",
-        "abandoned",
-        "awaits_continue",
-        "client",
-        "keep_alive",
-        "record",
-        "request",
-        "started",
-        "tunnel",
-        "valid_until",
-    )
+    # Attributes that start the same for all stand on the class: setting them on each instance costs more.
+    abandoned = False
+    """Over, or the client is gone: nobody waits for an answer."""
+    awaits_continue = False
+    """The client has not been told to send its body (RFC 9110 §10.1.1)."""
+    tunnel: Tunnel | None = None
+    valid_until = float("inf")
+    """Seconds since the epoch: when the authority under which this exchange runs ends."""
+    _target: Target | None = None
+    _permit: Permit | None = None
+    _upstream: UpstreamConnection | None = None
+    _replay: bytes | None = None
+    """The request head, for as long as it may have to be sent again."""
+    _body_limit = 0
+    _request_bytes = 0
+    _chunk_request = False
+    _chunk_response = False
+    _request_ended = False
+    _head_sent = False
+    _refused = False
+    _retried = False
+    _asked_to_upgrade = False
+    _dispatched = 0.0
 
     def __init__(self, client: "ClientConnection", request: Request, serving: "Serving") -> None:
         self.client = client
         self.request = request
         self.started = perf_counter()
         self.record = AuditRecord(client.presenter, serving.clock(), serving.next_id(), serving.generation)
-        self.abandoned = False
         self.keep_alive = request.keep_alive
-        self.tunnel: Tunnel | None = None
-        self.valid_until = float("inf")
-        """Seconds since the epoch: when the authority under which this exchange runs ends."""
-        self.awaits_continue = False
-        """The client has not been told to send its body (RFC 9110 §10.1.1)."""
         self._serving = serving
         self._fields = RequestFields()
-        self._target: Target | None = None
-        self._permit: Permit | None = None
-        self._upstream: UpstreamConnection | None = None
-        self._replay: bytes | None = None
-        self._body_limit = 0
-        self._request_bytes = 0
-        self._chunk_request = False
-        self._chunk_response = False
-        self._request_ended = False
-        self._head_sent = False
-        self._refused = False
-        self._retried = False
-        self._asked_to_upgrade = False
-        self._dispatched = 0.0
 
     # --- the request ---------------------------------------------------------------------------------
 
@@ -116,7 +92,7 @@ class Exchange:
             self._serve_document(serving.documents[head.path])
             return
         decision = serving.authorizer.authorize(head, self.client.presenter, record.started)
-        if isinstance(decision, Permit | Denial):
+        if isinstance(decision, _DECISIONS):
             self._decided(decision)
         else:
             self.client.hold_reading()
@@ -125,50 +101,18 @@ class Exchange:
 
     def _head(self) -> RequestHead | Fault:
         """Everything the decision may look at, or why there is no telling."""
-        request, fields, record = self.request, self._fields, self.record
+        request, fields, record, serving = self.request, self._fields, self.record, self._serving
         record.method = request.method
-        fields.sort(request.fields, self._serving.field_rules)
-        self._serving.trace.place(fields.traceparent, record)
+        target = sort_out(request, fields, serving.field_rules)
+        serving.trace.place(fields.traceparent, record)
         if fields.dropped:
-            self._serving.observer.incident("header_dropped")
-        fault = request.fault or fields.fault or self._framing_fault()
-        if fault is not None:
-            return fault
-        target = parse(request.method, request.target.decode("latin-1"), fields.hosts, request.minor_version)
+            serving.observer.incident("header_dropped")
         if isinstance(target, Fault):
             return target
         self._target = target
         record.path = target.path
         record.host = target.host
-        return RequestHead(
-            request.method,
-            target.forwarded,
-            target.path,
-            target.query,
-            target.host,
-            tuple([value.decode("latin-1") for value in fields.authorization]),
-            request.method == "OPTIONS" and fields.origin and fields.preflight_method,
-        )
-
-    def _framing_fault(self) -> Fault | None:
-        request, fields = self.request, self._fields
-        if request.method in _REFUSED_METHODS:
-            return Fault(Reason.METHOD_REFUSED, request.method)
-        if fields.transfer_encoding is not None:
-            # RFC 9112 §6.1: "A server or client that receives an HTTP/1.0 message containing a Transfer-Encoding
-            # header field MUST treat the message as if the framing is faulty"
-            if request.minor_version == 0 or fields.content_length is not None:
-                return Fault(Reason.REQUEST_MALFORMED, "Transfer-Encoding in HTTP/1.0 or with Content-Length")
-            request.chunked = True
-        request.content_length = fields.content_length
-        if request.upgrade and (request.chunked or request.content_length):
-            return Fault(Reason.REQUEST_MALFORMED, "a body on a request to upgrade")
-        if request.minor_version == 0:
-            # RFC 9110 §10.1.1 and §7.8: both MUST be ignored in an HTTP/1.0 request.
-            fields.expect = fields.upgrade = b""
-        if fields.expect and fields.expect.lower() != b"100-continue":
-            return Fault(Reason.EXPECTATION_FAILED, "only 100-continue is understood")
-        return None
+        return request_head(request, fields, target)
 
     async def _await_decision(self, decision: Awaitable[Decision]) -> None:
         try:
@@ -268,37 +212,16 @@ class Exchange:
         serving.pool.submit(self)
 
     def _request_head(self, permit: Permit) -> bytes | None:
-        """The request head towards the upstream. What the sidecar says comes after what the client said."""
         request, fields, target, serving = self.request, self._fields, self._target, self._serving
         assert target is not None  # noqa: S101 — a decision was made about it
         identity = serving.identity_block(permit)
         if identity is None:
             return None
-        host = fields.hosts[0] if fields.hosts else b""
-        pieces = [
-            b"%b %b HTTP/1.1\r\nHost: %b\r\n"
-            % (request.method.encode("ascii"), target.forwarded.encode("latin-1"), host)
-        ]
-        pieces += fields.kept
-        if serving.upstream.forward_token:
-            for value in fields.authorization:
-                pieces += (b"Authorization: ", value, b"\r\n")
-        pieces.append(self.client.forwarding(fields))
-        pieces.append(serving.tracing(fields, self.record))
-        pieces.append(identity)
-        if request.chunked:
-            self._chunk_request = True
-            pieces.append(b"Transfer-Encoding: chunked\r\n")
-        elif request.content_length is not None:
-            pieces.append(b"Content-Length: %d\r\n" % request.content_length)
-        if fields.expect:
-            self.awaits_continue = not request.complete
-            pieces.append(b"Expect: 100-continue\r\n")
-        if request.upgrade and fields.upgrade and not fields.upgrade_carries_http:
-            self._asked_to_upgrade = True
-            pieces += (b"Upgrade: ", fields.upgrade, b"\r\nConnection: upgrade\r\n")
-        pieces.append(b"\r\n")
-        return b"".join(pieces)
+        self._chunk_request = request.chunked
+        self._asked_to_upgrade = request.upgrade and outbound.asks_to_upgrade(request, fields)
+        self.awaits_continue = bool(fields.expect) and not request.complete
+        said = self.client.forwarding(fields) + serving.tracing(fields, self.record) + identity
+        return outbound.request_head(request, fields, target, said=said, token=serving.upstream.forward_token)
 
     def attach(self, upstream: UpstreamConnection) -> None:
         """Send the request on `upstream`."""
@@ -373,7 +296,7 @@ class Exchange:
                 self._switch_protocols(head)
                 return
             else:
-                self._response_head(head, out, is_whole=response.complete)
+                out += self._response_head(head, is_whole=response.complete)
         if body:
             data = body[0] if len(body) == 1 else b"".join(body)
             self.record.bytes_out += len(data)
@@ -394,11 +317,10 @@ class Exchange:
             self.client.expect_body()
         if self.request.minor_version == 0:
             return b""
-        fields = sort_response(head.fields, self._serving.response_names)
-        return b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.phrase, b"".join(fields.kept))
+        return outbound.interim_head(head, sort_response(head.fields, self._serving.response_names))
 
-    def _response_head(self, head: Response, out: list[bytes], *, is_whole: bool) -> None:
-        record, request, client = self.record, self.request, self.client
+    def _response_head(self, head: Response, *, is_whole: bool) -> list[bytes]:
+        record, request = self.record, self.request
         fields = sort_response(head.fields, self._serving.response_names)
         if fields.chunked and head.minor_version == 0:
             # RFC 9112 §6.1: such a message's framing is faulty.
@@ -407,32 +329,16 @@ class Exchange:
         record.upstream_seconds = perf_counter() - self._dispatched
         self._head_sent = True
         self._replay = None
-        out.append(b"HTTP/1.1 %d %b\r\n" % (head.status, head.phrase))
-        if head.status == 204:
-            # RFC 9110 §8.6: "A server MUST NOT send a Content-Length header field in any response with a status
-            # code of 1xx (Informational) or 204 (No Content)."
-            fields.drop((b"content-length",))
-        out += fields.kept
-        if not fields.has_date:
-            # RFC 9110 §6.6.1: a recipient with a clock appends Date when it forwards a response without.
-            out += (b"Date: ", refusal.date(), b"\r\n")
-        has_body = request.method != "HEAD" and head.status not in _BODILESS_STATUS
-        if has_body and (fields.chunked or fields.content_length is None):
-            if request.minor_version == 1:
-                self._chunk_response = True
-                out.append(b"Transfer-Encoding: chunked\r\n")
-            else:
-                self.keep_alive = False
+        chunked = False
+        if outbound.needs_chunks(request, head, fields):
+            chunked = self._chunk_response = request.minor_version == 1
+            self.keep_alive = self.keep_alive and chunked
         if self.keep_alive and (
-            request.upgrade or (is_whole and not request.complete) or not client.may_continue()
+            request.upgrade or (is_whole and not request.complete) or not self.client.may_continue()
         ):
             # Once the upstream has answered in full nobody reads the rest of the request.
             self.keep_alive = False
-        if not self.keep_alive:
-            out.append(b"Connection: close\r\n")
-        elif request.minor_version == 0:
-            out.append(b"Connection: keep-alive\r\n")
-        out.append(b"\r\n")
+        return outbound.response_head(request, head, fields, chunked=chunked, keep_alive=self.keep_alive)
 
     def _complete(self, response: Response) -> None:
         upstream, self._upstream = self._upstream, None
@@ -454,8 +360,7 @@ class Exchange:
         self._head_sent = True
         self.record.status, self.record.upgraded = 101, True
         self.record.upstream_seconds = perf_counter() - self._dispatched
-        answer_head = b"HTTP/1.1 101 %b\r\n%bUpgrade: %b\r\nConnection: upgrade\r\n\r\n"
-        self.client.write(answer_head % (head.phrase, b"".join(fields.kept), fields.upgrade))
+        self.client.write(outbound.switching_head(head, fields))
         self.tunnel = Tunnel(self, upstream, is_websocket=fields.upgrade.lower() == b"websocket")
         self.client.tunnel_opened(self.tunnel)
         early = upstream.open_tunnel()

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace as replace_fields
 from typing import Any
 
+from sidecar.proxy import deadlines
 from sidecar.proxy.configuration import ListenerSettings, ProxySettings
 from sidecar.proxy.connection import ClientConnection
 from sidecar.proxy.listener import Listener, MakesEngines
@@ -232,7 +233,7 @@ class Server:
         now, wall = self.now(), self._clock()
         for connection in tuple(self._connections):
             try:
-                connection.check_time(now, wall)
+                deadlines.check(connection, now, wall)
             except Exception as error:  # noqa: BLE001 — one connection's bug must not stop the clock of all others
                 self.report_bug(error)
                 connection.abort()

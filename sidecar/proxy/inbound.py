@@ -1,0 +1,54 @@
+"""A received head → the facts a decision may look at, or what is wrong with it. Pure."""
+
+from sidecar.decision.denial import Reason
+from sidecar.decision.request import RequestHead
+from sidecar.proxy.headers import FieldRules, RequestFields
+from sidecar.proxy.http1 import Fault, Request
+from sidecar.proxy.target import Target, parse
+
+_REFUSED_METHODS = frozenset({"TRACE", "CONNECT"})
+
+
+def sort_out(request: Request, fields: RequestFields, rules: FieldRules) -> Target | Fault:
+    """Sort the fields of `request` into `fields`, check its framing, and take its target apart."""
+    fields.sort(request.fields, rules)
+    fault = request.fault or fields.fault or _framing_fault(request, fields)
+    if fault is not None:
+        return fault
+    return parse(request.method, request.target.decode("latin-1"), fields.hosts, request.minor_version)
+
+
+def _framing_fault(request: Request, fields: RequestFields) -> Fault | None:
+    if request.method in _REFUSED_METHODS:
+        return Fault(Reason.METHOD_REFUSED, request.method)
+    if fields.transfer_encoding is not None:
+        # RFC 9112 §6.1: "A server or client that receives an HTTP/1.0 message containing a Transfer-Encoding
+        # header field MUST treat the message as if the framing is faulty"
+        if request.minor_version == 0 or fields.content_length is not None:
+            return Fault(Reason.REQUEST_MALFORMED, "Transfer-Encoding in HTTP/1.0 or with Content-Length")
+        request.chunked = True
+    request.content_length = fields.content_length
+    if request.upgrade and (request.chunked or request.content_length):
+        return Fault(Reason.REQUEST_MALFORMED, "a body on a request to upgrade")
+    if request.minor_version == 0:
+        # RFC 9110 §10.1.1 and §7.8: both MUST be ignored in an HTTP/1.0 request.
+        fields.expect = fields.upgrade = b""
+    if fields.expect and fields.expect.lower() != b"100-continue":
+        return Fault(Reason.EXPECTATION_FAILED, "only 100-continue is understood")
+    return None
+
+
+def request_head(request: Request, fields: RequestFields, target: Target) -> RequestHead:
+    """What the decision is told."""
+    authorization = fields.authorization
+    return RequestHead(
+        request.method,
+        target.forwarded,
+        target.path,
+        target.query,
+        target.host,
+        (authorization[0].decode("latin-1"),)
+        if len(authorization) == 1
+        else tuple([value.decode("latin-1") for value in authorization]),
+        request.method == "OPTIONS" and fields.origin and fields.preflight_method,
+    )
