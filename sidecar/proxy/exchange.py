@@ -95,7 +95,6 @@ class Exchange:
         if isinstance(decision, _DECISIONS):
             self._decided(decision)
         else:
-            self.client.hold_reading()
             self.client.expect_answer(serving.upstream.response_timeout)
             self.client.server.spawn(self._await_decision(decision))
 
