@@ -142,6 +142,8 @@ class ClientConnection(asyncio.Protocol):
             return
         if self.phase is Phase.HANDSHAKE:
             self._continue_handshake()
+        elif not plaintext:
+            self._send(engine.outgoing())  # what TLS itself answers: no renegotiation, a key update
         if plaintext and self.phase is not Phase.CLOSED:
             self._receive_plaintext(plaintext)
         if engine.eof and self.phase is not Phase.CLOSED:

@@ -30,12 +30,19 @@ def merged(base: Document, changes: Document) -> dict[str, Any]:
 
 
 def listener(
-    port: int, *, trust: str = "any", at_handshake: str = "optional", **tls: object
+    port: int,
+    *,
+    trust: str = "any",
+    at_handshake: str = "optional",
+    crl_file: str | None = None,
+    **tls: object,
 ) -> dict[str, Any]:
     """One entry of `listeners`; the files are those that `Sidecar` writes."""
     client_certificate = {"trust": trust, "at_handshake": at_handshake}
     if trust == "ca":
         client_certificate["ca_file"] = "tls/client-ca.crt"
+    if crl_file is not None:
+        client_certificate["crl_file"] = crl_file
     return {
         "address": f"127.0.0.1:{port}",
         "tls": {"certificate_file": "tls/tls.crt", "private_key_file": "tls/tls.key", **tls},
