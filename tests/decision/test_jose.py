@@ -198,6 +198,10 @@ def test_issuer_that_is_no_text_chooses_nothing(issuer: object, signing_key: Sig
     assert caught.value.reason is Reason.CLAIM_MALFORMED
 
 
+def test_issuer_that_a_token_claims_is_only_for_choosing(signing_key: SigningKey) -> None:
+    assert jose.parse(token(signing_key.token(iss="https://b.example"))).claimed_issuer == "https://b.example"
+
+
 def test_token_without_issuer_chooses_nothing(signing_key: SigningKey) -> None:
     with pytest.raises(Denied) as caught:
         _ = jose.parse(token(signing_key.token(without=["iss"]))).claimed_issuer
