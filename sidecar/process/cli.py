@@ -38,6 +38,7 @@ class Command:
 COMMANDS: Final = (
     Command("run", "sidecar.process.run", "serve until SIGTERM"),
     Command("check", "sidecar.process.check", "say everything that is wrong with a configuration"),
+    Command("demo", "sidecar.process.demo.command", "play the main job on loopback, and stay up to be tried"),
     Command("explain", "sidecar.process.explain.command", "say check by check why a request is refused"),
     Command("inject", "sidecar.process.inject", "put the sidecar into Kubernetes manifests"),
     Command(
