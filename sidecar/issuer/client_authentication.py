@@ -7,7 +7,7 @@ One class a method. Each adds to the form or to the header fields; the two certi
 
 import secrets
 from base64 import b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, assert_never
 from urllib.parse import quote_plus
 
@@ -39,8 +39,8 @@ SigningKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519Pri
 class Credentials:
     """What one request carries to authenticate its sender."""
 
-    form: dict[str, str]
-    headers: dict[str, str]
+    form: dict[str, str] = field(repr=False)
+    headers: dict[str, str] = field(repr=False)
 
 
 class ClientAuthenticator(Protocol):

@@ -250,8 +250,7 @@ def _key(token: AccessToken, scope: bytes) -> bytes:
 
 def _told(answer: Answer) -> ValidatedToken | bool:
     if isinstance(answer, Denied):
-        failure = answer.failure
-        raise Denied(failure.reason, failure.check, failure.expected, failure.presented)
+        raise Denied.of(answer.failure)
     return answer
 
 
