@@ -5,6 +5,8 @@
 `wait` — the proxy waits for more bytes. Bodies and fields worth a word follow the target.
 """
 
+import socket
+
 from tests.differential.corpus import END
 from tests.support.recorder import Recorder, Seen
 from tests.support.tls_client import BrokenResponse, Truncated, Wire
@@ -43,13 +45,16 @@ def answers(wire: Wire) -> tuple[list[str], str]:
         return statuses, "broken"
 
 
-def outcome(wire: Wire, recorder: Recorder, request: bytes) -> str:
-    """Sends the odd request and then a plain one; one line (see above)."""
+def outcome(wire: Wire, recorder: Recorder, request: bytes, piece: int = 1 << 20) -> str:
+    """Sends the odd request and then a plain one, `piece` bytes at a time; one line (see above)."""
     recorder.clear()
+    data = request + END
     with wire:
+        wire.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
-            wire.send(request + END)
-        except ConnectionError:
+            for start in range(0, len(data), piece):
+                wire.send(data[start : start + piece])
+        except OSError:  # ssl.SSLEOFError is no ConnectionError
             pass  # refused before it was all sent: the answer may be there all the same
         statuses, ending = answers(wire)
     seen = [describe(one) for one in recorder.seen]
@@ -64,7 +69,7 @@ def first_status(wire: Wire, request: bytes) -> int:
     with wire:
         try:
             wire.send(request + END)
-        except ConnectionError:
+        except OSError:
             pass  # as above
         statuses, _ = answers(wire)
     return next((int(status) for status in statuses if int(status) >= 200), 0)

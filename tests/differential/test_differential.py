@@ -69,6 +69,13 @@ def test_cases_odd_request_is_treated_as_the_table_says(fronts: Fronts, name: st
         assert nginx == (row.nginx or row.sidecar)
 
 
+@pytest.mark.parametrize("name", [name for name, request in CORPUS.items() if len(request) < 400])
+def test_cases_odd_request_that_comes_byte_by_byte_is_treated_the_same(fronts: Fronts, name: str) -> None:
+    """Where a request is cut between two reads decides nothing. Each byte is a TLS record of its own."""
+    said = outcome(fronts.sidecar.connect(), fronts.recorders[0], CORPUS[name], piece=1)
+    assert said == TABLE[name].sidecar
+
+
 def test_every_difference_of_the_table_is_explained() -> None:
     assert TABLE.keys() == CORPUS.keys()
     for name, row in TABLE.items():
