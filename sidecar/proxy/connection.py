@@ -103,7 +103,9 @@ class ClientConnection(asyncio.Protocol):
         transport = cast(asyncio.Transport, transport)  # uvloop's has no such ancestor
         self._transport = transport
         peer = transport.get_extra_info("peername")
-        self.peer = (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else ("", 0)
+        if isinstance(peer, tuple):
+            # An IPv4 client on a socket for both families is an IPv4 client.
+            self.peer = (str(peer[0]).removeprefix("::ffff:"), int(peer[1]))
         if not self.server.admit(self):
             self.phase = Phase.CLOSED
             transport.abort()

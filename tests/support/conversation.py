@@ -88,7 +88,8 @@ class Gate:
         self.verdicts[path] = Denial(reason)
 
     def _count(self, future: asyncio.Future[Decision]) -> None:
-        self.permitted += isinstance(future.result(), Permit) if not future.cancelled() else 0
+        if not future.cancelled() and future.exception() is None:
+            self.permitted += isinstance(future.result(), Permit)
 
 
 class Observed:
@@ -402,6 +403,22 @@ class Conversation:
         future = self.gate.verdicts[path]
         assert isinstance(future, asyncio.Future)
         future.set_result(decision or self.gate.permit())
+        self.loop.settle()
+
+    def fail(self, path: str, error: Exception) -> None:
+        """It comes to nothing: deciding raises `error`."""
+        future = self.gate.verdicts[path]
+        assert isinstance(future, asyncio.Future)
+        future.set_exception(error)
+        self.loop.settle()
+
+    def reload(self, settings: ProxySettings, decides: Authorizes | None = None, generation: int = 2) -> None:
+        """Another configuration from now on."""
+
+        async def replace() -> None:
+            self.server.replace(settings, decides or self.gate, generation=generation)
+
+        self.loop.run_until_complete(replace())
         self.loop.settle()
 
     @property

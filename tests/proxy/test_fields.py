@@ -1,0 +1,282 @@
+"""Header fields on their way through: what is taken out, what is set, what is left alone."""
+
+from dataclasses import replace
+from ipaddress import ip_network
+
+import pytest
+
+from tests.proxy.conftest import Converse
+from tests.support.conversation import LISTENER, UPSTREAM, Conversation
+from tests.support.recorder import Seen
+from tests.support.records import permit, token
+
+EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+def forwarded(talk: Conversation, fields: bytes, head: bytes = b"GET /a HTTP/1.1\r\nHost: api\r\n") -> Seen:
+    """The request that the upstream sees."""
+    client = talk.client()
+    client.says(head + fields + b"\r\n")
+    request = talk.upstream().request()
+    assert request is not None
+    return request
+
+
+def test_fields_keep_their_order_case_and_repetition(talk: Conversation) -> None:
+    client = talk.client()
+    fields = (
+        b"x-b: 2\r\nX-A: 1\r\nAccept: */*\r\nx-b: 3\r\nCookie: a=b\r\nX-Empty: \r\nX-High: \xc3\xa9\xff\r\n"
+    )
+    client.says(b"GET /a HTTP/1.1\r\nhost: API:8443\r\n" + fields + b"\r\n")
+    assert talk.upstream().hears() == b"GET /a HTTP/1.1\r\nHost: API:8443\r\n" + fields + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        b"Connection: keep-alive",
+        b"Keep-Alive: timeout=5",
+        b"Proxy-Connection: keep-alive",
+        b"Proxy-Authorization: Basic x",
+        b"TE: trailers",
+        b"Authorization: Bearer x",
+        b"DPoP: x",
+        b"Client-Cert: :x:",
+        b"X-Forwarded-Client-Cert: x",
+        b"X-Original-URL: /admin",
+        b"X-Rewrite-URL: /admin",
+        b"X-Real-IP: 10.0.0.1",
+        b"X-Forwarded-Uri: /admin",
+        b"X_Anything: 1",
+    ],
+)
+def test_field_stays_behind(talk: Conversation, field: bytes) -> None:
+    name = field.partition(b":")[0].decode()
+    assert forwarded(talk, field + b"\r\n").all(name) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "X-Auth-Subject",
+        "x-auth-subject",
+        "X_Auth_Subject",
+        "X-Auth_Subject",
+        "x.auth.subject",
+        "X!Auth~Subject",
+    ],
+)
+@pytest.mark.parametrize("keep", [False, True], ids=["default", "underscores kept"])
+def test_every_spelling_of_an_identity_header_is_dropped(converse: Converse, name: str, keep: bool) -> None:
+    talk = converse(keep_headers_with_underscores=keep)
+    talk.gate.verdicts["/a"] = permit(token(claims={"sub": "alice"}))
+    request = forwarded(talk, f"{name}: root\r\n".encode())
+    assert [pair for pair in request.headers if "subject" in pair[0].lower()] == [("X-Auth-Subject", "alice")]
+    assert ("header_dropped", "") in talk.observed.incidents
+
+
+def test_identity_header_is_dropped_where_there_is_no_identity(talk: Conversation) -> None:
+    talk.gate.verdicts["/a"] = permit(token())
+    assert forwarded(talk, b"X-Auth-Subject: root\r\n").all("x-auth-subject") == []
+
+
+def test_names_with_underscores_pass_when_told_so_but_those_we_read(converse: Converse) -> None:
+    talk = converse(keep_headers_with_underscores=True)
+    request = forwarded(
+        talk,
+        b"X_One: 1\r\nContent_Length: 5\r\nTransfer_Encoding: chunked\r\nX_Forwarded_For: 1\r\nvia_: x\r\n",
+    )
+    assert [name for name, _ in request.headers if "_" in name] == ["X_One", "via_"]
+
+
+@pytest.mark.parametrize("name", ["X.Forwarded.For", "Content_Length", "transfer.encoding"])
+def test_name_that_a_gateway_takes_for_one_we_read_is_dropped(talk: Conversation, name: str) -> None:
+    assert forwarded(talk, f"{name}: 1\r\n".encode()).all(name) == []
+
+
+@pytest.mark.parametrize("name", ["Host", "Authorization", "Content-Length", "Transfer-Encoding"])
+def test_connection_that_names_what_is_end_to_end_is_400(talk: Conversation, name: str) -> None:
+    client = talk.client()
+    client.says(f"GET /a HTTP/1.1\r\nHost: api\r\nConnection: close, {name}\r\n\r\n".encode())
+    assert client.statuses() == [400]
+    assert talk.untouched
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "X-Auth-Subject",
+        "x-auth-subject",
+        "X-Forwarded-For",
+        "Forwarded",
+        "Via",
+        "traceparent",
+        "X-Request-Id",
+    ],
+)
+def test_connection_cannot_remove_what_we_set(talk: Conversation, name: str) -> None:
+    talk.gate.verdicts["/a"] = permit(token(claims={"sub": "alice"}))
+    request = forwarded(talk, f"Connection: {name}\r\nX-Request-Id: mine\r\n".encode())
+    assert len(request.all(name)) == 1
+    assert request.all("connection") == []
+
+
+def test_fields_that_connection_names_stay_behind(talk: Conversation) -> None:
+    request = forwarded(talk, b"Connection: X-One , x-two\r\nX-One: 1\r\nX-Two: 2\r\nX-Three: 3\r\n")
+    assert [name for name, _ in request.headers if name in {"X-One", "X-Two", "X-Three"}] == ["X-Three"]
+
+
+def test_token_goes_on_when_told_so(converse: Converse) -> None:
+    talk = converse(upstream=replace(UPSTREAM, forward_token=True))
+    assert forwarded(talk, b"Authorization: Bearer abc\r\n").all("authorization") == ["Bearer abc"]
+
+
+@pytest.mark.parametrize(
+    ("claim", "value"),
+    [
+        ("alice", "alice"),
+        ("a b", "a b"),
+        ("zoë", "UTF-8''zo%C3%AB"),
+        ("a\r\nX-Evil: 1", "UTF-8''a%0D%0AX-Evil%3A%201"),
+        ("a\x00b", "UTF-8''a%00b"),
+        (" padded ", "UTF-8''%20padded%20"),
+        ("UTF-8''x", "UTF-8''UTF-8%27%27x"),
+        (["a", "b"], "a b"),
+        (["a b", "c"], '["a b","c"]'),
+        (["a\r\nb"], '["a\\r\\nb"]'),
+        ({"k": "é\n"}, '{"k":"\\u00e9\\n"}'),
+        (7, "7"),
+        (True, "true"),
+    ],
+)
+def test_claim_is_encoded_so_that_it_cannot_end_its_field(
+    talk: Conversation, claim: object, value: str
+) -> None:
+    talk.gate.verdicts["/a"] = permit(token(claims={"sub": claim}))
+    request = forwarded(talk, b"")
+    assert request.all("x-auth-subject") == [value]
+    assert request.all("x-evil") == []
+
+
+@pytest.mark.parametrize("claim", [None, ""])
+def test_claim_that_says_nothing_has_no_header(talk: Conversation, claim: object) -> None:
+    talk.gate.verdicts["/a"] = permit(token(claims={"sub": claim}))
+    assert forwarded(talk, b"").all("x-auth-subject") == []
+
+
+# --- where a request came from (RFC 7239, RFC 9110 §7.6.3)
+
+
+def origin(request: Seen) -> dict[str, list[str]]:
+    names = ["X-Forwarded-For", "X-Forwarded-Proto", "X-Forwarded-Host", "Forwarded", "Via"]
+    return {name: request.all(name) for name in names}
+
+
+OURS = {
+    "X-Forwarded-For": ["192.0.2.7"],
+    "X-Forwarded-Proto": ["https"],
+    "X-Forwarded-Host": ["api"],
+    "Forwarded": ['for=192.0.2.7;host="api";proto=https'],
+    "Via": ["1.1 sidecar"],
+}
+TOLD = (
+    b"X-Forwarded-For: 10.0.0.1\r\nX-Forwarded-Proto: http\r\nX-Forwarded-Host: evil\r\n"
+    b'Forwarded: for=10.0.0.1;host="evil"\r\nX-Forwarded-For: 10.0.0.2\r\n'
+)
+
+
+def test_upstream_is_told_where_a_request_came_from(talk: Conversation) -> None:
+    assert origin(forwarded(talk, b"")) == OURS
+
+
+def test_what_a_client_says_of_itself_is_not_believed(talk: Conversation) -> None:
+    assert origin(forwarded(talk, TOLD)) == OURS
+
+
+def test_listed_peer_is_believed(converse: Converse) -> None:
+    talk = converse(listener=replace(LISTENER, forwarded_from=(ip_network("192.0.2.0/24"),)))
+    assert origin(forwarded(talk, TOLD)) == {
+        "X-Forwarded-For": ["10.0.0.1, 10.0.0.2, 192.0.2.7"],
+        "X-Forwarded-Proto": ["http"],
+        "X-Forwarded-Host": ["evil"],
+        "Forwarded": ['for=10.0.0.1;host="evil", for=192.0.2.7;host="api";proto=https'],
+        "Via": ["1.1 sidecar"],
+    }
+    stranger = talk.client(peer=("198.51.100.1", 4000))
+    stranger.says(b"GET /a HTTP/1.1\r\nHost: api\r\n" + TOLD + b"\r\n")
+    request = talk.upstream().request()
+    assert request is not None
+    assert request.all("x-forwarded-for") == ["198.51.100.1"]
+
+
+def test_via_names_everyone_on_the_way(talk: Conversation) -> None:
+    assert forwarded(talk, b"Via: 1.0 fred, 1.1 p.example\r\n").all("via") == [
+        "1.0 fred, 1.1 p.example, 1.1 sidecar"
+    ]
+
+
+def test_ipv6_client_is_written_as_the_rfc_says(talk: Conversation) -> None:
+    client = talk.client(peer=("2001:db8::1", 4000))
+    client.says(b"GET /a HTTP/1.1\r\nHost: api\r\n\r\n")
+    request = talk.upstream().request()
+    assert request is not None
+    assert request.all("forwarded") == ['for="[2001:db8::1]";host="api";proto=https']
+    assert request.all("x-forwarded-for") == ["2001:db8::1"]
+
+
+def test_ipv4_client_on_an_ipv6_socket_is_an_ipv4_client(talk: Conversation) -> None:
+    client = talk.client(peer=("::ffff:192.0.2.7", 4000))
+    client.says(b"GET /a HTTP/1.1\r\nHost: api\r\n\r\n")
+    request = talk.upstream().request()
+    assert request is not None
+    assert origin(request) == OURS
+
+
+def test_request_is_told_apart_by_an_id_of_ours_or_the_clients(talk: Conversation) -> None:
+    request = forwarded(talk, b"")
+    talk.upstreams[0].says(EMPTY)
+    assert request.all("x-request-id") == [talk.record.request_id]
+    client = talk.client()
+    client.says(b"GET /a HTTP/1.1\r\nHost: api\r\nX-Request-Id: mine\r\n\r\n")
+    again = talk.upstreams[0].request()
+    assert again is not None
+    assert again.all("x-request-id") == ["mine"]
+
+
+def test_trace_is_continued_or_begun(talk: Conversation) -> None:
+    given = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    assert forwarded(talk, f"traceparent: {given}\r\n".encode()).all("traceparent") == [given]
+    (begun,) = forwarded(talk, b"traceparent: nonsense\r\n").all("traceparent")
+    assert begun != "nonsense"
+    assert len(begun) == 55
+    (fresh,) = forwarded(talk, f"traceparent: {given}\r\ntraceparent: {given}\r\n".encode()).all(
+        "traceparent"
+    )
+    assert fresh != given
+
+
+# --- responses
+
+
+def test_response_fields_of_one_hop_stay_behind(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(b"GET /a HTTP/1.1\r\nHost: api\r\n\r\n")
+    talk.upstream().says(
+        b"HTTP/1.1 200 OK\r\nConnection: X-Hop, keep-alive\r\nKeep-Alive: timeout=5\r\nProxy-Authenticate: x\r\n"
+        b"Proxy-Connection: x\r\nUpgrade: h2c\r\nX-Hop: 1\r\nX-End: 2\r\nWWW-Authenticate: Basic\r\n"
+        b"Content-Length: 0\r\n\r\n"
+    )
+    assert (
+        client.hears()
+        == b"HTTP/1.1 200 OK\r\nX-End: 2\r\nWWW-Authenticate: Basic\r\nContent-Length: 0\r\n\r\n"
+    )
+
+
+def test_response_without_date_gets_one(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(b"GET /a HTTP/1.1\r\nHost: api\r\n\r\n" * 2)
+    upstream = talk.upstream()
+    upstream.says(EMPTY)
+    assert client.answer().header("date") is not None
+    upstream.says(b"HTTP/1.1 200 OK\r\ndate: then\r\nContent-Length: 0\r\n\r\n")
+    assert client.answer().header("date") == "then"

@@ -1,0 +1,143 @@
+"""The PROXY protocol: who may speak it, and what it may say."""
+
+from dataclasses import replace
+from ipaddress import ip_network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sidecar.proxy.proxy_protocol import Incomplete, NotProxyProtocol, read_preface
+from tests.proxy.conftest import Converse
+from tests.support.cleartext import HANDSHAKE, seal
+from tests.support.conversation import LISTENER, Conversation
+
+V1 = b"PROXY TCP4 203.0.113.9 192.0.2.1 56324 443\r\n"
+SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
+
+
+def v2(command: int, family: int, body: bytes) -> bytes:
+    return SIGNATURE + bytes((0x20 | command, family)) + len(body).to_bytes(2) + body
+
+
+V2_IPV4 = v2(1, 0x11, bytes((203, 0, 113, 9, 192, 0, 2, 1)) + (56324).to_bytes(2) + (443).to_bytes(2))
+V2_IPV6 = v2(
+    1,
+    0x21,
+    bytes.fromhex("20010db8") + bytes(11) + b"\x09" + bytes(16) + (56324).to_bytes(2) + (443).to_bytes(2),
+)
+GET = b"GET /a HTTP/1.1\r\nHost: api\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("preface", "peer"),
+    [
+        (V1, ("203.0.113.9", 56324)),
+        (b"PROXY TCP6 2001:db8::9 2001:db8::1 56324 443\r\n", ("2001:db8::9", 56324)),
+        (b"PROXY UNKNOWN\r\n", None),
+        (b"PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n", None),
+        (V2_IPV4, ("203.0.113.9", 56324)),
+        (V2_IPV6, ("2001:db8::9", 56324)),
+        (v2(1, 0x11, V2_IPV4[16:] + b"\x04\x00\x01x"), ("203.0.113.9", 56324)),
+        (v2(0, 0x00, b""), None),
+        (v2(0, 0x11, V2_IPV4[16:]), None),
+        (v2(1, 0x00, b""), None),
+    ],
+)
+def test_preface_names_the_client(preface: bytes, peer: tuple[str, int] | None) -> None:
+    assert read_preface(preface + b"rest") == (peer, b"rest")
+    for size in range(1, len(preface)):
+        with pytest.raises(Incomplete):
+            read_preface(preface[:size])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x16\x03\x01",
+        b"GET / HTTP/1.1\r\n",
+        b"proxy TCP4 1.2.3.4 1.2.3.4 1 2\r\n",
+        b"PROXY TCP4 1.2.3.4 1.2.3.4 1\r\n",
+        b"PROXY TCP4 1.2.3.4 1.2.3.4 1 2 3\r\n",
+        b"PROXY TCP4 1.2.3 1.2.3.4 1 2\r\n",
+        b"PROXY TCP4 2001:db8::9 1.2.3.4 1 2\r\n",
+        b"PROXY TCP6 1.2.3.4 1.2.3.4 1 2\r\n",
+        b"PROXY TCP4 1.2.3.4 1.2.3.4 65536 2\r\n",
+        b"PROXY TCP4 1.2.3.4 1.2.3.4 -1 2\r\n",
+        b"PROXY UDP4 1.2.3.4 1.2.3.4 1 2\r\n",
+        b"PROXY TCP4 " + b"1" * 100,
+        SIGNATURE + b"\x31\x11\x00\x0c" + bytes(12),
+        SIGNATURE + b"\x22\x11\x00\x0c" + bytes(12),
+        SIGNATURE + b"\x21\x11\xff\xff",
+        v2(1, 0x11, b"short"),
+        v2(1, 0x31, bytes(216)),
+        v2(1, 0x12, bytes(12)),
+    ],
+)
+def test_anything_else_is_refused(data: bytes) -> None:
+    with pytest.raises(NotProxyProtocol):
+        read_preface(data)
+
+
+@given(
+    st.binary(max_size=300)
+    | st.binary(max_size=80).map(lambda tail: SIGNATURE + tail)
+    | st.binary(max_size=80).map(lambda tail: b"PROXY " + tail)
+)
+def test_any_bytes_are_a_preface_or_not(data: bytes) -> None:
+    try:
+        peer, rest = read_preface(data)
+    except (Incomplete, NotProxyProtocol):
+        return
+    assert data.endswith(rest)
+    assert peer is None or 0 <= peer[1] <= 65535
+
+
+@pytest.fixture
+def behind_balancer(converse: Converse) -> Conversation:
+    return converse(listener=replace(LISTENER, proxy_protocol_from=(ip_network("192.0.2.0/24"),)))
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+@pytest.mark.parametrize("preface", [V1, V2_IPV4])
+def test_listed_peer_says_who_the_client_is(behind_balancer: Conversation, preface: bytes, size: int) -> None:
+    client = behind_balancer.client(shakes_hands=False)
+    stream = preface + seal(HANDSHAKE, b"hello")
+    for start in range(0, len(stream), size):
+        client.sends(stream[start : start + size])
+    client.says(GET)
+    request = behind_balancer.upstream().request()
+    assert request is not None
+    assert request.all("x-forwarded-for") == ["203.0.113.9"]
+    assert behind_balancer.gate.presenters[0].peer == "203.0.113.9:56324"
+
+
+def test_listed_peer_must_say_it(behind_balancer: Conversation) -> None:
+    client = behind_balancer.client()
+    assert client.was_cut
+    assert [result for result, _ in behind_balancer.observed.handshakes] == ["proxy_protocol"]
+
+
+def test_listed_peer_that_speaks_for_itself_is_the_client(behind_balancer: Conversation) -> None:
+    client = behind_balancer.client(shakes_hands=False)
+    client.sends(b"PROXY UNKNOWN\r\n")
+    client.shakes_hands()
+    client.says(GET)
+    request = behind_balancer.upstream().request()
+    assert request is not None
+    assert request.all("x-forwarded-for") == ["192.0.2.7"]
+
+
+def test_preface_of_anybody_else_is_not_tls(behind_balancer: Conversation) -> None:
+    client = behind_balancer.client(peer=("198.51.100.1", 4000), shakes_hands=False)
+    client.sends(V1)
+    assert client.is_closed
+    assert [result for result, _ in behind_balancer.observed.handshakes] == ["not_tls"]
+
+
+def test_preface_that_does_not_end_meets_the_deadline(behind_balancer: Conversation) -> None:
+    client = behind_balancer.client(shakes_hands=False)
+    client.sends(b"PROXY ")
+    behind_balancer.later(11)
+    assert client.was_cut
+    assert behind_balancer.observed.handshakes == [("timeout", "")]

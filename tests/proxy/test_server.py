@@ -1,0 +1,173 @@
+"""Many connections at once: bounds, drain, reload, and our own faults."""
+
+from dataclasses import replace
+
+import pytest
+
+from sidecar.decision.denial import Reason
+from sidecar.proxy.configuration import Limits
+from tests.proxy.conftest import Converse
+from tests.support.conversation import UPSTREAM, Conversation, Gate
+
+GET = b"GET /a HTTP/1.1\r\nHost: api\r\n\r\n"
+EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+def test_connections_past_the_limit_are_told_so(converse: Converse) -> None:
+    talk = converse(limits=Limits(connections=2))
+    first, second, third = talk.client(), talk.client(), talk.client()
+    third.says(GET)
+    answer = third.answer()
+    assert answer.status == 503
+    assert answer.header("retry-after") == "1"
+    assert third.got_goodbye
+    assert talk.untouched
+    first.says(GET)
+    talk.upstream().says(EMPTY)
+    assert first.answer().status == 200
+    second.closes()
+    fourth = talk.client()
+    fourth.says(GET)
+    talk.upstreams[0].says(EMPTY)
+    assert fourth.answer().status == 200
+
+
+def test_connections_far_past_the_limit_are_closed_at_once(converse: Converse) -> None:
+    talk = converse(limits=Limits(connections=1))
+    clients = [talk.client() for _ in range(66)]
+    assert [client.is_closed for client in clients] == [False] * 65 + [True]
+    assert ("connection_refused", "too many connections") in talk.observed.incidents
+    assert talk.server.connections == 65
+
+
+def test_drain_finishes_what_is_under_way_and_closes_the_idle(talk: Conversation) -> None:
+    busy, idle = talk.client(), talk.client()
+    busy.says(GET)
+    talk.server.begin_drain()
+    assert not talk.loop.accepting
+    upstream = talk.upstream()
+    talk.later(1.5)
+    assert idle.got_goodbye
+    assert not busy.is_closed
+    upstream.says(EMPTY)
+    assert busy.answer().header("connection") == "close"
+    assert busy.got_goodbye
+    assert talk.loop.run_until_complete(talk.server.drained(1))
+
+
+def test_idle_client_may_still_ask_in_the_moment_of_the_drain(talk: Conversation) -> None:
+    client = talk.client()
+    talk.server.begin_drain()
+    client.says(GET)
+    talk.upstream().says(EMPTY)
+    assert client.answer().header("connection") == "close"
+
+
+def test_websocket_is_told_to_leave_in_a_drain(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(b"GET /a HTTP/1.1\r\nHost: api\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n")
+    talk.upstream().says(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n"
+    )
+    client.hears()
+    talk.server.begin_drain()
+    talk.loop.settle()
+    assert client.hears() == b"\x88\x07\x03\xe9drain"
+    assert talk.record.ended_by == "drain"
+
+
+def test_drain_does_not_wait_longer_than_told(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(GET)
+    talk.server.begin_drain()
+    waiting = talk.loop.create_task(talk.server.drained(30))
+    talk.later(29)
+    assert not waiting.done()
+    talk.later(2)
+    assert waiting.result() is False
+    assert not client.is_closed
+
+
+def test_reload_does_not_split_a_request(talk: Conversation) -> None:
+    talk.ponders("/a")
+    client = talk.client()
+    client.says(GET)
+    other = Gate()
+    other.refuse("/a")
+    settings = replace(talk.settings, upstream=replace(UPSTREAM, identity_headers={"X-Other": "sub"}))
+    talk.reload(settings, other)
+    talk.decide("/a")
+    upstream = talk.upstream()
+    assert upstream.hears() == GET
+    upstream.says(EMPTY)
+    assert client.answer().status == 200
+    assert upstream.is_closed, "the pool of the old configuration keeps no connection"
+    client.says(GET)
+    assert client.answer().status == 403
+    assert [record.generation for record in talk.observed.records] == [1, 2]
+
+
+@pytest.mark.parametrize("moment", ["connecting", "in line"])
+def test_request_that_waits_for_a_connection_survives_a_reload(converse: Converse, moment: str) -> None:
+    talk = converse(upstream=replace(UPSTREAM, max_connections=1))
+    clients = [talk.client() for _ in range(2 if moment == "in line" else 1)]
+    for client in clients:
+        client.says(GET)
+    first = talk.upstream()
+    talk.reload(replace(talk.settings, upstream=UPSTREAM))
+    first.says(EMPTY)
+    if moment == "in line":
+        first.says(EMPTY)
+    assert [client.answer().status for client in clients] == [200] * len(clients)
+    assert first.is_closed
+
+
+def test_fault_of_ours_in_a_decision_is_500_and_never_a_pass(converse: Converse) -> None:
+    talk = converse(expected_bugs=1)
+    talk.gate.verdicts["/a"] = RuntimeError("secret")
+    client = talk.client()
+    client.says(GET)
+    answer = client.answer()
+    assert answer.status == 500
+    assert b"secret" not in answer.body
+    assert client.got_goodbye
+    assert talk.untouched
+    assert talk.record.reason is Reason.INTERNAL_ERROR
+    assert "secret" not in str(talk.observed.incidents)
+
+
+def test_fault_of_ours_in_a_late_decision_is_500_and_never_a_pass(converse: Converse) -> None:
+    talk = converse(expected_bugs=1)
+    talk.ponders("/a")
+    client = talk.client()
+    client.says(GET)
+    talk.fail("/a", RuntimeError("secret"))
+    assert client.answer().status == 500
+    assert talk.untouched
+
+
+def test_fault_of_ours_on_the_way_back_ends_that_exchange_alone(converse: Converse) -> None:
+    talk = converse(expected_bugs=1)
+    client, other = talk.client(), talk.client()
+    client.says(GET)
+    other.says(GET)
+    first, second = talk.upstream(), talk.upstream()
+    # Whatever it is: here a memo of names that holds what it must not.
+    talk.server.serving.response_names[b"X-Broken"] = b"content-length"
+    first.says(b"HTTP/1.1 200 OK\r\nX-Broken: one\r\n\r\n")
+    second.says(EMPTY)
+    assert other.answer().status == 200
+    assert client.statuses() == [500]
+
+
+def test_documents_of_our_own_are_served_without_a_decision(talk: Conversation) -> None:
+    path = "/.well-known/oauth-protected-resource"
+    talk.server.serving.documents = {path: b"{}"}
+    client = talk.client()
+    client.says(f"GET {path} HTTP/1.1\r\nHost: api\r\n\r\n".encode())
+    assert client.answer().body == b"{}"
+    client.says(f"HEAD {path} HTTP/1.1\r\nHost: api\r\n\r\n".encode())
+    answer = client.answer("HEAD")
+    assert answer.header("content-length") == "2"
+    client.says(f"POST {path} HTTP/1.1\r\nHost: api\r\n\r\n".encode())
+    assert [head.method for head in talk.gate.asked] == ["POST"]
