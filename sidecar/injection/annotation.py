@@ -12,6 +12,8 @@ INJECT = PREFIX + "inject"
 STATUS = PREFIX + "status"
 SERVICE_FILE = PREFIX + "service-file"
 PROBE_RULES = PREFIX + "probe-rules"
+INJECTED_LABEL = PREFIX + "injected"
+"""On every Pod with the sidecar, for the selectors of NetworkPolicies and PodMonitors."""
 
 _WRITTEN_BY_THE_INJECTOR = {STATUS, SERVICE_FILE, PROBE_RULES}
 

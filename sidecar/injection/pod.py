@@ -65,7 +65,8 @@ def inject_pod(
     if probe_rules:
         written[annotation.PROBE_RULES] = probe_rules_text(rewired.public_paths)
     annotations = {**(metadata.get("annotations") or {}), **written}
-    made["metadata"] = {**metadata, "annotations": annotations}
+    labels = {**(metadata.get("labels") or {}), annotation.INJECTED_LABEL: "true"}
+    made["metadata"] = {**metadata, "labels": labels, "annotations": annotations}
     return InjectedPod(made, status, tuple(notes))
 
 

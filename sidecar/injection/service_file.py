@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from sidecar.injection.placement import Placement
 from sidecar.injection.settings import InjectionSettings
 
-SERVICE_DIRECTORY = "/etc/sidecar/service"
+SERVICE_DIRECTORY = "/etc/sidecar/config"
 POLICY_DIRECTORY = "/etc/sidecar/policies"
 TLS_DIRECTORY = "/etc/sidecar/tls"
 CLIENT_CA_DIRECTORY = "/etc/sidecar/client-ca"

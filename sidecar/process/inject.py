@@ -5,6 +5,7 @@ the pure injector works on plain data, and the difference is applied to the YAML
 """
 
 import argparse
+import copy
 import io
 import itertools
 import re
@@ -117,7 +118,7 @@ def written(document: _Document, manifest: Any) -> str:
         return document.text
     for operation in operations:
         _apply(document.tree, operation)
-    # An anchor shared by two places would have changed in both: then the plain form is the right one.
+    # The last word has the data: should the tree have come to say anything else, comments are given up for it.
     tree = document.tree if _plain(document.tree) == manifest else _commented(manifest)
     stream = io.StringIO()
     _parser(document.text).dump(tree, stream)
@@ -148,6 +149,7 @@ def _sequence_offset(text: str) -> int:
 def _apply(tree: Any, operation: Operation) -> None:
     parent = tree
     for step in operation.path[:-1]:
+        parent[step] = _own(parent[step])
         parent = parent[step]
     last = operation.path[-1]
     if operation.verb == "remove":
@@ -156,6 +158,15 @@ def _apply(tree: Any, operation: Operation) -> None:
         parent.append(_commented(operation.value))
     else:
         parent[last] = _commented(operation.value)
+
+
+def _own(node: Any) -> Any:
+    """The node, or a copy of it where an anchor lets it stand in several places: only this one changes."""
+    if node.anchor.value is None:
+        return node
+    copied = copy.copy(node)
+    copied.yaml_set_anchor(None)
+    return copied
 
 
 def _commented(value: Any) -> Any:

@@ -50,7 +50,7 @@ def deployment(template: dict[str, Any], name: str = "accounts") -> dict[str, An
 
 def sidecar_of(spec: dict[str, Any]) -> dict[str, Any]:
     """The one sidecar container of a Pod spec, wherever it is."""
-    every = [*spec.get("initContainers", []), *spec["containers"]]
+    every = [*(spec.get("initContainers") or []), *spec["containers"]]
     (found,) = [one for one in every if one["name"] == CONTAINER]
     assert isinstance(found, dict)
     return found

@@ -107,7 +107,7 @@ def test_the_service_file_reaches_the_container_through_the_downward_api() -> No
         "probes.yaml": "metadata.annotations['bound-token-sidecar/probe-rules']",
     }
     mounts = {one["name"]: one for one in sidecar_of(spec)["volumeMounts"]}
-    assert mounts["bound-token-service"]["mountPath"] == "/etc/sidecar/service"
+    assert mounts["bound-token-service"]["mountPath"] == "/etc/sidecar/config"
     assert mounts["bound-token-service"]["readOnly"] is True
 
 

@@ -80,14 +80,18 @@ apiVersion: apps/v1
 kind: Deployment
 metadata:
   name: a
-  annotations: &shared {team: core}
+  annotations: &shared {team: core}  # who is asked
+  labels: {a: "1"}  # and which
 spec:
   template:
     metadata: {annotations: *shared}
     spec:
       containers: [{name: api, image: i, ports: [{containerPort: 8080}]}]
 """
-    made = objects(filtered(capsys, monkeypatch, text))[0]
+    output = filtered(capsys, monkeypatch, text)
+    assert "# who is asked" in output
+    assert "# and which" in output
+    made = objects(output)[0]
     assert made["metadata"]["annotations"] == {"team": "core"}
     assert "bound-token-sidecar/status" in made["spec"]["template"]["metadata"]["annotations"]
 

@@ -1,0 +1,70 @@
+{{- /* The sidecar's service file, as YAML text. */ -}}
+{{- define "bound-token-sidecar.serviceFile" -}}
+{{- $sidecar := .Values.sidecar }}
+{{- $certificate := $sidecar.serverCertificate }}
+{{- $tls := dict
+    "certificate_file" (printf "/etc/sidecar/tls/%s" $certificate.certificateFile)
+    "private_key_file" (printf "/etc/sidecar/tls/%s" $certificate.privateKeyFile) }}
+{{- $client := dict "trust" "any" "at_handshake" "optional" }}
+{{- $ca := $sidecar.clientCa }}
+{{- if $ca.tlsVolume }}
+{{- $client = dict "trust" "ca" "at_handshake" "optional" "ca_file" (printf "/etc/sidecar/tls/%s" $ca.file) }}
+{{- else if or $ca.configMap $ca.secret $ca.bundle }}
+{{- $client = dict "trust" "ca" "at_handshake" "optional" "ca_file" (printf "/etc/sidecar/client-ca/%s" $ca.file) }}
+{{- end }}
+{{- $patterns := list "/etc/sidecar/policies/*.yaml" }}
+{{- if include "bound-token-sidecar.probePaths" . | fromJsonArray }}
+{{- $patterns = prepend $patterns "probes.yaml" }}
+{{- end }}
+{{- $grace := int $sidecar.terminationGracePeriodSeconds }}
+{{- $drain := max 1 (sub (sub $grace (int $sidecar.preStopSeconds)) 2) }}
+{{- $file := dict
+    "listeners" (list (dict
+      "address" (printf "0.0.0.0:%d" (int $sidecar.port))
+      "tls" $tls
+      "client_certificate" $client))
+    "upstream" (dict "url" (printf "http://127.0.0.1:%d" (int $sidecar.upstreamPort)))
+    "policy_files" $patterns
+    "health" (dict "address" (printf "0.0.0.0:%d" (int $sidecar.healthPort)))
+    "admin" (dict "address" (printf "127.0.0.1:%d" (int $sidecar.adminPort)))
+    "timeouts" (dict "drain" (printf "%ds" $drain)) }}
+{{- if $sidecar.refuseWhenBypassable }}
+{{- $file = merge $file (dict "bypass_check" (dict "refuse_when_bypassable" true)) }}
+{{- end }}
+{{- mergeOverwrite $file (deepCopy $sidecar.serviceFile) | toYaml }}
+{{- end }}
+
+{{- /* Paths that the kubelet asks for without a token, as a JSON list without doubles. */ -}}
+{{- define "bound-token-sidecar.probePaths" -}}
+{{- $paths := .Values.sidecar.probePaths }}
+{{- if .Values.application.enabled }}
+{{- range list "startup" "liveness" "readiness" }}
+{{- with get $.Values.application.probes . }}
+{{- $paths = append $paths (regexReplaceAll "[?].*$" .path "") }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- $paths | uniq | toJson }}
+{{- end }}
+
+{{- define "bound-token-sidecar.probeRules" -}}
+rules:
+{{- range $index, $path := include "bound-token-sidecar.probePaths" . | fromJsonArray }}
+  - name: probe-{{ add1 $index }}
+    match: {methods: [GET], path: {{ $path | quote }}}
+    public: true
+{{- end }}
+{{- end }}
+
+{{- /* The policy files as ConfigMap data; a file is text, or a mapping that is written as text. */ -}}
+{{- define "bound-token-sidecar.policyData" -}}
+{{- if not .Values.policies.files }}
+default-deny.yaml: |
+  # No policy was given: every request is refused.
+  rules: []
+{{- end }}
+{{- range $name, $content := .Values.policies.files }}
+{{ $name }}: |
+  {{- (kindIs "string" $content | ternary $content (toYaml $content)) | nindent 2 }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,155 @@
+{{- /*
+What another chart includes to add the sidecar to its Pod template. Give each the context of this chart:
+  {{- with index .Subcharts "bound-token-sidecar" }}
+  initContainers: {{- include "bound-token-sidecar.nativeContainers" . | nindent 8 }}
+  {{- end }}
+One of nativeContainers and plainContainers is empty, depending on the cluster: include both.
+*/ -}}
+{{- define "bound-token-sidecar.nativeContainers" -}}
+{{- if include "bound-token-sidecar.isNative" . }}
+- {{- include "bound-token-sidecar.container" . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "bound-token-sidecar.plainContainers" -}}
+{{- if not (include "bound-token-sidecar.isNative" .) }}
+- {{- include "bound-token-sidecar.container" . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- /* An HTTP probe of the API, led through the sidecar: dict with context and probe (path and timings). */ -}}
+{{- define "bound-token-sidecar.probe" -}}
+httpGet:
+  path: {{ .probe.path }}
+  port: {{ .context.Values.sidecar.port }}
+  scheme: HTTPS
+{{- with omit .probe "path" }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- /* Annotations of the Pod template: new Pods for a new service file; for new policies only when asked. */ -}}
+{{- define "bound-token-sidecar.podAnnotations" -}}
+checksum/service-file: {{ include "bound-token-sidecar.serviceFile" . | sha256sum }}
+{{- if .Values.policies.rolloutOnChange }}
+checksum/policies: {{ include "bound-token-sidecar.policyData" . | sha256sum }}
+{{- end }}
+{{- end }}
+
+{{- define "bound-token-sidecar.container" -}}
+{{- $sidecar := .Values.sidecar }}
+name: bound-token-sidecar
+image: {{ include "bound-token-sidecar.image" . }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+args: [run, --config, /etc/sidecar/config/sidecar.yaml]
+{{- with $sidecar.extraEnv }}
+env:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+ports:
+  - {name: bound-token, containerPort: {{ $sidecar.port }}, protocol: TCP}
+  - {name: bound-health, containerPort: {{ $sidecar.healthPort }}, protocol: TCP}
+startupProbe:
+  httpGet: {path: /startupz, port: {{ $sidecar.healthPort }}}
+  periodSeconds: 1
+  failureThreshold: 60
+livenessProbe:
+  httpGet: {path: /livez, port: {{ $sidecar.healthPort }}}
+  periodSeconds: 10
+  failureThreshold: 3
+readinessProbe:
+  httpGet: {path: /readyz, port: {{ $sidecar.healthPort }}}
+  periodSeconds: 5
+  failureThreshold: 2
+resources:
+  {{- toYaml $sidecar.resources | nindent 2 }}
+securityContext:
+  {{- include "bound-token-sidecar.securityContext" . | nindent 2 }}
+volumeMounts:
+  - {name: bound-token-service, mountPath: /etc/sidecar/config, readOnly: true}
+  - {name: bound-token-policies, mountPath: /etc/sidecar/policies, readOnly: true}
+  - {name: {{ default "bound-token-tls" $sidecar.serverCertificate.volume }}, mountPath: /etc/sidecar/tls, readOnly: true}
+  {{- if include "bound-token-sidecar.clientCaSource" . }}
+  - {name: bound-token-client-ca, mountPath: /etc/sidecar/client-ca, readOnly: true}
+  {{- end }}
+  - {name: bound-token-tmp, mountPath: /tmp}
+  {{- with $sidecar.extraVolumeMounts }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
+{{- if include "bound-token-sidecar.isNative" . }}
+restartPolicy: Always
+{{- end }}
+{{- with int $sidecar.preStopSeconds }}
+lifecycle:
+  preStop:
+    {{- if semverCompare ">=1.30.0-0" $.Capabilities.KubeVersion.Version }}
+    sleep: {seconds: {{ . }}}
+    {{- else }}
+    exec: {command: [/opt/sidecar/bin/python, -c, "import time; time.sleep({{ . }})"]}
+    {{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* The "restricted" Pod security standard, and a read-only root besides. */ -}}
+{{- define "bound-token-sidecar.securityContext" -}}
+allowPrivilegeEscalation: false
+capabilities: {drop: [ALL]}
+readOnlyRootFilesystem: true
+runAsNonRoot: true
+runAsUser: {{ .Values.sidecar.user }}
+runAsGroup: {{ .Values.sidecar.user }}
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- define "bound-token-sidecar.volumes" -}}
+{{- $fullname := include "bound-token-sidecar.fullname" . }}
+- name: bound-token-service
+  configMap: {name: {{ $fullname }}-service}
+- name: bound-token-policies
+  configMap: {name: {{ include "bound-token-sidecar.policiesName" . }}}
+- name: bound-token-tmp
+  emptyDir: {medium: Memory, sizeLimit: 16Mi}
+{{- with include "bound-token-sidecar.tlsSource" . }}
+- name: bound-token-tls
+  {{- . | nindent 2 }}
+{{- end }}
+{{- with include "bound-token-sidecar.clientCaSource" . }}
+- name: bound-token-client-ca
+  {{- . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "bound-token-sidecar.tlsSource" -}}
+{{- $certificate := .Values.sidecar.serverCertificate }}
+{{- $chosen := list $certificate.secret $certificate.certManager.enabled $certificate.csi $certificate.volume | compact }}
+{{- if ne (len $chosen) 1 }}
+{{- fail "sidecar.serverCertificate: choose exactly one of secret, certManager.enabled, csi, volume" }}
+{{- end }}
+{{- if $certificate.secret }}
+secret: {secretName: {{ $certificate.secret }}}
+{{- else if $certificate.certManager.enabled }}
+secret: {secretName: {{ include "bound-token-sidecar.fullname" . }}-tls}
+{{- else if $certificate.csi }}
+csi:
+  driver: {{ $certificate.csi.driver }}
+  readOnly: true
+  {{- with $certificate.csi.attributes }}
+  volumeAttributes:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "bound-token-sidecar.clientCaSource" -}}
+{{- $ca := .Values.sidecar.clientCa }}
+{{- if gt (len (list $ca.configMap $ca.secret $ca.bundle $ca.tlsVolume | compact)) 1 }}
+{{- fail "sidecar.clientCa: choose at most one of configMap, secret, bundle, tlsVolume" }}
+{{- end }}
+{{- if $ca.configMap }}
+configMap: {name: {{ $ca.configMap }}}
+{{- else if $ca.bundle }}
+configMap: {name: {{ include "bound-token-sidecar.fullname" . }}-client-ca}
+{{- else if $ca.secret }}
+secret: {secretName: {{ $ca.secret }}, items: [{key: {{ $ca.file }}, path: {{ $ca.file }}}]}
+{{- end }}
+{{- end }}
