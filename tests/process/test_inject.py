@@ -61,7 +61,7 @@ def test_comments_and_all_that_is_not_injected_survive(
     assert [comment for comment in comments if comment not in made] == []
     changes = difflib.unified_diff(text.splitlines(), made.splitlines(), n=0, lineterm="")
     removed = [line for line in changes if line.startswith("-") and not line.startswith("---")]
-    touched = ("port", "Port", "httpGet", "appProtocol", "name: ", "metadata: {", "...")
+    touched = ("port", "abels", "Port", "httpGet", "appProtocol", "name: ", "metadata: {", "...")
     assert [line for line in removed if not any(word in line for word in touched)] == []
 
 
