@@ -25,6 +25,9 @@ LONGEST = 512
 """Characters of any one value that a stranger chose; the rest becomes an ellipsis."""
 
 _KEY = "access line"
+Kind = tuple[tuple[str, str, str], int, str, str]
+"""Rule, outcome and reason; status; method; host."""
+_KINDS_KEPT = 1024
 
 
 def timestamp(seconds: float) -> str:
@@ -53,6 +56,7 @@ class AccessLine:
     def __init__(self) -> None:
         self._second = -1
         self._stamp = ""
+        self._kinds: dict[Kind, str] = {}
 
     def render(self, record: AuditRecord, labels: tuple[str, str, str]) -> str:
         """The line, newline included."""
@@ -69,18 +73,28 @@ class AccessLine:
             token = _token(validated) if validated is not None else ""
             failures = _failures(refused) if refused is not None else ""
         connection = presenter.renderings.get(_KEY) or _remembered(presenter)
-        rule, outcome, reason = labels
+        path = record.path
+        key = (labels, record.status, record.method, record.host)
         return (
-            f'{{"time":"{self._stamp}{int(fraction * 1000):03d}Z","event":"request","outcome":"{outcome}",'
-            f'"reason":"{reason}","status":{record.status},"rule":{quoted(rule)},'
-            f'"method":{quoted(bounded(record.method))},"host":{quoted(bounded(record.host))},'
-            f'"path":{quoted(record.path if len(record.path) <= LONGEST else bounded(record.path))},'
-            f'"request_id":{quoted(bounded(record.request_id))},"trace_id":{quoted(record.trace_id)},'
-            f"{connection.decode('ascii')}{token}{failures}"
+            f'{{"time":"{self._stamp}{int(fraction * 1000):03d}Z","event":"request",'
+            f'{self._kinds.get(key) or self._kind(key)}"path":{quoted(path if len(path) <= LONGEST else bounded(path))},'
+            f'"request_id":{quoted(record.request_id)},"trace_id":{quoted(record.trace_id)},'
+            f"{str(connection, 'ascii')}{token}{failures}"
             f'"duration":{record.duration:.6f},"decision_duration":{record.decision_seconds:.6f},'
             f'"upstream_duration":{record.upstream_seconds:.6f},"bytes_in":{record.bytes_in},'
             f'"bytes_out":{record.bytes_out}{_rare(record)},"generation":{record.generation}}}\n'
         )
+
+    def _kind(self, key: Kind) -> str:
+        """The members that most requests of an API share, rendered once for each combination."""
+        (rule, outcome, reason), status, method, host = key
+        if len(self._kinds) >= _KINDS_KEPT:
+            self._kinds.clear()
+        rendered = self._kinds[key] = (
+            f'"outcome":"{outcome}","reason":"{reason}","status":{status},"rule":{quoted(rule)},'
+            f'"method":{quoted(bounded(method))},"host":{quoted(bounded(host))},'
+        )
+        return rendered
 
 
 def _remembered(presenter: Presenter) -> bytes:
