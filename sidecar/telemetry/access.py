@@ -73,11 +73,11 @@ class AccessLine:
             token = _token(validated) if validated is not None else ""
             failures = _failures(refused) if refused is not None else ""
         connection = presenter.renderings.get(_KEY) or _remembered(presenter)
-        path = record.path
+        path = record.path if len(record.path) <= LONGEST else bounded(record.path)
         key = (labels, record.status, record.method, record.host)
         return (
             f'{{"time":"{self._stamp}{int(fraction * 1000):03d}Z","event":"request",'
-            f'{self._kinds.get(key) or self._kind(key)}"path":{quoted(path if len(path) <= LONGEST else bounded(path))},'
+            f'{self._kinds.get(key) or self._kind(key)}"path":{quoted(path)},'
             f'"request_id":{quoted(record.request_id)},"trace_id":{quoted(record.trace_id)},'
             f"{str(connection, 'ascii')}{token}{failures}"
             f'"duration":{record.duration:.6f},"decision_duration":{record.decision_seconds:.6f},'
