@@ -1,5 +1,5 @@
-"""What the data plane carries and refuses, in figures: bytes streamed, peak memory, connections held, smuggling
-shapes refused, and how many requests the upstream saw that were not permitted (0).
+"""What the data plane carries and refuses, in figures: bytes streamed, peak memory, delay of events, connections
+held, smuggling shapes refused, and how many requests the upstream saw that were not permitted (0).
 
 usage: python -m tests.data_plane_report [--bytes N] [--connections N]
 
@@ -11,7 +11,8 @@ import asyncio
 import resource
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from tests.support.mint import SigningKey
 from tests.support.pki import Pki
 from tests.support.recorder import Recorder
 from tests.support.sidecar import Sidecar
-from tests.support.tls_client import client_context
+from tests.support.tls_client import client_context, request_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,23 @@ def stream_up(world: World, size: int) -> Transfer:
         return measured(sidecar.process, lambda: upload(sidecar, curl, world.token, size))
 
 
+def event_delays(world: World, number: int = 200) -> list[float]:
+    """Seconds from the sending of each Server-Sent Event to its arrival, in order of size."""
+    with ExitStack() as stack:
+        node = stack.enter_context(upstreams.node_upstream(Path(tempfile.mkdtemp(dir=world.folder))))
+        sidecar = stack.enter_context(world.sidecar(node.url))
+        wire = stack.enter_context(sidecar.connect(world.pki.client))
+        wire.send(request_bytes("GET", f"/accounts/1?events={number}&every=0.01", token=world.token))
+        assert wire.head().status == 200
+        delays: list[float] = []
+        while len(delays) < number:
+            data = wire.read_some()
+            now = time.time()
+            sent = [float(line[6:]) for line in data.splitlines() if line.startswith(b"data: ")]
+            delays += [now - one for one in sent]
+        return sorted(delays)
+
+
 def hold(world: World, wanted: int) -> Held:
     """Opens that many TLS connections with a client certificate, each after one request, and leaves them idle."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -129,18 +147,25 @@ def smuggle(world: World) -> Smuggling:
         return Smuggling(total, refused, seen, len(strangers) + len(recorder.broken))
 
 
+def print_streams(transfers: Mapping[str, Transfer]) -> None:
+    for direction, one in transfers.items():
+        rate = one.moved / MIB / one.seconds
+        print(
+            f"bytes streamed {direction:4}  {one.moved:>14,}  ({rate:.0f} MiB/s, {one.cpu_seconds:.1f} s of CPU)"
+        )
+        print(f"  peak memory        {one.peak / MIB:>14.1f}  MiB, {one.growth / MIB:.1f} more than before")
+
+
 def report(size: int, connections: int) -> int:
     with tempfile.TemporaryDirectory() as name:
         world = World.create(Path(name))
         transfers = {"down": stream_down(world, size), "up": stream_up(world, size)}
-        for direction, one in transfers.items():
-            rate = one.moved / MIB / one.seconds
-            print(
-                f"bytes streamed {direction:4}  {one.moved:>14,}  ({rate:.0f} MiB/s, {one.cpu_seconds:.1f} s of CPU)"
-            )
-            print(
-                f"  peak memory        {one.peak / MIB:>14.1f}  MiB, {one.growth / MIB:.1f} more than before"
-            )
+        print_streams(transfers)
+        delays = event_delays(world)
+        median, worst = delays[len(delays) // 2] * 1000, delays[-1] * 1000
+        print(
+            f"events               {len(delays):>14,}  delayed by {median:.2f} ms (median), {worst:.2f} ms (worst)"
+        )
         smuggling = smuggle(world)
         print(f"smuggling shapes     {smuggling.shapes:>14,}  {smuggling.refused} refused")
         print(f"  requests seen      {smuggling.seen:>14,}  by the upstream")

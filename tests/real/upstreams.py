@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.processes import Child, answers_ok, free_port, is_listening, running
+from tests.support.pki import Authority, Identity
+from tests.support.processes import Child, answers_ok, free_port, is_listening, is_socket_listening, running
 from tests.support.tls_client import Wire
 
 HERE = Path(__file__).parent
@@ -43,29 +44,29 @@ def flask_upstream(folder: Path) -> Iterator[Upstream]:
     `--header-map dangerous` lets names with `_` through, as other WSGI servers do: what arrives shows.
     """
     port = free_port()
-    command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", "1"]
-    command += [
-        "--worker-class",
-        "gthread",
-        "--threads",
-        "8",
-        "--keep-alive",
-        "30",
-        "--graceful-timeout",
-        "2",
-    ]
-    command += [
-        "--worker-tmp-dir",
-        str(folder),
-        "--header-map",
-        "dangerous",
-        "--no-control-socket",
-        "flask_app:app",
-    ]
+    command = gunicorn(folder, f"127.0.0.1:{port}")
     with running(
         command, folder / "gunicorn.log", lambda: answers_ok(f"http://127.0.0.1:{port}/count"), directory=HERE
     ) as child:
         yield Upstream("gunicorn", port, child, folder)
+
+
+@contextlib.contextmanager
+def flask_on_a_socket(folder: Path) -> Iterator[Path]:
+    """The same on a Unix socket, whose path it yields."""
+    path = folder / "api.sock"
+    command = gunicorn(folder, f"unix:{path}")
+    with running(command, folder / "gunicorn.log", lambda: is_socket_listening(path), directory=HERE):
+        yield path
+
+
+def gunicorn(folder: Path, bind: str) -> list[str]:
+    """The command that serves the Flask app."""
+    options = (
+        f"--bind {bind} --workers 1 --worker-class gthread --threads 8 --keep-alive 30 --graceful-timeout 2"
+    )
+    options += f" --worker-tmp-dir {folder} --header-map dangerous --no-control-socket"
+    return [sys.executable, "-m", "gunicorn", *options.split(), "flask_app:app"]
 
 
 @contextlib.contextmanager
@@ -99,11 +100,27 @@ def nginx_upstream(folder: Path) -> Iterator[Upstream]:
     """nginx; what a test writes under `folder / "files"` is served as `/files/…`."""
     port = free_port()
     (folder / "files").mkdir()
-    template = (HERE / "nginx.conf.in").read_text()
-    config = folder / "nginx.conf"
-    config.write_text(template.replace("@FOLDER@", str(folder)).replace("@PORT@", str(port)))
-    command = [nginx_program(), "-p", folder, "-c", config, "-e", "stderr"]
+    command = nginx(folder, "nginx.conf.in", port)
     with running(
         command, folder / "nginx.log", lambda: answers_ok(f"http://127.0.0.1:{port}/ready")
     ) as child:
         yield Upstream("nginx", port, child, folder)
+
+
+@contextlib.contextmanager
+def nginx_behind_tls(folder: Path, server: Identity, callers: Authority) -> Iterator[int]:
+    """nginx as `server`, which answers only to certificates of `callers` and says whose it saw; its port."""
+    port = free_port()
+    server.write(folder, "server")
+    (folder / "client-ca.crt").write_bytes(callers.pem)
+    command = nginx(folder, "nginx-tls.conf.in", port)
+    with running(command, folder / "nginx.log", lambda: is_listening(port)):
+        yield port
+
+
+def nginx(folder: Path, template: str, port: int) -> list[str]:
+    """The command that serves a template filled in."""
+    config = folder / "nginx.conf"
+    text = (HERE / template).read_text()
+    config.write_text(text.replace("@FOLDER@", str(folder)).replace("@PORT@", str(port)))
+    return [nginx_program(), "-p", str(folder), "-c", str(config), "-e", "stderr"]

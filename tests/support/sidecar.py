@@ -10,7 +10,7 @@ import yaml
 
 from tests.support.mint import AUDIENCE, ISSUER, SigningKey, jwks
 from tests.support.pki import Identity, Pki, certificate_pem
-from tests.support.processes import Child, answers_ok, free_port
+from tests.support.processes import Child, answers_ok, free_port, is_listening
 from tests.support.tls_client import Wire
 
 Document = Mapping[str, Any]
@@ -142,6 +142,12 @@ class Sidecar:
         """Runs it and returns once `/readyz` answers 200; raises `ChildFailed` with its log otherwise."""
         self.child = self.spawn()
         self.child.wait_ready(lambda: answers_ok(f"{self.health_url}/readyz"))
+        return self
+
+    def start_unready(self) -> Self:
+        """Runs it and returns once it listens: for a sidecar whose upstream or issuer is not there."""
+        self.child = self.spawn()
+        self.child.wait_ready(lambda: is_listening(self.port))
         return self
 
     def spawn(self) -> Child:
