@@ -82,12 +82,14 @@ def _problem(
     elif kind == "missing":
         yield document.problem(path[:-1], f"missing key `{error['loc'][-1]}`", at_key=True)
     else:
-        yield document.problem(path, _message(error, context), at_key=bool(context.get("at")))
+        at_key = bool(context.get("at")) or error["loc"][-1:] == ("[key]",)
+        yield document.problem(path, _message(error, context), at_key=at_key)
 
 
 def nearest(word: str, known: Sequence[str]) -> str:
     """`; did you mean …?` with the nearest of the known words, or all of them when none is near."""
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    begun = [one for one in known if len(word) >= 3 and one.startswith(word)]
+    close = begun or difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     if close:
         return f"; did you mean `{close[0]}`?"
     return f" (known: {', '.join(sorted(known))})" if known else ""

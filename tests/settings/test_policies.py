@@ -1,0 +1,483 @@
+"""The policy language: what each word becomes, and each mistake at its place."""
+
+from typing import Any
+
+import pytest
+
+from sidecar.decision.claim import (
+    AuthorizationDetail,
+    Captured,
+    ClaimCondition,
+    Comparison,
+    Contains,
+    Equals,
+    Exists,
+    OneOf,
+    Prefix,
+)
+from sidecar.decision.client_certificate import (
+    CertificateLasts,
+    CertificateName,
+    CertificateNameIsClaim,
+    CertificateThumbprintIs,
+    NameField,
+    NamePattern,
+)
+from sidecar.decision.condition import AuthenticationContext
+from sidecar.decision.policy import Binding, IntrospectWhen, ReportOnly, Rule
+from tests.support.configuration import ISSUER, POLICY, Configuration
+from tests.support.pki import Pki
+
+ASKS = "{discovery: true}\n    introspection: {when: opaque, client_id: a, client_authentication"
+JANUARY_31 = 1801353600  # 2027-01-31T00:00:00Z
+
+
+def rule(configuration: Configuration, text: str) -> Rule:
+    """The one rule whose members are `text`."""
+    configuration.write_rule(text)
+    (found,) = configuration.load().policy.rules
+    return found
+
+
+def test_everything_a_match_can_say(configuration: Configuration) -> None:
+    match = rule(
+        configuration,
+        'match: {methods: [GET, POST], path: "/a/{id}/**", host: [api.example.com, "*.example.org"],'
+        " query: {present: [x], absent: [y]}, listener: 127.0.0.1:8443}",
+    ).match
+    assert match.methods == {"GET", "POST"}
+    assert match.path == "/a/{id}/**"
+    assert match.hosts == {"api.example.com", "*.example.org"}
+    assert match.query_present == {"x"}
+    assert match.query_absent == {"y"}
+    assert match.listeners == {"127.0.0.1:8443"}
+
+
+def test_everything_about_a_rule_itself(configuration: Configuration) -> None:
+    found = rule(
+        configuration,
+        """match: {path: /a}
+    binding: if_bound
+    cors_preflight: true
+    report_only: {until: 2027-01-31}
+    limits: {body_bytes: 1MiB}
+    identity_headers: {X-Tenant: tenant}
+    allow_ambiguous_paths: [encoded_slash]""",
+    )
+    assert found.binding is Binding.IF_BOUND
+    assert found.cors_preflight
+    assert found.report_only == ReportOnly(JANUARY_31)
+    assert found.body_bytes == 1 << 20
+    assert dict(found.identity_headers or {}) == {"X-Tenant": "tenant"}
+    assert found.allow_ambiguous_paths == {"encoded_slash"}
+
+
+def test_scopes_issuers_and_audience(configuration: Configuration) -> None:
+    found = rule(
+        configuration,
+        "match: {path: /a}\n    require: {scopes: [a, b], any_scope: [c], audience: [x, y],"
+        " issuers: https://as.example.com}",
+    )
+    assert (found.scopes, found.any_scope) == (("a", "b"), ("c",))
+    assert found.issuers == {"https://as.example.com"}
+    assert found.audience == {"x", "y"}
+
+
+def named(field: NameField, *texts: str) -> CertificateName:
+    return CertificateName(field, tuple(NamePattern(text, field) for text in texts))
+
+
+THUMBPRINT = "A" * 42 + "E"
+
+CONDITIONS: list[tuple[str, list[Any]]] = [
+    ("client_id: app", [ClaimCondition(("client_id",), OneOf(("app",)))]),
+    ("client_id: [a, b]", [ClaimCondition(("client_id",), OneOf(("a", "b")))]),
+    ("acr: [urn:mfa]", [AuthenticationContext(("urn:mfa",), None)]),
+    ("max_authentication_age: 1h", [AuthenticationContext((), 3600)]),
+    ("{acr: urn:mfa, max_authentication_age: 5m}", [AuthenticationContext(("urn:mfa",), 300)]),
+    ("claims: {tenant: acme}", [ClaimCondition(("tenant",), Equals("acme"))]),
+    ("claims: {level: 3}", [ClaimCondition(("level",), Equals(3))]),
+    ("claims: {level: 1.5}", [ClaimCondition(("level",), Equals(1.5))]),
+    ("claims: {staff: true}", [ClaimCondition(("staff",), Equals(value=True))]),
+    ('claims: {level: "3"}', [ClaimCondition(("level",), Equals("3"))]),
+    ("claims: {region: [eu, us]}", [ClaimCondition(("region",), OneOf(("eu", "us")))]),
+    ("claims: {a: {equals: x}}", [ClaimCondition(("a",), Equals("x"))]),
+    ("claims: {a: {one_of: [x, 1]}}", [ClaimCondition(("a",), OneOf(("x", 1)))]),
+    ("claims: {roles: {contains: reader}}", [ClaimCondition(("roles",), Contains(("reader",)))]),
+    ("claims: {roles: {all: [a, b]}}", [ClaimCondition(("roles",), Contains(("a", "b")))]),
+    ("claims: {a: {prefix: x-}}", [ClaimCondition(("a",), Prefix("x-"))]),
+    ("claims: {a: {at_least: 3}}", [ClaimCondition(("a",), Comparison("at_least", 3))]),
+    ("claims: {a: {at_most: 3.5}}", [ClaimCondition(("a",), Comparison("at_most", 3.5))]),
+    (
+        "claims: {a: {more_than: 1, less_than: 9}}",
+        [
+            ClaimCondition(("a",), Comparison("more_than", 1)),
+            ClaimCondition(("a",), Comparison("less_than", 9)),
+        ],
+    ),
+    ("claims: {a: {exists: true}}", [ClaimCondition(("a",), Exists(wanted=True))]),
+    ("claims: {a: {exists: false}}", [ClaimCondition(("a",), Exists(wanted=False))]),
+    ("claims: {a: {equals: x, may_log: true}}", [ClaimCondition(("a",), Equals("x"), may_log=True)]),
+    (
+        "claims: {realm_access.roles: {contains: x}}",
+        [ClaimCondition(("realm_access", "roles"), Contains(("x",)))],
+    ),
+    (
+        'claims: {"https://example.com/tenant": acme}',
+        [ClaimCondition(("https://example.com/tenant",), Equals("acme"))],
+    ),
+    ('claims: {account: "{id}"}', [ClaimCondition(("account",), Equals(Captured("{id}")))]),
+    ('claims: {account: {prefix: "u-{id}"}}', [ClaimCondition(("account",), Prefix(Captured("u-{id}")))]),
+    (
+        'claims: {accounts: {contains: "{id}"}}',
+        [ClaimCondition(("accounts",), Contains((Captured("{id}"),)))],
+    ),
+    ("authorization_details: [{type: payment}]", [AuthorizationDetail("payment")]),
+    (
+        "authorization_details: [{type: payment, fields: {actions: {contains: read}, amount.value: {at_most: 5}}}]",
+        [
+            AuthorizationDetail(
+                "payment",
+                ((("actions",), Contains(("read",))), (("amount", "value"), Comparison("at_most", 5))),
+            )
+        ],
+    ),
+    ("client_certificate: {san_dns: a.example.com}", [named(NameField.SAN_DNS, "a.example.com")]),
+    ('client_certificate: {san_dns: ["*.a.com", b.com]}', [named(NameField.SAN_DNS, "*.a.com", "b.com")]),
+    ('client_certificate: {san_uri: "spiffe://prod/**"}', [named(NameField.SAN_URI, "spiffe://prod/**")]),
+    ("client_certificate: {san_email: a@b.com}", [named(NameField.SAN_EMAIL, "a@b.com")]),
+    (
+        'client_certificate: {spiffe_id: "spiffe://prod/api"}',
+        [named(NameField.SPIFFE_ID, "spiffe://prod/api")],
+    ),
+    ('client_certificate: {subject: "CN=a,O=b"}', [named(NameField.SUBJECT, "CN=a,O=b")]),
+    ('client_certificate: {issuer: "CN=ca"}', [named(NameField.ISSUER, "CN=ca")]),
+    (
+        "client_certificate: {san_dns: {claim: client_id}}",
+        [CertificateNameIsClaim(NameField.SAN_DNS, ("client_id",))],
+    ),
+    (
+        f"client_certificate: {{thumbprint: {THUMBPRINT}}}",
+        [CertificateThumbprintIs(frozenset({bytes(31) + b"\1"}))],
+    ),
+    ("client_certificate: {not_after_margin: 24h}", [CertificateLasts(86400)]),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), CONDITIONS, ids=[text for text, _ in CONDITIONS])
+def test_a_requirement_becomes_its_conditions(
+    configuration: Configuration, text: str, expected: list[Any]
+) -> None:
+    require = text if text.startswith("{") else f"{{{text}}}"
+    found = rule(configuration, f'match: {{path: "/a/{{id}}"}}\n    require: {require}')
+    assert list(found.conditions) == expected
+
+
+REQUIRE = 'match: {path: "/a/{id}"}\n    require: {%s}'
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("match: {path: accounts}", "7:19: a path begins with /"),
+        ('match: {path: "/a/**/b"}', "7:19: ** stands only at the end"),
+        ('match: {path: "/a/x{id}"}', "7:19: a wildcard or a capture is a whole segment, unlike 'x{id}'"),
+        ('match: {path: "/{a}/{a}"}', "7:19: a name is captured twice"),
+        (
+            'match: {path: "/a?b=c"}',
+            "7:19: `/a?b=c` holds a character that no path has: queries are matched by `query`",
+        ),
+        ("match: {methods: [get]}", "7:23: `get` is not a method: methods are in upper case"),
+        ("match: {method: [GET]}", "7:13: unknown key `method`; did you mean `methods`?"),
+        (
+            "match: {host: API.example.com}",
+            "7:19: `API.example.com` is not a host in lower case without port",
+        ),
+        (
+            "match: {host: 'api.example.com:443'}",
+            "7:19: `api.example.com:443` is not a host in lower case without port",
+        ),
+        ("match: {listener: inside}", "7:23: no listener is called `inside` (known: 127.0.0.1:8443)"),
+        ("public: true", "6:5: missing key `match`"),
+        (
+            "match: {}\n    public: true\n    require: {scopes: [a]}",
+            "9:5: `require` contradicts `public: true`",
+        ),
+        ("match: {}\n    public: true\n    binding: required", "9:5: `binding` contradicts `public: true`"),
+        (
+            "match: {}\n    binding: maybe",
+            "8:14: expected one of required, if_bound, not_required, got `maybe`",
+        ),
+        ("match: {}\n    report_only: {until: tomorrow}", "8:26: a date is written 2027-01-31"),
+        ("match: {}\n    report_only: true", "8:18: expected a mapping of keys to values, got true"),
+        ("match: {}\n    report_only: {}", "8:5: missing key `until`"),
+        ("match: {}\n    require: {}", "8:14: requires nothing: leave it out, or say what"),
+        ("match: {}\n    require: {scopes: []}", "8:23: must not be empty"),
+        ("match: {}\n    require: {scopes: read}", "8:23: expected a list, got `read`"),
+        (
+            "match: {}\n    require: {scopes: ['a b']}",
+            "8:24: `a b` is not one scope: printable ASCII without spaces and quotes",
+        ),
+        (
+            "match: {}\n    require: {issuers: https://as.example.con}",
+            "8:24: no issuer is called `https://as.example.con`; did you mean `https://as.example.com`?",
+        ),
+        ("match: {}\n    limits: {body: 1}", "8:14: unknown key `body`; did you mean `body_bytes`?"),
+        (
+            "match: {}\n    identity_headers: {X_A: sub}",
+            "8:24: `X_A` is not a header name of letters, digits and hyphens",
+        ),
+        (
+            "match: {}\n    identity_headers: {Cookie2: }",
+            "8:33: an empty value: give it a value, or remove the key",
+        ),
+        (
+            "match: {}\n    allow_ambiguous_paths: [encoded_slahs]",
+            "8:29: `encoded_slahs` is no ambiguity that can be allowed; did you mean `encoded_slash`?",
+        ),
+        (
+            "match: {}\n    allow_ambiguous_paths: [dot_segment]",
+            "8:29: `dot_segment` is no ambiguity that can be allowed",
+        ),
+        (
+            "match: {methods: [GET]}\n    cors_preflight: true",
+            "8:5: has no effect: `methods` leaves out OPTIONS, the method of a preflight",
+        ),
+        (REQUIRE % "claims: {a: {}}", "says nothing of the claim: one of equals, one_of"),
+        (REQUIRE % "claims: {a: {eqals: 1}}", "8:28: unknown key `eqals`; did you mean `equals`?"),
+        (REQUIRE % "claims: {a: {equals: [1]}}", "8:36: expected text, a number, true or false, got a list"),
+        (REQUIRE % "claims: {a: {at_least: many}}", "8:38: expected a number, got `many`"),
+        (REQUIRE % "claims: {a: {exists: false, equals: 1}}", "8:28: `exists: false` stands alone"),
+        (REQUIRE % "claims: {a..b: 1}", "8:24: `a..b` is not a claim: names with dots between them"),
+        (REQUIRE % 'claims: {a: "{account}"}', "8:27: the path does not capture {account}"),
+        (REQUIRE % "client_certificate: {}", "8:35: says nothing of the certificate"),
+        (
+            REQUIRE % "client_certificate: {san_dns: {}}",
+            "8:45: expected a name, a list of names, or {claim: NAME}",
+        ),
+        (
+            REQUIRE % "client_certificate: {subject: 'CN=*'}",
+            "8:45: `CN=*`: a distinguished name takes no wildcards",
+        ),
+        (
+            REQUIRE % "client_certificate: {spiffe_id: prod/api}",
+            "8:47: `prod/api` is not of the form spiffe://trust-domain/path",
+        ),
+        (REQUIRE % "authorization_details: [{fields: {a: 1}}]", "8:39: missing key `type`"),
+        (REQUIRE % "max_authentication_age: 3600", "8:39: a duration needs a unit: 3600s? (ms, s, m, h, d)"),
+    ],
+)
+def test_a_mistake_in_a_rule_is_named_at_its_place(
+    configuration: Configuration, text: str, expected: str
+) -> None:
+    configuration.write_rule(text)
+    assert any(expected in one for one in configuration.said()), configuration.said()
+
+
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [
+        ("00" * 32, f"in base64url, not hex: {'A' * 43}"),
+        (":".join(["00"] * 32), f"in base64url, not hex: {'A' * 43}"),
+        ("00" * 20, "that is a SHA-1"),
+        ("A" * 43 + "=", f"without padding: {'A' * 43}"),
+        ("/" * 42 + "A", f"without padding: {'_' * 42}A"),
+        ("nonsense", "`nonsense` is not a thumbprint"),
+        ("A" * 42 + "B", "is base64url without padding"),
+    ],
+)
+def test_a_thumbprint_in_another_spelling_is_told_the_right_one(
+    configuration: Configuration, written: str, hint: str
+) -> None:
+    configuration.write_rule(f'match: {{}}\n    require: {{client_certificate: {{thumbprint: "{written}"}}}}')
+    (problem,) = configuration.problems()
+    assert hint in problem.message
+
+
+def test_everything_an_issuer_can_say(configuration: Configuration, pki: Pki) -> None:
+    (configuration.folder / "policies" / "secret").write_text("s3cret")
+    (configuration.folder / "policies" / "secret").chmod(0o600)
+    configuration.write_policy(
+        """\
+issuers:
+  - issuer: https://as.example.com
+    audience: [https://api.example.com, urn:api]
+    keys: {jwks_url: https://as.example.com/jwks, maximum_interval: 10m, staleness_budget: 1h, maximum_keys: 5}
+    http: {timeout: 2s, document_bytes: 1KiB}
+    algorithms: [ES256, Ed25519]
+    token_types: [at+jwt, application/at+jwt, ""]
+    binding: if_bound
+    clock_skew: 10s
+    report_only: {until: 2027-01-31}
+    introspection:
+      when: always
+      endpoint: https://as.example.com/introspect
+      client_id: api
+      client_authentication: {method: client_secret_basic, client_secret_file: secret}
+      active_lifetime: 5s
+      signed: {algorithms: [PS256], maximum_age: 30s}
+      circuit_breaker: {failures: 2}
+rules: []
+"""
+    )
+    loaded = configuration.load()
+    policy = loaded.policy.issuers["https://as.example.com"]
+    assert policy.audience == {"https://api.example.com", "urn:api"}
+    assert policy.algorithms == {"ES256", "Ed25519"}
+    assert policy.token_types == {"at+jwt", ""}
+    assert (policy.binding, policy.clock_skew) == (Binding.IF_BOUND, 10)
+    assert (policy.introspect, policy.report_only) == (IntrospectWhen.ALWAYS, ReportOnly(JANUARY_31))
+    (settings,) = loaded.issuers.issuers
+    assert (settings.refresh.maximum_interval, settings.refresh.staleness_budget) == (600, 3600)
+    assert (settings.http.timeout, settings.http.document_bytes) == (2, 1024)
+    asks = settings.introspection
+    assert asks is not None
+    assert asks.client_authentication.client_id == "api"
+    assert asks.active_lifetime == 5
+    assert asks.signed is not None
+    assert asks.signed.algorithms == {"PS256"}
+    assert asks.breaker.failures == 2
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("audience: https://api.example.com", "audience: []", "3:15: must not be empty"),
+        ("    audience: https://api.example.com\n", "", "2:5: missing key `audience`"),
+        (
+            "{discovery: true}",
+            "{}",
+            "4:11: exactly one of `discovery: true`, `discovery_url`, `jwks_url`, `jwks_file`",
+        ),
+        (
+            "{discovery: true}",
+            "{discovery: true, jwks_url: https://a}",
+            "4:11: exactly one of `discovery: true`, `discovery_url`, `jwks_url`, `jwks_file`",
+        ),
+        (
+            "{discovery: true}",
+            "{discovery: false}",
+            "4:11: exactly one of `discovery: true`, `discovery_url`, `jwks_url`, `jwks_file`",
+        ),
+        ("    keys: {discovery: true}\n", "", "2:5: needs `keys`, or `introspection` for opaque tokens"),
+        ("issuer: https://as", "issuer: http://as", "2:5: `http://as.example.com` is not https"),
+        (
+            "{discovery: true}",
+            "{jwks_url: http://as.example.com}",
+            "4:5: `http://as.example.com` is not https",
+        ),
+        (
+            "{discovery: true}",
+            "{discovery: true}\n    algorithms: [HS256]",
+            "5:18: expected one of RS256, RS384",
+        ),
+        (
+            "{discovery: true}",
+            "{discovery: true}\n    algorithms: [none]",
+            "5:18: expected one of RS256, RS384",
+        ),
+        ("{discovery: true}", "{discovery: true}\n    algorithms: []", "5:17: must not be empty"),
+        ("{discovery: true}", "{discovery: true}\n    clock_skew: 1h", "5:5: more than 10m"),
+        (
+            "{discovery: true}",
+            "{discovery: true}\n    token_types: [JWT]",
+            "5:19: `JWT` is not a media type in lower case",
+        ),
+        (
+            "{discovery: true}",
+            f"{ASKS}: {{method: private_key_jwt}}}}",
+            "5:73: `method: private_key_jwt` needs `key_file`",
+        ),
+        (
+            "{discovery: true}",
+            f"{ASKS}: {{method: private_key_jwt, key_file: ../server.key, client_secret_file: ../server.key}}}}",
+            "5:123: `client_secret_file` has no effect with `method: private_key_jwt`",
+        ),
+    ],
+)
+def test_a_mistake_in_an_issuer_is_named_at_its_place(
+    configuration: Configuration, old: str, new: str, expected: str
+) -> None:
+    assert old in POLICY
+    configuration.write_policy(POLICY.replace(old, new, 1))
+    assert any(one.startswith(expected) for one in configuration.said()), configuration.said()
+
+
+def test_plain_http_needs_a_setting_that_embarrasses(configuration: Configuration) -> None:
+    text = POLICY.replace("{discovery: true}", "{jwks_url: http://127.0.0.1:1/jwks}")
+    configuration.write_policy(
+        text.replace("rules:", "    http: {insecure_plain_http_anyone_can_forge_keys: true}\nrules:")
+    )
+    loaded = configuration.load()
+    assert [one.message for one in loaded.dangers] == ["`insecure_plain_http_anyone_can_forge_keys` is on"]
+
+
+def test_policy_files_are_merged_in_the_order_of_their_names(configuration: Configuration) -> None:
+    configuration.write_policy("rules: [{name: second, match: {path: /b}}]\n", "20.yaml")
+    configuration.write_policy("rules: [{name: first, match: {path: /a}}]\n", "10.yaml")
+    assert [one.name for one in configuration.load().policy.rules] == ["first", "second", "read"]
+
+
+def test_a_rule_name_is_unique_over_all_files(configuration: Configuration) -> None:
+    configuration.write_policy("rules: [{name: read, match: {path: /b}}]\n", "10.yaml")
+    (problem,) = configuration.problems()
+    assert problem.file.endswith("policy.yaml")
+    assert (problem.line, problem.column) == (6, 11)
+    assert problem.message == f"`read` is taken: first at {configuration.folder}/policies/10.yaml:1"
+
+
+def test_an_issuer_is_declared_once(configuration: Configuration) -> None:
+    configuration.write_policy(ISSUER, "10.yaml")
+    (problem,) = configuration.problems()
+    assert problem.message.startswith("`https://as.example.com` is taken: first at ")
+
+
+def test_a_rule_that_is_wrong_hides_nothing_of_the_others(configuration: Configuration) -> None:
+    configuration.write_policy(
+        POLICY + "  - {name: read, match: {path: x}}\n  - {name: b, math: {}}\n  - 7\n"
+    )
+    messages = [one.message for one in configuration.problems()]
+    assert len(messages) == 5
+    assert messages[0].startswith("`read` is taken")
+    assert messages[-1] == "expected a mapping of keys to values, got 7"
+
+
+def test_report_only_of_a_file_counts_for_its_rules_alone(configuration: Configuration) -> None:
+    configuration.write_policy(
+        "report_only: {until: 2027-01-31}\nrules: [{name: a, match: {path: /b}},"
+        " {name: p, match: {path: /p}, public: true},"
+        " {name: c, match: {path: /c}, report_only: {until: 2027-02-01}}]\n",
+        "10.yaml",
+    )
+    ends = [one.report_only for one in configuration.load().policy.rules]
+    assert ends == [ReportOnly(JANUARY_31), None, ReportOnly(JANUARY_31 + 86400), None]
+
+
+def test_headers_that_one_rule_sets_are_stripped_everywhere(configuration: Configuration) -> None:
+    configuration.write_rule("match: {path: /a}\n    identity_headers: {X-Tenant: tenant}")
+    assert "X-Tenant" in configuration.load().proxy.identity_names
+
+
+def test_an_empty_policy_file_is_a_mistake_and_an_empty_policy_is_not(configuration: Configuration) -> None:
+    configuration.write_policy("")
+    assert configuration.said() == ["1:1: the file is empty"]
+    configuration.write_policy("rules: []\n")
+    assert configuration.load().policy.rules == ()
+    configuration.write_policy("- a\n")
+    assert configuration.said() == ["1:1: expected a mapping of keys to values, got a list"]
+
+
+def test_more_rules_than_ten_thousand_are_one_line(configuration: Configuration) -> None:
+    rules = "".join(f"- {{name: r{n}, match: {{path: /{n}}}, public: true}}\n" for n in range(50_000))
+    configuration.write_policy(f"rules:\n{rules}")
+    assert configuration.said() == ["10002:3: a list of more than 10000 members"]
+
+
+def test_more_rules_than_ten_thousand_in_several_files_are_one_line(configuration: Configuration) -> None:
+    for file in range(3):
+        names = (
+            f"- {{name: r{file}-{n}, match: {{path: /{file}/{n}}}, public: true}}\n" for n in range(3500)
+        )
+        configuration.write_policy(f"rules:\n{''.join(names)}", f"{file}.yaml")
+    configuration.write_policy(ISSUER)
+    assert configuration.said() == ["3002:3: more than 10000 rules"]

@@ -1,0 +1,123 @@
+"""Doubts about a policy: allowed, yet probably not meant."""
+
+import pytest
+
+from tests.support.configuration import ISSUER, POLICY, SERVICE, Configuration
+from tests.support.pki import Pki
+
+
+def doubts(configuration: Configuration, *rules: str) -> list[str]:
+    """Warnings about rules `r0`, `r1`, …, whose members are given; as `line: message`."""
+    text = "".join(f"  - {{name: r{index}, {members}}}\n" for index, members in enumerate(rules))
+    configuration.write_policy(f"{ISSUER}rules:\n{text}")
+    return [
+        f"{one.line}: {one.message}".replace(f"{configuration.folder}/", "")
+        for one in configuration.load().warnings
+    ]
+
+
+NEVER = "never matches: rule `r0` (policies/policy.yaml:6) fits all of it first"
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("match: {path: /a}", "match: {path: /a}"),
+        ("match: {path: /a}", "match: {path: /a, methods: [GET]}"),
+        ("match: {path: /a, methods: [GET, PUT]}", "match: {path: /a, methods: [GET]}"),
+        ('match: {path: "/a/**"}', "match: {path: /a/b/c}"),
+        ('match: {path: "/a/**"}', "match: {path: /a}"),
+        ('match: {path: "/a/**"}', 'match: {path: "/a/{id}/**"}'),
+        ('match: {path: "/a/{id}"}', "match: {path: /a/b}"),
+        ("match: {path: /a}", "match: {path: /a, host: a.com}"),
+        ('match: {path: /a, host: "*.a.com"}', "match: {path: /a, host: [x.a.com, y.x.a.com]}"),
+        ("match: {path: /a}", "match: {path: /a, query: {present: [x]}}"),
+        ("match: {path: /a, query: {absent: [x]}}", "match: {path: /a, query: {absent: [x, y]}}"),
+        ("match: {path: /a}", 'match: {path: /a, listener: "127.0.0.1:8443"}'),
+    ],
+)
+def test_a_rule_behind_one_that_fits_all_of_it_never_matches(
+    configuration: Configuration, first: str, second: str
+) -> None:
+    assert f"7: {NEVER}" in doubts(configuration, first, second)
+    assert not any("never" in one for one in doubts(configuration, second, first) if first != second)
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        ("match: {path: /a}", "match: {path: /b}"),
+        ("match: {path: /a}", 'match: {path: "/a/**"}'),
+        ("match: {path: /a, methods: [GET]}", "match: {path: /a, methods: [PUT]}"),
+        ("match: {path: /a, host: a.com}", "match: {path: /a, host: b.com}"),
+        ('match: {path: /a, host: "*.a.com"}', "match: {path: /a, host: a.com}"),
+        ("match: {path: /a, query: {present: [x]}}", "match: {path: /a}"),
+        ('match: {path: "/a/{id}"}', "match: {path: /a/}"),
+        ('match: {path: "/a/{id}"}', 'match: {path: "/a/b/**"}'),
+        ('match: {path: "/a/b/{id}"}', 'match: {path: "/a/{id}/b"}'),
+    ],
+)
+def test_rules_that_leave_each_other_something_are_no_doubt(
+    configuration: Configuration, first: str, second: str
+) -> None:
+    assert doubts(configuration, first, second) == []
+
+
+def test_the_name_of_a_capture_makes_no_difference(configuration: Configuration) -> None:
+    assert doubts(configuration, 'match: {path: "/a/*/c"}', 'match: {path: "/a/{x}/c"}') == [f"7: {NEVER}"]
+
+
+def test_a_narrow_rule_behind_a_wider_one_is_a_surprise(configuration: Configuration) -> None:
+    said = doubts(configuration, 'match: {path: "/a/**", methods: [GET]}', 'match: {path: "/a/admin/**"}')
+    assert said == ["7: some of it (GET) goes to the wider rule `r0` (policies/policy.yaml:6) first"]
+
+
+def test_a_wide_rule_behind_a_narrow_one_is_no_surprise(configuration: Configuration) -> None:
+    assert doubts(configuration, "match: {path: /a/admin}", 'match: {path: "/a/**"}') == []
+
+
+def test_open_doors_are_named(configuration: Configuration) -> None:
+    assert doubts(configuration, "match: {path: /a}, public: true") == [
+        "6: is public: whoever reaches the listener passes, without a token"
+    ]
+    assert doubts(configuration, "match: {path: /a}, binding: not_required") == [
+        "6: does not require binding: a stolen unbound token passes"
+    ]
+    assert doubts(configuration, "match: {}") == ["6: `/**` fits every path"]
+    assert doubts(configuration, 'match: {path: "/{any}/**"}') == ["6: `/{any}/**` fits every path"]
+
+
+def test_an_issuer_without_binding_is_named(configuration: Configuration) -> None:
+    configuration.write_policy(POLICY.replace("rules:", "    binding: not_required\nrules:"))
+    (warning,) = configuration.load().warnings
+    assert (warning.line, warning.message) == (5, "does not require binding: a stolen unbound token passes")
+
+
+def test_a_policy_without_issuers_is_named(configuration: Configuration) -> None:
+    configuration.write_policy("rules:\n  - {name: a, match: {path: /a}}\n")
+    (warning,) = configuration.load().warnings
+    assert warning.message == "no issuer is configured: every token will be refused"
+
+
+def test_names_of_a_certificate_are_doubted_where_nobody_vouches_for_them(
+    configuration: Configuration, pki: Pki
+) -> None:
+    rule = "match: {path: /a}, require: {client_certificate: {san_dns: a.example.com}}"
+    assert doubts(configuration, rule) == [
+        "6: listener `127.0.0.1:8443` has `trust: any`: only the token's issuer vouches for names"
+    ]
+    (configuration.folder / "ca.crt").write_bytes(pki.client_authority.pem)
+    configuration.write_service(
+        SERVICE.replace("upstream", "    client_certificate: {trust: ca, ca_file: ca.crt}\nupstream", 1)
+    )
+    assert doubts(configuration, rule) == []
+
+
+def test_reviewing_thousands_of_rules_takes_no_square(configuration: Configuration) -> None:
+    """4,000 rules under one prefix: their pairs alone would be 8 million."""
+    configuration.write_policy(
+        ISSUER
+        + "rules:\n"
+        + "".join(f"- {{name: r{n}, match: {{path: /api/v1/{n}}}}}\n" for n in range(4000))
+    )
+    assert configuration.load().warnings == ()

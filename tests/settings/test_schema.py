@@ -1,0 +1,72 @@
+"""The JSON Schema says what the models say: it takes every example and refuses the usual mistakes."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from sidecar.settings.document import read
+from sidecar.settings.schema import MODELS, schema
+
+CONFIG = Path(__file__).parents[2] / "config"
+EXAMPLES = [
+    ("service", CONFIG / "sidecar.yaml"),
+    *(("policy", path) for path in sorted(CONFIG.glob("policies/*.yaml"))),
+    *(("cases", path) for path in sorted(CONFIG.glob("cases/*.yaml"))),
+]
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_the_published_schema_is_in_step_with_the_models(kind: str) -> None:
+    published = json.loads((CONFIG / "schema" / f"{kind}.json").read_text("utf-8"))
+    assert published == schema(kind), f"run: sidecar schema {kind} > config/schema/{kind}.json"
+
+
+@pytest.mark.parametrize("kind", MODELS)
+def test_the_schema_is_one(kind: str) -> None:
+    Draft202012Validator.check_schema(schema(kind))
+
+
+@pytest.mark.parametrize(("kind", "path"), EXAMPLES, ids=[path.name for _, path in EXAMPLES])
+def test_every_example_is_valid(kind: str, path: Path) -> None:
+    Draft202012Validator(schema(kind)).validate(read(path).data)
+
+
+def refusals(kind: str, data: Any) -> list[str]:
+    return [error.message for error in Draft202012Validator(schema(kind)).iter_errors(data)]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"helth": {}}, "Additional properties are not allowed ('helth' was unexpected)"),
+        ({"limits": {"headers": "many"}}, "'many' is not of type 'integer'"),
+        ({"timeouts": {"idle": 75}}, "75 is not of type 'string'"),
+        ({"timeouts": {"idle": "75"}}, "'75' does not match"),
+        ({"logging": {"level": "warn"}}, "'warn' is not one of"),
+        ({"upstream": None}, "None is not of type 'object'"),
+        ({"workers": "many"}, "'many' is not valid under any of the given schemas"),
+    ],
+)
+def test_the_schema_refuses_the_usual_mistakes(change: dict[str, Any], expected: str) -> None:
+    data = read(CONFIG / "sidecar.yaml").data | change
+    assert any(one.startswith(expected) for one in refusals("service", data)), refusals("service", data)
+
+
+def test_a_claim_may_be_a_value_a_list_or_operators() -> None:
+    def with_claim(value: Any) -> dict[str, Any]:
+        return {"rules": [{"name": "a", "match": {}, "require": {"claims": {"c": value}}}]}
+
+    for good in ("x", 3, True, ["a", "b"], {"contains": "x"}, {"at_least": 1}):
+        assert refusals("policy", with_claim(good)) == []
+    for bad in (None, [], {"eqals": 1}, {"at_least": "x"}, [[1]]):
+        assert refusals("policy", with_claim(bad)) != []
+
+
+def test_every_key_is_described_or_speaks_for_itself() -> None:
+    for kind in MODELS:
+        made = schema(kind)
+        for name, part in {kind: made, **made["$defs"]}.items():
+            assert part.get("description"), f"{kind}: {name} has no description"
