@@ -23,7 +23,9 @@ class Section(BaseModel):
 
     def given(self) -> dict[str, Any]:
         """What the file says, by field, leaving out what it does not say."""
-        return {name: getattr(self, name) for name in self.model_fields_set}
+        return {
+            name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set
+        }
 
     @classmethod
     def inner_sections(cls) -> "Iterator[type[Section]]":

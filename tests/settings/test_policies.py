@@ -79,8 +79,8 @@ def test_scopes_issuers_and_audience(configuration: Configuration) -> None:
         " issuers: https://as.example.com}",
     )
     assert (found.scopes, found.any_scope) == (("a", "b"), ("c",))
-    assert found.issuers == {"https://as.example.com"}
-    assert found.audience == {"x", "y"}
+    assert found.issuers == frozenset({"https://as.example.com"})
+    assert found.audience == frozenset({"x", "y"})
 
 
 def named(field: NameField, *texts: str) -> CertificateName:

@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import get_default_algorithms
 
 from sidecar.decision import profile
+from sidecar.decision.jose import canonical_algorithm
 from sidecar.decision.policy import IssuerPolicy, Policy
 from sidecar.decision.ports import KeySet
 from sidecar.decision.request import ClientCertificate
@@ -112,7 +112,7 @@ class PlayedIssuers:
             "jti": f"case-{len(self._answers)}",
         }
         if bound_to is not None:
-            claims["cnf"] = {"x5t#S256": urlsafe_b64encode(bound_to.thumbprint).rstrip(b"=").decode()}
+            claims["cnf"] = {"x5t#S256": _base64url(bound_to.thumbprint)}
         claims |= wanted.claims
         return {name: value for name, value in claims.items() if name not in wanted.without}
 
@@ -120,13 +120,12 @@ class PlayedIssuers:
         algorithm = wanted.algorithm or _usual(issuer)
         whose = "a stranger" if wanted.signed_by == "stranger" else issuer.issuer
         key = self._key(whose, algorithm)
-        headers: dict[str, Any] = {"typ": "at+jwt" if wanted.type is None else wanted.type or None}
-        headers["kid"] = algorithm
-        # The library signs under the older of the two names; the header may carry the newer (RFC 9864 §2.2).
-        if algorithm == "Ed25519":
-            headers["alg"] = algorithm
-            algorithm = "EdDSA"
-        return jwt.encode(claims, key, algorithm, headers)
+        header = {"typ": "at+jwt" if wanted.type is None else wanted.type, "alg": algorithm, "kid": algorithm}
+        if not header["typ"]:
+            del header["typ"]
+        signed = f"{_segment(header)}.{_segment(claims)}"
+        signature = get_default_algorithms()[canonical_algorithm(algorithm)].sign(signed.encode(), key)
+        return f"{signed}.{_base64url(signature)}"
 
     def _key(self, owner: str, algorithm: str) -> PrivateKey:
         found = self._keys.get((owner, algorithm))
@@ -136,13 +135,20 @@ class PlayedIssuers:
 
     def _jwk(self, issuer: str, algorithm: str) -> dict[str, Any]:
         key = self._key(issuer, algorithm)
-        name = "EdDSA" if algorithm == "Ed25519" else algorithm
-        jwk = json.loads(get_default_algorithms()[name].to_jwk(key.public_key()))
+        jwk = json.loads(get_default_algorithms()[canonical_algorithm(algorithm)].to_jwk(key.public_key()))
         return {
             **{member: jwk[member] for member in jwk if member != "key_ops"},
             "kid": algorithm,
             "alg": algorithm,
         }
+
+
+def _segment(value: object) -> str:
+    return _base64url(json.dumps(value, separators=(",", ":")).encode())
+
+
+def _base64url(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def _usual(issuer: IssuerPolicy) -> str:
