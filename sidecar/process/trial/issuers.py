@@ -59,7 +59,7 @@ class PlayedIssuers:
         """The keys of an issuer: one for each algorithm that it may use."""
         found = self._sets.get(issuer)
         if found is None:
-            algorithms = self.policy.issuers[issuer].algorithms
+            algorithms = set(map(canonical_algorithm, self.policy.issuers[issuer].algorithms))
             jwks = {"keys": [self._jwk(issuer, algorithm) for algorithm in sorted(algorithms)]}
             found = self._sets[issuer] = load_key_set(jwks, len(algorithms))
         return found
@@ -119,12 +119,13 @@ class PlayedIssuers:
     def _signed(self, wanted: CaseToken, issuer: IssuerPolicy, claims: dict[str, Any]) -> str:
         algorithm = wanted.algorithm or _usual(issuer)
         whose = "a stranger" if wanted.signed_by == "stranger" else issuer.issuer
-        key = self._key(whose, algorithm)
-        header = {"typ": "at+jwt" if wanted.type is None else wanted.type, "alg": algorithm, "kid": algorithm}
+        canonical = canonical_algorithm(algorithm)
+        key = self._key(whose, canonical)
+        header = {"typ": "at+jwt" if wanted.type is None else wanted.type, "alg": algorithm, "kid": canonical}
         if not header["typ"]:
             del header["typ"]
         signed = f"{_segment(header)}.{_segment(claims)}"
-        signature = get_default_algorithms()[canonical_algorithm(algorithm)].sign(signed.encode(), key)
+        signature = get_default_algorithms()[canonical].sign(signed.encode(), key)
         return f"{signed}.{_base64url(signature)}"
 
     def _key(self, owner: str, algorithm: str) -> PrivateKey:
@@ -135,7 +136,7 @@ class PlayedIssuers:
 
     def _jwk(self, issuer: str, algorithm: str) -> dict[str, Any]:
         key = self._key(issuer, algorithm)
-        jwk = json.loads(get_default_algorithms()[canonical_algorithm(algorithm)].to_jwk(key.public_key()))
+        jwk = json.loads(get_default_algorithms()[algorithm].to_jwk(key.public_key()))
         return {
             **{member: jwk[member] for member in jwk if member != "key_ops"},
             "kid": algorithm,

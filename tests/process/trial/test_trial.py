@@ -1,7 +1,7 @@
 """`sidecar test`: cases that mint what they need and go through the real decision."""
 
 from pathlib import Path
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -60,9 +60,9 @@ MINE = "claims: {scope: accounts:read, account: '7'}"
     "case",
     [
         f"{GET}, token: {{{MINE}}}, expect: {{status: 200, rule: read}}",
-        f"{GET}, token: {{{MINE}}}, expect: {{upstream_headers: {{X-Account: '7', X-Who: subject, Authorization: []}}}}",
-        f"{GET}, token: {{claims: {{scope: accounts:read, account: '8'}}}},"
-        " expect: {status: 403, reason: condition_failed, failures: [claims.account], error: none}",
+        f"{GET}, token: {{{MINE}}}, expect: {{upstream_headers: {{X-Account: '7', X-Who: subject}}}}",
+        f"{GET}, token: {{{MINE}}}, expect: {{upstream_headers: {{Authorization: []}}}}",
+        f"{GET}, token: {{claims: {{scope: accounts:read}}}}, expect: {{failures: [claims.account], error: none}}",
         f"{GET}, token: {{{MINE}, bound_to: other}}, expect: {{status: 401, reason: binding_mismatch}}",
         f"{GET}, token: {{{MINE}, bound_to: nothing}}, expect: {{reason: binding_missing, error: invalid_token}}",
         f"{GET}, token: {{{MINE}}}, certificate: none, expect: {{reason: binding_missing}}",
@@ -80,16 +80,17 @@ MINE = "claims: {scope: accounts:read, account: '7'}"
         f"{GET}, token: {{opaque: true}}, expect: {{reason: token_unrecognised}}",
         f"{GET}, token: none, expect: {{status: 401, reason: credentials_missing, error: none}}",
         "request: {target: /accounts/7, headers: {Authorization: Basic eA==}}, expect: {status: 401}",
-        "request: {target: /accounts/7, headers: {Authorization: [Bearer a, Bearer b]}},"
-        " expect: {status: 400, reason: credentials_repeated, error: invalid_request}",
+        "request: {target: /accounts/7, headers: {Authorization: [a, b]}}, expect: {error: invalid_request}",
+        "request: {target: /accounts/7, headers: {Authorization: [a, b]}}, expect: {reason: credentials_repeated}",
         "request: {target: /nowhere}, expect: {status: 403, reason: rule_unmatched}",
         "request: {method: POST, target: /accounts/7}, expect: {reason: rule_unmatched}",
         "request: {target: /accounts/..%2f7}, expect: {status: 400, reason: path_ambiguous}",
         "request: {target: accounts}, expect: {status: 400, reason: request_malformed}",
         "request: {target: /healthz, headers: {Connection: authorization}}, expect: {status: 400}",
         "request: {target: /healthz, host: 'a b'}, expect: {status: 400}",
-        "request: {target: /healthz, headers: {X-Account: forged, X_Who: forged, X-Keep: me}}, token: none,"
-        " expect: {status: 200, upstream_headers: {X-Account: [], X-Who: [], X_Who: [], X-Keep: me}}",
+        "request: {target: /healthz, headers: {X_Who: forged}}, expect: {upstream_headers: {X-Who: [], X_Who: []}}",
+        "request: {target: /healthz, headers: {X-Account: x}}, expect: {upstream_headers: {X-Account: []}}",
+        "request: {target: /healthz, headers: {X-Keep: me}}, expect: {upstream_headers: {X-Keep: me}}",
         "request: {target: /partner}, certificate: svid, expect: {status: 200, rule: partner}",
         "request: {target: /partner}, expect: {reason: condition_failed, failures: [client_certificate.san_uri]}",
         "request: {target: /strong}, expect: {status: 401, error: insufficient_user_authentication}",
@@ -104,7 +105,8 @@ def test_a_case_goes_through_the_real_decision(trial: Trial, case: str) -> None:
 
 def test_a_flipped_expectation_fails_with_a_diff(trial: Trial) -> None:
     code, said = trial.run(
-        f"{GET}, token: {{{MINE}, bound_to: other}}, expect: {{status: 200, rule: read, upstream_headers: {{X-Who: bob}}}}"
+        f"{GET}, token: {{{MINE}, bound_to: other}},"
+        " expect: {status: 200, rule: read, upstream_headers: {X-Who: bob}}"
     )
     assert code == 1
     lines = said.splitlines()
@@ -200,7 +202,7 @@ def test_junit_has_each_case_and_each_failure(trial: Trial) -> None:
         words=("--junit", str(path)),
     )
     assert code == 1
-    suite = ElementTree.parse(path).getroot()[0]
+    suite = ET.parse(path).getroot()[0]
     assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
     assert [case.get("name") for case in suite] == ["c0", "c1"]
     assert suite[1][0].get("message") == "status: expected 200, got 403"
@@ -211,7 +213,7 @@ def test_junit_has_each_case_and_each_failure(trial: Trial) -> None:
 @pytest.mark.parametrize(
     ("case", "expected"),
     [
-        ("expect: {}", "cases.yaml:2:16: expects nothing"),
+        ("expect: {}", "cases.yaml:2:24: expects nothing"),
         ("expect: {statuss: 200}", "unknown key `statuss`; did you mean `status`?"),
         (
             "expect: {reason: binding_mismach}",
