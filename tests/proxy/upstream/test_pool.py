@@ -1,0 +1,272 @@
+"""Upstream connections: kept, bounded, retried once, given up quickly."""
+
+from dataclasses import replace
+
+import pytest
+
+from sidecar.decision.denial import Reason
+from tests.proxy.conftest import Converse
+from tests.support.conversation import UPSTREAM, Conversation
+
+GET = b"GET /a HTTP/1.1\r\nHost: api\r\n\r\n"
+POST = b"POST /a HTTP/1.1\r\nHost: api\r\nContent-Length: 1\r\n\r\nx"
+EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+
+
+def test_connection_is_used_again(talk: Conversation) -> None:
+    first, second = talk.client(), talk.client()
+    first.says(GET)
+    upstream = talk.upstream()
+    upstream.says(EMPTY)
+    second.says(GET)
+    upstream.says(EMPTY)
+    assert first.statuses() == second.statuses() == [200]
+    assert talk.untouched
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+        b"HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
+    ],
+)
+def test_connection_that_the_upstream_ends_is_not_used_again(talk: Conversation, response: bytes) -> None:
+    client = talk.client()
+    client.says(GET)
+    upstream = talk.upstream()
+    upstream.says(response)
+    assert upstream.is_closed
+    client.says(GET)
+    talk.upstream().says(EMPTY)
+    assert client.statuses() == [200, 200]
+
+
+def test_last_used_connection_is_used_first(talk: Conversation) -> None:
+    first, second = talk.client(), talk.client()
+    first.says(GET)
+    second.says(GET)
+    one, two = talk.upstream(), talk.upstream()
+    two.says(EMPTY)
+    one.says(EMPTY)
+    one.hears()
+    two.hears()
+    first.says(GET)
+    assert one.hears() == GET
+    assert two.hears() == b""
+
+
+def stale(talk: Conversation, request: bytes) -> list[int]:
+    """The upstream closes a kept connection just as `request` is sent on it."""
+    client = talk.client()
+    client.says(GET)
+    upstream = talk.upstream()
+    upstream.says(EMPTY)
+    upstream.hears()
+    client.says(request)
+    upstream.leaves()
+    return client.statuses()
+
+
+def test_idempotent_request_on_a_stale_connection_is_sent_once_more(talk: Conversation) -> None:
+    assert stale(talk, GET) == [200]
+    again = talk.upstream()
+    assert again.hears() == GET
+    again.says(EMPTY)
+    assert talk.outcomes == [("/a", 200, "")] * 2
+
+
+def test_request_is_not_sent_a_third_time(talk: Conversation) -> None:
+    stale(talk, GET)
+    talk.upstream().leaves()
+    assert talk.untouched
+    assert [status for _, status, _ in talk.outcomes] == [200, 502]
+
+
+def test_request_that_may_have_been_acted_on_is_not_sent_again(talk: Conversation) -> None:
+    assert stale(talk, POST) == [200, 502]
+    assert talk.untouched
+    assert talk.gate.permitted == 2
+
+
+def test_request_whose_response_has_begun_is_not_sent_again(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(GET)
+    upstream = talk.upstream()
+    upstream.says(EMPTY)
+    client.says(GET)
+    upstream.says(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+    upstream.leaves()
+    assert talk.untouched
+    assert client.answer().status == 200
+    assert client.answer().status == 502
+
+
+def test_fresh_connection_that_ends_is_not_stale(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(GET)
+    talk.upstream().leaves()
+    assert client.statuses() == [502]
+    assert talk.untouched
+
+
+def test_stale_connection_is_noticed_while_it_is_idle(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(POST)
+    upstream = talk.upstream()
+    upstream.says(EMPTY)
+    upstream.leaves()
+    assert talk.server.upstream_connections == 0
+    client.says(POST)
+    talk.upstream().says(EMPTY)
+    assert client.statuses() == [200, 200]
+
+
+def test_answer_that_nobody_asked_for_ends_an_idle_connection(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(GET)
+    upstream = talk.upstream()
+    upstream.says(EMPTY)
+    upstream.says(b"HTTP/1.1 200 Evil\r\nContent-Length: 0\r\n\r\n")
+    assert upstream.is_closed
+    client.says(GET)
+    talk.upstream().says(EMPTY)
+    assert client.hears() == EMPTY * 2
+
+
+# --- bounds
+
+
+def test_request_past_the_connections_waits_in_line(converse: Converse) -> None:
+    talk = converse(upstream=replace(UPSTREAM, max_connections=1))
+    clients = [talk.client() for _ in range(3)]
+    for number, client in enumerate(clients):
+        client.says(GET.replace(b"/a", b"/%d" % number))
+    upstream = talk.upstream()
+    for _ in range(3):
+        upstream.says(EMPTY)
+    assert [seen.target for seen in upstream.requests()] == ["/0", "/1", "/2"]
+    assert [client.statuses() for client in clients] == [[200]] * 3
+    assert talk.untouched
+
+
+def test_request_past_the_line_is_503(converse: Converse) -> None:
+    talk = converse(upstream=replace(UPSTREAM, max_connections=1, max_waiting=1))
+    clients = [talk.client() for _ in range(3)]
+    for client in clients:
+        client.says(GET)
+    answer = clients[2].answer()
+    assert answer.status == 503
+    assert answer.header("retry-after") is not None
+    assert talk.outcomes == [("/a", 503, "overloaded")]
+    talk.upstream().says(EMPTY, EMPTY)
+    assert clients[1].statuses() == [200]
+
+
+def test_those_who_left_make_room_in_the_line(converse: Converse) -> None:
+    talk = converse(upstream=replace(UPSTREAM, max_connections=1, max_waiting=1))
+    busy, gone, patient = talk.client(), talk.client(), talk.client()
+    busy.says(GET)
+    gone.says(GET)
+    gone.closes()
+    patient.says(GET.replace(b"/a", b"/p"))
+    upstream = talk.upstream()
+    upstream.says(EMPTY, EMPTY)
+    assert patient.statuses() == [200]
+    assert [seen.target for seen in upstream.requests()] == ["/a", "/p"]
+
+
+def test_thousands_who_left_do_not_overflow_the_stack(converse: Converse) -> None:
+    talk = converse(upstream=replace(UPSTREAM, max_connections=1, max_waiting=1500))
+    busy = talk.client()
+    busy.says(GET)
+    for _ in range(1200):
+        client = talk.client()
+        client.says(GET)
+        client.resets()
+    talk.upstream().resets()
+    assert busy.statuses() == [502]
+    assert talk.server.upstream_connections == 0
+
+
+def test_retries_keep_to_the_bound(converse: Converse) -> None:
+    talk = converse(upstream=replace(UPSTREAM, max_connections=2))
+    clients = [talk.client() for _ in range(4)]
+    for client in clients[:2]:
+        client.says(GET)
+    one, two = talk.upstream(), talk.upstream()
+    one.says(EMPTY)
+    two.says(EMPTY)
+    for client in clients:
+        client.says(GET)
+    one.leaves()
+    two.leaves()
+    assert talk.server.upstream_connections == 2
+    three, four = talk.upstream(), talk.upstream()
+    three.says(EMPTY, EMPTY, EMPTY)
+    four.says(EMPTY)
+    assert [client.statuses() for client in clients] == [[200, 200], [200, 200], [200], [200]]
+
+
+def test_wait_in_line_has_a_deadline(converse: Converse) -> None:
+    talk = converse(upstream=replace(UPSTREAM, max_connections=1, response_timeout=5.0))
+    first, second = talk.client(), talk.client()
+    first.says(b"GET /a HTTP/1.1\r\nHost: api\r\n\r\n")
+    talk.later(3)
+    second.says(GET)
+    talk.upstream().says(b"HTTP/1.1 200 OK\r\n\r\n")
+    talk.later(6)
+    assert second.statuses() == [504]
+
+
+# --- passive health
+
+
+def test_upstream_that_refuses_is_502(talk: Conversation) -> None:
+    talk.reachable = False
+    client = talk.client()
+    client.says(POST)
+    assert client.statuses() == [502]
+    assert talk.record.reason is Reason.UPSTREAM_REFUSED
+    assert talk.observed.incidents[0][0] == "upstream_down"
+
+
+def test_upstream_that_is_down_is_not_asked_for_each_request(talk: Conversation) -> None:
+    talk.reachable = False
+    client = talk.client()
+    for _ in range(50):
+        client.says(GET)
+    assert client.statuses() == [502] * 50
+    assert talk.attempts == 1
+    for _ in range(40):
+        talk.later(0.1)
+        client.says(GET)
+    assert talk.attempts < 12
+    talk.reachable = True
+    talk.later(1.1)
+    client.says(GET)
+    talk.upstream().says(EMPTY)
+    assert client.statuses() == [502] * 40 + [200]
+
+
+def test_everyone_in_line_hears_that_the_upstream_is_down(converse: Converse) -> None:
+    talk = converse(upstream=replace(UPSTREAM, max_connections=1))
+    talk.reachable = None
+    clients = [talk.client() for _ in range(3)]
+    for client in clients:
+        client.says(GET)
+    talk.later(2.5)
+    assert [client.statuses() for client in clients] == [[504]] * 3
+
+
+def test_client_that_leaves_while_connecting_leaves_the_connection_to_others(talk: Conversation) -> None:
+    talk.ponders("/a")
+    client, other = talk.client(), talk.client()
+    client.says(GET)
+    talk.decide("/a")
+    client.closes()
+    upstream = talk.upstream()
+    assert upstream.is_closed
+    other.says(GET.replace(b"/a", b"/b"))
+    talk.upstream().says(EMPTY)
+    assert other.statuses() == [200]
