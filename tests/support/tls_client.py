@@ -92,6 +92,12 @@ def client_context(
     return context
 
 
+def versioned(identity: Identity | None, version: str, **options: Any) -> ssl.SSLContext:
+    """As `client_context`, for exactly one version of TLS: `1.2` or `1.3`."""
+    only = {"1.2": TLS12, "1.3": TLS13}[version]
+    return client_context(identity, minimum=only, maximum=only, **options)
+
+
 class Wire:
     """One connection to a server on 127.0.0.1, or on a Unix socket."""
 
