@@ -189,15 +189,21 @@ class Authorizer:
     def _recognised(
         self, credentials: AccessToken, terms: RuleTerms, trace: Trace | None, answers: _Answers | None
     ) -> ValidatedToken:
-        """An opaque token, by the first of the rule's issuers that calls it active."""
+        """An opaque token, by the first of the rule's issuers that calls it active.
+
+        One that is out of reach hides no other; but when none calls it active, it might have.
+        """
         refusal = Denied(Reason.TOKEN_UNRECOGNISED, "token", "a signed JWT", "an opaque token")
+        outage: IssuerUnavailable | None = None
         for issuer in terms.issuers.values():
             if issuer.introspects:
                 try:
                     return self._introspected(credentials, issuer, trace, answers)
                 except Denied as denied:
                     refusal = denied
-        raise refusal
+                except IssuerUnavailable as unavailable:
+                    outage = unavailable
+        raise outage or refusal
 
     def _introspected(
         self, credentials: AccessToken, issuer: IssuerTerms, trace: Trace | None, answers: _Answers | None

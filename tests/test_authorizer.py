@@ -351,6 +351,21 @@ def test_opaque_token_goes_to_the_configured_issuers_in_order(signing_key: Signi
     assert issuer.asked[2:] == [(OTHER, "opaque")]
 
 
+def test_issuer_out_of_reach_hides_no_other_and_is_never_taken_for_a_refusal(
+    signing_key: SigningKey, pki: Pki
+) -> None:
+    issuers = [issuer_policy(name, introspect=IntrospectWhen.OPAQUE) for name in (ISSUER, OTHER)]
+    outage = IssuerUnavailable(ISSUER, "connect")
+    answers: dict[tuple[str, str], ValidatedToken | bool | Exception] = {
+        (ISSUER, "of-the-other"): outage, (OTHER, "of-the-other"): opaque_token(pki, OTHER),
+        (ISSUER, "of-nobody"): outage, (OTHER, "of-nobody"): False,
+    }  # fmt: skip
+    gate = authorizer(policy(rule(), issuers=issuers), Keys.of(signing_key), Introspection(answers))
+    assert permitted(decide(gate, head("of-the-other"), presenter(pki.client))).token is not None
+    refused = denied(decide(gate, head("of-nobody"), presenter(pki.client)))
+    assert refused.reason is Reason.ISSUER_UNAVAILABLE
+
+
 def test_opaque_token_is_not_recognised_where_nobody_is_asked(signing_key: SigningKey, pki: Pki) -> None:
     decision = decide(authorizer(policy(), Keys.of(signing_key)), head("opaque"), presenter(pki.client))
     assert denied(decision).reason is Reason.TOKEN_UNRECOGNISED

@@ -109,6 +109,12 @@ class Policy:
         )
         object.__setattr__(self, "matcher", matcher)
 
+    def needed_issuers(self) -> frozenset[str]:
+        """The issuers whose tokens some rule accepts: without their keys it could only answer 503."""
+        every = frozenset(self.issuers)
+        asking = [rule for rule in self.rules if not rule.public]
+        return frozenset().union(*(every if rule.issuers is None else rule.issuers for rule in asking))
+
     def rule_for(self, head: RequestHead, listener: str = "") -> MatchedRule:
         """The first rule whose match fits; raises `Denied` (rule_unmatched, path_ambiguous)."""
         found = self.matcher.first(head, listener)

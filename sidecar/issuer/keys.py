@@ -92,15 +92,14 @@ def load_key_set(document: object, maximum: int, previous: PublishedKeys = NO_KE
             usable.append(parse_jwk(entry))
         except UnusableKey as unusable:
             skipped.append(SkippedKey(_name(entry, place), unusable.reason, unusable.detail))
-    skipped.extend(
+    kept, ambiguous = _without_duplicates(usable)
+    surplus = [
         SkippedKey(f"#{place}", Unusable.OVER_THE_CAP, f"more than {maximum} keys in one set")
         for place in range(maximum, len(entries))
-    )
-    kept, ambiguous = _without_duplicates(usable)
+    ]
     known = previous.identities()
-    return PublishedKeys(
-        [(key, known.get(_identity(key)) or _made(key)) for key in kept], skipped + ambiguous
-    )
+    keys = [(key, known.get(_identity(key)) or _made(key)) for key in kept]
+    return PublishedKeys(keys, [*skipped, *ambiguous, *surplus])
 
 
 def _without_duplicates(keys: Sequence[ParsedKey]) -> tuple[list[ParsedKey], list[SkippedKey]]:

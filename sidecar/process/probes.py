@@ -30,9 +30,9 @@ async def upstream_check(settings: UpstreamSettings) -> Check:
 
 
 def issuer_checks(readiness: Readiness) -> Iterable[Check]:
-    """Whether the keys of each issuer that is needed have been here."""
+    """Whether the keys of each issuer that is needed have been here; a later outage fails no check."""
     for state in readiness.states:
-        waiting = state.issuer in readiness.waiting_for
+        waiting = not readiness.is_ready and state.issuer in readiness.waiting_for
         phase = f", last attempt failed: {state.failed_phase}" if state.failed_phase else ""
         detail = f"no keys yet{phase}" if waiting else ""
         yield Check(f"issuer keys {state.issuer}", ok=not waiting, detail=detail)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import sidecar
 from sidecar.issuer.issuers import Issuers
+from sidecar.issuer.readiness import Readiness
 from sidecar.process.assembly import Assembly, Ports, assemble, prepare, restart_notes
 from sidecar.process.certificates import samples
 from sidecar.process.hardening import resident_bytes
@@ -116,7 +117,7 @@ class Worker:
         loaded = assembly.loaded
         try:
             await self.issuers.reconfigure(loaded.issuers, assembly.generation)
-        except OSError as error:  # ssl.SSLError is one
+        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             raise SettingsError([Problem(str(self.path), 0, 0, f"issuers: {error}")]) from None
         self._tls = assembly.tls
         before = self.assembly.authorizer.verified
@@ -165,14 +166,17 @@ class Worker:
             Check(
                 "serving", ok=self._started and not self.draining, detail="draining" if self.draining else ""
             ),
-            *issuer_checks(self.issuers.readiness()),
+            *issuer_checks(self._issuer_readiness()),
             *certificate_checks(self.assembly.certificates, time.time()),
             await upstream_check(proxy.upstream),
         ]
 
     async def startup(self) -> Sequence[Check]:
         """Whether the listeners are open and the keys have been here."""
-        return [Check("listening", ok=self._started), *issuer_checks(self.issuers.readiness())]
+        return [Check("listening", ok=self._started), *issuer_checks(self._issuer_readiness())]
+
+    def _issuer_readiness(self) -> Readiness:
+        return self.issuers.readiness(self.assembly.loaded.policy.needed_issuers())
 
     async def snapshot(self) -> Snapshot:
         """All figures now."""
@@ -187,8 +191,10 @@ class Worker:
         yield Sample("sidecar_token_cache_total", ("miss",), self._cache_misses + verified.misses)
         yield Sample("sidecar_upstream_connections", (), self.server.upstream_connections)
         yield Sample("sidecar_requests_in_progress", (), self.server.exchanges)
-        for state in self.issuers.readiness().states:
+        for state in self._issuer_readiness().states:
             yield Sample("sidecar_jwks_keys", (state.issuer,), state.usable)
+            for reason, count in state.skipped.items():
+                yield Sample("sidecar_jwks_keys_skipped", (state.issuer, reason), count)
             if state.age is not None:
                 yield Sample("sidecar_jwks_age_seconds", (state.issuer,), state.age)
         yield Sample("sidecar_log_lines_dropped_total", (), self.journal.sink.dropped)

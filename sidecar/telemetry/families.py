@@ -95,6 +95,13 @@ _ROWS = (
         merge=Merge.MAX,
     ),
     _gauge("jwks_keys", "Usable keys of an issuer.", "issuer", merge=Merge.MIN),
+    _gauge(
+        "jwks_keys_skipped",
+        "Keys of an issuer's set that cannot be used.",
+        "issuer",
+        "reason",
+        merge=Merge.MAX,
+    ),
     _counter("jwks_refresh", "Attempts to fetch an issuer's keys.", "issuer", "result"),
     _counter("introspection", "Questions about tokens, by what an issuer said.", "issuer", "result"),
     _histogram("introspection_duration", "What an issuer took to answer about a token.", LATENCY, "issuer"),

@@ -2,7 +2,7 @@ import pytest
 
 from sidecar.decision.denial import Denied, Reason
 from sidecar.decision.policy import Policy
-from tests.support.world import head, policy, rule
+from tests.support.world import head, issuer_policy, policy, rule
 
 
 def test_first_rule_that_fits_is_the_rule() -> None:
@@ -24,3 +24,11 @@ def test_allowance_is_that_of_the_rule() -> None:
     with pytest.raises(Denied) as caught:
         policy(rule("strict")).rule_for(request)
     assert caught.value.reason is Reason.PATH_AMBIGUOUS
+
+
+def test_needed_issuers_are_those_whose_tokens_some_rule_accepts() -> None:
+    issuers = [issuer_policy(name) for name in ("a", "b", "c")]
+    named = rule("named", issuers=frozenset({"a"}))
+    assert policy(named, rule("open", public=True), issuers=issuers).needed_issuers() == {"a"}
+    assert policy(named, rule("any"), issuers=issuers).needed_issuers() == {"a", "b", "c"}
+    assert policy(rule("open", public=True), issuers=issuers).needed_issuers() == frozenset()
