@@ -22,7 +22,7 @@ class Check:
     """E.g. `issuer_keys https://as.example.com`."""
     ok: bool
     detail: str = ""
-    """One plain sentence when it does not hold."""
+    """One plain sentence when it does not hold; when it does, a warning."""
 
 
 class Inspected(Protocol):
@@ -87,4 +87,5 @@ def _answer(checks: Sequence[Check], request: web.Request) -> web.Response:
             status=200 if ok else 503, text=text, content_type="application/json", headers=headers
         )
     failing = "".join(f"{check.name}: {check.detail}\n" for check in checks if not check.ok)
-    return web.Response(status=200 if ok else 503, text=failing or "ok\n", headers=headers)
+    warnings = "".join(f"warning: {one.name}: {one.detail}\n" for one in checks if one.ok and one.detail)
+    return web.Response(status=200 if ok else 503, text=(failing or "ok\n") + warnings, headers=headers)

@@ -16,6 +16,7 @@ import sidecar
 from sidecar.issuer.issuers import Issuers
 from sidecar.issuer.readiness import Readiness
 from sidecar.process.assembly import Assembly, Ports, assemble, prepare, restart_notes
+from sidecar.process.bypass import BypassWatch
 from sidecar.process.certificates import samples
 from sidecar.process.hardening import resident_bytes
 from sidecar.process.health import Check
@@ -50,6 +51,7 @@ class Worker:
         self.issuer_telemetry = IssuerTelemetry(self.metrics, journal)
         self.issuers = Issuers(loaded.issuers, self.issuer_telemetry)
         self.pulse = Pulse(self.metrics)
+        self.bypass = BypassWatch(lambda: self.assembly.loaded, journal)
         self._ports = Ports(self.issuers, self.issuers, os.urandom(32))
         first = prepare(loaded, self._ports)
         self._tls = first.tls
@@ -68,7 +70,7 @@ class Worker:
         self._started = False
         self._cache_hits = self._cache_misses = 0
         self._tasks: list[asyncio.Task[None]] = []
-        self.metrics.sources.extend((self._samples, self.pulse.samples))
+        self.metrics.sources.extend((self._samples, self.pulse.samples, self.bypass.samples))
 
     @property
     def assembly(self) -> Assembly:
@@ -86,7 +88,7 @@ class Worker:
             self.journal.warning("dangerous setting", setting=str(danger))
         self._started = True
         self.pulse.every(1.0, self._watch_memory)
-        for work in (self.reloader.run(), self.pulse.run()):
+        for work in (self.reloader.run(), self.pulse.run(), self.bypass.run()):
             self._tasks.append(asyncio.create_task(work))
 
     async def drain(self) -> None:
@@ -169,6 +171,7 @@ class Worker:
             *issuer_checks(self._issuer_readiness()),
             *certificate_checks(self.assembly.certificates, time.time()),
             await upstream_check(proxy.upstream),
+            *self.bypass.checks(),
         ]
 
     async def startup(self) -> Sequence[Check]:

@@ -80,6 +80,7 @@ _ROWS = (
     _counter("streams_ended", "Tunnels and long responses, by what ended them.", "by"),
     # Connections
     _counter("tls_handshakes", "TLS handshakes that are over: full, resumed, or why they failed.", "result"),
+    _gauge("upstream_bypassable", "1 while the API answers past the sidecar.", merge=Merge.MAX),
     _gauge("connections", "Client connections open now."),
     _counter("connections_accepted", "Client connections accepted."),
     _counter("incidents", "Events worth counting that are no request.", "name"),

@@ -119,6 +119,7 @@ class Sidecar:
             "health": {"address": f"127.0.0.1:{self.health_port}"},
             "admin": {"address": f"127.0.0.1:{self.admin_port}"},
             "logging": {"format": "json", "access": "all"},
+            "bypass_check": {"enabled": False},  # it leaves loopback; its own tests give it a network
         }
 
     def write_service(self, document: Document) -> None:
