@@ -94,7 +94,12 @@ _PLAIN = (False, False)
 _CLOSING = (False, True)
 
 
-def answer(reason: Reason) -> Answer:  # noqa: C901, PLR0912 — one row a reason; that is the point of it
+def answer(reason: Reason) -> Answer:
+    """The answer to a reason."""
+    return _ANSWERS[reason]
+
+
+def _answer(reason: Reason) -> Answer:  # noqa: C901, PLR0912 — one row a reason; that is the point of it
     """The one table from reason to answer."""
     match reason:
         # RFC 6750 §3.1: "If the request lacks any authentication information ... the resource server
@@ -169,6 +174,9 @@ def answer(reason: Reason) -> Answer:  # noqa: C901, PLR0912 — one row a reaso
             return Answer(500, None, *_CLOSING)
         case _:
             assert_never(reason)
+
+
+_ANSWERS = {reason: _answer(reason) for reason in Reason}
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import time
 from email.utils import formatdate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sidecar.decision.challenge import TITLES, challenge, problem
 from sidecar.decision.denial import Answer, Denial
@@ -23,30 +23,63 @@ def date() -> bytes:
     return _date[1]
 
 
+class Form(NamedTuple):
+    """What one kind of refusal always says, in the pieces between which date and request id stand."""
+
+    status: bytes
+    fields: bytes
+    end: bytes
+    body: bytes
+
+
+_CLOSE = b"Connection: close\r\n"
+_KEEP = b"Connection: keep-alive\r\n"
+_FORMS_KEPT = 512
+_REQUEST_ID = "%"
+"""Stands for the request id in a form; the last one is meant, as the id is the body's last member."""
+
+
 def render(
     denial: Denial, shape: Answer, serving: "Serving", request_id: str, request: Request, *, close: bool
 ) -> bytes:
     """A refusal: problem details (RFC 9457), and the challenge where there is one (RFC 6750 §3)."""
+    keeps_1_0 = request.minor_version == 0 and not close
+    key = (
+        denial.reason,
+        denial.scope,
+        denial.acr_values,
+        denial.max_age,
+        denial.retry_after,
+        close,
+        keeps_1_0,
+    )
+    form = serving.refusals.get(key)
+    if form is None:
+        if len(serving.refusals) >= _FORMS_KEPT:
+            serving.refusals.clear()
+        form = serving.refusals[key] = _form(denial, shape, serving, len(request_id), connection)
+    name = request_id.encode("ascii")
+    head = form.status + date() + form.fields + name + form.end
+    return head if request.method == "HEAD" else head + form.body + name + b'"}'
+
+
+def _form(denial: Denial, shape: Answer, serving: "Serving", id_size: int, connection: bytes) -> Form:
     settings = serving.settings
-    body = problem(denial.reason, request_id, disclose=settings.disclose_reasons)
-    pieces = [
-        b"HTTP/1.1 %d %b\r\nDate: %b\r\nContent-Type: application/problem+json\r\nContent-Length: %d\r\n"
-        b"Cache-Control: no-store\r\nX-Request-Id: %b\r\n"
-        % (shape.status, TITLES[shape.status].encode("ascii"), date(), len(body), request_id.encode("ascii"))
-    ]
+    body = problem(denial.reason, _REQUEST_ID, disclose=settings.disclose_reasons)
+    beginning, _, rest = body.rpartition(_REQUEST_ID.encode("ascii"))
+    assert rest == b'"}'  # noqa: S101 — the request id is the last member
+    fields = (
+        b"\r\nContent-Type: application/problem+json\r\nContent-Length: %d\r\nCache-Control: no-store\r\n"
+        % (len(beginning) + id_size + len(rest))
+    )
     value = challenge(denial, settings.realm, serving.resource_metadata, disclose=settings.disclose_reasons)
     if value is not None:
-        pieces.append(b"WWW-Authenticate: %b\r\n" % value.encode("latin-1", "replace"))
+        fields += b"WWW-Authenticate: %b\r\n" % value.encode("latin-1", "replace")
     if shape.status == 503:
-        pieces.append(b"Retry-After: %d\r\n" % (denial.retry_after or 1))
-    if close:
-        pieces.append(b"Connection: close\r\n")
-    elif request.minor_version == 0:
-        pieces.append(b"Connection: keep-alive\r\n")
-    pieces.append(b"\r\n")
-    if request.method != "HEAD":
-        pieces.append(body)
-    return b"".join(pieces)
+        fields += b"Retry-After: %d\r\n" % (denial.retry_after or 1)
+    fields += connection
+    status = b"HTTP/1.1 %d %b\r\nDate: " % (shape.status, TITLES[shape.status].encode("ascii"))
+    return Form(status, fields + b"X-Request-Id: ", b"\r\n\r\n", beginning)
 
 
 def document(body: bytes, *, head_only: bool, close: bool) -> bytes:

@@ -13,6 +13,7 @@ from sidecar.decision.permit import Permit
 from sidecar.decision.request import Presenter, RequestHead
 from sidecar.proxy.configuration import ProxySettings
 from sidecar.proxy.headers import FieldRules, RequestFields, identity_block
+from sidecar.proxy.refusal import Form
 from sidecar.proxy.upstream.pool import UpstreamPool
 from sidecar.telemetry.record import AuditRecord, Observer
 from sidecar.telemetry.trace_context import UNTRACED, TraceIds
@@ -63,6 +64,8 @@ class Serving:
             settings.identity_names, keep_underscores=settings.keep_headers_with_underscores
         )
         self.response_names: dict[bytes, bytes] = {}
+        self.refusals: dict[tuple[object, ...], Form] = {}
+        """What `refusal` has rendered, by what it depends on."""
         self._instance = os.urandom(8).hex()
         self._identity_key = object()
 
