@@ -43,16 +43,8 @@ def render(
     denial: Denial, shape: Answer, serving: "Serving", request_id: str, request: Request, *, close: bool
 ) -> bytes:
     """A refusal: problem details (RFC 9457), and the challenge where there is one (RFC 6750 §3)."""
-    keeps_1_0 = request.minor_version == 0 and not close
-    key = (
-        denial.reason,
-        denial.scope,
-        denial.acr_values,
-        denial.max_age,
-        denial.retry_after,
-        close,
-        keeps_1_0,
-    )
+    connection = _CLOSE if close else _KEEP if request.minor_version == 0 else b""
+    key = (denial.reason, denial.scope, denial.acr_values, denial.max_age, denial.retry_after, connection)
     form = serving.refusals.get(key)
     if form is None:
         if len(serving.refusals) >= _FORMS_KEPT:
