@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 
 from OpenSSL import SSL
 
@@ -11,7 +10,6 @@ from sidecar.authorizer import Authorizer
 from sidecar.decision.ports import KeySource, TokenIntrospector
 from sidecar.decision.resource_metadata import ResourceMetadata, resource_metadata
 from sidecar.process.certificates import CertificateInUse, certificates_in_use
-from sidecar.process.loader import load_apart
 from sidecar.proxy.configuration import ListenerSettings
 from sidecar.proxy.tls import ServerTls
 from sidecar.settings.configuration import Loaded
@@ -68,11 +66,6 @@ class Assembly:
         return {name: one.tls for name, one in self.listeners.items()}
 
 
-def assemble(path: Path, generation: int, ports: Ports, previous: Assembly | None = None) -> Assembly:
-    """Everything that the service file at `path` leads to. Opens no port; raises `SettingsError`."""
-    return prepare(load_apart(path, generation), ports, previous)
-
-
 def prepare(loaded: Loaded, ports: Ports, previous: Assembly | None = None) -> Assembly:
     """Everything that is made from a configuration. Opens no port; raises `SettingsError`.
 
@@ -123,20 +116,3 @@ def _openssl_text(error: Exception) -> str:
     if isinstance(error, SSL.Error) and error.args and isinstance(error.args[0], list):
         return "; ".join(str(entry[-1]) for entry in error.args[0]) or "OpenSSL refuses them"
     return str(error)
-
-
-def restart_notes(wanted: Loaded, running: Loaded) -> list[str]:
-    """What of a new configuration must wait for a restart. `running` is what the process began with."""
-    old = {one.name: one for one in running.proxy.listeners}
-    new = {one.name: one for one in wanted.proxy.listeners}
-    notes = [f"listener {name} stays open until then" for name in old if name not in new]
-    notes += [f"listener {name} opens then" for name in new if name not in old]
-    notes += [
-        f"listener {name} moves to {one.host}:{one.port} then"
-        for name, one in new.items()
-        if name in old and (one.host, one.port) != (old[name].host, old[name].port)
-    ]
-    for key in ("health", "admin", "workers", "logging", "tracing", "hardening"):
-        if getattr(wanted.service, key) != getattr(running.service, key):
-            notes.append(f"the change of `{key}` comes into force then")
-    return notes

@@ -1,34 +1,43 @@
-"""The process's own servers: health, and the admin page."""
+"""The process's own servers: health, and the admin page. They outlive the drain, so that a probe sees it."""
 
-from sidecar.process.health import HealthServer, Inspected
-from sidecar.settings.configuration import ServiceSettings
+from collections.abc import Awaitable, Callable
+
+from sidecar.process.admin.inspection import Inspection
+from sidecar.process.admin.server import AdminServer
+from sidecar.process.health import HealthServer
+from sidecar.settings.configuration import ServerAddress, ServiceSettings
 
 
 class Endpoints:
-    """Starts and stops what the configuration asks for. They outlive the drain, so that a probe sees it."""
+    """Starts and stops what the configuration asks for."""
 
-    def __init__(self, service: ServiceSettings, inspected: Inspected) -> None:
+    def __init__(self, service: ServiceSettings, inspection: Inspection) -> None:
         self._service = service
-        self._health = HealthServer(inspected) if service.health is not None else None
-        self._health_port = 0
+        self._health = HealthServer(inspection)
+        self._admin = AdminServer(inspection)
+        self._addresses: dict[str, str] = {}
 
     async def start(self) -> None:
         """Bind and serve. Raises OSError that names the address."""
-        if self._health is not None and self._service.health is not None:
-            address = self._service.health
-            try:
-                self._health_port = await self._health.start(address.host, address.port)
-            except OSError as error:
-                name = f"{address.host}:{address.port}"
-                raise OSError(error.errno, f"health cannot listen on {name}: {error.strerror}") from None
+        health, admin = self._service.health, self._service.admin
+        if health is not None:
+            await self._bind("health", health, lambda: self._health.start(health.host, health.port))
+        if admin is not None:
+            await self._bind("admin", admin, lambda: self._admin.start(admin.host, admin.port, admin.path))
+
+    async def _bind(self, name: str, address: ServerAddress, start: Callable[[], Awaitable[int]]) -> None:
+        try:
+            port = await start()
+        except OSError as error:
+            where = address.path or f"{address.host}:{address.port}"
+            raise OSError(error.errno, f"{name} cannot listen on {where}: {error.strerror}") from None
+        self._addresses[name] = address.path or f"{address.host}:{port}"
 
     def addresses(self) -> dict[str, str]:
         """Where they listen, for the log."""
-        if self._service.health is None:
-            return {}
-        return {"health": f"{self._service.health.host}:{self._health_port}"}
+        return dict(self._addresses)
 
     async def close(self) -> None:
         """Stop serving."""
-        if self._health is not None:
-            await self._health.close()
+        await self._admin.close()
+        await self._health.close()

@@ -7,6 +7,7 @@ can write.
 """
 
 import copyreg
+import io
 import pickle
 import subprocess
 import sys
@@ -71,6 +72,15 @@ def _reduced(mapping: MappingProxyType[Any, Any]) -> tuple[Any, ...]:
     return frozen, (dict(mapping),)
 
 
+def pickled(value: object) -> bytes:
+    """A pickle of what may hold read-only mappings, as a configuration does."""
+    into = io.BytesIO()
+    pickler = pickle.Pickler(into, pickle.HIGHEST_PROTOCOL)
+    pickler.dispatch_table = copyreg.dispatch_table | {MappingProxyType: _reduced}
+    pickler.dump(value)
+    return into.getvalue()
+
+
 def _read(path: Path, generation: int) -> "Loaded | tuple[Problem, ...]":
     from sidecar.settings.loading import load  # noqa: PLC0415 — what the parent must not import
 
@@ -83,6 +93,4 @@ def _read(path: Path, generation: int) -> "Loaded | tuple[Problem, ...]":
 
 def main(path: str, generation: str) -> None:
     """The child."""
-    copyreg.pickle(MappingProxyType, _reduced)
-    result = pickle.dumps(_read(Path(path), int(generation)), pickle.HIGHEST_PROTOCOL)
-    sys.stdout.buffer.write(result)
+    sys.stdout.buffer.write(pickled(_read(Path(path), int(generation))))

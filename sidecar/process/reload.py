@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecar.process.assembly import Assembly
+from sidecar.process.loader import load_apart
 from sidecar.process.watch import Watcher
 from sidecar.settings.configuration import Loaded
 from sidecar.settings.problem import Problem, SettingsError
@@ -26,10 +26,8 @@ RETRY = 5.0
 """Seconds until a configuration that was refused is tried again."""
 _RETRY = "retry"
 
-Build = Callable[[int], Awaitable[Assembly]]
-"""Makes the next generation; raises `SettingsError`."""
-Take = Callable[[Assembly], Awaitable[list[str]]]
-"""Puts it into force; returns what must wait for a restart. Raises `SettingsError` and changes nothing."""
+Take = Callable[[Loaded], Awaitable[None]]
+"""Puts a configuration into force. Raises `SettingsError` and changes nothing."""
 
 
 @dataclass(slots=True)
@@ -48,22 +46,25 @@ class Outcome:
 class Reloader:
     """Runs reloads one after the other."""
 
-    def __init__(
-        self, assembly: Assembly, build: Build, take: Take, journal: Journal, metrics: Metrics
-    ) -> None:
-        self.assembly = assembly
+    def __init__(self, path: Path, loaded: Loaded, take: Take, journal: Journal, metrics: Metrics) -> None:
+        self.loaded = loaded
         """The configuration in force."""
         self.last = Outcome(time.time(), "start", "success")
-        self._build = build
+        self._path = path
+        self._began_with = loaded
         self._take = take
         self._journal = journal
         self._metrics = metrics
         self._asked: str | None = None
         self._wake = asyncio.Event()
         self._unpaired_since: float | None = None
-        service = assembly.loaded.service
-        self._watcher = Watcher(watched(assembly.loaded), self._changed, service.watch_interval)
+        self._watcher = Watcher(watched(loaded), self._changed, loaded.service.watch_interval)
         self._record(self.last)
+
+    @property
+    def generation(self) -> int:
+        """Of the configuration in force."""
+        return self.loaded.policy.generation
 
     def request(self, trigger: str) -> None:
         """Reload as soon as possible."""
@@ -71,7 +72,7 @@ class Reloader:
         self._wake.set()
 
     def _changed(self) -> None:
-        if self.assembly.loaded.service.watch_files:
+        if self.loaded.service.watch_files:
             self.request("file change")
 
     async def run(self) -> None:
@@ -90,13 +91,13 @@ class Reloader:
     async def reload(self, trigger: str) -> Outcome:
         """One reload, now."""
         try:
-            assembly = await self._build(self.assembly.generation + 1)
-            notes = await self._take(assembly)
+            loaded = await asyncio.to_thread(load_apart, self._path, self.generation + 1)
+            await self._take(loaded)
         except SettingsError as error:
             asyncio.get_running_loop().call_later(RETRY, self._retry)
             outcome = self._refused(trigger, error)
         else:
-            outcome = self._taken(trigger, assembly, notes)
+            outcome = self._taken(trigger, loaded)
         is_news = (outcome.result, outcome.problems) != (self.last.result, self.last.problems)
         self.last = outcome
         if trigger != _RETRY or is_news:
@@ -107,14 +108,15 @@ class Reloader:
         if self.last.result != "success" and self._asked is None:
             self.request(_RETRY)
 
-    def _taken(self, trigger: str, assembly: Assembly, notes: list[str]) -> Outcome:
-        self.assembly = assembly
+    def _taken(self, trigger: str, loaded: Loaded) -> Outcome:
+        self.loaded = loaded
         self._unpaired_since = None
-        self._watcher.follow(watched(assembly.loaded))
-        self._journal.info("configuration reloaded", generation=assembly.generation, trigger=trigger)
+        self._watcher.follow(watched(loaded))
+        self._journal.info("configuration reloaded", generation=self.generation, trigger=trigger)
+        notes = restart_notes(loaded, self._began_with)
         for note in notes:
             self._journal.warning("restart needed", note=note)
-        for danger in assembly.loaded.dangers:
+        for danger in loaded.dangers:
             self._journal.warning("dangerous setting", setting=str(danger))
         return Outcome(time.time(), trigger, "success", notes=tuple(notes))
 
@@ -125,7 +127,7 @@ class Reloader:
         if waiting and not told:
             self._journal.info("configuration waits for the other half of a pair", problems=list(problems))
         elif not waiting and not (told and self.last.result == "failure"):
-            kept = self.assembly.generation
+            kept = self.generation
             self._journal.error(
                 "configuration refused", trigger=trigger, generation_kept=kept, problems=list(problems)
             )
@@ -144,7 +146,7 @@ class Reloader:
         if outcome.trigger != "start":
             metrics.increment("sidecar_configuration_reload_total", outcome.result)
         if outcome.result == "success":
-            metrics.set("sidecar_configuration_generation", value=self.assembly.generation)
+            metrics.set("sidecar_configuration_generation", value=self.generation)
             metrics.set("sidecar_configuration_last_reload_seconds", value=outcome.at)
         metrics.set("sidecar_configuration_stale", value=float(outcome.result == "failure"))
 
@@ -153,3 +155,20 @@ def watched(loaded: Loaded) -> list[Path]:
     """What to look at: every file that was read, and the folders in which policy files come and go."""
     folders = {Path(pattern).parent for pattern in loaded.policy_patterns}
     return [*loaded.files, *sorted(folder for folder in folders if "*" not in str(folder))]
+
+
+def restart_notes(wanted: Loaded, running: Loaded) -> list[str]:
+    """What of a new configuration must wait for a restart. `running` is what the process began with."""
+    old = {one.name: one for one in running.proxy.listeners}
+    new = {one.name: one for one in wanted.proxy.listeners}
+    notes = [f"listener {name} stays open until then" for name in old if name not in new]
+    notes += [f"listener {name} opens then" for name in new if name not in old]
+    notes += [
+        f"listener {name} moves to {one.host}:{one.port} then"
+        for name, one in new.items()
+        if name in old and (one.host, one.port) != (old[name].host, old[name].port)
+    ]
+    for key in ("health", "admin", "workers", "logging", "tracing", "hardening"):
+        if getattr(wanted.service, key) != getattr(running.service, key):
+            notes.append(f"the change of `{key}` comes into force then")
+    return notes

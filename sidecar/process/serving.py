@@ -9,9 +9,9 @@ from pathlib import Path
 
 import sidecar
 from sidecar.process import hardening
+from sidecar.process.body import Body, Solo
 from sidecar.process.endpoints import Endpoints
 from sidecar.process.notify import Notifier
-from sidecar.process.worker import Worker
 from sidecar.settings import Loaded
 from sidecar.telemetry.journal import Journal, adopt_library_logs
 from sidecar.telemetry.sink import LineSink
@@ -21,7 +21,7 @@ def serve(path: Path, loaded: Loaded, *, has_output: bool = True) -> int:
     """Run one worker in this process until it is told to end. Raises OSError and `HardeningError`."""
     hardening.forbid_core_dumps()
     hardening.raise_file_limit(loaded.service.hardening.open_files)
-    journal = open_journal(loaded, has_output=has_output)
+    journal = open_journal(loaded, has_output=has_output, is_shared=loaded.service.workers != 1)
     try:
         with asyncio.Runner(loop_factory=event_loop) as runner:
             return runner.run(_main(path, loaded, journal))
@@ -29,10 +29,10 @@ def serve(path: Path, loaded: Loaded, *, has_output: bool = True) -> int:
         journal.sink.close()
 
 
-def open_journal(loaded: Loaded, *, has_output: bool = True) -> Journal:
-    """The journal that the configuration asks for. Raises OSError."""
+def open_journal(loaded: Loaded, *, has_output: bool = True, is_shared: bool = False) -> Journal:
+    """The journal that the configuration asks for; `is_shared` with other processes. Raises OSError."""
     settings = loaded.service.logging
-    sink = LineSink(1 if has_output else -1, settings.file, settings.buffered_bytes)
+    sink = LineSink(1 if has_output else -1, settings.file, settings.buffered_bytes, shared=is_shared)
     journal = Journal(sink, settings.format, settings.level)
     adopt_library_logs(journal)
     return journal
@@ -47,6 +47,20 @@ def event_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
+def _body(path: Path, loaded: Loaded, journal: Journal) -> Body:
+    workers = loaded.service.workers or available_processors()
+    if workers == 1:
+        return Solo(path, loaded, journal)
+    from sidecar.process.crew import Crew  # noqa: PLC0415 — one worker needs no supervisor
+
+    return Crew(path, loaded, journal, workers)
+
+
+def available_processors() -> int:
+    """CPUs this process may run on."""
+    return len(os.sched_getaffinity(0))
+
+
 async def _main(path: Path, loaded: Loaded, journal: Journal) -> int:
     return await _Run(path, loaded, journal).main()
 
@@ -57,8 +71,8 @@ class _Run:
     def __init__(self, path: Path, loaded: Loaded, journal: Journal) -> None:
         self._journal = journal
         self._service = loaded.service
-        self._worker = Worker(path, loaded, journal)
-        self._endpoints = Endpoints(loaded.service, self._worker)
+        self._body = _body(path, loaded, journal)
+        self._endpoints = Endpoints(loaded.service, self._body.inspection)
         self._notifier = Notifier()
         self._term = asyncio.Event()
         self._again = asyncio.Event()
@@ -73,7 +87,7 @@ class _Run:
             await self._term.wait()
             await self._end()
         finally:
-            await self._worker.close()
+            await self._body.close()
             await self._endpoints.close()
             self._journal.info("stopped")
             self._journal.sink.attach(None)
@@ -86,17 +100,17 @@ class _Run:
         (self._again if self._term.is_set() else self._term).set()
 
     def _on_hangup(self) -> None:
-        self._journal.sink.reopen()
-        self._worker.reloader.request("SIGHUP")
+        self._body.reopen_log()
+        self._body.reloader.request("SIGHUP")
 
     async def _start(self) -> None:
-        await self._worker.start()
+        await self._body.start()
         await self._endpoints.start()
         run_as = self._service.hardening.run_as
         if run_as is not None and hardening.drop_root(hardening.account(run_as)):
             self._journal.info("gave up root", run_as=run_as)
         if self._notifier.watchdog_interval:
-            self._worker.pulse.every(
+            self._body.pulse.every(
                 self._notifier.watchdog_interval, lambda: self._notifier.tell("WATCHDOG=1")
             )
         self._notifier.tell("READY=1", "STATUS=serving")
@@ -104,7 +118,7 @@ class _Run:
             "started",
             version=sidecar.__version__,
             listeners=[
-                f"{one.name} {one.host}:{one.port}" for one in self._worker.assembly.loaded.proxy.listeners
+                f"{one.name} {one.host}:{one.port}" for one in self._body.reloader.loaded.proxy.listeners
             ],
             **self._endpoints.addresses(),
         )
@@ -112,7 +126,7 @@ class _Run:
     async def _end(self) -> None:
         """Drain, unless a second signal says that it is enough."""
         self._notifier.tell("STOPPING=1", "STATUS=draining")
-        drain = asyncio.create_task(self._worker.drain())
+        drain = asyncio.create_task(self._body.drain())
         again = asyncio.create_task(self._again.wait())
         await asyncio.wait((drain, again), return_when=asyncio.FIRST_COMPLETED)
         for task in (drain, again):

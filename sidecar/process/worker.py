@@ -9,20 +9,18 @@ import asyncio
 import os
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import sidecar
 from sidecar.issuer.issuers import Issuers
 from sidecar.issuer.readiness import Readiness
-from sidecar.process.assembly import Assembly, Ports, assemble, prepare, restart_notes
+from sidecar.process.assembly import Ports, prepare
 from sidecar.process.bypass import BypassWatch
 from sidecar.process.certificates import samples
 from sidecar.process.hardening import resident_bytes
 from sidecar.process.health import Check
 from sidecar.process.probes import certificate_checks, issuer_checks, upstream_check
 from sidecar.process.pulse import Pulse
-from sidecar.process.reload import Reloader
 from sidecar.proxy.configuration import ListenerSettings
 from sidecar.proxy.server import Server
 from sidecar.proxy.tls import ServerTls
@@ -41,10 +39,8 @@ if TYPE_CHECKING:
 class Worker:
     """Serves one configuration after the other."""
 
-    def __init__(self, path: Path, loaded: Loaded, journal: Journal) -> None:
+    def __init__(self, loaded: Loaded, journal: Journal) -> None:
         """On the event loop. Raises `SettingsError`."""
-        self.path = path
-        self._began_with = loaded
         self.journal = journal
         self.metrics = Metrics()
         self.telemetry = Telemetry(self.metrics, journal, loaded.service.logging)
@@ -53,7 +49,8 @@ class Worker:
         self.pulse = Pulse(self.metrics)
         self.bypass = BypassWatch(lambda: self.assembly.loaded, journal)
         self._ports = Ports(self.issuers, self.issuers, os.urandom(32))
-        first = prepare(loaded, self._ports)
+        self.assembly = first = prepare(loaded, self._ports)
+        """The configuration in force."""
         self._tls = first.tls
         self.tracer = self._tracer(loaded)
         self.server = Server(
@@ -65,30 +62,24 @@ class Worker:
             tls_factory=self._tls_of,
             trace=self.tracer.trace_ids if self.tracer is not None else UNTRACED,
         )
-        self.reloader = Reloader(first, self._build, self._take, journal, self.metrics)
         self.draining = False
         self._started = False
         self._cache_hits = self._cache_misses = 0
         self._tasks: list[asyncio.Task[None]] = []
         self.metrics.sources.extend((self._samples, self.pulse.samples, self.bypass.samples))
 
-    @property
-    def assembly(self) -> Assembly:
-        """The configuration in force."""
-        return self.reloader.assembly
-
     # --- life
 
-    async def start(self) -> None:
+    async def start(self, *, reuse_port: bool = False) -> None:
         """Fetch keys, bind, serve. Raises OSError."""
         await self.issuers.start()
-        await self.server.start()
+        await self.server.start(reuse_port=reuse_port)
         self.telemetry.adopt(self.assembly.loaded.policy)
         for danger in self.assembly.loaded.dangers:
             self.journal.warning("dangerous setting", setting=str(danger))
         self._started = True
         self.pulse.every(1.0, self._watch_memory)
-        for work in (self.reloader.run(), self.pulse.run(), self.bypass.run()):
+        for work in (self.pulse.run(), self.bypass.run()):
             self._tasks.append(asyncio.create_task(work))
 
     async def drain(self) -> None:
@@ -112,19 +103,15 @@ class Worker:
 
     # --- reload
 
-    async def _build(self, generation: int) -> Assembly:
-        return await asyncio.to_thread(assemble, self.path, generation, self._ports, self.assembly)
-
-    async def _take(self, assembly: Assembly) -> list[str]:
-        loaded = assembly.loaded
+    async def take(self, loaded: Loaded) -> None:
+        """Put a configuration into force. Raises `SettingsError` and changes nothing."""
+        before = self.assembly
+        assembly = await asyncio.to_thread(prepare, loaded, self._ports, before)
         try:
             await self.issuers.reconfigure(loaded.issuers, assembly.generation)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            raise SettingsError([Problem(str(self.path), 0, 0, f"issuers: {error}")]) from None
+            raise SettingsError([Problem(str(loaded.files[0]), 0, 0, f"issuers: {error}")]) from None
         self._tls = assembly.tls
-        before = self.assembly.authorizer.verified
-        self._cache_hits += before.hits
-        self._cache_misses += before.misses
         self.server.replace(
             loaded.proxy,
             assembly.authorizer,
@@ -132,8 +119,10 @@ class Worker:
             documents=assembly.documents,
             resource_metadata=assembly.metadata_url,
         )
+        self.assembly = assembly
+        self._cache_hits += before.authorizer.verified.hits
+        self._cache_misses += before.authorizer.verified.misses
         self.telemetry.adopt(loaded.policy)
-        return restart_notes(loaded, self._began_with)
 
     def _tls_of(self, settings: ListenerSettings) -> ServerTls:
         """TLS that was made in the thread already."""

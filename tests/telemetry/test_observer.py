@@ -10,7 +10,7 @@ from sidecar.decision.policy import Policy, ReportOnly, Rule
 from sidecar.telemetry.adoption import MOST, OTHERS
 from sidecar.telemetry.configuration import Level
 from sidecar.telemetry.journal import adopt_library_logs
-from sidecar.telemetry.live import KEPT, Entry
+from sidecar.telemetry.live import KEPT
 from sidecar.telemetry.metrics import total
 from tests.support.pki import Pki
 from tests.support.records import RULE, STARTED, RecordedTelemetry, denial, permit, presenter, record, token
@@ -93,16 +93,13 @@ def test_streams_are_counted_by_what_ended_them(recorder: RecordedTelemetry) -> 
     assert recorder.metrics.counters["sidecar_streams_ended_total"] == {("token_expired",): 1}
 
 
-def test_watchers_see_each_request_once_and_late_ones_see_the_last(recorder: RecordedTelemetry) -> None:
+def test_last_decisions_are_remembered_and_numbered(recorder: RecordedTelemetry) -> None:
     live = recorder.telemetry.live
-    seen: list[Entry] = []
-    live.watch(seen.append)
     for _ in range(KEPT + 10):
         recorder.telemetry.observe(record())
-    live.unwatch(seen.append)
-    assert [entry[0] for entry in seen] == list(range(1, KEPT + 11))
     assert [entry[0] for entry in live.since()] == list(range(11, KEPT + 11))
     assert [entry[0] for entry in live.since(KEPT + 8)] == [KEPT + 9, KEPT + 10]
+    assert live.since(KEPT + 10) == []
 
 
 def reporting_policy(until: float, **rule: object) -> Policy:

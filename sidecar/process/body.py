@@ -1,0 +1,66 @@
+"""What `serving` runs: one worker in this process, or a supervisor and its crew."""
+
+import asyncio
+from pathlib import Path
+from typing import Protocol
+
+from sidecar.process.admin.inspection import Inspection
+from sidecar.process.admin.local import LocalInspection
+from sidecar.process.pulse import Pulse
+from sidecar.process.reload import Reloader
+from sidecar.process.worker import Worker
+from sidecar.settings import Loaded
+from sidecar.telemetry.journal import Journal
+
+
+class Body(Protocol):
+    """The serving part of the process."""
+
+    reloader: Reloader
+    pulse: Pulse
+    inspection: Inspection
+
+    async def start(self) -> None:
+        """Bind and serve. Raises OSError."""
+
+    def reopen_log(self) -> None:
+        """The log file was moved away."""
+
+    async def drain(self) -> None:
+        """Let the requests under way finish."""
+
+    async def close(self) -> None:
+        """End everything now."""
+
+
+class Solo:
+    """One worker, in this process."""
+
+    def __init__(self, path: Path, loaded: Loaded, journal: Journal) -> None:
+        """On the event loop. Raises `SettingsError`."""
+        self._worker = worker = Worker(loaded, journal)
+        self._journal = journal
+        self.pulse = worker.pulse
+        self.reloader = Reloader(path, loaded, worker.take, journal, worker.metrics)
+        self.inspection: Inspection = LocalInspection(worker, self.reloader)
+        self._reloading: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Bind and serve. Raises OSError."""
+        await self._worker.start()
+        self._reloading = asyncio.create_task(self.reloader.run())
+
+    def reopen_log(self) -> None:
+        """The log file was moved away."""
+        self._journal.sink.reopen()
+
+    async def drain(self) -> None:
+        """Let the requests under way finish."""
+        await self._worker.drain()
+
+    async def close(self) -> None:
+        """End everything now."""
+        if self._reloading is not None:
+            self._reloading.cancel()
+            await asyncio.gather(self._reloading, return_exceptions=True)
+        await self._worker.close()
