@@ -43,6 +43,18 @@ def websocket_upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ups
         yield upstream
 
 
+@pytest.fixture(scope="session")
+def django_upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
+    with upstreams.django_upstream(tmp_path_factory.mktemp("django")) as upstream:
+        yield upstream
+
+
+@pytest.fixture(scope="session")
+def cgi_upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Upstream]:
+    with upstreams.cgi_upstream(tmp_path_factory.mktemp("cgi")) as upstream:
+        yield upstream
+
+
 @pytest.fixture
 def curl(tmp_path: Path, pki: Pki) -> Curl:
     """curl as `pki.client`, trusting the authority of the server."""

@@ -58,7 +58,7 @@ def echo(status: int) -> Response:
         first = first or piece
     answer = jsonify(
         method=request.method,
-        path=request.environ["RAW_URI"],
+        path=request.environ.get("RAW_URI", request.full_path),
         environ={name: value for name, value in request.environ.items() if isinstance(value, str)},
         body={"size": size, "sha256": digest.hexdigest(), "text": first[:1000].decode("latin-1")},
     )

@@ -60,13 +60,38 @@ def flask_on_a_socket(folder: Path) -> Iterator[Path]:
         yield path
 
 
-def gunicorn(folder: Path, bind: str) -> list[str]:
-    """The command that serves the Flask app."""
+@contextlib.contextmanager
+def django_upstream(folder: Path) -> Iterator[Upstream]:
+    """A Django app under gunicorn, which echoes."""
+    port = free_port()
+    command = gunicorn(folder, f"127.0.0.1:{port}", "django_app:app")
+    with running(
+        command, folder / "django.log", lambda: answers_ok(f"http://127.0.0.1:{port}/"), directory=HERE
+    ) as child:
+        yield Upstream("django", port, child, folder)
+
+
+@contextlib.contextmanager
+def cgi_upstream(folder: Path) -> Iterator[Upstream]:
+    """The Flask app under the standard library's server, whose environment is that of CGI."""
+    port = free_port()
+    command = [sys.executable, "-m", "tests.real.cgi_server", str(port)]
+    with running(
+        command,
+        folder / "cgi.log",
+        lambda: answers_ok(f"http://127.0.0.1:{port}/count"),
+        directory=HERE.parents[1],
+    ) as child:
+        yield Upstream("cgi", port, child, folder)
+
+
+def gunicorn(folder: Path, bind: str, app: str = "flask_app:app") -> list[str]:
+    """The command that serves an app."""
     options = (
         f"--bind {bind} --workers 1 --worker-class gthread --threads 8 --keep-alive 30 --graceful-timeout 2"
     )
     options += f" --worker-tmp-dir {folder} --header-map dangerous --no-control-socket"
-    return [sys.executable, "-m", "gunicorn", *options.split(), "flask_app:app"]
+    return [sys.executable, "-m", "gunicorn", *options.split(), app]
 
 
 @contextlib.contextmanager
