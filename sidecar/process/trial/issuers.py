@@ -51,17 +51,18 @@ class PlayedIssuers:
     """Token → what introspection says of it."""
     _keys: dict[tuple[str, str], PrivateKey] = field(default_factory=dict)
     """By owner and algorithm."""
-    _sets: dict[str, KeySet] = field(default_factory=dict)
+    _sets: dict[tuple[str, tuple[str, ...]], KeySet] = field(default_factory=dict)
+    """By issuer and the algorithms of its keys so far."""
 
     # --- KeySource
 
     def keys(self, issuer: str) -> KeySet:
-        """The keys of an issuer: one for each algorithm that it may use."""
-        found = self._sets.get(issuer)
+        """The keys of an issuer: those that a token was signed with, or should have been."""
+        algorithms = tuple(algorithm for owner, algorithm in self._keys if owner == issuer)
+        found = self._sets.get((issuer, algorithms))
         if found is None:
-            algorithms = set(map(canonical_algorithm, self.policy.issuers[issuer].algorithms))
-            jwks = {"keys": [self._jwk(issuer, algorithm) for algorithm in sorted(algorithms)]}
-            found = self._sets[issuer] = load_key_set(jwks, len(algorithms))
+            jwks = {"keys": [self._jwk(issuer, algorithm) for algorithm in algorithms]}
+            found = self._sets[issuer, algorithms] = load_key_set(jwks, len(algorithms))
         return found
 
     async def refreshed(self, issuer: str, kid: str | None) -> KeySet:
@@ -118,9 +119,10 @@ class PlayedIssuers:
 
     def _signed(self, wanted: CaseToken, issuer: IssuerPolicy, claims: dict[str, Any]) -> str:
         algorithm = wanted.algorithm or _usual(issuer)
-        whose = "a stranger" if wanted.signed_by == "stranger" else issuer.issuer
         canonical = canonical_algorithm(algorithm)
-        key = self._key(whose, canonical)
+        key = self._key(issuer.issuer, canonical)
+        if wanted.signed_by == "stranger":
+            key = self._key("a stranger", canonical)
         header = {"typ": "at+jwt" if wanted.type is None else wanted.type, "alg": algorithm, "kid": canonical}
         if not header["typ"]:
             del header["typ"]
