@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from sidecar.settings.files import FileName
+from sidecar.settings.issuer_sections import Url
 from sidecar.settings.problem import shown
 from sidecar.settings.scalars import ADDRESS_PATTERN, Address, Duration, Form, Size, Text, parse_address
 from sidecar.settings.section import Section, mistake
@@ -122,7 +123,7 @@ class Process(Section):
 class ProtectedResource(Section):
     """Serves /.well-known/oauth-protected-resource (RFC 9728) and names it in challenges."""
 
-    resource: Text
+    resource: Url
     """The resource identifier: an https URL without fragment (RFC 9728 §1.2)."""
     serve: bool | None = None
     """Default: true."""

@@ -19,9 +19,9 @@ def schema(kind: str) -> dict[str, Any]:
     """The schema of one kind of file; raises `KeyError` for a kind that is none."""
     model = MODELS[kind]
     made = model.model_json_schema(mode="validation")
-    descriptions = {one.__name__: _descriptions(one) for one in _sections(model)}
+    described = {one.__name__: descriptions(one) for one in _sections(model)}
     for name, part in {model.__name__: made, **made.get("$defs", {})}.items():
-        for field, text in descriptions.get(name, {}).items():
+        for field, text in described.get(name, {}).items():
             part["properties"][field].setdefault("description", text)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_tidied(made)}
 
@@ -33,7 +33,7 @@ def _sections(model: type[Section]) -> list[type[Section]]:
     return found
 
 
-def _descriptions(model: type[Section]) -> dict[str, str]:
+def descriptions(model: type[Section]) -> dict[str, str]:
     """The text below each field in the model's source."""
     body = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0]
     found: dict[str, str] = {}
