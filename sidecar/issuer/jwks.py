@@ -126,10 +126,15 @@ class IssuerKeys:
         raise self._unavailable()
 
     def may_refresh(self, kid: str | None) -> bool:
-        """Whether `refreshed` could bring something new."""
-        if self._waiting >= self._settings.waiting_requests:
+        """Whether `refreshed` could bring something new, or has an outage to tell of."""
+        key = self._keys.named(kid)
+        if self._refused.holds(kid, key, self._clock.monotonic()):
             return False
-        return not self._refused.holds(kid, self._keys.named(kid), self._clock.monotonic())
+        return self._has_room or (key is None and self._failure is not None)
+
+    @property
+    def _has_room(self) -> bool:
+        return self._waiting < self._settings.waiting_requests
 
     async def refreshed(self, kid: str | None) -> PublishedKeys:
         """The keys after a fetch that began after this call; or those in force when asking is pointless.
@@ -138,9 +143,9 @@ class IssuerKeys:
         """
         if not self.may_refresh(kid):
             return self.current()
-        before = self._keys.named(kid)
-        if before is None and self._has_just_failed():
+        if not self._has_room:
             raise self._unavailable()
+        before = self._keys.named(kid)
         self._waiting += 1
         try:
             await self._fetched_after(self._begun)
@@ -182,10 +187,6 @@ class IssuerKeys:
         if self._clock.monotonic() - self._good_at > self._settings.staleness_budget:
             return "stale"
         return self._failure.phase if self._failure is not None else "unknown"
-
-    def _has_just_failed(self) -> bool:
-        since = self._clock.monotonic() - self._last_attempt
-        return self._failure is not None and since < self._settings.cool_down
 
     # --- forced fetches
 

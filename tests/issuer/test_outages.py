@@ -90,8 +90,7 @@ def test_unknown_kid_during_an_outage_is_the_issuers_fault(
             await issuers.refreshed(issuer.url, "next")
         assert unavailable.value.phase == "status"
         with pytest.raises(IssuerUnavailable):
-            await issuers.refreshed(issuer.url, "other")  # told at once: the fetch just failed
-        assert issuer.count(JWKS_PATH) == 2
+            await issuers.refreshed(issuer.url, "other")  # after the cool-down: it might be back
         assert has(issuers, issuer, "es256")  # the rest goes on
         issuer.answers.clear()
         issuer.keys.append(SigningKey.create("ES256", "next"))
@@ -99,6 +98,38 @@ def test_unknown_kid_during_an_outage_is_the_issuers_fault(
         assert await found(issuers, issuer, "next")
 
     live(issuer, events, scenario)
+
+
+def test_issuer_that_comes_back_during_the_cool_down_costs_a_pause_and_no_refusal(
+    issuer: ScriptedIssuer, events: IssuerEvents
+) -> None:
+    async def scenario(issuers: Issuers) -> None:
+        issuer.once[JWKS_PATH].append(answer(status=503))
+        issuer.keys.append(SigningKey.create("ES256", "next"))
+        with pytest.raises(IssuerUnavailable):
+            await issuers.refreshed(issuer.url, "next")
+        assert await found(issuers, issuer, "next")
+
+    live(issuer, events, scenario)
+
+
+def test_outage_stays_the_issuers_fault_when_there_is_no_room_to_wait(
+    issuer: ScriptedIssuer, events: IssuerEvents
+) -> None:
+    async def scenario(issuers: Issuers) -> None:
+        issuer.answers[JWKS_PATH] = answer(status=503)
+        with pytest.raises(IssuerUnavailable):
+            await issuers.refreshed(issuer.url, "first")
+        waiting = [asyncio.create_task(issuers.refreshed(issuer.url, f"u{number}")) for number in range(3)]
+        await asyncio.sleep(0.05)
+        assert issuers.may_refresh(issuer.url, "late")
+        with pytest.raises(IssuerUnavailable):
+            await issuers.refreshed(issuer.url, "late")
+        assert not any(task.done() for task in waiting)
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+        assert all(isinstance(outcome, IssuerUnavailable) for outcome in outcomes)
+
+    live(issuer, events, scenario, refresh=replace(QUICK, waiting_requests=3))
 
 
 def test_bad_signature_under_a_known_kid_stays_the_clients_fault_during_an_outage(
