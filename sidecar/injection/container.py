@@ -19,6 +19,7 @@ from sidecar.injection.settings import InjectionSettings
 PORT_NAME = "bound-token"
 HEALTH_PORT_NAME = "bound-health"
 START_SECONDS = 60
+SECRET_MODE = 0o440
 
 
 def container(
@@ -56,7 +57,7 @@ def container(
             "readOnlyRootFilesystem": True,
             "runAsNonRoot": True,
             "runAsUser": settings.user,
-            "runAsGroup": settings.user,
+            "runAsGroup": _group(wanted, settings),
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "volumeMounts": _mounts(wanted, settings),
@@ -117,12 +118,24 @@ def _tls_source(wanted: Wishes, settings: InjectionSettings, workload: str | Non
                 "the Pod has no name to find its certificate's Secret by; say which with annotation"
                 f" {annotation.PREFIX}tls-secret"
             )
-        return {"secret": {"secretName": secret.replace("{name}", workload or "")}}
+        name = secret.replace("{name}", workload or "")
+        return {"secret": {"secretName": name, "defaultMode": SECRET_MODE}}
     if source.csi is not None:
         csi = {"driver": source.csi.driver, "readOnly": True}
         attributes = source.csi.attributes
         return {"csi": {**csi, "volumeAttributes": dict(attributes)} if attributes else csi}
     return None
+
+
+def _group(wanted: Wishes, settings: InjectionSettings) -> int:
+    """Whose group may read the private key.
+
+    The kubelet gives a Secret's files to root:root, or to the Pod's fsGroup, of which every container is a member.
+    With group 0 both can be read while nobody else can; a Pod's fsGroup is not ours to set, for it changes the
+    owner of the API's volumes. CSI drivers are told a group of their own.
+    """
+    source = settings.server_certificate
+    return 0 if wanted.tls_secret is not None or source.secret is not None else settings.user
 
 
 def _mounts(wanted: Wishes, settings: InjectionSettings) -> list[dict[str, Any]]:

@@ -5,7 +5,6 @@ The file's name keeps it out of `make test`: it needs root, buildah and the imag
 
 import json
 import re
-import shutil
 import stat
 import subprocess
 from collections.abc import Iterator
@@ -58,9 +57,10 @@ class ImageSidecar(Sidecar):
     root: Path
 
     def spawn(self) -> Child:
+        # As the kubelet lays a Secret out: root's, and for root's group to read.
         for path in [self.folder, *self.folder.rglob("*")]:
-            shutil.chown(path, USER, USER)
-        enter = ["unshare", "--mount", HERE / "enter.sh", self.root, self.folder, str(USER)]
+            path.chmod(0o750 if path.is_dir() else 0o440)
+        enter = ["unshare", "--mount", HERE / "enter.sh", self.root, self.folder, f"{USER}:0"]
         return Child(
             [*enter, PROGRAM, "run", "--config", "/etc/sidecar/sidecar.yaml"], self.log, output=self.output
         )
@@ -83,6 +83,7 @@ def test_one_request_is_served_and_one_refused_from_inside_the_image(
             assert one.stop() == 0
         assert (served.status, refused.status, len(upstream.seen)) == (200, 401, 1)
     assert re.search(rf"^Uid:\s+{USER}\s+{USER}\s", status, re.MULTILINE)
+    assert re.search(r"^Gid:\s+0\s+0\s", status, re.MULTILINE)
     assert re.search(r"^CapEff:\s+0+$", status, re.MULTILINE)
     print(f"\none request served from inside the image, one refused; {memory / 1e6:.0f} MB resident")
 

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Runs a program in an image's file system as a cluster would: as another user, the root read-only, without a shell.
-# Usage: unshare --mount enter.sh ROOT FOLDER USER PROGRAM [argument…]; FOLDER appears as /etc/sidecar.
+# Usage: unshare --mount enter.sh ROOT FOLDER USER:GROUP PROGRAM [argument…]; FOLDER appears as /etc/sidecar.
 set -eu
 root=$1
 folder=$2
@@ -16,4 +16,4 @@ for shell in bash dash sh; do
 done
 mount -o remount,bind,ro "$root/etc/sidecar"
 mount -o remount,bind,ro "$root"
-exec chroot --userspec="$user:$user" "$root" "$@"
+exec chroot --userspec="$user" "$root" "$@"

@@ -57,7 +57,7 @@ def test_a_pod_of_a_deployment_gets_the_sidecar_and_its_deployments_secret() -> 
     before = pod_as_the_api_server_has_it()
     after = patched(before, answer(before))
     assert sidecar_of(after["spec"])["restartPolicy"] == "Always"
-    assert volume_of(after["spec"], "bound-token-tls")["secret"] == {"secretName": "accounts-tls"}
+    assert volume_of(after["spec"], "bound-token-tls")["secret"]["secretName"] == "accounts-tls"
     assert after["spec"]["volumes"][0] == before["spec"]["volumes"][0]
     assert schema_errors(after, NEWEST) == []
 

@@ -17,12 +17,15 @@ def made(annotations: dict[str, str] | None = None, **changes: Any) -> dict[str,
 
 
 def test_the_certificate_comes_from_a_secret_named_after_the_workload() -> None:
-    assert volume_of(made()["spec"], "bound-token-tls")["secret"] == {"secretName": "accounts-tls"}
+    assert volume_of(made()["spec"], "bound-token-tls")["secret"] == {
+        "secretName": "accounts-tls",
+        "defaultMode": 0o440,
+    }
 
 
 def test_a_pod_may_name_its_own_secret_policies_and_port() -> None:
     wished = made({"tls-secret": "mine", "policies": "my-rules", "port": "9443"})
-    assert volume_of(wished["spec"], "bound-token-tls")["secret"] == {"secretName": "mine"}
+    assert volume_of(wished["spec"], "bound-token-tls")["secret"]["secretName"] == "mine"
     assert volume_of(wished["spec"], "bound-token-policies")["configMap"] == {"name": "my-rules"}
     assert "0.0.0.0:9443" in wished["metadata"]["annotations"][annotation.SERVICE_FILE]
 
@@ -138,3 +141,19 @@ def test_a_nameless_pod_without_a_named_secret_is_refused() -> None:
     del nameless["metadata"]["name"]
     with pytest.raises(CannotInject, match="tls-secret"):
         inject(nameless, settings(), opt_in=False)
+
+
+@pytest.mark.parametrize(
+    ("source", "annotations", "group"),
+    [
+        ({"secret": "own"}, {}, 0),
+        ({"volume": "svids"}, {}, 65532),
+        ({"volume": "svids"}, {"tls-secret": "mine"}, 0),
+        ({"csi": {"driver": "csi.cert-manager.io"}}, {}, 65532),
+    ],
+)
+def test_the_group_is_the_one_that_may_read_the_key(
+    source: dict[str, Any], annotations: dict[str, str], group: int
+) -> None:
+    context = sidecar_of(made(annotations, server_certificate=source)["spec"])["securityContext"]
+    assert (context["runAsUser"], context["runAsGroup"]) == (65532, group)

@@ -64,7 +64,8 @@ readinessProbe:
 resources:
   {{- toYaml $sidecar.resources | nindent 2 }}
 securityContext:
-  {{- include "bound-token-sidecar.securityContext" . | nindent 2 }}
+  {{- $group := ternary 0 $sidecar.user (empty (or $sidecar.serverCertificate.csi $sidecar.serverCertificate.volume)) }}
+  {{- include "bound-token-sidecar.securityContext" (dict "user" $sidecar.user "group" $group) | nindent 2 }}
 volumeMounts:
   - {name: bound-token-service, mountPath: /etc/sidecar/config, readOnly: true}
   - {name: bound-token-policies, mountPath: /etc/sidecar/policies, readOnly: true}
@@ -90,14 +91,17 @@ lifecycle:
 {{- end }}
 {{- end }}
 
-{{- /* The "restricted" Pod security standard, and a read-only root besides. */ -}}
+{{- /*
+The "restricted" Pod security standard, and a read-only root besides: dict with user and group. Group 0 is whose the
+kubelet makes a Secret's files; no fsGroup is needed, which would change the owner of the API's volumes, too.
+*/ -}}
 {{- define "bound-token-sidecar.securityContext" -}}
 allowPrivilegeEscalation: false
 capabilities: {drop: [ALL]}
 readOnlyRootFilesystem: true
 runAsNonRoot: true
-runAsUser: {{ .Values.sidecar.user }}
-runAsGroup: {{ .Values.sidecar.user }}
+runAsUser: {{ .user }}
+runAsGroup: {{ .group }}
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
@@ -126,9 +130,9 @@ seccompProfile: {type: RuntimeDefault}
 {{- fail "sidecar.serverCertificate: choose exactly one of secret, certManager.enabled, csi, volume" }}
 {{- end }}
 {{- if $certificate.secret }}
-secret: {secretName: {{ $certificate.secret }}}
+secret: {secretName: {{ $certificate.secret }}, defaultMode: 0440}
 {{- else if $certificate.certManager.enabled }}
-secret: {secretName: {{ include "bound-token-sidecar.fullname" . }}-tls}
+secret: {secretName: {{ include "bound-token-sidecar.fullname" . }}-tls, defaultMode: 0440}
 {{- else if $certificate.csi }}
 csi:
   driver: {{ $certificate.csi.driver }}
