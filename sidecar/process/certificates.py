@@ -61,6 +61,7 @@ def _read(file: Path, use: str, *, is_ours: bool) -> CertificateInUse:
 
 
 def samples(certificates: tuple[CertificateInUse, ...]) -> Iterator[Sample]:
-    """When each runs out; a file that is used twice counts once."""
-    for file, not_after in {one.file: one.not_after for one in certificates}.items():
-        yield Sample("sidecar_certificate_not_after_seconds", (file,), not_after)
+    """From when to when each is valid; a file that is used twice counts once."""
+    for one in {one.file: one for one in certificates}.values():
+        yield Sample("sidecar_certificate_not_before_seconds", (one.file,), one.not_before)
+        yield Sample("sidecar_certificate_not_after_seconds", (one.file,), one.not_after)

@@ -74,7 +74,10 @@ class HealthServer:
         return answer
 
     async def _metrics(self, _request: web.Request) -> web.Response:
-        body = exposed(await self._inspected.snapshot())
+        snapshot = await self._inspected.snapshot()
+        is_ready = all(check.ok for check in await self._inspected.readiness())
+        snapshot["sidecar_ready"] = [([], [float(is_ready)])]
+        body = exposed(snapshot)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"})
 
 

@@ -110,6 +110,7 @@ _ROWS = (
     _gauge(
         "certificate_not_after_seconds", "When a certificate in use expires, epoch.", "file", merge=Merge.MIN
     ),
+    _gauge("certificate_not_before_seconds", "Since when it is valid, epoch.", "file", merge=Merge.MAX),
     _gauge("configuration_generation", "Of the configuration in force; 1 at start.", merge=Merge.MIN),
     _counter("configuration_reload", "Attempts to take a changed configuration.", "result"),
     _gauge(
