@@ -42,6 +42,7 @@ class UpstreamConnection(asyncio.Protocol):
     """Bytes to and from the upstream for one exchange after another."""
 
     __slots__ = (
+        "_ended",
         "_held",
         "_passenger",
         "_pool",
@@ -57,6 +58,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._pool = pool
         self._passenger: Passenger | None = None
         self._tunnel = False
+        self._ended = False
         self.transport: asyncio.Transport | None = None
         self.reader = ResponseReader()
         self._held = False
@@ -154,6 +156,11 @@ class UpstreamConnection(asyncio.Protocol):
             self.discard()
             passenger.broke(error)
 
+    def eof_received(self) -> bool:
+        # Over TLS this is close_notify; a bare end of TCP comes as `connection_lost` alone (RFC 9112 §9.8).
+        self._ended = True
+        return False
+
     def connection_lost(self, exc: Exception | None) -> None:
         passenger, self._passenger = self._passenger, None
         self._pool.forget(self)
@@ -161,7 +168,8 @@ class UpstreamConnection(asyncio.Protocol):
         if passenger is not None:
             response = reader.response
             if (
-                exc is None
+                self._ended
+                and exc is None
                 and not self._tunnel
                 and reader.is_started
                 and self._ends_with_connection(response)

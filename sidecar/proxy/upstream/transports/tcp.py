@@ -1,4 +1,8 @@
-"""The upstream over TCP. Names are looked up again every `resolve_interval`, and each address is tried in turn."""
+"""The upstream over TCP.
+
+Names are looked up again every `resolve_interval`, and at once when no address answers. The address that answered
+last is tried first; each gets its share of the time, so that a dead one cannot use it up.
+"""
 
 import asyncio
 import ipaddress
@@ -16,9 +20,11 @@ class Addresses:
         self._interval = settings.resolve_interval
         self._known: tuple[str, ...] = ()
         self._fresh_until = 0.0
+        self._is_literal = False
         try:
             self._known = (str(ipaddress.ip_address(self._host)),)
             self._fresh_until = float("inf")
+            self._is_literal = True
         except ValueError:
             pass
 
@@ -35,6 +41,39 @@ class Addresses:
         self._fresh_until = loop.time() + self._interval
         return self._known
 
+    def demote(self, address: str) -> None:
+        """An address did not answer: it is tried last from now on."""
+        others = tuple(known for known in self._known if known != address)
+        if len(others) < len(self._known):
+            self._known = (*others, address)
+
+    def expire(self) -> None:
+        """No address answered: the next connection looks them up again."""
+        if not self._is_literal:
+            self._fresh_until = 0.0
+
+
+async def reach(
+    addresses: Addresses,
+    loop: asyncio.AbstractEventLoop,
+    seconds: float,
+    connect: Callable[[str], Awaitable[tuple[object, asyncio.Protocol]]],
+) -> asyncio.Protocol:
+    """The protocol on the first address where `connect` succeeds. Raises `OSError`, of which `TimeoutError` is one."""
+    failure: OSError | None = None
+    found = await addresses.get(loop)
+    for address in found:
+        try:
+            async with asyncio.timeout(seconds / len(found)):
+                _, protocol = await connect(address)
+        except OSError as error:
+            failure = error
+            addresses.demote(address)
+        else:
+            return protocol
+    addresses.expire()
+    raise failure or OSError("the host has no address")
+
 
 def connector(
     settings: UpstreamSettings,
@@ -47,14 +86,11 @@ def connector(
     async def connect(
         loop: asyncio.AbstractEventLoop, factory: Callable[[], asyncio.Protocol], settings: UpstreamSettings
     ) -> asyncio.Protocol:
-        last: OSError | None = None
-        for address in await addresses.get(loop):
-            try:
-                _, protocol = await loop.create_connection(factory, address, settings.port)
-            except OSError as error:
-                last = error
-            else:
-                return protocol
-        raise last or OSError(f"{settings.host} has no address")
+        return await reach(
+            addresses,
+            loop,
+            settings.connect_timeout,
+            lambda address: loop.create_connection(factory, address, settings.port),
+        )
 
     return connect

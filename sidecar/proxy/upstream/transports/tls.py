@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 
 from sidecar.proxy.configuration import UpstreamSettings
-from sidecar.proxy.upstream.transports.tcp import Addresses
+from sidecar.proxy.upstream.transports.tcp import Addresses, reach
 
 
 def client_context(settings: UpstreamSettings) -> ssl.SSLContext:
@@ -32,16 +32,14 @@ def connector(
     async def connect(
         loop: asyncio.AbstractEventLoop, factory: Callable[[], asyncio.Protocol], settings: UpstreamSettings
     ) -> asyncio.Protocol:
-        name, last = settings.tls.server_name or settings.host, None
-        for address in await addresses.get(loop):
-            try:
-                _, protocol = await loop.create_connection(
-                    factory, address, settings.port, ssl=context, server_hostname=name
-                )
-            except OSError as error:
-                last = error
-            else:
-                return protocol
-        raise last or OSError(f"{settings.host} has no address")
+        name = settings.tls.server_name or settings.host
+        return await reach(
+            addresses,
+            loop,
+            settings.connect_timeout,
+            lambda address: loop.create_connection(
+                factory, address, settings.port, ssl=context, server_hostname=name
+            ),
+        )
 
     return connect
