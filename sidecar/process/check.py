@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+import time
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -26,7 +27,7 @@ def execute(arguments: argparse.Namespace) -> int:
     """Check; 0 when the configuration can be run, else 1."""
     loaded: Loaded | None = None
     try:
-        loaded = load(arguments.config, absent_files_pass=arguments.without_secrets)
+        loaded = load(arguments.config, absent_files_pass=arguments.without_secrets, now=time.time())
         problems: Sequence[Problem] = (*loaded.dangers, *loaded.warnings)
     except SettingsError as error:
         problems = error.problems

@@ -17,6 +17,7 @@ from sidecar.issuer.readiness import Readiness
 from sidecar.process.assembly import Ports, prepare
 from sidecar.process.bypass import BypassWatch
 from sidecar.process.certificates import samples
+from sidecar.process.enforcement import LOOK, EnforcementWatch
 from sidecar.process.hardening import resident_bytes
 from sidecar.process.health import Check
 from sidecar.process.probes import certificate_checks, issuer_checks, upstream_check
@@ -48,6 +49,7 @@ class Worker:
         self.issuers = Issuers(loaded.issuers, self.issuer_telemetry)
         self.pulse = Pulse(self.metrics)
         self.bypass = BypassWatch(lambda: self.assembly.loaded, journal)
+        self.enforcement = EnforcementWatch(lambda: self.assembly.loaded.policy, journal)
         self._ports = Ports(self.issuers, self.issuers, os.urandom(32))
         self.assembly = first = prepare(loaded, self._ports)
         """The configuration in force."""
@@ -66,7 +68,9 @@ class Worker:
         self._started = False
         self._cache_hits = self._cache_misses = 0
         self._tasks: list[asyncio.Task[None]] = []
-        self.metrics.sources.extend((self._samples, self.pulse.samples, self.bypass.samples))
+        self.metrics.sources.extend(
+            (self._samples, self.pulse.samples, self.bypass.samples, self.enforcement.samples)
+        )
 
     # --- life
 
@@ -79,6 +83,8 @@ class Worker:
             self.journal.warning("dangerous setting", setting=str(danger))
         self._started = True
         self.pulse.every(1.0, self._watch_memory)
+        self.enforcement.look()
+        self.pulse.every(LOOK, self.enforcement.look)
         for work in (self.pulse.run(), self.bypass.run()):
             self._tasks.append(asyncio.create_task(work))
 

@@ -23,13 +23,14 @@ _NOT_READ: Final = frozenset({"file", "state_directory"})
 """Paths that the process writes to."""
 
 
-def load(path: Path, *, absent_files_pass: bool = False) -> Loaded:
+def load(path: Path, *, absent_files_pass: bool = False, now: float | None = None) -> Loaded:
     """The configuration that the service file at `path` begins.
 
     Reads files, opens no port. Raises `SettingsError` with everything that is wrong in all of the files. With
     `absent_files_pass`, a key, certificate, secret or JWK set that is not there is a warning and not a problem.
+    With `now` (seconds since the epoch) there are warnings about report-only that has ended, or soon will.
     """
-    return _Loading(path, absent_files_pass=absent_files_pass).loaded()
+    return _Loading(path, absent_files_pass=absent_files_pass).loaded(now)
 
 
 class _Loading:
@@ -40,7 +41,7 @@ class _Loading:
         self.problems: list[Problem] = list(self.document.problems)
         self.policies = Policies()
 
-    def loaded(self) -> Loaded:
+    def loaded(self, now: float | None = None) -> Loaded:
         around = Surroundings(self.directory, self.absent_files_pass)
         service, problems = validate(ServiceFile, self.document, (), self.document.data, around)
         self.problems.extend(problems)
@@ -62,7 +63,7 @@ class _Loading:
             policy=policy,
             files=_files(Path(self.document.file), paths, sections),
             policy_patterns=tuple(str(self.directory.absolute() / one) for one in service.policy_files),
-            warnings=tuple(sorted({*warnings, *self.policies.doubts(trusting)})),
+            warnings=tuple(sorted({*warnings, *self.policies.doubts(trusting, now)})),
             dangers=tuple(sorted(_dangers(sections))),
         )
 

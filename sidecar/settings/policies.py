@@ -4,6 +4,7 @@ wrong hides nothing of the others.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -26,6 +27,8 @@ from sidecar.settings.section import Section, Surroundings, nearest, validate
 
 RULES: Final = documents.MEMBERS
 """Most rules of one policy."""
+SOON: Final = 14 * 86400
+"""Seconds before report-only ends from which there is a warning."""
 NAMING: Final = (CertificateName, CertificateNameIsClaim)
 """Conditions on what a certificate says of its holder."""
 
@@ -121,8 +124,10 @@ class Policies:
                     self.problems.append(placed.document.problem((*placed.path, *path), message))
             self.problems.extend(_uncaptured(placed))
 
-    def doubts(self, trusting: frozenset[str]) -> Iterator[Problem]:
+    def doubts(self, trusting: frozenset[str], now: float | None = None) -> Iterator[Problem]:
         """What is allowed, yet probably not meant. `trusting` names the listeners with `trust: any`."""
+        if now is not None:
+            yield from self._endings(now)
         for placed in self.rules:
             listeners = sorted((placed.rule.match.listeners or trusting) & trusting)
             if listeners and any(isinstance(one, NAMING) for one in placed.rule.conditions):
@@ -136,6 +141,23 @@ class Policies:
         if not self.issuers and any(not placed.rule.public for placed in self.rules):
             placed = next(placed for placed in self.rules if not placed.rule.public)
             yield placed.warning("no issuer is configured: every token will be refused", "name")
+
+    def _endings(self, now: float) -> Iterator[Problem]:
+        placed = [(one.document, one.path, one.rule.report_only) for one in self.rules]
+        issuers = [
+            (document, path, self.issuers[section.issuer].report_only)
+            for document, path, section in self.sections
+            if isinstance(section, Issuer)
+        ]
+        for document, path, report_only in (*placed, *issuers):
+            if report_only is None or report_only.until - now > SOON:
+                continue
+            day = datetime.fromtimestamp(report_only.until, UTC).date().isoformat()
+            tense = "ended" if report_only.until <= now else "ends"
+            # Where the file's own `report_only` counts, the rule has none: then the rule itself is the place.
+            yield document.warning(
+                (*path, "report_only"), f"report only {tense} on {day}: from then on this is enforced"
+            )
 
     def policy(self) -> Policy:
         """The policy, compiled."""

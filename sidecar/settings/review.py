@@ -59,15 +59,38 @@ class _Node:
             if edge in self.inner and (edge is not None or literal != ""):
                 yield from self.inner[edge].wider(template, depth + 1)
 
+    def meeting(self, template: Template, depth: int = 0) -> Iterator[PlacedRule]:
+        """The rules whose template takes some path that `template` takes."""
+        yield from self.rests
+        if depth == len(template.literals):
+            yield from self.inside() if template.takes_rest else self.ends
+            return
+        literal = template.literals[depth]
+        for edge, node in self.inner.items():
+            if edge == literal or (edge is None and literal != "") or (literal is None and edge != ""):
+                yield from node.meeting(template, depth + 1)
+
+    def inside(self) -> Iterator[PlacedRule]:
+        """Every rule from here on, but for those that take all the rest from here."""
+        yield from self.ends
+        for node in self.inner.values():
+            yield from node.rests
+            yield from node.inside()
+
 
 def review(rules: Sequence[PlacedRule]) -> Iterator[Problem]:
     """Warnings about the rules, in the order of the policy."""
-    tree = _Node()
+    tree, open_tree = _Node(), _Node()
     for placed in rules:
         template = Template.parse(placed.rule.match.path)
-        yield from _order(placed, sorted(tree.wider(template), key=lambda one: one.path[-1]))
+        doubts = list(_order(placed, list(tree.wider(template))))
+        if not doubts and not placed.rule.public:
+            doubts = list(_crossing(placed, open_tree.meeting(template)))
+        yield from doubts
         yield from _openness(placed, template)
         tree.add(placed, template)
+        if placed.rule.public:
+            open_tree.add(placed, template)
 
 
 def _order(placed: PlacedRule, earlier: Sequence[PlacedRule]) -> Iterator[Problem]:
@@ -82,6 +105,22 @@ def _order(placed: PlacedRule, earlier: Sequence[PlacedRule]) -> Iterator[Proble
             methods = _common_methods(other.rule.match, match)
             message = f"some of it ({methods}) goes to the wider rule {shown(other.rule.name)} ({other.place()}) first"
             yield placed.warning(message, "name")
+            return
+
+
+def _crossing(placed: PlacedRule, earlier: Iterator[PlacedRule]) -> Iterator[Problem]:
+    """A public rule before one that is not, when some request fits both and neither takes all of the other's.
+
+    A public rule that is the narrower one is how exceptions are written, and no doubt.
+    """
+    narrow = Template.parse(placed.rule.match.path)
+    for other in earlier:
+        alone = _Node()
+        alone.add(placed, narrow)
+        is_exception = any(alone.wider(Template.parse(other.rule.match.path)))
+        if not is_exception and _meet(other.rule.match, placed.rule.match):
+            message = f"what also fits {shown(other.rule.match.path)} goes to the public rule"
+            yield placed.warning(f"{message} {shown(other.rule.name)} ({other.place()}) first", "name")
             return
 
 

@@ -77,6 +77,7 @@ _ROWS = (
     _counter("request_body_bytes", "Bytes of request bodies, and from clients through tunnels."),
     _counter("response_body_bytes", "Bytes of response bodies, and to clients through tunnels."),
     _counter("report_only", "Requests that passed only because the policy reports.", "rule", "reason"),
+    _gauge("report_only_ends_seconds", "When report-only ends, epoch.", "kind", "name", merge=Merge.MIN),
     _counter("streams_ended", "Tunnels and long responses, by what ended them.", "by"),
     # Connections
     _counter("tls_handshakes", "TLS handshakes that are over: full, resumed, or why they failed.", "result"),

@@ -2,6 +2,7 @@
 
 import pytest
 
+from sidecar.settings import load
 from tests.support.configuration import ISSUER, POLICY, SERVICE, Configuration
 from tests.support.pki import Pki
 
@@ -72,6 +73,30 @@ def test_a_narrow_rule_behind_a_wider_one_is_a_surprise(configuration: Configura
     assert said == ["7: some of it (GET) goes to the wider rule `r0` (policies/policy.yaml:6) first"]
 
 
+def test_a_public_rule_that_crosses_a_later_one_is_a_surprise(configuration: Configuration) -> None:
+    said = doubts(
+        configuration, 'match: {path: "/{any}/info"}, public: true', 'match: {path: "/accounts/{id}"}'
+    )
+    assert said[1:] == [
+        "7: what also fits `/{any}/info` goes to the public rule `r0` (policies/policy.yaml:6) first"
+    ]
+    apart = doubts(
+        configuration, 'match: {path: "/{any}/info"}, public: true', 'match: {path: "/accounts/{id}/x"}'
+    )
+    assert len(apart) == 1
+
+
+def test_a_public_exception_before_a_wide_rule_is_no_surprise(configuration: Configuration) -> None:
+    said = doubts(
+        configuration, "match: {path: /accounts/info}, public: true", 'match: {path: "/accounts/**"}'
+    )
+    assert len(said) == 1
+    said = doubts(
+        configuration, 'match: {path: "/accounts/*"}, public: true', 'match: {path: "/accounts/{id}/**"}'
+    )
+    assert len(said) == 1
+
+
 def test_a_wide_rule_behind_a_narrow_one_is_no_surprise(configuration: Configuration) -> None:
     assert doubts(configuration, "match: {path: /a/admin}", 'match: {path: "/a/**"}') == []
 
@@ -121,3 +146,33 @@ def test_reviewing_thousands_of_rules_takes_no_square(configuration: Configurati
         + "".join(f"- {{name: r{n}, match: {{path: /api/v1/{n}}}}}\n" for n in range(4000))
     )
     assert configuration.load().warnings == ()
+
+
+END = 1801353600  # 2027-01-31T00:00:00Z
+
+
+@pytest.mark.parametrize(
+    ("now", "expected"),
+    [
+        (END - 14 * 86400 - 1, []),
+        (END - 14 * 86400, ["6: report only ends on 2027-01-31: from then on this is enforced"]),
+        (END, ["6: report only ended on 2027-01-31: from then on this is enforced"]),
+    ],
+)
+def test_report_only_that_ends_soon_is_a_doubt(
+    configuration: Configuration, now: float, expected: list[str]
+) -> None:
+    configuration.write_policy(
+        f"{ISSUER}rules:\n  - {{name: a, match: {{path: /a}}, report_only: {{until: 2027-01-31}}}}\n"
+    )
+    warnings = load(configuration.file, now=now).warnings
+    assert [f"{one.line}: {one.message}" for one in warnings] == expected
+
+
+def test_report_only_of_a_file_and_of_an_issuer_are_doubted_too(configuration: Configuration) -> None:
+    configuration.write_policy(
+        f"report_only: {{until: 2027-01-31}}\n{ISSUER}    report_only: {{until: 2027-01-30}}\n"
+        "rules:\n  - {name: a, match: {path: /a}}\n"
+    )
+    lines = [(one.line, one.column) for one in load(configuration.file, now=END).warnings]
+    assert lines == [(6, 5), (8, 5)]
