@@ -14,7 +14,7 @@ from bench.machine import describe
 from bench.options import Options, read_options
 from bench.peers import PEERS
 from bench.process import BenchFailed
-from bench.report import figures, markdown, raw, table
+from bench.report import added_latency, figures, markdown, raw, table
 from bench.requirement import require
 from bench.rounds import Results, run_loads
 from bench.sections import OURS_ALONE, RUN, Section
@@ -64,6 +64,8 @@ def _write(build: Path, results: Results, sections: dict[str, Section]) -> None:
     draw(cells, build / "bench.svg")
     if results:
         print(table(results))
+    if added := added_latency(results):
+        print(f"\n{added}")
     for section in sections.values():
         print(f"\n{section}")
     rows = [budget.row() for budget in budgets(cells, data)]

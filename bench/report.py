@@ -3,14 +3,16 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from statistics import median
 
 from bench.sample import Figures, Sample, medians
 from bench.statistic import ratio, spread
 
 OURS = "sidecar"
+API = "api"  # no peer: the API alone, without a proxy and without TLS
 _HEAD = ("load", "peer", "CPU µs/request", "±", "sidecar is", "requests/s", "p50 ms", "p99 ms", "resident MB")
 
-_NUMBER = re.compile(r"(\d+(\.\d+)?( [%×])?)?")
+_NUMBER = re.compile(r"((\+ )?-?\d+(\.\d+)?( [%×])?)?")
 
 Results = Mapping[str, Mapping[str, Sequence[Sample]]]
 
@@ -18,7 +20,8 @@ Results = Mapping[str, Mapping[str, Sequence[Sample]]]
 def figures(results: Results) -> dict[str, dict[str, Figures]]:
     """`build/bench.json`: load → peer → medians."""
     return {
-        load: {peer: medians(samples) for peer, samples in peers.items()} for load, peers in results.items()
+        load: {peer: medians(samples) for peer, samples in peers.items() if peer != API}
+        for load, peers in results.items()
     }
 
 
@@ -36,8 +39,30 @@ def table(results: Results) -> str:
         _row(load, peer, samples, peers.get(OURS))
         for load, peers in results.items()
         for peer, samples in peers.items()
+        if peer != API
     ]
     return markdown(_HEAD, rows)
+
+
+def added_latency(results: Results) -> str:
+    """What a proxy adds to the API's own latency at a fixed rate; empty when that was not measured."""
+    rows = []
+    for peers in results.values():
+        if API in peers:
+            alone = _quantiles(peers[API])
+            rows.append(["the API alone", *(f"{ms:.2f}" for ms in alone)])
+            for peer in [name for name in peers if name != API]:
+                with_proxy = zip(_quantiles(peers[peer]), alone, strict=True)
+                rows.append([peer, *(f"+ {ms - base:.2f}" for ms, base in with_proxy)])
+    return markdown(("added latency", "p50 ms", "p99 ms", "p99.9 ms"), rows) if rows else ""
+
+
+def _quantiles(samples: Sequence[Sample]) -> tuple[float, float, float]:
+    return (
+        median(sample.p50_ms for sample in samples),
+        median(sample.p99_ms for sample in samples),
+        median(sample.p999_ms for sample in samples),
+    )
 
 
 def markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

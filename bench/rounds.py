@@ -7,6 +7,7 @@ from bench.loads import LOADS, Load, Window, es256_token
 from bench.options import Options
 from bench.peers import PEERS, Peer
 from bench.process import BenchFailed
+from bench.report import API
 from bench.sample import Sample
 from bench.world import Running, World
 
@@ -40,6 +41,8 @@ def _run_load(
         for number in range(options.rounds):
             window = Window(options.seconds, options.warmup, number)
             drive = load.drive(world.material, window, options.rounds)
+            if load.against_api:
+                samples.setdefault(API, []).append(world.drive_api(drive))
             for peer in _rotated(running, number):
                 sample = world.drive(peer, drive)
                 _require_resumption(load, peer, sample)

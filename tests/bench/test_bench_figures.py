@@ -1,8 +1,10 @@
 """The benchmark's arithmetic and its documents: what it prints must be what was measured."""
 
+from dataclasses import replace
+
 import pytest
 
-from bench.report import figures, markdown, table
+from bench.report import API, added_latency, figures, markdown, table
 from bench.sample import Sample
 from bench.statistic import ratio, spread
 
@@ -86,3 +88,18 @@ def test_markdown_table_is_aligned() -> None:
     lines = markdown(("name", "n"), [("a", "1"), ("bcdefg", "20")]).splitlines()
     assert len({len(line) for line in lines}) == 1
     assert lines[1] == "|--------|---:|"
+
+
+def test_added_latency_is_what_the_proxy_adds_to_the_api() -> None:
+    alone = replace(sample(5.0), p50_ms=0.2, p99_ms=0.5, p999_ms=1.0)
+    printed = added_latency({"latency": {API: [alone], "sidecar": [sample(50.0)]}})
+    base, ours = printed.splitlines()[2:]
+    assert [cell.strip() for cell in base.split("|")[1:5]] == ["the API alone", "0.20", "0.50", "1.00"]
+    assert [cell.strip() for cell in ours.split("|")[1:5]] == ["sidecar", "+ 0.80", "+ 2.50", "+ 8.00"]
+
+
+def test_baseline_is_no_peer() -> None:
+    results = {"latency": {API: [sample(5.0)], "sidecar": [sample(50.0)]}}
+    assert list(figures(results)["latency"]) == ["sidecar"]
+    assert "api" not in table(results)
+    assert added_latency({"denied": {"sidecar": [sample(50.0)]}}) == ""
