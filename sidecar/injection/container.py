@@ -62,6 +62,8 @@ def container(
         },
         "volumeMounts": _mounts(wanted, settings),
     }
+    if settings.env:
+        body["env"] = [{"name": name, "value": value} for name, value in settings.env.items()]
     if settings.is_native:
         body["restartPolicy"] = "Always"
     if settings.pre_stop_seconds:

@@ -52,6 +52,7 @@ def inject_pod(
     _append(spec, "volumes", volumes(wanted, settings, workload=workload, probe_rules=probe_rules))
     field = "initContainers" if settings.is_native else "containers"
     _append(spec, field, [container(wanted, settings, entries)])
+    _pull_by(spec, settings)
     status = Status(placement.container, placement.upstream_port, placement.port)
     written = {annotation.INJECT: "true", annotation.STATUS: status.text()}
     if wanted.config_map is None:
@@ -65,7 +66,7 @@ def inject_pod(
     if probe_rules:
         written[annotation.PROBE_RULES] = probe_rules_text(rewired.public_paths)
     annotations = {**(metadata.get("annotations") or {}), **written}
-    labels = {**(metadata.get("labels") or {}), annotation.INJECTED_LABEL: "true"}
+    labels = {**settings.labels, **(metadata.get("labels") or {}), annotation.INJECTED_LABEL: "true"}
     made["metadata"] = {**metadata, "labels": labels, "annotations": annotations}
     return InjectedPod(made, status, tuple(notes))
 
@@ -110,6 +111,13 @@ def _open_ports(api_containers: list[dict[str, Any]], placement: Placement) -> l
         for port in tcp_ports(one)
         if port["containerPort"] not in {placement.upstream_port, placement.port}
     ]
+
+
+def _pull_by(spec: dict[str, Any], settings: InjectionSettings) -> None:
+    there = {one.get("name") for one in spec.get("imagePullSecrets") or []}
+    more = [{"name": name} for name in settings.image_pull_secrets if name not in there]
+    if more:
+        _append(spec, "imagePullSecrets", more)
 
 
 def _append(spec: dict[str, Any], field: str, more: list[dict[str, Any]]) -> None:

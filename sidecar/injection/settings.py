@@ -23,6 +23,7 @@ def _kubernetes_version(value: str) -> str:
 
 ObjectName = Annotated[str, AfterValidator(_object_name)]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=253)]
+EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi)?$")]
 
@@ -109,6 +110,9 @@ class InjectionSettings(_Strict):
     pre_stop_seconds: Annotated[int, Field(ge=0, le=300, strict=True)] = 5
     refuse_when_bypassable: bool = False
     resources: Resources = Resources()
+    image_pull_secrets: tuple[ObjectName, ...] = ()
+    env: dict[EnvironmentName, str] = {}
+    labels: dict[str, str] = {}
 
     @model_validator(mode="after")
     def _ports_differ(self) -> Self:

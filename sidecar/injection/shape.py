@@ -51,6 +51,10 @@ class _Volume(BaseModel):
     name: StrictStr
 
 
+class _Reference(BaseModel):
+    name: StrictStr | None = None
+
+
 class _OperatingSystem(BaseModel):
     name: StrictStr
 
@@ -59,6 +63,7 @@ class _Spec(BaseModel):
     containers: list[_Container]
     initContainers: list[_Container] | None = None  # noqa: N815  # as above
     volumes: list[_Volume] | None = None
+    imagePullSecrets: list[_Reference] | None = None  # noqa: N815  # as above
     hostNetwork: StrictBool | None = None  # noqa: N815  # as above
     nodeSelector: dict[StrictStr, StrictStr] | None = None  # noqa: N815  # as above
     os: _OperatingSystem | None = None

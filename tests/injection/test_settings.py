@@ -157,3 +157,21 @@ def test_the_group_is_the_one_that_may_read_the_key(
 ) -> None:
     context = sidecar_of(made(annotations, server_certificate=source)["spec"])["securityContext"]
     assert (context["runAsUser"], context["runAsGroup"]) == (65532, group)
+
+
+def test_pull_secrets_environment_and_labels_are_added_to_what_is_there() -> None:
+    there = pod(imagePullSecrets=[{"name": "own"}])
+    there["metadata"]["labels"] = {"team": "payments"}
+    chosen = settings(
+        image_pull_secrets=["own", "sidecars"],
+        env={"SIDECAR_LOOP": "asyncio"},
+        labels={"team": "x", "mesh": "no"},
+    )
+    spec = inject(there, chosen, opt_in=False).manifest
+    assert spec["spec"]["imagePullSecrets"] == [{"name": "own"}, {"name": "sidecars"}]
+    assert sidecar_of(spec["spec"])["env"] == [{"name": "SIDECAR_LOOP", "value": "asyncio"}]
+    assert spec["metadata"]["labels"] == {
+        "team": "payments",
+        "mesh": "no",
+        "bound-token-sidecar/injected": "true",
+    }
