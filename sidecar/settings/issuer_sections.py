@@ -246,6 +246,8 @@ class Issuer(Section):
             raise mistake("more than 10m", "clock_skew")
         if self.keys is None and self.introspection is None:
             raise mistake("needs `keys`, or `introspection` for opaque tokens")
+        if self.keys is None and self.introspection is not None and self.introspection.signed is not None:
+            raise mistake("`signed` responses are verified with the issuer's `keys`", "introspection")
         endpoints = {
             "keys": self.keys and (self.keys.jwks_url or self.keys.discovery_url),
             "issuer": self.issuer if self.keys and self.keys.discovery else None,

@@ -15,7 +15,10 @@ from tests.support.configuration import ISSUER, SERVICE, Configuration
 from tests.support.pki import Pki
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("policy", "configuration", "cli"))]
+PAGES = [
+    ROOT / "README.md",
+    *(ROOT / "docs" / f"{name}.md" for name in ("policy", "configuration", "issuers", "cli")),
+]
 _BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SERVICE_KEYS = {"listeners", "upstream", "policy_files"}
 
@@ -64,6 +67,7 @@ def configuration(tmp_path: Path, pki: Pki) -> Configuration:
     pki.server.write(tmp_path / "tls", "tls")
     (tmp_path / "tls" / "client-ca.crt").write_bytes(pki.client_authority.pem)
     (tmp_path / "tls" / "client-ca.crl").write_bytes(pki.client_authority.revocation_list())
+    (tmp_path / "tls" / "issuer-ca.crt").write_bytes(pki.server_authority.pem)
     (tmp_path / "tls" / "api-ca.crt").write_bytes(pki.server_authority.pem)
     pki.client.write(tmp_path / "tls", "client")
     key = tmp_path / "policies" / "keys" / "api.pem"

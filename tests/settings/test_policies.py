@@ -339,6 +339,19 @@ rules: []
     assert asks.breaker.failures == 2
 
 
+SIGNED_WITHOUT_KEYS = """\
+    introspection:
+      when: opaque
+      endpoint: https://as.example.com/introspect
+      client_id: api
+      client_authentication:
+        method: client_secret_basic
+        client_secret_file: policy.yaml
+        insecure_private_key_readable_by_everyone: true
+      signed: {}
+"""
+
+
 @pytest.mark.parametrize(
     ("old", "new", "expected"),
     [
@@ -360,6 +373,11 @@ rules: []
             "4:11: exactly one of `discovery: true`, `discovery_url`, `jwks_url`, `jwks_file`",
         ),
         ("    keys: {discovery: true}\n", "", "2:5: needs `keys`, or `introspection` for opaque tokens"),
+        (
+            "    keys: {discovery: true}\n",
+            SIGNED_WITHOUT_KEYS,
+            "4:5: `signed` responses are verified with the issuer's `keys`",
+        ),
         ("issuer: https://as", "issuer: http://as", "2:5: `http://as.example.com` is not https"),
         (
             "{discovery: true}",
