@@ -59,7 +59,7 @@ class Member:
             return await self._answer(method, argument)
         except SettingsError as error:
             raise ValueError("\n".join(str(problem) for problem in error.problems)) from None
-        except (Refused, OSError) as error:
+        except (Refused, OSError, hardening.HardeningError) as error:
             raise ValueError(str(error)) from None
 
     async def _answer(self, method: str, argument: Any) -> Any:
@@ -105,6 +105,9 @@ class Member:
         journal.sink.attach(asyncio.get_running_loop().call_later)
         worker = Worker(loaded, journal)
         await worker.start(reuse_port=True)
+        run_as = loaded.service.hardening.run_as
+        if run_as is not None:
+            hardening.drop_root(hardening.account(run_as))
         self._worker, self._inspection = worker, LocalInspection(worker)
         return os.getpid()
 
