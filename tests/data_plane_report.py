@@ -9,6 +9,7 @@ Exits 1 when the upstream saw anything that was not permitted, or a stream did n
 import argparse
 import asyncio
 import resource
+import ssl
 import sys
 import tempfile
 import time
@@ -58,6 +59,8 @@ class Held:
     connections: int
     memory: int
     per_connection: float
+    answer: float
+    """Median of the seconds one more client waits for an answer while they are held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,34 +106,48 @@ def event_delays(world: World, number: int = 200) -> list[float]:
         return sorted(delays)
 
 
+PUBLIC = b"GET /public/x HTTP/1.1\r\nHost: api.example.com\r\n\r\n"
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def ask(streams: Streams) -> float:
+    """Sends one request; the seconds until its answer."""
+    reader, writer = streams
+    started = time.perf_counter()
+    writer.write(PUBLIC)
+    assert (await reader.readuntil(b"seen")).startswith(b"HTTP/1.1 200")
+    return time.perf_counter() - started
+
+
+async def connected(port: int, context: ssl.SSLContext, gate: asyncio.Semaphore) -> Streams:
+    """A connection that has carried one request."""
+    async with gate:
+        streams = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        await ask(streams)
+        return streams
+
+
+async def held_idle(sidecar: Sidecar, context: ssl.SSLContext, number: int) -> Held:
+    before, gate = sidecar.process.memory().now, asyncio.Semaphore(64)
+    held = await asyncio.gather(*(connected(sidecar.port, context, gate) for _ in range(number)))
+    await asyncio.sleep(1)
+    now = sidecar.process.memory().now
+    waits = sorted([await ask(held[-1]) for _ in range(200)])
+    for _, writer in held:
+        writer.transport.abort()
+    await asyncio.sleep(0)
+    return Held(number, now, (now - before) / number, waits[100])
+
+
 def hold(world: World, wanted: int) -> Held:
     """Opens that many TLS connections with a client certificate, each after one request, and leaves them idle."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     number = min(wanted, hard - 200)
     context = client_context(world.pki.client)
-    request = b"GET /public/x HTTP/1.1\r\nHost: api.example.com\r\n\r\n"
-
-    async def one(port: int, gate: asyncio.Semaphore) -> asyncio.StreamWriter:
-        async with gate:
-            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
-            writer.write(request)
-            assert (await reader.readuntil(b"seen")).startswith(b"HTTP/1.1 200")
-            return writer
-
-    async def all_of_them(sidecar: Sidecar) -> Held:
-        before, gate = sidecar.process.memory().now, asyncio.Semaphore(64)
-        writers = await asyncio.gather(*(one(sidecar.port, gate) for _ in range(number)))
-        await asyncio.sleep(1)
-        now = sidecar.process.memory().now
-        for writer in writers:
-            writer.transport.abort()
-        await asyncio.sleep(0)
-        return Held(len(writers), now, (now - before) / len(writers))
-
     try:
         with Recorder() as recorder, world.sidecar(recorder.url, connections=number + 100) as sidecar:
-            return asyncio.run(all_of_them(sidecar))
+            return asyncio.run(held_idle(sidecar, context, number))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
@@ -156,6 +173,13 @@ def print_streams(transfers: Mapping[str, Transfer]) -> None:
         print(f"  peak memory        {one.peak / MIB:>14.1f}  MiB, {one.growth / MIB:.1f} more than before")
 
 
+def print_held(held: Held) -> None:
+    each, wait = held.per_connection / 1024, held.answer * 1000
+    print(f"connections held     {held.connections:>14,}  idle, TLS, with a client certificate")
+    print(f"  memory             {held.memory / MIB:>14.1f}  MiB, {each:.1f} KiB a connection")
+    print(f"  an answer takes    {wait:>14.2f}  ms on one of them (median)")
+
+
 def report(size: int, connections: int) -> int:
     with tempfile.TemporaryDirectory() as name:
         world = World.create(Path(name))
@@ -170,11 +194,7 @@ def report(size: int, connections: int) -> int:
         print(f"smuggling shapes     {smuggling.shapes:>14,}  {smuggling.refused} refused")
         print(f"  requests seen      {smuggling.seen:>14,}  by the upstream")
         print(f"  not permitted      {smuggling.not_permitted:>14,}")
-        held = hold(world, connections)
-        print(f"connections held     {held.connections:>14,}  idle, TLS, with a client certificate")
-        print(
-            f"  memory             {held.memory / MIB:>14.1f}  MiB, {held.per_connection / 1024:.1f} KiB a connection"
-        )
+        print_held(hold(world, connections))
     whole = all(one.moved == size for one in transfers.values())
     return 0 if whole and smuggling.not_permitted == 0 else 1
 
