@@ -35,31 +35,9 @@ def container(
             *port_entries,
             {"name": HEALTH_PORT_NAME, "containerPort": settings.health_port, "protocol": "TCP"},
         ],
-        "startupProbe": {
-            "httpGet": {"path": "/startupz", "port": settings.health_port},
-            "periodSeconds": 1,
-            "failureThreshold": START_SECONDS,
-        },
-        "livenessProbe": {
-            "httpGet": {"path": "/livez", "port": settings.health_port},
-            "periodSeconds": 10,
-            "failureThreshold": 3,
-        },
-        "readinessProbe": {
-            "httpGet": {"path": "/readyz", "port": settings.health_port},
-            "periodSeconds": 5,
-            "failureThreshold": 2,
-        },
+        **_probes(settings.health_port),
         "resources": _resources(settings),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-            "runAsNonRoot": True,
-            "runAsUser": settings.user,
-            "runAsGroup": _group(wanted, settings),
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": _security_context(wanted, settings),
         "volumeMounts": _mounts(wanted, settings),
     }
     if settings.env:
@@ -93,6 +71,38 @@ def volumes(
             {"name": f"{VOLUME_PREFIX}client-ca", "secret": {"secretName": ca.secret, "items": items}}
         )
     return made
+
+
+def _probes(port: int) -> dict[str, Any]:
+    return {
+        "startupProbe": {
+            "httpGet": {"path": "/startupz", "port": port},
+            "periodSeconds": 1,
+            "failureThreshold": START_SECONDS,
+        },
+        "livenessProbe": {
+            "httpGet": {"path": "/livez", "port": port},
+            "periodSeconds": 10,
+            "failureThreshold": 3,
+        },
+        "readinessProbe": {
+            "httpGet": {"path": "/readyz", "port": port},
+            "periodSeconds": 5,
+            "failureThreshold": 2,
+        },
+    }
+
+
+def _security_context(wanted: Wishes, settings: InjectionSettings) -> dict[str, Any]:
+    return {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "readOnlyRootFilesystem": True,
+        "runAsNonRoot": True,
+        "runAsUser": settings.user,
+        "runAsGroup": _group(wanted, settings),
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
 
 
 def _service_source(wanted: Wishes, *, probe_rules: bool) -> dict[str, Any]:

@@ -54,17 +54,11 @@ def inject_pod(
     _append(spec, field, [container(wanted, settings, entries)])
     _pull_by(spec, settings)
     status = Status(placement.container, placement.upstream_port, placement.port)
-    written = {annotation.INJECT: "true", annotation.STATUS: status.text()}
-    if wanted.config_map is None:
-        grace = spec.get("terminationGracePeriodSeconds")
-        written[annotation.SERVICE_FILE] = service_text(
-            placement,
-            settings,
-            grace_seconds=DEFAULT_GRACE_SECONDS if grace is None else grace,
-            probe_rules=probe_rules,
-        )
-    if probe_rules:
-        written[annotation.PROBE_RULES] = probe_rules_text(rewired.public_paths)
+    written = {
+        annotation.INJECT: "true",
+        annotation.STATUS: status.text(),
+        **_files(placement, wanted, settings, spec, rewired.public_paths),
+    }
     annotations = {**(metadata.get("annotations") or {}), **written}
     labels = {**settings.labels, **(metadata.get("labels") or {}), annotation.INJECTED_LABEL: "true"}
     made["metadata"] = {**metadata, "labels": labels, "annotations": annotations}
@@ -111,6 +105,27 @@ def _open_ports(api_containers: list[dict[str, Any]], placement: Placement) -> l
         for port in tcp_ports(one)
         if port["containerPort"] not in {placement.upstream_port, placement.port}
     ]
+
+
+def _files(
+    placement: Placement,
+    wanted: Wishes,
+    settings: InjectionSettings,
+    spec: dict[str, Any],
+    public_paths: tuple[str, ...],
+) -> dict[str, str]:
+    """The generated files, as annotations; none when the Pod brings a service file of its own."""
+    if wanted.config_map is not None:
+        return {}
+    grace = spec.get("terminationGracePeriodSeconds")
+    text = service_text(
+        placement,
+        settings,
+        grace_seconds=DEFAULT_GRACE_SECONDS if grace is None else grace,
+        probe_rules=bool(public_paths),
+    )
+    rules = {annotation.PROBE_RULES: probe_rules_text(public_paths)} if public_paths else {}
+    return {annotation.SERVICE_FILE: text, **rules}
 
 
 def _pull_by(spec: dict[str, Any], settings: InjectionSettings) -> None:

@@ -97,6 +97,24 @@ def own_names(authority: Authority, layout: str) -> Identity:
     return authority.server() if layout == "cert-manager-csi" else svid(authority, "/apis/accounts")
 
 
+def prepared(
+    folder: Path, pki: Pki, upstream: str, key: SigningKey, layout: str
+) -> tuple[Sidecar, Projected]:
+    """A sidecar that is not started yet, and the driver that writes its certificates."""
+    one = Sidecar(folder, pki, upstream, policy_document=policy(rules=RULES, issuers=[issuer()]), keys=[key])
+    files = LAYOUTS[layout](folder / "tls")
+    document = one.service_document(upstream)
+    document["listeners"][0] |= {
+        "tls": {
+            "certificate_file": f"tls/{files.certificate_file}",
+            "private_key_file": f"tls/{files.private_key_file}",
+        },
+        "client_certificate": {"trust": "ca", "ca_file": f"tls/{files.bundle_file}"},
+    }
+    one.write_service({**document, "process": {"watch_interval": "100ms"}})
+    return one, files
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_svids_are_renewed_every_hour_without_one_failed_request(
@@ -104,24 +122,8 @@ def test_svids_are_renewed_every_hour_without_one_failed_request(
 ) -> None:
     roots = [Authority.root("root of the first month")]
     with Recorder() as upstream:
-        one = Sidecar(
-            tmp_path,
-            pki,
-            upstream.url,
-            policy_document=policy(rules=RULES, issuers=[issuer()]),
-            keys=[signing_key],
-            service={"process": {"watch_interval": "100ms"}},
-        )
-        files = LAYOUTS[layout](tmp_path / "tls")
+        one, files = prepared(tmp_path, pki, upstream.url, signing_key, layout)
         files.write(own_names(roots[0], layout), bundle(*roots))
-        document = one.service_document(upstream.url)
-        listener = document["listeners"][0]
-        listener["tls"] = {
-            "certificate_file": f"tls/{files.certificate_file}",
-            "private_key_file": f"tls/{files.private_key_file}",
-        }
-        listener["client_certificate"] = {"trust": "ca", "ca_file": f"tls/{files.bundle_file}"}
-        one.write_service({**document, "process": {"watch_interval": "100ms"}})
         load = Load(one.port, signing_key, svid(roots[0], "/callers/shop"))
         with one, load.running():
             for hour in range(HOURS):
