@@ -9,7 +9,13 @@ from sidecar.settings import SettingsError, load
 
 def test_the_shipped_configuration_is_good(installed: Path) -> None:
     loaded = load(installed)
-    assert [rule.name for rule in loaded.policy.rules] == ["health", "read-accounts", "write-accounts"]
+    assert [rule.name for rule in loaded.policy.rules] == [
+        "initiate-payment",
+        "approve-payment",
+        "health",
+        "read-accounts",
+        "write-accounts",
+    ]
     assert loaded.proxy.listeners[0].port == 8443
     assert [warning.message.split(":")[0] for warning in loaded.warnings] == ["is public"]
     assert loaded.files[0] == installed

@@ -499,3 +499,42 @@ def test_more_rules_than_ten_thousand_in_several_files_are_one_line(configuratio
         configuration.write_policy(f"rules:\n{''.join(names)}", f"{file}.yaml")
     configuration.write_policy(ISSUER)
     assert configuration.said() == ["3002:3: more than 10000 rules"]
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("method: client_secret_basic, client_secret_file: secret", "ClientSecretBasic"),
+        ("method: client_secret_post, client_secret_file: secret", "ClientSecretPost"),
+        (
+            "method: private_key_jwt, key_file: ../server.key, algorithm: ES256, key_id: k, audience: a",
+            "PrivateKeyJwt",
+        ),
+        (
+            "method: tls_client_auth, certificate_file: ../server.crt, private_key_file: ../server.key",
+            "TlsClientAuth",
+        ),
+        (
+            "method: self_signed_tls_client_auth, certificate_file: ../server.crt, private_key_file: ../server.key",
+            "SelfSignedTlsClientAuth",
+        ),
+    ],
+)
+def test_every_client_authentication_arrives(configuration: Configuration, said: str, expected: str) -> None:
+    (configuration.folder / "policies" / "secret").write_text("s3cret")
+    (configuration.folder / "policies" / "secret").chmod(0o600)
+    configuration.write_policy(POLICY.replace("{discovery: true}", f"{ASKS}: {{{said}}}}}", 1))
+    (settings,) = configuration.load().issuers.issuers
+    assert settings.introspection is not None
+    assert type(settings.introspection.client_authentication).__name__ == expected
+    assert settings.introspection.client_authentication.client_id == "a"
+
+
+def test_a_secret_that_everyone_may_read_is_refused(configuration: Configuration) -> None:
+    secret = configuration.folder / "policies" / "secret"
+    secret.write_text("s3cret")
+    secret.chmod(0o644)
+    said = "method: client_secret_basic, client_secret_file: secret"
+    configuration.write_policy(POLICY.replace("{discovery: true}", f"{ASKS}: {{{said}}}}}", 1))
+    (problem,) = configuration.problems()
+    assert "is readable by everyone" in problem.message
