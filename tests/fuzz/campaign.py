@@ -2,11 +2,12 @@
 
 import importlib
 import sys
+import tempfile
 from pathlib import Path
 
 
 def run(file: str) -> None:
-    """Fuzzes the target in `file`. Takes libFuzzer's options from the command line."""
+    """Fuzzes the target in `file`, from its seeds on. Takes libFuzzer's options from the command line."""
     import atheris
 
     # What the script has imported is imported again, instrumented; the libraries behind it stay as they are.
@@ -14,5 +15,8 @@ def run(file: str) -> None:
         del sys.modules[name]
     with atheris.instrument_imports(include=["sidecar"]):
         module = importlib.import_module(f"tests.fuzz.{Path(file).stem}")
-    atheris.Setup(sys.argv, module.target)
+    corpus = Path(tempfile.mkdtemp(prefix="fuzz-"))
+    for number, seed in enumerate(module.SEEDS):
+        (corpus / str(number)).write_bytes(seed)
+    atheris.Setup([*sys.argv, str(corpus)], module.target)
     atheris.Fuzz()
