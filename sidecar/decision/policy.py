@@ -8,9 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from sidecar.decision.condition import Condition
-from sidecar.decision.denial import Denied, Reason
 from sidecar.decision.matching import Matcher, RequestMatch
-from sidecar.decision.request import RequestHead
 
 
 class Binding(Enum):
@@ -85,14 +83,6 @@ class Rule:
     """Kinds of ambiguity this rule lets through (`path.ALLOWABLE`)."""
 
 
-@dataclass(frozen=True, slots=True)
-class MatchedRule:
-    """A rule and what its path template captured."""
-
-    rule: Rule
-    captures: Mapping[str, str]
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class Policy:
     """A whole policy; immutable, replaced as one."""
@@ -102,6 +92,7 @@ class Policy:
     report_only: ReportOnly | None = None
     generation: int = 1
     matcher: Matcher = field(init=False, repr=False)
+    """Over `rules`, by index."""
 
     def __post_init__(self) -> None:
         matcher = Matcher(
@@ -114,11 +105,3 @@ class Policy:
         every = frozenset(self.issuers)
         asking = [rule for rule in self.rules if not rule.public]
         return frozenset().union(*(every if rule.issuers is None else rule.issuers for rule in asking))
-
-    def rule_for(self, head: RequestHead, listener: str = "") -> MatchedRule:
-        """The first rule whose match fits; raises `Denied` (rule_unmatched, path_ambiguous)."""
-        found = self.matcher.first(head, listener)
-        if found is None:
-            raise Denied(Reason.RULE_UNMATCHED, "rule", "a rule that matches", f"{head.method} {head.path}")
-        index, captures = found
-        return MatchedRule(self.rules[index], captures)
