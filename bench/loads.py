@@ -50,6 +50,7 @@ class Load:
     takes: Callable[[Peer], bool] = _everyone
     opaque: bool = False
     resumes: bool = False
+    primed: bool = False  # every token is shown once before the first round
     against_api: bool = False  # the API alone is driven too, as the baseline
 
 
@@ -116,7 +117,7 @@ LOADS: dict[str, Load] = {
     for load in (
         Load("cached-es256", "one ES256 token, keep-alive, 32 connections", _cached_es256),
         Load("cached-rs256", "one RS256 token, keep-alive, 32 connections", _cached_rs256),
-        Load("many-tokens", "5,000 ES256 tokens in turn", _many_tokens),
+        Load("many-tokens", "5,000 ES256 tokens in turn", _many_tokens, primed=True),
         Load("new-tokens", "every ES256 token new", _new_tokens),
         Load("handshake-full", "a new connection for each request", _handshake("full")),
         Load("handshake-resumed", "the same, sessions resumed", _handshake("resumed"), resumes=True),

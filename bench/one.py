@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.loads import LOADS, Window, es256_token
+from bench.loads import LOADS, Window
 from bench.peers import PEERS
 from bench.process import BenchFailed
+from bench.rounds import prepare
 from bench.statistic import spread
 from bench.world import World
 
@@ -39,7 +40,7 @@ def _measure(load: str, seconds: float, rounds: int) -> dict[str, list[float]]:
     with World(Path("build/bench").resolve()) as world:
         running = [world.start(PEERS[name]) for name in _PEERS]
         for peer in running:
-            world.check(peer, es256_token(world.material))
+            prepare(world, LOADS[load], peer)
         for number in range(rounds):
             drive = LOADS[load].drive(world.material, Window(seconds, seconds * 0.2, number), rounds)
             for peer in running:

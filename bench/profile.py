@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bench.hotspot import Hotspots, hotspots
-from bench.loads import LOADS, Window, es256_token
+from bench.loads import LOADS, Window
 from bench.peers import PEERS
 from bench.process import BenchFailed
+from bench.rounds import prepare
 from bench.world import Drive, Running, World
 
 _TOP = 30
@@ -31,8 +32,7 @@ def main(arguments: Sequence[str]) -> int:
             if LOADS[load].opaque:
                 world.start_issuer()
             running = world.start(PEERS["sidecar"], opaque=LOADS[load].opaque)
-            if not LOADS[load].opaque:
-                world.check(running, es256_token(world.material))
+            prepare(world, LOADS[load], running)
             quiet = LOADS[load].drive(world.material, Window(seconds, 0.5, 0), 8)
             unwatched = world.drive(running, quiet).cpu_us_per_request
             print(f"{load}: {unwatched:.1f} µs/request")

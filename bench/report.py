@@ -12,7 +12,7 @@ OURS = "sidecar"
 API = "api"  # no peer: the API alone, without a proxy and without TLS
 _HEAD = ("load", "peer", "CPU µs/request", "±", "sidecar is", "requests/s", "p50 ms", "p99 ms", "resident MB")
 
-_NUMBER = re.compile(r"((\+ )?-?\d+(\.\d+)?( [%×])?)?")
+_NUMBER = re.compile(r"([+-]?\d+(\.\d+)?( [%×])?)?")
 
 Results = Mapping[str, Mapping[str, Sequence[Sample]]]
 
@@ -53,7 +53,7 @@ def added_latency(results: Results) -> str:
             rows.append(["the API alone", *(f"{ms:.2f}" for ms in alone)])
             for peer in [name for name in peers if name != API]:
                 with_proxy = zip(_quantiles(peers[peer]), alone, strict=True)
-                rows.append([peer, *(f"+ {ms - base:.2f}" for ms, base in with_proxy)])
+                rows.append([peer, *(f"{ms - base:+.2f}" for ms, base in with_proxy)])
     return markdown(("added latency", "p50 ms", "p99 ms", "p99.9 ms"), rows) if rows else ""
 
 

@@ -32,12 +32,11 @@ def _run_load(
 ) -> dict[str, list[Sample]]:
     if load.opaque:
         world.start_issuer()
-    token = _check_token(world, load)
     samples: dict[str, list[Sample]] = {peer.name: [] for peer in peers}
     running = [world.start(peer, opaque=load.opaque) for peer in peers]
     try:
         for peer in running:
-            world.check(peer, token)
+            prepare(world, load, peer)
         for number in range(options.rounds):
             window = Window(options.seconds, options.warmup, number)
             drive = load.drive(world.material, window, options.rounds)
@@ -52,6 +51,13 @@ def _run_load(
         for peer in running:
             world.stop(peer)
     return samples
+
+
+def prepare(world: World, load: Load, running: Running) -> None:
+    """Shows that the peer does the job, and shows it the tokens it may remember."""
+    world.check(running, _check_token(world, load))
+    if load.primed:
+        world.prime(running, load.drive(world.material, Window(0, 0), 1).tokens)
 
 
 def _check_token(world: World, load: Load) -> Path:

@@ -125,6 +125,10 @@ class World:
         running.process.forget_output()
         return sample
 
+    def prime(self, running: Running, tokens: Path) -> None:
+        """Shows a peer every token once, however long that takes: what it remembers, it has seen."""
+        self.drive(running, Drive(tokens, {"connections": 32, "seconds": 300, "once": 1}))
+
     def drive_api(self, what: Drive) -> Sample:
         """The same window against the API itself, without TLS: the baseline of added latency."""
         api = next(process for process in self._started if process.name == "api")

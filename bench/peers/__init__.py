@@ -129,7 +129,7 @@ def _pem_body(path: Path) -> str:
 
 _ENVOY = _beside_python("envoy")
 _MOD_OAUTH2 = ("/usr/sbin/apache2", str(_APACHE_MODULES / "mod_oauth2.so"))
-_CACHE = ', "jwt_cache_config": {"jwt_cache_size": 1000}'
+_CACHE = ', "jwt_cache_config": {"jwt_cache_size": 100000}'  # as many as the sidecar remembers
 
 PEERS: dict[str, Peer] = {
     peer.name: peer

@@ -95,7 +95,7 @@ def test_added_latency_is_what_the_proxy_adds_to_the_api() -> None:
     printed = added_latency({"latency": {API: [alone], "sidecar": [sample(50.0)]}})
     base, ours = printed.splitlines()[2:]
     assert [cell.strip() for cell in base.split("|")[1:5]] == ["the API alone", "0.20", "0.50", "1.00"]
-    assert [cell.strip() for cell in ours.split("|")[1:5]] == ["sidecar", "+ 0.80", "+ 2.50", "+ 8.00"]
+    assert [cell.strip() for cell in ours.split("|")[1:5]] == ["sidecar", "+0.80", "+2.50", "+8.00"]
 
 
 def test_baseline_is_no_peer() -> None:
