@@ -7,7 +7,8 @@ import pytest
 from sidecar.decision.denial import Reason
 from sidecar.proxy.configuration import Limits
 from tests.proxy.conftest import Converse
-from tests.support.conversation import UPSTREAM, Conversation, Gate
+from tests.support.conversation import UPSTREAM, Conversation
+from tests.support.deciding import Gate
 
 GET = b"GET /a HTTP/1.1\r\nHost: api\r\n\r\n"
 EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"

@@ -20,9 +20,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sidecar.decision.denial import Denial, Reason
-from sidecar.decision.permit import Permit
-from sidecar.decision.request import Presenter, RequestHead
 from sidecar.proxy.configuration import (
     Limits,
     ListenerSettings,
@@ -35,11 +32,12 @@ from sidecar.proxy.server import Server
 from sidecar.proxy.serving import Authorizes
 from sidecar.telemetry.record import AuditRecord
 from tests.support.cleartext import ALERT, CLOSE_NOTIFY, DATA, HANDSHAKE, CleartextTls, Unsealing, seal
+from tests.support.deciding import Decision, Gate, Observed
 from tests.support.memory_transport import MemoryTransport
 from tests.support.pki import Identity
 from tests.support.recorder import Inbound, Seen
-from tests.support.records import STARTED, permit
-from tests.support.tls_client import Response
+from tests.support.records import STARTED
+from tests.support.tls_client import Response, Truncated
 from tests.support.virtual_time import VirtualTime
 
 LISTENER = ListenerSettings("main", "127.0.0.1", 0, TlsSettings(Path("unused"), Path("unused")))
@@ -49,72 +47,6 @@ _OUR_FIELDS = re.compile(
     rb"(?:X-Forwarded-For|X-Forwarded-Proto|X-Forwarded-Host|Forwarded|Via|traceparent|X-Request-Id): [^\r]*\r\n"
 )
 _DATE = re.compile(rb"Date: [^\r]*\r\n")
-Decision = Permit | Denial
-
-
-class Gate:
-    """Who decides: permits what it was not told to refuse, by path."""
-
-    def __init__(self) -> None:
-        self.verdicts: dict[str, Decision | asyncio.Future[Decision] | Exception] = {}
-        self.asked: list[RequestHead] = []
-        self.presenters: list[Presenter] = []
-        self.permitted = 0
-        self.valid_until = float("inf")
-
-    def authorize(
-        self, head: RequestHead, presenter: Presenter, now: float
-    ) -> Decision | asyncio.Future[Decision]:
-        self.asked.append(head)
-        self.presenters.append(presenter)
-        verdict = self.verdicts.get(head.path)
-        if isinstance(verdict, Exception):
-            raise verdict
-        if isinstance(verdict, asyncio.Future):
-            verdict.add_done_callback(self._count)
-            return verdict
-        decision = verdict or self.permit()
-        self.permitted += isinstance(decision, Permit)
-        return decision
-
-    def permit(self, **changes: object) -> Permit:
-        given = permit()
-        given.valid_until = self.valid_until
-        for name, value in changes.items():
-            setattr(given, name, value)
-        return given
-
-    def refuse(self, path: str, reason: Reason = Reason.SCOPE_INSUFFICIENT) -> None:
-        self.verdicts[path] = Denial(reason)
-
-    def _count(self, future: asyncio.Future[Decision]) -> None:
-        if not future.cancelled() and future.exception() is None:
-            self.permitted += isinstance(future.result(), Permit)
-
-
-class Observed:
-    """Who is told: keeps it."""
-
-    def __init__(self) -> None:
-        self.records: list[AuditRecord] = []
-        self.handshakes: list[tuple[str, str]] = []
-        self.incidents: list[tuple[str, str]] = []
-        self.open = 0
-
-    def observe(self, record: AuditRecord) -> None:
-        self.records.append(record)
-
-    def handshake(self, result: str, peer: str = "", detail: str = "") -> None:
-        self.handshakes.append((result, detail))
-
-    def connection_opened(self) -> None:
-        self.open += 1
-
-    def connection_closed(self) -> None:
-        self.open -= 1
-
-    def incident(self, name: str, detail: str = "") -> None:
-        self.incidents.append((name, detail))
 
 
 class _Replay(Inbound):
@@ -268,9 +200,14 @@ class Upstream(FarEnd):
         return _OUR_FIELDS.sub(b"", self.hears_all())
 
     def request(self) -> Seen | None:
-        """The next request, taken apart; None when none came. Raises `Truncated` when it is not whole."""
-        replay = _Replay(self.hears_all(), ended=True)
-        seen = replay.request_message()
+        """The next request, taken apart; None when none came. Raises `Truncated` when it is not whole yet."""
+        data = self.hears_all()
+        replay = _Replay(data, ended=True)
+        try:
+            seen = replay.request_message()
+        except Truncated:
+            self._unread = data
+            raise
         self._unread = replay.rest
         return seen
 

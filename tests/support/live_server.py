@@ -22,7 +22,7 @@ from sidecar.proxy.configuration import (
 )
 from sidecar.proxy.server import Server
 from sidecar.proxy.serving import Authorizes
-from tests.support.conversation import Gate, Observed
+from tests.support.deciding import Gate, Observed
 from tests.support.pki import Identity, Pki, certificate_pem
 from tests.support.processes import eventually
 
