@@ -7,13 +7,12 @@ front.
 
 import asyncio
 import json
-import pickle
 import socket
 import struct
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from sidecar.process.loader import pickled
+from sidecar.process.loader import pickled, unpickled
 
 _LENGTH = struct.Struct("!I")
 LONGEST = 64 << 20
@@ -92,11 +91,16 @@ async def answer_all(end: socket.socket, answer: Answer) -> None:
     async with asyncio.TaskGroup() as tasks:
         while True:
             try:
-                number, method, argument = pickle.loads(await _read(reader))  # noqa: S301 — from our supervisor
+                number, method, argument = _question(await _read(reader))
             except ChannelClosed:
                 break
             tasks.create_task(_answered(writer, number, answer(method, argument)))
     writer.close()
+
+
+def _question(message: bytes) -> tuple[int, str, Any]:
+    found: tuple[int, str, Any] = unpickled(message)
+    return found
 
 
 async def _answered(writer: asyncio.StreamWriter, number: int, answer: Awaitable[Any]) -> None:

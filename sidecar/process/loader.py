@@ -7,6 +7,7 @@ can write.
 """
 
 import copyreg
+import gc
 import io
 import pickle
 import subprocess
@@ -46,7 +47,7 @@ class Reading:
             raise self._failure(f"not read within {WITHIN:g} s") from None
         if self._child.returncode != 0:
             raise self._failure(f"reading it ended with {self._child.returncode}")
-        result = pickle.loads(said)  # noqa: S301 — from our own child
+        result = unpickled(said)
         if isinstance(result, Loaded):
             return result
         raise SettingsError(result)
@@ -79,6 +80,19 @@ def pickled(value: object) -> bytes:
     pickler.dispatch_table = copyreg.dispatch_table | {MappingProxyType: _reduced}
     pickler.dump(value)
     return into.getvalue()
+
+
+def unpickled(data: bytes) -> Any:
+    """What our own child, or our supervisor, pickled. The garbage collector waits meanwhile: everything that is made
+    here stays, and looking through all of it again and again would stall the event loop.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return pickle.loads(data)  # noqa: S301 — from our own processes alone
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _read(path: Path, generation: int) -> "Loaded | tuple[Problem, ...]":

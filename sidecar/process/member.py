@@ -109,6 +109,7 @@ class Member:
         if run_as is not None:
             hardening.drop_root(hardening.account(run_as))
         self._worker, self._inspection = worker, LocalInspection(worker)
+        hardening.settle_memory()
         return os.getpid()
 
 

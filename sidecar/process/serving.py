@@ -113,6 +113,7 @@ class _Run:
             self._body.pulse.every(
                 self._notifier.watchdog_interval, lambda: self._notifier.tell("WATCHDOG=1")
             )
+        hardening.settle_memory()
         self._notifier.tell("READY=1", "STATUS=serving")
         self._journal.info(
             "started",
