@@ -41,8 +41,16 @@ class Issuer:
         if self.keys is not None:
             await self.keys.start()
 
+    async def retire(self) -> None:
+        """Let the requests that wait for this issuer have their answers, then close."""
+        if self.keys is not None:
+            await self.keys.idle()
+        if self.introspection is not None:
+            await self.introspection.idle()
+        await self.close()
+
     async def close(self) -> None:
-        """Stop fetching, give up questions, close connections."""
+        """Stop fetching, give up questions, close connections. May be done again."""
         if self.keys is not None:
             await self.keys.close()
         if self.introspection is not None:

@@ -111,9 +111,9 @@ class HttpClient:
             self._retired.append(self._sessions)
         self._sessions = None
         while self._retired:
-            sessions = self._retired.pop()
-            await sessions.fresh.close()
-            await sessions.pooled.close()
+            await self._retired[-1].fresh.close()
+            await self._retired[-1].pooled.close()
+            self._retired.pop()  # not before: a close that was interrupted can be done again
 
     async def get(self, url: str, accept: str) -> Document:
         """Fetch a document, on a connection of its own. Raises `FetchFailed`."""

@@ -74,8 +74,13 @@ class IssuerIntrospection:
         self._cache.clear()
         self._flights = {}
 
+    async def idle(self) -> None:
+        """Until no question is under way: at most their deadline."""
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
     async def close(self) -> None:
-        """Give up all questions."""
+        """Give up all questions: whoever waits is told that the issuer is out of reach."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -99,7 +104,9 @@ class IssuerIntrospection:
         flight = self._flights.get(token.digest)
         if flight is None:
             flight = self._begin(token)
-        outcome = await asyncio.shield(flight)
+        # Waited for, not awaited: a client that leaves does not take the answer away from the others.
+        await asyncio.wait({flight})
+        outcome = self._unavailable("not_configured") if flight.cancelled() else flight.result()
         if isinstance(outcome, IssuerUnavailable):
             raise IssuerUnavailable(outcome.issuer, outcome.phase, outcome.retry_after)
         return _told(outcome)

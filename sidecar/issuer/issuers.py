@@ -5,6 +5,7 @@ that the configuration did not name.
 """
 
 import asyncio
+from collections.abc import Iterable
 from typing import Self
 
 from sidecar.decision.ports import IssuerUnavailable
@@ -16,6 +17,9 @@ from sidecar.issuer.introspection import IssuerIntrospection
 from sidecar.issuer.keys import NO_KEYS, PublishedKeys
 from sidecar.issuer.readiness import Readiness, readiness
 from sidecar.telemetry.issuer_observer import IssuerObserver
+
+_RELOAD_WAITS = 5.0
+"""Seconds in which the first keys of new issuers may come before a reload takes effect without them."""
 
 
 class Issuers:
@@ -35,6 +39,7 @@ class Issuers:
         self._generation = generation
         self._clock = clock
         self._issuers: dict[str, Issuer] = {}
+        self._retiring: dict[asyncio.Task[None], Issuer] = {}
         self._was_ready = False
 
     # --- life cycle
@@ -44,19 +49,55 @@ class Issuers:
 
         Raises `OSError` and `ValueError` when a file that the settings name cannot be used.
         """
-        await self.reconfigure(self._settings, self._generation)
+        made = await self._all_assembled(self._settings, self._generation)
+        for issuer in made.values():
+            await issuer.start()
+        self._issuers = made
 
     async def close(self) -> None:
         """Stop fetching and close all connections."""
-        issuers, self._issuers = self._issuers, {}
-        await asyncio.gather(*(issuer.close() for issuer in issuers.values()))
+        retiring = dict(self._retiring)
+        for task in retiring:
+            task.cancel()
+        await asyncio.gather(*retiring, return_exceptions=True)
+        issuers, self._issuers = [*self._issuers.values(), *retiring.values()], {}
+        await asyncio.gather(*(issuer.close() for issuer in issuers))
 
     async def reconfigure(self, settings: IssuersSettings, generation: int) -> None:
-        """Take new settings; an issuer whose settings are the same keeps its keys.
+        """Take new settings; call it before the policy that goes with them comes into force.
 
-        Everything stays as it was when this raises, as `start` does. Call it before the policy that goes with
-        `settings` comes into force.
+        An issuer whose settings are the same goes on undisturbed. One whose settings changed goes on with its keys
+        when they still come from the same place; else its first fetch is waited for, within reason, so that a
+        reload by itself refuses nobody. Requests under way get their answers. Everything stays as it was when this
+        raises, as `start` does.
         """
+        made = await self._all_assembled(settings, generation)
+        for name, issuer in made.items():
+            self._hand_over(self._issuers.get(name), issuer)
+            await issuer.start()
+        await _first_attempts(made.values())
+        before = self._issuers
+        self._issuers = {one.issuer: made.get(one.issuer) or before[one.issuer] for one in settings.issuers}
+        self._settings, self._generation = settings, generation
+        for issuer in self._issuers.values():
+            if issuer.introspection is not None:
+                issuer.introspection.adopt(generation)
+        kept = set(self._issuers.values())
+        for issuer in before.values():
+            if issuer not in kept:
+                self._retire(issuer)
+
+    def _hand_over(self, old: Issuer | None, new: Issuer) -> None:
+        if old is not None and old.keys is not None and new.keys is not None:
+            new.keys.inherit(old.keys)
+
+    def _retire(self, issuer: Issuer) -> None:
+        task = asyncio.create_task(issuer.retire(), name=f"end of {issuer.settings.issuer}")
+        self._retiring[task] = issuer
+        task.add_done_callback(self._retiring.pop)
+
+    async def _all_assembled(self, settings: IssuersSettings, generation: int) -> dict[str, Issuer]:
+        """The issuers that are new or changed."""
         made: dict[str, Issuer] = {}
         try:
             for one in settings.issuers:
@@ -65,16 +106,7 @@ class Issuers:
         except BaseException:
             await asyncio.gather(*(issuer.close() for issuer in made.values()))
             raise
-        for issuer in made.values():
-            await issuer.start()
-        before, names = self._issuers, [one.issuer for one in settings.issuers]
-        self._issuers = {name: made.get(name) or before[name] for name in names}
-        self._settings, self._generation = settings, generation
-        for issuer in self._issuers.values():
-            if issuer.introspection is not None:
-                issuer.introspection.adopt(generation)
-        kept = set(self._issuers.values())
-        await asyncio.gather(*(issuer.close() for issuer in before.values() if issuer not in kept))
+        return made
 
     def _is_kept(self, one: IssuerSettings, settings: IssuersSettings) -> bool:
         known = self._issuers.get(one.issuer)
@@ -149,3 +181,16 @@ class Issuers:
         if introspection is None:
             raise IssuerUnavailable(issuer, "not_configured", 1)
         return introspection
+
+
+async def _first_attempts(issuers: Iterable[Issuer]) -> None:
+    """Until each has tried to fetch its keys, at most `_RELOAD_WAITS`."""
+    attempts = [
+        asyncio.create_task(issuer.keys.first_attempt()) for issuer in issuers if issuer.keys is not None
+    ]
+    if not attempts:
+        return
+    _, late = await asyncio.wait(attempts, timeout=_RELOAD_WAITS)
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)

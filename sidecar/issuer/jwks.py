@@ -21,6 +21,7 @@ import math
 import random
 from collections import OrderedDict
 from hashlib import blake2b
+from typing import Self
 
 from sidecar.decision.ports import IssuerUnavailable, VerificationKey
 from sidecar.issuer.clock import SYSTEM_CLOCK, Clock
@@ -98,6 +99,7 @@ class IssuerKeys:
         self._waiting = 0
         self._refused = RefusedKids(settings.unknown_kids, settings.unknown_kid_lifetime)
         self._wake = asyncio.Event()
+        self._attempted = asyncio.Event()
         self._background: asyncio.Task[None] | None = None
 
     # --- life cycle
@@ -109,13 +111,28 @@ class IssuerKeys:
             await self._attempt()
         self._background = asyncio.create_task(self._refresh_for_ever(), name=f"keys of {self._issuer}")
 
+    def inherit(self, predecessor: Self) -> None:
+        """Go on with the keys that `predecessor` had from the same origin, at the age that they have."""
+        if predecessor._origin.name == self._origin.name:
+            self._keys, self._good_at = predecessor._keys, predecessor._good_at
+
+    async def first_attempt(self) -> None:
+        """Until the first fetch is over, well or badly, unless there are keys already."""
+        if not len(self._keys):
+            await self._attempted.wait()
+
+    async def idle(self) -> None:
+        """Until no request waits for a fetch of this one."""
+        while self._waiting and self._forced is not None:
+            await asyncio.wait({self._forced})
+            await asyncio.sleep(0)
+
     async def close(self) -> None:
-        """Stop fetching."""
-        for task in (self._background, self._forced):
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+        """Stop fetching. Requests that wait for a fetch are told that the issuer is out of reach."""
+        tasks = [task for task in (self._background, self._forced) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     # --- what requests see
 
@@ -195,8 +212,10 @@ class IssuerKeys:
         while self._completed <= begun:
             if self._forced is None or self._forced.done():
                 self._forced = asyncio.create_task(self._force(), name=f"forced fetch of {self._issuer}")
-            # Shielded: one client that leaves does not take the fetch away from the others.
-            await asyncio.shield(self._forced)
+            # Waited for, not awaited: a client that leaves does not take the fetch away from the others.
+            await asyncio.wait({self._forced})
+            if self._forced.cancelled():
+                raise self._unavailable()
 
     async def _force(self) -> None:
         pause = self._forced_at + self._settings.cool_down - self._clock.monotonic()
@@ -226,7 +245,9 @@ class IssuerKeys:
             grown = settings.cool_down * 2.0 ** min(self._failures - 1, 16)
             return min(grown, settings.retry_maximum) * random.uniform(0.8, 1.0)  # noqa: S311 — spreads load
         wanted = settings.default_interval if max_age is None else max_age
-        bounded = min(max(wanted, settings.minimum_interval), settings.maximum_interval)
+        # Half of a short staleness budget leaves room for an attempt that fails.
+        longest = min(settings.maximum_interval, settings.staleness_budget / 2)
+        bounded = min(max(wanted, settings.minimum_interval), longest)
         return bounded * random.uniform(1 - settings.jitter, 1.0)  # noqa: S311 — spreads load
 
     # --- one fetch
@@ -242,8 +263,12 @@ class IssuerKeys:
             except FetchFailed as failed:
                 self._note_failure(failed, started)
                 return None
+            except Exception as error:  # noqa: BLE001 — a mistake of ours in one fetch must not end all fetching
+                self._note_failure(FetchFailed("internal", type(error).__name__), started)
+                return None
             finally:
                 self._completed = self._begun
+                self._attempted.set()
             if fetched is not None:
                 await self._save_state()
             return None if fetched is None else fetched.max_age

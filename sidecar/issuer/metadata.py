@@ -83,6 +83,8 @@ class MetadataSource:
     ) -> None:
         """`lifetime` in seconds."""
         self._issuer = issuer
+        self.place = discovery.url or "the well-known places"
+        """Where the metadata is."""
         self._urls = well_known_urls(issuer) if discovery.url is None else (discovery.url,)
         self._http = http
         self._lifetime = lifetime

@@ -78,7 +78,7 @@ class DiscoveredOrigin:
     interval = None
 
     def __init__(self, issuer: str, metadata: MetadataSource, http: HttpClient) -> None:
-        self.name = f"metadata of {issuer}"
+        self.name = f"metadata of {issuer} at {metadata.place}"
         self._metadata = metadata
         self._http = http
 

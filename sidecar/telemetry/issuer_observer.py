@@ -11,7 +11,8 @@ class KeysRefreshed:
 
     issuer: str
     result: str
-    """`success`, or the phase that failed: `dns`, `connect`, `tls`, `status`, `size`, `parse`, `timeout`."""
+    """`success`, or the phase that failed: `dns`, `connect`, `tls`, `status`, `size`, `parse`, `timeout`; `internal`
+    is a mistake of ours."""
     detail: str
     """One plain sentence for the log; empty on success."""
     seconds: float

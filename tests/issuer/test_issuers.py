@@ -14,9 +14,9 @@ from sidecar.decision.token import ValidatedToken
 from sidecar.issuer.configuration import IssuerSettings, IssuersSettings, JwksFile, JwksUrl
 from sidecar.issuer.issuers import Issuers
 from tests.support.asking import active, introspection_settings, opaque
-from tests.support.issuer import JWKS_PATH, ScriptedIssuer, answer, slow
+from tests.support.issuer import INTROSPECTION_PATH, JWKS_PATH, ScriptedIssuer, answer, slow
 from tests.support.issuer_events import PLAIN, QUICK, IssuerEvents, issuer_settings, until
-from tests.support.mint import SigningKey
+from tests.support.mint import SigningKey, jwks
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
 
@@ -140,17 +140,57 @@ def test_reload_keeps_the_keys_of_an_unchanged_issuer(
     asyncio.run(scenario())
 
 
-def test_reload_with_other_settings_starts_the_issuer_anew(
+def test_changed_settings_go_on_with_the_keys_from_the_same_place(
+    issuer: ScriptedIssuer, events: IssuerEvents
+) -> None:
+    async def scenario() -> None:
+        async with Issuers(IssuersSettings((issuer_settings(issuer),)), events) as issuers:
+            await until(lambda: issuers.readiness().is_ready)
+            before = issuers.keys(issuer.url).find("es256", "ES256")
+            issuer.answers[JWKS_PATH] = answer(status=500)
+            changed = issuer_settings(issuer, refresh=replace(QUICK, cool_down=0.2))
+            await issuers.reconfigure(IssuersSettings((changed,)), 2)
+            assert issuers.keys(issuer.url).is_current(before)
+
+    asyncio.run(scenario())
+
+
+def test_keys_from_another_place_are_there_when_the_reload_is_over(
     issuer: ScriptedIssuer, other: ScriptedIssuer, events: IssuerEvents
 ) -> None:
     async def scenario() -> None:
         async with Issuers(IssuersSettings((issuer_settings(issuer),)), events) as issuers:
             await until(lambda: issuers.readiness().is_ready)
+            other.answers[JWKS_PATH] = slow(0.2, answer(jwks(*other.keys)))
             moved = issuer_settings(issuer, JwksUrl(other.jwks_url))
-            await issuers.reconfigure(IssuersSettings((moved,)), 2)
-            await until(lambda: issuers.readiness().states[0].is_ready)
+            reload = asyncio.create_task(issuers.reconfigure(IssuersSettings((moved,)), 2))
+            await asyncio.sleep(0.05)
+            assert issuers.keys(issuer.url).find("es256", "ES256") is not None  # the old ones meanwhile
+            await reload
             assert issuers.keys(issuer.url).find("es256", "ES256") is None
             assert issuers.keys(issuer.url).find("other", "ES256") is not None
+
+    asyncio.run(scenario())
+
+
+def test_requests_that_wait_for_a_replaced_issuer_get_their_answers(
+    issuer: ScriptedIssuer, events: IssuerEvents, tmp_path: Path
+) -> None:
+    fresh = SigningKey.create("ES256", "next")
+
+    async def scenario() -> None:
+        one = replace(issuer_settings(issuer), introspection=introspection_settings(issuer, tmp_path))
+        async with Issuers(IssuersSettings((one,)), events) as issuers:
+            await until(lambda: issuers.readiness().is_ready)
+            issuer.once[JWKS_PATH].append(slow(0.3, answer(jwks(fresh))))
+            issuer.once[INTROSPECTION_PATH].append(slow(0.3, answer(active(issuer))))
+            key = asyncio.create_task(issuers.refreshed(issuer.url, "next"))
+            question = asyncio.create_task(issuers.introspect(opaque("t"), issuer.url))
+            await until(lambda: issuer.count(JWKS_PATH) == 2 and issuer.count(INTROSPECTION_PATH) == 1)
+            changed = replace(one, refresh=replace(QUICK, jitter=0.1))
+            await issuers.reconfigure(IssuersSettings((changed,)), 2)
+            assert (await key).find("next", "ES256") is not None
+            assert isinstance(await question, ValidatedToken)
 
     asyncio.run(scenario())
 
@@ -173,8 +213,6 @@ def test_reload_that_fails_leaves_everything_as_it_was(
 def test_request_under_way_during_a_reload_gets_its_answer(
     issuer: ScriptedIssuer, events: IssuerEvents, tmp_path: Path
 ) -> None:
-    from tests.support.issuer import INTROSPECTION_PATH
-
     issuer.answers[INTROSPECTION_PATH] = slow(0.2, answer(active(issuer)))
     one = IssuerSettings(issuer.url, None, QUICK, PLAIN, introspection_settings(issuer, tmp_path))
 

@@ -1,18 +1,17 @@
 """Keys while their issuer is out of reach: kept, aged, saved, and told apart from a client's fault."""
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from aiohttp import web
 
 from sidecar.decision.ports import IssuerUnavailable
-from sidecar.issuer.configuration import IssuersSettings, JwksFile
 from sidecar.issuer.issuers import Issuers
+from sidecar.issuer.jwks import IssuerKeys
+from sidecar.issuer.origin import FetchedKeys
 from tests.support.issuer import JWKS_PATH, ScriptedIssuer, answer, drop, endless
 from tests.support.issuer_events import QUICK, IssuerEvents, ManualClock, until
 from tests.support.live_issuer import found, has, live
@@ -67,6 +66,47 @@ def test_last_good_keys_serve_until_the_budget_is_spent(issuer: ScriptedIssuer, 
         assert has(issuers, issuer, "es256")
 
     live(issuer, events, scenario, clock=clock)
+
+
+def test_short_budget_is_not_spent_between_two_fetches_that_succeed(
+    issuer: ScriptedIssuer, events: IssuerEvents
+) -> None:
+    settings = replace(QUICK, minimum_interval=0.1, default_interval=30.0, staleness_budget=0.6)
+
+    async def scenario(issuers: Issuers) -> None:
+        ends = time.monotonic() + 2
+        while time.monotonic() < ends:
+            assert has(issuers, issuer, "es256")
+            await asyncio.sleep(0.02)
+
+    live(issuer, events, scenario, refresh=settings)
+
+
+def test_mistake_of_ours_in_one_fetch_ends_no_fetching(
+    issuer: ScriptedIssuer, events: IssuerEvents, signing_key: SigningKey
+) -> None:
+    class Broken:
+        """An origin with a mistake in it."""
+
+        name, interval = "broken", 0.02
+        fetches = 0
+
+        async def fetch(self) -> FetchedKeys:
+            self.fetches += 1
+            if self.fetches < 3:
+                raise AttributeError("a mistake")
+            return FetchedKeys(jwks(signing_key), None)
+
+    async def run() -> None:
+        keys = IssuerKeys("https://as.example.com", Broken(), QUICK, events)
+        await keys.start()
+        await until(lambda: "success" in events.results)
+        assert keys.current().find("es256", "ES256") is not None
+        await keys.close()
+
+    asyncio.run(run())
+    assert events.results[:2] == ["internal", "internal"]
+    assert events.refreshed[0].detail == "AttributeError"
 
 
 def test_wall_clock_that_jumps_changes_no_age(issuer: ScriptedIssuer, events: IssuerEvents) -> None:
@@ -210,155 +250,3 @@ def test_outage_after_readiness_leaves_it_ready_and_shows_in_the_state(
         assert known.states[0].age > QUICK.staleness_budget
 
     live(issuer, events, scenario, clock=clock)
-
-
-# --- restarts
-
-
-def test_restart_during_an_outage_still_serves(
-    issuer: ScriptedIssuer, events: IssuerEvents, tmp_path: Path
-) -> None:
-    async def first(issuers: Issuers) -> None:
-        await until(lambda: any(tmp_path.iterdir()))
-
-    live(issuer, events, first, state_directory=tmp_path)
-    issuer.answers[JWKS_PATH] = answer(status=500)
-    again = IssuerEvents()
-
-    async def second(issuers: Issuers) -> None:
-        assert again.results == ["status"]
-        assert has(issuers, issuer, "es256")
-        assert issuers.readiness().is_ready
-
-    live(issuer, again, second, state_directory=tmp_path)
-
-
-def test_restart_after_the_budget_does_not_serve(
-    issuer: ScriptedIssuer, events: IssuerEvents, tmp_path: Path
-) -> None:
-    clock = ManualClock()
-
-    async def first(issuers: Issuers) -> None:
-        await until(lambda: any(tmp_path.iterdir()))
-
-    live(issuer, events, first, state_directory=tmp_path, clock=clock)
-    issuer.answers[JWKS_PATH] = answer(status=500)
-    clock.advance(QUICK.staleness_budget + 1)
-    again = IssuerEvents()
-
-    async def second(issuers: Issuers) -> None:
-        with pytest.raises(IssuerUnavailable):
-            issuers.keys(issuer.url)
-
-    live(issuer, again, second, state_directory=tmp_path, clock=clock)
-
-
-def test_age_goes_on_through_a_restart(issuer: ScriptedIssuer, events: IssuerEvents, tmp_path: Path) -> None:
-    clock = ManualClock()
-
-    async def first(issuers: Issuers) -> None:
-        await until(lambda: any(tmp_path.iterdir()))
-
-    live(issuer, events, first, state_directory=tmp_path, clock=clock)
-    issuer.answers[JWKS_PATH] = answer(status=500)
-    clock.advance(QUICK.staleness_budget - 1)
-
-    async def second(issuers: Issuers) -> None:
-        assert issuers.readiness().states[0].age == QUICK.staleness_budget - 1
-        clock.advance(2)
-        with pytest.raises(IssuerUnavailable):
-            issuers.keys(issuer.url)
-
-    live(issuer, IssuerEvents(), second, state_directory=tmp_path, clock=clock)
-
-
-def test_weak_key_in_the_state_file_is_skipped_like_any_other(
-    issuer: ScriptedIssuer, events: IssuerEvents, tmp_path: Path
-) -> None:
-    async def first(issuers: Issuers) -> None:
-        await until(lambda: any(tmp_path.iterdir()))
-
-    live(issuer, events, first, state_directory=tmp_path)
-    (path,) = tmp_path.iterdir()
-    content = json.loads(path.read_text())
-    content["jwks"]["keys"].append({"kty": "oct", "k": "c2VjcmV0", "kid": "mac"})
-    path.write_text(json.dumps(content))
-    issuer.answers[JWKS_PATH] = answer(status=500)
-
-    async def second(issuers: Issuers) -> None:
-        assert has(issuers, issuer, "es256")
-        assert issuers.readiness().states[0].skipped == {"symmetric": 1}
-
-    live(issuer, IssuerEvents(), second, state_directory=tmp_path)
-
-
-def test_broken_state_file_is_reported_and_replaced(
-    issuer: ScriptedIssuer, events: IssuerEvents, tmp_path: Path
-) -> None:
-    async def first(issuers: Issuers) -> None:
-        await until(lambda: any(tmp_path.iterdir()))
-
-    live(issuer, events, first, state_directory=tmp_path)
-    (path,) = tmp_path.iterdir()
-    path.write_text("{")
-    again = IssuerEvents()
-
-    async def second(issuers: Issuers) -> None:
-        assert [name for _, name, _ in again.incidents if name.startswith("state")] == ["state_unreadable"]
-        await until(lambda: path.read_text() != "{")
-
-    live(issuer, again, second, state_directory=tmp_path)
-
-
-def test_unwritable_state_directory_is_reported_and_serving_goes_on(
-    issuer: ScriptedIssuer, events: IssuerEvents, tmp_path: Path
-) -> None:
-    async def scenario(issuers: Issuers) -> None:
-        await until(lambda: "state_unwritable" in [name for _, name, _ in events.incidents])
-        assert has(issuers, issuer, "es256")
-
-    live(issuer, events, scenario, state_directory=tmp_path / "missing")
-
-
-# --- keys from a file
-
-
-def file_issuers(issuer: str, path: Path, events: IssuerEvents) -> Issuers:
-    from sidecar.issuer.configuration import IssuerSettings
-
-    settings = IssuerSettings(issuer, JwksFile(path, poll_interval=0.05), QUICK)
-    return Issuers(IssuersSettings((settings,)), events)
-
-
-def test_changed_file_is_taken_up_within_a_poll(
-    tmp_path: Path, events: IssuerEvents, signing_key: SigningKey
-) -> None:
-    path, name = tmp_path / "jwks.json", "https://as.example.com"
-    path.write_text(json.dumps(jwks(signing_key)))
-
-    async def run() -> None:
-        async with file_issuers(name, path, events) as issuers:
-            assert issuers.readiness().is_ready  # without waiting: a file is there or not
-            path.write_text("{")
-            await until(lambda: "parse" in events.results)
-            assert issuers.keys(name).find("es256", "ES256") is not None
-            path.write_text(json.dumps(jwks(SigningKey.create("ES256", "next"))))
-            await until(lambda: issuers.keys(name).find("next", "ES256") is not None)
-            assert issuers.keys(name).find("es256", "ES256") is None
-
-    asyncio.run(run())
-    assert events.results == ["success", "parse", "success"]
-
-
-def test_good_file_never_grows_stale(tmp_path: Path, events: IssuerEvents, signing_key: SigningKey) -> None:
-    path, name = tmp_path / "jwks.json", "https://as.example.com"
-    path.write_text(json.dumps(jwks(signing_key)))
-
-    async def run() -> None:
-        async with file_issuers(name, path, events) as issuers:
-            await asyncio.sleep(0.3)
-            age = issuers.readiness().states[0].age
-            assert age is not None
-            assert age < 0.25
-
-    asyncio.run(run())
