@@ -120,7 +120,7 @@ class Authorizer:
             return self._refused(failure, terms, token, trace, outage.retry_after)
         # From here on the token is good, and what fails is collected: it may be reported instead of enforced.
         confirmed, failures = _bound(issuer, confirmation, presenter, now, trace)
-        facts = Facts(head, token, presenter.client_certificate, captures, now)
+        facts = Facts(head, token, presenter.client_certificate, captures, now, trace is not None)
         failures += terms.failures(facts, trace)
         until = issuer.valid_until(token, presenter)
         if not failures:
@@ -156,11 +156,14 @@ class Authorizer:
         if jose.is_opaque(credentials):
             return self._recognised(credentials, terms, trace, answers)
         jws = jose.parse(credentials)
-        # The token's own `iss` does no more than choose among the issuers configured for this rule.
-        issuer = terms.issuer(jws.claimed_issuer)
+        claimed = jws.claimed_issuer
         if trace is not None:
-            trace.passed("token", "a signed JWT", f"alg {jws.algorithm}, kid {jws.kid}, typ {jws.type}")
-            trace.passed("iss", " ".join(terms.issuers), issuer.name)
+            said = f"alg {jws.algorithm}, kid {jws.kid}, typ {jws.type}, iss {claimed}"
+            trace.passed("token", "a signed JWT", ascii(said)[1:-1])
+        # The token's own `iss` does no more than choose among the issuers configured for this rule.
+        issuer = terms.issuer(claimed)
+        if trace is not None:
+            trace.passed("iss", " or ".join(terms.issuers), issuer.name)
         verified = self._verified(jws, issuer, answers)
         if trace is not None:
             trace.passed("signature", " ".join(sorted(issuer.algorithms)), f"good, key {verified.key.kid}")

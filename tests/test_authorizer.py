@@ -11,7 +11,7 @@ import pytest
 from sidecar.authorizer import Authorizer
 from sidecar.decision import profile
 from sidecar.decision.claim import Captured, ClaimCondition, Equals
-from sidecar.decision.denial import Denied, Reason
+from sidecar.decision.denial import Denial, Denied, Reason
 from sidecar.decision.explanation import Trace
 from sidecar.decision.policy import Binding, IntrospectWhen, Policy, ReportOnly
 from sidecar.decision.ports import IssuerUnavailable
@@ -563,6 +563,26 @@ def test_explanation_holds_all_that_failed_of_binding_and_conditions(
     assert [check for check, verdict in steps if verdict == "failed"] == [
         "cnf.x5t#S256", "scope", "claims.tenant", "claims.roles",
     ]  # fmt: skip
+
+
+def test_explanation_shows_what_the_token_says_and_a_denial_does_not(
+    signing_key: SigningKey, pki: Pki
+) -> None:
+    conditions = (ClaimCondition(("tenant",), Equals("acme")),)
+    gate = authorizer(policy(rule(scopes=("admin",), conditions=conditions)), Keys.of(signing_key))
+    token = signing_key.token(pki.client, tenant="evil-corp", scope="some:scope")
+    astray = signing_key.token(pki.client, aud="urn:astray")
+    for trace, shown in ((Trace(), True), (None, False)):
+        failures = denied_by(gate, token, pki, trace) + denied_by(gate, astray, pki, trace)
+        assert ("evil-corp" in failures) is shown
+        assert ("some:scope" in failures) is shown
+        assert ("urn:astray" in failures) is shown
+
+
+def denied_by(gate: Authorizer, token: str, pki: Pki, trace: Trace | None) -> str:
+    decision = gate.authorize(head(token), presenter(pki.client), time.time(), trace)
+    assert isinstance(decision, Denial)
+    return " ".join(failure.presented for failure in decision.failures)
 
 
 def test_explanation_of_an_outage_names_it(signing_key: SigningKey, pki: Pki) -> None:

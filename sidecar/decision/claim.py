@@ -198,7 +198,8 @@ class ClaimCondition:
         value = value_at(facts.token.claims, self.path)
         if self.predicate.accepts(value, facts.captures):
             return None
-        presented = ascii(value)[:200] if self.may_log and value is not _MISSING else _kind(value)
+        may_show = (self.may_log or facts.reveals) and value is not _MISSING
+        presented = ascii(value)[:200] if may_show else _kind(value)
         return Failure(self.check, Reason.CONDITION_FAILED, str(self), presented)
 
     def __str__(self) -> str:

@@ -20,6 +20,8 @@ class Facts:
     captures: Mapping[str, str]
     now: float
     """Seconds since the epoch."""
+    reveals: bool = False
+    """The decision is being explained: whoever asks holds the token, so failures may show what it says."""
 
 
 class Condition(Protocol):

@@ -55,7 +55,8 @@ class IssuerTerms:
         for accepted in (self.audience, self.rule_audience):
             if accepted is not None and accepted.isdisjoint(token.audience):
                 expected = " ".join(sorted(accepted))
-                raise Denied(Reason.AUDIENCE_MISMATCH, "aud", expected, "another audience")
+                presented = "another audience" if trace is None else " ".join(token.audience)
+                raise Denied(Reason.AUDIENCE_MISMATCH, "aud", expected, presented)
         if trace is not None:
             trace.passed("aud", " ".join(sorted(self.audience)), " ".join(token.audience))
 
@@ -115,12 +116,13 @@ class RuleTerms:
         """All that the rule asks for beyond a valid, bound token and that did not hold."""
         failures = []
         scope = facts.token.scope
+        granted = " ".join(sorted(scope)) if facts.reveals else "not granted"
         if not self.scopes <= scope:
             missing = " ".join(sorted(self.scopes - scope))
-            failures.append(Failure("scope", Reason.SCOPE_INSUFFICIENT, missing, "not granted"))
+            failures.append(Failure("scope", Reason.SCOPE_INSUFFICIENT, missing, granted))
         if self.any_scope and self.any_scope.isdisjoint(scope):
             expected = f"one of {' '.join(self.rule.any_scope)}"
-            failures.append(Failure("scope", Reason.SCOPE_INSUFFICIENT, expected, "none of them"))
+            failures.append(Failure("scope", Reason.SCOPE_INSUFFICIENT, expected, granted))
         if trace is not None:
             self._tell(trace, failures, scope)
         for condition in self.conditions:

@@ -141,6 +141,11 @@ def test_value_is_shown_where_the_policy_says_so() -> None:
     assert failure.check == "claims.a.b"
     assert failure.presented.startswith("'y\\nzzz")
     assert len(failure.presented) == 200
+    asked = facts(a="secret")
+    asked.reveals = True
+    explained = ClaimCondition(("a",), Equals("x")).failure(asked)
+    assert explained is not None
+    assert explained.presented == "'secret'"
     missing = ClaimCondition(("a",), Equals("x"), may_log=True).failure(facts())
     assert missing is not None
     assert missing.presented == "nothing"

@@ -173,6 +173,15 @@ def test_scopes_are_all_of_these_and_one_of_those() -> None:
     assert {failure.reason for failure in failures} == {Reason.SCOPE_INSUFFICIENT}
 
 
+def test_explanation_shows_what_was_granted_and_for_whom() -> None:
+    terms = RuleTerms(rule(scopes=("a",), any_scope=("b",)), policy())
+    revealing = Facts(head(), token(scope=frozenset({"y", "x"})), None, {}, NOW, reveals=True)
+    assert {failure.presented for failure in terms.failures(revealing, None)} == {"x y"}
+    with pytest.raises(Denied) as caught:
+        issuer_terms().check_audience(token(audience=("urn:x", "urn:y")), Trace())
+    assert caught.value.failure.presented == "urn:x urn:y"
+
+
 def test_every_failure_is_collected_and_told() -> None:
     conditions = (
         ClaimCondition(("a",), Equals(1)),
