@@ -146,6 +146,8 @@ def _group(wanted: Wishes, settings: InjectionSettings) -> int:
     With group 0 both can be read while nobody else can; a Pod's fsGroup is not ours to set, for it changes the
     owner of the API's volumes. CSI drivers are told a group of their own.
     """
+    if settings.group is not None:
+        return settings.group
     source = settings.server_certificate
     return 0 if wanted.tls_secret is not None or source.secret is not None else settings.user
 
@@ -174,11 +176,9 @@ def _resources(settings: InjectionSettings) -> dict[str, Any]:
 
 
 def _sleep(settings: InjectionSettings) -> dict[str, Any]:
-    """Keep serving while endpoints are withdrawn. The `sleep` action is on by default from 1.30 (KEP-3960);
-    the image holds no shell, but it holds Python.
-    """
+    """Keep serving while endpoints are withdrawn. The image holds no shell, but it holds Python."""
     seconds = settings.pre_stop_seconds
-    if settings.minor >= 30:
+    if settings.has_sleep_action:
         return {"sleep": {"seconds": seconds}}
     command = ["/opt/sidecar/bin/python", "-c", f"import time; time.sleep({seconds})"]
     return {"exec": {"command": command}}

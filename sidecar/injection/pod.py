@@ -52,6 +52,7 @@ def inject_pod(
     _append(spec, "volumes", volumes(wanted, settings, workload=workload, probe_rules=probe_rules))
     field = "initContainers" if settings.is_native else "containers"
     _append(spec, field, [container(wanted, settings, entries)])
+    _hold(api_containers, placement, settings)
     _pull_by(spec, settings)
     status = Status(placement.container, placement.upstream_port, placement.port)
     written = {
@@ -95,6 +96,19 @@ def _take_over(entry: dict[str, Any], own: dict[str, Any]) -> list[dict[str, Any
         if field in entry:
             taken[field] = entry.pop(field)
     return [taken]
+
+
+def _hold(api_containers: list[dict[str, Any]], placement: Placement, settings: InjectionSettings) -> None:
+    """Let the API outlive its endpoints: it is told to stop first, and the sidecar only when it has ended.
+
+    An API that has a preStop hook of its own knows best.
+    """
+    if not settings.pre_stop_seconds or not settings.has_sleep_action:
+        return
+    for api in api_containers:
+        hooks = api.get("lifecycle") or {}
+        if api["name"] == placement.container and not hooks.get("preStop"):
+            api["lifecycle"] = {**hooks, "preStop": {"sleep": {"seconds": settings.pre_stop_seconds}}}
 
 
 def _open_ports(api_containers: list[dict[str, Any]], placement: Placement) -> list[str]:

@@ -107,6 +107,11 @@ def _lead_through(action: dict[str, Any], placement: Placement, where: str, note
             f"{where} is a gRPC probe of the API's port, which cannot go through TLS; use an HTTP or exec"
             f" probe, or annotate {PREFIX}probes: keep"
         )
+    if where.startswith("lifecycle."):
+        raise CannotInject(
+            f"{where} calls the API's port; led through the sidecar it would be open to every caller, so use an"
+            f" exec hook, or annotate {PREFIX}probes: keep"
+        )
     if isinstance(action.get("tcpSocket"), dict):
         action["tcpSocket"]["port"] = placement.port
         notes.append(f"{where} now only proves that the sidecar listens; an HTTP probe would reach the API")

@@ -107,6 +107,7 @@ class InjectionSettings(_Strict):
     client_ca: ClientCa | None = None
     probes: Literal["sidecar", "keep"] = "sidecar"
     user: Annotated[int, Field(ge=1, le=2**31 - 1, strict=True)] = 65532
+    group: Annotated[int, Field(ge=0, le=2**31 - 1, strict=True)] | None = None
     pre_stop_seconds: Annotated[int, Field(ge=0, le=300, strict=True)] = 5
     refuse_when_bypassable: bool = False
     resources: Resources = Resources()
@@ -124,6 +125,11 @@ class InjectionSettings(_Strict):
     def minor(self) -> int:
         """The minor version of the cluster: 29 for 1.29."""
         return int(self.kubernetes.partition(".")[2])
+
+    @property
+    def has_sleep_action(self) -> bool:
+        """Whether a container may sleep before it is stopped without a program of its own (KEP-3960)."""
+        return self.minor >= 30
 
     @property
     def is_native(self) -> bool:

@@ -124,7 +124,6 @@ def test_http_probes_go_through_the_sidecar_and_their_paths_become_public() -> N
         livenessProbe={"httpGet": {"path": "/healthz", "port": "http"}, "periodSeconds": 3},
         readinessProbe={"httpGet": {"path": "/ready?full=1", "port": 8080, "scheme": "HTTP"}},
         startupProbe={"httpGet": {"path": "/healthz", "port": 8080}},
-        lifecycle={"preStop": {"httpGet": {"path": "/quit", "port": 8080}}},
     )
     api = spec_of(pod(probed))["containers"][0]
     assert api["livenessProbe"] == {
@@ -132,10 +131,9 @@ def test_http_probes_go_through_the_sidecar_and_their_paths_become_public() -> N
         "periodSeconds": 3,
     }
     assert api["readinessProbe"]["httpGet"] == {"path": "/ready?full=1", "port": 8443, "scheme": "HTTPS"}
-    assert api["lifecycle"]["preStop"]["httpGet"]["port"] == 8443
     rules = written(pod(probed), annotation.PROBE_RULES)["rules"]
     assert [rule["match"] for rule in rules] == [
-        {"methods": ["GET"], "path": path} for path in ("/healthz", "/ready", "/quit")
+        {"methods": ["GET"], "path": path} for path in ("/healthz", "/ready")
     ]
     assert all(rule["public"] is True for rule in rules)
     assert written(pod(probed), annotation.SERVICE_FILE)["policy_files"][0] == "probes.yaml"
@@ -215,6 +213,14 @@ def test_a_port_that_stays_open_is_named() -> None:
         (
             pod(container("api", http_port(), livenessProbe={"grpc": {"port": 8080}})),
             "gRPC probe of the API's port",
+        ),
+        (
+            pod(
+                container(
+                    "api", http_port(), lifecycle={"preStop": {"httpGet": {"path": "/quit", "port": "http"}}}
+                )
+            ),
+            "lifecycle.preStop of container api calls the API's port; led through the sidecar it would be open",
         ),
         (
             pod(container("api", http_port(), livenessProbe={"httpGet": {"path": "/a/../b", "port": 8080}})),

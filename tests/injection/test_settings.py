@@ -157,6 +157,27 @@ def test_the_group_is_the_one_that_may_read_the_key(
 ) -> None:
     context = sidecar_of(made(annotations, server_certificate=source)["spec"])["securityContext"]
     assert (context["runAsUser"], context["runAsGroup"]) == (65532, group)
+    chosen = sidecar_of(made(annotations, server_certificate=source, group=7)["spec"])["securityContext"]
+    assert chosen["runAsGroup"] == 7
+
+
+@pytest.mark.parametrize(
+    ("lifecycle", "version", "hook"),
+    [
+        (None, "1.30", {"sleep": {"seconds": 5}}),
+        ({"postStart": {"exec": {"command": ["a"]}}}, "1.30", {"sleep": {"seconds": 5}}),
+        ({"preStop": {"exec": {"command": ["b"]}}}, "1.30", {"exec": {"command": ["b"]}}),
+        (None, "1.29", None),
+    ],
+)
+def test_the_api_outlives_its_endpoints_unless_it_has_a_hook_of_its_own(
+    lifecycle: dict[str, Any] | None, version: str, hook: dict[str, Any] | None
+) -> None:
+    api = container("api", http_port(), lifecycle=lifecycle)
+    after = inject(pod(api), settings(kubernetes=version), opt_in=False).manifest["spec"]["containers"][0]
+    hooks = after["lifecycle"] or {}
+    assert hooks.get("preStop") == hook
+    assert hooks.get("postStart") == (lifecycle or {}).get("postStart")
 
 
 def test_pull_secrets_environment_and_labels_are_added_to_what_is_there() -> None:

@@ -65,6 +65,9 @@ resources:
   {{- toYaml $sidecar.resources | nindent 2 }}
 securityContext:
   {{- $group := ternary 0 $sidecar.user (empty (or $sidecar.serverCertificate.csi $sidecar.serverCertificate.volume)) }}
+  {{- if not (kindIs "invalid" $sidecar.group) }}
+  {{- $group = $sidecar.group }}
+  {{- end }}
   {{- include "bound-token-sidecar.securityContext" (dict "user" $sidecar.user "group" $group) | nindent 2 }}
 volumeMounts:
   - {name: bound-token-service, mountPath: /etc/sidecar/config, readOnly: true}

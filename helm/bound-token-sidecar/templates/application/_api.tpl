@@ -21,6 +21,12 @@ envFrom: {{- toYaml . | nindent 2 }}
 {{ $kind }}Probe: {{- include "bound-token-sidecar.probe" (dict "context" $ "probe" $probe) | nindent 2 }}
 {{- end }}
 {{- end }}
+{{- if and .Values.sidecar.preStopSeconds (semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version) }}
+# The API is told to stop first, and the sidecar only when it has ended: until then endpoints are withdrawn.
+lifecycle:
+  preStop:
+    sleep: {seconds: {{ .Values.sidecar.preStopSeconds }}}
+{{- end }}
 resources: {{- toYaml $app.resources | nindent 2 }}
 {{- with $app.securityContext }}
 securityContext: {{- toYaml . | nindent 2 }}
