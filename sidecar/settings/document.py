@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import yaml
 
@@ -24,7 +24,9 @@ FILE_BYTES: Final = 8 * 1024 * 1024
 DEPTH: Final = 32
 """Deepest nesting that is read."""
 MEMBERS: Final = 10_000
-"""Longest list that is read."""
+"""Longest list, and largest mapping, that is read."""
+VALUES: Final = 500_000
+"""Most values, keys not counted, of one file."""
 
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _WORDS: Final[dict[str, bool]] = {"true": True, "True": True, "false": False, "False": False}
@@ -158,6 +160,7 @@ class _Composer:
     def __init__(self, file: str, text: str) -> None:
         self.file = file
         self.problems: list[Problem] = []
+        self._values = 0
         self._events: Iterator[Any] = yaml.parse(text, Loader=_LOADER)
 
     def document(self) -> Document:
@@ -176,8 +179,15 @@ class _Composer:
         mark = event.start_mark
         self.problems.append(Problem(self.file, mark.line + 1, mark.column + 1, message))
 
+    def _give_up(self, mark: Mark, message: str) -> NoReturn:
+        """The rest of the file is not worth reading."""
+        raise SettingsError([*self.problems, Problem(self.file, mark.line, mark.column, message)])
+
     def _value(self, event: Any, depth: int) -> tuple[Any, Mark]:
         mark = Mark(event.start_mark.line + 1, event.start_mark.column + 1)
+        self._values += 1
+        if self._values > VALUES:
+            self._give_up(mark, f"more than {VALUES} values in one file")
         if isinstance(event, yaml.AliasEvent):
             self._refuse(event, "aliases (`*name`) are not allowed: write the value out")
             return None, mark
@@ -188,8 +198,7 @@ class _Composer:
         if isinstance(event, yaml.ScalarEvent):
             return self._scalar(event), mark
         if depth >= DEPTH:
-            message = f"nested deeper than {DEPTH} levels"
-            raise SettingsError([*self.problems, Problem(self.file, mark.line, mark.column, message)])
+            self._give_up(mark, f"nested deeper than {DEPTH} levels")
         if isinstance(event, yaml.SequenceStartEvent):
             return self._sequence(mark, depth), mark
         return self._mapping(mark, depth), mark
@@ -202,8 +211,7 @@ class _Composer:
                 break
             value, at = self._value(event, depth + 1)
             if len(data) == MEMBERS:
-                problem = Problem(self.file, at.line, at.column, f"a list of more than {MEMBERS} members")
-                raise SettingsError([*self.problems, problem])
+                self._give_up(at, f"a list of more than {MEMBERS} members")
             data.append(value)
             marks.append(at)
         mark.members = marks
@@ -218,6 +226,8 @@ class _Composer:
             key = self._key(event, depth)
             value, at = self._value(next(self._events), depth + 1)
             at.key = (event.start_mark.line + 1, event.start_mark.column + 1)
+            if len(data) == MEMBERS:
+                self._give_up(at, f"a mapping of more than {MEMBERS} members")
             if key is None:
                 continue
             if key in data:

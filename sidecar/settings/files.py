@@ -103,9 +103,17 @@ def _key_set(path: Path) -> object:
     return document
 
 
+def is_there(path: Path) -> bool:
+    """Whether there is a file that may be looked at."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def check_pair(certificate_file: Path, private_key_file: Path) -> None:
     """Raises unless the first certificate certifies the key; silent when a file is absent."""
-    if not (certificate_file.is_file() and private_key_file.is_file()):
+    if not (is_there(certificate_file) and is_there(private_key_file)):
         return
     certified = certificates(certificate_file)[0].public_key()
     own = private_key(private_key_file).public_key()
@@ -117,7 +125,11 @@ def check_pair(certificate_file: Path, private_key_file: Path) -> None:
 
 def check_private(path: Path, switch: str, at: str = "private_key_file") -> None:
     """Raises when everyone on the machine may read the file; `switch` is the setting that allows it."""
-    if path.is_file() and path.stat().st_mode & stat.S_IROTH:
+    try:
+        is_readable_by_all = bool(path.stat().st_mode & stat.S_IROTH)
+    except OSError:
+        return  # what is not there is said elsewhere
+    if is_readable_by_all:
         message = f"{shown(str(path))} is readable by everyone: chmod o-r (or set {switch}: true)"
         raise mistake(message, at)
 

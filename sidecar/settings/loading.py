@@ -10,6 +10,7 @@ from sidecar.proxy.configuration import Trust
 from sidecar.settings import document as documents
 from sidecar.settings.configuration import Loaded
 from sidecar.settings.document import Document
+from sidecar.settings.files import is_there
 from sidecar.settings.operation_sections import ServiceFile
 from sidecar.settings.policies import Policies
 from sidecar.settings.problem import Problem, SettingsError, shown
@@ -100,9 +101,9 @@ class _Loading:
 def _matching(directory: Path, pattern: str) -> list[Path]:
     try:
         names = glob.glob(pattern, root_dir=directory, recursive=True)  # noqa: PTH207 — patterns may be absolute
-    except (ValueError, RecursionError):
+    except (OSError, ValueError, RecursionError):
         return []
-    return [path for path in (directory / name for name in names) if path.is_file()]
+    return [path for path in (directory / name for name in names) if is_there(path)]
 
 
 _Placed = tuple[Document, tuple[str | int, ...], Section]

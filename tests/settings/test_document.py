@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.settings.document import DEPTH, FILE_BYTES, MEMBERS, parse
+from sidecar.settings.document import DEPTH, FILE_BYTES, MEMBERS, VALUES, parse
 from sidecar.settings.problem import SettingsError
 
 
@@ -86,6 +86,17 @@ def test_nesting_has_an_end() -> None:
 def test_a_list_has_an_end() -> None:
     assert said("- x\n" * MEMBERS) == []
     assert said("- x\n" * (MEMBERS + 1)) == [f"{MEMBERS + 1}:3: a list of more than {MEMBERS} members"]
+
+
+def test_a_mapping_has_an_end() -> None:
+    lines = [f"k{n}: x" for n in range(MEMBERS + 1)]
+    assert said("\n".join(lines[:-1])) == []
+    assert said("\n".join(lines)) == [f"{MEMBERS + 1}:9: a mapping of more than {MEMBERS} members"]
+
+
+def test_the_values_of_a_file_have_an_end() -> None:
+    line = "- [" + "x," * 9_999 + "x]\n"
+    assert said(line * 60)[0].endswith(f"more than {VALUES} values in one file")
 
 
 def test_a_file_has_an_end() -> None:
