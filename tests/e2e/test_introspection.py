@@ -66,3 +66,45 @@ def test_opaque_token_is_introspected_with_each_client_authentication(
         oidc_provider.revoke("client-1", token)
         revoked = curl(f"{sidecar.url}/accounts/1", token=token)
         assert (revoked.status, revoked.json()["reason"]) == (401, "token_inactive")
+
+
+def test_opaque_token_is_introspected_by_a_signed_response(
+    tmp_path: Path, flask_upstream: Upstream, oidc_provider: OidcProvider, curl: Curl
+) -> None:
+    """RFC 9701"""
+    introspection = {
+        "when": "opaque",
+        "client_id": "basic",
+        "client_authentication": client_authentication(oidc_provider, "basic", tmp_path),
+        "signed": {"algorithms": ["ES256"]},
+    }
+    thief = replace(curl, identity=oidc_provider.pki.other_client)
+    token = oidc_provider.token("client-1", "opaque")
+    with sidecar_trusting(
+        oidc_provider, tmp_path / "sidecar", flask_upstream, introspection=introspection
+    ) as sidecar:
+        answer = curl(f"{sidecar.url}/accounts/1", token=token)
+        assert (answer.status, answer.json().get("reason")) == (200, None)
+        stolen = thief(f"{sidecar.url}/accounts/1", token=token)
+        assert (stolen.status, stolen.json()["reason"]) == (401, "binding_mismatch")
+        unknown = curl(f"{sidecar.url}/accounts/1", token="no-token-of-anybody")
+        assert (unknown.status, unknown.json()["reason"]) == (401, "token_inactive")
+
+
+def test_issuer_that_answers_400_to_a_jwt_says_nothing_about_it(
+    tmp_path: Path, flask_upstream: Upstream, oidc_provider: OidcProvider, curl: Curl
+) -> None:
+    """oidc-provider refuses to introspect JWTs. With `when: always` that is a 503: never a pass, never a 401."""
+    introspection = {
+        "when": "always",
+        "client_id": "basic",
+        "client_authentication": client_authentication(oidc_provider, "basic", tmp_path),
+    }
+    before = flask_upstream.count()
+    with sidecar_trusting(
+        oidc_provider, tmp_path / "sidecar", flask_upstream, introspection=introspection
+    ) as sidecar:
+        answer = curl(f"{sidecar.url}/accounts/1", token=oidc_provider.token("client-1"))
+    assert (answer.status, answer.json()["reason"]) == (503, "issuer_unavailable")
+    assert "retry-after" in answer.headers.lower()
+    assert flask_upstream.count() == before

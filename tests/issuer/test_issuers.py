@@ -1,6 +1,7 @@
 """Several issuers at once, reloads, both event loops, and readiness."""
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import Any
 
 import pytest
 import uvloop
+from blockbuster import blockbuster_ctx
 
 from sidecar.decision.ports import IssuerUnavailable
 from sidecar.decision.token import ValidatedToken
-from sidecar.issuer.configuration import IssuerSettings, IssuersSettings, JwksFile, JwksUrl
+from sidecar.issuer.configuration import Discovery, IssuerSettings, IssuersSettings, JwksFile, JwksUrl
 from sidecar.issuer.issuers import Issuers
 from tests.support.asking import active, introspection_settings, opaque
 from tests.support.issuer import INTROSPECTION_PATH, JWKS_PATH, ScriptedIssuer, answer, slow
@@ -308,3 +310,29 @@ def test_missing_key_file_is_named_and_waited_for(events: IssuerEvents, tmp_path
 
     asyncio.run(scenario())
     assert events.results[0] == "connect"
+
+
+def test_nothing_blocks_the_event_loop(
+    issuer: ScriptedIssuer, events: IssuerEvents, tmp_path: Path, signing_key: SigningKey
+) -> None:
+    """Files are read in threads; the loop serves everybody else meanwhile."""
+    issuer.tokens["t"] = active(issuer)
+    state, file = tmp_path / "state", tmp_path / "jwks.json"
+    state.mkdir()
+    file.write_text(json.dumps(jwks(signing_key)))
+    remote = replace(
+        issuer_settings(issuer, Discovery()),
+        introspection=introspection_settings(issuer, tmp_path, active_lifetime=0.0),
+    )
+    local = IssuerSettings("https://local.example.com", JwksFile(file, 0.1), QUICK)
+
+    async def scenario() -> None:
+        with blockbuster_ctx(scanned_modules="sidecar"):
+            async with Issuers(IssuersSettings((remote, local), state), events) as issuers:
+                await until(lambda: issuers.readiness().is_ready)
+                await issuers.refreshed(issuer.url, "unknown")
+                await asyncio.sleep(1.1)  # certificates and secrets are looked at again
+                assert await issuers.introspect(opaque("t"), issuer.url)
+                await issuers.reconfigure(IssuersSettings((remote,), state), 2)
+
+    asyncio.run(scenario())

@@ -65,11 +65,13 @@ const makeProvider = (keys) => new Provider(issuer, {
   enabledJWA: {
     clientAuthSigningAlgValues: ['ES256', 'PS256', 'RS256', 'EdDSA', 'Ed25519'],
     idTokenSigningAlgValues: Object.keys(KEYS),
+    introspectionSigningAlgValues: ['ES256', 'PS256', 'RS256'],
   },
   features: {
     devInteractions: { enabled: false },
     clientCredentials: { enabled: true },
     introspection: { enabled: true, allowedPolicy: () => true },
+    jwtIntrospection: { enabled: true },
     revocation: { enabled: true },
     dPoP: { enabled: true },
     mTLS: {

@@ -44,6 +44,7 @@ class Client:
             "redirect_uris": [],
             "scope": " ".join(SCOPES),
             "tls_client_certificate_bound_access_tokens": self.bound,
+            "introspection_signed_response_alg": "ES256",  # for those who ask for a signed one (RFC 9701 §6)
         }
         if self.secret is not None:
             metadata["client_secret"] = self.secret
