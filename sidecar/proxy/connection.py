@@ -65,6 +65,7 @@ class ClientConnection(asyncio.Protocol):
         "blocked_since",
         "certificate_until",
         "deadline",
+        "distrusted",
         "exchange",
         "peer",
         "phase",
@@ -91,6 +92,8 @@ class ClientConnection(asyncio.Protocol):
         self.exchange: Exchange | None = None
         self.phase = Phase.HANDSHAKE
         self.deadline = NEVER
+        self.distrusted = False
+        """The client certificate no longer chains: nothing new begins here."""
         self.blocked_since = NEVER
         """Since when the client has left a full buffer unread."""
         self.certificate_until = NEVER
@@ -285,7 +288,7 @@ class ClientConnection(asyncio.Protocol):
     def may_continue(self) -> bool:
         """Whether another request may follow on this connection."""
         limit = self.server.settings.limits.requests_per_connection
-        return not self.server.draining and not (limit and self._requests >= limit)
+        return not (self.server.draining or self.distrusted or (limit and self._requests >= limit))
 
     @property
     def is_held(self) -> bool:
@@ -343,7 +346,7 @@ class ClientConnection(asyncio.Protocol):
                 self._linger()
             return
         reader = self._reader
-        if self._client_ended and not reader.messages:
+        if self.distrusted or (self._client_ended and not reader.messages):
             self.close()
             return
         self._become_idle()
@@ -382,6 +385,19 @@ class ClientConnection(asyncio.Protocol):
             self.phase = Phase.CLOSED
             self.deadline = self.server.now() + self.server.settings.timeouts.write
             self._transport.close()
+
+    def judge_again(self) -> None:
+        """After a change of whom the listener trusts: a client that it would refuse now has to leave.
+
+        What it is in the middle of ends as if its certificate had expired.
+        """
+        if self._listener.settings.tls.close_on_ca_change and not self._listener.tls.accepts(
+            self._engine.chain()
+        ):
+            self.distrusted, self.certificate_until = True, 0.0
+            if self.exchange is not None:
+                self.exchange.valid_until = 0.0
+            self.close_if_idle()
 
     def close_if_idle(self) -> None:
         """For a drain: nothing is under way here, so the connection ends now."""

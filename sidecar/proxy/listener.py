@@ -21,6 +21,9 @@ class MakesEngines(Protocol):
     def engine(self) -> Engine:
         """TLS for one new connection."""
 
+    def accepts(self, chain: list[bytes]) -> bool:
+        """Whether a chain that an earlier configuration accepted still verifies under this one."""
+
 
 def contains(networks: Networks, host: str) -> bool:
     """Whether an IP address is in one of the networks; an IPv4 address in IPv6 clothes counts as itself."""

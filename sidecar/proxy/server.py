@@ -144,6 +144,8 @@ class Server:
             told = by_name[listener.settings.name]
             listener.settings = replace_fields(told, host=listener.settings.host, port=listener.settings.port)
             listener.tls = tls
+        for connection in tuple(self._connections):
+            connection.judge_again()
         self.settings = settings
         self.serving = self._make_serving(settings, authorizer, generation, documents, resource_metadata)
 

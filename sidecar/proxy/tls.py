@@ -81,6 +81,9 @@ class Engine(Protocol):
     def shutdown(self) -> bytes:
         """The close_notify alert."""
 
+    def chain(self) -> list[bytes]:
+        """The certificates the client sent, DER, its own first; of a resumed session only that one."""
+
 
 class ServerTls:
     """TLS of one listener under one set of files. Raises `OSError`, `SSL.Error` or `ValueError` for bad ones."""
@@ -131,6 +134,19 @@ class ServerTls:
         self._context.set_session_id(digest.digest())
         self._context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         self._context.set_timeout(max(1, int(settings.session_lifetime)))
+
+    def accepts(self, chain: list[bytes]) -> bool:
+        """Whether a chain that an earlier configuration accepted still verifies under this one."""
+        if self.settings.trust is Trust.ANY or not chain:
+            return True
+        own, *others = (crypto.load_certificate(crypto.FILETYPE_ASN1, der) for der in chain)
+        store = self._context.get_cert_store()
+        assert store is not None  # noqa: S101 — a context always has one
+        try:
+            crypto.X509StoreContext(store, own, others).verify_certificate()
+        except crypto.X509StoreContextError:
+            return False
+        return True
 
     def engine(self) -> "OpenSslEngine":
         """TLS for one new connection."""
@@ -270,6 +286,15 @@ class OpenSslEngine:
             return ClientCertificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate))
         except ValueError as error:
             raise TlsFailure("certificate_unreadable", str(error)) from None
+
+    def chain(self) -> list[bytes]:
+        """The certificates the client sent, DER, its own first; of a resumed session only that one."""
+        own = self._connection.get_peer_certificate()
+        if own is None:
+            return []
+        others = self._connection.get_peer_cert_chain() or []
+        found = [crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in (own, *others)]
+        return list(dict.fromkeys(found))
 
     def is_resumed(self) -> bool:
         """Whether the handshake resumed a session."""

@@ -7,8 +7,9 @@ import pytest
 from sidecar.decision.denial import Reason
 from sidecar.proxy.configuration import Limits
 from tests.proxy.conftest import Converse
-from tests.support.conversation import UPSTREAM, Conversation
+from tests.support.conversation import LISTENER, UPSTREAM, Conversation
 from tests.support.deciding import Gate
+from tests.support.pki import Pki
 
 GET = b"GET /a HTTP/1.1\r\nHost: api\r\n\r\n"
 EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -121,6 +122,29 @@ def test_request_that_waits_for_a_connection_survives_a_reload(converse: Convers
         first.says(EMPTY)
     assert [client.answer().status for client in clients] == [200] * len(clients)
     assert first.is_closed
+
+
+@pytest.mark.parametrize("close", [True, False], ids=["told to close", "left open"])
+def test_client_whose_certificate_no_longer_chains_has_to_leave(
+    converse: Converse, pki: Pki, close: bool
+) -> None:
+    listener = replace(LISTENER, tls=replace(LISTENER.tls, close_on_ca_change=close))
+    talk = converse(listener=listener)
+    idle, busy, streaming = (talk.client(pki.client) for _ in range(3))
+    other = talk.client(pki.other_client)
+    busy.says(GET)
+    streaming.says(GET)
+    first, second = talk.upstream(), talk.upstream()
+    second.says(b"HTTP/1.1 200 OK\r\n\r\nabc")
+    talk.tls.distrusted.add(pki.client.der)
+    talk.reload(talk.settings)
+    assert idle.is_closed is close
+    talk.later(1)
+    first.says(EMPTY)
+    assert busy.answer().header("connection") == ("close" if close else None)
+    assert streaming.is_closed is close
+    assert busy.is_closed is close
+    assert not other.is_closed
 
 
 def test_fault_of_ours_in_a_decision_is_500_and_never_a_pass(converse: Converse) -> None:

@@ -16,7 +16,7 @@ from sidecar.decision.denial import Reason
 from sidecar.proxy.configuration import AtHandshake, Timeouts, Trust
 from sidecar.proxy.tls import ServerTls
 from tests.support.live_server import LiveServer, digest, tls_settings
-from tests.support.pki import HOUR, Identity, Pki, Profile, make_key, self_signed, utc_now
+from tests.support.pki import HOUR, Identity, Pki, Profile, certificate_pem, make_key, self_signed, utc_now
 from tests.support.tls_client import TLS12, Wire, client_context, versioned
 
 IN_ORDER = pytest.mark.parametrize("version", ["1.2", "1.3"])
@@ -323,3 +323,26 @@ def test_garbage_after_the_handshake_is_answered_with_an_alert(open_server: Live
         raw.close()
         with pytest.raises(ssl.SSLError, match=r"(?i)bad.record.mac|alert"):
             wire.read_some()
+
+
+@IN_ORDER
+def test_certificate_is_judged_again_when_the_authorities_change(
+    tmp_path: Path, pki: Pki, version: str
+) -> None:
+    old = tls_settings(tmp_path / "old", pki, trust=Trust.CA, close_on_ca_change=True)
+    new = tls_settings(tmp_path / "new", pki, trust=Trust.CA, close_on_ca_change=True)
+    assert new.ca_file is not None
+    with LiveServer(old) as server:
+        server.gate.refuse("/", Reason.CREDENTIALS_MISSING)
+        chained = pki.client_authority.intermediate().issue()
+        wires = [
+            Wire.tls(server.port(), context=versioned(one, version)) for one in (pki.client, chained, None)
+        ]
+        assert [wire.request().status for wire in wires] == [401] * 3
+        server.reload(new)
+        assert [wire.request().status for wire in wires] == [401] * 3
+        new.ca_file.write_bytes(certificate_pem(pki.server_authority.certificate))
+        server.reload(new)
+        assert [wire.is_closed_by_peer(1) for wire in wires] == [True, True, False]
+        for wire in wires:
+            wire.close()

@@ -74,6 +74,9 @@ class CleartextEngine:
     def client_certificate(self) -> ClientCertificate | None:
         return self._certificate
 
+    def chain(self) -> list[bytes]:
+        return [self._certificate.der] if self._certificate is not None else []
+
     def is_resumed(self) -> bool:
         return self._resumed
 
@@ -86,7 +89,12 @@ class CleartextTls:
 
     def __init__(self) -> None:
         self.identity: Identity | None = None
+        self.distrusted: set[bytes] = set()
+        """Certificates that a reload no longer accepts."""
         self.resumed = False
+
+    def accepts(self, chain: list[bytes]) -> bool:
+        return self.distrusted.isdisjoint(chain)
 
     def engine(self) -> CleartextEngine:
         certificate = ClientCertificate(self.identity.der) if self.identity is not None else None
