@@ -222,7 +222,10 @@ def test_mutated_stream_is_understood_or_refused(
     stream: bytes, mutations: list[tuple[str, int, int, bytes]], cuts: list[int]
 ) -> None:
     data = mutated(stream, mutations)
-    assert_same(play(pieces(data, cuts)), play([data]))
+    one, other = sorted((play(pieces(data, cuts)), play([data])), key=lambda outcome: len(outcome.seen))
+    # What is wrong may show before or after the refusal of what is right, so the statuses may differ.
+    assert one.seen == other.seen[: len(one.seen)]
+    assert len(one.seen) == len(other.seen) or one.broken_off
 
 
 @settings(max_examples=3 * EXAMPLES, deadline=None)
