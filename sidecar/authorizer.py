@@ -108,10 +108,11 @@ class Authorizer:
             issuer = terms.issuer(token.issuer)
             issuer.check_time(token, now, trace)
             issuer.check_audience(token, trace)
-            confirmation = token.confirmation
+            expires_at, confirmation = token.expires_at, token.confirmation
             if issuer.introspects_all:
                 vouched = self._introspected(credentials, issuer, trace, answers)
                 issuer.check_time(vouched, now, trace)
+                expires_at = min(expires_at, vouched.expires_at)
                 confirmation = joined(confirmation, vouched.confirmation)
         except Denied as denied:
             return self._refused(denied.failure, terms, token, trace)
@@ -122,7 +123,7 @@ class Authorizer:
         confirmed, failures = _bound(issuer, confirmation, presenter, now, trace)
         facts = Facts(head, token, presenter.client_certificate, captures, now, trace is not None)
         failures += terms.failures(facts, trace)
-        until = issuer.valid_until(token, presenter)
+        until = issuer.valid_until(expires_at, presenter)
         if not failures:
             return Permit(terms.rule, token, confirmed, until)
         denial = terms.denial(failures, token)

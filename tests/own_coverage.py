@@ -20,7 +20,7 @@ def test_module(file: Path) -> str:
     inside = file.relative_to(DECISION).with_suffix("")
     parts = list(inside.parts)
     if parts[-1] == "__init__":
-        parts[-1] = parts[-2]
+        parts[-1] = file.parent.name
     return ".".join(["tests", "decision", *parts[:-1], f"test_{parts[-1]}"])
 
 

@@ -395,6 +395,17 @@ def test_jwt_may_be_asked_about_too(signing_key: SigningKey, pki: Pki) -> None:
     assert denial.token is not None
 
 
+def test_permit_ends_with_whichever_ends_first_the_token_or_what_the_issuer_says(
+    signing_key: SigningKey, pki: Pki
+) -> None:
+    now = int(time.time())
+    token = signing_key.token(pki.client, exp=now + 100)
+    for exp, end in ((now + 50, now + 80), (now + 150, now + 130)):
+        issuer = Introspection({(ISSUER, token): opaque_token(pki, exp=exp)})
+        gate = authorizer(introspecting(IntrospectWhen.ALWAYS), Keys.of(signing_key), issuer)
+        assert permitted(decide(gate, head(token), presenter(pki.client), now)).valid_until == end
+
+
 def test_jwt_with_a_bad_signature_is_not_even_asked_about(signing_key: SigningKey, pki: Pki) -> None:
     issuer = Introspection({})
     gate = authorizer(introspecting(IntrospectWhen.ALWAYS), Keys.of(signing_key), issuer)

@@ -79,9 +79,9 @@ class IssuerTerms:
             trace.passed(f"cnf.{confirmed[0]}" if confirmed else "cnf", mode, " ".join(confirmed) or "no cnf")
         return confirmed
 
-    def valid_until(self, token: ValidatedToken, presenter: Presenter) -> float:
+    def valid_until(self, expires_at: float, presenter: Presenter) -> float:
         """Until when what is permitted now may go on, in seconds since the epoch."""
-        end = token.expires_at + self.skew
+        end = expires_at + self.skew
         certificate = presenter.client_certificate
         if certificate is not None and presenter.certificate_must_be_valid and certificate.not_after < end:
             return certificate.not_after

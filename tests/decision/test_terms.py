@@ -123,10 +123,10 @@ def test_certificate_counts_until_it_ends_where_a_chain_is_asked_for(pki: Pki) -
 def test_permit_ends_with_the_token_or_with_the_certificate(pki: Pki) -> None:
     terms, end = issuer_terms(), ClientCertificate(pki.client.der).not_after
     strict = presenter(pki.client, certificate_must_be_valid=True)
-    assert terms.valid_until(token(expires_at=end - 100), strict) == end - 70
-    assert terms.valid_until(token(expires_at=end + 100), strict) == end
-    assert terms.valid_until(token(expires_at=end + 100), presenter(pki.client)) == end + 130
-    assert terms.valid_until(token(expires_at=end + 100), presenter(None)) == end + 130
+    assert terms.valid_until(end - 100, strict) == end - 70
+    assert terms.valid_until(end + 100, strict) == end
+    assert terms.valid_until(end + 100, presenter(pki.client)) == end + 130
+    assert terms.valid_until(end + 100, presenter(None)) == end + 130
 
 
 def test_rule_accepts_its_own_issuers_only() -> None:
