@@ -10,9 +10,9 @@ from sidecar.proxy.configuration import Trust
 from sidecar.settings import document as documents
 from sidecar.settings.configuration import Loaded
 from sidecar.settings.document import Document
-from sidecar.settings.files import is_there
+from sidecar.settings.files import certificates, is_there
 from sidecar.settings.operation_sections import ServiceFile
-from sidecar.settings.policies import Policies
+from sidecar.settings.policies import SOON, Policies
 from sidecar.settings.problem import Problem, SettingsError, shown
 from sidecar.settings.section import Section, Surroundings, validate
 from sidecar.settings.service import proxy_settings, service_settings
@@ -22,6 +22,7 @@ FILES: Final = 1000
 
 _NOT_READ: Final = frozenset({"file", "state_directory"})
 """Paths that the process writes to."""
+_CERTIFICATES: Final = frozenset({"certificate_file", "ca_file"})
 
 
 def load(path: Path, *, absent_files_pass: bool = False, now: float | None = None) -> Loaded:
@@ -29,7 +30,8 @@ def load(path: Path, *, absent_files_pass: bool = False, now: float | None = Non
 
     Reads files, opens no port. Raises `SettingsError` with everything that is wrong in all of the files. With
     `absent_files_pass`, a key, certificate, secret or JWK set that is not there is a warning and not a problem.
-    With `now` (seconds since the epoch) there are warnings about report-only that has ended, or soon will.
+    With `now` (seconds since the epoch) there are warnings about report-only and certificates that have ended, or soon
+    will.
     """
     return _Loading(path, absent_files_pass=absent_files_pass).loaded(now)
 
@@ -64,7 +66,9 @@ class _Loading:
             policy=policy,
             files=_files(Path(self.document.file), paths, sections),
             policy_patterns=tuple(str(self.directory.absolute() / one) for one in service.policy_files),
-            warnings=tuple(sorted({*warnings, *self.policies.doubts(trusting, now)})),
+            warnings=tuple(
+                sorted({*warnings, *self.policies.doubts(trusting, now), *_expiring(sections, now)})
+            ),
             dangers=tuple(sorted(_dangers(sections))),
         )
 
@@ -131,6 +135,20 @@ def _files(service: Path, policies: list[Path], sections: list[_Placed]) -> tupl
         if isinstance(value, Path) and inner[-1] not in _NOT_READ
     ]
     return tuple(dict.fromkeys([service, *policies, *named]))
+
+
+def _expiring(sections: list[_Placed], now: float | None) -> Iterator[Problem]:
+    """Certificates that have expired, or soon will; nothing without a clock."""
+    for document, path, section in sections if now is not None else ():
+        for inner, value in _values(path, section):
+            if inner[-1] in _CERTIFICATES and is_there(value):
+                first = min(certificates(value), key=lambda one: one.not_valid_after_utc)
+                end = first.not_valid_after_utc
+                left = end.timestamp() - (now or 0)
+                # One that lives for hours is renewed within hours: the last quarter of its life is soon enough.
+                if left <= min(SOON, (end - first.not_valid_before_utc).total_seconds() / 4):
+                    tense = "expired" if left <= 0 else "expires"
+                    yield document.warning(inner, f"{shown(str(value))} {tense} on {end.date().isoformat()}")
 
 
 def _dangers(sections: list[_Placed]) -> Iterator[Problem]:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat
 
+from sidecar.settings import load
 from tests.support.configuration import POLICY, SERVICE, Configuration
 from tests.support.pki import Pki
 
@@ -107,6 +108,18 @@ def test_a_jwk_set_is_relative_to_the_policy_that_names_it(configuration: Config
     path.write_text('{"keys": []}')
     configuration.write_policy(POLICY.replace("{discovery: true}", "{jwks_file: jwks}"))
     assert path in configuration.load().files
+
+
+@pytest.mark.parametrize(("hours", "tense"), [(-1, "expires"), (1, "expired")])
+def test_a_certificate_that_ends_is_a_doubt(
+    configuration: Configuration, pki: Pki, hours: int, tense: str
+) -> None:
+    end = pki.server.certificate.not_valid_after_utc
+    warnings = load(configuration.file, now=end.timestamp() + hours * 3600).warnings
+    assert [(one.line, one.message.replace(f"{configuration.folder}/", "")) for one in warnings] == [
+        (3, f"`server.crt` {tense} on {end.date().isoformat()}")
+    ]
+    assert load(configuration.file, now=end.timestamp() - 12 * 3600).warnings == ()
 
 
 def test_a_service_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
