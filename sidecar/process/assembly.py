@@ -1,5 +1,6 @@
 """A configuration with everything made from it that takes time: built whole in a thread, then swapped in at once."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -79,10 +80,22 @@ def prepare(loaded: Loaded, ports: Ports, previous: Assembly | None = None) -> A
         raise SettingsError(
             [Problem(str(loaded.files[0]), 0, 0, f"TLS files: {_openssl_text(error)}")]
         ) from None
+    if previous is not None:
+        _refuse_expired(certificates, previous.certificates)
     resource = loaded.service.protected_resource
     metadata = resource_metadata(resource.resource, loaded.policy) if resource is not None else None
     authorizer = _authorizer(loaded, ports)
     return Assembly(loaded.policy.generation, loaded, authorizer, listeners, certificates, metadata)
+
+
+def _refuse_expired(new: tuple[CertificateInUse, ...], old: tuple[CertificateInUse, ...]) -> None:
+    """A valid certificate is not given up for one that has expired."""
+    now = time.time()
+    valid = {one.use for one in old if one.is_ours and one.not_after > now}
+    expired = [one for one in new if one.is_ours and one.not_after <= now and one.use in valid]
+    if expired:
+        message = "the certificate has expired; the one in force is valid"
+        raise SettingsError([Problem(one.file, 0, 0, message) for one in expired])
 
 
 def _authorizer(loaded: Loaded, ports: Ports) -> Authorizer:

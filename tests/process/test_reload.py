@@ -239,6 +239,15 @@ def test_truncated_certificate_keeps_the_old_one(world: World, pki: Pki) -> None
     assert checks(one)["serving"][0]
 
 
+def test_expired_certificate_is_not_taken_for_a_valid_one(world: World, pki: Pki) -> None:
+    one = world.one
+    pki.server_authority.expired().write(one.folder / "tls", "tls")
+    (line,) = world.told("configuration refused")
+    assert "has expired" in json.dumps(line["problems"])
+    assert served_certificate(one) == certificate_der(pki.server.certificate)
+    assert checks(one)["serving"][0]
+
+
 def test_key_without_its_certificate_is_waited_for(world: World, pki: Pki) -> None:
     one = world.one
     renewed = pki.server_authority.server()
