@@ -274,6 +274,13 @@ def test_a_status_annotation_alone_does_not_keep_the_sidecar_out() -> None:
     assert sidecar_of(spec_of(forged))["name"] == CONTAINER
 
 
+@pytest.mark.parametrize("text", ["injected", "[]", "{}", '{"container":"a","upstream_port":"x","port":1}'])
+def test_a_status_that_cannot_be_read_is_none(text: str) -> None:
+    once = injected(pod()).manifest
+    once["metadata"]["annotations"][annotation.STATUS] = text
+    assert injected(once) == Injection(once, None)
+
+
 @pytest.mark.parametrize("asked", [None, "false"])
 def test_with_opt_in_a_pod_that_does_not_ask_stays_as_it_is(asked: str | None) -> None:
     silent = pod(annotations={} if asked is None else {"inject": asked})

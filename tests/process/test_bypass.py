@@ -4,6 +4,7 @@ import asyncio
 import ipaddress
 import json
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from sidecar.process import bypass
 from sidecar.process.bypass import BypassWatch, Look, look, own_addresses
 from sidecar.proxy.configuration import ListenerSettings, UpstreamSettings
 from sidecar.settings import BypassSettings, Loaded, load
@@ -173,6 +175,45 @@ def test_own_addresses_are_addresses_that_a_stranger_could_use() -> None:
         parsed = ipaddress.ip_address(one)
         assert not parsed.is_loopback
         assert not parsed.is_link_local
+
+
+FIB_TRIE = """Main:
+  +-- 0.0.0.0/0 3 0 5
+     |-- 10.1.2.3
+        /32 host LOCAL
+     |-- 10.1.2.255
+        /32 link BROADCAST
+     |-- 127.0.0.1
+        /32 host LOCAL
+Local:
+     |-- 10.1.2.3
+        /32 host LOCAL
+     |-- 169.254.7.7
+        /32 host LOCAL
+"""
+IF_INET6 = """fd000000000000000000000000000002 04 40 00 82     eth0
+fe8000000000000000fc00fffe000001 04 40 20 80     eth0
+00000000000000000000000000000001 01 80 10 80       lo
+"""
+
+
+def test_own_addresses_come_from_the_kernels_tables(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "fib_trie").write_text(FIB_TRIE)
+    (tmp_path / "if_inet6").write_text(IF_INET6)
+    monkeypatch.setattr(bypass, "_FIB_TRIE", tmp_path / "fib_trie")
+    monkeypatch.setattr(bypass, "_IF_INET6", tmp_path / "if_inet6")
+    assert own_addresses() == ["10.1.2.3", "fd00::2"]
+
+
+def test_where_the_kernel_shows_no_tables_the_hosts_own_name_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bypass, "_FIB_TRIE", tmp_path / "none")
+    monkeypatch.setattr(bypass, "_IF_INET6", tmp_path / "none")
+    monkeypatch.setattr(socket, "gethostname", lambda: "192.0.2.9")
+    assert own_addresses() == ["192.0.2.9"]
+    monkeypatch.setattr(socket, "gethostname", lambda: "no such host \x00")
+    assert own_addresses() == []
 
 
 @pytest.mark.parametrize(
