@@ -2,7 +2,7 @@ import pytest
 
 from sidecar.decision.denial import Denied
 from sidecar.decision.policy import Policy
-from tests.support.world import head, policy, rule
+from tests.support.world import head, issuer_policy, policy, rule
 
 
 def test_matcher_goes_by_the_index_of_the_rules() -> None:
@@ -23,3 +23,15 @@ def test_allowance_is_that_of_the_rule() -> None:
     assert policy(lax).matcher.first(request) is not None
     with pytest.raises(Denied):
         policy(rule("strict")).matcher.first(request)
+
+
+def test_issuers_that_some_rule_accepts_are_needed() -> None:
+    a, b = issuer_policy("https://a.example"), issuer_policy("https://b.example")
+    narrow = rule("narrow", issuers=frozenset({"https://a.example"}))
+    public = rule("public", public=True)
+    assert policy(public, issuers=[a, b]).needed_issuers() == frozenset()
+    assert policy(public, narrow, issuers=[a, b]).needed_issuers() == {"https://a.example"}
+    assert policy(narrow, rule(), issuers=[a, b]).needed_issuers() == {
+        "https://a.example",
+        "https://b.example",
+    }

@@ -34,7 +34,10 @@ def test_other_certificate_confirms_nothing(pki: Pki) -> None:
 
 @pytest.mark.parametrize("cnf", [None, "x", [], {}, 1, True, [ZEROS]])
 def test_confirmation_that_is_no_object_with_members_is_malformed(cnf: object, pki: Pki) -> None:
-    assert parse(cnf).is_bound
+    given = parse(cnf)
+    assert given.is_bound
+    assert given.refusal is not None
+    assert given.refusal.presented == ("an empty object" if cnf == {} else type(cnf).__name__)
     assert refusal(parse(cnf), pki) is Reason.CONFIRMATION_MALFORMED
 
 
