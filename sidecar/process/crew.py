@@ -242,5 +242,5 @@ def _check_ports(loaded: Loaded) -> None:
             except OSError as error:
                 where = f"{listener.host}:{listener.port}"
                 raise OSError(
-                    error.errno, f"cannot listen on {where}: {os.strerror(error.errno or 0)}"
+                    error.errno, f"cannot listen on {where}: {os.strerror(error.errno or 0).lower()}"
                 ) from None

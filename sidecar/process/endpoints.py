@@ -1,11 +1,19 @@
 """The process's own servers: health, and the admin page. They outlive the drain, so that a probe sees it."""
 
+import os
 from collections.abc import Awaitable, Callable
 
 from sidecar.process.admin.inspection import Inspection
 from sidecar.process.admin.server import AdminServer
 from sidecar.process.health import HealthServer
 from sidecar.settings.configuration import ServerAddress, ServiceSettings
+
+
+def reason(error: OSError) -> str:
+    """What the system says, without what asyncio puts around it."""
+    return (
+        os.strerror(error.errno).lower() if error.errno and error.errno > 0 else error.strerror or str(error)
+    )
 
 
 class Endpoints:
@@ -30,7 +38,7 @@ class Endpoints:
             port = await start()
         except OSError as error:
             where = address.path or f"{address.host}:{address.port}"
-            raise OSError(error.errno, f"{name} cannot listen on {where}: {error.strerror}") from None
+            raise OSError(error.errno, f"{name} cannot listen on {where}: {reason(error)}") from None
         self._addresses[name] = address.path or f"{address.host}:{port}"
 
     def addresses(self) -> dict[str, str]:

@@ -25,5 +25,5 @@ def execute(arguments: argparse.Namespace) -> int:
 
         return serve(arguments.config, reading.result(), has_output=has_output)
     except (OSError, hardening.HardeningError) as error:
-        print(f"sidecar: {error}", file=sys.stderr)
+        print(f"sidecar: {getattr(error, 'strerror', None) or error}", file=sys.stderr)
         return 1

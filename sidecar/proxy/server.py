@@ -1,6 +1,7 @@
 """The data plane: listeners, connections and the upstream pool, under one generation of configuration at a time."""
 
 import asyncio
+import os
 import time
 import traceback
 from collections.abc import Callable, Coroutine, Mapping
@@ -110,11 +111,10 @@ class Server:
                 await listener.open(reuse_port=reuse_port)
             except OSError as error:
                 self.close()
-                settings = listener.settings
-                raise OSError(
-                    error.errno,
-                    f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}",
-                ) from error
+                where = f"{listener.settings.host}:{listener.settings.port}"
+                # The system's word for it, without what the event loop puts around it.
+                why = os.strerror(error.errno).lower() if error.errno and error.errno > 0 else str(error)
+                raise OSError(error.errno, f"cannot listen on {where}: {why}") from error
         self._sweeper = self._loop.call_later(_SWEEP, self._sweep)
 
     def replace(
