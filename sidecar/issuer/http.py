@@ -127,9 +127,9 @@ class HttpClient:
         return await self._bounded(_Request("POST", url, headers, form, limit), is_pooled=True)
 
     async def _bounded(self, request: _Request, *, is_pooled: bool) -> Document:
-        self._check_scheme(request.url)
         trace = _Trace()
         try:
+            self._check_scheme(request.url)
             async with asyncio.timeout(self.settings.timeout):
                 await self._renew_trust()
                 try:

@@ -70,7 +70,11 @@ def _url(document: Mapping[str, Any], name: str) -> str | None:
     value = document.get(name)
     if value is None:
         return None
-    if not isinstance(value, str) or not urlsplit(value).netloc:
+    try:
+        host = urlsplit(value).netloc if isinstance(value, str) else ""
+    except ValueError:
+        host = ""
+    if not isinstance(value, str) or not host:
         raise FetchFailed("parse", f"{name} is no URL")
     return value
 

@@ -173,9 +173,17 @@ def test_answer_that_is_no_http_is_named_parse(reply: bytes) -> None:
     assert failure.phase == "parse"
 
 
-@pytest.mark.parametrize("url", ["http://as.example.com/", "ftp://as.example.com/", "file:///etc/passwd", ""])
+@pytest.mark.parametrize(
+    "url",
+    ["http://as.example.com/", "ftp://as.example.com/", "file:///etc/passwd", "", "https://", "HTTP://a"],
+)
 def test_url_that_is_not_https_is_never_asked(url: str) -> None:
     assert failed(url, HttpSettings()).phase == "connect"
+
+
+@pytest.mark.parametrize("url", ["https://[", "https://a:port/", "https://exa mple/", "https://\x00/"])
+def test_url_that_nobody_can_ask_is_a_named_failure(url: str) -> None:
+    assert failed(url, HttpSettings()).phase in {"connect", "parse", "dns"}
 
 
 def test_detail_repeats_nothing_that_the_issuer_wrote(issuer: ScriptedIssuer) -> None:
