@@ -60,6 +60,8 @@ class Document:
     data: Any
     marks: Mark
     problems: list[Problem] = field(default_factory=list)
+    broken: frozenset[tuple[int, int]] = frozenset()
+    """Places of the problems."""
 
     def problem(self, path: Sequence[str | int], message: str, *, at_key: bool = False) -> Problem:
         """A problem at the value, or at its key, that `path` leads to.
@@ -85,8 +87,7 @@ class Document:
 
     def is_broken(self, path: Sequence[str | int]) -> bool:
         """Whether the value there was refused already, so that nothing more need be said of it."""
-        position = self.position(path)
-        return any((problem.line, problem.column) == position for problem in self.problems)
+        return self.position(path) in self.broken
 
 
 def _member(mark: Mark, step: str | int) -> Mark | None:
@@ -173,7 +174,8 @@ class _Composer:
         event = next(self._events)
         if not isinstance(event, yaml.StreamEndEvent):
             self._refuse(event, "a second document in one file")
-        return Document(self.file, data, marks, self.problems)
+        broken = frozenset((problem.line, problem.column) for problem in self.problems)
+        return Document(self.file, data, marks, self.problems, broken)
 
     def _refuse(self, event: Any, message: str) -> None:
         mark = event.start_mark

@@ -58,7 +58,7 @@ def validate(
     try:
         return model.model_validate(data, context=Surroundings(around.directory)), []
     except ValidationError as error:
-        found = error.errors(include_url=False)
+        found = _one_each(model, error.errors(include_url=False))
     problems = [
         replace(problem, is_warning=around.absent_files_pass and one["type"] == FILE_ABSENT)
         for one in found
@@ -67,6 +67,16 @@ def validate(
     if not around.absent_files_pass or any(one["type"] != FILE_ABSENT for one in found):
         return None, problems
     return model.model_validate(data, context=around), problems
+
+
+def _one_each(model: type[Section], errors: list[ErrorDetails]) -> list[ErrorDetails]:
+    """One error a mistake: a key that is misspelt is not missing too."""
+    meant = {
+        (*error["loc"][:-1], *near(str(error["loc"][-1]), _keys_at(model, error["loc"][:-1])))
+        for error in errors
+        if error["type"] == "extra_forbidden"
+    }
+    return [error for error in errors if error["type"] != "missing" or error["loc"] not in meant]
 
 
 def _problem(
@@ -88,10 +98,15 @@ def _problem(
         yield document.problem(path, _message(error, context), at_key=at_key)
 
 
+def near(word: str, known: Sequence[str]) -> list[str]:
+    """The known word that was probably meant, if there is one."""
+    begun = [one for one in known if len(word) >= 3 and one.startswith(word)]
+    return begun[:1] or difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+
+
 def nearest(word: str, known: Sequence[str]) -> str:
     """`; did you mean …?` with the nearest of the known words, or all of them when none is near."""
-    begun = [one for one in known if len(word) >= 3 and one.startswith(word)]
-    close = begun or difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    close = near(word, known)
     if close:
         return f"; did you mean `{close[0]}`?"
     return f" (known: {', '.join(sorted(known))})" if known else ""

@@ -78,6 +78,26 @@ def test_mistakes_in_all_files_are_said_at_once(
     )
 
 
+MISSPELT = """\
+listners:
+  - address: 0.0.0.0:8443
+upsteam: {url: http://127.0.0.1:8080}
+polcy_files: [policies/*.yaml]
+"""
+
+
+def test_a_misspelt_key_is_one_mistake_and_not_a_missing_one_too(
+    configuration: Configuration, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configuration.write_service(MISSPELT)
+    assert check() == 1
+    assert capsys.readouterr().out == (
+        "sidecar.yaml:1:1: unknown key `listners`; did you mean `listeners`?\n"
+        "sidecar.yaml:3:1: unknown key `upsteam`; did you mean `upstream`?\n"
+        "sidecar.yaml:4:1: unknown key `polcy_files`; did you mean `policy_files`?\n"
+    )
+
+
 def test_warnings_are_printed_and_pass(
     configuration: Configuration, capsys: pytest.CaptureFixture[str]
 ) -> None:

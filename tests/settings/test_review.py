@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.settings import load
+from sidecar.settings import Problem, load
 from tests.support.configuration import ISSUER, POLICY, SERVICE, Configuration
 from tests.support.pki import Pki
 
@@ -165,8 +165,12 @@ def test_report_only_that_ends_soon_is_a_doubt(
     configuration.write_policy(
         f"{ISSUER}rules:\n  - {{name: a, match: {{path: /a}}, report_only: {{until: 2027-01-31}}}}\n"
     )
-    warnings = load(configuration.file, now=now).warnings
-    assert [f"{one.line}: {one.message}" for one in warnings] == expected
+    assert [f"{one.line}: {one.message}" for one in about_policy(configuration, now)] == expected
+
+
+def about_policy(configuration: Configuration, now: float) -> list[Problem]:
+    """Warnings at `now` that are not about the certificate, which does not live until then."""
+    return [one for one in load(configuration.file, now=now).warnings if one.file.endswith("policy.yaml")]
 
 
 def test_report_only_of_a_file_and_of_an_issuer_are_doubted_too(configuration: Configuration) -> None:
@@ -174,5 +178,5 @@ def test_report_only_of_a_file_and_of_an_issuer_are_doubted_too(configuration: C
         f"report_only: {{until: 2027-01-31}}\n{ISSUER}    report_only: {{until: 2027-01-30}}\n"
         "rules:\n  - {name: a, match: {path: /a}}\n"
     )
-    lines = [(one.line, one.column) for one in load(configuration.file, now=END).warnings]
+    lines = [(one.line, one.column) for one in about_policy(configuration, END)]
     assert lines == [(6, 5), (8, 5)]
