@@ -259,7 +259,9 @@ class OpenSslEngine:
             self.eof = True
         elif error != _lib.SSL_ERROR_WANT_READ:
             detail = _error_text()
-            raise TlsFailure("session_broken", detail)
+            # OpenSSL's queue of errors is the thread's: what is in it may be another call's.
+            if not _lib.SSL_want_read(ssl):
+                raise TlsFailure("session_broken", detail)
         return first if rest is None else b"".join(rest)
 
     def outgoing(self) -> bytes:

@@ -1,0 +1,12 @@
+"""What an idle TLS connection with a client certificate costs the process, measured in a process of its own."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.data_plane_report import World, hold
+
+
+@pytest.mark.slow
+def test_idle_connection_takes_at_most_40_kb(tmp_path: Path) -> None:
+    assert hold(World.create(tmp_path), 1500).per_connection <= 40 * 1024
