@@ -60,7 +60,3 @@ class CircuitBreaker:
         self._probing = max(0, self._probing - 1)
         if self._open_until is not None or self._failures >= self._settings.failures:
             self._open_until = self._clock.monotonic() + self._settings.open_for
-
-    def abandon(self) -> None:
-        """An admitted question was given up on our side: it says nothing about the endpoint."""
-        self._probing = max(0, self._probing - 1)

@@ -62,11 +62,6 @@ class IssuerIntrospection:
         self._endpoint = settings.endpoint or ""
         self._scope = self._scope_key()
 
-    @property
-    def cache(self) -> IntrospectionCache:
-        """For metrics: how much is remembered."""
-        return self._cache
-
     def adopt(self, generation: int) -> None:
         """Another configuration is in force: nothing learnt under the old one counts."""
         self._generation = generation

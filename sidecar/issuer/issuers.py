@@ -18,9 +18,6 @@ from sidecar.issuer.keys import NO_KEYS, PublishedKeys
 from sidecar.issuer.readiness import Readiness, readiness
 from sidecar.telemetry.issuer_observer import IssuerObserver
 
-_RELOAD_WAITS = 5.0
-"""Seconds in which the first keys of new issuers may come before a reload takes effect without them."""
-
 
 class Issuers:
     """Implements `decision.ports.KeySource` and `decision.ports.TokenIntrospector`."""
@@ -32,12 +29,17 @@ class Issuers:
         *,
         generation: int = 1,
         clock: Clock = SYSTEM_CLOCK,
+        reload_waits: float = 5.0,
     ) -> None:
-        """`generation` is that of the configuration: answers of one are never used under another."""
+        """`generation` is that of the configuration: answers of one are never used under another.
+
+        `reload_waits`: seconds in which the first keys of new issuers may come before a reload takes effect.
+        """
         self._settings = settings
         self._observer = observer
         self._generation = generation
         self._clock = clock
+        self._reload_waits = reload_waits
         self._issuers: dict[str, Issuer] = {}
         self._retiring: dict[asyncio.Task[None], Issuer] = {}
         self._was_ready = False
@@ -75,7 +77,7 @@ class Issuers:
         for name, issuer in made.items():
             self._hand_over(self._issuers.get(name), issuer)
             await issuer.start()
-        await _first_attempts(made.values())
+        await _first_attempts(made.values(), self._reload_waits)
         before = self._issuers
         self._issuers = {one.issuer: made.get(one.issuer) or before[one.issuer] for one in settings.issuers}
         self._settings, self._generation = settings, generation
@@ -183,14 +185,14 @@ class Issuers:
         return introspection
 
 
-async def _first_attempts(issuers: Iterable[Issuer]) -> None:
-    """Until each has tried to fetch its keys, at most `_RELOAD_WAITS`."""
+async def _first_attempts(issuers: Iterable[Issuer], within: float) -> None:
+    """Until each has tried to fetch its keys, at most `within` seconds."""
     attempts = [
         asyncio.create_task(issuer.keys.first_attempt()) for issuer in issuers if issuer.keys is not None
     ]
     if not attempts:
         return
-    _, late = await asyncio.wait(attempts, timeout=_RELOAD_WAITS)
+    _, late = await asyncio.wait(attempts, timeout=within)
     for task in late:
         task.cancel()
     await asyncio.gather(*late, return_exceptions=True)

@@ -48,7 +48,7 @@ class StateFile:
         self._origin = origin
 
     def save(self, document: object, now: float) -> None:
-        """Replace the file in one step. `now` in seconds since the epoch. Raises `OSError`."""
+        """Replace the file in one step; makes its directory. `now` in seconds since the epoch. Raises `OSError`."""
         content = {
             "version": _VERSION,
             "issuer": self._issuer,
@@ -56,6 +56,7 @@ class StateFile:
             "fetched_at": now,
             "jwks": document,
         }
+        self._path.parent.mkdir(mode=0o700, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=self._path.parent, prefix=".keys-")  # mode 0600
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as file:

@@ -60,7 +60,6 @@ def sidecar(tmp_path: Path, pki: Pki, provider: OidcProvider) -> Iterator[Sideca
             policy_document=policy(issuers=[trusted]),
             service={"state_directory": "state"},
         )
-        (folder / "state").mkdir(mode=0o700)
         (folder / "tls" / "issuer-ca.crt").write_bytes(certificate_pem(pki.server_authority.certificate))
         with one:
             eventually(lambda: is_ready(one), 10, "the sidecar is ready")

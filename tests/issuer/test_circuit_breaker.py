@@ -68,17 +68,6 @@ def test_failed_probe_opens_it_again(breaker: CircuitBreaker, clock: ManualClock
     assert breaker.is_closed
 
 
-def test_probe_given_up_on_our_side_makes_room_for_another(
-    breaker: CircuitBreaker, clock: ManualClock
-) -> None:
-    failing(breaker, 3)
-    clock.advance(5)
-    breaker.admit()
-    breaker.abandon()
-    breaker.admit()
-    assert not breaker.is_closed
-
-
 def test_late_failures_of_questions_admitted_before_do_not_count_as_probes(
     breaker: CircuitBreaker, clock: ManualClock
 ) -> None:

@@ -175,6 +175,24 @@ def test_keys_from_another_place_are_there_when_the_reload_is_over(
     asyncio.run(scenario())
 
 
+def test_reload_does_not_wait_for_ever_for_an_issuer_that_says_nothing(
+    issuer: ScriptedIssuer, other: ScriptedIssuer, events: IssuerEvents
+) -> None:
+    other.answers[JWKS_PATH] = slow(30.0, answer({}))
+
+    async def scenario() -> None:
+        settings = IssuersSettings((issuer_settings(issuer),))
+        async with Issuers(settings, events, reload_waits=0.2) as issuers:
+            await until(lambda: issuers.readiness().is_ready)
+            await issuers.reconfigure(IssuersSettings((issuer_settings(issuer), issuer_settings(other))), 2)
+            assert issuers.keys(issuer.url).find("es256", "ES256") is not None
+            with pytest.raises(IssuerUnavailable):
+                issuers.keys(other.url)
+            assert other.count(JWKS_PATH) == 1
+
+    asyncio.run(scenario())
+
+
 def test_requests_that_wait_for_a_replaced_issuer_get_their_answers(
     issuer: ScriptedIssuer, events: IssuerEvents, tmp_path: Path
 ) -> None:

@@ -119,7 +119,7 @@ def test_unwritable_state_directory_is_reported_and_serving_goes_on(
         await until(lambda: "state_unwritable" in [name for _, name, _ in events.incidents])
         assert has(issuers, issuer, "es256")
 
-    live(issuer, events, scenario, state_directory=tmp_path / "missing")
+    live(issuer, events, scenario, state_directory=tmp_path / "missing" / "state")
 
 
 # --- keys from a file

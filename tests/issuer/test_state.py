@@ -70,9 +70,16 @@ def test_failed_save_leaves_no_litter_and_the_old_file(state: StateFile, tmp_pat
     assert len(list(tmp_path.iterdir())) == 1
 
 
-def test_missing_directory_is_an_os_error(tmp_path: Path) -> None:
+def test_directory_is_made_for_its_owner_alone(tmp_path: Path) -> None:
+    state = StateFile(tmp_path / "state", ISSUER, ORIGIN)
+    state.save(DOCUMENT, NOW)
+    assert stat.S_IMODE((tmp_path / "state").stat().st_mode) == 0o700
+    assert state.load(NOW) is not None
+
+
+def test_directory_that_cannot_be_made_is_an_os_error(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="No such file"):
-        StateFile(tmp_path / "missing", ISSUER, ORIGIN).save(DOCUMENT, NOW)
+        StateFile(tmp_path / "missing" / "state", ISSUER, ORIGIN).save(DOCUMENT, NOW)
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
