@@ -93,12 +93,21 @@ def _count(client: Client, record: dict[str, Any]) -> None:
     client.last_seen = max(client.last_seen, _text(record, "time"))
     if _text(record, "issuer"):
         _count_binding(client, record)
-    if outcome == "report":
-        client.would_deny += 1
-    elif outcome == "deny":
+    if outcome == "deny":
         client.denied += 1
-    if outcome in {"report", "deny"}:
         client.reasons[_text(record, "reason")] += 1
+    elif reason := _reported(record, outcome):
+        client.would_deny += 1
+        client.reasons[reason] += 1
+
+
+def _reported(record: dict[str, Any], outcome: str) -> str:
+    """Why the request will be refused once the policy enforces, whatever became of it; empty when it will not."""
+    if outcome == "report":
+        return _text(record, "reason")
+    if outcome != "fail" or _text(record, "reason") == "issuer_unavailable":
+        return ""
+    return next(iter(_failed(record)), "")
 
 
 def _count_binding(client: Client, record: dict[str, Any]) -> None:
@@ -113,11 +122,15 @@ def _count_binding(client: Client, record: dict[str, Any]) -> None:
 
 
 def _reasons(record: dict[str, Any]) -> set[str]:
+    return {_text(record, "reason"), *_failed(record)}
+
+
+def _failed(record: dict[str, Any]) -> list[str]:
+    """Reasons of the checks that failed."""
     failures = record.get("failures")
-    named = (
-        [one.get("reason") for one in failures if isinstance(one, dict)] if isinstance(failures, list) else []
-    )
-    return {_text(record, "reason"), *(reason for reason in named if isinstance(reason, str))}
+    rows = failures if isinstance(failures, list) else []
+    named = [one.get("reason") for one in rows if isinstance(one, dict)]
+    return [reason for reason in named if isinstance(reason, str)]
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -37,6 +37,7 @@ class Log:
         *,
         reason: Reason | None = None,
         reported: bool = False,
+        failed: bool = False,
         at: float = 1_800_000_000.0,
     ) -> None:
         """One request; `reason` is why it is refused, or would be when it is `reported`."""
@@ -51,6 +52,7 @@ class Log:
         denial = None if reason is None else Denial(reason, (Failure("check", reason),), "read", token)
         if denial is None or reported:
             record.decision = Permit(RULE, token, (), 0, denial)
+            record.reason = Reason.UPSTREAM_REFUSED if failed else None
         else:
             record.decision, record.reason = denial, reason
         self.lines.append(self._access.render(record, outcome_of(record)))
@@ -109,6 +111,16 @@ def test_the_table_reads_from_standard_input(
         "binding_missing",
         "2",
     ]
+
+
+def test_a_reported_request_counts_even_when_the_api_failed_it(pki: Pki) -> None:
+    log = Log()
+    log.request("batch", None, None, reason=Reason.BINDING_MISSING, reported=True, failed=True)
+    report = Report()
+    report.add(log.lines[0])
+    (client,) = report.ordered()
+    assert '"outcome":"fail"' in log.lines[0]
+    assert (client.would_deny, dict(client.reasons)) == (1, {"binding_missing": 1})
 
 
 def test_other_lines_are_passed_over(log: Log) -> None:

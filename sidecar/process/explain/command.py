@@ -153,10 +153,14 @@ def _token(argument: str | None) -> str:
         return ""
     try:
         if argument == "-":
-            return sys.stdin.read().strip()
-        return Path(argument[1:]).read_text("utf-8").strip() if argument.startswith("@") else argument.strip()
+            argument = sys.stdin.read()
+        elif argument.startswith("@"):
+            argument = Path(argument[1:]).read_text("utf-8")
     except (OSError, UnicodeDecodeError):
         raise Unexplainable(f"{argument[1:]}: cannot be read as text") from None
+    token = argument.strip()
+    # Pasted with its scheme, as logs and tools show it.
+    return token[7:].lstrip() if token[:7].lower() == "bearer " else token
 
 
 def _question(loaded: Loaded, arguments: argparse.Namespace, token: str) -> Question:

@@ -257,6 +257,7 @@ def test_a_token_may_come_from_a_file_or_standard_input(
     assert explainer.run("--token", f"@{path}", certificate=explainer.pki.client.pem)[0] == 0
     monkeypatch.setattr("sys.stdin", io.StringIO(f"{token}\n"))
     assert explainer.run("--token", "-", certificate=explainer.pki.client.pem)[0] == 0
+    assert explainer.run("--token", f"Bearer {token}", certificate=explainer.pki.client.pem)[0] == 0
     code, said = explainer.run("--token", f"@{path}.none")
     assert (code, said) == (1, f"{path}.none: cannot be read as text\n")
 
