@@ -145,6 +145,25 @@ def test_client_that_ends_its_half_of_a_tunnel_still_hears_the_rest(talk: Conver
     assert client.got_goodbye
 
 
+def test_half_of_a_tunnel_ends_with_its_token_too(talk: Conversation) -> None:
+    talk.gate.valid_until = STARTED + 60
+    client, upstream = opened(talk)
+    client.says_no_more()
+    talk.later(61)
+    assert client.hears() == close_frame(1008, "token expired", masked=False)
+    assert client.got_goodbye
+    assert upstream.is_closed
+    assert talk.record.ended_by == "token_expired"
+
+
+def test_client_may_close_while_it_is_let_go(talk: Conversation) -> None:
+    client, upstream = opened(talk)
+    upstream.leaves()
+    assert client.got_goodbye
+    client.closes()
+    assert client.is_closed
+
+
 def test_last_bytes_of_a_client_that_leaves_reach_the_upstream(converse: Converse) -> None:
     talk = converse(limits=Limits(buffered_bytes=100_000))
     client, upstream = opened(talk)

@@ -40,6 +40,7 @@ class CleartextEngine:
     def __init__(self, certificate: ClientCertificate | None, *, resumed: bool) -> None:
         self.established = False
         self.eof = False
+        self._said_goodbye = False
         self._certificate = certificate
         self._resumed = resumed
         self._records = Unsealing()
@@ -81,7 +82,10 @@ class CleartextEngine:
         return self._resumed
 
     def shutdown(self) -> bytes:
-        return self.outgoing() + (seal(ALERT, CLOSE_NOTIFY) if self.established else b"")
+        if self.established and not self._said_goodbye:
+            self._said_goodbye = True
+            self._out += seal(ALERT, CLOSE_NOTIFY)
+        return self.outgoing()
 
 
 class CleartextTls:

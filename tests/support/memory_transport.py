@@ -50,7 +50,8 @@ class MemoryTransport(asyncio.Transport):
         assert isinstance(data, bytes), type(data)
         if self._closing or self.is_lost:
             return
-        assert not self._ending, "a write after write_eof"
+        if self._ending:
+            raise RuntimeError("Cannot call write() after write_eof()")
         self.buffer += data
         self._flow()
         self.most_buffered = max(self.most_buffered, len(self.buffer))

@@ -43,6 +43,7 @@ class UpstreamConnection(asyncio.Protocol):
 
     __slots__ = (
         "_ended",
+        "_half_closed",
         "_held",
         "_passenger",
         "_pool",
@@ -59,6 +60,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._passenger: Passenger | None = None
         self._tunnel = False
         self._ended = False
+        self._half_closed = False
         self.transport: asyncio.Transport | None = None
         self.reader = ResponseReader()
         self._held = False
@@ -100,8 +102,8 @@ class UpstreamConnection(asyncio.Protocol):
             self.transport.resume_reading()
 
     def write(self, data: bytes) -> None:
-        """More of the request body, or of a tunnel."""
-        if self.transport is not None:
+        """More of the request body, or of a tunnel whose half towards the upstream is open."""
+        if self.transport is not None and not self._half_closed:
             self.transport.write(data)
 
     def open_tunnel(self) -> bytes:
@@ -125,6 +127,7 @@ class UpstreamConnection(asyncio.Protocol):
     def end_writing(self) -> None:
         """Half-close a tunnel, where the transport can."""
         if self.transport is not None and self.transport.can_write_eof():
+            self._half_closed = True
             self.transport.write_eof()
 
     def finish_writing(self) -> None:
