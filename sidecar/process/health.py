@@ -3,6 +3,7 @@
 Nothing here depends on a header a client sends; the data port never answers these paths on its own account.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass
 from json import dumps
@@ -12,6 +13,9 @@ from aiohttp import web
 
 from sidecar.telemetry.exposition import CONTENT_TYPE, exposed
 from sidecar.telemetry.metrics import Snapshot
+
+CONNECTIONS = 64
+"""At a time: whoever in the cluster opens more and says nothing must not use up our file descriptors."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +53,28 @@ class HealthServer:
         application.router.add_get("/startupz", self._checked(inspected.startup))
         application.router.add_get("/metrics", self._metrics)
         self._runner = web.AppRunner(application, access_log=None, handle_signals=False, keepalive_timeout=75)
+        self._listening: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
         """Bind and serve; the port. Raises OSError."""
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, shutdown_timeout=1)
-        await site.start()
-        return int(self._runner.addresses[0][1])
+        self._listening = await asyncio.get_running_loop().create_server(self._admit, host, port, backlog=128)
+        return int(self._listening.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
         """Stop serving."""
+        if self._listening is not None:
+            self._listening.close()
         await self._runner.cleanup()
+
+    def _admit(self) -> asyncio.Protocol:
+        """A new connection; past the bound the oldest leaves for it. A probe has its answer long before it is that."""
+        server = self._runner.server
+        assert server is not None  # noqa: S101 — set up before anything listens
+        open_now = server.connections
+        if len(open_now) >= CONNECTIONS:
+            open_now[0].force_close()
+        return server()
 
     async def _livez(self, request: web.Request) -> web.Response:
         return _answer([Check("event_loop", ok=True)], request)

@@ -1,6 +1,7 @@
 """What must hold before requests should come here: keys, upstream, certificates."""
 
 import asyncio
+import time
 from collections.abc import Iterable
 
 from sidecar.issuer.readiness import Readiness
@@ -10,11 +11,28 @@ from sidecar.proxy.configuration import UpstreamSettings
 
 UPSTREAM_WITHIN = 1.0
 """Seconds in which the upstream's port must open."""
+REMEMBERED = 1.0
+"""Seconds for which a result is good: probes must not become a load on the API."""
 
 
-async def upstream_check(settings: UpstreamSettings) -> Check:
-    """Whether the upstream's port opens."""
-    name = f"upstream {settings.path or f'{settings.host}:{settings.port}'}"
+class UpstreamProbe:
+    """Whether the upstream's port opens. Tried at most once in `REMEMBERED` seconds, however often it is asked."""
+
+    def __init__(self) -> None:
+        self._last: asyncio.Task[Check] | None = None
+        self._asked: tuple[float, str] = (0.0, "")
+
+    async def check(self, settings: UpstreamSettings) -> Check:
+        """The last result, or a new one."""
+        name = f"upstream {settings.path or f'{settings.host}:{settings.port}'}"
+        now = time.monotonic()
+        if self._last is None or self._asked[1] != name or now - self._asked[0] > REMEMBERED:
+            self._asked = (now, name)
+            self._last = asyncio.create_task(_opened(name, settings))
+        return await asyncio.shield(self._last)
+
+
+async def _opened(name: str, settings: UpstreamSettings) -> Check:
     try:
         async with asyncio.timeout(UPSTREAM_WITHIN):
             if settings.scheme == "unix":

@@ -20,7 +20,7 @@ from sidecar.process.certificates import samples
 from sidecar.process.enforcement import LOOK, EnforcementWatch
 from sidecar.process.hardening import resident_bytes
 from sidecar.process.health import Check
-from sidecar.process.probes import certificate_checks, issuer_checks, upstream_check
+from sidecar.process.probes import UpstreamProbe, certificate_checks, issuer_checks
 from sidecar.process.pulse import Pulse
 from sidecar.proxy.configuration import ListenerSettings
 from sidecar.proxy.server import Server
@@ -48,6 +48,7 @@ class Worker:
         self.issuer_telemetry = IssuerTelemetry(self.metrics, journal)
         self.issuers = Issuers(loaded.issuers, self.issuer_telemetry)
         self.pulse = Pulse(self.metrics)
+        self._upstream = UpstreamProbe()
         self.bypass = BypassWatch(lambda: self.assembly.loaded, journal)
         self.enforcement = EnforcementWatch(lambda: self.assembly.loaded.policy, journal)
         self._ports = Ports(self.issuers, self.issuers, os.urandom(32))
@@ -165,7 +166,7 @@ class Worker:
             ),
             *issuer_checks(self._issuer_readiness()),
             *certificate_checks(self.assembly.certificates, time.time()),
-            await upstream_check(proxy.upstream),
+            await self._upstream.check(proxy.upstream),
             *self.bypass.checks(),
         ]
 

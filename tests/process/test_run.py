@@ -1,5 +1,6 @@
 """`sidecar run` as a process: starts whole or not at all, says how it is, and drains."""
 
+import contextlib
 import json
 import signal
 import socket
@@ -101,6 +102,34 @@ def test_not_ready_while_the_upstream_does_not_answer_or_keys_are_missing(
         assert get(f"{one.health_url}/livez")[0] == 200
     finally:
         assert child.stop() == 0
+
+
+def test_silent_connections_do_not_keep_a_probe_out(
+    tmp_path: Path, pki: Pki, signing_key: SigningKey
+) -> None:
+    with sidecar(tmp_path, pki, signing_key) as (one, _):
+        silent = [socket.create_connection(("127.0.0.1", one.health_port), 5) for _ in range(200)]
+        try:
+            assert get(f"{one.health_url}/livez")[0] == 200
+            assert figures(one)[("process_open_fds",)] < 150
+        finally:
+            for connection in silent:
+                connection.close()
+
+
+def test_probes_are_no_load_on_the_api(tmp_path: Path, pki: Pki, signing_key: SigningKey) -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as api:
+        api.settimeout(0.2)
+        one = prepared(tmp_path, pki, signing_key, f"http://127.0.0.1:{api.getsockname()[1]}")
+        with one:
+            for _ in range(100):
+                assert get(f"{one.health_url}/readyz")[0] == 200
+        tried = 0
+        with contextlib.suppress(TimeoutError):
+            while True:
+                api.accept()[0].close()
+                tried += 1
+    assert 1 <= tried < 50
 
 
 def test_expired_server_certificate_is_not_ready(tmp_path: Path, pki: Pki, signing_key: SigningKey) -> None:

@@ -1,6 +1,10 @@
 """The observer counts and tells every way a request, a handshake or a connection can end."""
 
+import json
 import logging
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -166,3 +170,21 @@ def test_what_libraries_log_becomes_one_line_each(recorder: RecordedTelemetry) -
     assert (line["event"], line["level"], line["logger"]) == ("went wrong\n{}", "error", "some.library")
     assert "ValueError: two" in line["traceback"]
     assert recorder.sink.dropped == 1
+
+
+def test_on_a_terminal_lines_are_for_people_and_elsewhere_for_machines() -> None:
+    code = (
+        "from sidecar.telemetry.configuration import Format\n"
+        "from sidecar.telemetry.journal import Journal\n"
+        "from sidecar.telemetry.sink import LineSink\n"
+        "sink = LineSink()\n"
+        "Journal(sink, Format.AUTO, clock=lambda: 1800000000.25).info('started', port=8443)\n"
+        "sink.close()\n"
+    )
+    master, slave = os.openpty()
+    subprocess.run([sys.executable, "-c", code], stdout=slave, timeout=30, check=True)
+    assert os.read(master, 1000) == b"08:00:00.250 INFO    started port=8443\r\n"
+    os.close(slave)
+    os.close(master)
+    piped = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30, check=True)
+    assert json.loads(piped.stdout)["port"] == 8443
