@@ -4,6 +4,7 @@ Whatever happens, the upstream sees no more requests than were permitted, each o
 permitted; each decision has exactly one audit record; and nothing of ours breaks (`Conversation` sees to that).
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -98,7 +99,7 @@ class Scene:
     def __init__(self, talk: Conversation) -> None:
         self.talk = talk
         self.outcome = Outcome()
-        self.methods: list[str] = []
+        self.ids: Counter[str] = Counter()
         talk.gate.refuse("/refused")
 
     def answer_all(self, respond: Callable[[Upstream, Seen], None]) -> None:
@@ -114,6 +115,7 @@ class Scene:
                 if seen is not None:
                     busy = True
                     self.outcome.seen.append((seen.method, seen.target, seen.body))
+                    self.ids.update(seen.all("x-request-id"))
                     respond(upstream, seen)
 
     def check(self) -> None:
@@ -122,7 +124,9 @@ class Scene:
         permitted = [record for record in talk.observed.records if isinstance(record.decision, Permit)]
         decided = [record for record in talk.observed.records if record.decision is not None]
         under_way = sum(connection.exchange is not None for connection in talk.server._connections)
-        assert len(outcome.seen) <= talk.gate.permitted
+        assert len(self.ids) <= talk.gate.permitted
+        assert self.ids.total() == len(outcome.seen)
+        assert all(count <= 2 for count in self.ids.values()), "one retry at most, on a stale connection"
         assert len(decided) + under_way >= len(talk.gate.asked) >= len(decided) >= len(permitted)
         asked = {head.target for head in talk.gate.asked}
         assert {target for _, target, _ in outcome.seen} <= asked - {"/refused"}
