@@ -113,10 +113,11 @@ def test_https_issuer_is_reached_through_a_proxy(
     through_proxy(secure, trusting, ForwardProxy(), runner)
 
 
+@pytest.mark.parametrize("runner", [asyncio.run, run_on_uvloop])
 def test_https_issuer_is_reached_through_an_https_proxy(
-    secure: ScriptedIssuer, trusting: HttpSettings, pki: Pki
+    runner: Callable[..., None], secure: ScriptedIssuer, trusting: HttpSettings, pki: Pki
 ) -> None:
-    through_proxy(secure, trusting, ForwardProxy(server_context(pki.server)), asyncio.run)
+    through_proxy(secure, trusting, ForwardProxy(server_context(pki.server)), runner)
 
 
 def test_proxy_credentials_come_from_a_file(
