@@ -314,7 +314,8 @@ class IssuerKeys:
             saved = await asyncio.to_thread(self._state.load, self._clock.wall())
             if saved is None or saved.age > self._settings.staleness_budget:
                 return
-            self._keys = load_key_set(saved.document, self._settings.maximum_keys)
+            # A key that was listed once an algorithm is saved so: six of them for RSA at most.
+            self._keys = load_key_set(saved.document, 6 * self._settings.maximum_keys)
             self._good_at = self._clock.monotonic() - saved.age
         except (StateUnusable, NotAKeySet) as unusable:
             self._observer.issuer_incident(self._issuer, "state_unreadable", str(unusable))

@@ -7,7 +7,7 @@ spoils the others; a document that is no JWK set at all is refused as a whole.
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sidecar.decision.ports import VerificationKey
@@ -64,7 +64,7 @@ class PublishedKeys:
 
     def document(self) -> dict[str, Any]:
         """A JWK set of the usable keys alone, public members only: what is kept on disk."""
-        return {"keys": [_jwk(parsed) for parsed, _ in self._parsed]}
+        return {"keys": [jwk for parsed, _ in self._parsed for jwk in _jwks(parsed)]}
 
     def skipped_by_reason(self) -> dict[str, int]:
         """Reason → how many."""
@@ -105,15 +105,19 @@ def load_key_set(document: object, maximum: int, previous: PublishedKeys = NO_KE
 def _without_duplicates(keys: Sequence[ParsedKey]) -> tuple[list[ParsedKey], list[SkippedKey]]:
     """RFC 7517 §4.5: "different keys within the JWK Set SHOULD use distinct "kid" values."
 
-    Two different keys under one `kid`: nobody can say which is meant, so neither is used. The same key listed
-    twice is one key.
+    Two different keys under one `kid`: nobody can say which is meant, so neither is used. The same key listed twice
+    is one key, good for what both entries say.
     """
-    distinct = list({_identity(key): key for key in keys}.values())
-    uses = Counter(key.kid for key in distinct if key.kid is not None)
-    kept = [key for key in distinct if key.kid is None or uses[key.kid] == 1]
+    distinct: dict[tuple[object, ...], ParsedKey] = {}
+    for key in keys:
+        place = (key.kid, key.members)
+        known = distinct.get(place, key)
+        distinct[place] = replace(known, algorithms=known.algorithms | key.algorithms)
+    uses = Counter(key.kid for key in distinct.values() if key.kid is not None)
+    kept = [key for key in distinct.values() if key.kid is None or uses[key.kid] == 1]
     ambiguous = [
         SkippedKey(ascii(key.kid)[1:-1][:64], Unusable.DUPLICATE_KID, "another key has the same kid")
-        for key in distinct
+        for key in distinct.values()
         if key.kid is not None and uses[key.kid] > 1
     ]
     return kept, ambiguous
@@ -127,13 +131,14 @@ def _made(key: ParsedKey) -> VerificationKey:
     return VerificationKey(key.kid, key.algorithms, key.key)
 
 
-def _jwk(key: ParsedKey) -> dict[str, Any]:
+def _jwks(key: ParsedKey) -> list[dict[str, Any]]:
+    """JWKs that say what the key is and what it verifies: one, or one for each algorithm when they are named."""
     jwk: dict[str, Any] = dict(key.members)
     if key.kid is not None:
         jwk["kid"] = key.kid
-    if len(key.algorithms) == 1:
-        (jwk["alg"],) = key.algorithms
-    return jwk
+    if parse_jwk(jwk).algorithms == key.algorithms:
+        return [jwk]
+    return [{**jwk, "alg": algorithm} for algorithm in sorted(key.algorithms)]
 
 
 def _name(entry: object, place: int) -> str:

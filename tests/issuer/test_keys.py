@@ -50,6 +50,17 @@ def test_same_key_listed_twice_is_one_key(signing_key: SigningKey) -> None:
     assert len(load_key_set(document, 100)) == 1
 
 
+def test_key_listed_once_an_algorithm_verifies_each_of_them_and_no_other() -> None:
+    key = SigningKey.create("RS256", "rsa")
+    document = jwks(*({**key.jwk, "alg": name} for name in ("RS256", "PS256")))
+    keys = load_key_set(document, 100)
+    assert reasons(document) == []
+    assert keys.find("rsa", "RS256") is keys.find("rsa", "PS256") is not None
+    assert keys.find("rsa", "PS512") is None
+    again = load_key_set(keys.document(), 100, keys)  # what is kept on disk says the same
+    assert again.identities() == keys.identities()
+
+
 def test_encryption_key_that_shares_its_kid_takes_nothing_away(signing_key: SigningKey) -> None:
     document = jwks(signing_key, {**SigningKey.create("ES256", "es256").jwk, "use": "enc"})
     assert reasons(document) == [("es256", Unusable.WRONG_USE)]
@@ -105,7 +116,9 @@ def test_new_key_material_under_an_old_kid_is_another_key(signing_key: SigningKe
 def test_saved_document_holds_public_members_of_usable_keys_only(signing_key: SigningKey) -> None:
     private = {**SigningKey.create("ES256", "leak").jwk, "d": "AQ"}
     keys = load_key_set(jwks({**signing_key.jwk, "extra": "x"}, private), 100)
-    assert keys.document() == jwks({name: v for name, v in signing_key.jwk.items() if name != "use"})
+    assert keys.document() == jwks(
+        {name: value for name, value in signing_key.jwk.items() if name not in {"use", "alg"}}
+    )
     again = load_key_set(keys.document(), 100, keys)
     assert again.find("es256", "ES256") is keys.find("es256", "ES256")
 
