@@ -95,7 +95,7 @@ $(HELM): tests/helm/package-lock.json tests/helm/package.json
 lock: ## exact versions with hashes, from the ranges in pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header -o requirements.lock
 	uv pip compile pyproject.toml --quiet --group dev --all-extras --universal --python-version 3.11 --generate-hashes --no-header -c requirements.lock -o requirements-dev.lock
-	echo 'hatchling>=1.25' | uv pip compile - --quiet --universal --python-version 3.11 --generate-hashes --no-header -o requirements-build.lock
+	printf 'hatchling>=1.25\nmypy>=1.13\nsetuptools>=75\n' | uv pip compile - --quiet --universal --python-version 3.11 --generate-hashes --no-header -o requirements-build.lock
 
 clean:
 	rm -rf $(VENV) tests/real/node_modules tests/helm/node_modules build dist .mypy_cache .ruff_cache .import_linter_cache .pytest_cache .hypothesis

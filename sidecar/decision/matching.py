@@ -93,7 +93,7 @@ class Matcher:
         Raises `ValueError` for a template or a kind that does not exist.
         """
         self._allowances = allowances or [frozenset()] * len(matches)
-        for kind in frozenset().union(*self._allowances) - ALLOWABLE.keys():
+        for kind in {kind for kinds in self._allowances for kind in kinds} - ALLOWABLE.keys():
             raise ValueError(f"no ambiguity that can be allowed: {kind}")
         self._any_host = _Node()
         self._hosts: dict[str, _Node] = {}

@@ -183,7 +183,7 @@ class ClientConnection(asyncio.Protocol):
             return
         now = self.server.serving.clock()
         if certificate is not None and certificate.not_after > now:
-            self.certificate_until = certificate.not_after
+            self.certificate_until = float(certificate.not_after)
         self.presenter = Presenter(
             certificate,
             listener.settings.name,

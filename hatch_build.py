@@ -1,0 +1,78 @@
+"""Compiles the modules that every request passes through, when asked: `SIDECAR_COMPILE=1` at the build of a wheel.
+
+The same sources, typed strictly, translated to C by mypyc: a request costs about two fifths less of the sidecar's own
+time. Without the variable the wheel is pure Python and runs anywhere; with it a C compiler, mypy and setuptools are
+needed where it is built. The sources stay in the wheel, and the import system prefers what was compiled.
+"""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+COMPILED = (
+    "authorizer.py",
+    "decision/cache.py",
+    "decision/confirmation/__init__.py",
+    "decision/confirmation/certificate.py",
+    "decision/credentials.py",
+    "decision/path.py",
+    "decision/terms.py",
+    "proxy/connection.py",
+    "proxy/exchange.py",
+    "proxy/forwarding.py",
+    "proxy/headers.py",
+    "proxy/http1.py",
+    "proxy/inbound.py",
+    "proxy/outbound.py",
+    "proxy/refusal.py",
+    "proxy/serving.py",
+    "proxy/target.py",
+    "proxy/tls.py",
+    "proxy/upstream/connection.py",
+    "proxy/upstream/pool.py",
+    "telemetry/access.py",
+    "telemetry/live.py",
+    "telemetry/metrics.py",
+    "telemetry/observer.py",
+    "telemetry/outcome.py",
+    "telemetry/trace_context.py",
+)
+"""What a request runs through. Not here: what only the start, a handshake or a reload needs, and what is pickled on its
+way from the process that reads the configuration (a compiled class has no state that pickle could see)."""
+
+
+class CompileHook(BuildHookInterface):  # type: ignore[type-arg,misc]
+    """Called by hatchling before it writes a wheel."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Compile, and put what came of it into the wheel."""
+        if version == "editable" or os.environ.get("SIDECAR_COMPILE") != "1":
+            return
+        place = Path(self.root) / "build" / "compiled-objects"
+        shutil.rmtree(place / "lib", ignore_errors=True)  # a module that is no longer compiled must not come along
+        place.mkdir(parents=True, exist_ok=True)
+        for library in _compile(Path(self.root), place):
+            build_data["force_include"][str(library)] = str(library.relative_to(place / "lib"))
+        build_data["pure_python"] = False
+        build_data["infer_tag"] = True
+
+
+def _compile(root: Path, place: Path) -> list[Path]:
+    from mypyc.build import mypycify  # noqa: PLC0415 — needed only where something is compiled
+    from setuptools import Distribution  # noqa: PLC0415
+
+    before = Path.cwd()
+    os.chdir(root)
+    try:
+        files = [f"sidecar/{name}" for name in COMPILED]
+        extensions = mypycify(files, opt_level="2", debug_level="0", target_dir=str(place / "c"))
+        command = Distribution({"name": "bound-token-sidecar", "ext_modules": extensions}).get_command_obj("build_ext")
+        command.build_lib, command.build_temp = str(place / "lib"), str(place / "temp")
+        command.ensure_finalized()
+        command.run()
+    finally:
+        os.chdir(before)
+    return sorted((place / "lib").rglob("*.so"))
