@@ -14,7 +14,7 @@ UNMEASURED := sidecar/process/*,sidecar/__main__.py
 # Percent of the branches outside sidecar/decision, where nothing less than all will do. It is only ever raised.
 COVERED  := 95
 
-.PHONY: install demo test test-image test-helm lint format bench bench-one bench-profile lock clean
+.PHONY: compiled test-compiled install demo test test-image test-helm lint format bench bench-one bench-profile lock clean
 .DEFAULT_GOAL := test
 
 install: $(READY) $(PARTS) $(TRYOUT) ## the virtual environment, exact versions from the lock file, and the package itself
@@ -63,13 +63,30 @@ else
 	$(BIN)/python -m pytest $(MEASURED:%=--ignore=%)
 endif
 
-bench: $(READY) ## the comparison with the peers; ROUNDS= SECONDS= LOADS=a,b PEERS=x,y pick
+COMPILED_READY := build/compiled/.ready
+
+compiled: $(COMPILED_READY) ## build/compiled: the package with its hot modules compiled by mypyc (needs a C compiler)
+
+$(COMPILED_READY): $(READY) hatch_build.py $(shell find sidecar -name '*.py')
+	@echo "compiling (about a minute)"
+	@rm -rf build/compiled
+	@SIDECAR_COMPILE=1 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps --target build/compiled .
+	@touch $@
+
+# What a compiled module could do differently from its source, it would do here.
+COMPILED_TESTS := $(addprefix tests/,proxy decision test_authorizer.py telemetry cases contracts process/test_demo.py e2e/test_oidc_provider.py e2e/test_handshakes.py)
+
+test-compiled: $(COMPILED_READY) $(PARTS) ## the tests of the hot path, on the compiled package
+	@PYTHONPATH=build/compiled $(BIN)/python -P -c 'import sidecar.proxy.exchange as m; assert m.__file__.endswith(".so"), m.__file__'
+	PYTHONPATH=build/compiled:. $(BIN)/pytest $(COMPILED_TESTS)
+
+bench: $(READY) $(COMPILED_READY) ## the comparison with the peers; ROUNDS= SECONDS= LOADS=a,b PEERS=x,y pick
 	@$(BIN)/python -m bench --rounds $(or $(ROUNDS),5) --seconds $(or $(SECONDS),5) --loads "$(LOADS)" --peers "$(PEERS)"
 
-bench-one: $(READY) ## CPU per request of the cached path, the sidecar beside nginx; SECONDS= ROUNDS= LOAD=
+bench-one: $(READY) $(COMPILED_READY) ## CPU per request of the cached path, the sidecar beside nginx; SECONDS= ROUNDS= LOAD=
 	@$(BIN)/python -m bench.one $(or $(SECONDS),2) $(or $(ROUNDS),3) $(or $(LOAD),cached-es256)
 
-bench-profile: $(READY) ## where the sidecar's time goes under a load; SECONDS= LOAD=
+bench-profile: $(READY) $(COMPILED_READY) ## where the sidecar's time goes under a load; SECONDS= LOAD=
 	@$(BIN)/python -m bench.profile $(or $(LOAD),cached-es256) $(or $(SECONDS),5)
 
 test-image: $(READY) $(PARTS) ## builds the image with buildah on a debootstrap base and serves from inside it (root)

@@ -52,7 +52,9 @@ class CompileHook(BuildHookInterface):  # type: ignore[type-arg,misc]
         if version == "editable" or os.environ.get("SIDECAR_COMPILE") != "1":
             return
         place = Path(self.root) / "build" / "compiled-objects"
-        shutil.rmtree(place / "lib", ignore_errors=True)  # a module that is no longer compiled must not come along
+        shutil.rmtree(
+            place / "lib", ignore_errors=True
+        )  # a module that is no longer compiled must not come along
         place.mkdir(parents=True, exist_ok=True)
         for library in _compile(Path(self.root), place):
             build_data["force_include"][str(library)] = str(library.relative_to(place / "lib"))
@@ -69,7 +71,9 @@ def _compile(root: Path, place: Path) -> list[Path]:
     try:
         files = [f"sidecar/{name}" for name in COMPILED]
         extensions = mypycify(files, opt_level="2", debug_level="0", target_dir=str(place / "c"))
-        command = Distribution({"name": "bound-token-sidecar", "ext_modules": extensions}).get_command_obj("build_ext")
+        command = Distribution({"name": "bound-token-sidecar", "ext_modules": extensions}).get_command_obj(
+            "build_ext"
+        )
         command.build_lib, command.build_temp = str(place / "lib"), str(place / "temp")
         command.ensure_finalized()
         command.run()

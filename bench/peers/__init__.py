@@ -128,21 +128,26 @@ def _pem_body(path: Path) -> str:
 
 
 _ENVOY = _beside_python("envoy")
+_BUILD = Path("build/compiled").resolve()
+_SIDECAR = (_beside_python("sidecar"), str(_BUILD / ".ready"))
+_COMPILED = {"PYTHONPATH": str(_BUILD)}
+"""The sidecar as the image ships it: with the modules of the hot path compiled (`make compiled`)."""
 _MOD_OAUTH2 = ("/usr/sbin/apache2", str(_APACHE_MODULES / "mod_oauth2.so"))
 _CACHE = ', "jwt_cache_config": {"jwt_cache_size": 100000}'  # as many as the sidecar remembers
 
 PEERS: dict[str, Peer] = {
     peer.name: peer
     for peer in (
-        Peer("sidecar", (), (_beside_python("sidecar"),), _sidecar, introspects=True),
+        Peer("sidecar", (), _SIDECAR, _sidecar, introspects=True, environment=_COMPILED),
         Peer(
             "sidecar-asyncio",
             (),
-            (_beside_python("sidecar"),),
+            _SIDECAR,
             _sidecar,
             introspects=True,
-            environment={"SIDECAR_LOOP": "asyncio"},
+            environment={**_COMPILED, "SIDECAR_LOOP": "asyncio"},
         ),
+        Peer("sidecar-interpreted", (), _SIDECAR, _sidecar, introspects=True),
         Peer("nginx-tls-only", ("nginx",), ("/usr/sbin/nginx",), _nginx_tls_only, checks=False),
         Peer(
             "nginx-njs",
