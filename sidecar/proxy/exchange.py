@@ -432,6 +432,7 @@ class Exchange:
                     upstream.finish_writing()
             self._drop_upstream()
             self._report()
+            self.tunnel = None
 
     def timed_out(self) -> None:
         """The answer, or the next part of it, did not come in time."""
@@ -465,6 +466,7 @@ class Exchange:
             self.abandoned = True
             self._report()
             self.client.exchange_over(self)
+            self.tunnel = None  # it refers to us, and nobody should have to wait for the collector
 
     def _report(self) -> None:
         record = self.record

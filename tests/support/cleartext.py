@@ -96,10 +96,11 @@ class CleartextTls:
         self.distrusted: set[bytes] = set()
         """Certificates that a reload no longer accepts."""
         self.resumed = False
+        self.make: type[CleartextEngine] = CleartextEngine
 
     def accepts(self, chain: list[bytes]) -> bool:
         return self.distrusted.isdisjoint(chain)
 
     def engine(self) -> CleartextEngine:
         certificate = ClientCertificate(self.identity.der) if self.identity is not None else None
-        return CleartextEngine(certificate, resumed=self.resumed)
+        return self.make(certificate, resumed=self.resumed)

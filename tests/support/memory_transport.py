@@ -131,4 +131,6 @@ class MemoryTransport(asyncio.Transport):
     def _lose(self, error: Exception | None) -> None:
         self._closing = self.is_lost = True
         self.buffer.clear()
+        self._arriving.clear()
         self._loop.call_soon(self._protocol.connection_lost, error)
+        self._protocol = None
