@@ -37,6 +37,7 @@ _FLOAT: Final = re.compile(r"[-+]?[0-9]+\.[0-9]+(?:[eE][-+]?[0-9]+)?")
 _DOUBTFUL_NUMBER: Final = re.compile(
     r"[-+]?(?:0[0-9_]+|0[xob][0-9a-fA-F_]+|[0-9]+(?:_[0-9]+)+|\.(?:inf|nan)|[0-9]*\.[0-9]*)", re.IGNORECASE
 )
+_BARE_BRACES: Final = re.compile(r"[\s,{:]/[^\s\"',]*\{[A-Za-z_]+\}")
 _TAB_INDENT: Final = re.compile(r"^ *\t[ \t]*(?=[^\s#])", re.MULTILINE)
 _INTEGER_DIGITS: Final = 18
 
@@ -126,7 +127,7 @@ def parse(file: str, data: bytes) -> Document:
     try:
         return _Composer(file, text).document()
     except yaml.MarkedYAMLError as error:
-        raise SettingsError([_syntax_problem(file, error)]) from None
+        raise SettingsError([_syntax_problem(file, text, error)]) from None
     except yaml.YAMLError as error:
         raise SettingsError([_reader_problem(file, text, error)]) from None
 
@@ -141,11 +142,22 @@ def _decode(file: str, data: bytes) -> str:
     return text.replace("\r\n", "\n")
 
 
-def _syntax_problem(file: str, error: yaml.MarkedYAMLError) -> Problem:
+def _syntax_problem(file: str, text: str, error: yaml.MarkedYAMLError) -> Problem:
     mark = error.problem_mark or error.context_mark
     line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
     said = ", ".join(part for part in (error.context, error.problem) if part)
-    return Problem(file, line, column, f"is not YAML: {sanitize(said, 160)}")
+    lines = text.split("\n")
+    hint = _hint(lines[line - 1] if line <= len(lines) else "", column, said)
+    return Problem(file, line, column, f"is not YAML: {sanitize(said, 160)}{hint}")
+
+
+def _hint(line: str, column: int, said: str) -> str:
+    """What was probably forgotten, for the slips that everyone makes once."""
+    if "scanning an alias" in said or line[column - 1 : column] in {"@", "`"}:
+        return ": put text that begins with *, @ or ` in quotes"
+    if _BARE_BRACES.search(line):
+        return ": put a path with braces in quotes"
+    return ""
 
 
 def _reader_problem(file: str, text: str, error: yaml.YAMLError) -> Problem:

@@ -67,6 +67,23 @@ def test_doubtful_yaml_is_one_clear_line(text: str | bytes, expected: str) -> No
     assert said(text) == [expected]
 
 
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("a: {path: /b/{id}/c}\n", "put a path with braces in quotes"),
+        ("a: [/{id}]\n", "put a path with braces in quotes"),
+        ("a: *.example.com\n", "put text that begins with *, @ or ` in quotes"),
+        ("a: [*.example.com]\n", "put text that begins with *, @ or ` in quotes"),
+        ("a: @b\n", "put text that begins with *, @ or ` in quotes"),
+        ("a: `b`\n", "put text that begins with *, @ or ` in quotes"),
+    ],
+)
+def test_the_slips_that_everyone_makes_once_have_a_hint(text: str, hint: str) -> None:
+    (problem,) = said(text)
+    assert problem.startswith("1:")
+    assert problem.endswith(f": {hint}")
+
+
 def test_an_alias_is_refused_where_it_stands() -> None:
     assert said("a: &x [1]\nb: *x\n")[1:] == ["2:4: aliases (`*name`) are not allowed: write the value out"]
 
