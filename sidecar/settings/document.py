@@ -37,7 +37,7 @@ _FLOAT: Final = re.compile(r"[-+]?[0-9]+\.[0-9]+(?:[eE][-+]?[0-9]+)?")
 _DOUBTFUL_NUMBER: Final = re.compile(
     r"[-+]?(?:0[0-9_]+|0[xob][0-9a-fA-F_]+|[0-9]+(?:_[0-9]+)+|\.(?:inf|nan)|[0-9]*\.[0-9]*)", re.IGNORECASE
 )
-_BARE_BRACES: Final = re.compile(r"[\s,{:]/[^\s\"',]*\{[A-Za-z_]+\}")
+_BARE_BRACES: Final = re.compile(r"[\s,\[{:]/[^\s\"',]*\{[A-Za-z_]+\}")
 _TAB_INDENT: Final = re.compile(r"^ *\t[ \t]*(?=[^\s#])", re.MULTILINE)
 _INTEGER_DIGITS: Final = 18
 
