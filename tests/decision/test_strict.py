@@ -100,6 +100,20 @@ def test_nesting_up_to_the_limit_is_read() -> None:
     assert "a" in json_object(b'{"a":' + b"[" * deepest + b"]" * deepest + b"}")
 
 
+def test_limits_are_what_they_say() -> None:
+    """32 levels among many brackets; the second after which the year 10000 begins; 20 digits."""
+    wide = b'{"a": [' + b"[]," * 100 + b"[" * 30 + b"]" * 30 + b"]}"
+    assert len(json_object(wide)["a"]) == 101
+    with pytest.raises(Malformed, match="too deep"):
+        json_object(wide.replace(b"[" * 30 + b"]" * 30, b"[" * 31 + b"]" * 31))
+    assert numeric_date(253_402_300_799) == 253_402_300_799
+    with pytest.raises(Malformed):
+        numeric_date(253_402_300_800)
+    assert json_object(b'{"a": 99999999999999999999}')["a"] == 10**20 - 1
+    with pytest.raises(Malformed):
+        json_object(b'{"a": 100000000000000000000}')
+
+
 def test_message_never_quotes_the_input() -> None:
     with pytest.raises(Malformed) as caught:
         json_object(b'{"secret": "value", "secret": NaN}')
