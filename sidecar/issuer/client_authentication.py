@@ -15,6 +15,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from sidecar.decision.jose import canonical_algorithm
 from sidecar.issuer.clock import Clock
 from sidecar.issuer.configuration import (
     ClientAuthentication,
@@ -55,7 +56,7 @@ class _Basic:
 
     def __init__(self, settings: ClientSecretBasic, clock: Clock) -> None:
         self._client_id = settings.client_id
-        self._secret = SecretFile(settings.client_secret_file, _line, clock)
+        self._secret = SecretFile(settings.client_secret_file, parse_secret, clock)
 
     async def credentials(self) -> Credentials:
         pair = f"{quote_plus(self._client_id)}:{quote_plus(await self._secret.current())}"
@@ -67,7 +68,7 @@ class _Post:
 
     def __init__(self, settings: ClientSecretPost, clock: Clock) -> None:
         self._client_id = settings.client_id
-        self._secret = SecretFile(settings.client_secret_file, _line, clock)
+        self._secret = SecretFile(settings.client_secret_file, parse_secret, clock)
 
     async def credentials(self) -> Credentials:
         return Credentials({"client_id": self._client_id, "client_secret": await self._secret.current()}, {})
@@ -83,13 +84,7 @@ class _Assertion:
         self._key = SecretFile(settings.key_file, self._parse, clock)
 
     def _parse(self, pem: bytes) -> SigningKey:
-        """A key that does sign with the configured algorithm."""
-        key = parse_signing_key(pem)
-        try:
-            self._assertion(key)
-        except (TypeError, jwt.PyJWTError, NotImplementedError) as error:
-            raise ValueError("the key does not fit the algorithm") from error
-        return key
+        return parse_signing_key(pem, self._settings.algorithm)
 
     async def credentials(self) -> Credentials:
         form = {
@@ -110,7 +105,7 @@ class _Assertion:
             "exp": now + _ASSERTION_LIFETIME,
         }
         header = {} if self._settings.key_id is None else {"kid": self._settings.key_id}
-        algorithm = self._settings.algorithm or algorithm_of(key)
+        algorithm = canonical_algorithm(self._settings.algorithm or algorithm_of(key))
         return jwt.encode(claims, key, algorithm, header)
 
 
@@ -139,14 +134,18 @@ def client_authenticator(settings: ClientAuthentication, issuer: str, clock: Clo
             assert_never(settings)
 
 
-def parse_signing_key(pem: bytes) -> SigningKey:
-    """A private key to sign assertions with. Raises `ValueError`."""
+def parse_signing_key(pem: bytes, algorithm: str | None = None) -> SigningKey:
+    """A private key that does sign assertions, with `algorithm` when one is given. Raises `ValueError`."""
     try:
         key = load_pem_private_key(pem, None)
     except (TypeError, ValueError):
         raise ValueError("not an unencrypted PEM private key") from None
-    algorithm_of(key)
-    return key  # type: ignore[return-value] # algorithm_of has just refused every other type
+    fitting = algorithm_of(key)
+    try:
+        jwt.encode({}, key, canonical_algorithm(algorithm or fitting))  # type: ignore[arg-type] # algorithm_of refused other types
+    except (TypeError, jwt.PyJWTError, NotImplementedError) as error:
+        raise ValueError("the key does not fit the algorithm") from error
+    return key  # type: ignore[return-value] # as above
 
 
 def algorithm_of(key: object) -> str:
@@ -164,8 +163,8 @@ def algorithm_of(key: object) -> str:
             raise ValueError("neither RSA, P-256, P-384, P-521 nor Ed25519")
 
 
-def _line(content: bytes) -> str:
-    """The file's text without the line end that editors leave."""
+def parse_secret(content: bytes) -> str:
+    """The file's text without the line end that editors leave. Raises `ValueError`."""
     text = content.decode("utf-8").rstrip("\r\n")
     if not text:
         raise ValueError("the file is empty")

@@ -76,8 +76,12 @@ class Worker:
     # --- life
 
     async def start(self, *, reuse_port: bool = False) -> None:
-        """Fetch keys, bind, serve. Raises OSError."""
-        await self.issuers.start()
+        """Fetch keys, bind, serve. Raises OSError and `SettingsError`."""
+        try:
+            await self.issuers.start()
+        except ValueError as error:
+            place = str(self.assembly.loaded.files[0])
+            raise SettingsError([Problem(place, 0, 0, f"issuers: {error}")]) from None
         await self.server.start(reuse_port=reuse_port)
         self.telemetry.adopt(self.assembly.loaded.policy)
         for danger in self.assembly.loaded.dangers:

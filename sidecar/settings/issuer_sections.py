@@ -1,10 +1,13 @@
 """The sections of a policy file that concern an issuer: whom to trust, for what, and how to ask."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
+from sidecar.issuer.client_authentication import parse_secret, parse_signing_key
 from sidecar.settings.files import (
     CertificateFile,
     KeySetFile,
@@ -165,7 +168,19 @@ class ClientAuthenticationSection(Section):
         for name in ("private_key_file", "key_file", "client_secret_file"):
             if name in given and not self.insecure_private_key_readable_by_everyone:
                 check_private(getattr(self, name), switch, name)
+        self._check_usable("client_secret_file", parse_secret)
+        self._check_usable("key_file", lambda pem: parse_signing_key(pem, self.algorithm))
         return self
+
+    def _check_usable(self, name: str, parse: Callable[[bytes], object]) -> None:
+        """What the sidecar could not authenticate with is a mistake here, not at start."""
+        path: Path | None = getattr(self, name)
+        if path is None or not path.exists():
+            return
+        try:
+            parse(path.read_bytes())
+        except (OSError, ValueError) as problem:
+            raise mistake(str(problem), name) from None
 
 
 class Signed(Section):

@@ -85,6 +85,13 @@ def test_assertion_is_signed_with_what_fits_the_key(
     assert (claims["iat"], claims["exp"]) == (int(clock.wall), int(clock.wall) + 60)
 
 
+def test_ed25519_by_its_own_name_signs_as_eddsa(tmp_path: Path, clock: ManualClock) -> None:
+    path = tmp_path / "key.pem"
+    path.write_bytes(private_key_pem(make_key("Ed25519")))
+    given = credentials(PrivateKeyJwt("api", path, "Ed25519"), clock)
+    assert jwt.get_unverified_header(given.form["client_assertion"])["alg"] == "EdDSA"
+
+
 def test_each_assertion_has_an_identifier_of_its_own(tmp_path: Path, clock: ManualClock) -> None:
     # RFC 7523 §3: `jti` lets the issuer refuse a replayed assertion.
     path = tmp_path / "key.pem"

@@ -3,8 +3,8 @@
 import pytest
 
 from sidecar.decision.policy import Binding, IntrospectWhen, ReportOnly
-from tests.support.configuration import POLICY, Configuration
-from tests.support.pki import Pki
+from tests.support.configuration import ISSUER, POLICY, Configuration
+from tests.support.pki import Pki, make_key, private_key_pem
 
 ASKS = "{discovery: true}\n    introspection: {when: opaque, client_id: a, client_authentication"
 JANUARY_31 = 1801353600  # 2027-01-31T00:00:00Z
@@ -53,6 +53,25 @@ rules: []
     assert asks.signed is not None
     assert asks.signed.algorithms == {"PS256"}
     assert asks.breaker.failures == 2
+
+
+@pytest.mark.parametrize(
+    ("method", "content", "message"),
+    [
+        ("method: private_key_jwt, key_file", private_key_pem(make_key("RSA-1024")), "fewer than 2048 bits"),
+        ("method: private_key_jwt, algorithm: RS256, key_file", private_key_pem(make_key()), "does not fit"),
+        ("method: client_secret_post, client_secret_file", b"\n", "the file is empty"),
+    ],
+)
+def test_secret_that_cannot_authenticate_is_a_mistake_of_the_policy(
+    method: str, content: bytes, message: str, configuration: Configuration
+) -> None:
+    secret = configuration.folder / "policies" / "secret"
+    secret.touch(mode=0o600)
+    secret.write_bytes(content)
+    asked = f"introspection: {{when: opaque, client_id: api, client_authentication: {{{method}: secret}}}}"
+    configuration.write_policy(f"{ISSUER}    {asked}\nrules: []\n")
+    assert any(message in problem for problem in configuration.said())
 
 
 SIGNED_WITHOUT_KEYS = """\
