@@ -135,7 +135,8 @@ def _workers(value: object) -> object:
         return 0
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 256:
         return value
-    raise ValueError(f"expected a whole number from 1 to 256, or `auto`, got {shown(value)}")
+    remedy = ": take the quotes off" if isinstance(value, str) and value.isdecimal() else ""
+    raise ValueError(f"expected a whole number from 1 to 256, or `auto`, got {shown(value)}{remedy}")
 
 
 Workers = Annotated[

@@ -143,9 +143,19 @@ def _message(error: ErrorDetails, context: Mapping[str, Any]) -> str:
         case "too_short" | "string_too_short":
             return "must not be empty"
         case kind if kind in _EXPECTED:
-            return f"expected {_EXPECTED[kind]}, got {came}"
+            return f"expected {_EXPECTED[kind]}, got {came}{_remedy(kind, error['input'])}"
         case _:
             return f"{error['msg'][:1].lower()}{error['msg'][1:]}, got {came}"
+
+
+def _remedy(kind: str, value: Any) -> str:
+    """What makes text the value that was meant, when that is plain."""
+    if not isinstance(value, str):
+        return ""
+    if kind == "list_type":
+        return f": write [{sanitize(value)}]"
+    is_quoted = value in {"true", "false"} if kind == "bool_type" else value.isdecimal()
+    return ": take the quotes off" if is_quoted and kind in {"bool_type", "int_type"} else ""
 
 
 def _near_word(word: Any, known: Sequence[str]) -> str:

@@ -99,7 +99,7 @@ REQUIRE = 'match: {path: "/a/{id}"}\n    require: {%s}'
         ("match: {}\n    report_only: {}", "8:5: missing key `until`"),
         ("match: {}\n    require: {}", "8:14: requires nothing: leave it out, or say what"),
         ("match: {}\n    require: {scopes: []}", "8:23: must not be empty"),
-        ("match: {}\n    require: {scopes: read}", "8:23: expected a list, got `read`"),
+        ("match: {}\n    require: {scopes: read}", "8:23: expected a list, got `read`: write [read]"),
         (
             "match: {}\n    require: {scopes: ['a b']}",
             "8:24: `a b` is not one scope: printable ASCII without spaces and quotes",

@@ -141,6 +141,8 @@ def test_a_unix_socket_upstream_and_a_default_port(configuration: Configuration)
         ("limits: {header_bites: 1KiB}", "6:10: unknown key `header_bites`; did you mean `header_bytes`?"),
         ("timeouts: {idle: 75}", "6:18: a duration needs a unit: 75s? (ms, s, m, h, d)"),
         ("limits: {headers: many}", "6:19: expected a whole number, got `many`"),
+        ('limits: {headers: "100"}', "6:19: expected a whole number, got `100`: take the quotes off"),
+        ('disclose_reasons: "true"', "6:19: expected true or false, got `true`: take the quotes off"),
         ("limits: {headers: 1.5}", "6:19: expected a whole number, got 1.5"),
         ("limits: {headers: true}", "6:19: expected a whole number, got true"),
         ("limits: {headers: 0}", "6:19: input should be greater than or equal to 1, got 0"),
@@ -217,7 +219,7 @@ def test_workers_are_a_number_or_auto(configuration: Configuration, workers: str
         ('8080"', '8080", identity_headers: {X-A: sub, x-a: iss}', "4:60: `x-a` and `X-A` are one header"),
         ("policies/*.yaml", "nowhere/*.yaml", "5:16: no policy file matches `nowhere/*.yaml`"),
         ("[policies/*.yaml]", "[]", "5:15: must not be empty"),
-        ("[policies/*.yaml]", "policies", "5:15: expected a list, got `policies`"),
+        ("[policies/*.yaml]", "policies", "5:15: expected a list, got `policies`: write [policies]"),
     ],
 )
 def test_a_mistake_in_what_is_required_is_named_at_its_place(
