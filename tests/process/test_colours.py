@@ -1,0 +1,77 @@
+"""Colours: on a terminal, and nowhere else."""
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.configuration import Configuration
+from tests.support.pki import Pki
+
+ROOT = Path(__file__).parents[2]
+RED = "\033[31m"
+
+
+def on_a_terminal(words: list[str], folder: Path, **environment: str) -> str:
+    """What a command writes to a terminal."""
+    ours, theirs = pty.openpty()
+    try:
+        settings = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
+        subprocess.run(
+            [sys.executable, "-m", "sidecar", *words],
+            cwd=folder, stdout=theirs, check=False, env={**settings, "PYTHONPATH": str(ROOT), **environment},
+        )  # fmt: skip
+    finally:
+        os.close(theirs)
+    written = b""
+    while True:
+        try:
+            piece = os.read(ours, 65536)
+        except OSError:  # EIO: the other end is closed and all is read
+            break
+        if not piece:
+            break
+        written += piece
+    os.close(ours)
+    return written.decode()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, pki: Pki) -> Path:
+    Configuration.create(tmp_path, pki)
+    (tmp_path / "cases.yaml").write_text(
+        "cases:\n- {name: a, request: {target: /x}, expect: {status: 200}}\n"
+    )
+    return tmp_path
+
+
+COMMANDS = [
+    ["explain", "--config", "sidecar.yaml", "--url", "/accounts"],
+    ["test", "--config", "sidecar.yaml", "cases.yaml"],
+]
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
+def test_a_failure_is_red_on_a_terminal(words: list[str], folder: Path) -> None:
+    assert f"{RED}FAIL" in on_a_terminal(words, folder)
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
+def test_no_color_is_respected(words: list[str], folder: Path) -> None:
+    said = on_a_terminal(words, folder, NO_COLOR="1")
+    assert "FAIL" in said
+    assert "\033" not in said
+
+
+@pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
+def test_a_pipe_gets_no_colours(words: list[str], folder: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-m", "sidecar", *words],
+        cwd=folder, capture_output=True, text=True, check=False, env=environment,
+    )  # fmt: skip
+    assert "FAIL" in done.stdout
+    assert "\033" not in done.stdout
