@@ -170,6 +170,16 @@ def test_cached_token_expires_and_is_forgotten(signing_key: SigningKey, pki: Pki
     assert len(gate.verified) == 0
 
 
+def test_token_that_one_rule_refuses_stays_remembered_for_the_others(
+    signing_key: SigningKey, pki: Pki
+) -> None:
+    rules = rule("a", "/a", audience=frozenset({"urn:other"})), rule("b")
+    gate, token = authorizer(policy(*rules), Keys.of(signing_key)), signing_key.token(pki.client)
+    refused = denied(decide(gate, head(token, target="/a"), presenter(pki.client)))
+    assert refused.reason is Reason.AUDIENCE_MISMATCH
+    assert permitted(decide(gate, head(token), presenter(pki.client))).token is refused.token
+
+
 def test_cached_token_goes_with_its_key(signing_key: SigningKey, other_key: SigningKey, pki: Pki) -> None:
     keys = Keys.of(signing_key)
     gate, token = authorizer(policy(), keys), signing_key.token(pki.client)
