@@ -83,6 +83,11 @@ class IssuerIntrospection:
 
     # --- what requests see
 
+    @property
+    def remembered(self) -> int:
+        """Answers in the cache."""
+        return len(self._cache)
+
     def cached(self, token: AccessToken) -> ValidatedToken | bool | None:
         """The answer that is already here, or None. Raises `Denied` as `introspect` does. No I/O."""
         answer = self._cache.find(_key(token, self._scope))

@@ -5,7 +5,7 @@ that the configuration did not name.
 """
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Self
 
 from sidecar.decision.ports import IssuerUnavailable
@@ -177,6 +177,12 @@ class Issuers:
         if found is None:  # a request that was under way when a reload took the issuer out
             raise IssuerUnavailable(issuer, "not_configured", 1)
         return found
+
+    def remembered(self) -> Iterator[tuple[str, int]]:
+        """Issuers that are asked about tokens, and how many answers of each are in its cache."""
+        for issuer in self._issuers.values():
+            if issuer.introspection is not None:
+                yield issuer.settings.issuer, issuer.introspection.remembered
 
     def _introspection(self, issuer: str) -> IssuerIntrospection:
         introspection = self._named(issuer).introspection

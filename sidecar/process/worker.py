@@ -194,6 +194,8 @@ class Worker:
         yield Sample("sidecar_token_cache_total", ("miss",), self._cache_misses + verified.misses)
         yield Sample("sidecar_upstream_connections", (), self.server.upstream_connections)
         yield Sample("sidecar_requests_in_progress", (), self.server.exchanges)
+        for issuer, count in self.issuers.remembered():
+            yield Sample("sidecar_introspection_cache_entries", (issuer,), count)
         for state in self._issuer_readiness().states:
             yield Sample("sidecar_jwks_keys", (state.issuer,), state.usable)
             for reason, count in state.skipped.items():

@@ -106,6 +106,7 @@ _ROWS = (
     ),
     _counter("jwks_refresh", "Attempts to fetch an issuer's keys.", "issuer", "result"),
     _counter("introspection", "Questions about tokens, by what an issuer said.", "issuer", "result"),
+    _gauge("introspection_cache_entries", "Answers about tokens held in memory.", "issuer"),
     _histogram("introspection_duration", "What an issuer took to answer about a token.", LATENCY, "issuer"),
     # Configuration
     _gauge(
