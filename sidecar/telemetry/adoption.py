@@ -52,9 +52,9 @@ class Adoption:
     def count(self, record: AuditRecord, labels: tuple[str, str, str]) -> None:
         """One request under a report-only rule is over."""
         rule, outcome, reason = labels
-        if outcome is PERMIT:
+        if outcome == PERMIT:
             self._client(rule, record).passing += 1
-        elif outcome is REPORT:
+        elif outcome == REPORT:
             client = self._client(rule, record)
             client.failing[reason] = client.failing.get(reason, 0) + 1
             client.last_failed = record.started

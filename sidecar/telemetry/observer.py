@@ -83,7 +83,7 @@ class Telemetry:
         self.live.append(record, labels)
         if labels[0] in self.adoption.rules:
             self.adoption.count(record, labels)
-        if labels[1] is not PERMIT or record.ended_by:
+        if labels[1] != PERMIT or record.ended_by:
             self._observe_rare(record, labels)
         if self._is_logged(labels[1]):
             line = readable(record, labels) if self._readable else self._line.render(record, labels)
@@ -92,7 +92,7 @@ class Telemetry:
             self.spans(record, labels)
 
     def _is_logged(self, outcome: str) -> bool:
-        if self._access is Access.ALL or outcome is not PERMIT:
+        if self._access is Access.ALL or outcome != PERMIT:
             return True
         if self._access is Access.DENIED:
             return False
@@ -100,7 +100,7 @@ class Telemetry:
         return self._permitted % self._sample == 1 or self._sample == 1
 
     def _observe_rare(self, record: AuditRecord, labels: tuple[str, str, str]) -> None:
-        if labels[1] is REPORT:
+        if labels[1] == REPORT:
             self.metrics.increment("sidecar_report_only_total", labels[0], labels[2])
         if record.ended_by:
             self.metrics.increment("sidecar_streams_ended_total", record.ended_by)
