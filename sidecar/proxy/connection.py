@@ -49,29 +49,10 @@ class ClientConnection(asyncio.Protocol):
     """The server side of one connection."""
 
     __slots__ = (
-        "_body_mark",
-        "_client_ended",
-        "_engine",
-        "_fault",
-        "_forwarding",
-        "_held",
-        "_lingered",
-        "_listener",
-        "_must_end",
-        "_preface",
-        "_reader",
-        "_requests",
-        "_transport",
-        "blocked_since",
-        "certificate_until",
-        "deadline",
-        "distrusted",
-        "exchange",
-        "peer",
-        "phase",
-        "presenter",
-        "server",
-    )
+        "_body_mark", "_client_ended", "_engine", "_fault", "_forwarding", "_held", "_lingered",
+        "_listener", "_must_end", "_preface", "_reader", "_requests", "_transport", "blocked_since",
+        "certificate_until", "deadline", "distrusted", "exchange", "peer", "phase", "presenter", "server",
+    )  # fmt: skip
 
     def __init__(self, listener: "Listener") -> None:
         self._listener = listener

@@ -198,7 +198,7 @@ class Exchange:
             self.valid_until = min(permit.valid_until, client.certificate_until)
         limit = permit.rule.body_bytes
         self._body_limit = limit = serving.limits.body_bytes if limit is None else limit
-        if limit and (request.content_length or 0) > limit:
+        if limit and max(request.content_length or 0, request.body_bytes) > limit:
             self.fail(Reason.BODY_TOO_LARGE, f"body over {limit} bytes")
             return
         head = self._request_head(permit)

@@ -42,22 +42,9 @@ class Request:
     """One request as it arrives."""
 
     __slots__ = (
-        "body_bytes",
-        "chunked",
-        "chunks",
-        "complete",
-        "content_length",
-        "fault",
-        "fields",
-        "keep_alive",
-        "method",
-        "minor_version",
-        "overhead",
-        "target",
-        "trailer_bytes",
-        "trailers",
-        "upgrade",
-    )
+        "body_bytes", "chunked", "chunks", "complete", "content_length", "fault", "fields", "keep_alive",
+        "method", "minor_version", "overhead", "target", "trailer_bytes", "trailers", "upgrade",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.method = ""
@@ -92,16 +79,9 @@ class RequestReader:
     """Client bytes → requests."""
 
     __slots__ = (
-        "_fed",
-        "_head",
-        "_limits",
-        "_open",
-        "_parser",
-        "after_upgrade",
-        "head_bytes",
-        "in_head",
+        "_fed", "_head", "_limits", "_open", "_parser", "after_upgrade", "head_bytes", "in_head",
         "messages",
-    )
+    )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
         self.messages: deque[Request] = deque()
@@ -237,8 +217,11 @@ class RequestReader:
             request.overhead -= len(data)
 
     def on_message_complete(self) -> None:
-        if self._open is not None:
-            self._open.complete = True
+        request, limit = self._open, self._limits.trailer_bytes
+        if request is not None:
+            request.complete = True
+            if request.trailer_bytes > limit:
+                request.fault = Fault(Reason.HEADER_TOO_LARGE, f"trailers over {limit} bytes")
             self._open = None
 
 
@@ -246,15 +229,8 @@ class Response:
     """One response as it arrives from the upstream."""
 
     __slots__ = (
-        "complete",
-        "fields",
-        "interim",
-        "keep_alive",
-        "minor_version",
-        "phrase",
-        "status",
-        "trailers",
-    )
+        "complete", "fields", "interim", "keep_alive", "minor_version", "phrase", "status", "trailers",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.status = 0
@@ -274,16 +250,9 @@ class ResponseReader:
     """
 
     __slots__ = (
-        "_bodiless",
-        "_current",
-        "_head_bytes",
-        "_heads",
-        "_parser",
-        "_ready",
-        "after_upgrade",
-        "body",
+        "_bodiless", "_current", "_head_bytes", "_heads", "_parser", "_ready", "after_upgrade", "body",
         "interims",
-    )
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._parser: HttpResponseParser | None = None

@@ -119,6 +119,23 @@ def test_body_longer_than_the_limit_is_413_and_never_whole_upstream(converse: Co
     assert {reason for _, _, reason in talk.outcomes} == {"body_too_large"}
 
 
+@pytest.mark.parametrize("ponders", [False, True], ids=["at once", "after a late decision"])
+def test_body_longer_than_the_limit_that_comes_with_its_head_is_413(
+    converse: Converse, ponders: bool
+) -> None:
+    talk = converse(limits=Limits(body_bytes=8))
+    if ponders:
+        talk.ponders("/a")
+    client = talk.client()
+    client.says(
+        b"POST /a HTTP/1.1\r\nHost: api\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nabcdefghi\r\n0\r\n\r\n"
+    )
+    if ponders:
+        talk.decide("/a")
+    assert client.answer().status == 413
+    assert talk.untouched
+
+
 def test_body_of_exactly_the_limit_passes(converse: Converse) -> None:
     talk = converse(limits=Limits(body_bytes=4))
     client = talk.client()

@@ -89,6 +89,23 @@ def test_trailers_over_the_limit_end_the_request(talk: Conversation) -> None:
     assert talk.upstream().is_closed
 
 
+@pytest.mark.parametrize(
+    "cut", [0, 60, 73, 100], ids=["at once", "in its head", "in its body", "in its trailers"]
+)
+def test_trailers_over_the_limit_that_come_in_one_read_end_the_request(talk: Conversation, cut: int) -> None:
+    message = (
+        b"POST /a HTTP/1.1\r\nHost: api\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n"
+        + (b"X-T: " + b"a" * 1000 + b"\r\n") * 10
+        + b"\r\n"
+    )
+    client = talk.client()
+    client.says(message[:cut], message[cut:])
+    assert client.statuses() == [431]
+    for upstream in talk.upstreams:
+        assert not upstream.hears().endswith(b"0\r\n\r\n")
+        assert upstream.is_closed
+
+
 def test_chunk_extensions_over_the_limit_end_the_request(talk: Conversation) -> None:
     client = talk.client()
     client.says(
