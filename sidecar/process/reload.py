@@ -25,6 +25,8 @@ PAIR_PATIENCE = 30.0
 RETRY = 5.0
 """Seconds until a configuration that was refused is tried again."""
 _RETRY = "retry"
+_UNPAIRED = ("is not the key of", "key values mismatch")
+"""What the reader of settings says of half a pair, and what OpenSSL says when the other half came meanwhile."""
 
 Take = Callable[[Loaded], Awaitable[None]]
 """Puts a configuration into force. Raises `SettingsError` and changes nothing."""
@@ -134,7 +136,7 @@ class Reloader:
         return Outcome(time.time(), trigger, "waiting" if waiting else "failure", problems)
 
     def _waits_for_pair(self, problems: tuple[Problem, ...]) -> bool:
-        if not all("is not the key of" in problem.message for problem in problems):
+        if not all(any(words in problem.message for words in _UNPAIRED) for problem in problems):
             return False
         now = time.monotonic()
         if self._unpaired_since is None:
