@@ -23,6 +23,9 @@ class Body(Protocol):
     async def start(self) -> None:
         """Bind and serve. Raises OSError."""
 
+    def listening(self) -> list[str]:
+        """Name and address of each listener, with the port that was really taken."""
+
     def reopen_log(self) -> None:
         """The log file was moved away."""
 
@@ -49,6 +52,11 @@ class Solo:
         """Bind and serve. Raises OSError."""
         await self._worker.start()
         self._reloading = asyncio.create_task(self.reloader.run())
+
+    def listening(self) -> list[str]:
+        """Name and address of each listener, with the port that was really taken."""
+        listeners = self._worker.server.listeners
+        return [f"{one.settings.name} {one.settings.host}:{one.port}" for one in listeners]
 
     def reopen_log(self) -> None:
         """The log file was moved away."""

@@ -96,6 +96,10 @@ class Crew:
         self._tasks += [asyncio.create_task(self.reloader.run()), asyncio.create_task(self.pulse.run())]
         self._tasks.append(asyncio.create_task(self._gather_for_ever()))
 
+    def listening(self) -> list[str]:
+        """Name and address of each listener; with several workers none has port 0."""
+        return [f"{one.name} {one.host}:{one.port}" for one in self.reloader.loaded.proxy.listeners]
+
     def reopen_log(self) -> None:
         """The log file was moved away."""
         self._journal.sink.reopen()

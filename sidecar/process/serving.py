@@ -118,9 +118,7 @@ class _Run:
         self._journal.info(
             "started",
             version=sidecar.__version__,
-            listeners=[
-                f"{one.name} {one.host}:{one.port}" for one in self._body.reloader.loaded.proxy.listeners
-            ],
+            listeners=self._body.listening(),
             **self._endpoints.addresses(),
         )
 

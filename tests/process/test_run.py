@@ -76,6 +76,21 @@ def test_port_in_use_is_one_clear_line(tmp_path: Path, pki: Pki, signing_key: Si
     assert line.endswith(f"cannot listen on 127.0.0.1:{port}: address already in use")
 
 
+def test_port_that_was_taken_for_zero_is_told(tmp_path: Path, pki: Pki, signing_key: SigningKey) -> None:
+    with Recorder() as upstream:
+        one = Sidecar(tmp_path, pki, upstream.url, keys=[signing_key])
+        document = one.service_document(upstream.url)
+        document["listeners"][0] |= {"name": "main", "address": "127.0.0.1:0"}
+        one.write_service(document)
+        with one:
+            eventually(lambda: bool(events(one, "started")))
+            name, address = events(one, "started")[0]["listeners"][0].split()
+            one.port = int(address.rpartition(":")[2])
+            assert (name, one.port > 0) == ("main", True)
+            with one.connect() as wire:
+                assert wire.request("GET", "/public/x").status == 200
+
+
 def test_usage_error_ends_with_two(tmp_path: Path) -> None:
     child = Child([sys.executable, "-m", "sidecar", "run"], tmp_path / "log")
     assert child.wait() == 2
