@@ -18,7 +18,7 @@ from tests.support.conversation import Client, Conversation, Upstream
 from tests.support.recorder import Seen
 from tests.support.tls_client import Truncated, chunked
 
-LIMITS = Limits(buffered_bytes=2000, body_bytes=5000)
+LIMITS = Limits(buffered_bytes=2000, body_bytes=400, header_bytes=500, headers=6, trailer_bytes=40)
 EXAMPLES = 60
 
 
