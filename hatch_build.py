@@ -26,6 +26,7 @@ COMPILED = (
     "proxy/headers.py",
     "proxy/http1.py",
     "proxy/inbound.py",
+    "proxy/link.py",
     "proxy/outbound.py",
     "proxy/refusal.py",
     "proxy/serving.py",

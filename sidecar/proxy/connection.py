@@ -7,7 +7,6 @@ looks at it a few times a second, so that no request costs a timer.
 """
 
 import asyncio
-from enum import Enum
 from typing import TYPE_CHECKING, cast
 
 from sidecar.decision.denial import Reason
@@ -16,6 +15,7 @@ from sidecar.proxy.exchange import Exchange
 from sidecar.proxy.forwarding import Forwarding
 from sidecar.proxy.headers import RequestFields
 from sidecar.proxy.http1 import Fault, Request, RequestReader
+from sidecar.proxy.link import ENDING, NEVER, Link, Phase
 from sidecar.proxy.proxy_protocol import Incomplete, NotProxyProtocol, read_preface
 from sidecar.proxy.tls import TlsFailure
 
@@ -23,46 +23,23 @@ if TYPE_CHECKING:
     from sidecar.proxy.listener import Listener
     from sidecar.proxy.tunnel import Tunnel
 
-_LINGER = 2.0
-"""Seconds a client gets to read a final answer while the rest of what it sends is thrown away."""
 _LINGER_BYTES = 1 << 20
-NEVER = float("inf")
+"""What a client may still send after its last answer."""
 
 
-class Phase(Enum):
-    """What the connection waits for."""
-
-    PREFACE = "preface"
-    HANDSHAKE = "handshake"
-    IDLE = "idle"
-    HEAD = "head"
-    EXCHANGE = "exchange"
-    TUNNEL = "tunnel"
-    LINGER = "linger"
-    CLOSED = "closed"
-
-
-_ENDING = frozenset({Phase.LINGER, Phase.CLOSED})
-
-
-class ClientConnection(asyncio.Protocol):
+class ClientConnection(Link):
     """The server side of one connection."""
 
     __slots__ = (
-        "_body_mark", "_client_ended", "_engine", "_fault", "_forwarding", "_held", "_lingered",
-        "_listener", "_must_end", "_preface", "_reader", "_requests", "_transport", "blocked_since",
-        "certificate_until", "deadline", "distrusted", "exchange", "peer", "phase", "presenter", "server",
+        "_body_mark", "_client_ended", "_fault", "_forwarding", "_lingered", "_must_end", "_preface", "_reader",
+        "_requests", "blocked_since", "certificate_until", "distrusted", "exchange", "peer", "presenter",
     )  # fmt: skip
 
     def __init__(self, listener: "Listener") -> None:
-        self._listener = listener
-        self.server = listener.server
-        self._engine = listener.tls.engine()
+        super().__init__(listener)
         self._reader = RequestReader(self.server.settings.limits)
-        self._transport: asyncio.Transport | None = None
         self._forwarding: Forwarding | None = None
         self._preface: bytes | None = None
-        self._held = False
         self._fault: Fault | None = None
         self._requests = 0
         self._lingered = 0
@@ -71,8 +48,6 @@ class ClientConnection(asyncio.Protocol):
         self._must_end = NEVER
         self.peer: tuple[str, int] = ("", 0)
         self.exchange: Exchange | None = None
-        self.phase = Phase.HANDSHAKE
-        self.deadline = NEVER
         self.distrusted = False
         """The client certificate no longer chains: nothing new begins here."""
         self.blocked_since = NEVER
@@ -201,13 +176,13 @@ class ClientConnection(asyncio.Protocol):
     def _advance(self) -> None:
         """Begin the next request that is here, if the one before it is over."""
         reader = self._reader
-        while reader.messages and self.exchange is None and self.phase not in _ENDING:
+        while reader.messages and self.exchange is None and self.phase not in ENDING:
             if self.blocked_since != NEVER:
                 # Answers that nobody reads must not pile up: the next request waits for its reader.
                 self.hold_reading()
                 return
             self._begin(reader.messages.popleft())
-        if self.exchange is not None or self.phase in _ENDING:
+        if self.exchange is not None or self.phase in ENDING:
             return
         if self._fault is not None:
             self.answer_fault(self._fault)
@@ -248,19 +223,6 @@ class ClientConnection(asyncio.Protocol):
 
     # --- what an exchange asks of its connection -----------------------------------------------------
 
-    def write(self, plaintext: bytes) -> None:
-        """Send plaintext to the client."""
-        if self._transport is None or not plaintext:
-            return
-        try:
-            self._transport.write(self._engine.send(plaintext))
-        except TlsFailure:
-            self.abort()
-
-    def _send(self, ciphertext: bytes) -> None:
-        if ciphertext and self._transport is not None:
-            self._transport.write(ciphertext)
-
     def forwarding(self, fields: RequestFields) -> bytes:
         """Via, Forwarded and X-Forwarded-* for a request on this connection."""
         assert self._forwarding is not None  # noqa: S101 — made when the handshake ended
@@ -271,36 +233,15 @@ class ClientConnection(asyncio.Protocol):
         limit = self.server.settings.limits.requests_per_connection
         return not (self.server.draining or self.distrusted or (limit and self._requests >= limit))
 
-    @property
-    def is_held(self) -> bool:
-        """Reading from the client is paused: it is not the client that is slow."""
-        return self._held
+    def release_reading(self) -> None:
+        """Read on; the client is not to blame for the time that it was held."""
+        if self._held:
+            self.expect_body()
+            super().release_reading()
 
     def expect_body(self) -> None:
         """The client owes the body from now on."""
         self._body_mark = (self.server.now(), 0)
-
-    def hold_reading(self) -> None:
-        """Read no more from the client for now."""
-        if not self._held and self._transport is not None:
-            self._held = True
-            self._transport.pause_reading()
-
-    def release_reading(self) -> None:
-        """Read on."""
-        if self._held and self._transport is not None and not self._transport.is_closing():
-            self._held = False
-            self._body_mark = (self.server.now(), 0)
-            self._transport.resume_reading()
-
-    def expect_answer(self, seconds: float) -> None:
-        """The upstream owes an answer within `seconds`."""
-        self.deadline = self.server.now() + seconds
-
-    def expect_more(self) -> None:
-        """The upstream owes the next part of a response, or either side the next part of a tunnel."""
-        silence = self.server.settings.upstream.stream_timeout
-        self.deadline = self.server.now() + silence if silence else NEVER
 
     def tunnel_opened(self, tunnel: "Tunnel") -> None:
         """From now on bytes are not HTTP."""
@@ -324,7 +265,7 @@ class ClientConnection(asyncio.Protocol):
             if request.complete and not request.upgrade and request.fault is None and exchange.tunnel is None:
                 self.close()
             else:
-                self._linger()
+                self.linger()
             return
         reader = self._reader
         if self.distrusted or (self._client_ended and not reader.messages):
@@ -345,28 +286,6 @@ class ClientConnection(asyncio.Protocol):
 
     # --- the end -------------------------------------------------------------------------------------
 
-    def _linger(self) -> None:
-        """The client may still be sending what nobody reads: closing now would reset the connection and take the
-        answer with it (RFC 9112 §9.6).
-        """
-        if self._transport is None:
-            return
-        self._send(self._engine.shutdown())
-        self.phase = Phase.LINGER
-        unsent = self._transport.get_write_buffer_size()
-        self.deadline = self.server.now() + (self.server.settings.timeouts.write if unsent else _LINGER)
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
-        self.release_reading()
-
-    def close(self) -> None:
-        """End in good order: nothing is under way, or its answer is complete."""
-        if self._transport is not None and self.phase is not Phase.CLOSED:
-            self._send(self._engine.shutdown())
-            self.phase = Phase.CLOSED
-            self.deadline = self.server.now() + self.server.settings.timeouts.write
-            self._transport.close()
-
     def judge_again(self) -> None:
         """After a change of whom the listener trusts: a client that it would refuse now has to leave.
 
@@ -384,12 +303,6 @@ class ClientConnection(asyncio.Protocol):
         """For a drain: nothing is under way here, so the connection ends now."""
         if self.exchange is None and self.phase in (Phase.IDLE, Phase.HEAD):
             self.close()
-
-    def abort(self) -> None:
-        """End at once, visibly: what was under way is not complete."""
-        self.phase = Phase.CLOSED
-        if self._transport is not None:
-            self._transport.abort()
 
     def _client_left(self) -> None:
         exchange = self.exchange
@@ -436,7 +349,7 @@ class ClientConnection(asyncio.Protocol):
         self.blocked_since = NEVER
         if self.exchange is not None:
             self.exchange.release_upstream()
-        elif self.phase not in _ENDING:
+        elif self.phase not in ENDING:
             if not self._reader.messages:
                 self.release_reading()
             self._advance()

@@ -3,8 +3,9 @@ costs a timer.
 """
 
 from sidecar.decision.denial import Reason
-from sidecar.proxy.connection import NEVER, ClientConnection, Phase
+from sidecar.proxy.connection import ClientConnection
 from sidecar.proxy.http1 import Fault
+from sidecar.proxy.link import NEVER, Phase
 
 
 def check(connection: ClientConnection, now: float, wall: float) -> None:
