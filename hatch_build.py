@@ -20,6 +20,7 @@ COMPILED = (
     "decision/credentials.py",
     "decision/path.py",
     "decision/terms.py",
+    "proxy/answerable.py",
     "proxy/connection.py",
     "proxy/exchange.py",
     "proxy/forwarding.py",

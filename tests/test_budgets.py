@@ -12,7 +12,7 @@ FILE_LINES = 400
 FUNCTION_LINES = 40
 """Without the docstring, decorators and signature."""
 
-OVERDUE_FILES = {"proxy/exchange.py": 480}
+OVERDUE_FILES: dict[str, int] = {}
 """Files that are too long all the same, and how long they may be: rows are lowered or removed, never added."""
 OVERDUE_FUNCTIONS = {"injection/container.py:container": 41}
 TABLES = {"decision/denial.py:_answer"}

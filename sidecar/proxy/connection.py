@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 
 from sidecar.decision.denial import Reason
 from sidecar.decision.request import Presenter
+from sidecar.proxy.answerable import Answerable
 from sidecar.proxy.exchange import Exchange
 from sidecar.proxy.forwarding import Forwarding
 from sidecar.proxy.headers import RequestFields
@@ -252,7 +253,7 @@ class ClientConnection(Link):
         self.release_reading()
         self.expect_more()
 
-    def exchange_over(self, exchange: Exchange) -> None:
+    def exchange_over(self, exchange: Answerable) -> None:
         """The exchange is finished: the next request, or the end."""
         if self.exchange is not exchange:
             return

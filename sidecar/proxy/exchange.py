@@ -2,39 +2,32 @@
 
 Theory of operation. An exchange is driven from three sides, always on the event loop and never re-entered: the client
 connection says that more of the request is here (`request_arrived`), the authorizer's answer comes (`_decided`; at
-once when all it needs is in memory), and the upstream connection says that more of the response is here. It ends in
-`_finish`, which alone reports the audit record, so that no way out can forget it or do it twice.
+once when all it needs is in memory), and the upstream connection says that more of the response is here. How it
+ends is `Answerable`'s business.
 
 Nothing is written towards the upstream but by `_forward`, whose first argument is the `Permit`.
 """
 
 from collections.abc import Awaitable
 from time import perf_counter
-from typing import TYPE_CHECKING
 
-from sidecar.decision.denial import Denial, Reason, answer
+from sidecar.decision.denial import Denial, Reason
 from sidecar.decision.permit import Permit
 from sidecar.decision.request import RequestHead
-from sidecar.proxy import outbound, refusal
-from sidecar.proxy.headers import RequestFields, sort_response, trailers
-from sidecar.proxy.http1 import Fault, MalformedResponse, Request, Response
+from sidecar.proxy import outbound
+from sidecar.proxy.answerable import Answerable
+from sidecar.proxy.headers import sort_response, trailers
+from sidecar.proxy.http1 import Fault, MalformedResponse, Response
 from sidecar.proxy.inbound import request_head, sort_out
 from sidecar.proxy.target import Target
 from sidecar.proxy.tunnel import Tunnel
 from sidecar.proxy.upstream.connection import UpstreamConnection
-from sidecar.telemetry.record import AuditRecord
-
-if TYPE_CHECKING:
-    from sidecar.proxy.connection import ClientConnection
-    from sidecar.proxy.serving import Serving
 
 Decision = Permit | Denial
 
 _DECISIONS = (Permit, Denial)
 _IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """RFC 9110 §9.2.2, of those that may be sent again."""
-_DISCARDED_BODY = 65536
-"""A refused body of up to this size is read and thrown away, which is cheaper than a new TLS handshake."""
 _FINAL_CHUNK = b"0\r\n"
 _ENDED_FOR = {
     "token_expired": Reason.TOKEN_EXPIRED,
@@ -43,41 +36,25 @@ _ENDED_FOR = {
 }
 
 
-class Exchange:
+class Exchange(Answerable):
     """One request and its response."""
 
     # Attributes that start the same for all stand on the class: setting them on each instance costs more.
-    abandoned = False
-    """Over, or the client is gone: nobody waits for an answer."""
     awaits_continue = False
     """The client has not been told to send its body (RFC 9110 §10.1.1)."""
-    tunnel: Tunnel | None = None
     valid_until = float("inf")
     """Seconds since the epoch: when the authority under which this exchange runs ends."""
     _target: Target | None = None
     _permit: Permit | None = None
-    _upstream: UpstreamConnection | None = None
     _replay: bytes | None = None
     """The request head, for as long as it may have to be sent again."""
     _body_limit = 0
-    _request_bytes = 0
     _chunk_request = False
     _chunk_response = False
     _request_ended = False
-    _head_sent = False
-    _refused = False
     _retried = False
     _asked_to_upgrade = False
     _dispatched = 0.0
-
-    def __init__(self, client: "ClientConnection", request: Request, serving: "Serving") -> None:
-        self.client = client
-        self.request = request
-        self.started = perf_counter()
-        self.record = AuditRecord(client.presenter, serving.clock(), serving.next_id(), serving.generation)
-        self.keep_alive = request.keep_alive
-        self._serving = serving
-        self._fields = RequestFields()
 
     # --- the request ---------------------------------------------------------------------------------
 
@@ -130,64 +107,6 @@ class Exchange:
             self._forward(decision)
         else:
             self._refuse(decision, "")
-
-    def _serve_document(self, document: bytes) -> None:
-        """One of the sidecar's own documents (RFC 9728)."""
-        record, client = self.record, self.client
-        self.keep_alive = keep = self.keep_alive and self._body_is_harmless() and client.may_continue()
-        record.status, record.bytes_out, self._head_sent, self._refused = 200, len(document), True, True
-        client.write(refusal.document(document, head_only=self.request.method == "HEAD", close=not keep))
-        self._after_own_answer(keep=keep)
-
-    def _after_own_answer(self, *, keep: bool) -> None:
-        if keep and not self.request.complete:
-            # The rest of the body is read and thrown away (`request_arrived`).
-            self.client.release_reading()
-            self.client.expect_answer(self._serving.timeouts.idle)
-        else:
-            self._finish()
-
-    # --- refusing ------------------------------------------------------------------------------------
-
-    def fail(self, reason: Reason, detail: str) -> None:
-        """No (whole) response will come of this, for a reason that is no decision."""
-        if self._head_sent:
-            self._cut(reason, detail)
-        else:
-            self._refuse(Denial(reason), detail)
-
-    def broke(self, error: Exception) -> None:
-        """A fault of ours: 500 where that can still be said, and never a pass."""
-        self.client.server.report_bug(error)
-        if not self.abandoned:
-            self.fail(Reason.INTERNAL_ERROR, "")
-
-    def _refuse(self, denial: Denial, detail: str) -> None:
-        record, request, client = self.record, self.request, self.client
-        shape = answer(denial.reason)
-        record.reason, record.detail, record.status = denial.reason, detail, shape.status
-        self._refused = True
-        self._drop_upstream()
-        keep = self.keep_alive and not shape.closes and self._body_is_harmless() and client.may_continue()
-        self.keep_alive = keep
-        self._head_sent = True
-        client.write(refusal.render(denial, shape, self._serving, record.request_id, request, close=not keep))
-        self._after_own_answer(keep=keep)
-
-    def _body_is_harmless(self) -> bool:
-        request = self.request
-        if request.complete:
-            return not request.upgrade
-        length = request.content_length
-        return length is not None and length <= _DISCARDED_BODY and not self._fields.expect
-
-    def _cut(self, reason: Reason, detail: str) -> None:
-        """The response has begun and cannot be completed: the client must see that it is not whole."""
-        self.record.reason, self.record.detail = reason, detail
-        self._drop_upstream()
-        self.keep_alive = False
-        self.client.abort()
-        self._finish()
 
     # --- forwarding ----------------------------------------------------------------------------------
 
@@ -419,21 +338,6 @@ class Exchange:
         elif self._head_sent or not self._request_ended:
             self.end_stream(cause)
 
-    def abandon(self, cause: str = "client") -> None:
-        """The client is gone: nobody waits for the answer."""
-        if not self.abandoned:
-            self.abandoned = True
-            self.record.ended_by = self.record.ended_by or cause
-            if self.tunnel is not None:
-                self.record.bytes_in, self.record.bytes_out = self.tunnel.bytes_in, self.tunnel.bytes_out
-                upstream, self._upstream = self._upstream, None
-                if upstream is not None:
-                    # What the client sent before it left is still the upstream's.
-                    upstream.finish_writing()
-            self._drop_upstream()
-            self._report()
-            self.tunnel = None
-
     def timed_out(self) -> None:
         """The answer, or the next part of it, did not come in time."""
         if self._head_sent:
@@ -455,22 +359,3 @@ class Exchange:
         """The client takes more again."""
         if self._upstream is not None:
             self._upstream.resume()
-
-    def _drop_upstream(self) -> None:
-        upstream, self._upstream = self._upstream, None
-        if upstream is not None:
-            upstream.discard()
-
-    def _finish(self) -> None:
-        if not self.abandoned:
-            self.abandoned = True
-            self._report()
-            self.client.exchange_over(self)
-            self.tunnel = None  # it refers to us, and nobody should have to wait for the collector
-
-    def _report(self) -> None:
-        record = self.record
-        if not record.upgraded:
-            record.bytes_in = self._request_bytes
-        record.duration = perf_counter() - self.started
-        self._serving.observer.observe(record)
