@@ -1,8 +1,9 @@
 # syntax=docker/dockerfile:1
-# Both stages start from the same base, so the interpreter that the virtual environment points at is there at run time.
-# Any base with CPython 3.11 to 3.13, the venv module and a CA bundle will do; one without a shell, too, for BASE.
-ARG BUILD_BASE=docker.io/library/python:3.13-slim
-ARG BASE=${BUILD_BASE}
+# Both bases hold the same interpreter at the same path, so what the virtual environment points at is there at run time.
+# Any pair with CPython 3.11 to 3.13, the venv module and a CA bundle will do; BASE may be without a shell. With a C
+# compiler in BUILD_BASE the modules of the hot path are compiled; without one they are interpreted, at twice the cost.
+ARG BUILD_BASE=docker.io/library/python:3.13
+ARG BASE=docker.io/library/python:3.13-slim
 
 FROM ${BUILD_BASE} AS build
 ARG SOURCE_DATE_EPOCH=0
@@ -13,16 +14,17 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PYTHONHASHSEED=0
 WORKDIR /src
 COPY requirements.lock requirements-build.lock ./
-# Wheels only, each with the hash the lock file gives it: nothing is compiled and nothing else can come in.
+# Wheels only, each with the hash the lock file gives it: nothing else can come in.
 RUN python3 -m venv /tmp/tools \
  && /tmp/tools/bin/pip install --quiet --require-hashes --only-binary :all: -r requirements-build.lock \
  && python3 -m venv --without-pip /opt/sidecar \
  && /tmp/tools/bin/pip --python /opt/sidecar/bin/python install --quiet --require-hashes --only-binary :all: \
     --no-compile -r requirements.lock
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY sidecar ./sidecar
 # Bytecode that is never checked against its source loads fastest and is the same in every build; so are the times.
-RUN /tmp/tools/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /tmp/wheel . \
+RUN if command -v gcc > /dev/null; then export SIDECAR_COMPILE=1; fi \
+ && PATH=/tmp/tools/bin:$PATH /tmp/tools/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /tmp/wheel . \
  && /tmp/tools/bin/pip --python /opt/sidecar/bin/python install --quiet --no-deps --no-index --no-compile \
     /tmp/wheel/*.whl \
  && find /opt/sidecar -regex '.*\.\(pyi\|pyx\|pxd\|pxi\|c\|h\)' -delete \

@@ -10,6 +10,7 @@ shift
 place=$PWD/build/image
 suite=trixie # the Debian release that python:3.13-slim is made from
 base=localhost/base:$suite
+build_base=localhost/build-base:$suite
 
 if [ "$(id -u)" -ne 0 ]; then
   echo "build.sh: a chroot needs root; run this as root" >&2
@@ -21,11 +22,13 @@ in_store() {
   buildah --root "$place/storage" --runroot "$place/run" --storage-driver vfs "$@"
 }
 
+# make_base IMAGE PACKAGE[,PACKAGE…]
 make_base() {
   local root=$place/base
   rm -rf "$root"
-  echo "making a base of Debian $suite (once)"
-  if ! debootstrap --variant=minbase --include=python3,python3-venv,ca-certificates "$suite" "$root" \
+  mkdir -p "$place/packages"
+  echo "making $1 of Debian $suite (once)"
+  if ! debootstrap --variant=minbase --cache-dir="$place/packages" --include="$2" "$suite" "$root" \
       > "$place/debootstrap.log" 2>&1; then
     tail -20 "$place/debootstrap.log" >&2
     exit 1
@@ -37,13 +40,20 @@ make_base() {
   container=$(in_store from scratch)
   in_store add --quiet "$container" "$root" / > /dev/null
   in_store config --env PATH=/usr/local/bin:/usr/bin:/bin "$container"
-  in_store commit --quiet --rm "$container" "$base" > /dev/null
+  in_store commit --quiet --rm "$container" "$1" > /dev/null
   rm -rf "$root"
 }
 
-in_store inspect --type image "$base" > /dev/null 2>&1 || make_base
+has_image() {
+  in_store inspect --type image "$1" > /dev/null 2>&1
+}
+
+python=python3,python3-venv,ca-certificates
+has_image "$base" || make_base "$base" "$python"
+has_image "$build_base" || make_base "$build_base" "$python,gcc,libc6-dev,python3-dev"
 
 # The machine's certificate authorities are lent to the build, for registries behind a proxy; they do not stay.
 in_store bud --quiet --isolation chroot --layers=false --timestamp 0 \
-  --build-arg "BUILD_BASE=$base" --volume /etc/ssl/certs:/etc/ssl/certs:ro \
+  --build-arg "BUILD_BASE=$build_base" --build-arg "BASE=$base" \
+  --volume /etc/ssl/certs:/etc/ssl/certs:ro \
   --tag "$tag" "$@" . > /dev/null

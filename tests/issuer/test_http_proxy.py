@@ -48,6 +48,7 @@ class ForwardProxy:
         self.context = context
         self.expected = credentials and f"Basic {b64encode(credentials.encode()).decode()}"
         self.heads: list[str] = []
+        self.relays: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> int:
         self.server = await asyncio.start_server(self.serve, "127.0.0.1", 0, ssl=self.context)
@@ -55,9 +56,13 @@ class ForwardProxy:
 
     async def __aexit__(self, *_exc: object) -> None:
         self.server.close()
-        await asyncio.sleep(0.1)  # both directions of a relay see the end of the other
+        if self.relays:  # both directions of a relay see the end of the other
+            await asyncio.wait(self.relays, timeout=10)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self.relays.add(task)
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         self.heads.append(head)
         if self.expected is not None and self.expected not in head:
