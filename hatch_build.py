@@ -36,16 +36,16 @@ COMPILED = (
     "proxy/tls.py",
     "proxy/upstream/connection.py",
     "proxy/upstream/pool.py",
-    "telemetry/access.py",
     "telemetry/live.py",
     "telemetry/metrics.py",
-    "telemetry/observer.py",
     "telemetry/outcome.py",
     "telemetry/record.py",
     "telemetry/trace_context.py",
 )
 """What a request runs through. Not here: what only the start, a handshake or a reload needs, and what is pickled on its
-way from the process that reads the configuration (a compiled class has no state that pickle could see)."""
+way from the process that reads the configuration (a compiled class has no state that pickle could see); nor the line
+of the access log and its observer, which only the interpreter's own formatting and attribute caches make quick (2.9 µs
+a request, compiled 4.2)."""
 
 
 _MYPY = ("--config-file=", "--ignore-missing-imports")
