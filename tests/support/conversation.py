@@ -239,6 +239,8 @@ class Conversation:
         """Connections to the upstream that were tried."""
         self.reachable: bool | None = True
         """False: the upstream refuses connections; None: it leaves them unanswered."""
+        self.latency = 0.0
+        """Seconds until the upstream takes a connection."""
         self.new_upstreams_read = True
         self.tls = CleartextTls()
         self._taken = 0
@@ -269,6 +271,8 @@ class Conversation:
         settings: UpstreamSettings,
     ) -> asyncio.Protocol:
         self.attempts += 1
+        if self.latency:
+            await asyncio.sleep(self.latency)
         if self.reachable is None:
             await loop.create_future()
         if not self.reachable:

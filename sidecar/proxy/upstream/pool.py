@@ -105,6 +105,7 @@ class UpstreamPool:
         self._pause = self._down_until = 0.0
         self._open.add(connection)
         if passenger.abandoned:
+            connection.served = 1  # whoever gets it, it has been idle and may be stale
             self.release(connection)
         else:
             passenger.attach(connection)

@@ -260,13 +260,32 @@ def test_everyone_in_line_hears_that_the_upstream_is_down(converse: Converse) ->
 
 
 def test_client_that_leaves_while_connecting_leaves_the_connection_to_others(talk: Conversation) -> None:
-    talk.ponders("/a")
+    talk.latency = 0.5
     client, other = talk.client(), talk.client()
-    client.says(GET)
-    talk.decide("/a")
+    client.says(GET.replace(b"/a", b"/gone"))
     client.closes()
+    talk.later(1)
     upstream = talk.upstream()
-    assert upstream.is_closed
-    other.says(GET.replace(b"/a", b"/b"))
-    talk.upstream().says(EMPTY)
+    assert upstream.hears() == b""
+    other.says(GET)
+    assert upstream.hears() == GET
+    upstream.leaves()
+    talk.later(1)
+    again = talk.upstream()
+    assert again.hears() == GET, "it had been idle, so its end was a stale one"
+    again.says(EMPTY)
     assert other.statuses() == [200]
+
+
+def test_request_waits_for_its_connection_not_longer_than_told(talk: Conversation) -> None:
+    talk.latency = 1.9
+    client = talk.client()
+    client.says(GET)
+    talk.later(1.95)
+    talk.upstream().says(EMPTY)
+    assert client.statuses() == [200]
+    talk.later(61)
+    talk.latency = 2.1
+    client.says(GET)
+    talk.later(2.2)
+    assert client.statuses() == [504]
