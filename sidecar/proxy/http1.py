@@ -279,8 +279,8 @@ class ResponseReader:
 
     @property
     def is_started(self) -> bool:
-        """Whether the head of any response has arrived."""
-        return self._ready or self.interims > 0
+        """Whether any byte of a response has arrived."""
+        return self._ready or self._head_bytes > 0
 
     @property
     def response(self) -> Response:

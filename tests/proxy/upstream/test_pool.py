@@ -89,13 +89,14 @@ def test_request_that_may_have_been_acted_on_is_not_sent_again(talk: Conversatio
     assert talk.gate.permitted == 2
 
 
-def test_request_whose_response_has_begun_is_not_sent_again(talk: Conversation) -> None:
+@pytest.mark.parametrize("begun", [b"HTTP/1.1 103 Early Hints\r\n\r\n", b"HTTP/1.1 2", b"nonsense\r\n"])
+def test_request_whose_response_has_begun_is_not_sent_again(talk: Conversation, begun: bytes) -> None:
     client = talk.client()
     client.says(GET)
     upstream = talk.upstream()
     upstream.says(EMPTY)
     client.says(GET)
-    upstream.says(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+    upstream.says(begun)
     upstream.leaves()
     assert talk.untouched
     assert client.answer().status == 200
