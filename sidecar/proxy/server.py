@@ -69,6 +69,8 @@ class Server:
         self.short_of_memory = False
         """Set by who watches the process: new connections get a 503."""
         self._connections: dict[ClientConnection, bool] = {}
+        self._shed = 0
+        """How many of them only get a 503."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._empty: asyncio.Future[None] | None = None
@@ -196,11 +198,13 @@ class Server:
 
     def admit(self, connection: ClientConnection) -> bool:
         """Take a new connection in; past the limit some get a 503, and past those it is closed at once."""
-        count, limit = len(self._connections), self.settings.limits.connections
-        if count >= limit + _SURPLUS:
+        served = len(self._connections) - self._shed
+        sheds = self.short_of_memory or served >= self.settings.limits.connections
+        if sheds and self._shed >= _SURPLUS:
             self.observer.incident("connection_refused", "too many connections")
             return False
-        self._connections[connection] = count >= limit or self.short_of_memory
+        self._connections[connection] = sheds
+        self._shed += sheds
         self.observer.connection_opened()
         return True
 
@@ -210,7 +214,9 @@ class Server:
 
     def connection_gone(self, connection: ClientConnection) -> None:
         """A client connection is closed."""
-        if self._connections.pop(connection, None) is not None:
+        sheds = self._connections.pop(connection, None)
+        if sheds is not None:
+            self._shed -= sheds
             self.observer.connection_closed()
             if not self._connections and self._empty is not None and not self._empty.done():
                 self._empty.set_result(None)

@@ -42,6 +42,23 @@ def test_connections_far_past_the_limit_are_closed_at_once(converse: Converse) -
     assert talk.server.connections == 65
 
 
+def test_connections_are_shed_while_memory_is_short(talk: Conversation) -> None:
+    before = talk.client()
+    talk.server.short_of_memory = True
+    clients = [talk.client() for _ in range(65)]
+    assert [client.is_closed for client in clients] == [False] * 64 + [True]
+    clients[0].says(GET)
+    assert clients[0].answer().status == 503
+    before.says(GET)
+    talk.upstream().says(EMPTY)
+    assert before.answer().status == 200, "who was there before is served"
+    talk.server.short_of_memory = False
+    after = talk.client()
+    after.says(GET)
+    talk.upstreams[0].says(EMPTY)
+    assert after.answer().status == 200
+
+
 def test_drain_finishes_what_is_under_way_and_closes_the_idle(talk: Conversation) -> None:
     busy, idle = talk.client(), talk.client()
     busy.says(GET)
