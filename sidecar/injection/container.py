@@ -12,6 +12,7 @@ from sidecar.injection.service_file import (
     PROBE_FILE,
     SERVICE_DIRECTORY,
     SERVICE_FILE,
+    STATE_DIRECTORY,
     TLS_DIRECTORY,
 )
 from sidecar.injection.settings import InjectionSettings
@@ -20,6 +21,8 @@ PORT_NAME = "bound-token"
 HEALTH_PORT_NAME = "bound-health"
 START_SECONDS = 60
 SECRET_MODE = 0o440
+IN_MEMORY = {"medium": "Memory", "sizeLimit": "16Mi"}
+"""Outlives the container, not the Pod; nothing in it keeps the cluster's autoscaler from moving the Pod."""
 
 
 def container(
@@ -56,7 +59,7 @@ def volumes(
     made = [
         {"name": f"{VOLUME_PREFIX}service", **_service_source(wanted, probe_rules=probe_rules)},
         {"name": f"{VOLUME_PREFIX}policies", "configMap": {"name": wanted.policies or settings.policies}},
-        {"name": f"{VOLUME_PREFIX}tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}},
+        *({"name": name, "emptyDir": dict(IN_MEMORY)} for name, _ in _written(settings)),
     ]
     tls = _tls_source(wanted, settings, workload)
     if tls is not None:
@@ -163,8 +166,16 @@ def _mounts(wanted: Wishes, settings: InjectionSettings) -> list[dict[str, Any]]
         places.append((f"{VOLUME_PREFIX}client-ca", CLIENT_CA_DIRECTORY))
     return [
         *({"name": name, "mountPath": path, "readOnly": True} for name, path in places),
-        {"name": f"{VOLUME_PREFIX}tmp", "mountPath": "/tmp"},  # noqa: S108  # the container's own, in memory
+        *({"name": name, "mountPath": path} for name, path in _written(settings)),
     ]
+
+
+def _written(settings: InjectionSettings) -> list[tuple[str, str]]:
+    """What the sidecar writes into, on a root that is read-only: the volume's name and its place."""
+    places = [(f"{VOLUME_PREFIX}tmp", "/tmp")]  # noqa: S108  # the container's own, in memory
+    if settings.keep_issuer_keys:
+        places.append((f"{VOLUME_PREFIX}state", STATE_DIRECTORY))
+    return places
 
 
 def _resources(settings: InjectionSettings) -> dict[str, Any]:

@@ -9,6 +9,7 @@ SERVICE_DIRECTORY = "/etc/sidecar/config"
 POLICY_DIRECTORY = "/etc/sidecar/policies"
 TLS_DIRECTORY = "/etc/sidecar/tls"
 CLIENT_CA_DIRECTORY = "/etc/sidecar/client-ca"
+STATE_DIRECTORY = "/var/lib/sidecar"
 SERVICE_FILE = "sidecar.yaml"
 PROBE_FILE = "probes.yaml"
 
@@ -40,6 +41,8 @@ def service_text(
         f"health: {{address: 0.0.0.0:{settings.health_port}}}",
         f"admin: {{address: 127.0.0.1:{settings.admin_port}}}",
         f"timeouts: {{drain: {drain}s}}",
+        # Of its own below the volume, which everyone may write into: the sidecar makes it, mode 0700.
+        *([f"state_directory: {STATE_DIRECTORY}/keys"] if settings.keep_issuer_keys else []),
         *(["bypass_check: {refuse_when_bypassable: true}"] if settings.refuse_when_bypassable else []),
     ]
     return "\n".join(lines) + "\n"

@@ -110,6 +110,7 @@ class InjectionSettings(_Strict):
     group: Annotated[int, Field(ge=0, le=2**31 - 1, strict=True)] | None = None
     pre_stop_seconds: Annotated[int, Field(ge=0, le=300, strict=True)] = 5
     refuse_when_bypassable: bool = False
+    keep_issuer_keys: bool = True
     resources: Resources = Resources()
     image_pull_secrets: tuple[ObjectName, ...] = ()
     env: dict[EnvironmentName, str] = {}

@@ -13,6 +13,8 @@ import yaml
 
 from sidecar.injection.annotation import Wishes
 from sidecar.injection.container import container
+from sidecar.injection.container import volumes as injected_volumes
+from sidecar.injection.service_file import STATE_DIRECTORY
 from sidecar.process.injector_settings import injection_settings
 from sidecar.settings import load
 from tests.helm.helm import (
@@ -179,6 +181,27 @@ def test_the_chart_and_the_injector_make_the_same_container(version: str) -> Non
     assert sidecar_of(spec) == container(Wishes(), chosen, [port])
 
 
+@pytest.mark.parametrize(("name", "kept"), [("application-minimal", True), ("application-no-extras", False)])
+def test_the_keys_of_issuers_survive_a_restart_of_the_container_unless_told_otherwise(
+    name: str, *, kept: bool
+) -> None:
+    manifests = rendered(values(name), NEWEST)
+    (service,) = [one["data"]["sidecar.yaml"] for one in manifests if "sidecar.yaml" in one.get("data", {})]
+    spec = only(manifests, "Deployment")["spec"]["template"]["spec"]
+    volumes = {one["name"]: one for one in spec["volumes"]}
+    assert ("bound-token-state" in volumes) is kept
+    if kept:
+        chosen = settings(image="bound-token-sidecar:0.1.0")
+        injected = {
+            one["name"]: one
+            for one in injected_volumes(Wishes(), chosen, workload="accounts", probe_rules=False)
+        }
+        assert volumes["bound-token-state"] == injected["bound-token-state"]
+        assert yaml.safe_load(service)["state_directory"] == f"{STATE_DIRECTORY}/keys"
+    else:
+        assert "state_directory" not in yaml.safe_load(service)
+
+
 @pytest.mark.parametrize("helm", HELMS, ids=["helm3", "helm4"])
 @pytest.mark.parametrize("version", [OLDEST, "1.29.0", NEWEST])
 def test_another_chart_may_take_the_sidecar_into_its_own_pod(helm: Helm, version: str, parent: Path) -> None:
@@ -229,6 +252,7 @@ def test_policies_roll_out_by_reload_unless_asked_otherwise(tmp_path: Path) -> N
         ("sidecar.port=70000", "port"),
         ("sidecar.ports=1", "ports"),
         ("sidecar.native=maybe", "native"),
+        ("sidecar.keepIssuerKeys=perhaps", "keepIssuerKeys"),
         ("sidecar.user=0", "user"),
         ("application.enabled=perhaps", "enabled"),
         ("application.replicas=two", "replicas"),

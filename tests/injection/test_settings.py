@@ -1,5 +1,6 @@
 """The injector's settings decide volumes, certificates and resources."""
 
+from pathlib import PurePath
 from typing import Any
 
 import pytest
@@ -86,6 +87,18 @@ def test_an_api_that_can_be_bypassed_makes_the_sidecar_unready_only_when_asked()
     assert yaml.safe_load(strict)["bypass_check"] == {"refuse_when_bypassable": True}
     lenient = made()["metadata"]["annotations"][annotation.SERVICE_FILE]
     assert "bypass_check" not in lenient
+
+
+def test_the_last_good_keys_of_issuers_survive_a_restart_of_the_container_unless_told_otherwise() -> None:
+    kept = made()
+    file = yaml.safe_load(kept["metadata"]["annotations"][annotation.SERVICE_FILE])
+    (mount,) = [one for one in sidecar_of(kept["spec"])["volumeMounts"] if one["name"] == "bound-token-state"]
+    assert PurePath(file["state_directory"]).parent == PurePath(mount["mountPath"])
+    assert mount.get("readOnly") is None
+    assert volume_of(kept["spec"], "bound-token-state")["emptyDir"]["medium"] == "Memory"
+    forgotten = made(keep_issuer_keys=False)
+    assert "state_directory" not in forgotten["metadata"]["annotations"][annotation.SERVICE_FILE]
+    assert "bound-token-state" not in str(forgotten["spec"])
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import yaml
 
 from sidecar.injection import annotation
 from sidecar.injection.manifest import inject
+from sidecar.injection.service_file import STATE_DIRECTORY
 from sidecar.settings import load
 from tests.injection.samples import container, http_port, pod, settings
 from tests.support.mint import SigningKey
@@ -32,6 +33,7 @@ def laid_out(folder: Path, one: Sidecar, upstream_port: int) -> None:
     config = folder / "config"
     config.mkdir()
     service = written[annotation.SERVICE_FILE].replace("/etc/sidecar", str(folder))
+    service = service.replace(STATE_DIRECTORY, str(folder))
     (config / "sidecar.yaml").write_text(
         service.replace("0.0.0.0", "127.0.0.1") + "bypass_check: {enabled: false}\n"
     )
@@ -135,5 +137,6 @@ def test_the_generated_service_file_is_one_the_sidecar_takes(
     assert (found.proxy.upstream.host, found.proxy.upstream.port) == ("127.0.0.1", 8080)
     assert found.service.bypass.refuse_when_bypassable is True
     assert found.proxy.timeouts.drain == 23.0
+    assert found.service.state_directory == Path(STATE_DIRECTORY) / "keys"
     assert not found.dangers
     assert yaml.safe_load(text)["listeners"][0]["client_certificate"]["trust"] == "ca"

@@ -31,6 +31,10 @@
 {{- if $sidecar.refuseWhenBypassable }}
 {{- $file = merge $file (dict "bypass_check" (dict "refuse_when_bypassable" true)) }}
 {{- end }}
+{{- if $sidecar.keepIssuerKeys }}
+{{- /* Of its own below the volume, which everyone may write into: the sidecar makes it, mode 0700. */}}
+{{- $file = merge $file (dict "state_directory" "/var/lib/sidecar/keys") }}
+{{- end }}
 {{- mergeOverwrite $file (deepCopy $sidecar.serviceFile) | toYaml }}
 {{- end }}
 

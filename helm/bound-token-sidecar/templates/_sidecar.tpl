@@ -77,6 +77,9 @@ volumeMounts:
   - {name: bound-token-client-ca, mountPath: /etc/sidecar/client-ca, readOnly: true}
   {{- end }}
   - {name: bound-token-tmp, mountPath: /tmp}
+  {{- if $sidecar.keepIssuerKeys }}
+  - {name: bound-token-state, mountPath: /var/lib/sidecar}
+  {{- end }}
   {{- with $sidecar.extraVolumeMounts }}
   {{- toYaml . | nindent 2 }}
   {{- end }}
@@ -116,6 +119,10 @@ seccompProfile: {type: RuntimeDefault}
   configMap: {name: {{ include "bound-token-sidecar.policiesName" . }}}
 - name: bound-token-tmp
   emptyDir: {medium: Memory, sizeLimit: 16Mi}
+{{- if .Values.sidecar.keepIssuerKeys }}
+- name: bound-token-state
+  emptyDir: {medium: Memory, sizeLimit: 16Mi}
+{{- end }}
 {{- with include "bound-token-sidecar.tlsSource" . }}
 - name: bound-token-tls
   {{- . | nindent 2 }}
