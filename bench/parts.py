@@ -1,0 +1,94 @@
+"""Where the sidecar's own time goes: one request on one connection in this process, without sockets, piece by piece.
+
+`python -m bench.parts`. Process time of many repetitions; what it says is the split, not what a request costs beside a
+kernel and other processes: that is `make bench`. With PYTHONPATH=build/compiled it measures what was compiled.
+"""
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from time import process_time
+
+from sidecar.decision.permit import Permit
+from sidecar.decision.request import RequestHead
+from sidecar.proxy import exchange
+from sidecar.proxy.exchange import Exchange
+from sidecar.proxy.http1 import Request
+from tests.support.measured import RESPONSE, World
+from tests.support.mint import SigningKey
+from tests.support.pki import Pki
+
+_REPEATS = 5
+_CALLS = 4000
+
+
+def measured(call: Callable[[], object]) -> float:
+    """Microseconds of one call, the best of several runs."""
+    call()
+    best = float("inf")
+    for _ in range(_REPEATS):
+        before = process_time()
+        for _ in range(_CALLS):
+            call()
+        best = min(best, process_time() - before)
+    return best / _CALLS * 1e6
+
+
+async def main() -> int:
+    """Print the table."""
+    with tempfile.TemporaryDirectory() as folder:
+        # Records must be opened in the order in which they were sealed: the client's own cost is measured on another.
+        client = measured((await _begun(Path(folder))).sealed)
+        world = await _begun(Path(folder))
+        kind = "compiled" if Path(exchange.__file__).suffix == ".so" else "interpreted"
+        print(f"{kind}, Python {sys.version.split()[0]}")
+        rows = {"whole request": measured(world.one) - client, **_parts(world, client)}
+        for name, cost in rows.items():
+            print(f"{name:28}{cost:7.2f} µs")
+    return 0
+
+
+async def _begun(folder: Path) -> World:
+    """A world whose connection has carried a request, so that its token is known."""
+    pki = Pki.create()
+    world = World(pki, SigningKey.create("ES256"), folder, pki.client)
+    await world.start()
+    world.connection.data_received(world.sealed())
+    await asyncio.sleep(0.01)
+    protocol = world.upstreams[0].protocol
+    assert protocol is not None
+    protocol.data_received(RESPONSE)
+    return world
+
+
+def _parts(world: World, client: float) -> dict[str, float]:
+    connection, serving = world.connection, world.server.serving
+    plain = world.plaintext()
+    reader, engine = connection._reader, connection._engine
+
+    def read() -> Request:
+        reader.feed(plain)
+        return reader.messages.popleft()
+
+    request = read()
+    one = Exchange(connection, request, serving)
+    head = one._head()
+    assert isinstance(head, RequestHead)
+    decide = serving.authorizer.authorize
+    permit = decide(head, connection.presenter, one.record.started)
+    assert isinstance(permit, Permit)
+    one.record.decision, one.record.status = permit, 200
+    return {
+        "TLS in": measured(lambda: engine.receive(world.sealed())) - client,
+        "parse": measured(read),
+        "exchange and its record": measured(lambda: Exchange(connection, request, serving)),
+        "decide": measured(lambda: decide(head, connection.presenter, one.record.started)),
+        "TLS out": measured(lambda: engine.send(RESPONSE)),
+        "log and metrics": measured(lambda: serving.observer.observe(one.record)),
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

@@ -1,0 +1,138 @@
+"""One client connection to a server in this process, TLS and all, without sockets: what a request costs can be
+looked at piece by piece, or counted."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+from OpenSSL import SSL
+
+from sidecar.proxy.configuration import ListenerSettings, ProxySettings, TlsSettings, UpstreamSettings
+from sidecar.proxy.connection import ClientConnection
+from sidecar.proxy.server import Server
+from sidecar.telemetry.configuration import Format, LoggingSettings
+from sidecar.telemetry.journal import Journal
+from sidecar.telemetry.metrics import Metrics
+from sidecar.telemetry.observer import Telemetry
+from sidecar.telemetry.sink import LineSink
+from tests.support.mint import SigningKey
+from tests.support.pki import Identity, Pki
+from tests.support.world import Keys, authorizer, policy, rule
+
+RESPONSE = (
+    b"HTTP/1.1 200 OK\r\nServer: api\r\nDate: Mon, 23 Nov 2026 05:39:23 GMT\r\nContent-Type: application/json\r\n"
+    b"Content-Length: 2\r\nConnection: keep-alive\r\n\r\n{}"
+)
+REQUESTS = 20
+
+
+class Transport:
+    """Takes what is written; nothing is ever slow."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.protocol: asyncio.Protocol | None = None
+
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
+
+    def get_extra_info(self, _name: str) -> tuple[str, int]:
+        return "127.0.0.1", 4711
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return False
+
+    def abort(self) -> None:
+        pass
+
+
+class World:
+    """A server, one client connection with a finished handshake, and the upstream connections it opened."""
+
+    def __init__(self, pki: Pki, key: SigningKey, folder: Path, bound_to: Identity) -> None:
+        self.pki, self.key, self.folder = pki, key, folder
+        self.upstreams: list[Transport] = []
+        self.token = key.token(bound_to)
+
+    async def start(self) -> None:
+        files = self.pki.server.write(self.folder, "server")
+        rules = [rule(f"r{number}", f"/api/{number}/**", scopes=("accounts:read",)) for number in range(19)]
+        logging = LoggingSettings(format=Format.JSON)
+        sink = LineSink(os.open(os.devnull, os.O_WRONLY))
+        sink.attach(lambda _seconds, _call: None)
+        settings = ProxySettings(
+            (ListenerSettings("main", "127.0.0.1", 0, TlsSettings(files.certificate, files.private_key)),),
+            UpstreamSettings("http", "127.0.0.1", 1, identity_headers={"X-Auth-Subject": "sub"}),
+        )
+        telemetry = Telemetry(Metrics(), Journal(sink, Format.JSON), logging)
+        decides = authorizer(policy(*rules, rule()), Keys.of(self.key))
+        self.server = Server(settings, decides, telemetry, connect=self._connect)
+        self.connection = ClientConnection(self.server.listeners[0])
+        self.transport = Transport()
+        self.connection.connection_made(cast("asyncio.Transport", self.transport))
+        self._shake_hands(self.pki.client)
+
+    async def _connect(
+        self,
+        _loop: asyncio.AbstractEventLoop,
+        factory: Callable[[], asyncio.Protocol],
+        _settings: UpstreamSettings,
+    ) -> asyncio.Protocol:
+        transport, protocol = Transport(), factory()
+        transport.protocol = protocol
+        protocol.connection_made(cast("asyncio.Transport", transport))
+        self.upstreams.append(transport)
+        return protocol
+
+    def _shake_hands(self, identity: Identity) -> None:
+        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        context.use_certificate(identity.certificate)
+        context.use_privatekey(identity.key)
+        self._client = SSL.Connection(context, None)
+        self._client.set_connect_state()
+        for _ in range(3):
+            try:
+                self._client.do_handshake()
+            except SSL.WantReadError:
+                pass
+            self._deliver()
+            for data in self.transport.written:
+                self._client.bio_write(data)
+            self.transport.written.clear()
+
+    def _deliver(self) -> None:
+        try:
+            self.connection.data_received(self._client.bio_read(65536))
+        except SSL.WantReadError:
+            pass
+
+    def plaintext(self) -> bytes:
+        """The request."""
+        head = (
+            f"GET /accounts/1 HTTP/1.1\r\nHost: api.test\r\nAccept: */*\r\nAuthorization: Bearer {self.token}"
+        )
+        return f"{head}\r\n\r\n".encode()
+
+    def sealed(self) -> bytes:
+        """The next request, as it comes off the wire."""
+        self._client.send(self.plaintext())
+        return self._client.bio_read(65536)
+
+    def many(self) -> None:
+        """As many as are counted."""
+        for _ in range(REQUESTS):
+            self.one()
+
+    def one(self) -> None:
+        """One request and, when it was permitted, its response."""
+        self.connection.data_received(self.sealed())
+        for upstream in self.upstreams:
+            assert upstream.protocol is not None
+            upstream.protocol.data_received(RESPONSE)
+            upstream.written.clear()
+        self.transport.written.clear()
