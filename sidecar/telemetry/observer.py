@@ -7,11 +7,11 @@ made when someone asks for it.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from sidecar.decision.policy import Policy
 from sidecar.telemetry.access import AccessLine, bounded, readable
 from sidecar.telemetry.adoption import Adoption
+from sidecar.telemetry.allowance import Allowances
 from sidecar.telemetry.configuration import Access, Format, LoggingSettings
 from sidecar.telemetry.journal import Journal
 from sidecar.telemetry.live import LiveDecisions
@@ -20,16 +20,6 @@ from sidecar.telemetry.outcome import PERMIT, REPORT, outcome_of
 from sidecar.telemetry.record import AuditRecord
 
 Clock = Callable[[], float]
-
-_BURST, _PERIOD = 5, 10.0
-"""Lines about events of one name, per so many seconds; the rest is counted and summed up."""
-
-
-@dataclass(slots=True)
-class _Allowance:
-    until: float
-    left: int
-    suppressed: int = 0
 
 
 class Telemetry:
@@ -61,7 +51,7 @@ class Telemetry:
         self._accepted = metrics.counter("sidecar_connections_accepted_total")
         self._open[()] = self._accepted[()] = 0
         self._handshakes = metrics.counter("sidecar_tls_handshakes_total")
-        self._allowances: dict[str, _Allowance] = {}
+        self._allowances = Allowances(self._tell_sum)
 
     def adopt(self, policy: Policy) -> None:
         """A policy comes into force."""
@@ -110,7 +100,9 @@ class Telemetry:
         key = (result,)
         self._handshakes[key] = self._handshakes.get(key, 0) + 1
         if result not in {"full", "resumed"}:
-            self._tell("TLS handshake failed", result, peer=peer, detail=detail)
+            detail = bounded(detail)
+            if self._allowances.take(self._clock(), result, detail):
+                self._tell("TLS handshake failed", result, peer=bounded(peer), detail=detail)
 
     def connection_opened(self) -> None:
         """A client connection was accepted."""
@@ -124,21 +116,13 @@ class Telemetry:
     def incident(self, name: str, detail: str = "") -> None:
         """Something worth counting that is no request."""
         self.metrics.increment("sidecar_incidents_total", name)
-        self._tell("incident", name, detail=detail)
+        if self._allowances.take(self._clock(), name):
+            self._tell("incident", name, detail=bounded(detail))
 
     def _tell(self, event: str, name: str, **members: str) -> None:
-        """One line, unless there were many of this name of late; then a sum with the next one."""
-        now = self._clock()
-        allowance = self._allowances.get(name)
-        if allowance is None or not allowance.until - _PERIOD <= now < allowance.until:
-            before = allowance.suppressed if allowance is not None else 0
-            allowance = self._allowances[name] = _Allowance(now + _PERIOD, _BURST)
-            if before:
-                self.journal.info("lines suppressed", name=name, count=before)
-        if allowance.left:
-            allowance.left -= 1
-            self.journal.info(
-                event, name=name, **{key: bounded(value) for key, value in members.items() if value}
-            )
-        else:
-            allowance.suppressed += 1
+        self.journal.info(event, name=name, **{key: value for key, value in members.items() if value})
+
+    def _tell_sum(self, name: str, detail: str, count: int) -> None:
+        """Of lines that were one too many of their kind."""
+        members = {"detail": detail} if detail else {}
+        self.journal.info("lines suppressed", name=name, count=count, **members)

@@ -12,6 +12,7 @@ import pytest
 from sidecar.decision.denial import Reason
 from sidecar.decision.policy import Policy, ReportOnly, Rule
 from sidecar.telemetry.adoption import MOST, OTHERS
+from sidecar.telemetry.allowance import BURST, MOST_DETAILS, PERIOD
 from sidecar.telemetry.configuration import Level
 from sidecar.telemetry.journal import adopt_library_logs
 from sidecar.telemetry.live import KEPT
@@ -82,6 +83,42 @@ def test_a_storm_of_one_incident_is_a_few_lines_and_their_sum(recorder: Recorded
     assert [line["event"] for line in lines] == ["incident"] * 5 + ["lines suppressed", "incident"]
     assert lines[5]["count"] == 95
     assert recorder.metrics.counters["sidecar_incidents_total"] == {("upstream_down",): 101}
+
+
+def test_failed_handshakes_are_told_apart_by_what_failed(recorder: RecordedTelemetry) -> None:
+    telemetry = recorder.telemetry
+    for _ in range(100):
+        telemetry.handshake("certificate_refused", "192.0.2.7", "unknown ca")
+    telemetry.handshake("certificate_refused", "192.0.2.8", "certificate has expired")
+    recorder.now += PERIOD
+    telemetry.handshake("certificate_refused", "192.0.2.7", "unknown ca")
+    told = [(line["event"], line["detail"], line.get("count")) for line in recorder.lines()]
+    unknown, expired = [
+        ("TLS handshake failed", which, None) for which in ("unknown ca", "certificate has expired")
+    ]
+    assert told == [*[unknown] * BURST, expired, ("lines suppressed", "unknown ca", 100 - BURST), unknown]
+
+
+def test_only_so_many_details_are_told_apart_and_the_rest_share_their_names_lines(
+    recorder: RecordedTelemetry,
+) -> None:
+    for number in range(1000):
+        recorder.telemetry.handshake("protocol_error", "192.0.2.7", f"oddity {number}")
+    assert len(recorder.lines()) == MOST_DETAILS + BURST
+
+
+def test_details_whose_time_is_over_make_room_and_their_sums_are_told(recorder: RecordedTelemetry) -> None:
+    telemetry = recorder.telemetry
+    for number in range(MOST_DETAILS):
+        for _ in range(BURST + 2):
+            telemetry.handshake("protocol_error", "192.0.2.7", f"oddity {number}")
+    recorder.now += PERIOD
+    for _ in range(BURST + 1):
+        telemetry.handshake("certificate_refused", "192.0.2.8", "certificate has expired")
+    lines = recorder.lines()
+    sums = {line["detail"]: line["count"] for line in lines if line["event"] == "lines suppressed"}
+    assert sums == {f"oddity {number}": 2 for number in range(MOST_DETAILS)}
+    assert [line["detail"] for line in lines[-BURST:]] == ["certificate has expired"] * BURST
 
 
 def test_clock_that_jumps_back_does_not_silence_incidents(recorder: RecordedTelemetry) -> None:
