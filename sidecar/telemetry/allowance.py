@@ -33,7 +33,7 @@ class Allowances:
         self._detailed: dict[tuple[str, str], _Allowance] = {}
 
     def take(self, now: float, name: str, detail: str = "") -> bool:
-        """Whether a line of this kind may be written at `now` (seconds; the clock may jump)."""
+        """Whether a line of this kind may be written at `now` (seconds of a clock that never jumps)."""
         allowance = self._of(now, name, detail)
         if allowance.left:
             allowance.left -= 1
@@ -47,7 +47,7 @@ class Allowances:
             if len(self._detailed) >= MOST_DETAILS:
                 detail = ""
         found = self._detailed.get((name, detail)) if detail else self._plain.get(name)
-        if found is not None and _is_current(found, now):
+        if found is not None and now < found.until:
             return found
         fresh = _Allowance(now + PERIOD)
         if detail:
@@ -63,11 +63,7 @@ class Allowances:
         if len(self._detailed) < MOST_DETAILS:
             return
         for (name, detail), allowance in list(self._detailed.items()):
-            if not _is_current(allowance, now):
+            if now >= allowance.until:
                 del self._detailed[name, detail]
                 if allowance.suppressed:
                     self._tell(name, detail, allowance.suppressed)
-
-
-def _is_current(allowance: _Allowance, now: float) -> bool:
-    return allowance.until - PERIOD <= now < allowance.until

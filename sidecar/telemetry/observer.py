@@ -26,7 +26,13 @@ class Telemetry:
     """Implements `Observer`."""
 
     def __init__(
-        self, metrics: Metrics, journal: Journal, logging: LoggingSettings, clock: Clock = time.time
+        self,
+        metrics: Metrics,
+        journal: Journal,
+        logging: LoggingSettings,
+        *,
+        clock: Clock = time.time,
+        monotonic: Clock = time.monotonic,
     ) -> None:
         self.metrics = metrics
         self.journal = journal
@@ -35,6 +41,8 @@ class Telemetry:
         self.spans: Callable[[AuditRecord, tuple[str, str, str]], None] | None = None
         """Told of each request when tracing is on."""
         self._clock = clock
+        self._monotonic = monotonic
+        """For the allowances: whoever sets the clock neither silences events nor opens the gates to a storm."""
         self._line = AccessLine()
         self._access = logging.access
         self._sample = max(1, logging.sample)
@@ -101,7 +109,7 @@ class Telemetry:
         self._handshakes[key] = self._handshakes.get(key, 0) + 1
         if result not in {"full", "resumed"}:
             detail = bounded(detail)
-            if self._allowances.take(self._clock(), result, detail):
+            if self._allowances.take(self._monotonic(), result, detail):
                 self._tell("TLS handshake failed", result, peer=bounded(peer), detail=detail)
 
     def connection_opened(self) -> None:
@@ -116,7 +124,7 @@ class Telemetry:
     def incident(self, name: str, detail: str = "") -> None:
         """Something worth counting that is no request."""
         self.metrics.increment("sidecar_incidents_total", name)
-        if self._allowances.take(self._clock(), name):
+        if self._allowances.take(self._monotonic(), name):
             self._tell("incident", name, detail=bounded(detail))
 
     def _tell(self, event: str, name: str, **members: str) -> None:

@@ -89,10 +89,21 @@ class RecordedTelemetry:
         self.sink = LineSink(path=self.path)
         self.metrics = Metrics()
         self.now = STARTED
+        """The wall clock."""
+        self.monotonic = 1000.0
         self.journal = Journal(self.sink, format, clock=lambda: self.now)
         self.telemetry = Telemetry(
-            self.metrics, self.journal, LoggingSettings(**logging), clock=lambda: self.now
+            self.metrics,
+            self.journal,
+            LoggingSettings(**logging),
+            clock=lambda: self.now,
+            monotonic=lambda: self.monotonic,
         )
+
+    def pass_time(self, seconds: float) -> None:
+        """Time passes, on both clocks; `now` alone may be set as well."""
+        self.now += seconds
+        self.monotonic += seconds
 
     def text(self) -> str:
         """Everything written; the sink is closed."""
