@@ -46,7 +46,12 @@ def touch(path: Path) -> None:
     os.utime(path, (1, 1))
 
 
-@pytest.mark.parametrize("change", [write, replace, touch, Path.unlink])
+def touch_ahead(path: Path) -> None:
+    """As on a machine whose clock is set back later."""
+    os.utime(path, (4e9, 4e9))
+
+
+@pytest.mark.parametrize("change", [write, replace, touch, touch_ahead, Path.unlink])
 def test_change_of_a_file_is_told_once(tmp_path: Path, change: Callable[[Path], object]) -> None:
     file = tmp_path / "file"
     file.write_text("text")

@@ -102,6 +102,8 @@ class Sidecar:
         self.config = folder / "sidecar.yaml"
         self.log, self.output = folder / "sidecar.log", folder / "sidecar.out"
         self.child: Child | None = None
+        self.program: list[str] = ["-m", "sidecar"]
+        """What Python runs."""
         for name in ["tls", "keys", "policies"]:
             (folder / name).mkdir(parents=True, exist_ok=True)
         (server or pki.server).write(folder / "tls", "tls")
@@ -153,7 +155,7 @@ class Sidecar:
 
     def spawn(self) -> Child:
         """Runs it and returns at once: for configurations that must not start."""
-        command = [sys.executable, "-m", "sidecar", "run", "--config", str(self.config)]
+        command = [sys.executable, *self.program, "run", "--config", str(self.config)]
         return Child(command, self.log, output=self.output)
 
     @property
