@@ -152,6 +152,26 @@ def server_context(identity: Identity, client_trust: Sequence[x509.Certificate] 
     return context
 
 
+class _Loop(asyncio.SelectorEventLoop):
+    """An event loop that can end what is still open."""
+
+    _transports: Any  # Of the base class, and known to its type only as private: every connection.
+
+    async def stop_accepting(self, server: asyncio.Server) -> None:
+        """What has been accepted by now becomes a connection; `close` in between would leave a socket to nobody."""
+        for listening in server.sockets:
+            self.remove_reader(listening)
+        await asyncio.sleep(0)
+        server.close()
+
+    async def abort_all(self) -> None:
+        """TLS waits for the other side's close_notify before it ends; here nobody does."""
+        while still_open := [one for one in self._transports.values() if one._sock is not None]:
+            for transport in still_open:
+                transport.abort()
+            await asyncio.sleep(0)
+
+
 @dataclass
 class ScriptedIssuer:
     """One issuer on 127.0.0.1. Use as a context manager; everything but `start` may be changed while it runs."""
@@ -213,28 +233,35 @@ class ScriptedIssuer:
 
     def start(self) -> None:
         """Listens, on the port it had before if it ran before."""
-        self._loop = asyncio.new_event_loop()
+        self._loop = _Loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="issuer", daemon=True)
         self._thread.start()
-        self._runner = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result(10)
 
     def stop(self) -> None:
         """Closes the port and every connection."""
-        asyncio.run_coroutine_threadsafe(self._runner.cleanup(), self._loop).result(10)
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(10)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
 
-    async def _listen(self) -> web.AppRunner:
+    async def _end(self) -> None:
+        await self._loop.stop_accepting(self._server)
+        await self._runner.cleanup()
+        await self._loop.abort_all()
+
+    async def _listen(self) -> None:
         app = web.Application(client_max_size=1 << 20)
         app.router.add_route("*", "/{path:.*}", self._serve)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
-        await runner.setup()
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
         context = None if self.certificate is None else server_context(self.certificate, self.client_trust)
-        site = web.TCPSite(runner, "127.0.0.1", self.port, ssl_context=context, reuse_address=True)
-        await site.start()
-        self.port = int(runner.addresses[0][1])
-        return runner
+        connection = self._runner.server
+        assert connection is not None
+        self._server = await self._loop.create_server(
+            connection, "127.0.0.1", self.port, ssl=context, reuse_address=True
+        )
+        self.port = int(self._server.sockets[0].getsockname()[1])
 
     # -- one request
 

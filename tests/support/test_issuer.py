@@ -1,8 +1,11 @@
 """The scripted issuer and the raw client, tried on each other."""
 
+import gc
 import json
 import ssl
+import warnings
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 
@@ -20,7 +23,7 @@ from tests.support.issuer import (
 )
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki
-from tests.support.tls_client import TLS12, TLS13, Truncated, Wire, client_context
+from tests.support.tls_client import TLS12, TLS13, Truncated, Wire, client_context, request_bytes
 
 
 @pytest.fixture
@@ -130,3 +133,24 @@ def test_stopped_issuer_comes_back_on_the_same_port(issuer: ScriptedIssuer) -> N
     issuer.start()
     with Wire.plain(port) as wire:
         assert wire.request(target=JWKS_PATH).status == 200
+
+
+def connect(issuer: ScriptedIssuer) -> Wire:
+    return Wire.plain(issuer.port) if issuer.certificate is None else Wire.tls(issuer.port)
+
+
+@pytest.mark.parametrize("is_secure", [False, True])
+def test_stop_leaves_nothing_open_whoever_is_still_connected(pki: Pki, is_secure: bool) -> None:
+    """What is left open is told of when it is collected: in some later test, which then fails."""
+    with warnings.catch_warnings(record=True) as told, ExitStack() as clients:
+        warnings.simplefilter("always")
+        with ScriptedIssuer(certificate=pki.server if is_secure else None) as issuer:
+            issuer.answers["/half"] = half(b"x" * 100)
+            for target in (JWKS_PATH, JWKS_PATH, "/half"):
+                wire = clients.enter_context(connect(issuer))
+                wire.send(request_bytes("GET", target))
+                wire.head()
+            clients.enter_context(Wire.plain(issuer.port))  # and never says a word
+        del issuer
+        gc.collect()
+    assert [str(warning.message) for warning in told] == []
