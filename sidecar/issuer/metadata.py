@@ -98,6 +98,11 @@ class MetadataSource:
         self._failure: FetchFailed | None = None
         self._discovering = asyncio.Lock()
 
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a good copy, old or not."""
+        return self._metadata is not None
+
     def expire(self) -> None:
         """What it names did not work: ask again next time."""
         self._expires = 0.0

@@ -84,6 +84,9 @@ class DiscoveredOrigin:
 
     async def fetch(self) -> FetchedKeys:
         """Raises `FetchFailed`."""
+        if not self._metadata.is_known:
+            # How often keys are fetched is limited already: an issuer that is back is not made to wait once more.
+            self._metadata.expire()
         url = (await self._metadata.fetch()).jwks_uri
         if url is None:
             self._metadata.expire()

@@ -8,6 +8,7 @@ from sidecar.issuer.clock import Clock
 from sidecar.issuer.configuration import Discovery
 from sidecar.issuer.http import FetchFailed, HttpClient
 from sidecar.issuer.metadata import Metadata, MetadataSource, well_known_urls
+from sidecar.issuer.origin import DiscoveredOrigin
 from tests.support.issuer import METADATA_PATHS, ScriptedIssuer, answer, redirect
 from tests.support.issuer_events import PLAIN, ManualClock
 
@@ -157,3 +158,24 @@ def test_many_who_ask_at_once_cause_one_fetch(issuer: ScriptedIssuer) -> None:
 
     asyncio.run(scenario())
     assert issuer.count(OAUTH) == 1
+
+
+def test_keys_are_not_kept_waiting_by_a_failed_discovery(issuer: ScriptedIssuer) -> None:
+    """How often keys are fetched is limited where they are kept; here nothing is remembered but what was good."""
+
+    async def scenario() -> None:
+        http = HttpClient.create(PLAIN)
+        source = MetadataSource(issuer.url, Discovery(), http, 60.0, ManualClock().clock)
+        origin = DiscoveredOrigin(issuer.url, source, http)
+        for place in METADATA_PATHS:
+            issuer.answers[place] = answer(status=500)
+        with pytest.raises(FetchFailed):
+            await origin.fetch()
+        with pytest.raises(FetchFailed):
+            await source.fetch()  # whoever else asks does not make us hammer the issuer
+        assert issuer.count(OAUTH) == 1
+        issuer.answers.clear()
+        assert (await origin.fetch()).document["keys"]
+        await http.close()
+
+    asyncio.run(scenario())
