@@ -5,7 +5,7 @@ So every likely thing is hashed, the value is read in every likely way, and the 
 """
 
 import re
-from base64 import b64decode
+from base64 import b64decode, urlsafe_b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha1, sha256
@@ -41,14 +41,39 @@ def diagnose_thumbprint(
     for hashed, mistake, digest in _candidates(certificate, others):
         for written, reading, value in readings:
             if value == digest:
+                if mistake in _REMEDIES and not reading:
+                    return _bound_elsewhere(hashed, mistake, certificate)
                 return _named(hashed, mistake, written, reading)
-    if not readings:
-        return Diagnosis("unknown", "The value is no digest in any usual encoding.")
+    if any(len(value) == _DIGEST_BYTES and not reading for _, reading, value in readings):
+        return _bound_elsewhere("another certificate, none of those known here", "unknown", certificate)
+    if readings:
+        return Diagnosis("unknown", "The value is the digest of nothing known here.")
+    return Diagnosis("unknown", "The value is no digest in any usual encoding.")
+
+
+_DIGEST_BYTES = 32
+_ASK_ANEW = "Present the certificate with which the token was asked for, or ask for a new token with this one"
+_REMEDIES = {
+    "unknown": _ASK_ANEW,
+    "another_certificate": _ASK_ANEW,
+    "renewed": "After a renewal, ask for a new token",
+    "issuing_ca": "The authorization server must take the client's own certificate, not the next of its chain",
+}
+"""What to do when the value is a thumbprint as it should be, only of another certificate."""
+
+
+def _bound_elsewhere(bound_to: str, mistake: str, presented: x509.Certificate) -> Diagnosis:
+    thumbprint = urlsafe_b64encode(_sha256(presented.public_bytes(Encoding.DER))).decode().rstrip("=")
     return Diagnosis(
-        "unknown",
-        "The value is the digest of nothing known here: the token is probably bound to another certificate, "
-        "an earlier one of this client perhaps.",
+        mistake,
+        f"The token is bound to {bound_to}. The client presents that of {_called(presented)}, "
+        f"whose thumbprint is {thumbprint}. {_REMEDIES[mistake]} (RFC 8705 §3).",
     )
+
+
+def _called(certificate: x509.Certificate) -> str:
+    """Its subject; a certificate may have none."""
+    return certificate.subject.rfc4514_string() or f"serial number {certificate.serial_number:x}"
 
 
 def _named(hashed: str, mistake: str, written: str, reading: str) -> Diagnosis:
@@ -56,8 +81,10 @@ def _named(hashed: str, mistake: str, written: str, reading: str) -> Diagnosis:
         return Diagnosis("none", "The value is the thumbprint of the certificate.")
     what = f"The value is the SHA-256 of {hashed}" if mistake != "sha1" else f"The value is {hashed}"
     how = f", written {written}" if reading else ""
-    should = "base64url without padding of the SHA-256 of the certificate in DER is asked for"
-    return Diagnosis(mistake or reading, f"{what}{how}: {should} (RFC 8705 §3.1).")
+    should = (
+        "It should be the SHA-256 of the client's certificate in DER, written in base64url without padding"
+    )
+    return Diagnosis(mistake or reading, f"{what}{how}. {should} (RFC 8705 §3.1).")
 
 
 def _readings(text: str) -> Iterator[tuple[str, str, bytes]]:
@@ -142,8 +169,9 @@ def _texts(pem: bytes) -> Iterator[bytes]:
 
 
 def _relation(other: x509.Certificate, certificate: x509.Certificate) -> tuple[str, str]:
+    name = _called(other)
     if other.subject == certificate.subject:
-        return "another certificate of the same subject: this one was renewed, or that one", "renewed"
+        return f"another certificate of the same subject, serial number {other.serial_number:x}", "renewed"
     if other.subject == certificate.issuer:
-        return "the authority that issued the certificate", "issuing_ca"
-    return f"another certificate, that of {other.subject.rfc4514_string()}", "another_certificate"
+        return f"the certificate of the authority that issued the client's, {name}", "issuing_ca"
+    return f"another certificate, that of {name}", "another_certificate"

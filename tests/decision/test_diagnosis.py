@@ -121,11 +121,11 @@ def test_digest_of_nothing_known_is_said_to_be_so(text: str, certificate: x509.C
     assert diagnose_thumbprint(text, certificate).mistake == "unknown"
 
 
-def test_sentence_says_what_is_asked_for(certificate: x509.Certificate) -> None:
+def test_sentence_says_what_the_value_is_and_should_be(certificate: x509.Certificate) -> None:
     sentence = diagnose_thumbprint(hexadecimal(sha256(spki(certificate))), certificate).sentence
     assert sentence == (
-        "The value is the SHA-256 of the public key, written in hexadecimal: base64url without padding of the "
-        "SHA-256 of the certificate in DER is asked for (RFC 8705 §3.1)."
+        "The value is the SHA-256 of the public key, written in hexadecimal. It should be the SHA-256 of the client's "
+        "certificate in DER, written in base64url without padding (RFC 8705 §3.1)."
     )
     sha1 = diagnose_thumbprint(plain(hashlib.sha1(certificate_der(certificate)).digest()), certificate)
     assert sha1.sentence.startswith("The value is the SHA-1 of the certificate (x5t, not x5t#S256)")

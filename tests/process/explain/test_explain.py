@@ -150,18 +150,64 @@ def test_the_mistake_behind_a_thumbprint_is_named(explainer: Explainer, mistake:
     assert found["reason"] in {"binding_mismatch", "confirmation_malformed"}
 
 
+def sentence(explainer: Explainer, bound_to: Identity, *others: Identity) -> tuple[str, str]:
+    """The mistake and its sentence, when client-1 presents a token that is bound to `bound_to`."""
+    certificate = explainer.pki.client.pem + b"".join(other.pem for other in others)
+    found = explainer.document("--token", explainer.token(bound_to), certificate=certificate)["diagnosis"]
+    assert (
+        f"The client presents that of CN=client-1, whose thumbprint is {explainer.pki.client.thumbprint}. "
+        in (found["sentence"])
+    )
+    return found["mistake"], found["sentence"]
+
+
 def test_a_renewed_certificate_of_the_same_subject_is_named(explainer: Explainer) -> None:
-    pki = explainer.pki
-    before = pki.client_authority.issue(Profile("client-1"))
-    token = explainer.token(before)
-    found = explainer.document("--token", token, certificate=pki.client.pem + before.pem)
-    assert found["diagnosis"]["mistake"] == "renewed"
+    before = explainer.pki.client_authority.issue(Profile("client-1"))
+    mistake, said = sentence(explainer, before, before)
+    assert mistake == "renewed"
+    serial = f"{before.certificate.serial_number:x}"
+    assert said.startswith(
+        f"The token is bound to another certificate of the same subject, serial number {serial}."
+    )
+    assert "After a renewal, ask for a new token" in said
 
 
-def test_a_thumbprint_of_nothing_known_is_said_so(explainer: Explainer) -> None:
-    token = explainer.token(explainer.pki.stranger)
-    found = explainer.document("--token", token, certificate=explainer.pki.client.pem)
-    assert found["diagnosis"]["mistake"] == "unknown"
+def test_another_certificate_that_is_known_is_named_with_what_to_do(explainer: Explainer) -> None:
+    other = explainer.pki.other_client
+    mistake, said = sentence(explainer, other, other)
+    assert mistake == "another_certificate"
+    name = other.certificate.subject.rfc4514_string()
+    assert said.startswith(f"The token is bound to another certificate, that of {name}. ")
+    assert (
+        "Present the certificate with which the token was asked for, or ask for a new token with this one"
+        in said
+    )
+
+
+def test_a_thumbprint_of_nothing_known_is_another_certificates(explainer: Explainer) -> None:
+    mistake, said = sentence(explainer, explainer.pki.stranger)
+    assert mistake == "unknown"
+    assert said.startswith("The token is bound to another certificate, none of those known here. ")
+
+
+def test_a_token_bound_to_the_authority_is_the_authorization_servers_mistake(explainer: Explainer) -> None:
+    authority = explainer.pki.client_authority
+    certificate = explainer.pki.client.pem + authority.pem
+    token = explainer.token(authority.thumbprint)
+    found = explainer.document("--token", token, certificate=certificate)["diagnosis"]
+    assert found["mistake"] == "issuing_ca"
+    assert "must take the client's own certificate" in found["sentence"]
+
+
+def test_a_value_that_is_no_thumbprint_of_any_certificate_is_said_so(explainer: Explainer) -> None:
+    for value, words in (
+        ("0123abcd", "the digest of nothing known here"),
+        ("!", "no digest in any usual encoding"),
+    ):
+        token = explainer.token(value)
+        found = explainer.document("--token", token, certificate=explainer.pki.client.pem)["diagnosis"]
+        assert found["mistake"] == "unknown"
+        assert words in found["sentence"]
 
 
 def test_a_missing_certificate_has_no_mistake_but_a_reason(explainer: Explainer) -> None:
