@@ -6,7 +6,9 @@ said that the head is complete, and nothing of such a message may have been acte
 arrives: `take_body` hands over what came since the last call.
 
 What llhttp lets pass and this module does not: versions other than 1.0 and 1.1, Transfer-Encoding in HTTP/1.0 or
-other than exactly `chunked`, and anything over its limit.
+other than exactly `chunked`, anything over its limit, and the request lines of RTSP and ICE. Of these llhttp does not
+tell, nor where a head began. A head that what was read begins with has its protocol where method and target say; for
+any other, the bytes since it began are looked through for its target with one of these names behind it.
 """
 
 from collections import deque
@@ -19,6 +21,8 @@ from sidecar.proxy.configuration import Limits
 
 Field = tuple[bytes, bytes]
 
+_METHODS = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
+"""The common ones, that none of them is decoded again and again."""
 _CHUNK_OVERHEAD = 26
 """Bytes of framing a chunk may need without any extension: 16 digits, two line ends, and the last chunk."""
 MAX_INTERIM_RESPONSES = 32
@@ -79,8 +83,8 @@ class RequestReader:
     """Client bytes → requests."""
 
     __slots__ = (
-        "_fed", "_head", "_limits", "_open", "_parser", "after_upgrade", "head_bytes", "in_head",
-        "messages",
+        "_begins", "_fed", "_head", "_held", "_limits", "_open", "_other_targets", "_parser", "_seen",
+        "after_upgrade", "head_bytes", "in_head", "messages",
     )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
@@ -94,6 +98,14 @@ class RequestReader:
         """Part of a head has arrived."""
         self._limits = limits
         self._fed = 0
+        self._held = b""
+        """What was read since a head began that is not complete."""
+        self._seen = b""
+        """The same with what is being read."""
+        self._begins = False
+        """What is being read begins with the next head."""
+        self._other_targets: frozenset[bytes] | None = None
+        """Targets that stand there before the name of another protocol; None while nobody has looked."""
         self._head = Request()
         self._open: Request | None = None
         self._parser: HttpRequestParser | None = HttpRequestParser(self)
@@ -118,12 +130,16 @@ class RequestReader:
             self.head_bytes += size
         else:
             self._open.overhead += size
+        self._begins = self._open is None and not self._held
+        self._seen = seen = self._held + data if self._held else data
+        self._other_targets = None
         try:
             self._parser.feed_data(data)
         except HttpParserUpgrade as upgrade:
             self.after_upgrade = data[upgrade.args[0] :]
         except HttpParserError as error:
             return self._fail(error)
+        self._held, self._seen = seen if self.in_head else b"", b""
         return self._check_limits()
 
     def _fail(self, error: HttpParserError) -> Fault:
@@ -164,6 +180,13 @@ class RequestReader:
             return Fault(Reason.HEADER_TOO_LARGE, f"header over {limits.header_bytes} bytes")
         return None
 
+    def _is_of_another(self, request: Request) -> bool:
+        """Whether its request line may name another protocol: if it does not, the same target does nearby."""
+        if self._other_targets is None:
+            before = [*self._seen.split(b" RTSP/")[:-1], *self._seen.split(b" ICE/")[:-1]]
+            self._other_targets = frozenset(text.rstrip(b" ").rpartition(b" ")[2] for text in before)
+        return request.target in self._other_targets
+
     # Called by the parser.
 
     def on_message_begin(self) -> None:
@@ -187,7 +210,8 @@ class RequestReader:
         request, parser, limits = self._head, self._parser, self._limits
         if parser is None:
             return
-        request.method = parser.get_method().decode("ascii")
+        method = parser.get_method()
+        request.method = _METHODS[method] if method in _METHODS else method.decode("ascii")
         version = parser.get_http_version()
         request.keep_alive = parser.should_keep_alive()
         request.upgrade = parser.should_upgrade()
@@ -195,7 +219,12 @@ class RequestReader:
             request.minor_version = 0
             if version != "1.0":
                 request.fault = Fault(Reason.VERSION_UNSUPPORTED, "HTTP/1.0 and HTTP/1.1 only")
-        if len(request.target) > limits.target_bytes:
+        size = len(request.target)
+        at = len(method) + 1 + size
+        if not (self._begins and self._seen[at : at + 10] == b" HTTP/1.1\r") and self._is_of_another(request):
+            request.fault = Fault(Reason.REQUEST_MALFORMED, "not HTTP")
+        self._begins = False
+        if size > limits.target_bytes:
             request.fault = Fault(Reason.TARGET_TOO_LONG, f"target over {limits.target_bytes} bytes")
         elif self.head_bytes + self._fed > limits.header_bytes or len(request.fields) > limits.headers:
             # An upper bound only, as a head may begin in the middle of what was read: now it is counted exactly.

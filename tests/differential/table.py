@@ -103,9 +103,7 @@ REQUEST_LINE: Mapping[str, Row] = {
     "http_2_0": Row("505 close", "426 close", None, OTHER_VERSION),
     "http_2_preface": Row(REFUSED),
     "version_lower_case": Row(REFUSED),
-    "protocol_rtsp": Row(
-        f"{GET} close", REFUSED, REFUSED, "the parser takes RTSP's name for HTTP's; what goes on is HTTP/1.1"
-    ),
+    "protocol_rtsp": Row(REFUSED),
     "two_spaces": Row(GET),
     "tab_between": Row(REFUSED, GET, None, "RFC 9112 §3 lets a server split at a tab; only Envoy does"),
     "space_in_target": Row(REFUSED),
