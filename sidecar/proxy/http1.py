@@ -228,7 +228,7 @@ class RequestReader:
             request.fault = Fault(Reason.TARGET_TOO_LONG, f"target over {limits.target_bytes} bytes")
         elif self.head_bytes + self._fed > limits.header_bytes or len(request.fields) > limits.headers:
             # An upper bound only, as a head may begin in the middle of what was read: now it is counted exactly.
-            request.fault = self._head_too_large(request)
+            request.fault = self._head_too_large(request) or request.fault
         self.head_bytes = 0
         self.in_head = False
         self._open = request

@@ -2,6 +2,8 @@
 
 import pytest
 
+from sidecar.proxy.configuration import Limits
+from tests.proxy.conftest import Converse
 from tests.support.conversation import Conversation
 
 HTTP = b"GET /x HTTP/1.1\r\nHost: api\r\n\r\n"
@@ -52,6 +54,17 @@ def test_it_is_400_behind_the_same_request_in_http(talk: Conversation) -> None:
     talk.upstream().says(b"HTTP/1.1 204 No Content\r\n\r\n")
     assert client.statuses()[-1] == 400
     assert len(talk.gate.asked) <= 1
+
+
+@pytest.mark.parametrize(("line", "status"), [(b"GET /x RTSP/1.0", 400), (b"GET /x HTTP/2.0", 505)])
+def test_wrong_first_line_of_a_head_that_is_nearly_too_large_is_still_wrong(
+    converse: Converse, line: bytes, status: int
+) -> None:
+    talk = converse(limits=Limits(header_bytes=1000))
+    client = talk.client()
+    client.says(line + b"\r\nHost: api\r\nX: " + b"x" * 900 + b"\r\n\r\n")
+    assert client.statuses() == [status]
+    assert talk.gate.asked == []
 
 
 @pytest.mark.parametrize(
