@@ -150,7 +150,7 @@ class ServerTls:
 
     def engine(self) -> "OpenSslEngine":
         """TLS for one new connection."""
-        return OpenSslEngine(self._context, must_be_valid=self.settings.trust is Trust.CA)
+        return OpenSslEngine(self._context)
 
 
 def load_crls(store: crypto.X509Store, pem: bytes) -> None:
@@ -195,15 +195,14 @@ def _refuse(connection: SSL.Connection, error: int) -> bool:
 class OpenSslEngine:
     """`Engine` on OpenSSL."""
 
-    __slots__ = ("_connection", "_from_tls", "_must_be_valid", "_ssl", "_to_tls", "eof", "established")
+    __slots__ = ("_connection", "_from_tls", "_ssl", "_to_tls", "eof", "established")
 
-    def __init__(self, context: SSL.Context, *, must_be_valid: bool) -> None:
+    def __init__(self, context: SSL.Context) -> None:
         self._connection = connection = SSL.Connection(context, None)
         connection.set_accept_state()
         self._ssl = connection._ssl
         self._to_tls = connection._into_ssl
         self._from_tls = connection._from_ssl
-        self._must_be_valid = must_be_valid
         self.established = False
         self.eof = False
 

@@ -19,7 +19,7 @@ from sidecar.settings.files import (
 from sidecar.settings.problem import shown
 from sidecar.settings.scalars import Day, Duration, Form, Size, Text, Texts
 from sidecar.settings.section import Section, mistake
-from sidecar.settings.service_sections import WORLD_READABLE, Count, Positive
+from sidecar.settings.service_sections import Count, Positive, check_own_certificate
 
 Algorithm = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"
@@ -109,12 +109,11 @@ class Http(Section):
 
     @model_validator(mode="after")
     def _pair(self) -> Self:
-        if (self.certificate_file is None) != (self.private_key_file is None):
-            raise mistake("`certificate_file` and `private_key_file` go together")
-        if self.certificate_file is not None and self.private_key_file is not None:
-            check_pair(self.certificate_file, self.private_key_file)
-            if not self.insecure_private_key_readable_by_everyone:
-                check_private(self.private_key_file, WORLD_READABLE)
+        check_own_certificate(
+            self.certificate_file,
+            self.private_key_file,
+            readable_by_everyone=self.insecure_private_key_readable_by_everyone,
+        )
         return self
 
 

@@ -1,5 +1,6 @@
 """The sections of the service file. What a value means is said here once; `sidecar schema` shows it to editors."""
 
+from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -86,6 +87,16 @@ class Listener(Section):
     """Peers whose Forwarded and X-Forwarded-* are believed. Default: none."""
 
 
+def check_own_certificate(certificate: Path | None, key: Path | None, *, readable_by_everyone: bool) -> None:
+    """A client certificate of ours: both files or none, a pair, and the key private. Raises what a validator raises."""
+    if (certificate is None) != (key is None):
+        raise mistake("`certificate_file` and `private_key_file` go together")
+    if certificate is not None and key is not None:
+        check_pair(certificate, key)
+        if not readable_by_everyone:
+            check_private(key, WORLD_READABLE)
+
+
 class UpstreamTls(Section):
     """TLS towards the protected resource; with an https:// URL."""
 
@@ -101,12 +112,11 @@ class UpstreamTls(Section):
 
     @model_validator(mode="after")
     def _pair(self) -> Self:
-        if (self.certificate_file is None) != (self.private_key_file is None):
-            raise mistake("`certificate_file` and `private_key_file` go together")
-        if self.certificate_file is not None and self.private_key_file is not None:
-            check_pair(self.certificate_file, self.private_key_file)
-            if not self.insecure_private_key_readable_by_everyone:
-                check_private(self.private_key_file, WORLD_READABLE)
+        check_own_certificate(
+            self.certificate_file,
+            self.private_key_file,
+            readable_by_everyone=self.insecure_private_key_readable_by_everyone,
+        )
         return self
 
 
