@@ -8,18 +8,24 @@ about a token changes nothing). Nothing else is ever retried here.
 
 import asyncio
 import os
+import socket
 import ssl
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Self
+from typing import Final, Self
 from urllib.parse import urlsplit
 
 import aiohttp
 
 from sidecar.issuer.configuration import HttpSettings
 from sidecar.issuer.trust import Trust, TrustFiles
+
+_LOOK: Final = 0.005
+"""Seconds between two looks whether the connections have ended."""
+_LOOKS: Final = 100
 
 
 class FetchFailed(Exception):
@@ -84,6 +90,7 @@ class HttpClient:
         self._trust = trust
         self._sessions: _Sessions | None = None
         self._retired: list[_Sessions] = []
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
     @classmethod
     def create(
@@ -106,7 +113,7 @@ class HttpClient:
         return cls(settings, files, files.read())
 
     async def close(self) -> None:
-        """Closes all connections."""
+        """Closes all connections, and waits half a second at most for their ends."""
         if self._sessions is not None:
             self._retired.append(self._sessions)
         self._sessions = None
@@ -114,6 +121,11 @@ class HttpClient:
             await self._retired[-1].fresh.close()
             await self._retired[-1].pooled.close()
             self._retired.pop()  # not before: a close that was interrupted can be done again
+        # A session waits for the connections that it still has; those that it let go of before, a TLS goodbye may hold.
+        for _ in range(_LOOKS):
+            if all(one.fileno() < 0 for one in self._sockets):
+                return
+            await asyncio.sleep(_LOOK)
 
     async def get(self, url: str, accept: str) -> Document:
         """Fetch a document, on a connection of its own. Raises `FetchFailed`."""
@@ -196,10 +208,12 @@ class HttpClient:
         return self._sessions
 
     def _session(self, *, is_pooled: bool) -> aiohttp.ClientSession:
-        connector = (
-            aiohttp.TCPConnector(ssl=self._trust.context, limit=0, keepalive_timeout=30)
-            if is_pooled
-            else aiohttp.TCPConnector(ssl=self._trust.context, limit=0, force_close=True)
+        connector = aiohttp.TCPConnector(
+            ssl=self._trust.context,
+            limit=0,
+            socket_factory=self._socket,
+            force_close=not is_pooled,
+            keepalive_timeout=30 if is_pooled else None,
         )
         return aiohttp.ClientSession(
             connector=connector,
@@ -210,6 +224,13 @@ class HttpClient:
             trace_configs=[_tracing()],
             headers={"User-Agent": "bound-token-sidecar"},
         )
+
+    def _socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
+        """A socket for one connection, of which `close` knows."""
+        opened = socket.socket(*address[:3])
+        opened.setblocking(False)
+        self._sockets.add(opened)
+        return opened
 
 
 def _tracing() -> aiohttp.TraceConfig:

@@ -7,8 +7,10 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -312,3 +314,22 @@ def test_unknown_certificate_file_is_an_error_at_start(tmp_path: Path) -> None:
 def test_scripted_answer_keeps_its_type(issuer: ScriptedIssuer) -> None:
     issuer.answers[JWKS_PATH] = answer(b"<html>", content_type="text/html")
     assert fetched(issuer.jwks_url).media_type == "text/html"
+
+
+# --- the end
+
+
+def test_a_closed_client_leaves_no_connection_to_the_loop(pki: Pki, tmp_path: Path) -> None:
+    """A document has a connection of its own, whose TLS goodbye is under way when the client closes."""
+    authority = tmp_path / "ca.crt"
+    authority.write_bytes(pki.server_authority.pem)
+
+    async def scenario(url: str) -> list[object]:
+        client = HttpClient.create(replace(PLAIN, ca_file=authority))
+        await client.get(url, JSON)
+        await client.close()
+        transports: Mapping[int, Any] = asyncio.get_running_loop()._transports  # type: ignore[attr-defined]
+        return [one for one in transports.values() if one._sock is not None]
+
+    with ScriptedIssuer([], certificate=pki.server) as issuer:
+        assert asyncio.run(scenario(issuer.jwks_url)) == []
