@@ -79,7 +79,8 @@ class Serving:
         if token is None:
             return b""
         names = permit.rule.identity_headers
-        key = self._identity_key if names is None else permit.rule
+        # By name, since a rule has no hash; beside our own key, since after a reload the name may say something else.
+        key = self._identity_key if names is None else (self._identity_key, permit.rule.name)
         block = token.renderings.get(key)
         if block is None:
             mapping = self.upstream.identity_headers if names is None else names

@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from ipaddress import ip_network
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -19,7 +20,7 @@ from tests.support.conversation import LISTENER, Conversation
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki
 from tests.support.recorder import Seen
-from tests.support.records import RecordedTelemetry, permit, token
+from tests.support.records import RULE, RecordedTelemetry, permit, token
 from tests.support.world import Keys, authorizer, policy, rule
 
 EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -185,6 +186,41 @@ def test_headers_that_may_pass_the_upstreams_own_limit_are_counted(converse: Con
     talk.gate.verdicts["/a"] = permit(token(claims={"sub": "x" * 1500}))
     assert subjects(upstream_sees(talk, HEAD + b"\r\n")) == ["x" * 1500]
     assert talk.observed.incidents == [("identity_headers_large", "1518 bytes")]
+
+
+def test_headers_of_a_rule_stand_in_place_of_the_upstreams(converse: Converse) -> None:
+    """And one token's headers under one rule are not taken for those under another."""
+    talk = converse(rule_identity_headers=frozenset({"X-Tenant", "X-Who"}))
+    known = token(claims={"sub": "alice", "tenant": "acme"})
+    told = {"/a": {"X-Tenant": "tenant"}, "/b": {"X-Who": "sub"}, "/c": None}
+    for path, headers in told.items():
+        # Of the kind that the settings make: read-only, and without a hash.
+        made = None if headers is None else MappingProxyType(headers)
+        talk.gate.verdicts[path] = permit(known, rule=replace(RULE, name=path[1:], identity_headers=made))
+    client, seen = talk.client(), []
+    for path in ["/a", "/b", "/c", "/a"]:
+        client.says(b"GET %b HTTP/1.1\r\nHost: api\r\nX-Tenant: mallory\r\n\r\n" % path.encode())
+        upstream = talk.upstreams[0]
+        request = upstream.request()
+        assert request is not None
+        seen.append([request.all(name) for name in ("x-tenant", "x-who", "x-auth-subject")])
+        upstream.says(EMPTY)
+    assert seen == [[["acme"], [], []], [[], ["alice"], []], [[], [], ["alice"]], [["acme"], [], []]]
+
+
+def test_headers_of_a_rule_follow_a_reload(talk: Conversation) -> None:
+    known, client = token(claims={"sub": "alice", "tenant": "acme"}), talk.client()
+    seen = []
+    for claim in ("tenant", "sub"):
+        headers = MappingProxyType({"X-Who": claim})
+        talk.gate.verdicts["/a"] = permit(known, rule=replace(RULE, identity_headers=headers))
+        client.says(HEAD + b"\r\n")
+        request = talk.upstreams[0].request()
+        assert request is not None
+        seen += request.all("x-who")
+        talk.upstreams[0].says(EMPTY)
+        talk.reload(talk.settings)
+    assert seen == ["acme", "alice"]
 
 
 FORWARDED = (

@@ -227,7 +227,7 @@ class Conversation:
         listener: ListenerSettings = LISTENER,
         expected_bugs: int = 0,
         decides: Authorizes | None = None,
-        **others: bool | str,
+        **others: bool | str | frozenset[str],
     ) -> None:
         """`expected_bugs` is how many faults of our own the test provokes; any other fails it in the end."""
         self.loop = VirtualTime()
