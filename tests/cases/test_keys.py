@@ -2,14 +2,12 @@
 
 import asyncio
 import random
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from sidecar.decision.denial import Denial, Reason
 from sidecar.decision.policy import IssuerPolicy
@@ -78,13 +76,6 @@ def test_unknown_kids_do_not_each_download_the_key_set(
     issuer: ScriptedIssuer, events: IssuerEvents, pki: Pki, signing_key: SigningKey
 ) -> None:
     """https://github.com/zmartzone/lua-resty-openidc/issues/468"""
-    times: list[float] = []
-
-    async def timed(_request: web.Request) -> web.Response:
-        times.append(time.monotonic())
-        return web.json_response({"keys": [signing_key.jwk]})
-
-    issuer.answers[JWKS_PATH] = timed
     forged = [token(issuer, signing_key.with_kid(f"unknown-{number}"), pki) for number in range(300)]
 
     async def scenario(gate: Gate) -> None:
@@ -93,8 +84,9 @@ def test_unknown_kids_do_not_each_download_the_key_set(
         assert await gate.answer(token(issuer, signing_key, pki)) == PERMITTED
 
     gated(issuer, events, pki, scenario, refresh=replace(QUICK, waiting_requests=50))
-    assert len(times) >= 2
-    assert all(later - earlier >= QUICK.cool_down - 0.02 for earlier, later in pairwise(times[1:]))
+    assert len(events.begun) >= 2
+    late = 0.1  # by which the moment that a fetch began may be noted late on a busy machine
+    assert all(later - earlier >= QUICK.cool_down - late for earlier, later in pairwise(events.begun[1:]))
 
 
 def test_tokens_under_a_rotated_key_pass_at_once(

@@ -5,7 +5,6 @@ import contextlib
 import socket
 import ssl
 import threading
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any, TypeVar, cast
@@ -105,10 +104,9 @@ def says_bye(connection: socket.socket) -> None:
 
 
 def breaks_off(connection: socket.socket) -> None:
-    """Ends with a reset, or under TLS without a word."""
-    connection.recv(1)
+    """Says bye and, once that was heard, ends with a reset, or under TLS without a word."""
     connection.sendall(b"bye")
-    time.sleep(0.1)
+    connection.recv(1)
     linger_none = b"\x01\x00\x00\x00\x00\x00\x00\x00"
     if not isinstance(connection, ssl.SSLSocket):
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger_none)
@@ -161,15 +159,22 @@ class UpstreamTransportContract(ABC):
 
     def test_broken_connection_does_not_look_like_one_that_ended(self) -> None:
         async def scene(heard: Heard) -> tuple[bytes, bool]:
-            heard.transport.write(b"xy")
+            while bytes(heard.data) != b"bye":
+                heard.arrived.clear()
+                await heard.arrived.wait()
+            heard.transport.write(
+                b"xy"
+            )  # of which one byte is never read: that ends a Unix socket by a reset
             error = await heard.lost
             return bytes(heard.data), heard.got_eof and error is None
 
         assert self.play(breaks_off, scene) == (b"bye", False)
 
     def test_writer_is_paused_while_the_peer_does_not_read(self) -> None:
+        awake = threading.Event()
+
         def sleepy(connection: socket.socket) -> None:
-            time.sleep(0.2)
+            awake.wait(10)
             while connection.recv(1 << 20):
                 pass
 
@@ -179,6 +184,7 @@ class UpstreamTransportContract(ABC):
                 heard.transport.write(b"x" * 65536)
                 written += 65536
                 await asyncio.sleep(0)
+            awake.set()
             await heard.free.wait()
             return written
 

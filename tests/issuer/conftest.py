@@ -35,4 +35,4 @@ def trusting(pki: Pki, tmp_path: Path) -> HttpSettings:
     """Trusts the authority of test servers, and nothing that is not https."""
     bundle = tmp_path / "ca.pem"
     bundle.write_bytes(certificate_pem(pki.server_authority.certificate))
-    return HttpSettings(ca_file=bundle, timeout=2.0, connect_timeout=1.0)
+    return HttpSettings(ca_file=bundle, timeout=20.0, connect_timeout=10.0)

@@ -1,6 +1,7 @@
 """An issuer behind a forward proxy that the settings name."""
 
 import asyncio
+import contextlib
 import ssl
 from base64 import b64encode
 from collections.abc import Callable
@@ -57,22 +58,30 @@ class ForwardProxy:
     async def __aexit__(self, *_exc: object) -> None:
         self.server.close()
         if self.relays:  # both directions of a relay see the end of the other
-            await asyncio.wait(self.relays, timeout=10)
+            await asyncio.wait(self.relays, timeout=20)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
         self.relays.add(task)
+        try:
+            await self.converse(reader, writer)
+        finally:
+            await ended(writer)
+
+    async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         self.heads.append(head)
         if self.expected is not None and self.expected not in head:
             writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n")
-            writer.close()
             return
         host, _, port = head.split()[1].rpartition(":")
         upstream_reader, upstream_writer = await asyncio.open_connection(host, int(port))
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-        await asyncio.gather(relay(reader, upstream_writer), relay(upstream_reader, writer))
+        try:
+            await asyncio.gather(relay(reader, upstream_writer), relay(upstream_reader, writer))
+        finally:
+            await ended(upstream_writer)
 
 
 async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -84,6 +93,13 @@ async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         pass
     finally:
         writer.close()
+
+
+async def ended(writer: asyncio.StreamWriter) -> None:
+    """Closes a connection and waits for its end: a TLS goodbye takes the other side's answer."""
+    writer.close()
+    with contextlib.suppress(ConnectionError, ssl.SSLError):
+        await writer.wait_closed()
 
 
 def through_proxy(

@@ -135,7 +135,7 @@ def test_answer_with_a_malformed_claim_is_a_refusal_and_remembered_as_one(
         (drop(), "connect"),
         (half(b'{"active": true, "sub": "alice"}'), "size"),
         (endless(1 << 30), "size"),
-        (slow(9.0, answer({"active": True})), "timeout"),
+        (slow(30.0, answer({"active": True})), "timeout"),
     ],
 )
 def test_whatever_is_no_clean_answer_says_nothing_about_the_token(
@@ -147,7 +147,8 @@ def test_whatever_is_no_clean_answer_says_nothing_about_the_token(
         assert (await unavailable(issuers, issuer)).phase == phase
         assert issuers.cached(opaque("t"), issuer.url) is None
 
-    asking(issuer, events, introspection_settings(issuer, tmp_path, deadline=1.0), scenario)
+    deadline = 0.5 if phase == "timeout" else 20.0
+    asking(issuer, events, introspection_settings(issuer, tmp_path, deadline=deadline), scenario)
     assert events.introspections[0].result == phase
 
 
@@ -353,7 +354,6 @@ def test_closing_tells_those_who_wait_for_an_answer(
         waiting.append(asyncio.create_task(issuers.introspect(opaque("t"), issuer.url)))
         await until(lambda: questions(issuer) != [])
 
-    started = time.monotonic()
-    asking(issuer, events, introspection_settings(issuer, tmp_path), scenario)
+    asking(issuer, events, introspection_settings(issuer, tmp_path, deadline=50.0), scenario)
     assert isinstance(waiting[0].exception(), IssuerUnavailable)
-    assert time.monotonic() - started < 5
+    assert [event.result for event in events.introspections] == [], "told by the end, not by a deadline"

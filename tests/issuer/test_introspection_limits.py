@@ -17,11 +17,12 @@ from sidecar.issuer.issuers import Issuers
 from tests.support.asking import active, asking, introspection_settings, opaque, questions
 from tests.support.issuer import (
     INTROSPECTION_PATH,
+    Held,
     ScriptedIssuer,
     answer,
     slow,
 )
-from tests.support.issuer_events import IssuerEvents
+from tests.support.issuer_events import IssuerEvents, ManualClock, until
 
 Fault = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -69,12 +70,13 @@ def test_one_outage_is_told_to_all_who_wait(
 def test_client_that_leaves_takes_no_answer_from_the_others(
     issuer: ScriptedIssuer, events: IssuerEvents, tmp_path: Path
 ) -> None:
-    issuer.answers[INTROSPECTION_PATH] = slow(0.2, answer(active(issuer)))
+    held = issuer.answers[INTROSPECTION_PATH] = Held(answer(active(issuer)))
 
     async def scenario(issuers: Issuers) -> None:
         first, second = (asyncio.create_task(issuers.introspect(opaque("t"), issuer.url)) for _ in range(2))
-        await asyncio.sleep(0.05)
+        await until(lambda: held.arrived == 1)
         first.cancel()
+        held.release()
         assert isinstance(await second, ValidatedToken)
 
     asking(issuer, events, introspection_settings(issuer, tmp_path), scenario)
@@ -84,34 +86,37 @@ def test_client_that_leaves_takes_no_answer_from_the_others(
 def test_no_more_questions_are_under_way_than_allowed(
     issuer: ScriptedIssuer, events: IssuerEvents, tmp_path: Path
 ) -> None:
-    running, most = 0, 0
+    running: list[int] = []
+    all_at_once = Held(answer({"active": False}))
 
-    async def counting(_request: web.Request) -> web.StreamResponse:
-        nonlocal running, most
-        running += 1
-        most = max(most, running)
-        await asyncio.sleep(0.02)
-        running -= 1
-        return web.json_response({"active": False})
+    async def counting(request: web.Request) -> web.StreamResponse:
+        running.append((running[-1] if running else 0) + 1)
+        response = await all_at_once(request)
+        running.append(running[-1] - 1)
+        return response
 
     issuer.answers[INTROSPECTION_PATH] = counting
 
     async def scenario(issuers: Issuers) -> None:
-        await asyncio.gather(*(issuers.introspect(opaque(f"t{n}"), issuer.url) for n in range(40)))
+        asked = [asyncio.create_task(issuers.introspect(opaque(f"t{n}"), issuer.url)) for n in range(40)]
+        await until(lambda: all_at_once.arrived == 4)
+        all_at_once.release()
+        assert await asyncio.gather(*asked) == [False] * 40
 
     asking(issuer, events, introspection_settings(issuer, tmp_path, concurrency=4), scenario)
-    assert most == 4
+    assert max(running) == 4
 
 
 def test_question_that_finds_no_place_to_wait_is_refused_at_once(
     issuer: ScriptedIssuer, events: IssuerEvents, tmp_path: Path
 ) -> None:
-    issuer.answers[INTROSPECTION_PATH] = slow(0.3, answer({"active": False}))
+    held = issuer.answers[INTROSPECTION_PATH] = Held(answer({"active": False}))
 
     async def scenario(issuers: Issuers) -> None:
         waiting = [asyncio.create_task(issuers.introspect(opaque(f"t{n}"), issuer.url)) for n in range(3)]
-        await asyncio.sleep(0.05)
+        await until(lambda: held.arrived == 1)
         assert (await unavailable(issuers, issuer, "late")).phase == "overload"
+        held.release()
         assert await asyncio.gather(*waiting) == [False] * 3
 
     asking(issuer, events, introspection_settings(issuer, tmp_path, concurrency=1, waiting=2), scenario)
@@ -120,17 +125,15 @@ def test_question_that_finds_no_place_to_wait_is_refused_at_once(
 def test_time_spent_waiting_counts_towards_the_deadline(
     issuer: ScriptedIssuer, events: IssuerEvents, tmp_path: Path
 ) -> None:
-    issuer.answers[INTROSPECTION_PATH] = slow(0.4, answer({"active": False}))
+    held = issuer.answers[INTROSPECTION_PATH] = Held(answer({"active": False}))
 
     async def scenario(issuers: Issuers) -> None:
         outcomes = await asyncio.gather(
-            *(issuers.introspect(opaque(f"t{n}"), issuer.url) for n in range(3)), return_exceptions=True
+            *(issuers.introspect(opaque(f"t{n}"), issuer.url) for n in range(10)), return_exceptions=True
         )
-        assert [isinstance(one, IssuerUnavailable) and one.phase for one in outcomes] == [
-            False,
-            "timeout",
-            "timeout",
-        ]
+        assert [isinstance(one, IssuerUnavailable) and one.phase for one in outcomes] == ["timeout"] * 10
+        # Else each would have had its turn. One whose time began a moment after another's may have had that moment.
+        assert held.arrived < 6
 
     asking(issuer, events, introspection_settings(issuer, tmp_path, concurrency=1, deadline=0.6), scenario)
 
@@ -144,6 +147,7 @@ def test_endpoint_that_keeps_failing_is_left_alone_and_probed(
     issuer: ScriptedIssuer, events: IssuerEvents, tmp_path: Path
 ) -> None:
     issuer.answers[INTROSPECTION_PATH] = answer(status=503)
+    clock = ManualClock()
 
     async def scenario(issuers: Issuers) -> None:
         for number in range(3):
@@ -151,16 +155,18 @@ def test_endpoint_that_keeps_failing_is_left_alone_and_probed(
         for number in range(50):
             assert (await unavailable(issuers, issuer, f"u{number}")).phase == "circuit_open"
         assert len(questions(issuer)) == 3
-        await asyncio.sleep(BREAKER.open_for)
-        issuer.once[INTROSPECTION_PATH].append(slow(0.2, answer({"active": False})))
+        clock.advance(BREAKER.open_for)
+        held = Held(answer({"active": False}))
+        issuer.once[INTROSPECTION_PATH].append(held)
         issuer.answers.clear()
         probe = asyncio.create_task(issuers.introspect(opaque("probe"), issuer.url))
-        await asyncio.sleep(0.05)
+        await until(lambda: held.arrived == 1)
         assert (await unavailable(issuers, issuer, "beside")).phase == "circuit_open"
+        held.release()
         assert await probe is False
         assert await issuers.introspect(opaque("after"), issuer.url) is False
 
-    asking(issuer, events, introspection_settings(issuer, tmp_path, breaker=BREAKER), scenario)
+    asking(issuer, events, introspection_settings(issuer, tmp_path, breaker=BREAKER), scenario, clock=clock)
     assert [name for _, name, _ in events.incidents if "circuit" in name] == [
         "circuit_opened",
         "circuit_closed",
@@ -206,4 +212,5 @@ def test_deadlines_missed_open_the_circuit(
         phases = [(await unavailable(issuers, issuer, f"t{number}")).phase for number in range(4)]
         assert phases == ["timeout", "timeout", "timeout", "circuit_open"]
 
-    asking(issuer, events, introspection_settings(issuer, tmp_path, breaker=BREAKER, deadline=0.1), scenario)
+    settings = introspection_settings(issuer, tmp_path, breaker=BREAKER, deadline=0.1)
+    asking(issuer, events, settings, scenario, clock=ManualClock())

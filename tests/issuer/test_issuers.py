@@ -16,7 +16,7 @@ from sidecar.decision.token import ValidatedToken
 from sidecar.issuer.configuration import Discovery, IssuerSettings, IssuersSettings, JwksFile, JwksUrl
 from sidecar.issuer.issuers import Issuers
 from tests.support.asking import active, introspection_settings, opaque
-from tests.support.issuer import INTROSPECTION_PATH, JWKS_PATH, ScriptedIssuer, answer, slow
+from tests.support.issuer import INTROSPECTION_PATH, JWKS_PATH, Held, ScriptedIssuer, answer, slow
 from tests.support.issuer_events import PLAIN, QUICK, IssuerEvents, issuer_settings, until
 from tests.support.mint import SigningKey, jwks
 
@@ -163,11 +163,12 @@ def test_keys_from_another_place_are_there_when_the_reload_is_over(
     async def scenario() -> None:
         async with Issuers(IssuersSettings((issuer_settings(issuer),)), events) as issuers:
             await until(lambda: issuers.readiness().is_ready)
-            other.answers[JWKS_PATH] = slow(0.2, answer(jwks(*other.keys)))
+            held = other.answers[JWKS_PATH] = Held(answer(jwks(*other.keys)))
             moved = issuer_settings(issuer, JwksUrl(other.jwks_url))
             reload = asyncio.create_task(issuers.reconfigure(IssuersSettings((moved,)), 2))
-            await asyncio.sleep(0.05)
+            await until(lambda: held.arrived == 1)
             assert issuers.keys(issuer.url).find("es256", "ES256") is not None  # the old ones meanwhile
+            held.release()
             await reload
             assert issuers.keys(issuer.url).find("es256", "ES256") is None
             assert issuers.keys(issuer.url).find("other", "ES256") is not None
@@ -188,7 +189,7 @@ def test_reload_does_not_wait_for_ever_for_an_issuer_that_says_nothing(
             assert issuers.keys(issuer.url).find("es256", "ES256") is not None
             with pytest.raises(IssuerUnavailable):
                 issuers.keys(other.url)
-            assert other.count(JWKS_PATH) == 1
+            await until(lambda: other.count(JWKS_PATH) == 1)
 
     asyncio.run(scenario())
 
@@ -202,13 +203,16 @@ def test_requests_that_wait_for_a_replaced_issuer_get_their_answers(
         one = replace(issuer_settings(issuer), introspection=introspection_settings(issuer, tmp_path))
         async with Issuers(IssuersSettings((one,)), events) as issuers:
             await until(lambda: issuers.readiness().is_ready)
-            issuer.once[JWKS_PATH].append(slow(0.3, answer(jwks(fresh))))
-            issuer.once[INTROSPECTION_PATH].append(slow(0.3, answer(active(issuer))))
+            held = Held(answer(jwks(fresh))), Held(answer(active(issuer)))
+            issuer.once[JWKS_PATH].append(held[0])
+            issuer.once[INTROSPECTION_PATH].append(held[1])
             key = asyncio.create_task(issuers.refreshed(issuer.url, "next"))
             question = asyncio.create_task(issuers.introspect(opaque("t"), issuer.url))
             await until(lambda: issuer.count(JWKS_PATH) == 2 and issuer.count(INTROSPECTION_PATH) == 1)
             changed = replace(one, refresh=replace(QUICK, jitter=0.1))
             await issuers.reconfigure(IssuersSettings((changed,)), 2)
+            for one_held in held:
+                one_held.release()
             assert (await key).find("next", "ES256") is not None
             assert isinstance(await question, ValidatedToken)
 
@@ -233,14 +237,15 @@ def test_reload_that_fails_leaves_everything_as_it_was(
 def test_request_under_way_during_a_reload_gets_its_answer(
     issuer: ScriptedIssuer, events: IssuerEvents, tmp_path: Path
 ) -> None:
-    issuer.answers[INTROSPECTION_PATH] = slow(0.2, answer(active(issuer)))
+    held = issuer.answers[INTROSPECTION_PATH] = Held(answer(active(issuer)))
     one = IssuerSettings(issuer.url, None, QUICK, PLAIN, introspection_settings(issuer, tmp_path))
 
     async def scenario() -> None:
         async with Issuers(IssuersSettings((one,)), events) as issuers:
             question = asyncio.create_task(issuers.introspect(opaque("t"), issuer.url))
-            await asyncio.sleep(0.05)
+            await until(lambda: held.arrived == 1)
             await issuers.reconfigure(IssuersSettings((one,)), 2)
+            held.release()
             assert isinstance(await question, ValidatedToken)
             assert issuers.cached(opaque("t"), issuer.url) is None
 
@@ -258,7 +263,7 @@ def test_ready_once_the_keys_of_every_needed_issuer_are_there(
     async def scenario() -> None:
         settings = IssuersSettings((issuer_settings(issuer), issuer_settings(other)))
         async with Issuers(settings, events) as issuers:
-            await until(lambda: len(events.refreshed) >= 2)
+            await until(lambda: {event.issuer for event in events.refreshed} == {issuer.url, other.url})
             assert not issuers.readiness().is_ready
             assert issuers.readiness().waiting_for == (other.url,)
             other.answers.clear()

@@ -2,7 +2,6 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from itertools import pairwise
 
@@ -10,23 +9,19 @@ import pytest
 from aiohttp import web
 
 from sidecar.decision.ports import IssuerUnavailable
+from sidecar.issuer.http import Document
 from sidecar.issuer.issuers import Issuers
-from tests.support.issuer import JWKS_PATH, ScriptedIssuer, answer, slow
+from sidecar.issuer.origin import FetchedKeys, max_age
+from tests.support.issuer import JWKS_PATH, Held, ScriptedIssuer, answer
 from tests.support.issuer_events import QUICK, IssuerEvents, ManualClock, until
 from tests.support.live_issuer import found, has, live
 from tests.support.mint import SigningKey, jwks
+from tests.support.timed_keys import TimedKeys
 
-
-def recording(
-    times: list[float], keys: Callable[[], object]
-) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """Serves the keys and writes down when."""
-
-    async def behave(_request: web.Request) -> web.Response:
-        times.append(time.monotonic())
-        return web.json_response(keys())
-
-    return behave
+TICK = 1e-6
+"""Seconds that a sum of floating-point times may be off by."""
+LATE = 0.1
+"""Seconds by which the moment that a fetch began may be noted late on a busy machine."""
 
 
 # --- fetching
@@ -98,13 +93,20 @@ def test_metadata_of_another_issuer_gives_no_keys(issuer: ScriptedIssuer, events
 def test_refresh_comes_before_max_age_runs_out(issuer: ScriptedIssuer, events: IssuerEvents) -> None:
     times: list[float] = []
     issuer.answers[JWKS_PATH] = lambda request: web_response(request, times, issuer)
-    settings = replace(QUICK, minimum_interval=0.05, maximum_interval=9.0, jitter=0.5)
+    settings = replace(QUICK, minimum_interval=0.05, maximum_interval=90.0, jitter=0.5)
 
     async def scenario(issuers: Issuers) -> None:
-        await until(lambda: len(times) >= 3)
+        await until(lambda: len(times) >= 3)  # the default interval would take half a minute
 
     live(issuer, events, scenario, refresh=settings)
-    assert all(0.45 <= later - earlier <= 1.2 for earlier, later in pairwise(times))
+
+
+def test_refresh_comes_before_its_time_by_no_more_than_the_jitter(signing_key: SigningKey) -> None:
+    settings = replace(QUICK, minimum_interval=0.05, maximum_interval=9.0, jitter=0.5)
+    with TimedKeys(settings, lambda: FetchedKeys(jwks(signing_key), 1.0)) as timed:
+        timed.passes(60)
+    assert len(timed.gaps) >= 60
+    assert all(0.5 <= gap <= 1.0 + TICK for gap in timed.gaps)
 
 
 async def web_response(_request: web.Request, times: list[float], issuer: ScriptedIssuer) -> web.Response:
@@ -117,19 +119,16 @@ async def web_response(_request: web.Request, times: list[float], issuer: Script
     [("no-store", 0.2, 9.0), ("max-age=0", 0.2, 9.0), ("max-age=86400", 0.1, 0.2), ("", 0.1, 9.0)],
 )
 def test_interval_stays_within_its_bounds(
-    cache_control: str, minimum: float, maximum: float, issuer: ScriptedIssuer, events: IssuerEvents
+    cache_control: str, minimum: float, maximum: float, signing_key: SigningKey
 ) -> None:
-    issuer.answers[JWKS_PATH] = answer(jwks(*issuer.keys), headers={"Cache-Control": cache_control})
+    said = max_age(Document(b"", "", {"Cache-Control": cache_control}))
     settings = replace(
         QUICK, minimum_interval=minimum, maximum_interval=maximum, default_interval=0.2, jitter=0.1
     )
-
-    async def scenario(issuers: Issuers) -> None:
-        started = time.monotonic()
-        await until(lambda: len(events.refreshed) >= 4)
-        assert time.monotonic() - started >= 3 * 0.2 * 0.9 - 0.05
-
-    live(issuer, events, scenario, refresh=settings)
+    with TimedKeys(settings, lambda: FetchedKeys(jwks(signing_key), said)) as timed:
+        timed.passes(20)
+    assert len(timed.gaps) >= 99
+    assert all(0.9 * 0.2 <= gap <= 0.2 + TICK for gap in timed.gaps)
 
 
 # --- rotation
@@ -148,9 +147,6 @@ def test_rotated_key_is_found_by_its_first_user(issuer: ScriptedIssuer, events: 
 def test_key_that_rotates_during_the_cool_down_costs_a_pause_and_no_refusal(
     issuer: ScriptedIssuer, events: IssuerEvents
 ) -> None:
-    times: list[float] = []
-    issuer.answers[JWKS_PATH] = recording(times, lambda: jwks(*issuer.keys))
-
     async def scenario(issuers: Issuers) -> None:
         for number in range(3):
             issuer.keys[:] = [SigningKey.create("ES256", f"next-{number}")]
@@ -158,9 +154,9 @@ def test_key_that_rotates_during_the_cool_down_costs_a_pause_and_no_refusal(
             assert all(answers)
 
     live(issuer, events, scenario)
-    forced = times[1:]
+    forced = events.begun[1:]
     assert len(forced) == 3
-    assert all(later - earlier >= QUICK.cool_down - 0.02 for earlier, later in pairwise(forced))
+    assert all(later - earlier >= QUICK.cool_down - LATE for earlier, later in pairwise(forced))
 
 
 def test_key_published_while_a_fetch_is_under_way_is_found(
@@ -168,11 +164,15 @@ def test_key_published_while_a_fetch_is_under_way_is_found(
 ) -> None:
     # The answer under way was made before the key was: only a fetch that begins after the question can tell.
     async def scenario(issuers: Issuers) -> None:
-        issuer.once[JWKS_PATH].append(slow(0.2, answer(jwks(*issuer.keys))))
+        held = Held(answer(jwks(*issuer.keys)))
+        issuer.once[JWKS_PATH].append(held)
         early = asyncio.create_task(found(issuers, issuer, "never"))
-        await asyncio.sleep(0.1)
+        await until(lambda: held.arrived == 1)
         issuer.keys[:] = [SigningKey.create("ES256", "next")]
-        assert await found(issuers, issuer, "next")
+        late = asyncio.create_task(found(issuers, issuer, "next"))
+        await asyncio.sleep(0)
+        held.release()
+        assert await late
         assert not await early
 
     live(issuer, events, scenario)
@@ -235,27 +235,21 @@ def test_set_without_a_usable_key_is_the_issuers_fault(issuer: ScriptedIssuer, e
 # --- clients that ask for more than there is
 
 
-def test_thousand_unknown_kids_cause_one_fetch_per_cool_down(
-    issuer: ScriptedIssuer, events: IssuerEvents
-) -> None:
-    times: list[float] = []
-    issuer.answers[JWKS_PATH] = recording(times, lambda: jwks(*issuer.keys))
+def test_thousand_unknown_kids_cause_one_fetch_per_cool_down(signing_key: SigningKey) -> None:
     cool_down = 1.0
-
-    async def scenario(issuers: Issuers) -> None:
-        started = time.monotonic()
+    with TimedKeys(
+        replace(QUICK, cool_down=cool_down), lambda: FetchedKeys(jwks(signing_key), None)
+    ) as timed:
         asked = []
         for number in range(1000):
-            asked.append(asyncio.create_task(found(issuers, issuer, f"unknown-{number}")))
-            await asyncio.sleep(max(0.0, started + number / 1000 - time.monotonic()))
-        assert not any(await asyncio.gather(*asked))
-
-    live(issuer, events, scenario, refresh=replace(QUICK, cool_down=cool_down))
-    forced = times[1:]
-    gaps = [later - earlier for earlier, later in pairwise(forced)]
-    print(f"1,000 unknown kids in a second: {len(forced)} fetches, gaps {[round(gap, 2) for gap in gaps]} s")
-    assert forced
-    assert all(gap >= cool_down - 0.02 for gap in gaps)
+            asked.append(timed.asks_for(f"unknown-{number}"))
+            timed.passes(0.001)
+        timed.passes(3 * cool_down)
+        assert not any(task.result() for task in asked)
+        forced = timed.gaps[1:]
+    print(f"1,000 unknown kids in a second: {len(forced) + 1} fetches, gaps {forced} s")
+    assert 1 <= len(forced) <= 3
+    assert all(gap >= cool_down - TICK for gap in forced)
 
 
 def test_unknown_kid_is_remembered_and_causes_no_second_fetch(
@@ -300,12 +294,14 @@ def test_past_the_bound_of_waiting_requests_an_unknown_kid_is_refused_at_once(
     issuer: ScriptedIssuer, events: IssuerEvents
 ) -> None:
     async def scenario(issuers: Issuers) -> None:
-        issuer.once[JWKS_PATH].append(slow(0.3, answer(jwks(*issuer.keys))))
+        held = Held(answer(jwks(*issuer.keys)))
+        issuer.once[JWKS_PATH].append(held)
         waiting = [asyncio.create_task(found(issuers, issuer, f"unknown-{number}")) for number in range(5)]
-        await asyncio.sleep(0.1)
+        await until(lambda: held.arrived == 1)
         assert not issuers.may_refresh(issuer.url, "unknown-6")
         assert not (await issuers.refreshed(issuer.url, "unknown-6")).find("unknown-6", "ES256")
         assert not any(task.done() for task in waiting)
+        held.release()
         assert not any(await asyncio.gather(*waiting))
         assert issuers.may_refresh(issuer.url, "unknown-6")
 
@@ -317,10 +313,12 @@ def test_client_that_leaves_takes_no_fetch_from_the_others(
 ) -> None:
     async def scenario(issuers: Issuers) -> None:
         issuer.keys[:] = [SigningKey.create("ES256", "next")]
-        issuer.once[JWKS_PATH].append(slow(0.2, answer(jwks(*issuer.keys))))
+        held = Held(answer(jwks(*issuer.keys)))
+        issuer.once[JWKS_PATH].append(held)
         first, second = (asyncio.create_task(found(issuers, issuer, "next")) for _ in range(2))
-        await asyncio.sleep(0.05)
+        await until(lambda: held.arrived == 1)
         first.cancel()
+        held.release()
         assert await second
 
     live(issuer, events, scenario)

@@ -1,7 +1,6 @@
 """Keys while their issuer is out of reach: kept, aged, saved, and told apart from a client's fault."""
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
@@ -9,13 +8,15 @@ import pytest
 from aiohttp import web
 
 from sidecar.decision.ports import IssuerUnavailable
+from sidecar.issuer.http import FetchFailed
 from sidecar.issuer.issuers import Issuers
 from sidecar.issuer.jwks import IssuerKeys
 from sidecar.issuer.origin import FetchedKeys
-from tests.support.issuer import JWKS_PATH, ScriptedIssuer, answer, drop, endless
+from tests.support.issuer import JWKS_PATH, Held, ScriptedIssuer, answer, drop, endless
 from tests.support.issuer_events import QUICK, IssuerEvents, ManualClock, until
 from tests.support.live_issuer import found, has, live
 from tests.support.mint import SigningKey, jwks
+from tests.support.timed_keys import TimedKeys
 
 
 @pytest.mark.parametrize(
@@ -68,18 +69,13 @@ def test_last_good_keys_serve_until_the_budget_is_spent(issuer: ScriptedIssuer, 
     live(issuer, events, scenario, clock=clock)
 
 
-def test_short_budget_is_not_spent_between_two_fetches_that_succeed(
-    issuer: ScriptedIssuer, events: IssuerEvents
-) -> None:
+def test_short_budget_is_not_spent_between_two_fetches_that_succeed(signing_key: SigningKey) -> None:
     settings = replace(QUICK, minimum_interval=0.1, default_interval=30.0, staleness_budget=0.6)
-
-    async def scenario(issuers: Issuers) -> None:
-        ends = time.monotonic() + 2
-        while time.monotonic() < ends:
-            assert has(issuers, issuer, "es256")
-            await asyncio.sleep(0.02)
-
-    live(issuer, events, scenario, refresh=settings)
+    with TimedKeys(settings, lambda: FetchedKeys(jwks(signing_key), None)) as timed:
+        for _ in range(1000):
+            assert timed.keys.current().find("es256", "ES256") is not None
+            timed.passes(0.02)
+    assert len(timed.fetched_at) > 20 / 0.6
 
 
 def test_mistake_of_ours_in_one_fetch_ends_no_fetching(
@@ -160,12 +156,14 @@ def test_outage_stays_the_issuers_fault_when_there_is_no_room_to_wait(
         issuer.answers[JWKS_PATH] = answer(status=503)
         with pytest.raises(IssuerUnavailable):
             await issuers.refreshed(issuer.url, "first")
+        held = issuer.answers[JWKS_PATH] = Held(answer(status=503))
         waiting = [asyncio.create_task(issuers.refreshed(issuer.url, f"u{number}")) for number in range(3)]
-        await asyncio.sleep(0.05)
+        await until(lambda: held.arrived == 1)
         assert issuers.may_refresh(issuer.url, "late")
         with pytest.raises(IssuerUnavailable):
             await issuers.refreshed(issuer.url, "late")
         assert not any(task.done() for task in waiting)
+        held.release()
         outcomes = await asyncio.gather(*waiting, return_exceptions=True)
         assert all(isinstance(outcome, IssuerUnavailable) for outcome in outcomes)
 
@@ -183,31 +181,28 @@ def test_bad_signature_under_a_known_kid_stays_the_clients_fault_during_an_outag
     live(issuer, events, scenario)
 
 
-def test_issuer_that_comes_back_is_noticed_in_seconds(issuer: ScriptedIssuer, events: IssuerEvents) -> None:
-    issuer.answers[JWKS_PATH] = answer(status=500)
-
-    async def scenario(issuers: Issuers) -> None:
-        await until(lambda: len(events.refreshed) >= 3)
-        issuer.answers.clear()
-        started = time.monotonic()
-        await until(lambda: issuers.readiness().is_ready)
-        assert time.monotonic() - started < 3 * QUICK.retry_maximum + 1
-
-    live(issuer, events, scenario)
+def out_of_reach() -> FetchedKeys:
+    raise FetchFailed("status", "the answer is 500", 500)
 
 
-def test_attempts_during_an_outage_keep_their_distance(issuer: ScriptedIssuer, events: IssuerEvents) -> None:
-    issuer.answers[JWKS_PATH] = answer(status=500)
+def test_issuer_that_comes_back_is_noticed_in_seconds(signing_key: SigningKey) -> None:
+    with TimedKeys(QUICK, out_of_reach) as timed:
+        timed.passes(60)
+        assert not timed.keys.state().is_ready
+        timed.answer = lambda: FetchedKeys(jwks(signing_key), None)
+        timed.passes(QUICK.retry_maximum)
+        assert timed.keys.state().is_ready
 
-    async def scenario(issuers: Issuers) -> None:
-        ends = time.monotonic() + 1.2
-        while time.monotonic() < ends:
+
+def test_attempts_during_an_outage_keep_their_distance() -> None:
+    """However many requests ask for these keys meanwhile."""
+    with TimedKeys(QUICK, out_of_reach) as timed:
+        for _ in range(10_000):
             with pytest.raises(IssuerUnavailable):
-                issuers.keys(issuer.url)
-            await asyncio.sleep(0.001)
-
-    live(issuer, events, scenario)
-    assert issuer.count(JWKS_PATH) <= 7  # 1.2 s in steps of at least 0.24 s, requests notwithstanding
+                timed.keys.current()
+            timed.passes(0.001)
+    assert len(timed.gaps) > 30
+    assert min(timed.gaps) >= 0.8 * QUICK.retry_maximum - 1e-6
 
 
 def test_flapping_issuer_never_loses_good_keys(issuer: ScriptedIssuer, events: IssuerEvents) -> None:

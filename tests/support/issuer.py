@@ -137,6 +137,28 @@ def trickle(body: bytes, seconds_per_byte: float) -> Behaviour:
     return behave
 
 
+class Held:
+    """Keeps its requests waiting until the test lets them go, then does `then`.
+
+    What must happen meanwhile happens meanwhile, however long the machine takes: where `slow` would be a race.
+    """
+
+    def __init__(self, then: Behaviour) -> None:
+        self._then = then
+        self._released = threading.Event()
+        self.arrived = 0
+        """Requests that came so far."""
+
+    def release(self) -> None:
+        self._released.set()
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        self.arrived += 1
+        while not self._released.is_set():
+            await asyncio.sleep(0.005)
+        return await self._then(request)
+
+
 # -- the server -----------------------------------------------------------------------------------
 
 

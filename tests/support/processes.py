@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-READY_WITHIN = 20.0
+READY_WITHIN = 30.0
 """Seconds a child may take until its ready check holds."""
-STOP_WITHIN = 10.0
+STOP_WITHIN = 20.0
 """Seconds a child may take to end after SIGTERM; then it is killed."""
 
 _given: set[int] = set()
@@ -62,7 +62,7 @@ def answers_ok(url: str) -> bool:
         return False
 
 
-def eventually(holds: Callable[[], bool], within: float = 10.0, what: str = "condition") -> None:
+def eventually(holds: Callable[[], bool], within: float = 20.0, what: str = "condition") -> None:
     """Waits until `holds()`; raises `TimeoutError` after `within` seconds."""
     deadline = time.monotonic() + within
     while not holds():

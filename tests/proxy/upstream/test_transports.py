@@ -16,6 +16,7 @@ from sidecar.proxy.configuration import UpstreamSettings, UpstreamTlsSettings
 from sidecar.proxy.upstream.transports import tcp
 from tests.contracts.upstream_transport import Peer, UpstreamTransportContract, connected, echo, serving
 from tests.support.pki import Identity, Pki, certificate_pem
+from tests.support.virtual_time import VirtualTime
 
 
 class TestTcp(UpstreamTransportContract):
@@ -211,11 +212,11 @@ def test_dead_address_does_not_use_up_the_time_of_the_next() -> None:
             await asyncio.sleep(30)
         return None, asyncio.Protocol()
 
-    async def within() -> asyncio.Protocol:
-        async with asyncio.timeout(0.2):
-            return await tcp.reach(known, resolver, 0.2, connect)  # type: ignore[arg-type]
-
-    assert isinstance(asyncio.run(within()), asyncio.Protocol)
+    with contextlib.closing(VirtualTime()) as loop:
+        reached = loop.create_task(tcp.reach(known, resolver, 0.2, connect))  # type: ignore[arg-type]
+        loop.settle()
+        loop.pass_time(0.19)
+        assert isinstance(reached.result(), asyncio.Protocol)
 
 
 def test_name_is_looked_up_at_once_when_no_address_answers() -> None:
