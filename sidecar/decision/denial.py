@@ -70,6 +70,7 @@ class Reason(Enum):
     # Others than the client
     ISSUER_UNAVAILABLE = "issuer_unavailable"
     OVERLOADED = "overloaded"
+    RULE_BUSY = "rule_busy"
     UPSTREAM_REFUSED = "upstream_refused"
     UPSTREAM_BROKEN = "upstream_broken"
     UPSTREAM_TIMEOUT = "upstream_timeout"
@@ -164,7 +165,7 @@ def _answer(reason: Reason) -> Answer:  # noqa: C901, PLR0912 — one row a reas
             return Answer(408, None, *_CLOSING)
         case Reason.ISSUER_UNAVAILABLE:
             return Answer(503, None, *_PLAIN)
-        case Reason.OVERLOADED:
+        case Reason.OVERLOADED | Reason.RULE_BUSY:
             return Answer(503, None, *_PLAIN)
         case Reason.UPSTREAM_REFUSED | Reason.UPSTREAM_BROKEN:
             return Answer(502, None, *_PLAIN)

@@ -54,6 +54,22 @@ class IssuerPolicy:
 
 
 @dataclass(frozen=True, slots=True)
+class RuleLimits:
+    """What bounds the exchanges of one rule, in place of what bounds those of the service; None: the service's."""
+
+    body_bytes: int | None = None
+    """Of a request body; 0: none."""
+    response_timeout: float | None = None
+    """Seconds from the end of the request to the response head."""
+    stream_timeout: float | None = None
+    """Seconds without a byte in either direction in a body or a tunnel; 0: none."""
+    total_timeout: float | None = None
+    """Seconds for a whole exchange; 0: none."""
+    concurrent_requests: int | None = None
+    """Requests under way at a time; None: only what bounds the service."""
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """One rule of the policy."""
 
@@ -75,8 +91,8 @@ class Rule:
     """At least one of these, when not empty."""
     conditions: tuple[Condition, ...] = ()
     report_only: ReportOnly | None = None
-    body_bytes: int | None = None
-    """Limit of a request body in bytes; None: the service's."""
+    limits: RuleLimits | None = None
+    """None: the service's, all of them."""
     identity_headers: Mapping[str, str] | None = None
     """Header → claim; None: the upstream's."""
     allow_ambiguous_paths: frozenset[str] = frozenset()

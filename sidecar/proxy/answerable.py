@@ -11,6 +11,7 @@ from sidecar.decision.denial import Denial, Reason, answer
 from sidecar.proxy import refusal
 from sidecar.proxy.headers import RequestFields
 from sidecar.proxy.http1 import Request
+from sidecar.proxy.occupancy import Place
 from sidecar.proxy.tunnel import Tunnel
 from sidecar.proxy.upstream.connection import UpstreamConnection
 from sidecar.telemetry.record import AuditRecord
@@ -34,6 +35,8 @@ class Answerable:
     _request_bytes = 0
     _head_sent = False
     _refused = False
+    _place: Place | None = None
+    """Among the requests that may be under way under the rule, where the rule says how many."""
 
     def __init__(self, client: "ClientConnection", request: Request, serving: "Serving") -> None:
         self.client = client
@@ -79,6 +82,8 @@ class Answerable:
         record.reason, record.detail, record.status = denial.reason, detail, shape.status
         self._refused = True
         self._drop_upstream()
+        if self._place is not None:
+            self._leave_place()
         keep = self.keep_alive and not shape.closes and self._body_is_harmless() and client.may_continue()
         self.keep_alive = keep
         self._head_sent = True
@@ -127,8 +132,15 @@ class Answerable:
             self.client.exchange_over(self)
             self.tunnel = None  # it refers to us, and nobody should have to wait for the collector
 
+    def _leave_place(self) -> None:
+        place, self._place = self._place, None
+        if place is not None:
+            place.leave()
+
     def _report(self) -> None:
         record = self.record
+        if self._place is not None:
+            self._leave_place()
         if not record.upgraded:
             record.bytes_in = self._request_bytes
         record.duration = perf_counter() - self.started

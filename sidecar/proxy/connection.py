@@ -161,7 +161,7 @@ class ClientConnection(Link):
         exchange = self.exchange
         if exchange is not None and exchange.tunnel is not None:
             exchange.tunnel.from_client(plaintext)
-            self.expect_more()
+            self.expect_more(exchange.bounds.stream_timeout)
             return
         reader = self._reader
         fault = reader.feed(plaintext)
@@ -244,14 +244,18 @@ class ClientConnection(Link):
         """The client owes the body from now on."""
         self._body_mark = (self.server.now(), 0)
 
-    def tunnel_opened(self, tunnel: "Tunnel") -> None:
-        """From now on bytes are not HTTP."""
+    def expect_end(self, seconds: float) -> None:
+        """The exchange is over within `seconds`."""
+        self._must_end = self.server.now() + seconds
+
+    def tunnel_opened(self, tunnel: "Tunnel", silence: float) -> None:
+        """From now on bytes are not HTTP; `silence` is how many seconds may pass without one, 0: any."""
         self.phase = Phase.TUNNEL
         early, self._reader.after_upgrade = self._reader.after_upgrade, b""
         if early:
             tunnel.from_client(early)
         self.release_reading()
-        self.expect_more()
+        self.expect_more(silence)
 
     def exchange_over(self, exchange: Answerable) -> None:
         """The exchange is finished: the next request, or the end."""

@@ -16,9 +16,12 @@ from sidecar.decision.permit import Permit
 from sidecar.decision.request import RequestHead
 from sidecar.proxy import outbound
 from sidecar.proxy.answerable import Answerable
+from sidecar.proxy.bounds import Bounds
 from sidecar.proxy.headers import sort_response, trailers
 from sidecar.proxy.http1 import Fault, MalformedResponse, Response
 from sidecar.proxy.inbound import request_head, sort_out
+from sidecar.proxy.link import NEVER
+from sidecar.proxy.occupancy import Full
 from sidecar.proxy.target import Target
 from sidecar.proxy.tunnel import Tunnel
 from sidecar.proxy.upstream.connection import UpstreamConnection
@@ -44,6 +47,8 @@ class Exchange(Answerable):
     """The client has not been told to send its body (RFC 9110 §10.1.1)."""
     valid_until = float("inf")
     """Seconds since the epoch: when the authority under which this exchange runs ends."""
+    bounds: Bounds
+    """Set when the rule is known; without a rule nothing is forwarded."""
     _target: Target | None = None
     _permit: Permit | None = None
     _replay: bytes | None = None
@@ -115,8 +120,9 @@ class Exchange(Answerable):
         request, serving, client = self.request, self._serving, self.client
         if permit.token is not None:
             self.valid_until = min(permit.valid_until, client.certificate_until)
-        limit = permit.rule.body_bytes
-        self._body_limit = limit = serving.limits.body_bytes if limit is None else limit
+        rule = permit.rule
+        self.bounds = bounds = serving.bounds if rule.limits is None else serving.bounds_under(rule)
+        self._body_limit = limit = bounds.body_bytes
         if limit and max(request.content_length or 0, request.body_bytes) > limit:
             self.fail(Reason.BODY_TOO_LARGE, f"body over {limit} bytes")
             return
@@ -124,10 +130,28 @@ class Exchange(Answerable):
         if head is None:
             self.fail(Reason.CONDITION_FAILED, "identity headers over the limit")
             return
+        if rule.limits is not None and not self._may_begin(rule.name, bounds):
+            return
         self._replay = head
         self._dispatched = perf_counter()
-        client.expect_answer(serving.upstream.response_timeout)
+        client.expect_answer(bounds.response_timeout)
         serving.pool.submit(self)
+
+    def _may_begin(self, rule: str, bounds: Bounds) -> bool:
+        """For rules with limits of their own: whether there is time and room for one more; if not, it is refused."""
+        total = bounds.total_timeout
+        left = total - self.record.decision_seconds if total else NEVER
+        if left <= 0:
+            self.fail(Reason.ISSUER_UNAVAILABLE, "no decision in time")
+            return False
+        self.client.expect_end(left)
+        if bounds.concurrent_requests:
+            try:
+                self._place = self.client.server.occupancy.enter(rule, bounds.concurrent_requests)
+            except Full:
+                self.fail(Reason.RULE_BUSY, f"{bounds.concurrent_requests} under way under this rule")
+                return False
+        return True
 
     def _request_head(self, permit: Permit) -> bytes | None:
         request, fields, target, serving = self.request, self._fields, self._target, self._serving
@@ -192,7 +216,7 @@ class Exchange(Answerable):
         if data:
             self._replay = None
             upstream.write(data)
-            self.client.expect_answer(self._serving.upstream.response_timeout)
+            self.client.expect_answer(self.bounds.response_timeout)
 
     def upstream_blocked(self) -> None:
         """The upstream takes no more for now."""
@@ -226,7 +250,7 @@ class Exchange(Answerable):
         if response.complete:
             self._complete(response)
         elif self._head_sent and (heads or body):
-            self.client.expect_more()
+            self.client.expect_more(self.bounds.stream_timeout)
 
     def _interim(self, head: Response) -> bytes:
         """RFC 9110 §15.2: a 1xx goes on, but not to a client of HTTP/1.0, which knows none."""
@@ -280,7 +304,7 @@ class Exchange(Answerable):
         self.record.upstream_seconds = perf_counter() - self._dispatched
         self.client.write(outbound.switching_head(head, fields))
         self.tunnel = Tunnel(self, upstream, is_websocket=fields.upgrade.lower() == b"websocket")
-        self.client.tunnel_opened(self.tunnel)
+        self.client.tunnel_opened(self.tunnel, self.bounds.stream_timeout)
         early = upstream.open_tunnel()
         if early:
             self.tunnelled(early)

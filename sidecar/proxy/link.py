@@ -79,9 +79,10 @@ class Link(asyncio.Protocol):
         """The upstream owes an answer within `seconds`."""
         self.deadline = self.server.now() + seconds
 
-    def expect_more(self) -> None:
-        """The upstream owes the next part of a response, or either side the next part of a tunnel."""
-        silence = self.server.settings.upstream.stream_timeout
+    def expect_more(self, silence: float) -> None:
+        """The upstream owes the next part of a response, or either side the next part of a tunnel, within `silence`
+        seconds; 0: some time.
+        """
         self.deadline = self.server.now() + silence if silence else NEVER
 
     def linger(self) -> None:

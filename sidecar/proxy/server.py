@@ -12,6 +12,7 @@ from sidecar.proxy import deadlines
 from sidecar.proxy.configuration import ListenerSettings, ProxySettings
 from sidecar.proxy.connection import ClientConnection
 from sidecar.proxy.listener import Listener, MakesEngines
+from sidecar.proxy.occupancy import Occupancy
 from sidecar.proxy.serving import Authorizes, Serving
 from sidecar.proxy.tls import ServerTls
 from sidecar.proxy.upstream.pool import UpstreamPool
@@ -58,6 +59,8 @@ class Server:
         self.observer = observer
         self.exchanges = 0
         """Requests now under way."""
+        self.occupancy = Occupancy()
+        """Requests under way under rules that say how many may be."""
         self.draining = False
         self._loop = loop = asyncio.get_running_loop()
         self.now: Callable[[], float] = loop.time

@@ -10,7 +10,9 @@ from typing import Protocol
 
 from sidecar.decision.denial import Denial
 from sidecar.decision.permit import Permit
+from sidecar.decision.policy import Rule
 from sidecar.decision.request import Presenter, RequestHead
+from sidecar.proxy.bounds import Bounds, bounds
 from sidecar.proxy.configuration import ProxySettings
 from sidecar.proxy.headers import FieldRules, RequestFields, identity_block
 from sidecar.proxy.refusal import Form
@@ -50,6 +52,8 @@ class Serving:
         self.limits = settings.limits
         self.timeouts = settings.timeouts
         self.upstream = settings.upstream
+        self.bounds = bounds(settings.limits, settings.upstream)
+        """Of exchanges whose rule says nothing else."""
         self.authorizer = authorizer
         self.pool = pool
         self.observer = observer
@@ -68,10 +72,20 @@ class Serving:
         """What `refusal` has rendered, by what it depends on."""
         self._instance = os.urandom(8).hex()
         self._identity_key = object()
+        self._bounds: dict[str, Bounds] = {}
+        """Of the rules that have limits of their own, by name."""
 
     def next_id(self) -> str:
         """A request id: unique over processes, and not to be guessed for another's request."""
         return f"{self._instance}{next(_IDS):08x}"
+
+    def bounds_under(self, rule: Rule) -> Bounds:
+        """What bounds the exchanges of a rule that has limits of its own."""
+        found = self._bounds.get(rule.name)
+        if found is None:
+            found = self.bounds if rule.limits is None else self.bounds.under(rule.limits)
+            self._bounds[rule.name] = found
+        return found
 
     def identity_block(self, permit: Permit) -> bytes | None:
         """The identity headers of a permit; None when they are larger than the limit."""

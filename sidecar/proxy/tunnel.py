@@ -87,7 +87,7 @@ class Tunnel:
         if self._from_upstream is not None:
             self._from_upstream.feed(data)
         self._exchange.client.write(data)
-        self._exchange.client.expect_more()
+        self._exchange.client.expect_more(self._exchange.bounds.stream_timeout)
 
     def client_ended(self) -> None:
         """The client will send no more, but may still read."""

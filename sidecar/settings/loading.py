@@ -11,6 +11,7 @@ from sidecar.settings import document as documents
 from sidecar.settings.configuration import Loaded
 from sidecar.settings.document import Document
 from sidecar.settings.files import certificates, is_there
+from sidecar.settings.limit_review import review_limits
 from sidecar.settings.operation_sections import ServiceFile
 from sidecar.settings.policies import SOON, Policies
 from sidecar.settings.problem import Problem, SettingsError, shown
@@ -59,6 +60,11 @@ class _Loading:
         services, policy = service_settings(service), self.policies.policy()
         proxy = proxy_settings(service, policy)
         trusting = frozenset(one.name for one in proxy.listeners if one.tls.trust is Trust.ANY)
+        doubts = {
+            *self.policies.doubts(trusting, now),
+            *review_limits(self.policies.rules, proxy.upstream, services.workers),
+            *_expiring(sections, now),
+        }
         return Loaded(
             proxy=proxy,
             service=services,
@@ -66,9 +72,7 @@ class _Loading:
             policy=policy,
             files=_files(Path(self.document.file), paths, sections),
             policy_patterns=tuple(str(self.directory.absolute() / one) for one in service.policy_files),
-            warnings=tuple(
-                sorted({*warnings, *self.policies.doubts(trusting, now), *_expiring(sections, now)})
-            ),
+            warnings=tuple(sorted({*warnings, *doubts})),
             dangers=tuple(sorted(_dangers(sections))),
         )
 

@@ -12,7 +12,15 @@ from typing import Any, Final
 from sidecar.decision.claim import ClaimCondition
 from sidecar.decision.client_certificate import CertificateName, CertificateNameIsClaim
 from sidecar.decision.matching import RequestMatch
-from sidecar.decision.policy import Binding, IntrospectWhen, IssuerPolicy, Policy, ReportOnly, Rule
+from sidecar.decision.policy import (
+    Binding,
+    IntrospectWhen,
+    IssuerPolicy,
+    Policy,
+    ReportOnly,
+    Rule,
+    RuleLimits,
+)
 from sidecar.decision.template import Template
 from sidecar.issuer.configuration import IssuerSettings
 from sidecar.settings import document as documents
@@ -230,7 +238,7 @@ def rule(section: RuleSection, file_report_only: ReportOnlySection | None = None
         cors_preflight=section.cors_preflight,
         binding=None if section.binding is None else Binding(section.binding),
         report_only=None if section.public else _report_only(section.report_only or file_report_only),
-        body_bytes=None if section.limits is None else section.limits.body_bytes,
+        limits=None if section.limits is None else RuleLimits(**section.limits.given()),
         identity_headers=None
         if section.identity_headers is None
         else MappingProxyType(section.identity_headers),

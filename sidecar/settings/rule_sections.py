@@ -9,7 +9,8 @@ from sidecar.decision.template import Template
 from sidecar.settings.condition_sections import AuthorizationDetailSection, CertificateRequirement, Claims
 from sidecar.settings.issuer_sections import Issuer, ReportOnlySection
 from sidecar.settings.problem import shown
-from sidecar.settings.scalars import Duration, Form, Size, Text, Texts, as_list
+from sidecar.settings.rule_limits import RuleLimits
+from sidecar.settings.scalars import Duration, Form, Text, Texts, as_list
 from sidecar.settings.section import Section, mistake, nearest
 from sidecar.settings.service_sections import IdentityHeaders
 
@@ -100,13 +101,6 @@ Ambiguity = Annotated[
 ]
 
 
-class RuleLimits(Section):
-    """Bounds for this rule alone."""
-
-    body_bytes: Size | None = None
-    """Of a request body; 0: none."""
-
-
 class RuleSection(Section):
     """One rule. The first rule whose `match` fits decides; without one the answer is 403."""
 
@@ -124,6 +118,7 @@ class RuleSection(Section):
     require: Require | None = None
     report_only: ReportOnlySection | None = None
     limits: RuleLimits | None = None
+    """In place of what bounds the service."""
     identity_headers: IdentityHeaders | None = None
     """Header → claim, in place of the upstream's."""
     allow_ambiguous_paths: list[Ambiguity] = Field(default_factory=list)

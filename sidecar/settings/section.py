@@ -4,7 +4,8 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, TypeVar, get_args
+from types import MappingProxyType
+from typing import Any, ClassVar, Final, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -20,6 +21,8 @@ class Section(BaseModel):
     """A mapping whose keys are all known; types are not converted."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    elsewhere: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Keys that are not of this section, though one might look for them here → what to do about it."""
 
     def given(self) -> dict[str, Any]:
         """What the file says, by field, leaving out what it does not say."""
@@ -88,14 +91,19 @@ def _problem(
         return
     kind = error["type"]
     if kind == "extra_forbidden":
-        key = str(error["loc"][-1])
-        message = f"unknown key `{sanitize(key)}`{nearest(key, _keys_at(model, error['loc'][:-1]))}"
-        yield document.problem(path, message, at_key=True)
+        yield document.problem(path, _unknown(str(error["loc"][-1]), model, error["loc"][:-1]), at_key=True)
     elif kind == "missing":
         yield document.problem(path[:-1], f"missing key `{error['loc'][-1]}`", at_key=True)
     else:
         at_key = bool(context.get("at")) or error["loc"][-1:] == ("[key]",)
         yield document.problem(path, _message(error, context), at_key=at_key)
+
+
+def _unknown(key: str, model: type[Section], path: Sequence[str | int]) -> str:
+    for one in _models_at(model, path):
+        if key in one.elsewhere:
+            return f"`{key}` {one.elsewhere[key]}"
+    return f"unknown key `{sanitize(key)}`{nearest(key, _keys_at(model, path))}"
 
 
 def near(word: str, known: Sequence[str]) -> list[str]:
@@ -164,14 +172,19 @@ def _near_word(word: Any, known: Sequence[str]) -> str:
 
 
 def _keys_at(model: type[Section], path: Sequence[str | int]) -> list[str]:
-    """The keys that the models know at `path`; steps that are no field (list indexes, names) are passed over."""
+    """The keys that are known at `path`."""
+    return sorted({name for one in _models_at(model, path) for name in one.model_fields})
+
+
+def _models_at(model: type[Section], path: Sequence[str | int]) -> set[type[Section]]:
+    """What may stand at `path`; steps that are no field (list indexes, names) are passed over."""
     models = {model}
     for step in path:
         inner = {
             one for parent in models if step in parent.model_fields for one in _models(parent, str(step))
         }
         models = inner or models
-    return sorted({name for one in models for name in one.model_fields})
+    return models
 
 
 def _models(parent: type[Section], field: str) -> set[type[Section]]:

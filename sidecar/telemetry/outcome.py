@@ -21,6 +21,7 @@ _FAILURES = frozenset(
     for reason in (
         Reason.ISSUER_UNAVAILABLE,
         Reason.OVERLOADED,
+        Reason.RULE_BUSY,
         Reason.UPSTREAM_REFUSED,
         Reason.UPSTREAM_BROKEN,
         Reason.UPSTREAM_TIMEOUT,

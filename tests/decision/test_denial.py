@@ -37,6 +37,7 @@ def test_token_that_does_not_hold_is_an_invalid_token(name: str) -> None:
         ("request_timeout", (408, None, False, True)),
         ("issuer_unavailable", (503, None, False, False)),
         ("overloaded", (503, None, False, False)),
+        ("rule_busy", (503, None, False, False)),
         ("upstream_refused", (502, None, False, False)),
         ("upstream_broken", (502, None, False, False)),
         ("upstream_timeout", (504, None, False, False)),
@@ -48,7 +49,7 @@ def test_reason_has_its_answer(name: str, expected: tuple[object, ...]) -> None:
 
 
 def test_nothing_else_is_a_reason() -> None:
-    assert len(Reason) == len(OF_THE_TOKEN) + 23
+    assert len(Reason) == len(OF_THE_TOKEN) + 24
 
 
 def test_denied_carries_the_failure_and_can_be_raised_from_one() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.decision.policy import Binding, ReportOnly, Rule
+from sidecar.decision.policy import Binding, ReportOnly, Rule, RuleLimits
 from tests.support.configuration import ISSUER, POLICY, Configuration
 
 JANUARY_31 = 1801353600  # 2027-01-31T00:00:00Z
@@ -36,14 +36,14 @@ def test_everything_about_a_rule_itself(configuration: Configuration) -> None:
     binding: if_bound
     cors_preflight: true
     report_only: {until: 2027-01-31}
-    limits: {body_bytes: 1MiB}
+    limits: {body_bytes: 1MiB, response_timeout: 2m, stream_timeout: 0s, total_timeout: 1h, concurrent_requests: 4}
     identity_headers: {X-Tenant: tenant}
     allow_ambiguous_paths: [encoded_slash]""",
     )
     assert found.binding is Binding.IF_BOUND
     assert found.cors_preflight
     assert found.report_only == ReportOnly(JANUARY_31)
-    assert found.body_bytes == 1 << 20
+    assert found.limits == RuleLimits(1 << 20, 120.0, 0.0, 3600.0, 4)
     assert dict(found.identity_headers or {}) == {"X-Tenant": "tenant"}
     assert found.allow_ambiguous_paths == {"encoded_slash"}
 

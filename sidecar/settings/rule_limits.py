@@ -1,0 +1,68 @@
+"""The section of a rule that bounds its exchanges, and what of the service's bounds cannot stand there."""
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Annotated, ClassVar, Final, Self
+
+from pydantic import AfterValidator, model_validator
+
+from sidecar.settings.scalars import Duration, Size
+from sidecar.settings.section import Section, mistake
+from sidecar.settings.service_sections import LimitsSection, Positive, TimeoutsSection
+
+_OURS: Final = frozenset({"body_bytes", "response_timeout", "stream_timeout", "total_timeout"})
+"""What stands in a rule under the name it has in the service file."""
+_OF_THE_HEAD: Final = frozenset(
+    {"target_bytes", "header_bytes", "headers", "token_bytes", "handshake", "request_head"}
+)
+_OF_THE_POOL: Final = ("connect_timeout", "max_connections", "max_waiting", "resolve_interval")
+
+
+def _of_the_service(section: str, keys: Iterable[str]) -> dict[str, str]:
+    """What to say about each key of a section of the service file that someone writes into a rule."""
+    early = f"counts before the rule is known: it bounds every request, under `{section}` in the service file"
+    shared = f"bounds the whole service, not a rule: it is set under `{section}` in the service file"
+    return {key: early if key in _OF_THE_HEAD else shared for key in keys if key not in _OURS}
+
+
+_SILENCE: Final = (
+    "is how long an unused connection to the upstream is kept, under `upstream` in the service file;"
+    " how long a body or a tunnel may be silent is `stream_timeout`"
+)
+
+
+def _some_time(seconds: float) -> float:
+    """A deadline that has passed before it begins answers every request with 504; raises `ValueError`."""
+    if seconds <= 0:
+        raise ValueError("must be more than 0s")
+    return seconds
+
+
+class RuleLimits(Section):
+    """Bounds for this rule alone, in place of the service's."""
+
+    elsewhere: ClassVar[Mapping[str, str]] = MappingProxyType(
+        _of_the_service("limits", LimitsSection.model_fields)
+        | _of_the_service("timeouts", TimeoutsSection.model_fields)
+        | _of_the_service("upstream", _OF_THE_POOL)
+        | {"idle_timeout": _SILENCE}
+    )
+
+    body_bytes: Size | None = None
+    """Of a request body; past it 413; 0: none. Default: `limits.body_bytes` of the service."""
+    response_timeout: Annotated[Duration, AfterValidator(_some_time)] | None = None
+    """From the end of the request to the head of the response; past it 504. Default: that of `upstream`."""
+    stream_timeout: Duration | None = None
+    """Without a byte in either direction in a body or a tunnel; 0s: none. Default: that of `upstream`."""
+    total_timeout: Duration | None = None
+    """For a whole exchange, tunnels apart; 0s: none. Default: that of `upstream`."""
+    concurrent_requests: Positive | None = None
+    """Under way at a time, in each worker; past it 503. Default: none."""
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.model_fields_set:
+            raise mistake("limits nothing: leave it out, or say what")
+        if self.total_timeout and (self.response_timeout or 0) > self.total_timeout:
+            raise mistake("is never reached: `total_timeout` is shorter", "response_timeout")
+        return self
