@@ -10,6 +10,7 @@ from sidecar.process.admin.inspection import Document, Refused
 from sidecar.process.admin.local import reload_state
 from sidecar.process.channel import ChannelClosed
 from sidecar.process.health import Check
+from sidecar.telemetry.adoption import Client, rows
 from sidecar.telemetry.configuration import Level
 from sidecar.telemetry.metrics import Snapshot
 
@@ -83,7 +84,16 @@ class CrewInspection:
             "checks": [asdict(check) for check in checks],
             "configuration": reload_state(self._crew.reloader),
             "counts": _summed([state["counts"] for state in states]),
-            "adoption": _adoption(client for state in states for client in state["adoption"]),
+        }
+
+    async def clients(self) -> Document:
+        """Of all workers; one that was started again has counted since then only."""
+        answers = [answer for _, answer in await self._all("clients")]
+        if not answers:
+            raise Refused("no worker serves")
+        return {
+            "since": max(one["since"] for one in answers),
+            "clients": rows(Client[str](**row) for one in answers for row in one["clients"]),
         }
 
     async def configuration(self) -> Document:
@@ -144,15 +154,3 @@ def _summed(counts: list[dict[str, Any]]) -> dict[str, Any]:
         else:
             total[name] = sum(one[name] for one in counts)
     return total
-
-
-def _adoption(clients: Any) -> list[dict[str, Any]]:
-    total: dict[tuple[str, str], dict[str, Any]] = {}
-    for one in clients:
-        key = (one["rule"], one["client"])
-        found = total.setdefault(key, {**one, "passing": 0, "failing": {}})
-        found["passing"] += one["passing"]
-        found["last_failed"] = max(found["last_failed"], one["last_failed"])
-        for reason, number in one["failing"].items():
-            found["failing"][reason] = found["failing"].get(reason, 0) + number
-    return list(total.values())

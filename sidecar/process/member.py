@@ -91,6 +91,8 @@ class Member:
                 return await inspection.state()
             case "decisions":
                 return await inspection.decisions(*argument)
+            case "clients":
+                return await inspection.clients()
             case "configuration":
                 return await inspection.configuration()
             case "explain":

@@ -6,48 +6,24 @@ Reads the JSON access lines, whatever else is between them, and counts per clien
 import argparse
 import json
 import sys
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+from sidecar.telemetry.adoption import UNKNOWN, Client, Clients, ordered
+
 LINE: Final = 1024 * 1024
 """Longest line that is looked at, in characters."""
 CLIENTS: Final = 100_000
 """Most clients that are told apart."""
-OTHERS: Final = "(others)"
-
-_MISMATCHED: Final = frozenset({"binding_mismatch", "certificate_missing"})
-
-
-@dataclass(slots=True)
-class Client:
-    """What one client did, in numbers of requests."""
-
-    client: str
-    """`client_id`, else the token's subject, else the certificate's subject."""
-    bound: int = 0
-    """With a token bound to the certificate of the connection."""
-    unbound: int = 0
-    """With a token that is bound to nothing."""
-    mismatched: int = 0
-    """With a token bound to another certificate, or without the certificate."""
-    would_deny: int = 0
-    """Let through only because the policy reports."""
-    denied: int = 0
-    """Refused."""
-    reasons: Counter[str] = field(default_factory=Counter)
-    """Why they would be, or were, refused."""
-    last_seen: str = ""
-    """RFC 3339, UTC."""
 
 
 @dataclass(slots=True)
 class Report:
     """All clients of a log."""
 
-    clients: dict[str, Client] = field(default_factory=dict)
+    clients: Clients[str] = field(default_factory=lambda: Clients(CLIENTS, ""))
     lines: int = 0
     """Access lines counted."""
     ignored: int = 0
@@ -60,14 +36,16 @@ class Report:
             self.ignored += 1
             return
         self.lines += 1
-        name = _name(record)
-        if name not in self.clients and len(self.clients) >= CLIENTS:
-            name = OTHERS
-        _count(self.clients.setdefault(name, Client(name)), record)
+        labels = (_text(record, "rule"), _text(record, "outcome"), _text(record, "reason"))
+        # Only where the log names a verified token there is a binding to count.
+        expected = _text(record, "expected_thumbprint") if _text(record, "issuer") else None
+        presented = _text(record, "presented_thumbprint")
+        client = self.clients[_name(record)]
+        client.count(_text(record, "time"), labels, _failed(record), expected, presented)
 
-    def ordered(self) -> list[Client]:
+    def ordered(self) -> list[Client[str]]:
         """Whom to call first."""
-        return sorted(self.clients.values(), key=lambda one: (-one.would_deny, -one.denied, one.client))
+        return ordered(self.clients.values())
 
 
 def _record(line: str) -> dict[str, Any] | None:
@@ -85,44 +63,7 @@ def _text(record: dict[str, Any], key: str) -> str:
 
 def _name(record: dict[str, Any]) -> str:
     keys = ("client_id", "subject", "certificate_subject")
-    return next((text for key in keys if (text := _text(record, key))), "(unknown)")
-
-
-def _count(client: Client, record: dict[str, Any]) -> None:
-    outcome = _text(record, "outcome")
-    client.last_seen = max(client.last_seen, _text(record, "time"))
-    if _text(record, "issuer"):
-        _count_binding(client, record)
-    if outcome == "deny":
-        client.denied += 1
-        client.reasons[_text(record, "reason")] += 1
-    elif reason := _reported(record, outcome):
-        client.would_deny += 1
-        client.reasons[reason] += 1
-
-
-def _reported(record: dict[str, Any], outcome: str) -> str:
-    """Why the request will be refused once the policy enforces, whatever became of it; empty when it will not."""
-    if outcome == "report":
-        return _text(record, "reason")
-    if outcome != "fail" or _text(record, "reason") == "issuer_unavailable":
-        return ""
-    return next(iter(_failed(record)), "")
-
-
-def _count_binding(client: Client, record: dict[str, Any]) -> None:
-    """Only where the log names a verified token."""
-    expected = _text(record, "expected_thumbprint")
-    if not expected:
-        client.unbound += 1
-    elif _reasons(record) & _MISMATCHED or expected != _text(record, "presented_thumbprint"):
-        client.mismatched += 1
-    else:
-        client.bound += 1
-
-
-def _reasons(record: dict[str, Any]) -> set[str]:
-    return {_text(record, "reason"), *_failed(record)}
+    return next((text for key in keys if (text := _text(record, key))), UNKNOWN)
 
 
 def _failed(record: dict[str, Any]) -> list[str]:
@@ -152,7 +93,7 @@ def execute(arguments: argparse.Namespace) -> int:
         print("no access lines: is it the sidecar's log, in JSON?", file=sys.stderr)
         return 1
     if arguments.format == "json":
-        print(json.dumps([_row(client) for client in report.ordered()], indent=2))
+        print(json.dumps([client.row() for client in report.ordered()], indent=2))
     else:
         print("\n".join(_table(report.ordered())))
     return 0
@@ -173,27 +114,14 @@ def _bounded(file: TextIO) -> Iterator[str]:
         yield line
 
 
-def _row(client: Client) -> dict[str, Any]:
-    return {
-        "client": client.client,
-        "bound": client.bound,
-        "unbound": client.unbound,
-        "mismatched": client.mismatched,
-        "would_deny": client.would_deny,
-        "denied": client.denied,
-        "reasons": dict(client.reasons.most_common()),
-        "last_seen": client.last_seen,
-    }
-
-
 _HEAD: Final = ("client", "bound", "unbound", "mismatched", "would deny", "denied", "last seen", "reasons")
 
 
-def _table(clients: Iterable[Client]) -> list[str]:
+def _table(clients: Iterable[Client[str]]) -> list[str]:
     rows: list[tuple[str, ...]] = [_HEAD]
     for one in clients:
         numbers = map(str, (one.bound, one.unbound, one.mismatched, one.would_deny, one.denied))
-        reasons = ", ".join(f"{reason} {count}" for reason, count in one.reasons.most_common())
+        reasons = ", ".join(f"{reason} {count}" for reason, count in one.row()["reasons"].items())
         rows.append((_printable(one.client), *numbers, _printable(one.last_seen), _printable(reasons)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return [_aligned(row, widths) for row in rows]

@@ -83,7 +83,6 @@ class Worker:
             place = str(self.assembly.loaded.files[0])
             raise SettingsError([Problem(place, 0, 0, f"issuers: {error}")]) from None
         await self.server.start(reuse_port=reuse_port)
-        self.telemetry.adopt(self.assembly.loaded.policy)
         for danger in self.assembly.loaded.dangers:
             self.journal.warning("dangerous setting", setting=str(danger))
         self._started = True
@@ -133,7 +132,6 @@ class Worker:
         self.assembly = assembly
         self._cache_hits += before.authorizer.verified.hits
         self._cache_misses += before.authorizer.verified.misses
-        self.telemetry.adopt(loaded.policy)
 
     def _tls_of(self, settings: ListenerSettings) -> ServerTls:
         """TLS that was made in the thread already."""

@@ -1,81 +1,208 @@
-"""Who would break: per client, what report-only rules let pass that they will refuse one day."""
+"""Who is ready for enforcing and who would break: what each client's requests were.
 
-from collections.abc import Set as AbstractSet
+Theory of operation: a `Client` is counted from the records of requests while the sidecar runs, and from the lines that
+it logged by `sidecar report`; what bound, unbound, mismatched and would deny mean is said here, for both. The names are
+chosen by others, so both remember only so many: later ones are counted together. Names from certificates that nobody
+vouched for have a room of their own, so that whoever makes certificates up cannot crowd out the clients of an issuer.
+"""
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Final, Generic, TypeVar
 
-from sidecar.decision.permit import Permit
-from sidecar.decision.policy import Policy
-from sidecar.telemetry.access import bounded
-from sidecar.telemetry.outcome import PERMIT, REPORT, denial_of
+from sidecar.decision.denial import Reason
+from sidecar.telemetry.access import bounded, timestamp
+from sidecar.telemetry.outcome import DENY, FAIL, REPORT, denial_of
 from sidecar.telemetry.record import AuditRecord
 
-MOST = 1000
-"""Clients remembered per process; later ones are counted as one."""
-OTHERS = "(others)"
+MOST: Final = 2000
+"""Clients with a verified token that one process tells apart."""
+STRANGERS: Final = 200
+"""Others that it tells apart, by their certificates."""
+OTHERS: Final = "(others)"
+"""Who is one too many."""
+UNKNOWN: Final = "(unknown)"
+"""Who has neither a verified token nor a certificate."""
+RULES: Final = 20
+"""Rules told apart for one client."""
+
+MEMBER: Final = "x5t#S256"
+"""Of `cnf`: the thumbprint of a certificate (RFC 8705 §3.1)."""
+_UNAVAILABLE: Final = Reason.ISSUER_UNAVAILABLE.value
+
+Moment = TypeVar("Moment", float, str)
+"""Seconds since the epoch, or RFC 3339 in UTC. Either can be compared with its like."""
+Row = dict[str, Any]
+"""A client as JSON."""
 
 
 @dataclass(slots=True)
-class Client:
-    """What one client did under one report-only rule."""
+class Client(Generic[Moment]):
+    """What one client did, in numbers of requests."""
 
-    rule: str
     client: str
-    """`client_id`, else the certificate's subject."""
-    passing: int = 0
-    """Requests that enforcement would let through."""
-    failing: dict[str, int] = field(default_factory=dict)
-    """Reason → requests that enforcement would refuse."""
-    last_failed: float = 0.0
-    """Seconds since the epoch."""
+    """`client_id`, else the token's subject, else the certificate's subject."""
+    last_seen: Moment
+    """When the latest of its requests began."""
+    last_refused: Moment
+    """When the latest began that was refused, or would be."""
+    bound: int = 0
+    """With a token bound to the certificate of the connection."""
+    unbound: int = 0
+    """With a token that is bound to no certificate."""
+    mismatched: int = 0
+    """With a token bound to another certificate, or without the certificate."""
+    would_deny: int = 0
+    """Let through only because the policy reports."""
+    denied: int = 0
+    """Refused."""
+    reasons: dict[str, int] = field(default_factory=dict)
+    """Why they would be, or were, refused."""
+    rules: dict[str, int] = field(default_factory=dict)
+    """Under which rules they would be, or were, refused."""
+
+    def count(
+        self,
+        at: Moment,
+        labels: tuple[str, str, str],
+        failed: Sequence[str],
+        expected: str | bytes | None,
+        presented: str | bytes,
+    ) -> None:
+        """One request that began `at`: its rule, outcome and reason, and the reasons of the checks that `failed`.
+
+        The thumbprints are what its verified token names (None without such a token) and what the connection has,
+        empty where there is none. A request that simply passes is counted by `Telemetry.observe` in fewer steps.
+        """
+        rule, outcome, reason = labels
+        if at > self.last_seen:  # noqa: PLR1730 — no call: this runs for each request
+            self.last_seen = at
+        if expected is not None:
+            if not expected:
+                self.unbound += 1
+            elif expected == presented:
+                self.bound += 1
+            else:
+                self.mismatched += 1
+        if outcome == DENY:
+            self.denied += 1
+        elif outcome == REPORT:
+            self.would_deny += 1
+        elif outcome == FAIL and failed and reason != _UNAVAILABLE:
+            # Let through, then failed by the API: it will be refused once the policy enforces, all the same.
+            self.would_deny += 1
+            reason = failed[0]
+        else:
+            return
+        if at > self.last_refused:  # noqa: PLR1730 — as above
+            self.last_refused = at
+        reasons, rules = self.reasons, self.rules
+        reasons[reason] = reasons[reason] + 1 if reason in reasons else 1
+        if rule not in rules and len(rules) >= RULES:
+            rule = OTHERS
+        rules[rule] = rules[rule] + 1 if rule in rules else 1
+
+    def add(self, other: "Client[Moment]") -> None:
+        """The same client, counted elsewhere."""
+        self.last_seen = max(self.last_seen, other.last_seen)
+        self.last_refused = max(self.last_refused, other.last_refused)
+        self.bound += other.bound
+        self.unbound += other.unbound
+        self.mismatched += other.mismatched
+        self.would_deny += other.would_deny
+        self.denied += other.denied
+        for ours, theirs in ((self.reasons, other.reasons), (self.rules, other.rules)):
+            for name, number in theirs.items():
+                ours[name] = ours.get(name, 0) + number
+
+    def row(self) -> Row:
+        """For JSON: the most frequent reasons and rules first, moments as text, empty when there was none."""
+        return {
+            "client": self.client,
+            "bound": self.bound,
+            "unbound": self.unbound,
+            "mismatched": self.mismatched,
+            "would_deny": self.would_deny,
+            "denied": self.denied,
+            "reasons": _by_number(self.reasons),
+            "rules": _by_number(self.rules),
+            "last_seen": _text(self.last_seen),
+            "last_refused": _text(self.last_refused),
+        }
+
+
+def _by_number(numbers: dict[str, int]) -> dict[str, int]:
+    return dict(sorted(numbers.items(), key=lambda one: -one[1]))
+
+
+def _text(moment: float | str) -> str:
+    if isinstance(moment, str):
+        return moment
+    return timestamp(moment) if moment else ""
+
+
+class Clients(dict[str, Client[Moment]]):
+    """By name. To ask for one that is not there makes it, or gives `OTHERS` when there are too many."""
+
+    def __init__(self, most: int, never: Moment) -> None:
+        """`never` is the moment before all others."""
+        super().__init__()
+        self.most = most
+        self._never: Moment = never
+
+    def __missing__(self, name: str) -> Client[Moment]:
+        name = bounded(name)
+        if name not in self and len(self) >= self.most:
+            name = OTHERS
+        return self.setdefault(name, Client(name, self._never, self._never))
 
 
 class Adoption:
-    """Counts per rule and client."""
+    """Counts the requests of this process. Configurations come and go, the figures stay."""
 
-    def __init__(self) -> None:
-        self.rules: AbstractSet[str] = frozenset()
-        """Rules that report instead of enforcing."""
-        self.clients: dict[tuple[str, str], Client] = {}
-
-    def adopt(self, policy: Policy, now: float) -> None:
-        """A policy comes into force: forget the rules that no longer report."""
-        issuers = [one.report_only for one in policy.issuers.values()]
-        everywhere = any(one is not None and one.until > now for one in (policy.report_only, *issuers))
-        self.rules = frozenset(
-            rule.name
-            for rule in policy.rules
-            if not rule.public
-            and (everywhere or (rule.report_only is not None and rule.report_only.until > now))
-        )
-        self.clients = {key: one for key, one in self.clients.items() if one.rule in self.rules}
+    def __init__(self, since: float) -> None:
+        self.since = since
+        """When counting began, seconds since the epoch."""
+        self.clients: Clients[float] = Clients(MOST, 0.0)
+        """Named by a verified token."""
+        self._strangers: Clients[float] = Clients(STRANGERS, 0.0)
 
     def count(self, record: AuditRecord, labels: tuple[str, str, str]) -> None:
-        """One request under a report-only rule is over."""
-        rule, outcome, reason = labels
-        if outcome == PERMIT:
-            self._client(rule, record).passing += 1
-        elif outcome == REPORT:
-            client = self._client(rule, record)
-            client.failing[reason] = client.failing.get(reason, 0) + 1
-            client.last_failed = record.started
+        """One request is over."""
+        decision, certificate = record.decision, record.presenter.client_certificate
+        token = decision.token if decision is not None else None
+        name, expected = None, None
+        if token is not None:
+            name, members = token.client_id or token.subject, token.confirmation.members
+            expected = members[MEMBER] if MEMBER in members else b""  # noqa: SIM401 — as in `Client.count`
+        if name:
+            client = self.clients[name]
+        else:
+            client = self._strangers[(certificate.subject if certificate is not None else "") or UNKNOWN]
+        presented = certificate.thumbprint if certificate is not None else b""
+        failed = _failed(record) if labels[1] == FAIL else ()
+        client.count(record.started, labels, failed, expected, presented)
 
-    def _client(self, rule: str, record: AuditRecord) -> Client:
-        key = (rule, _name(record))
-        found = self.clients.get(key)
-        if found is None:
-            if len(self.clients) >= MOST:
-                key = (rule, OTHERS)
-            found = self.clients.setdefault(key, Client(*key))
-        return found
+    def rows(self) -> list[Row]:
+        """Every client, whom to call first."""
+        return rows([*self.clients.values(), *self._strangers.values()])
 
 
-def _name(record: AuditRecord) -> str:
-    decision = record.decision
-    token = decision.token if isinstance(decision, Permit) else None
-    if token is None:
-        refused = denial_of(record)
-        token = refused.token if refused is not None else None
-    if token is not None and (token.client_id or token.subject):
-        return bounded(token.client_id or token.subject or "")
-    certificate = record.presenter.client_certificate
-    return bounded(certificate.subject) if certificate is not None else "(unknown)"
+def _failed(record: AuditRecord) -> Sequence[str]:
+    refused = denial_of(record)
+    return [one.reason.value for one in refused.failures] if refused is not None else ()
+
+
+def ordered(clients: Iterable[Client[Moment]]) -> list[Client[Moment]]:
+    """Whom to call first: who would break, who is broken, who is not bound yet."""
+    return sorted(
+        clients, key=lambda one: (-one.would_deny, -one.denied, -one.unbound - one.mismatched, one.client)
+    )
+
+
+def rows(clients: Iterable[Client[Moment]]) -> list[Row]:
+    """In order, the clients of one name put together."""
+    found: dict[str, Client[Moment]] = {}
+    for one in clients:
+        found.setdefault(one.client, Client(one.client, one.last_seen, one.last_refused)).add(one)
+    return [one.row() for one in ordered(found.values())]

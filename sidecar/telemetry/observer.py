@@ -8,9 +8,8 @@ made when someone asks for it.
 import time
 from collections.abc import Callable
 
-from sidecar.decision.policy import Policy
 from sidecar.telemetry.access import AccessLine, bounded, readable
-from sidecar.telemetry.adoption import Adoption
+from sidecar.telemetry.adoption import MEMBER, Adoption
 from sidecar.telemetry.allowance import Allowances
 from sidecar.telemetry.configuration import Access, Format, LoggingSettings
 from sidecar.telemetry.journal import Journal
@@ -37,15 +36,16 @@ class Telemetry:
         self.metrics = metrics
         self.journal = journal
         self.live = LiveDecisions()
-        self.adoption = Adoption()
+        self.adoption = Adoption(clock())
+        self._clients = self.adoption.clients
         self.spans: Callable[[AuditRecord, tuple[str, str, str]], None] | None = None
         """Told of each request when tracing is on."""
-        self._clock = clock
         self._monotonic = monotonic
         """For the allowances: whoever sets the clock neither silences events nor opens the gates to a storm."""
         self._line = AccessLine()
-        self._access = logging.access
-        self._sample = max(1, logging.sample)
+        self._logs_all = logging.access is Access.ALL
+        self._sample = 0 if logging.access is Access.DENIED else max(1, logging.sample)
+        """One permitted request in so many is logged; 0: none."""
         self._permitted = 0
         self._readable = journal.format is Format.TEXT
         self._requests = metrics.counter("sidecar_requests_total")
@@ -61,17 +61,14 @@ class Telemetry:
         self._handshakes = metrics.counter("sidecar_tls_handshakes_total")
         self._allowances = Allowances(self._tell_sum)
 
-    def adopt(self, policy: Policy) -> None:
-        """A policy comes into force."""
-        self.adoption.adopt(policy, self._clock())
-
     def observe(self, record: AuditRecord) -> None:
         """One request is over."""
         labels = outcome_of(record)
         requests = self._requests
         requests[labels] = requests.get(labels, 0) + 1
         self._duration.observe(record.duration)
-        if record.decision is not None:
+        decision = record.decision
+        if decision is not None:
             self._decision.observe(record.decision_seconds)
         if record.upstream_seconds:
             self._upstream.observe(record.upstream_seconds)
@@ -79,20 +76,29 @@ class Telemetry:
             self._bytes_in[()] += record.bytes_in
         self._bytes_out[()] += record.bytes_out
         self.live.append(record, labels)
-        if labels[0] in self.adoption.rules:
+        token = decision.token if decision is not None else None
+        name = (token.client_id or token.subject) if token is not None else None
+        if token is not None and name and labels[1] == PERMIT:
+            # What `Client.count` comes to for nearly every request. Permitted: what the token is bound to is confirmed.
+            client = self._clients[name]
+            if MEMBER in token.confirmation.members:
+                client.bound += 1
+            else:
+                client.unbound += 1
+            if record.started > client.last_seen:  # noqa: PLR1730 — no call on the way of every request
+                client.last_seen = record.started
+        else:
             self.adoption.count(record, labels)
-        if labels[1] != PERMIT or record.ended_by:
+        if labels[1] == REPORT or record.ended_by:
             self._observe_rare(record, labels)
-        if self._is_logged(labels[1]):
+        if self._logs_all or labels[1] != PERMIT or self._is_sampled():
             line = readable(record, labels) if self._readable else self._line.render(record, labels)
             self.journal.sink.write(line)
         if self.spans is not None:
             self.spans(record, labels)
 
-    def _is_logged(self, outcome: str) -> bool:
-        if self._access is Access.ALL or outcome != PERMIT:
-            return True
-        if self._access is Access.DENIED:
+    def _is_sampled(self) -> bool:
+        if self._sample == 0:
             return False
         self._permitted += 1
         return self._permitted % self._sample == 1 or self._sample == 1

@@ -1,5 +1,6 @@
 """The admin page in a real browser: what an engineer sees, filters, pauses and asks, by mouse and by keyboard."""
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -126,9 +127,22 @@ def test_counts_issuers_certificates_and_configuration_are_shown(page: Page) -> 
     expect(page.locator("#chart-all polyline")).to_be_attached(timeout=10_000)
 
 
-def test_report_only_names_the_client_that_would_break(page: Page) -> None:
-    expect(page.locator("#adoption")).to_contain_text("client-1")
-    expect(page.locator("#adoption")).to_contain_text("scope_insufficient")
+def test_clients_are_listed_with_who_would_break_first(page: Page, one: Sidecar) -> None:
+    expect(page.locator("#adoption thead")).to_contain_text("would be denied")
+    first = page.locator("#adoption tbody tr").first
+    cells = {
+        name: first.locator(f"[data-name='{name}']") for name in ("client", "would be denied", "why", "rule")
+    }
+    expect(cells["client"]).to_have_text("client-1")
+    expect(cells["would be denied"]).to_have_text(re.compile("[1-9]"))
+    expect(cells["why"]).to_contain_text("scope_insufficient")
+    expect(cells["rule"]).to_contain_text("payments")
+    expect(page.locator("#adoption-note")).to_contain_text(re.compile("1 of [23] would be refused"))
+    row = page.locator("#adoption tbody tr", has_text="CN=client-1")
+    expect(row).to_contain_text("(no rule)")
+    expect(row.locator("[data-name='last seen']")).to_have_text(
+        re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$")
+    )
 
 
 def test_refused_configuration_is_shown_with_its_problems(page: Page, one: Sidecar) -> None:

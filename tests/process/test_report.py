@@ -13,8 +13,9 @@ from sidecar.decision.policy import Rule
 from sidecar.decision.request import ClientCertificate, Presenter
 from sidecar.decision.token import UNBOUND, Confirmation, ValidatedToken
 from sidecar.process.cli import main
-from sidecar.process.report import CLIENTS, OTHERS, Report
+from sidecar.process.report import CLIENTS, Report
 from sidecar.telemetry.access import AccessLine
+from sidecar.telemetry.adoption import OTHERS
 from sidecar.telemetry.outcome import outcome_of
 from sidecar.telemetry.record import AuditRecord
 from tests.support.pki import Identity, Pki
@@ -79,17 +80,19 @@ def test_each_client_is_counted(log: Log, capsys: pytest.CaptureFixture[str], tm
     found = {row.pop("client"): row for row in json.loads(capsys.readouterr().out)}
     assert list(found) == ["unbound", "confused", "ready"]
     assert found["ready"] == {
-        "bound": 3, "unbound": 0, "mismatched": 0, "would_deny": 0, "denied": 0, "reasons": {},
-        "last_seen": "2027-01-15T08:00:00.000Z",
+        "bound": 3, "unbound": 0, "mismatched": 0, "would_deny": 0, "denied": 0, "reasons": {}, "rules": {},
+        "last_seen": "2027-01-15T08:00:00.000Z", "last_refused": "",
     }  # fmt: skip
     assert found["unbound"] == {
         "bound": 0, "unbound": 2, "mismatched": 0, "would_deny": 2, "denied": 0,
-        "reasons": {"binding_missing": 2}, "last_seen": "2027-01-15T08:01:40.000Z",
+        "reasons": {"binding_missing": 2}, "rules": {"read": 2},
+        "last_seen": "2027-01-15T08:01:40.000Z", "last_refused": "2027-01-15T08:01:40.000Z",
     }  # fmt: skip
     assert found["confused"] == {
         "bound": 1, "unbound": 0, "mismatched": 2, "would_deny": 1, "denied": 2,
         "reasons": {"binding_mismatch": 1, "certificate_missing": 1, "scope_insufficient": 1},
-        "last_seen": "2027-01-15T08:00:00.000Z",
+        "rules": {"read": 3},
+        "last_seen": "2027-01-15T08:00:00.000Z", "last_refused": "2027-01-15T08:00:00.000Z",
     }  # fmt: skip
 
 

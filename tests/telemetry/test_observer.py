@@ -10,15 +10,12 @@ from pathlib import Path
 import pytest
 
 from sidecar.decision.denial import Reason
-from sidecar.decision.policy import Policy, ReportOnly, Rule
-from sidecar.telemetry.adoption import MOST, OTHERS
 from sidecar.telemetry.allowance import BURST, MOST_DETAILS, PERIOD
 from sidecar.telemetry.configuration import Level
 from sidecar.telemetry.journal import adopt_library_logs
 from sidecar.telemetry.live import KEPT
 from sidecar.telemetry.metrics import total
-from tests.support.pki import Pki
-from tests.support.records import RULE, STARTED, RecordedTelemetry, denial, permit, presenter, record, token
+from tests.support.records import RULE, RecordedTelemetry, denial, permit, record
 
 
 @pytest.fixture
@@ -150,42 +147,11 @@ def test_last_decisions_are_remembered_and_numbered(recorder: RecordedTelemetry)
     assert live.since(KEPT + 10) == []
 
 
-def reporting_policy(until: float, **rule: object) -> Policy:
-    return Policy({}, (Rule(RULE.name, RULE.match, report_only=ReportOnly(int(until))),))
-
-
-def test_adoption_names_the_clients_that_would_break(recorder: RecordedTelemetry, pki: Pki) -> None:
-    telemetry = recorder.telemetry
-    telemetry.adopt(reporting_policy(STARTED + 1000))
-    telemetry.observe(record(permit(token("good"))))
-    telemetry.observe(record(permit(token("bad"), denial(Reason.BINDING_MISSING))))
-    telemetry.observe(record(permit(token("bad"), denial(Reason.BINDING_MISSING))))
-    nameless = permit(token(None, subject=None), denial(Reason.TOKEN_EXPIRED))
-    telemetry.observe(record(nameless, presenter=presenter(pki.client)))
-    clients = {one.client: one for one in telemetry.adoption.clients.values()}
-    assert (clients["good"].passing, clients["good"].failing) == (1, {})
-    assert (clients["bad"].passing, clients["bad"].failing) == (0, {"binding_missing": 2})
-    assert clients["bad"].last_failed == STARTED
-    assert clients["CN=client-1"].failing == {"token_expired": 1}
-    assert recorder.metrics.counters["sidecar_report_only_total"] == {
-        (RULE.name, "binding_missing"): 2,
-        (RULE.name, "token_expired"): 1,
-    }
-
-
-def test_rule_that_enforces_has_no_adoption_list(recorder: RecordedTelemetry) -> None:
-    recorder.telemetry.adopt(reporting_policy(STARTED - 1))
-    recorder.telemetry.observe(record())
-    assert recorder.telemetry.adoption.clients == {}
-
-
-def test_adoption_remembers_a_bounded_number_of_clients(recorder: RecordedTelemetry) -> None:
-    recorder.telemetry.adopt(reporting_policy(STARTED + 1000))
-    for number in range(MOST + 50):
-        recorder.telemetry.observe(record(permit(token(f"client-{number}"))))
-    clients = recorder.telemetry.adoption.clients
-    assert len(clients) == MOST + 1
-    assert clients[(RULE.name, OTHERS)].passing == 50
+def test_request_that_is_only_reported_is_counted_by_rule_and_reason(recorder: RecordedTelemetry) -> None:
+    recorder.telemetry.observe(record(permit(would_deny=denial(Reason.BINDING_MISSING))))
+    recorder.telemetry.observe(record(permit(would_deny=denial(Reason.BINDING_MISSING))))
+    recorder.telemetry.observe(record(denial(Reason.BINDING_MISSING)))
+    assert recorder.metrics.counters["sidecar_report_only_total"] == {(RULE.name, "binding_missing"): 2}
 
 
 def test_journal_speaks_from_its_level_on_and_the_level_may_change(recorder: RecordedTelemetry) -> None:

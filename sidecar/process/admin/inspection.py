@@ -22,7 +22,12 @@ class Inspection(Inspected, Protocol):
         """
 
     async def state(self) -> Document:
-        """Configuration, issuers, certificates, adoption, counts."""
+        """Configuration, issuers, certificates, counts."""
+
+    async def clients(self) -> Document:
+        """What each client's requests were, whom to call first: `{"since": …, "clients": […]}`, with the moment from
+        which on every request is in the figures.
+        """
 
     async def configuration(self) -> Document:
         """The configuration in force, without secrets."""

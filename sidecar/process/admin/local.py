@@ -64,9 +64,13 @@ class LocalInspection:
             "counts": self._counts(),
             "issuers": self._issuers(),
             "certificates": [asdict(one) for one in worker.assembly.certificates],
-            "adoption": [asdict(one) for one in worker.telemetry.adoption.clients.values()],
             "listeners": [one.name for one in worker.assembly.loaded.proxy.listeners],
         }
+
+    async def clients(self) -> Document:
+        """What each client's requests were."""
+        adoption = self._worker.telemetry.adoption
+        return {"since": adoption.since, "clients": adoption.rows()}
 
     async def configuration(self) -> Document:
         """The configuration in force, without secrets."""

@@ -94,6 +94,7 @@ class AdminServer:
         add = application.router
         add.add_get("/decisions", self._decisions)
         add.add_get("/state", self._answered(inspection.state))
+        add.add_get("/clients", self._answered(inspection.clients))
         add.add_get("/config", self._answered(inspection.configuration))
         add.add_get("/log-level", self._log_level)
         add.add_post("/log-level", self._set_log_level)

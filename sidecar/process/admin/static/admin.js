@@ -4,6 +4,8 @@
 const KEPT = 300; // decisions held in the page
 const POINTS = 60; // samples in a chart
 const PERIOD = 2000; // milliseconds between two looks at the state
+const CLIENTS_EVERY = 5; // looks: there may be thousands of clients
+const SHOWN = 100; // clients in the page
 const $ = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -253,20 +255,28 @@ function configuration(one) {
   $("configuration").replaceChildren(...lines);
 }
 
-function adoption(clients, until) {
-  $("adoption-panel").hidden = clients.length === 0;
-  if (!clients.length) return;
-  const breaking = new Set(clients.filter((one) => Object.keys(one.failing).length).map((one) => one.client));
+const COLUMNS = ["client", "bound", "unbound", "mismatched", "would be denied", "denied", "why", "rule", "last seen"];
+
+function client(one) {
+  const numbers = [one.bound, one.unbound, one.mismatched, one.would_deny, one.denied];
+  const listed = (counted) => Object.entries(counted).map(([name, number]) => `${name} ${count(number)}`).join(", ");
+  const cells = [one.client, ...numbers.map(count), listed(one.reasons), Object.keys(one.rules).map((name) => (name === "none" ? "(no rule)" : name)).join(", "), moment(one.last_seen)];
+  const kind = (at) => (at > 0 && at < 6 ? `number ${numbers[at - 1] ? ["", "warn-text", "bad-text", "bad-text", ""][at - 1] : "none"}` : "");
+  return make("tr", { title: one.last_refused ? `last refused, or would be: ${moment(one.last_refused)}` : "" },
+    ...cells.map((text, at) => make(at ? "td" : "th", { class: kind(at), "data-name": COLUMNS[at], ...(at ? {} : { scope: "row" }) }, text || "–")));
+}
+
+const moment = (text) => text.slice(0, 19).replace("T", " ");
+
+function adoption({ since, clients }, until) {
+  const all = clients.length;
+  const breaking = clients.filter((one) => one.would_deny).length;
   const day = until ? ` on ${new Date(until * 1000).toISOString().slice(0, 10)}` : "";
-  $("adoption-note").textContent = `Rules that report will enforce${day}. ${breaking.size ? `${breaking.size} of ${new Set(clients.map((one) => one.client)).size} clients would be refused.` : "Every client seen so far is ready."}`;
-  const failed = (one) => Object.values(one.failing).reduce((sum, number) => sum + number, 0);
-  const ordered = [...clients].sort((one, other) => failed(other) - failed(one) || other.passing - one.passing).slice(0, 100);
-  const head = make("tr", {}, ...["client", "rule", "ready", "would fail", "why", "last"].map((name) => make("th", { scope: "col", class: name === "ready" || name === "would fail" ? "number" : "" }, name)));
-  $("adoption").replaceChildren(make("thead", {}, head), make("tbody", {}, ...ordered.map((one) => make("tr", {},
-    make("td", {}, one.client), make("td", {}, one.rule), make("td", { class: "number" }, count(one.passing)),
-    make("td", { class: `number ${failed(one) ? "bad-text" : ""}` }, count(failed(one))),
-    make("td", {}, Object.entries(one.failing).map(([reason, number]) => `${reason} ${count(number)}`).join(", ") || "–"),
-    make("td", {}, one.last_failed ? new Date(one.last_failed * 1000).toISOString().slice(11, 19) : "–")))));
+  const verdict = breaking ? `${count(breaking)} of ${count(all)} would be refused by what is only reported now and will be enforced${day}.` : `${count(all)} ${all === 1 ? "client" : "clients"}; enforcing what is only reported would refuse none.`;
+  const shown = all > SHOWN ? ` The first ${SHOWN} are shown.` : "";
+  $("adoption-note").textContent = `Since ${moment(new Date(since * 1000).toISOString())} UTC: ${all ? verdict : "no request yet."}${shown}`;
+  const head = make("tr", {}, ...COLUMNS.map((name, at) => make("th", { scope: "col", class: at > 0 && at < 6 ? "number" : "" }, name)));
+  $("adoption").replaceChildren(...(all ? [make("thead", {}, head), make("tbody", {}, ...clients.slice(0, SHOWN).map(client))] : []));
 }
 
 function facts(state) {
@@ -284,6 +294,8 @@ function options(names) {
   if (select.children.length !== names.length) select.replaceChildren(...names.map((name) => make("option", {}, name)));
 }
 
+let looks = 0;
+
 async function look() {
   try {
     const state = await (await fetch("/state")).json();
@@ -294,7 +306,7 @@ async function look() {
     things("issuers", state.issuers.map(issuer), "no issuer");
     things("certificates", state.certificates.map((one) => certificate(one, state.now)), "no certificate");
     configuration(state.configuration);
-    adoption(state.adoption, state.configuration.report_only_until);
+    if (looks++ % CLIENTS_EVERY === 0) adoption(await (await fetch("/clients")).json(), state.configuration.report_only_until);
     options(state.listeners);
     if (document.activeElement !== $("level")) $("level").value = state.log_level;
   } catch {
