@@ -19,7 +19,7 @@ def running(tmp_path: Path, program: str) -> Process:
 def has_ended(pid: int) -> bool:
     """A killed orphan is gone, or waits for init to collect it."""
     status = Path(f"/proc/{pid}/status")
-    for _ in range(200):
+    for _ in range(1000):
         try:
             if "zombie" in status.read_text():
                 return True

@@ -210,7 +210,7 @@ def test_failed_handshake_is_told_why(tmp_path: Path, pki: Pki) -> None:
     with LiveServer(tls_settings(tmp_path, pki, at_handshake=AtHandshake.REQUIRED)) as server:
         with pytest.raises(ssl.SSLError, match="CERTIFICATE_REQUIRED"), Wire.tls(server.port()) as wire:
             wire.request()
-        assert server.observed.handshakes[0][0] == "certificate_missing"
+        assert server.handshakes(1)[0][0] == "certificate_missing"
 
 
 def test_certificate_is_that_of_this_connection(tmp_path: Path, pki: Pki) -> None:

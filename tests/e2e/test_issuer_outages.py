@@ -80,7 +80,7 @@ def test_keys_that_never_came_are_a_503_told_by_phase_and_end_when_they_come(
         line = logged(one, "issuer keys not fetched")
         assert (line["phase"], line["detail"]) == ("status", "the answer is 502")
         issuer.answers.clear()
-        eventually(lambda: is_ready(one), 10, "the issuer is noticed to be back")
+        eventually(lambda: is_ready(one), what="the issuer is noticed to be back")
         with one.connect(pki.client) as wire:
             assert wire.request("GET", "/accounts/1", token=token).status == 200
         assert len(upstream.seen) == 1
@@ -91,7 +91,7 @@ def test_unusable_keys_are_named_in_the_log_and_counted(
 ) -> None:
     issuer.keys.append({"kty": "oct", "k": "c2VjcmV0", "kid": "mac"})
     with running(tmp_path, pki, section(issuer)) as (one, _):
-        eventually(lambda: is_ready(one), 10)
+        eventually(lambda: is_ready(one))
         found = figures(one)
         assert found[("sidecar_jwks_keys", issuer.url)] == 1
         assert found[("sidecar_jwks_keys_skipped", issuer.url, "symmetric")] == 1
@@ -113,7 +113,7 @@ def test_failed_introspection_is_a_503_and_remembered_answers_go_on(
     }
     issuer.tokens["opaque-1"] = active(issuer, pki.client)
     with running(tmp_path / "sidecar", pki, section(issuer, introspection=introspection)) as (one, upstream):
-        eventually(lambda: is_ready(one), 10)
+        eventually(lambda: is_ready(one))
         with one.connect(pki.client) as wire:
             assert wire.request("GET", "/accounts/1", token="opaque-1").status == 200
             issuer.answers[INTROSPECTION_PATH] = drop()

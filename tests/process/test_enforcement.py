@@ -29,7 +29,7 @@ class Calendar:
         self.now = float(END - 100 * DAY)
         self._file = folder / "log"
         self._journal = Journal(LineSink(path=folder / "unused"), Format.JSON)
-        self._journal.sink.close()
+        self._journal.sink.close(20)
         self.watch = EnforcementWatch(lambda: self.policy, self._journal, lambda: self.now)
 
     def told_at(self, now: float) -> list[tuple[str, str]]:
@@ -38,7 +38,7 @@ class Calendar:
         before = len(self._lines())
         self._journal.sink = LineSink(path=self._file)
         self.watch.look()
-        self._journal.sink.close()
+        self._journal.sink.close(20)
         return [(line["event"], line["rule"]) for line in self._lines()[before:]]
 
     def _lines(self) -> list[dict[str, str]]:

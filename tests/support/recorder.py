@@ -4,6 +4,7 @@ It is strict: what is not HTTP/1.1 with a length or in chunks lands in `broken`.
 gave up on is counted in `cut`: no server acts on it.
 """
 
+import contextlib
 import socket
 import threading
 from dataclasses import dataclass, field
@@ -55,6 +56,7 @@ class Recorder:
     def __enter__(self) -> Self:
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
         self._open: set[socket.socket] = set()
+        self._conversations: list[threading.Thread] = []
         self.port = int(self._listener.getsockname()[1])
         self._thread = threading.Thread(target=self._accept, name="recorder", daemon=True)
         self._thread.start()
@@ -63,9 +65,12 @@ class Recorder:
     def __exit__(self, *_exc: object) -> None:
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self._thread.join(20)
         for connection in list(self._open):
-            connection.close()
-        self._thread.join(5)
+            with contextlib.suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)  # ends the read of its thread, which closes it
+        for conversation in self._conversations:
+            conversation.join(20)
 
     @property
     def url(self) -> str:
@@ -83,7 +88,10 @@ class Recorder:
             except OSError:
                 return
             self._open.add(connection)
-            threading.Thread(target=self._converse, args=[connection], daemon=True).start()
+            self._conversations.append(
+                threading.Thread(target=self._converse, args=[connection], daemon=True)
+            )
+            self._conversations[-1].start()
 
     def _converse(self, connection: socket.socket) -> None:
         wire = Inbound(connection)

@@ -107,7 +107,7 @@ class RecordedTelemetry:
 
     def text(self) -> str:
         """Everything written; the sink is closed."""
-        self.sink.close()
+        self.sink.close(20)
         return self.path.read_text()
 
     def lines(self) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from cryptography import x509
 
 from tests.support.pki import Identity, certificate_pem
 
-TIMEOUT = 10.0
+TIMEOUT = 20.0
 """Seconds any one read or write may take."""
 
 TLS12 = ssl.TLSVersion.TLSv1_2
@@ -114,7 +114,11 @@ class Wire:
             bind = (source, 0) if source else None
             return cls(socket.create_connection(("127.0.0.1", port), TIMEOUT, source_address=bind))
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        sock.connect(str(port))
+        try:
+            sock.connect(str(port))
+        except BaseException:
+            sock.close()
+            raise
         return cls(sock)
 
     @classmethod

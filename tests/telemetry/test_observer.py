@@ -189,7 +189,7 @@ def test_on_a_terminal_lines_are_for_people_and_elsewhere_for_machines() -> None
         "from sidecar.telemetry.sink import LineSink\n"
         "sink = LineSink()\n"
         "Journal(sink, Format.AUTO, clock=lambda: 1800000000.25).info('started', port=8443)\n"
-        "sink.close()\n"
+        "sink.close(20)\n"
     )
     master, slave = os.openpty()
     subprocess.run([sys.executable, "-c", code], stdout=slave, timeout=30, check=True)
