@@ -107,7 +107,7 @@ class World:
         return gone
 
     def settles(self) -> None:
-        """Until the sidecar holds the keys of this moment: of two fetches that end from now on, the second began now."""
+        """Until the sidecar holds the keys of this moment: of two fetches that end after it, one began after it."""
         fetched = ("sidecar_jwks_refresh_total", self.provider.issuer, "success")
         before = figures(self.sidecar).get(fetched, 0)
         eventually(
