@@ -192,6 +192,10 @@ class Worker:
         yield Sample("sidecar_token_cache_total", ("miss",), self._cache_misses + verified.misses)
         yield Sample("sidecar_upstream_connections", (), self.server.upstream_connections)
         yield Sample("sidecar_requests_in_progress", (), self.server.exchanges)
+        taken = self.server.occupancy.taken()
+        for rule in assembly.loaded.policy.rules:
+            if rule.limits is not None and rule.limits.concurrent_requests:
+                yield Sample("sidecar_rule_requests_in_progress", (rule.name,), taken.get(rule.name, 0))
         for issuer, count in self.issuers.remembered():
             yield Sample("sidecar_introspection_cache_entries", (issuer,), count)
         for state in self._issuer_readiness().states:

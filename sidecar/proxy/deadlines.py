@@ -20,17 +20,19 @@ def check(connection: ClientConnection, now: float, wall: float) -> None:
             exchange.authority_ended("certificate_expired" if is_certificate else "token_expired")
         elif connection.body_is_slow(now):
             exchange.fail(Reason.REQUEST_TIMEOUT, "the request body comes too slowly")
-    if (now >= connection.deadline and connection.blocked_since == NEVER) or connection.is_past_total(now):
-        _overdue(connection)
+    if connection.is_past_total(now):
+        _overdue(connection, in_total=True)
+    elif now >= connection.deadline and connection.blocked_since == NEVER:
+        _overdue(connection, in_total=False)
 
 
-def _overdue(connection: ClientConnection) -> None:
+def _overdue(connection: ClientConnection, *, in_total: bool) -> None:
     exchange, phase = connection.exchange, connection.phase
     if exchange is not None:
         if exchange.tunnel is not None:
             exchange.tunnel.end("timeout")
         else:
-            exchange.timed_out()
+            exchange.timed_out(in_total=in_total)
     elif phase is Phase.HEAD:
         connection.answer_fault(Fault(Reason.REQUEST_TIMEOUT, "the request head took too long"))
     elif phase is Phase.IDLE:

@@ -362,15 +362,17 @@ class Exchange(Answerable):
         elif self._head_sent or not self._request_ended:
             self.end_stream(cause)
 
-    def timed_out(self) -> None:
-        """The answer, or the next part of it, did not come in time."""
+    def timed_out(self, *, in_total: bool) -> None:
+        """The answer, or the next part of it, did not come in time; `in_total`: the whole took too long."""
         if self._head_sent:
             self.record.ended_by = "timeout"
-            self._cut(Reason.UPSTREAM_TIMEOUT, "the response stalled")
+            late = "the exchange took too long: total_timeout" if in_total else "the response stalled"
+            self._cut(Reason.UPSTREAM_TIMEOUT, late)
         elif self.record.decision is None:
             self.fail(Reason.ISSUER_UNAVAILABLE, "no decision in time")
         elif self.request.complete or self.awaits_continue or self.client.is_held:
-            self.fail(Reason.UPSTREAM_TIMEOUT, "no response in time")
+            late = "total_timeout" if in_total else "response_timeout"
+            self.fail(Reason.UPSTREAM_TIMEOUT, f"no response in time: {late}")
         else:
             self.fail(Reason.REQUEST_TIMEOUT, "the request body stalled")
 

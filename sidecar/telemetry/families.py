@@ -88,6 +88,9 @@ _ROWS = (
     # Tokens and issuers
     _counter("token_cache", "Look-ups of verified tokens.", "result"),
     _gauge("requests_in_progress", "Requests under way."),
+    _gauge(
+        "rule_requests_in_progress", "Of rules that say how many may be under way: those that are.", "rule"
+    ),
     _gauge("upstream_connections", "Connections to the upstream, open or opening."),
     _gauge("token_cache_entries", "Verified tokens held in memory."),
     _gauge(

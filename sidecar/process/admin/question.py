@@ -12,6 +12,7 @@ from sidecar.authorizer import Authorizer
 from sidecar.decision.request import ClientCertificate, Presenter, RequestHead
 from sidecar.process.admin.inspection import Document, Refused
 from sidecar.process.explain.explanation import explain
+from sidecar.proxy.bounds import bounds
 from sidecar.proxy.configuration import ProxySettings, Trust
 from sidecar.proxy.http1 import Fault
 from sidecar.proxy.target import parse
@@ -30,6 +31,7 @@ async def answer(question: Document, authorizer: Authorizer, settings: ProxySett
         _presenter(certificates, texts["listener"], settings),
         time.time(),
         others=[*certificates[1:], *_ours(settings)],
+        bounds=bounds(settings.limits, settings.upstream),
         realm=settings.realm,
         disclose=settings.disclose_reasons,
     )

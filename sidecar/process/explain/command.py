@@ -22,6 +22,7 @@ from sidecar.process.explain.explanation import SIGNATURE, Explanation, explain,
 from sidecar.process.explain.keys import FixedKeys, KeysUnreadable, asked, local_keys
 from sidecar.process.explain.rendering import render
 from sidecar.process.thumbprint import CertificateUnreadable, certificates
+from sidecar.proxy.bounds import bounds
 from sidecar.proxy.configuration import ListenerSettings, Trust
 from sidecar.proxy.headers import FieldRules, RequestFields
 from sidecar.proxy.http1 import Fault, Field
@@ -143,6 +144,7 @@ async def _watched(
         question.presenter,
         question.now,
         others=question.others,
+        bounds=bounds(loaded.proxy.limits, loaded.proxy.upstream),
         realm=loaded.proxy.realm,
         disclose=loaded.proxy.disclose_reasons,
     )

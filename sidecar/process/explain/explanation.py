@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from cryptography import x509
@@ -13,8 +13,10 @@ from sidecar.decision.denial import Denial, answer
 from sidecar.decision.diagnosis import Diagnosis, diagnose_thumbprint
 from sidecar.decision.explanation import Step, Trace, Verdict
 from sidecar.decision.permit import Permit
+from sidecar.decision.policy import RuleLimits
 from sidecar.decision.request import Presenter, RequestHead
 from sidecar.decision.strict import Malformed, base64url, json_object
+from sidecar.proxy.bounds import Bounds
 
 SIGNATURE = "signature"
 """The check that is assumed to pass when there are no keys."""
@@ -31,6 +33,8 @@ class Explanation:
     """The value of `WWW-Authenticate`, when the answer carries one."""
     diagnosis: Diagnosis | None
     """The probable mistake behind a thumbprint that does not match."""
+    bounds: Bounds | None
+    """What bounds the exchange, when the request is forwarded."""
     assumes_signature: bool = False
     """The signature was not verified, for want of keys; the rest was checked as if it were good."""
 
@@ -68,6 +72,7 @@ class Explanation:
             "diagnosis": None
             if self.diagnosis is None
             else {"mistake": self.diagnosis.mistake, "sentence": self.diagnosis.sentence},
+            "limits": None if self.bounds is None else asdict(self.bounds),
             "steps": [
                 {
                     "check": step.check,
@@ -88,13 +93,14 @@ async def explain(
     now: float,
     *,
     others: Sequence[x509.Certificate] = (),
+    bounds: Bounds,
     realm: str | None = None,
     disclose: bool = True,
 ) -> Explanation:
     """Decide about one request at `now` (seconds since the epoch), watching.
 
-    `others` are certificates that the token may have been bound to by mistake. `realm` and `disclose` are those of
-    the service's challenges.
+    `others` are certificates that the token may have been bound to by mistake. `bounds` are the service's, `realm`
+    and `disclose` those of its challenges.
     """
     trace = Trace()
     decision = authorizer.authorize(head, presenter, now, trace)
@@ -106,6 +112,7 @@ async def explain(
         decision=decision,
         challenge=None if denial is None else challenge(denial, realm, disclose=disclose),
         diagnosis=_diagnosis(head, presenter, trace.steps, others),
+        bounds=bounds.under(decision.rule.limits or RuleLimits()) if isinstance(decision, Permit) else None,
     )
 
 

@@ -1,10 +1,12 @@
 """An explanation for a person at a terminal."""
 
 from collections.abc import Iterator
+from dataclasses import asdict
 
 from sidecar.decision.challenge import DESCRIPTIONS, TITLES
 from sidecar.decision.denial import answer
 from sidecar.decision.explanation import Step, Verdict
+from sidecar.decision.permit import Permit
 from sidecar.process.explain.explanation import Explanation
 
 _MARKS = {
@@ -48,6 +50,7 @@ def _verdict(explanation: Explanation, *, in_colour: bool) -> Iterator[str]:
         yield f"verdict  {_painted('permit', '32', in_colour)}{provided} ({rule})"
         if denial is not None:
             yield f"         only because the policy reports: will be refused for {denial.reason.value}"
+        yield from _limits(explanation)
         return
     assert denial is not None  # noqa: S101 — what is no permit is a denial
     status = answer(denial.reason).status
@@ -55,6 +58,20 @@ def _verdict(explanation: Explanation, *, in_colour: bool) -> Iterator[str]:
     yield f"answer   {status} {TITLES[status]}: {DESCRIPTIONS[denial.reason]}"
     if explanation.challenge is not None:
         yield f"         WWW-Authenticate: {_printable(explanation.challenge)}"
+
+
+def _limits(explanation: Explanation) -> Iterator[str]:
+    """What bounds the exchange, where the rule has a say in it."""
+    decision, bounds = explanation.decision, explanation.bounds
+    own = decision.rule.limits if isinstance(decision, Permit) else None
+    if own is None or bounds is None:
+        return
+    label = "limits"
+    for name, value in asdict(bounds).items():
+        shown = f"{value:.10g}s" if name.endswith("_timeout") else str(value)
+        whose = "the service's" if getattr(own, name) is None else "the rule's"
+        yield f"{label:8} {name} {shown if value else 'none'} ({whose})"
+        label = ""
 
 
 def _painted(text: str, colour: str, in_colour: bool) -> str:  # noqa: FBT001 — whether there is a terminal

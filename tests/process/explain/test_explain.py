@@ -87,6 +87,39 @@ def test_a_permit_shows_every_check_and_its_clause(explainer: Explainer) -> None
     assert all(step["verdict"] == "passed" for step in found["steps"])
 
 
+def test_a_permit_shows_the_limits_and_whose_they_are(explainer: Explainer) -> None:
+    limits = "    limits: {response_timeout: 90s, body_bytes: 100MiB, concurrent_requests: 4}\n"
+    issuer = ISSUER.replace("{discovery: true}", "{jwks_file: jwks.json}")
+    explainer.configuration.write_policy(issuer + RULES + limits)
+    token = explainer.token(explainer.pki.client)
+    _, said = explainer.run("--token", token, certificate=explainer.pki.client.pem)
+    shown = """verdict  permit (rule read)
+limits   body_bytes 104857600 (the rule's)
+         response_timeout 90s (the rule's)
+         stream_timeout 300s (the service's)
+         total_timeout none (the service's)
+         concurrent_requests 4 (the rule's)
+"""
+    assert shown in said
+    found = explainer.document("--token", token, certificate=explainer.pki.client.pem)
+    assert found["limits"] == {
+        "body_bytes": 100 << 20,
+        "response_timeout": 90.0,
+        "stream_timeout": 300.0,
+        "total_timeout": 0.0,
+        "concurrent_requests": 4,
+    }
+
+
+def test_limits_of_the_service_alone_are_shown_to_machines_only(explainer: Explainer) -> None:
+    token = explainer.token(explainer.pki.client)
+    _, said = explainer.run("--token", token, certificate=explainer.pki.client.pem)
+    assert "limits" not in said
+    found = explainer.document("--token", token, certificate=explainer.pki.client.pem)
+    assert (found["limits"]["response_timeout"], found["limits"]["concurrent_requests"]) == (60.0, 0)
+    assert explainer.document()["limits"] is None, "a refusal is not bounded"
+
+
 def test_a_denial_shows_the_answer_that_the_client_gets(explainer: Explainer) -> None:
     token = explainer.token(explainer.pki.client, scope="other")
     code, said = explainer.run("--token", token, certificate=explainer.pki.client.pem)
