@@ -4,12 +4,20 @@ import functools
 from collections.abc import Callable, Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki
 from tests.support.processes import running_children
 
 pytest_plugins = ["tests.real.fixtures"]
+
+# What gates a change says the same of the same code, on any machine: the examples are the same each time, and none has
+# a deadline (by default 200 ms, which a busy machine misses). `--hypothesis-profile default` looks for other examples.
+settings.register_profile(
+    "gate", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("gate")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -15,6 +15,8 @@ from tests.support.debian import program
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki
 
+pytestmark = pytest.mark.timeout(300)  # the first test may have to install Prometheus
+
 HERE = Path(__file__).parent
 CHART = HERE.parents[1] / "helm" / "bound-token-sidecar"
 RULES = CHART / "rules" / "sidecar.yaml"
@@ -67,8 +69,7 @@ def test_alert_rules_are_well_formed(promtool: Run) -> None:
     assert "SUCCESS" in promtool("check", "rules", RULES)
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(300)  # promtool evaluates hours of every series: half a minute of CPU on a quiet machine
+@pytest.mark.slow  # promtool evaluates hours of every series: half a minute of CPU on a quiet machine
 def test_alert_rules_fire_when_they_should_and_not_before(promtool: Run, tmp_path: Path) -> None:
     cases = (HERE / "alerts.yaml").read_text().replace("RULES", str(RULES))
     (tmp_path / "alerts.yaml").write_text(cases)

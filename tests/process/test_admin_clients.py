@@ -21,6 +21,10 @@ from tests.support.processes import eventually
 from tests.support.recorder import Recorder
 from tests.support.sidecar import Sidecar, issuer, policy
 
+expect.set_options(
+    timeout=20_000
+)  # milliseconds; by default five seconds, which a browser on a busy machine needs
+
 POLICY = policy(
     issuers=[issuer(binding="required")],
     rules=[
@@ -155,6 +159,7 @@ def test_worker_that_was_started_again_says_since_when_it_counts(
         assert counts(clients(one)["later"]) == {"unbound": 1}
 
 
+@pytest.mark.timeout(300)  # it may have to install Chromium
 def test_page_says_so_when_no_client_has_come(tmp_path: Path, pki: Pki, signing_key: SigningKey) -> None:
     with Recorder() as upstream, sync_playwright() as playwright:
         one = Sidecar(tmp_path, pki, upstream.url, keys=[signing_key], service=fast(None))

@@ -20,6 +20,8 @@ expect.set_options(
     timeout=20_000
 )  # milliseconds; by default five seconds, which a browser on a busy machine needs
 
+pytestmark = pytest.mark.timeout(300)  # the first test may have to install Chromium
+
 SHOTS = Path("build/screenshots")
 """Where each run leaves what it saw; docs/images holds the ones that were looked at."""
 

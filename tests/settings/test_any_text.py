@@ -69,7 +69,7 @@ def mutated(text: str, draw: st.DataObject) -> str:
     return "\n".join(lines) + "\n"
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=150)
 @given(draw=st.data())
 def test_any_mutation_of_a_good_configuration_loads_or_is_refused(
     configuration: Configuration, draw: st.DataObject
