@@ -261,7 +261,8 @@ function client(one) {
   const numbers = [one.bound, one.unbound, one.mismatched, one.would_deny, one.denied];
   const listed = (counted) => Object.entries(counted).map(([name, number]) => `${name} ${count(number)}`).join(", ");
   const cells = [one.client, ...numbers.map(count), listed(one.reasons), Object.keys(one.rules).map((name) => (name === "none" ? "(no rule)" : name)).join(", "), moment(one.last_seen)];
-  const kind = (at) => (at > 0 && at < 6 ? `number ${numbers[at - 1] ? ["", "warn-text", "bad-text", "bad-text", ""][at - 1] : "none"}` : "");
+  const colours = ["", "warn-text", "bad-text", "bad-text", ""];
+  const kind = (at) => (at > 0 && at < 6 ? `number ${numbers[at - 1] ? colours[at - 1] : "none"}` : cells[at] ? "" : "blank");
   return make("tr", { title: one.last_refused ? `last refused, or would be: ${moment(one.last_refused)}` : "" },
     ...cells.map((text, at) => make(at ? "td" : "th", { class: kind(at), "data-name": COLUMNS[at], ...(at ? {} : { scope: "row" }) }, text || "–")));
 }
