@@ -9,6 +9,7 @@ request. Any exception but `Denied` and `IssuerUnavailable` is a fault of ours a
 """
 
 from collections.abc import Awaitable, Mapping
+from dataclasses import replace
 from typing import cast
 
 from sidecar.decision import jose, profile
@@ -114,6 +115,9 @@ class Authorizer:
                 issuer.check_time(vouched, now, trace)
                 expires_at = min(expires_at, vouched.expires_at)
                 confirmation = joined(confirmation, vouched.confirmation)
+                if confirmation.members and not token.confirmation.members:
+                    # Only the answer says what it is bound to (RFC 8705 §3.2): the record names that, too.
+                    token = replace(token, confirmation=confirmation, renderings={})
         except Denied as denied:
             return self._refused(denied.failure, terms, token, trace)
         except IssuerUnavailable as outage:

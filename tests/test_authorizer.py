@@ -450,6 +450,21 @@ def test_what_introspection_says_of_a_jwt_counts_too(
     assert denied(decide(gate, head(token), presenter(pki.client))).reason is reason
 
 
+def test_jwt_that_only_introspection_calls_bound_is_recorded_as_bound(
+    signing_key: SigningKey, pki: Pki
+) -> None:
+    token, thumbprint = signing_key.token(), presenter(pki.client).client_certificate
+    assert thumbprint is not None
+    issuer = Introspection({(ISSUER, token): opaque_token(pki)}, caches=True)
+    gate = authorizer(introspecting(IntrospectWhen.ALWAYS), Keys.of(signing_key), issuer)
+    for came, reason in ((pki.client, None), (pki.other_client, Reason.BINDING_MISMATCH)):
+        decision = decide(gate, head(token), presenter(came))
+        recorded = permitted(decision) if reason is None else denied(decision)
+        assert recorded.token is not None
+        assert recorded.token.confirmation.members == {"x5t#S256": thumbprint.thumbprint}
+        assert recorded.token.client_id == "client-1"
+
+
 # --- binding and conditions: all failures, and report only ----------------------------------------
 
 
