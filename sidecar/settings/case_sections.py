@@ -9,8 +9,9 @@ from sidecar.decision.denial import Reason
 from sidecar.settings.files import CertificateFile
 from sidecar.settings.issuer_sections import Algorithm
 from sidecar.settings.problem import shown
-from sidecar.settings.scalars import DURATION_PATTERN, Text, parse_duration
+from sidecar.settings.scalars import DURATION_PATTERN, Duration, Size, Text, parse_duration
 from sidecar.settings.section import Section, mistake, nearest
+from sidecar.settings.service_sections import Count
 
 _MOMENT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?$"
 
@@ -144,6 +145,16 @@ ErrorName = Literal[
 ]
 
 
+class CaseLimits(Section):
+    """What bounds a request that is forwarded, be it by the rule's word or the service's; 0 and 0s: nothing."""
+
+    body_bytes: Size | None = None
+    response_timeout: Duration | None = None
+    stream_timeout: Duration | None = None
+    total_timeout: Duration | None = None
+    concurrent_requests: Count | None = None
+
+
 class CaseExpectation(Section):
     """What must come of it; what is left out does not matter."""
 
@@ -161,6 +172,8 @@ class CaseExpectation(Section):
     """Names of the checks that failed, e.g. `claims.tenant`, in any order."""
     upstream_headers: dict[Text, str | list[str]] | None = None
     """Header → value or values that the API sees; an empty list: it does not see the header."""
+    limits: CaseLimits | None = None
+    """What bounds the request, the service's limits and the rule's own taken together."""
 
     @model_validator(mode="after")
     def _something(self) -> Self:

@@ -300,6 +300,7 @@ class Conversation:
             bugs = [detail for name, detail in self.observed.incidents if name == "internal_error"]
             assert len(bugs) == self._expected_bugs, bugs
             assert self.server.exchanges == 0, "an exchange was never over"
+            assert self.server.occupancy.taken() == {}, "a place of a rule was never left"
             assert self.observed.open == 0, "a connection was never closed"
 
     def client(

@@ -13,6 +13,7 @@ from sidecar.decision.policy import IssuerPolicy
 from sidecar.decision.request import ClientCertificate, Presenter, RequestHead
 from sidecar.process.trial.certificate import Issue
 from sidecar.process.trial.issuers import PlayedIssuers
+from sidecar.proxy.bounds import Bounds, bounds
 from sidecar.proxy.configuration import ListenerSettings, ProxySettings, Trust
 from sidecar.proxy.forwarding import Forwarding
 from sidecar.proxy.headers import FieldRules, RequestFields, identity_block
@@ -42,6 +43,8 @@ class Outcome:
     upstream_headers: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Lower-case name → values; empty when nothing is forwarded."""
     challenge: str | None = None
+    bounds: Bounds | None = None
+    """None when nothing is forwarded."""
 
 
 class World:
@@ -55,6 +58,7 @@ class World:
         self.authorizer = Authorizer(
             self.policy, issuers, issuers, digest_key=b"cases", token_bytes=settings.limits.token_bytes
         )
+        self.bounds = bounds(settings.limits, settings.upstream)
         self.field_rules = FieldRules(
             settings.identity_names, keep_underscores=settings.keep_headers_with_underscores
         )
@@ -136,6 +140,7 @@ class World:
             would_deny=denial.reason.value if denial else None,
             failures=denial.failures if denial else (),
             upstream_headers=self._upstream_headers(permit, fields),
+            bounds=self.bounds if permit.rule.limits is None else self.bounds.under(permit.rule.limits),
         )
 
     def _upstream_headers(self, permit: Permit, fields: RequestFields) -> dict[str, list[str]]:
@@ -176,12 +181,25 @@ def differences(expected: Mapping[str, Any], came: Outcome) -> list[tuple[str, s
     for name, wanted in expected.items():
         if name == "upstream_headers":
             found += _header_differences(wanted, came)
+        elif name == "limits":
+            found += _limit_differences(wanted.given(), came.bounds)
         elif name == "failures":
             checks = sorted(failure.check for failure in came.failures)
             if checks != sorted(wanted):
                 found.append((name, ", ".join(sorted(wanted)) or "none", ", ".join(checks) or "none"))
         elif getattr(came, name) != wanted:
             found.append((name, str(wanted), str(getattr(came, name) or "none")))
+    return found
+
+
+def _limit_differences(wanted: Mapping[str, float], came: Bounds | None) -> list[tuple[str, str, str]]:
+    found = []
+    for name, value in wanted.items():
+        real = None if came is None else getattr(came, name)
+        if real != value:
+            unit = "s" if name.endswith("_timeout") else ""
+            shown = "not forwarded" if real is None else f"{real:.15g}{unit}"
+            found.append((f"limit {name}", f"{value:.15g}{unit}", shown))
     return found
 
 

@@ -20,6 +20,7 @@ rules:
     match: {methods: [GET], path: "/accounts/{id}"}
     require: {scopes: [accounts:read], claims: {account: "{id}"}}
     identity_headers: {X-Account: account, X-Who: sub}
+    limits: {body_bytes: 1MiB, response_timeout: 90s, stream_timeout: 0s, concurrent_requests: 4}
   - name: partner
     match: {path: /partner}
     require: {client_certificate: {san_uri: "spiffe://prod/**"}}
@@ -93,6 +94,9 @@ MINE = "claims: {scope: accounts:read, account: '7'}"
         "request: {target: /healthz, headers: {X-Keep: me}}, expect: {upstream_headers: {X-Keep: me}}",
         "request: {target: /partner}, certificate: svid, expect: {status: 200, rule: partner}",
         "request: {target: /partner}, expect: {reason: condition_failed, failures: [client_certificate.san_uri]}",
+        f"{GET}, token: {{{MINE}}}, expect: {{limits: {{body_bytes: 1MiB, response_timeout: 90s}}}}",
+        f"{GET}, token: {{{MINE}}}, expect: {{limits: {{stream_timeout: 0s, concurrent_requests: 4}}}}",
+        "request: {target: /healthz}, expect: {limits: {response_timeout: 1m, concurrent_requests: 0}}",
         "request: {target: /strong}, expect: {status: 401, error: insufficient_user_authentication}",
     ],
 )
@@ -120,6 +124,25 @@ def test_a_flipped_expectation_fails_with_a_diff(trial: Trial) -> None:
     ]
     assert lines[6].startswith("        cnf.x5t#S256: expected ")
     assert lines[-1] == "0 passed, 1 failed"
+
+
+def test_a_limit_that_is_another_is_shown(trial: Trial) -> None:
+    wanted = "{body_bytes: 2MiB, response_timeout: 90s, total_timeout: 1h}"
+    code, said = trial.run(
+        f"{GET}, token: {{{MINE}}}, expect: {{limits: {wanted}}}",
+        f"{GET}, token: none, expect: {{limits: {{concurrent_requests: 4}}}}",
+    )
+    assert code == 1
+    assert [line.strip() for line in said.splitlines() if line.startswith("      - ")] == [
+        "- limit body_bytes: 2097152",
+        "- limit total_timeout: 3600s",
+        "- limit concurrent_requests: 4",
+    ]
+    assert [line.strip() for line in said.splitlines() if line.startswith("      + ")] == [
+        "+ limit body_bytes: 1048576",
+        "+ limit total_timeout: 0s",
+        "+ limit concurrent_requests: not forwarded",
+    ]
 
 
 def test_report_only_ends_on_its_day(trial: Trial) -> None:
