@@ -134,7 +134,7 @@ class Exchange(Answerable):
             return
         self._replay = head
         self._dispatched = perf_counter()
-        client.expect_answer(bounds.response_timeout)
+        client.expect_answer(bounds.response_timeout if request.complete else self._patience())
         serving.pool.submit(self)
 
     def _may_begin(self, rule: str, bounds: Bounds) -> bool:
@@ -216,7 +216,11 @@ class Exchange(Answerable):
         if data:
             self._replay = None
             upstream.write(data)
-            self.client.expect_answer(self.bounds.response_timeout)
+            self.client.expect_answer(self.bounds.response_timeout if request.complete else self._patience())
+
+    def _patience(self) -> float:
+        """Seconds that a request under way may pause: a rule's shorter deadline for its answer begins at its end."""
+        return max(self.bounds.response_timeout, self._serving.upstream.response_timeout)
 
     def upstream_blocked(self) -> None:
         """The upstream takes no more for now."""

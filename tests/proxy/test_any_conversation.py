@@ -1,21 +1,24 @@
 """Any conversation, however it is split, delayed, broken off or mutated: the same meaning or a refusal.
 
 Whatever happens, the upstream sees no more requests than were permitted, each of them well-formed and one that was
-permitted; each decision has exactly one audit record; and nothing of ours breaks (`Conversation` sees to that).
+permitted; each decision has exactly one audit record; places of a rule are left; and nothing of ours breaks
+(`Conversation` sees to that).
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.decision.permit import Permit
+from sidecar.decision.policy import RuleLimits
 from sidecar.proxy.configuration import Limits
 from tests.support.conversation import Client, Conversation, Upstream
 from tests.support.recorder import Seen
+from tests.support.records import RULE
 from tests.support.tls_client import Truncated, chunked
 
 LIMITS = Limits(buffered_bytes=2000, body_bytes=400, header_bytes=500, headers=6, trailer_bytes=40)
@@ -101,6 +104,8 @@ class Scene:
         self.outcome = Outcome()
         self.ids: Counter[str] = Counter()
         talk.gate.refuse("/refused")
+        narrow = replace(RULE, name="narrow", limits=RuleLimits(concurrent_requests=1))
+        talk.gate.verdicts["/b"] = talk.gate.permit(rule=narrow)
 
     def answer_all(self, respond: Callable[[Upstream, Seen], None]) -> None:
         """The upstream answers whatever requests are whole by now, until there are no more."""
@@ -124,6 +129,7 @@ class Scene:
         permitted = [record for record in talk.observed.records if isinstance(record.decision, Permit)]
         decided = [record for record in talk.observed.records if record.decision is not None]
         under_way = sum(connection.exchange is not None for connection in talk.server._connections)
+        assert talk.server.occupancy.taken().get("narrow", 0) <= min(1, under_way)
         assert len(self.ids) <= talk.gate.permitted
         assert self.ids.total() == len(outcome.seen)
         assert all(count <= 2 for count in self.ids.values()), "one retry at most, on a stale connection"

@@ -94,15 +94,34 @@ def test_long_poll_may_take_longer_than_the_service_waits(talk: Conversation) ->
     assert client.answer().status == 200
 
 
-def test_deadline_of_the_response_head_begins_again_with_each_part_of_the_body(talk: Conversation) -> None:
+@pytest.mark.parametrize(("answers_after", "status"), [(1.5, 200), (2.3, 504)])
+def test_deadline_of_the_response_head_begins_with_the_end_of_the_request(
+    talk: Conversation, answers_after: float, status: int
+) -> None:
+    """A client that pauses in its body is judged by its rate, and is not the upstream's fault."""
     limit(talk, response_timeout=2.0)
-    client = asks(talk, b"POST /a HTTP/1.1\r\nHost: api\r\nContent-Length: 400\r\n\r\n")
+    client = asks(talk, b"POST /a HTTP/1.1\r\nHost: api\r\nContent-Length: 4000\r\n\r\n")
+    upstream = talk.upstream()
     for _ in range(4):
-        talk.later(1.5)
-        client.says(b"x" * 100)
-    talk.later(1.5)
-    talk.upstream().says(EMPTY)
-    assert client.answer().status == 200
+        talk.later(5)
+        client.says(b"x" * 1000)
+    talk.later(answers_after)
+    if not upstream.is_closed:
+        upstream.says(EMPTY)
+    assert client.answer().status == status
+
+
+def test_upstream_may_pause_in_reading_a_body_for_as_long_as_it_may_be_silent(converse: Converse) -> None:
+    """The longer of the rule's deadline and the service's, be the upload slow for want of a reader."""
+    talk = converse(limits=Limits(buffered_bytes=1000))
+    talk.new_upstreams_read = False
+    limit(talk, response_timeout=120.0)
+    client = asks(talk, b"POST /a HTTP/1.1\r\nHost: api\r\nContent-Length: 100000\r\n\r\n")
+    client.says(b"x" * 5000)
+    talk.later(119)
+    assert client.hears() == b""
+    talk.later(2)
+    assert client.answer().status == 504
 
 
 # --- silence
