@@ -132,7 +132,7 @@ class Client(Generic[Moment]):
 
 
 def _by_number(numbers: dict[str, int]) -> dict[str, int]:
-    return dict(sorted(numbers.items(), key=lambda one: -one[1]))
+    return dict(sorted(numbers.items(), key=lambda one: -one[1])) if len(numbers) > 1 else dict(numbers)
 
 
 def _text(moment: float | str) -> str:
@@ -204,5 +204,14 @@ def rows(clients: Iterable[Client[Moment]]) -> list[Row]:
     """In order, the clients of one name put together."""
     found: dict[str, Client[Moment]] = {}
     for one in clients:
-        found.setdefault(one.client, Client(one.client, one.last_seen, one.last_refused)).add(one)
+        same = found.setdefault(one.client, one)
+        if same is not one:  # a sum of its own: who asks changes no figure
+            found[one.client] = _sum(same, one)
     return [one.row() for one in ordered(found.values())]
+
+
+def _sum(one: Client[Moment], other: Client[Moment]) -> Client[Moment]:
+    total = Client(one.client, one.last_seen, one.last_refused)
+    total.add(one)
+    total.add(other)
+    return total

@@ -189,9 +189,9 @@ def test_rows_of_several_workers_are_put_together() -> None:
     second = Client(
         "a", "2027-01-14T08:00:00.000Z", "2027-01-14T08:00:00.000Z", 1, 1, 1, 1, 1, {"x": 2, "y": 9}
     )
-    assert rows([first, second, Client("b", "", "")]) == [
+    assert rows([first, second, Client("b", "", ""), Client("a", "", "", 1)]) == [
         {
-            "client": "a", "bound": 2, "unbound": 3, "mismatched": 4, "would_deny": 5, "denied": 6,
+            "client": "a", "bound": 3, "unbound": 3, "mismatched": 4, "would_deny": 5, "denied": 6,
             "reasons": {"y": 9, "x": 3}, "rules": {"r": 1},
             "last_seen": "2027-01-15T08:00:00.000Z", "last_refused": "2027-01-14T08:00:00.000Z",
         },
