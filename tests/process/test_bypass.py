@@ -30,6 +30,12 @@ OTHERS = ["127.0.0.2", "127.0.0.3"]
 """Stand-ins for a Pod's own addresses: all of 127.0.0.0/8 is on this machine."""
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What listens on this machine opens, however busy it is: none of these scenes has a port that says nothing."""
+    monkeypatch.setattr(bypass, "OPENS_WITHIN", 20.0)
+
+
 class Lines:
     """A journal's sink that keeps what it is given."""
 
