@@ -8,7 +8,7 @@ import pytest
 from tests.real.upstreams import Upstream
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki
-from tests.support.sidecar import Sidecar
+from tests.support.sidecar import Sidecar, policy
 from tests.support.tls_client import Wire, chunked
 
 pytestmark = pytest.mark.real
@@ -36,8 +36,12 @@ def sidecar(
 ) -> Iterator[Sidecar]:
     upstream: Upstream = request.getfixturevalue(f"{request.param}_upstream")
     service = {"upstream": {"identity_headers": IDENTITY_HEADERS}}
+    own = {"name": "own", "match": {"path": "/own/**"}, "identity_headers": {"X-Client": "client_id"}}
+    document = policy(rules=[own, *policy()["rules"]])
     folder = tmp_path_factory.mktemp(upstream.name)
-    with Sidecar(folder, pki, upstream.url, keys=[signing_key], service=service) as running:
+    with Sidecar(
+        folder, pki, upstream.url, policy_document=document, keys=[signing_key], service=service
+    ) as running:
         yield running
 
 
@@ -62,6 +66,19 @@ def test_cases_forged_identity_never_arrives_beside_the_real_one(
     assert seen["HTTP_X_AUTH_SUBJECT"] == "alice"
     assert seen["HTTP_X_AUTH_SCOPE"] == "accounts:read"
     assert [one for one in named_like(seen, "mallory") if "AUTH_SUBJECT" in one] == []
+
+
+def test_headers_of_a_rule_stand_in_place_of_the_upstreams(
+    sidecar: Sidecar, pki: Pki, signing_key: SigningKey
+) -> None:
+    """With one token on one connection, under one rule and the other in turn."""
+    token = signing_key.token(pki.client, sub="alice", client_id="shop")
+    forged = [("X-Client", "mallory"), ("X-Auth-Subject", "mallory")]
+    with sidecar.connect(pki.client) as wire:
+        seen = [environ(wire, target, forged, token) for target in ("/own/1", "/accounts/1", "/own/2")]
+    told = [(one.get("HTTP_X_CLIENT"), one.get("HTTP_X_AUTH_SUBJECT")) for one in seen]
+    assert told == [("shop", None), (None, "alice"), ("shop", None)]
+    assert [named_like(one, "mallory") for one in seen] == [[], [], []]
 
 
 def test_cases_forged_identity_never_arrives_under_a_public_rule(sidecar: Sidecar, pki: Pki) -> None:
