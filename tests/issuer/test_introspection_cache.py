@@ -114,6 +114,7 @@ def test_cleared_cache_is_empty(clock: ManualClock) -> None:
     assert (cache.find(b"a"), len(cache), cache.size) == (None, 0, 0)
 
 
+@pytest.mark.timeout(300)  # under tracemalloc and coverage
 def test_100000_tokens_stay_within_the_byte_bound(clock: ManualClock) -> None:
     limit = 16 * MIB
     cache = IntrospectionCache(limit, clock.clock)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -20,6 +21,8 @@ from tests.support.conversation import Client, Conversation, Upstream
 from tests.support.recorder import Seen
 from tests.support.records import RULE
 from tests.support.tls_client import Truncated, chunked
+
+pytestmark = pytest.mark.timeout(300)  # hundreds of conversations each, under coverage too
 
 LIMITS = Limits(buffered_bytes=2000, body_bytes=400, header_bytes=500, headers=6, trailer_bytes=40)
 EXAMPLES = 60

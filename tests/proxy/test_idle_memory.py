@@ -8,5 +8,6 @@ from tests.data_plane_report import World, hold
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)  # 1,500 handshakes, both ends of them
 def test_idle_connection_takes_at_most_40_kb(tmp_path: Path) -> None:
     assert hold(World.create(tmp_path), 1500).per_connection <= 40 * 1024

@@ -111,6 +111,7 @@ def test_a_mapping_has_an_end() -> None:
     assert said("\n".join(lines)) == [f"{MEMBERS + 1}:9: a mapping of more than {MEMBERS} members"]
 
 
+@pytest.mark.timeout(300)  # 600,000 values, under coverage
 def test_the_values_of_a_file_have_an_end() -> None:
     line = "- [" + "x," * 9_999 + "x]\n"
     assert said(line * 60)[0].endswith(f"more than {VALUES} values in one file")
