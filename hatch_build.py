@@ -14,12 +14,16 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 COMPILED = (
     "authorizer.py",
+    "decision/access_token.py",
     "decision/cache.py",
     "decision/confirmation/__init__.py",
     "decision/confirmation/certificate.py",
     "decision/credentials.py",
+    "decision/facts.py",
+    "decision/matching.py",
     "decision/path.py",
     "decision/permit.py",
+    "decision/request.py",
     "decision/terms.py",
     "proxy/answerable.py",
     "proxy/connection.py",

@@ -14,11 +14,11 @@ from typing import cast
 
 from sidecar.decision import jose, profile
 from sidecar.decision.cache import VerifiedTokens
-from sidecar.decision.condition import Facts
 from sidecar.decision.confirmation import joined
 from sidecar.decision.credentials import access_token
 from sidecar.decision.denial import Denial, Denied, Failure, Reason
 from sidecar.decision.explanation import Trace
+from sidecar.decision.facts import Facts
 from sidecar.decision.permit import Permit
 from sidecar.decision.policy import IntrospectWhen, Policy
 from sidecar.decision.ports import IssuerUnavailable, KeySet, KeySource, TokenIntrospector
@@ -102,7 +102,7 @@ class Authorizer:
             terms, captures = self._terms(head, presenter, trace)
             if terms.rule.public or (head.preflight and terms.rule.cors_preflight):
                 return Permit(terms.rule, None, (), _FOREVER)
-            credentials = access_token(head, self._digest_key, self._token_bytes)
+            credentials = access_token(head, self._digest_key, self._token_bytes, self.verified)
             token = self._known(credentials) if trace is None else None
             if token is None:
                 token = self._established(credentials, terms, trace, answers)
@@ -125,7 +125,7 @@ class Authorizer:
             return self._refused(failure, terms, token, trace, outage.retry_after)
         # From here on the token is good, and what fails is collected: it may be reported instead of enforced.
         confirmed, failures = _bound(issuer, confirmation, presenter, now, trace)
-        facts = Facts(head, token, presenter.client_certificate, captures, now, trace is not None)
+        facts = Facts(head, token, presenter.client_certificate, captures, now, reveals=trace is not None)
         failures += terms.failures(facts, trace)
         until = issuer.valid_until(expires_at, presenter)
         if not failures:

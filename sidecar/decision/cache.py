@@ -49,6 +49,9 @@ class VerifiedTokens:
     def __len__(self) -> int:
         return len(self._young.entries) + len(self._old.entries)
 
+    def __contains__(self, digest: object) -> bool:
+        return digest in self._young.entries or digest in self._old.entries
+
     @property
     def size(self) -> int:
         """What the entries take, in bytes, as estimated."""

@@ -1,27 +1,13 @@
 """The conditions that a rule may set beyond scope, issuer and binding. One frozen dataclass each."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 from sidecar.decision.denial import Failure, Reason
-from sidecar.decision.request import ClientCertificate, RequestHead
+from sidecar.decision.facts import Facts
 from sidecar.decision.strict import Malformed, numeric_date
-from sidecar.decision.token import ValidatedToken
 
-
-@dataclass(slots=True)
-class Facts:
-    """Everything a condition may look at."""
-
-    head: RequestHead
-    token: ValidatedToken
-    client_certificate: ClientCertificate | None
-    captures: Mapping[str, str]
-    now: float
-    """Seconds since the epoch."""
-    reveals: bool = False
-    """The decision is being explained: whoever asks holds the token, so failures may show what it says."""
+__all__ = ["AuthenticationContext", "Condition", "Facts"]
 
 
 class Condition(Protocol):

@@ -5,36 +5,43 @@ the decision.
 """
 
 import re
+from collections.abc import Container
 
+from sidecar.decision.access_token import AccessToken, TokenDigest
 from sidecar.decision.denial import Denied, Reason
 from sidecar.decision.query import names_in
 from sidecar.decision.request import RequestHead
-from sidecar.decision.token import AccessToken
 
 # RFC 6750 §2.1: credentials = "Bearer" 1*SP b64token; RFC 9110 §11.1: the scheme is case-insensitive.
-_BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9\-._~+/]+=*)")
+_SCHEME = "bearer"
+_B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 _EXPECTED = "Authorization: Bearer"
 
 
-def access_token(head: RequestHead, digest_key: bytes, limit: int) -> AccessToken:
+def access_token(
+    head: RequestHead, digest_key: bytes, limit: int, verified: Container[TokenDigest] = ()
+) -> AccessToken:
     """The access token of a request.
 
-    `limit` is in bytes. Raises `Denied`: credentials_missing, credentials_repeated, credentials_malformed,
-    token_too_large.
+    `limit` is in bytes. What is among `verified` was well-formed when it was verified, and is not looked through
+    again. Raises `Denied`: credentials_missing, credentials_repeated, credentials_malformed, token_too_large.
     """
     fields = head.authorization
     if len(fields) != 1:
         raise _none_or_several(head)
-    found = _BEARER.fullmatch(fields[0])
-    if found is None:
-        raise _not_bearer(fields[0])
+    scheme, space, rest = fields[0].partition(" ")
+    value = rest.lstrip(" ")
+    if not space or not value.isascii() or (scheme != "Bearer" and scheme.lower() != _SCHEME):
+        raise _not_bearer(scheme)
+    token = AccessToken(value, digest_key)
+    if token.digest not in verified and not _B64TOKEN.fullmatch(value):
+        raise _not_bearer(scheme)
     if head.query and "access_token" in names_in(head.query):
         # RFC 6750 §2: "Clients MUST NOT use more than one method to transmit the token in each request."
         raise Denied(Reason.CREDENTIALS_REPEATED, "credentials", "one method", "Authorization and the query")
-    value = found[1]
     if len(value) > limit:
         raise Denied(Reason.TOKEN_TOO_LARGE, "credentials", f"at most {limit} bytes", f"{len(value)} bytes")
-    return AccessToken(value, digest_key)
+    return token
 
 
 def _none_or_several(head: RequestHead) -> Denied:
@@ -44,9 +51,9 @@ def _none_or_several(head: RequestHead) -> Denied:
     return Denied(Reason.CREDENTIALS_MISSING, "credentials", _EXPECTED, "no Authorization")
 
 
-def _not_bearer(field: str) -> Denied:
-    scheme = field.split(" ", 1)[0].lower()
-    if scheme == "bearer":
+def _not_bearer(scheme: str) -> Denied:
+    scheme = scheme.lower()
+    if scheme == _SCHEME:
         return Denied(
             Reason.CREDENTIALS_MALFORMED, "credentials", "Bearer, a space, a token", "something else"
         )

@@ -13,43 +13,34 @@ of its ambiguity by name and no reading of it leads to another rule.
 
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from sidecar.decision.denial import Denied, Reason
+from sidecar.decision.match import RequestMatch
 from sidecar.decision.path import ALLOWABLE, readings, segments
 from sidecar.decision.query import names_in
 from sidecar.decision.request import RequestHead
 from sidecar.decision.template import Template
 
+__all__ = ["Matcher", "RequestMatch"]
+
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _LAST = 1 << 62
 
 
-@dataclass(frozen=True, slots=True)
-class RequestMatch:
-    """What a rule's `match` says. Empty means any."""
-
-    methods: frozenset[str] = frozenset()
-    path: str = "/**"
-    """Template: segments, `{name}` for one segment, `*` for one segment, `**` for the rest."""
-    hosts: frozenset[str] = frozenset()
-    """Lower case, without port; `*.example.com` for one label and more."""
-    query_present: frozenset[str] = frozenset()
-    query_absent: frozenset[str] = frozenset()
-    listeners: frozenset[str] = frozenset()
-
-
-@dataclass(slots=True, eq=False)
 class _Candidate:
     """A match at the end of its path in the tree."""
 
-    index: int
-    match: RequestMatch
-    template: Template
-    methods: frozenset[str] | None
-    is_plain: bool
-    """Only method and path matter."""
+    __slots__ = ("captures", "index", "is_plain", "match", "methods", "template")
+
+    def __init__(self, index: int, match: RequestMatch) -> None:
+        self.index = index
+        self.match = match
+        self.template = template = Template.parse(match.path)
+        self.captures: tuple[tuple[str, int], ...] = template.captures
+        self.methods: frozenset[str] | None = match.methods or None
+        self.is_plain = not (match.listeners or match.query_present or match.query_absent)
+        """Only method and path matter."""
 
     def fits(self, head: RequestHead, listener: str) -> bool:
         """Whether what is neither host nor path fits."""
@@ -62,14 +53,16 @@ class _Candidate:
         return match.query_present <= names and match.query_absent.isdisjoint(names)
 
 
-@dataclass(slots=True, eq=False)
 class _Node:
     """One level of the tree. Candidates are in policy order."""
 
-    literals: dict[str, "_Node"] = field(default_factory=dict)
-    wildcard: "_Node | None" = None
-    ends: list[_Candidate] = field(default_factory=list)
-    rests: list[_Candidate] = field(default_factory=list)
+    __slots__ = ("ends", "literals", "rests", "wildcard")
+
+    def __init__(self) -> None:
+        self.literals: dict[str, _Node] = {}
+        self.wildcard: _Node | None = None
+        self.ends: list[_Candidate] = []
+        self.rests: list[_Candidate] = []
 
     def add(self, candidate: _Candidate) -> None:
         node = self
@@ -92,7 +85,8 @@ class Matcher:
 
         Raises `ValueError` for a template or a kind that does not exist.
         """
-        self._allowances = allowances or [frozenset()] * len(matches)
+        self._matches = matches
+        self._allowances: Sequence[frozenset[str]] = allowances or [frozenset()] * len(matches)
         for kind in {kind for kinds in self._allowances for kind in kinds} - ALLOWABLE.keys():
             raise ValueError(f"no ambiguity that can be allowed: {kind}")
         self._any_host = _Node()
@@ -100,6 +94,10 @@ class Matcher:
         self._suffixes: dict[str, _Node] = {}
         for index, match in enumerate(matches):
             self._add(index, match)
+
+    def __reduce__(self) -> tuple[type["Matcher"], tuple[object, ...]]:
+        """A pickle holds what the tree was made of: compiled objects show a pickler nothing else."""
+        return Matcher, (self._matches, self._allowances)
 
     def first(self, head: RequestHead, listener: str = "") -> tuple[int, Mapping[str, str]] | None:
         """Index of the first match that fits and what its template captured, or None.
@@ -112,7 +110,7 @@ class Matcher:
             self._refuse_other_readings(found, ambiguities, head, listener)
         if found is None:
             return None
-        captures = found.template.captures
+        captures = found.captures
         return found.index, {name: parts[at] for name, at in captures} if captures else _NOTHING
 
     def _find(self, parts: list[str], head: RequestHead, listener: str) -> _Candidate | None:
@@ -135,9 +133,7 @@ class Matcher:
         raise Denied(Reason.PATH_AMBIGUOUS, "path", expected, " ".join(sorted(ambiguities)))
 
     def _add(self, index: int, match: RequestMatch) -> None:
-        is_plain = not (match.listeners or match.query_present or match.query_absent)
-        template = Template.parse(match.path)
-        candidate = _Candidate(index, match, template, match.methods or None, is_plain)
+        candidate = _Candidate(index, match)
         if not match.hosts:
             self._any_host.add(candidate)
         for host in match.hosts:

@@ -6,38 +6,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from hashlib import blake2b
-from typing import Any, NewType
+from typing import Any
 
+from sidecar.decision.access_token import AccessToken, TokenDigest
 from sidecar.decision.denial import Failure
 
-TokenDigest = NewType("TokenDigest", bytes)
-"""Keyed digest of an access token, 16 bytes: what caches and logs may hold."""
+__all__ = ["UNBOUND", "AccessToken", "Claims", "Confirmation", "TokenDigest", "ValidatedToken"]
 
 Claims = Mapping[str, Any]
-
-
-class AccessToken:
-    """The string a client presented (RFC 6749 §1.4). Opaque: its `repr` shows a digest, never itself."""
-
-    __slots__ = ("_value", "digest")
-
-    def __init__(self, value: str, key: bytes) -> None:
-        """`key` is the process's random digest key (at most 64 bytes)."""
-        self._value = value
-        self.digest = TokenDigest(blake2b(value.encode("ascii"), digest_size=16, key=key).digest())
-
-    def reveal(self) -> str:
-        """The token itself. The only way to it, so that every use can be found."""
-        return self._value
-
-    def __len__(self) -> int:
-        return len(self._value)
-
-    def __repr__(self) -> str:
-        return f"AccessToken({self.digest.hex()[:8]}…)"
-
-    __str__ = __repr__
 
 
 @dataclass(frozen=True, slots=True, eq=False)

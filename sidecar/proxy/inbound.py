@@ -47,8 +47,8 @@ def request_head(request: Request, fields: RequestFields, target: Target) -> Req
         target.path,
         target.query,
         target.host,
-        (authorization[0].decode("latin-1"),)
+        authorization=(authorization[0].decode("latin-1"),)
         if len(authorization) == 1
         else tuple([value.decode("latin-1") for value in authorization]),
-        request.method == "OPTIONS" and fields.origin and fields.preflight_method,
+        preflight=request.method == "OPTIONS" and fields.origin and fields.preflight_method,
     )

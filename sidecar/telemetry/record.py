@@ -1,6 +1,5 @@
 """The audit record: exactly one per request, on every way out, permit or denial."""
 
-from dataclasses import dataclass
 from typing import Protocol
 
 from sidecar.decision.denial import Denial, Reason
@@ -8,26 +7,19 @@ from sidecar.decision.permit import Permit
 from sidecar.decision.request import Presenter
 
 
-@dataclass(slots=True)
 class AuditRecord:
     """What happened to one request. Filled by the data plane, then observed once.
 
-    Times are seconds since the epoch, durations seconds, sizes bytes.
+    Times are seconds since the epoch, durations seconds, sizes bytes. What starts the same for all stands on the
+    class: setting it on each instance costs more.
     """
 
-    presenter: Presenter
-    started: float
-    request_id: str
-    generation: int
-    """Of the policy snapshot the request was decided under."""
     method: str = ""
     path: str = ""
     """Without the query, which may hold secrets."""
     host: str = ""
     trace_id: str = ""
     """W3C Trace Context: 32 hex digits."""
-    decision: Permit | Denial | None = None
-    """None when the request never came to a decision (it was not clean HTTP)."""
     reason: Reason | None = None
     """Why it was refused or failed; None when the upstream's answer went to the client in full."""
     detail: str = ""
@@ -54,6 +46,15 @@ class AuditRecord:
     """Whether spans of this request are wanted."""
     traceparent: bytes = b""
     """What the upstream is told."""
+
+    def __init__(self, presenter: Presenter, started: float, request_id: str, generation: int) -> None:
+        self.presenter = presenter
+        self.started = started
+        self.request_id = request_id
+        self.generation = generation
+        """Of the policy snapshot the request was decided under."""
+        self.decision: Permit | Denial | None = None
+        """None when the request never came to a decision (it was not clean HTTP)."""
 
 
 class Observer(Protocol):

@@ -13,7 +13,7 @@ def target(data: bytes) -> None:
     lines = data.decode("latin-1").split("\n")
     query = "".join(line[1:] for line in lines if line.startswith("?"))
     fields = tuple(line for line in lines if not line.startswith("?"))
-    head = RequestHead("GET", "/", "/", query, "", fields)
+    head = RequestHead("GET", "/", "/", query, "", authorization=fields)
     token = outcome(lambda: access_token(head, b"key", 64))
     if isinstance(token, Denied):
         assert answer(token.reason).status in {400, 401}

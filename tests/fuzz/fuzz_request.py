@@ -46,7 +46,7 @@ def target(data: bytes) -> None:
     line, *fields = data.decode("latin-1").split("\n")
     method, _, rest = line.partition(" ")
     path, _, query = rest.partition(" ")[0].partition("?")
-    head = RequestHead(method, rest, path, query, "", tuple(fields))
+    head = RequestHead(method, rest, path, query, "", authorization=tuple(fields))
     decision = _GATE.authorize(head, _PRESENTER, 0)
     assert not inspect.isawaitable(decision)
     assert not isinstance(decision, Permit)

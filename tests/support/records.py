@@ -78,7 +78,11 @@ def record(decision: Permit | Denial | None = None, **changes: Any) -> AuditReco
         "upstream_seconds": 0.0012,
         "duration": 0.0015,
     }
-    return AuditRecord(**facts | changes)
+    facts |= changes
+    over = AuditRecord(*[facts.pop(name) for name in ("presenter", "started", "request_id", "generation")])
+    for name, value in facts.items():
+        setattr(over, name, value)
+    return over
 
 
 class RecordedTelemetry:

@@ -62,7 +62,9 @@ def _head(method: str, url: str, token: str) -> RequestHead:
         raise Refused(f"the request is refused before any check: {found.reason.value}: {found.detail}")
     credentials = token if " " in token else f"Bearer {token}"
     authorization = (credentials.encode("latin-1", "replace").decode("latin-1"),) if token else ()
-    return RequestHead(method, found.forwarded, found.path, found.query, found.host, authorization)
+    return RequestHead(
+        method, found.forwarded, found.path, found.query, found.host, authorization=authorization
+    )
 
 
 def _split(url: str) -> tuple[str, str]:

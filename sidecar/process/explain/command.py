@@ -129,7 +129,17 @@ def _is_opaque(token: str) -> bool:
 
 def _with_token(question: Question, token: str, other: str) -> Question:
     fields = tuple(field.replace(token, other) if token else field for field in question.head.authorization)
-    return replace(question, head=replace(question.head, authorization=fields))
+    asked = question.head
+    head = RequestHead(
+        asked.method,
+        asked.target,
+        asked.path,
+        asked.query,
+        asked.host,
+        authorization=fields,
+        preflight=asked.preflight,
+    )
+    return replace(question, head=head)
 
 
 async def _watched(
@@ -221,7 +231,7 @@ def _head(loaded: Loaded, arguments: argparse.Namespace, token: str) -> RequestH
         found.path,
         found.query,
         found.host,
-        tuple(value.decode("latin-1") for value in fields.authorization),
+        authorization=tuple(value.decode("latin-1") for value in fields.authorization),
         preflight=arguments.method == "OPTIONS" and fields.origin and fields.preflight_method,
     )
 

@@ -170,7 +170,7 @@ def _head(method: str, target: Target, fields: RequestFields) -> RequestHead:
         target.path,
         target.query,
         target.host,
-        tuple(value.decode("latin-1") for value in fields.authorization),
+        authorization=tuple(value.decode("latin-1") for value in fields.authorization),
         preflight=method == "OPTIONS" and fields.origin and fields.preflight_method,
     )
 

@@ -1,0 +1,17 @@
+"""What a rule's `match` says, before it is compiled (`decision.matching`)."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RequestMatch:
+    """What a rule's `match` says. Empty means any."""
+
+    methods: frozenset[str] = frozenset()
+    path: str = "/**"
+    """Template: segments, `{name}` for one segment, `*` for one segment, `**` for the rest."""
+    hosts: frozenset[str] = frozenset()
+    """Lower case, without port; `*.example.com` for one label and more."""
+    query_present: frozenset[str] = frozenset()
+    query_absent: frozenset[str] = frozenset()
+    listeners: frozenset[str] = frozenset()
