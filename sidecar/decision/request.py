@@ -46,7 +46,7 @@ class Presenter:
     One per connection. Treat as immutable.
     """
 
-    __slots__ = ("certificate_must_be_valid", "client_certificate", "listener", "peer", "renderings")
+    __slots__ = ("certificate_must_be_valid", "client_certificate", "lines", "listener", "peer")
 
     def __init__(
         self,
@@ -64,5 +64,5 @@ class Presenter:
         """`host:port` of the other end, for the audit record."""
         self.certificate_must_be_valid = certificate_must_be_valid
         """The listener's `trust` is `ca`: not_after counts on every request, not only in the handshake."""
-        self.renderings: dict[object, bytes] = {}
+        self.lines: dict[str, str] = {}
         """What telemetry made of this connection's constants; it dies with the connection."""

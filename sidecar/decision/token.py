@@ -4,7 +4,7 @@
 `decision.jose` and `decision.profile` turn the first into the second.
 """
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,8 +60,10 @@ class ValidatedToken:
     """`jti`."""
     claims: Claims = field(repr=False)
     """The whole verified claims set, or introspection response."""
-    key_id: object = None
+    key_id: Hashable = None
     """Identity of the verification key, for eviction when the key leaves the key set; None if introspected."""
     digest: TokenDigest = field(default=TokenDigest(b""), repr=False)
-    renderings: dict[object, bytes] = field(default_factory=dict, repr=False)
+    renderings: dict[Hashable, bytes] = field(default_factory=dict, repr=False)
     """Header blocks that the data plane made from this token; they die with it."""
+    lines: dict[str, str] = field(default_factory=dict, repr=False)
+    """What telemetry made of this token's constants; it dies with the token."""

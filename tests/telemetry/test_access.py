@@ -150,7 +150,7 @@ def test_two_requests_of_one_connection_share_the_rendering_of_its_certificate(p
     line, connection = AccessLine(), presenter(pki.client)
     request = record(presenter=connection)
     first = line.render(request, outcome_of(request))
-    assert connection.renderings
+    assert connection.lines
     assert line.render(request, outcome_of(request)) == first
 
 
