@@ -16,7 +16,7 @@ from sidecar.proxy.exchange import Exchange
 from sidecar.proxy.forwarding import Forwarding
 from sidecar.proxy.headers import RequestFields
 from sidecar.proxy.http1 import Fault, Request, RequestReader
-from sidecar.proxy.link import ENDING, NEVER, Link, Phase
+from sidecar.proxy.link import CLOSED, EXCHANGE, HANDSHAKE, HEAD, IDLE, LINGER, NEVER, PREFACE, TUNNEL, Link
 from sidecar.proxy.proxy_protocol import Incomplete, NotProxyProtocol, read_preface
 from sidecar.proxy.tls import TlsFailure
 
@@ -67,13 +67,13 @@ class ClientConnection(Link):
             # An IPv4 client on a socket for both families is an IPv4 client.
             self.peer = (str(peer[0]).removeprefix("::ffff:"), int(peer[1]))
         if not self.server.admit(self):
-            self.phase = Phase.CLOSED
+            self.phase = CLOSED
             transport.abort()
             return
         transport.set_write_buffer_limits(high=self.server.settings.limits.buffered_bytes)
         self.deadline = self.server.now() + self.server.settings.timeouts.handshake
         if self._listener.expects_preface(self.peer[0]):
-            self.phase, self._preface = Phase.PREFACE, b""
+            self.phase, self._preface = PREFACE, b""
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -84,14 +84,14 @@ class ClientConnection(Link):
 
     def _receive(self, data: bytes) -> None:
         phase = self.phase
-        if phase is Phase.CLOSED:
+        if phase is CLOSED:
             return
-        if phase is Phase.LINGER:
+        if phase is LINGER:
             self._lingered += len(data)
             if self._lingered > _LINGER_BYTES:
                 self.abort()
             return
-        if phase is Phase.PREFACE:
+        if phase is PREFACE:
             rest = self._read_preface(data)
             if not rest:
                 return
@@ -102,13 +102,13 @@ class ClientConnection(Link):
         except TlsFailure as failure:
             self._tls_failed(failure)
             return
-        if self.phase is Phase.HANDSHAKE:
+        if self.phase is HANDSHAKE:
             self._continue_handshake()
         elif not plaintext:
             self._send(engine.outgoing())  # what TLS itself answers: no renegotiation, a key update
-        if plaintext and self.phase is not Phase.CLOSED:
+        if plaintext and self.phase is not CLOSED:
             self._receive_plaintext(plaintext)
-        if engine.eof and self.phase is not Phase.CLOSED:
+        if engine.eof and self.phase is not CLOSED:
             self._client_says_no_more()
 
     def _read_preface(self, data: bytes) -> bytes:
@@ -124,7 +124,7 @@ class ClientConnection(Link):
             return b""
         if peer is not None:
             self.peer = peer
-        self._preface, self.phase = None, Phase.HANDSHAKE
+        self._preface, self.phase = None, HANDSHAKE
         return rest
 
     def _continue_handshake(self) -> None:
@@ -153,7 +153,7 @@ class ClientConnection(Link):
 
     def _tls_failed(self, failure: TlsFailure) -> None:
         self._send(self._engine.outgoing())  # the alert
-        if self.phase is Phase.HANDSHAKE:
+        if self.phase is HANDSHAKE:
             self.server.observer.handshake(failure.result, self.peer[0], failure.detail)
         self.close()
 
@@ -177,21 +177,21 @@ class ClientConnection(Link):
     def _advance(self) -> None:
         """Begin the next request that is here, if the one before it is over."""
         reader = self._reader
-        while reader.messages and self.exchange is None and self.phase not in ENDING:
+        while reader.messages and self.exchange is None and not self.is_ending:
             if self.blocked_since != NEVER:
                 # Answers that nobody reads must not pile up: the next request waits for its reader.
                 self.hold_reading()
                 return
             self._begin(reader.messages.popleft())
-        if self.exchange is not None or self.phase in ENDING:
+        if self.exchange is not None or self.is_ending:
             return
         if self._fault is not None:
             self.answer_fault(self._fault)
-        elif reader.in_head and self.phase is not Phase.HEAD:
+        elif reader.in_head and self.phase is not HEAD:
             self._expect_head()
 
     def _expect_head(self) -> None:
-        self.phase = Phase.HEAD
+        self.phase = HEAD
         self.deadline = self.server.now() + self.server.settings.timeouts.request_head
 
     def _begin(self, request: Request) -> None:
@@ -199,7 +199,7 @@ class ClientConnection(Link):
         self._requests += 1
         exchange = Exchange(self, request, server.serving)
         self.exchange = exchange
-        self.phase = Phase.EXCHANGE
+        self.phase = EXCHANGE
         if not request.complete:
             self._body_mark = (self.server.now(), 0)
         server.exchanges += 1
@@ -250,7 +250,7 @@ class ClientConnection(Link):
 
     def tunnel_opened(self, tunnel: "Tunnel", silence: float) -> None:
         """From now on bytes are not HTTP; `silence` is how many seconds may pass without one, 0: any."""
-        self.phase = Phase.TUNNEL
+        self.phase = TUNNEL
         early, self._reader.after_upgrade = self._reader.after_upgrade, b""
         if early:
             tunnel.from_client(early)
@@ -263,7 +263,7 @@ class ClientConnection(Link):
             return
         self.exchange = None
         self.server.exchanges -= 1
-        if self.phase is Phase.CLOSED:
+        if self.phase is CLOSED:
             return
         if not exchange.keep_alive:
             request = exchange.request
@@ -286,7 +286,7 @@ class ClientConnection(Link):
             self.server.call_soon(self._advance)
 
     def _become_idle(self) -> None:
-        self.phase = Phase.IDLE
+        self.phase = IDLE
         self.deadline = self.server.now() + self.server.settings.timeouts.idle
 
     # --- the end -------------------------------------------------------------------------------------
@@ -306,7 +306,7 @@ class ClientConnection(Link):
 
     def close_if_idle(self) -> None:
         """For a drain: nothing is under way here, so the connection ends now."""
-        if self.exchange is None and self.phase in (Phase.IDLE, Phase.HEAD):
+        if self.exchange is None and self.phase in (IDLE, HEAD):
             self.close()
 
     def _client_left(self) -> None:
@@ -320,7 +320,7 @@ class ClientConnection(Link):
     def _client_says_no_more(self) -> None:
         """close_notify ends one direction only (RFC 8446 §6.1): what was asked for is still answered."""
         exchange = self.exchange
-        if self._client_ended or self.phase is Phase.LINGER:
+        if self._client_ended or self.phase is LINGER:
             return
         self._client_ended = True
         if exchange is not None and exchange.tunnel is not None:
@@ -329,8 +329,8 @@ class ClientConnection(Link):
             self._client_left()
 
     def eof_received(self) -> bool:
-        if self.phase is not Phase.CLOSED:
-            if self.phase in (Phase.HANDSHAKE, Phase.PREFACE):
+        if self.phase is not CLOSED:
+            if self.phase in (HANDSHAKE, PREFACE):
                 self.server.observer.handshake("client_left", self.peer[0])
             self._client_left()
         return False
@@ -340,7 +340,7 @@ class ClientConnection(Link):
         if exchange is not None:
             self.server.exchanges -= 1
             exchange.abandon()
-        self.phase = Phase.CLOSED
+        self.phase = CLOSED
         self._transport = None
         self._reader.close()
         self.server.connection_gone(self)
@@ -354,7 +354,7 @@ class ClientConnection(Link):
         self.blocked_since = NEVER
         if self.exchange is not None:
             self.exchange.release_upstream()
-        elif self.phase not in ENDING:
+        elif not self.is_ending:
             if not self._reader.messages:
                 self.release_reading()
             self._advance()

@@ -7,73 +7,69 @@ every spelling of the identity headers, names with `_`); what the sidecar itself
 
 import re
 from collections.abc import Container, Iterable, Mapping
-from enum import IntEnum
+from typing import Final
 
 from sidecar.decision.denial import Reason
 from sidecar.proxy.http1 import Fault, Field, MalformedResponse
 
-
-class Kind(IntEnum):
-    """What happens to a request's header field."""
-
-    KEEP = 0
-    HOST = 1
-    AUTHORIZATION = 2
-    CONNECTION = 3
-    CONTENT_LENGTH = 4
-    TRANSFER_ENCODING = 5
-    EXPECT = 6
-    UPGRADE = 7
-    ORIGIN = 8
-    PREFLIGHT_METHOD = 9
-    TRACEPARENT = 10
-    REQUEST_ID = 11
-    FORWARDED = 12
-    """Told by a proxy before us: believed from listed peers only."""
-    HOP_BY_HOP = 13
-    IDENTITY = 14
-    UNDERSCORE = 15
-    VIA = 16
-
+# What happens to a request's header field. Plain numbers: a compiled module reads them for nothing, and a member of an
+# enumeration through its metaclass, for every field of every request.
+_KEEP: Final = 0
+_HOST: Final = 1
+_AUTHORIZATION: Final = 2
+_CONNECTION: Final = 3
+_CONTENT_LENGTH: Final = 4
+_TRANSFER_ENCODING: Final = 5
+_EXPECT: Final = 6
+_UPGRADE: Final = 7
+_ORIGIN: Final = 8
+_PREFLIGHT_METHOD: Final = 9
+_TRACEPARENT: Final = 10
+_REQUEST_ID: Final = 11
+_FORWARDED: Final = 12  # told by a proxy before us: believed from listed peers only
+_HOP_BY_HOP: Final = 13
+_IDENTITY: Final = 14
+_UNDERSCORE: Final = 15
+_VIA: Final = 16
 
 _KINDS = {
-    b"host": Kind.HOST,
-    b"authorization": Kind.AUTHORIZATION,
-    b"connection": Kind.CONNECTION,
-    b"content-length": Kind.CONTENT_LENGTH,
-    b"transfer-encoding": Kind.TRANSFER_ENCODING,
-    b"expect": Kind.EXPECT,
-    b"upgrade": Kind.UPGRADE,
-    b"origin": Kind.ORIGIN,
-    b"access-control-request-method": Kind.PREFLIGHT_METHOD,
-    b"traceparent": Kind.TRACEPARENT,
-    b"x-request-id": Kind.REQUEST_ID,
-    b"forwarded": Kind.FORWARDED,
-    b"x-forwarded-for": Kind.FORWARDED,
-    b"x-forwarded-proto": Kind.FORWARDED,
-    b"x-forwarded-host": Kind.FORWARDED,
-    b"x-forwarded-port": Kind.FORWARDED,
-    b"x-forwarded-prefix": Kind.FORWARDED,
-    b"x-forwarded-uri": Kind.FORWARDED,
-    b"x-forwarded-method": Kind.FORWARDED,
-    b"x-forwarded-server": Kind.FORWARDED,
-    b"x-forwarded-ssl": Kind.FORWARDED,
-    b"x-forwarded-client-cert": Kind.FORWARDED,
-    b"x-original-url": Kind.FORWARDED,
-    b"x-rewrite-url": Kind.FORWARDED,
-    b"x-real-ip": Kind.FORWARDED,
-    b"client-cert": Kind.FORWARDED,
-    b"client-cert-chain": Kind.FORWARDED,
-    b"keep-alive": Kind.HOP_BY_HOP,
-    b"proxy-connection": Kind.HOP_BY_HOP,
-    b"proxy-authorization": Kind.HOP_BY_HOP,
-    b"te": Kind.HOP_BY_HOP,
-    b"http2-settings": Kind.HOP_BY_HOP,
-    b"dpop": Kind.HOP_BY_HOP,
-    b"via": Kind.VIA,
+    b"host": _HOST,
+    b"authorization": _AUTHORIZATION,
+    b"connection": _CONNECTION,
+    b"content-length": _CONTENT_LENGTH,
+    b"transfer-encoding": _TRANSFER_ENCODING,
+    b"expect": _EXPECT,
+    b"upgrade": _UPGRADE,
+    b"origin": _ORIGIN,
+    b"access-control-request-method": _PREFLIGHT_METHOD,
+    b"traceparent": _TRACEPARENT,
+    b"x-request-id": _REQUEST_ID,
+    b"forwarded": _FORWARDED,
+    b"x-forwarded-for": _FORWARDED,
+    b"x-forwarded-proto": _FORWARDED,
+    b"x-forwarded-host": _FORWARDED,
+    b"x-forwarded-port": _FORWARDED,
+    b"x-forwarded-prefix": _FORWARDED,
+    b"x-forwarded-uri": _FORWARDED,
+    b"x-forwarded-method": _FORWARDED,
+    b"x-forwarded-server": _FORWARDED,
+    b"x-forwarded-ssl": _FORWARDED,
+    b"x-forwarded-client-cert": _FORWARDED,
+    b"x-original-url": _FORWARDED,
+    b"x-rewrite-url": _FORWARDED,
+    b"x-real-ip": _FORWARDED,
+    b"client-cert": _FORWARDED,
+    b"client-cert-chain": _FORWARDED,
+    b"keep-alive": _HOP_BY_HOP,
+    b"proxy-connection": _HOP_BY_HOP,
+    b"proxy-authorization": _HOP_BY_HOP,
+    b"te": _HOP_BY_HOP,
+    b"http2-settings": _HOP_BY_HOP,
+    b"dpop": _HOP_BY_HOP,
+    b"via": _VIA,
 }
 _CACHED_NAMES = 2048
-_FRAMING_OR_OURS = frozenset({Kind.HOST, Kind.AUTHORIZATION, Kind.CONTENT_LENGTH, Kind.TRANSFER_ENCODING})
+_FRAMING_OR_OURS = frozenset({_HOST, _AUTHORIZATION, _CONTENT_LENGTH, _TRANSFER_ENCODING})
 _CARRIES_HTTP = re.compile(rb"(?:^|[\s,])(?:h2c|h2|http/|tls/)", re.IGNORECASE)
 _PRINTABLE = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z")
 
@@ -108,9 +104,9 @@ class FieldRules:
     def __init__(self, identity_names: Iterable[str], *, keep_underscores: bool = False) -> None:
         self._identity = frozenset(spelling(name.encode("ascii")) for name in identity_names)
         self._keep_underscores = keep_underscores
-        self.seen: dict[bytes, Kind] = {}
+        self.seen: dict[bytes, int] = {}
 
-    def kind(self, name: bytes) -> Kind:
+    def kind(self, name: bytes) -> int:
         """What happens to a field of this name."""
         kind = self.seen.get(name)
         if kind is None:
@@ -119,17 +115,17 @@ class FieldRules:
                 self.seen[name] = kind
         return kind
 
-    def _classify(self, name: bytes) -> Kind:
+    def _classify(self, name: bytes) -> int:
         plain = spelling(name)
         if plain in self._identity:
-            return Kind.IDENTITY
+            return _IDENTITY
         lower = name.lower()
         if lower != plain and plain in _KINDS:
             # `Content_Length` is no Content-Length to us, but may be one to the upstream.
-            return Kind.UNDERSCORE
+            return _UNDERSCORE
         if b"_" in lower and not self._keep_underscores:
-            return Kind.UNDERSCORE
-        return _KINDS.get(lower, Kind.KEEP)
+            return _UNDERSCORE
+        return _KINDS.get(lower, _KEEP)
 
 
 class RequestFields:
@@ -179,7 +175,7 @@ class RequestFields:
             kind = seen.get(name)
             if kind is None:
                 kind = rules.kind(name)
-            if kind is Kind.KEEP:
+            if kind == _KEEP:
                 kept += (name, b": ", value, b"\r\n")
             else:
                 self._special(kind, name, value.strip(b" \t"))
@@ -187,44 +183,41 @@ class RequestFields:
         if options and options.lower() not in (b"keep-alive", b"close", b"upgrade"):
             self._remove_named(fields, rules)
 
-    def _special(self, kind: Kind, name: bytes, value: bytes) -> None:  # noqa: C901, PLR0912 — one row a kind
-        match kind:
-            case Kind.HOST:
-                self.hosts.append(value)
-            case Kind.AUTHORIZATION:
-                self.authorization.append(value)
-            case Kind.CONNECTION:
-                self.connection += b"," + value if self.connection else value
-            case Kind.CONTENT_LENGTH:
-                if self.content_length is not None or not value.isdigit() or len(value) > 18:
-                    self.fault = Fault(Reason.REQUEST_MALFORMED, "Content-Length")
-                else:
-                    self.content_length = int(value)
-            case Kind.TRANSFER_ENCODING:
-                if self.transfer_encoding is not None or value.lower() != b"chunked":
-                    self.fault = Fault(Reason.REQUEST_MALFORMED, "Transfer-Encoding other than one `chunked`")
-                self.transfer_encoding = value
-            case Kind.EXPECT:
-                self.expect += b"," + value if self.expect else value
-            case Kind.UPGRADE:
-                self.upgrade += b", " + value if self.upgrade else value
-            case Kind.ORIGIN:
-                self.origin = True
-                self.kept += (name, b": ", value, b"\r\n")
-            case Kind.PREFLIGHT_METHOD:
-                self.preflight_method = True
-                self.kept += (name, b": ", value, b"\r\n")
-            case Kind.TRACEPARENT:
-                self.traceparent = value if not self.traceparent else b"?"
-            case Kind.REQUEST_ID:
-                self.request_id = value
-                self.kept += (name, b": ", value, b"\r\n")
-            case Kind.FORWARDED | Kind.VIA:
-                self.forwarded.append((name, value))
-            case Kind.IDENTITY | Kind.UNDERSCORE:
-                self.dropped += 1
-            case Kind.KEEP | Kind.HOP_BY_HOP:
-                pass
+    def _special(self, kind: int, name: bytes, value: bytes) -> None:  # noqa: C901, PLR0912 — one row a kind
+        if kind == _HOST:
+            self.hosts.append(value)
+        elif kind == _AUTHORIZATION:
+            self.authorization.append(value)
+        elif kind == _CONNECTION:
+            self.connection += b"," + value if self.connection else value
+        elif kind == _CONTENT_LENGTH:
+            if self.content_length is not None or not value.isdigit() or len(value) > 18:
+                self.fault = Fault(Reason.REQUEST_MALFORMED, "Content-Length")
+            else:
+                self.content_length = int(value)
+        elif kind == _TRANSFER_ENCODING:
+            if self.transfer_encoding is not None or value.lower() != b"chunked":
+                self.fault = Fault(Reason.REQUEST_MALFORMED, "Transfer-Encoding other than one `chunked`")
+            self.transfer_encoding = value
+        elif kind == _EXPECT:
+            self.expect += b"," + value if self.expect else value
+        elif kind == _UPGRADE:
+            self.upgrade += b", " + value if self.upgrade else value
+        elif kind == _ORIGIN:
+            self.origin = True
+            self.kept += (name, b": ", value, b"\r\n")
+        elif kind == _PREFLIGHT_METHOD:
+            self.preflight_method = True
+            self.kept += (name, b": ", value, b"\r\n")
+        elif kind == _TRACEPARENT:
+            self.traceparent = value if not self.traceparent else b"?"
+        elif kind == _REQUEST_ID:
+            self.request_id = value
+            self.kept += (name, b": ", value, b"\r\n")
+        elif kind in (_FORWARDED, _VIA):
+            self.forwarded.append((name, value))
+        elif kind in (_IDENTITY, _UNDERSCORE):
+            self.dropped += 1
 
     def _remove_named(self, fields: list[Field], rules: FieldRules) -> None:
         """RFC 9110 §7.6.1: fields named by `Connection` stay behind.
@@ -238,10 +231,7 @@ class RequestFields:
         self.kept = []
         for name, value in fields:
             kind = rules.kind(name)
-            if (
-                kind in (Kind.KEEP, Kind.ORIGIN, Kind.PREFLIGHT_METHOD, Kind.REQUEST_ID)
-                and name.lower() not in named
-            ):
+            if kind in (_KEEP, _ORIGIN, _PREFLIGHT_METHOD, _REQUEST_ID) and name.lower() not in named:
                 self.kept += (name, b": ", value, b"\r\n")
         if b"x-request-id" in named:
             self.request_id = b""
@@ -256,7 +246,7 @@ class RequestFields:
 
 def trailers(fields: Iterable[Field], rules: FieldRules) -> bytes:
     """Trailer fields that may go on: nothing that frames, routes, authenticates or identifies (RFC 9110 §6.5.1)."""
-    return b"".join(b"%b: %b\r\n" % field for field in fields if rules.kind(field[0]) is Kind.KEEP)
+    return b"".join(b"%b: %b\r\n" % field for field in fields if rules.kind(field[0]) == _KEEP)
 
 
 def identity_value(value: object) -> bytes | None:

@@ -180,12 +180,17 @@ class RequestReader:
             return Fault(Reason.HEADER_TOO_LARGE, f"header over {limits.header_bytes} bytes")
         return None
 
-    def _is_of_another(self, request: Request) -> bool:
-        """Whether its request line may name another protocol: if it does not, the same target does nearby."""
+    def _check_protocol(self, request: Request, version: str) -> None:
+        """Of a request line that may name another version or protocol: if it does not, the same target does nearby."""
+        if version != "1.1":
+            request.minor_version = 0
+            if version != "1.0":
+                request.fault = Fault(Reason.VERSION_UNSUPPORTED, "HTTP/1.0 and HTTP/1.1 only")
         if self._other_targets is None:
             before = [*self._seen.split(b" RTSP/")[:-1], *self._seen.split(b" ICE/")[:-1]]
             self._other_targets = frozenset(text.rstrip(b" ").rpartition(b" ")[2] for text in before)
-        return request.target in self._other_targets
+        if request.target in self._other_targets:
+            request.fault = Fault(Reason.REQUEST_MALFORMED, "not HTTP")
 
     # Called by the parser.
 
@@ -212,17 +217,12 @@ class RequestReader:
             return
         method = parser.get_method()
         request.method = _METHODS[method] if method in _METHODS else method.decode("ascii")
-        version = parser.get_http_version()
         request.keep_alive = parser.should_keep_alive()
         request.upgrade = parser.should_upgrade()
-        if version != "1.1":
-            request.minor_version = 0
-            if version != "1.0":
-                request.fault = Fault(Reason.VERSION_UNSUPPORTED, "HTTP/1.0 and HTTP/1.1 only")
         size = len(request.target)
         at = len(method) + 1 + size
-        if not (self._begins and self._seen[at : at + 10] == b" HTTP/1.1\r") and self._is_of_another(request):
-            request.fault = Fault(Reason.REQUEST_MALFORMED, "not HTTP")
+        if not (self._begins and self._seen[at : at + 10] == b" HTTP/1.1\r"):
+            self._check_protocol(request, parser.get_http_version())
         self._begins = False
         if size > limits.target_bytes:
             request.fault = Fault(Reason.TARGET_TOO_LONG, f"target over {limits.target_bytes} bytes")
@@ -279,7 +279,7 @@ class ResponseReader:
     """
 
     __slots__ = (
-        "_bodiless", "_current", "_head_bytes", "_heads", "_parser", "_ready", "after_upgrade", "body",
+        "_begins", "_bodiless", "_current", "_head_bytes", "_heads", "_parser", "_ready", "after_upgrade", "body",
         "interims",
     )  # fmt: skip
 
@@ -293,7 +293,7 @@ class ResponseReader:
             self._parser = HttpResponseParser(self)
         self._bodiless = bodiless
         self._current = Response()
-        self._ready = False
+        self._ready = self._begins = False
         self._head_bytes = 0
         self._heads: list[Response] = []
         self.body: list[bytes] = []
@@ -324,6 +324,7 @@ class ResponseReader:
             # Of what came with the end of the head, a part may be content: the bound leaves room for one read.
             if self._head_bytes > MAX_RESPONSE_HEAD:
                 raise MalformedResponse("response head too large")
+            self._begins = not self._head_bytes and data.startswith(b"HTTP/1.1 ")
             self._head_bytes += len(data)
         try:
             self._parser.feed_data(data)
@@ -375,11 +376,11 @@ class ResponseReader:
             return
         response.status = parser.get_status_code()
         response.keep_alive = parser.should_keep_alive()
-        version = parser.get_http_version()
-        if version != "1.1":
+        if not self._begins and (version := parser.get_http_version()) != "1.1":
             response.minor_version = 0
             if version != "1.0":
                 raise MalformedResponse(f"version {version}")
+        self._begins = False
         self._heads.append(response)
         if response.status < 200 and response.status != 101:
             response.interim = True

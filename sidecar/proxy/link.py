@@ -2,7 +2,7 @@
 
 import asyncio
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.proxy.tls import TlsFailure
 
@@ -27,8 +27,15 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
-ENDING = frozenset({Phase.LINGER, Phase.CLOSED})
-"""Phases after which no request begins."""
+# Each under a name of its own: a member is looked up through the metaclass of its enumeration, which costs more.
+PREFACE: Final = Phase.PREFACE
+HANDSHAKE: Final = Phase.HANDSHAKE
+IDLE: Final = Phase.IDLE
+HEAD: Final = Phase.HEAD
+EXCHANGE: Final = Phase.EXCHANGE
+TUNNEL: Final = Phase.TUNNEL
+LINGER: Final = Phase.LINGER
+CLOSED: Final = Phase.CLOSED
 
 
 class Link(asyncio.Protocol):
@@ -42,8 +49,14 @@ class Link(asyncio.Protocol):
         self._engine = listener.tls.engine()
         self._transport: asyncio.Transport | None = None
         self._held = False
-        self.phase = Phase.HANDSHAKE
+        self.phase: Phase = HANDSHAKE
         self.deadline = NEVER
+
+    @property
+    def is_ending(self) -> bool:
+        """No request begins any more."""
+        phase = self.phase
+        return phase is CLOSED or phase is LINGER
 
     def write(self, plaintext: bytes) -> None:
         """Send plaintext to the client."""
@@ -92,7 +105,7 @@ class Link(asyncio.Protocol):
         if self._transport is None:
             return
         self._send(self._engine.shutdown())
-        self.phase = Phase.LINGER
+        self.phase = LINGER
         unsent = self._transport.get_write_buffer_size()
         self.deadline = self.server.now() + (self.server.settings.timeouts.write if unsent else _LINGER)
         if self._transport.can_write_eof():
@@ -101,14 +114,14 @@ class Link(asyncio.Protocol):
 
     def close(self) -> None:
         """End in good order: nothing is under way, or its answer is complete."""
-        if self._transport is not None and self.phase is not Phase.CLOSED:
+        if self._transport is not None and self.phase is not CLOSED:
             self._send(self._engine.shutdown())
-            self.phase = Phase.CLOSED
+            self.phase = CLOSED
             self.deadline = self.server.now() + self.server.settings.timeouts.write
             self._transport.close()
 
     def abort(self) -> None:
         """End at once, visibly: what was under way is not complete."""
-        self.phase = Phase.CLOSED
+        self.phase = CLOSED
         if self._transport is not None:
             self._transport.abort()

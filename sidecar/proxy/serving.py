@@ -21,6 +21,8 @@ from sidecar.telemetry.record import AuditRecord, Observer
 from sidecar.telemetry.trace_context import UNTRACED, TraceIds
 
 _IDS = count(1)
+_LOW = tuple(f"{number:02x}" for number in range(256))
+"""The last two digits of a number: looked up, as writing a whole number for each request costs more."""
 
 
 class Authorizes(Protocol):
@@ -71,13 +73,20 @@ class Serving:
         self.refusals: dict[tuple[object, ...], Form] = {}
         """What `refusal` has rendered, by what it depends on."""
         self._instance = os.urandom(8).hex()
+        self._block = -1
+        self._prefix = ""
+        """Of the ids of one block: all but the last two digits."""
         self._identity_key = object()
         self._bounds: dict[str, Bounds] = {}
         """Of the rules that have limits of their own, by name."""
 
     def next_id(self) -> str:
         """A request id: unique over processes, and not to be guessed for another's request."""
-        return f"{self._instance}{next(_IDS):08x}"
+        number: int = next(_IDS)
+        block = number >> 8
+        if block != self._block:
+            self._block, self._prefix = block, f"{self._instance}{block:06x}"
+        return self._prefix + _LOW[number & 255]
 
     def bounds_under(self, rule: Rule) -> Bounds:
         """What bounds the exchanges of a rule that has limits of its own."""

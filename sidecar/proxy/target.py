@@ -1,7 +1,6 @@
 """The request target (RFC 9112 §3.2) and Host (RFC 9110 §7.2): taken apart for matching, never rewritten."""
 
 import re
-from typing import NamedTuple
 
 from sidecar.decision.denial import Reason
 from sidecar.proxy.http1 import Fault
@@ -11,17 +10,25 @@ _HOST = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9
 _ABSOLUTE = re.compile(r"https?://([^/?#]*)([/?].*)?\Z", re.IGNORECASE)
 
 
-class Target(NamedTuple):
+_KNOWN_HOSTS: dict[bytes, str] = {}
+"""Values of Host that were found to be hosts, and what of them is matched: an API has few."""
+_MOST_KNOWN = 1024
+
+
+class Target:
     """A request target, taken apart."""
 
-    path: str
-    """absolute-path, as received; `*` for asterisk-form."""
-    query: str
-    """After the first `?`; empty when there is none."""
-    forwarded: str
-    """What goes on the request line towards the upstream: the same bytes, in origin-form or asterisk-form."""
-    host: str
-    """For matching: lower case, without port and trailing dot."""
+    __slots__ = ("forwarded", "host", "path", "query")
+
+    def __init__(self, path: str, query: str, forwarded: str, host: str) -> None:
+        self.path = path
+        """absolute-path, as received; `*` for asterisk-form."""
+        self.query = query
+        """After the first `?`; empty when there is none."""
+        self.forwarded = forwarded
+        """What goes on the request line towards the upstream: the same bytes, in origin-form or asterisk-form."""
+        self.host = host
+        """For matching: lower case, without port and trailing dot."""
 
 
 def parse(method: str, target: str, hosts: list[bytes], minor_version: int) -> Target | Fault:
@@ -30,12 +37,19 @@ def parse(method: str, target: str, hosts: list[bytes], minor_version: int) -> T
     # that lacks a Host header field and to any request message that contains more than one Host header field line"
     if len(hosts) != 1 and (hosts or minor_version == 1):
         return Fault(Reason.REQUEST_MALFORMED, "exactly one Host is required")
-    host = hosts[0].decode("latin-1") if hosts else ""
-    if host and not _HOST.match(host):
-        return Fault(Reason.REQUEST_MALFORMED, "Host is no host")
-    if target[:1] != "/":
+    received = hosts[0] if hosts else b""
+    matched = _KNOWN_HOSTS.get(received)
+    if matched is None:
+        host = received.decode("latin-1")
+        if host and not _HOST.match(host):
+            return Fault(Reason.REQUEST_MALFORMED, "Host is no host")
+        matched = matching_host(host)
+        if len(_KNOWN_HOSTS) < _MOST_KNOWN:
+            _KNOWN_HOSTS[received] = matched
+    if not target.startswith("/"):
+        host = received.decode("latin-1")
         if target == "*" and method == "OPTIONS":
-            return Target("*", "", "*", matching_host(host))
+            return Target("*", "", "*", matched)
         absolute = _ABSOLUTE.match(target)
         if absolute is None:
             return Fault(Reason.REQUEST_MALFORMED, "request target is in no form that RFC 9112 knows")
@@ -43,14 +57,14 @@ def parse(method: str, target: str, hosts: list[bytes], minor_version: int) -> T
         if absolute[1].lower() != host.lower() or not _HOST.match(absolute[1]):
             return Fault(Reason.REQUEST_MALFORMED, "Host differs from the target's authority")
         if absolute[2] is None and method == "OPTIONS":
-            return Target("*", "", "*", matching_host(host))
+            return Target("*", "", "*", matched)
         target = absolute[2] or "/"
         if target[0] == "?":
             target = "/" + target
     if "#" in target:
         return Fault(Reason.PATH_AMBIGUOUS, "a fragment in the request target")
     path, _, query = target.partition("?")
-    return Target(path, query, target, matching_host(host))
+    return Target(path, query, target, matched)
 
 
 def matching_host(host: str) -> str:

@@ -25,6 +25,7 @@ from sidecar.decision.request import ClientCertificate
 from sidecar.proxy.configuration import AtHandshake, TlsSettings, Trust
 
 _RECORD = 16384
+_HEADER = 5
 _READ_BUFFER = _ffi.new("char[]", _RECORD)
 _DRAIN_SIZE = 288 * 1024
 _DRAIN_BUFFER = _ffi.new("char[]", _DRAIN_SIZE)
@@ -195,7 +196,7 @@ def _refuse(connection: SSL.Connection, error: int) -> bool:
 class OpenSslEngine:
     """`Engine` on OpenSSL."""
 
-    __slots__ = ("_connection", "_from_tls", "_ssl", "_to_tls", "eof", "established")
+    __slots__ = ("_connection", "_due", "_from_tls", "_ssl", "_to_tls", "_torn", "eof", "established")
 
     def __init__(self, context: SSL.Context) -> None:
         self._connection = connection = SSL.Connection(context, None)
@@ -203,6 +204,10 @@ class OpenSslEngine:
         self._ssl = connection._ssl
         self._to_tls = connection._into_ssl
         self._from_tls = connection._from_ssl
+        self._due = 0
+        """Bytes that are still to come of the record that has begun."""
+        self._torn = b""
+        """The beginning of a record's header."""
         self.established = False
         self.eof = False
 
@@ -216,9 +221,24 @@ class OpenSslEngine:
             if written == size:
                 break
             view, size = view[written:], size - written
+        is_one_record = self._is_one_record(data)
         if not self.established and not self._handshake():
             return b""
-        return self._read()
+        return self._read(is_one_record=is_one_record)
+
+    def _is_one_record(self, data: bytes) -> bool:
+        """Whether `data`, the next of the stream, is exactly one record (RFC 8446 §5.1): then nothing is behind it."""
+        size = len(data)
+        if self._due == 0 and size > _HEADER and not self._torn and _length(data, 0) == size:
+            return True
+        if self._torn:
+            data = self._torn + data
+            size = len(data)
+        at = self._due
+        while at + _HEADER <= size:
+            at += _length(data, at)
+        self._due, self._torn = (0, data[at:]) if at < size else (at - size, b"")
+        return False
 
     def _handshake(self) -> bool:
         try:
@@ -243,10 +263,12 @@ class OpenSslEngine:
                 return TlsFailure("alert_from_client", detail)
         return TlsFailure("handshake_failed", detail)
 
-    def _read(self) -> bytes:
+    def _read(self, *, is_one_record: bool) -> bytes:
         ssl, first, rest = self._ssl, b"", None
         while (size := _lib.SSL_read(ssl, _READ_BUFFER, _RECORD)) > 0:
-            data = _ffi.buffer(_READ_BUFFER, size)[:]
+            data: bytes = _ffi.buffer(_READ_BUFFER, size)[:]
+            if is_one_record and size < _RECORD:
+                return data
             if rest is not None:
                 rest.append(data)
             elif first:
@@ -307,6 +329,11 @@ class OpenSslEngine:
             _lib.SSL_shutdown(self._ssl)
             _lib.ERR_clear_error()
         return self.outgoing()
+
+
+def _length(data: bytes, at: int) -> int:
+    """Bytes of the record that begins there, its header included."""
+    return _HEADER + (data[at + 3] << 8 | data[at + 4])
 
 
 def _error_text() -> str:

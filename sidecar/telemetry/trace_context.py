@@ -14,6 +14,9 @@ _TRACEPARENT = re.compile(
 )
 
 
+_ZEROS = "0" * 32
+
+
 class Parent(NamedTuple):
     """What the caller said."""
 
@@ -49,9 +52,8 @@ class TraceIds:
                 return
             record.parent_id, record.sampled = parent.span_id, parent.sampled
         else:
-            record.trace_id = (
-                f"{record.request_id:0>32}"[-32:] if not self._has_spans else os.urandom(16).hex()
-            )
+            own = record.request_id
+            record.trace_id = os.urandom(16).hex() if self._has_spans else _ZEROS[len(own) :] + own
             record.sampled = self._sampled is not None and self._sampled(record.trace_id)
         span = os.urandom(8).hex() if self._has_spans else record.trace_id[-16:]
         record.span_id = span
