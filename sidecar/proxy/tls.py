@@ -266,7 +266,7 @@ class OpenSslEngine:
     def _read(self, *, is_one_record: bool) -> bytes:
         ssl, first, rest = self._ssl, b"", None
         while (size := _lib.SSL_read(ssl, _READ_BUFFER, _RECORD)) > 0:
-            data: bytes = _ffi.buffer(_READ_BUFFER, size)[:]
+            data: bytes = _ffi.unpack(_READ_BUFFER, size)
             if is_one_record and size < _RECORD:
                 return data
             if rest is not None:
@@ -290,7 +290,7 @@ class OpenSslEngine:
         size = _lib.BIO_read(self._from_tls, _DRAIN_BUFFER, _DRAIN_SIZE)
         if size <= 0:
             return b""
-        data: bytes = _ffi.buffer(_DRAIN_BUFFER, size)[:]
+        data: bytes = _ffi.unpack(_DRAIN_BUFFER, size)
         return data if size < _DRAIN_SIZE else data + self.outgoing()
 
     def send(self, plaintext: bytes) -> bytes:
