@@ -44,6 +44,7 @@ COMPILED = (
     "telemetry/access.py",
     "telemetry/live.py",
     "telemetry/metrics.py",
+    "telemetry/observer.py",
     "telemetry/outcome.py",
     "telemetry/record.py",
     "telemetry/trace_context.py",

@@ -10,7 +10,7 @@ request. Any exception but `Denied` and `IssuerUnavailable` is a fault of ours a
 
 from collections.abc import Awaitable, Mapping
 from dataclasses import replace
-from typing import cast
+from typing import Final, cast
 
 from sidecar.decision import jose, profile
 from sidecar.decision.cache import VerifiedTokens
@@ -28,8 +28,8 @@ from sidecar.decision.token import AccessToken, Confirmation, ValidatedToken
 
 Decision = Permit | Denial
 
-_FOREVER = float("inf")
-_CURED_BY_NEW_KEYS = frozenset({Reason.KEY_UNKNOWN, Reason.SIGNATURE_INVALID})
+_FOREVER: Final = float("inf")
+_CURED_BY_NEW_KEYS: Final = frozenset({Reason.KEY_UNKNOWN, Reason.SIGNATURE_INVALID})
 
 
 class _Inquiry(Exception):

@@ -6,11 +6,13 @@ is not goes, and a hit on a young entry writes nothing. Each entry is known by i
 itself is not kept.
 """
 
+from typing import Final
+
 from sidecar.decision.token import TokenDigest, ValidatedToken
 
-ENTRY_BYTES = 2560
+ENTRY_BYTES: Final = 2560
 """What an entry takes besides its claims, as measured: the objects around them, a rendered header block."""
-CLAIM_FACTOR = 2
+CLAIM_FACTOR: Final = 2
 """How much larger decoded claims are than the token they came in: 0.8 for text, 2 for many short names."""
 
 

@@ -6,6 +6,7 @@ the decision.
 
 import re
 from collections.abc import Container
+from typing import Final
 
 from sidecar.decision.access_token import AccessToken, TokenDigest
 from sidecar.decision.denial import Denied, Reason
@@ -13,9 +14,9 @@ from sidecar.decision.query import names_in
 from sidecar.decision.request import RequestHead
 
 # RFC 6750 §2.1: credentials = "Bearer" 1*SP b64token; RFC 9110 §11.1: the scheme is case-insensitive.
-_SCHEME = "bearer"
-_B64TOKEN = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
-_EXPECTED = "Authorization: Bearer"
+_SCHEME: Final = "bearer"
+_B64TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
+_EXPECTED: Final = "Authorization: Bearer"
 
 
 def access_token(
@@ -63,5 +64,5 @@ def _not_bearer(scheme: str) -> Denied:
     return Denied(Reason.CREDENTIALS_MISSING, "credentials", _EXPECTED, named)
 
 
-_SCHEMES = frozenset({"basic", "digest", "dpop", "negotiate", "mutual", "gnap"})
+_SCHEMES: Final = frozenset({"basic", "digest", "dpop", "negotiate", "mutual", "gnap"})
 """Registered schemes that may be named in a record; anything else could be a misplaced token."""

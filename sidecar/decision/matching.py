@@ -14,6 +14,7 @@ of its ambiguity by name and no reading of it leads to another rule.
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from types import MappingProxyType
+from typing import Final
 
 from sidecar.decision.denial import Denied, Reason
 from sidecar.decision.match import RequestMatch
@@ -24,8 +25,8 @@ from sidecar.decision.template import Template
 
 __all__ = ["Matcher", "RequestMatch"]
 
-_NOTHING: Mapping[str, str] = MappingProxyType({})
-_LAST = 1 << 62
+_NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
+_LAST: Final = 1 << 62
 
 
 class _Candidate:

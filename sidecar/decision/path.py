@@ -9,9 +9,10 @@ import re
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from itertools import compress, product
+from typing import Final
 from urllib.parse import unquote_to_bytes
 
-ALLOWABLE = {
+ALLOWABLE: Final = {
     "encoded_slash": "%2F, which some servers take for a separator",
     "backslash": "a backslash or %5C, which some servers take for a separator",
     "double_slash": "an empty segment, which some servers drop",
@@ -23,7 +24,7 @@ ALLOWABLE = {
 }
 """Kinds of ambiguity that a rule may allow, and what they are."""
 
-NEVER = {
+NEVER: Final = {
     "dot_segment": "a segment that means this or the upper directory, in whatever disguise",
     "control_character": "a control character, escaped or not",
     "invalid_escape": "a % without two hexadecimal digits",
@@ -34,13 +35,13 @@ NEVER = {
 """Kinds of ambiguity that no rule can allow."""
 
 # Segments without escape, semicolon or leading dot, none of them empty: RFC 3986 §3.3 less what is odd.
-_PLAIN = re.compile(r"(?:/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9_~!$&'()*+,=:@.-]*)*/?")
-_LEGAL = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:@%/\\]*")
-_ESCAPE = re.compile(r"%[0-9A-Fa-f]{2}")
-_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_UNRESERVED = re.compile(r"%(?:2[DdEe]|3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]|5[Ff]|7[Ee])")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_MARKS: tuple[tuple[str, re.Pattern[str]], ...] = (
+_PLAIN: Final = re.compile(r"(?:/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9_~!$&'()*+,=:@.-]*)*/?")
+_LEGAL: Final = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:@%/\\]*")
+_ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
+_BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_UNRESERVED: Final = re.compile(r"%(?:2[DdEe]|3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]|5[Ff]|7[Ee])")
+_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_MARKS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
     ("encoded_slash", re.compile(r"%2[Ff]")),
     ("backslash", re.compile(r"\\|%5[Cc]")),
     ("double_slash", re.compile(r"//")),
@@ -51,9 +52,9 @@ _MARKS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("invalid_escape", _BAD_ESCAPE),
 )
 
-_UNAMBIGUOUS: frozenset[str] = frozenset()
+_UNAMBIGUOUS: Final[frozenset[str]] = frozenset()
 
-ASTERISK = "\x00*"
+ASTERISK: Final = "\x00*"
 """The one segment of the asterisk-form: the server itself (RFC 9112 §3.2.4). No path has a segment like it."""
 
 
@@ -112,7 +113,7 @@ def _cut_parameters(path: str) -> str:
     return re.sub(r"(?:;|%3[Bb])[^/]*", "", path)
 
 
-_OTHER_READERS: tuple[tuple[str, Callable[[str], str]], ...] = (
+_OTHER_READERS: Final[tuple[tuple[str, Callable[[str], str]], ...]] = (
     ("double_encoding", lambda path: re.sub(r"%25(?=[0-9A-Fa-f]{2})", "%", path)),
     ("encoded_slash", lambda path: re.sub(r"%2[Ff]", "/", path)),
     ("backslash", lambda path: re.sub(r"\\|%5[Cc]", "/", path)),

@@ -1,5 +1,7 @@
 """A rule's terms, worked out once for each issuer that it accepts: what every request then is held against."""
 
+from typing import Final
+
 from sidecar.decision.condition import AuthenticationContext, Facts
 from sidecar.decision.confirmation import confirm
 from sidecar.decision.denial import Denial, Denied, Failure, Reason
@@ -9,7 +11,7 @@ from sidecar.decision.policy import Binding, IntrospectWhen, IssuerPolicy, Polic
 from sidecar.decision.request import Presenter
 from sidecar.decision.token import Confirmation, ValidatedToken
 
-_NEVER = float("-inf")
+_NEVER: Final = float("-inf")
 
 
 class IssuerTerms:

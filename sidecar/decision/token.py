@@ -6,7 +6,7 @@
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from sidecar.decision.access_token import AccessToken, TokenDigest
 from sidecar.decision.denial import Failure
@@ -35,7 +35,7 @@ class Confirmation:
         return bool(self.members) or self.refusal is not None
 
 
-UNBOUND = Confirmation({})
+UNBOUND: Final = Confirmation({})
 
 
 @dataclass(frozen=True, slots=True, eq=False)

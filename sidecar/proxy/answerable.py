@@ -5,7 +5,7 @@ it twice.
 """
 
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sidecar.decision.denial import Denial, Reason, answer
 from sidecar.proxy import refusal
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sidecar.proxy.connection import ClientConnection
     from sidecar.proxy.serving import Serving
 
-_DISCARDED_BODY = 65536
+_DISCARDED_BODY: Final = 65536
 """A refused body of up to this size is read and thrown away, which is cheaper than a new TLS handshake."""
 
 

@@ -7,7 +7,7 @@ looks at it a few times a second, so that no request costs a timer.
 """
 
 import asyncio
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Final, cast
 
 from sidecar.decision.denial import Reason
 from sidecar.decision.request import Presenter
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sidecar.proxy.listener import Listener
     from sidecar.proxy.tunnel import Tunnel
 
-_LINGER_BYTES = 1 << 20
+_LINGER_BYTES: Final = 1 << 20
 """What a client may still send after its last answer."""
 
 

@@ -10,6 +10,7 @@ Nothing is written towards the upstream but by `_forward`, whose first argument 
 
 from collections.abc import Awaitable
 from time import perf_counter
+from typing import Final
 
 from sidecar.decision.denial import Denial, Reason
 from sidecar.decision.permit import Permit
@@ -28,11 +29,11 @@ from sidecar.proxy.upstream.connection import UpstreamConnection
 
 Decision = Permit | Denial
 
-_DECISIONS = (Permit, Denial)
-_IDEMPOTENT = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+_DECISIONS: Final = (Permit, Denial)
+_IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """RFC 9110 §9.2.2, of those that may be sent again."""
-_FINAL_CHUNK = b"0\r\n"
-_ENDED_FOR = {
+_FINAL_CHUNK: Final = b"0\r\n"
+_ENDED_FOR: Final = {
     "token_expired": Reason.TOKEN_EXPIRED,
     "certificate_expired": Reason.CERTIFICATE_EXPIRED,
     "timeout": Reason.UPSTREAM_TIMEOUT,

@@ -4,11 +4,13 @@ Outside of the listed peers nobody is believed: whatever the client said about i
 is what this connection's socket says.
 """
 
+from typing import Final
+
 from sidecar.proxy.headers import RequestFields
 from sidecar.proxy.http1 import Field
 
-_PSEUDONYM = b"sidecar"
-_CHAINED = (b"x-forwarded-for", b"forwarded", b"via")
+_PSEUDONYM: Final = b"sidecar"
+_CHAINED: Final = (b"x-forwarded-for", b"forwarded", b"via")
 
 
 class Forwarding:

@@ -32,7 +32,7 @@ _IDENTITY: Final = 14
 _UNDERSCORE: Final = 15
 _VIA: Final = 16
 
-_KINDS = {
+_KINDS: Final = {
     b"host": _HOST,
     b"authorization": _AUTHORIZATION,
     b"connection": _CONNECTION,
@@ -68,12 +68,12 @@ _KINDS = {
     b"dpop": _HOP_BY_HOP,
     b"via": _VIA,
 }
-_CACHED_NAMES = 2048
-_FRAMING_OR_OURS = frozenset({_HOST, _AUTHORIZATION, _CONTENT_LENGTH, _TRANSFER_ENCODING})
-_CARRIES_HTTP = re.compile(rb"(?:^|[\s,])(?:h2c|h2|http/|tls/)", re.IGNORECASE)
-_PRINTABLE = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z")
+_CACHED_NAMES: Final = 2048
+_FRAMING_OR_OURS: Final = frozenset({_HOST, _AUTHORIZATION, _CONTENT_LENGTH, _TRANSFER_ENCODING})
+_CARRIES_HTTP: Final = re.compile(rb"(?:^|[\s,])(?:h2c|h2|http/|tls/)", re.IGNORECASE)
+_PRINTABLE: Final = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z")
 
-RESPONSE_HOP_BY_HOP = frozenset(
+RESPONSE_HOP_BY_HOP: Final = frozenset(
     {
         b"connection",
         b"keep-alive",
@@ -83,10 +83,10 @@ RESPONSE_HOP_BY_HOP = frozenset(
         b"proxy-authenticate",
     }
 )
-_LOOKED_AT = RESPONSE_HOP_BY_HOP | {b"date"}
+_LOOKED_AT: Final = RESPONSE_HOP_BY_HOP | {b"date"}
 
 
-_FOLDED = bytes(byte if chr(byte).isalnum() and byte < 0x80 else 0x2D for byte in range(256))
+_FOLDED: Final = bytes(byte if chr(byte).isalnum() and byte < 0x80 else 0x2D for byte in range(256))
 
 
 def spelling(name: bytes) -> bytes:

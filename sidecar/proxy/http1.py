@@ -12,7 +12,7 @@ any other, the bytes since it began are looked through for its target with one o
 """
 
 from collections import deque
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
 
@@ -21,13 +21,15 @@ from sidecar.proxy.configuration import Limits
 
 Field = tuple[bytes, bytes]
 
-_METHODS = {name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")}
+_METHODS: Final = {
+    name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+}
 """The common ones, that none of them is decoded again and again."""
-_CHUNK_OVERHEAD = 26
+_CHUNK_OVERHEAD: Final = 26
 """Bytes of framing a chunk may need without any extension: 16 digits, two line ends, and the last chunk."""
-MAX_INTERIM_RESPONSES = 32
+MAX_INTERIM_RESPONSES: Final = 32
 """1xx responses before a final one; more is a fault of the upstream."""
-MAX_RESPONSE_HEAD = 1 << 18
+MAX_RESPONSE_HEAD: Final = 1 << 18
 """Bytes of a response's head with the interim ones before it, and again of its trailers."""
 
 

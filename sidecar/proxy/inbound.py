@@ -1,12 +1,14 @@
 """A received head → the facts a decision may look at, or what is wrong with it. Pure."""
 
+from typing import Final
+
 from sidecar.decision.denial import Reason
 from sidecar.decision.request import RequestHead
 from sidecar.proxy.headers import FieldRules, RequestFields
 from sidecar.proxy.http1 import Fault, Request
 from sidecar.proxy.target import Target, parse
 
-_REFUSED_METHODS = frozenset({"TRACE", "CONNECT"})
+_REFUSED_METHODS: Final = frozenset({"TRACE", "CONNECT"})
 
 
 def sort_out(request: Request, fields: RequestFields, rules: FieldRules) -> Target | Fault:

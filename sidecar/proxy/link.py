@@ -9,9 +9,9 @@ from sidecar.proxy.tls import TlsFailure
 if TYPE_CHECKING:
     from sidecar.proxy.listener import Listener
 
-_LINGER = 2.0
+_LINGER: Final = 2.0
 """Seconds a client gets to read a final answer while the rest of what it sends is thrown away."""
-NEVER = float("inf")
+NEVER: Final = float("inf")
 
 
 class Phase(Enum):

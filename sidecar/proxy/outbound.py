@@ -3,12 +3,14 @@
 What the sidecar says comes after what the client said, so that nothing of it can be removed or repeated.
 """
 
+from typing import Final
+
 from sidecar.proxy.headers import RequestFields, ResponseFields
 from sidecar.proxy.http1 import Request, Response
 from sidecar.proxy.refusal import date
 from sidecar.proxy.target import Target
 
-BODILESS_STATUS = frozenset({204, 304})
+BODILESS_STATUS: Final = frozenset({204, 304})
 
 
 def request_head(

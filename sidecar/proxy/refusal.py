@@ -2,7 +2,7 @@
 
 import time
 from email.utils import formatdate
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sidecar.decision.challenge import TITLES, challenge, problem
 from sidecar.decision.denial import Answer, Denial
@@ -32,10 +32,10 @@ class Form(NamedTuple):
     body: bytes
 
 
-_CLOSE = b"Connection: close\r\n"
-_KEEP = b"Connection: keep-alive\r\n"
-_FORMS_KEPT = 512
-_REQUEST_ID = "%"
+_CLOSE: Final = b"Connection: close\r\n"
+_KEEP: Final = b"Connection: keep-alive\r\n"
+_FORMS_KEPT: Final = 512
+_REQUEST_ID: Final = "%"
 """Stands for the request id in a form; the last one is meant, as the id is the body's last member."""
 
 

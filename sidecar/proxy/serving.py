@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
-from typing import Protocol
+from typing import Final, Protocol
 
 from sidecar.decision.denial import Denial
 from sidecar.decision.permit import Permit
@@ -20,8 +20,8 @@ from sidecar.proxy.upstream.pool import UpstreamPool
 from sidecar.telemetry.record import AuditRecord, Observer
 from sidecar.telemetry.trace_context import UNTRACED, TraceIds
 
-_IDS = count(1)
-_LOW = tuple(f"{number:02x}" for number in range(256))
+_IDS: Final = count(1)
+_LOW: Final = tuple(f"{number:02x}" for number in range(256))
 """The last two digits of a number: looked up, as writing a whole number for each request costs more."""
 
 

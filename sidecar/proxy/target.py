@@ -1,18 +1,19 @@
 """The request target (RFC 9112 §3.2) and Host (RFC 9110 §7.2): taken apart for matching, never rewritten."""
 
 import re
+from typing import Final
 
 from sidecar.decision.denial import Reason
 from sidecar.proxy.http1 import Fault
 
 # RFC 3986 §3.2.2, without userinfo: reg-name or IPv4address, or an IP-literal; then an optional port.
-_HOST = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?\Z")
-_ABSOLUTE = re.compile(r"https?://([^/?#]*)([/?].*)?\Z", re.IGNORECASE)
+_HOST: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?\Z")
+_ABSOLUTE: Final = re.compile(r"https?://([^/?#]*)([/?].*)?\Z", re.IGNORECASE)
 
 
-_KNOWN_HOSTS: dict[bytes, str] = {}
+_KNOWN_HOSTS: Final[dict[bytes, str]] = {}
 """Values of Host that were found to be hosts, and what of them is matched: an API has few."""
-_MOST_KNOWN = 1024
+_MOST_KNOWN: Final = 1024
 
 
 class Target:

@@ -15,7 +15,7 @@ call and raise an exception for "no more data", which together cost more than th
 
 import hashlib
 from collections.abc import Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from OpenSSL import SSL, crypto
 from OpenSSL._util import ffi as _ffi
@@ -24,17 +24,24 @@ from OpenSSL._util import lib as _lib
 from sidecar.decision.request import ClientCertificate
 from sidecar.proxy.configuration import AtHandshake, TlsSettings, Trust
 
-_RECORD = 16384
-_HEADER = 5
-_READ_BUFFER = _ffi.new("char[]", _RECORD)
-_DRAIN_SIZE = 288 * 1024
-_DRAIN_BUFFER = _ffi.new("char[]", _DRAIN_SIZE)
+_RECORD: Final = 16384
+_HEADER: Final = 5
+_READ_BUFFER: Final = _ffi.new("char[]", _RECORD)
+_DRAIN_SIZE: Final = 288 * 1024
+_DRAIN_BUFFER: Final = _ffi.new("char[]", _DRAIN_SIZE)
 # One event loop, one thread: nothing runs between a call that fills a buffer and the copy out of it.
 
-_CIPHERS_1_2 = b"ECDHE+AESGCM:ECDHE+CHACHA20"
-_EE_KEY_TOO_SMALL = 66
+# Each under a name of its own, found once and not for every record.
+_bio_read: Final = _lib.BIO_read
+_bio_write: Final = _lib.BIO_write
+_ssl_read: Final = _lib.SSL_read
+_ssl_write: Final = _lib.SSL_write
+_unpack: Final = _ffi.unpack
 
-_FAILURES = {
+_CIPHERS_1_2: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20"
+_EE_KEY_TOO_SMALL: Final = 66
+
+_FAILURES: Final = {
     "peer did not return a certificate": "certificate_missing",
     "certificate verify failed": "certificate_refused",
     "no shared cipher": "no_shared_cipher",
@@ -215,7 +222,7 @@ class OpenSslEngine:
         """Take what the client sent; returns plaintext, often none. Raises `TlsFailure`."""
         view, size = data, len(data)
         while size:
-            written = _lib.BIO_write(self._to_tls, view, size)
+            written = _bio_write(self._to_tls, view, size)
             if written <= 0:
                 raise TlsFailure("out_of_memory", "memory BIO refused data")
             if written == size:
@@ -265,8 +272,8 @@ class OpenSslEngine:
 
     def _read(self, *, is_one_record: bool) -> bytes:
         ssl, first, rest = self._ssl, b"", None
-        while (size := _lib.SSL_read(ssl, _READ_BUFFER, _RECORD)) > 0:
-            data: bytes = _ffi.unpack(_READ_BUFFER, size)
+        while (size := _ssl_read(ssl, _READ_BUFFER, _RECORD)) > 0:
+            data: bytes = _unpack(_READ_BUFFER, size)
             if is_one_record and size < _RECORD:
                 return data
             if rest is not None:
@@ -287,16 +294,16 @@ class OpenSslEngine:
 
     def outgoing(self) -> bytes:
         """What must go to the client now."""
-        size = _lib.BIO_read(self._from_tls, _DRAIN_BUFFER, _DRAIN_SIZE)
+        size = _bio_read(self._from_tls, _DRAIN_BUFFER, _DRAIN_SIZE)
         if size <= 0:
             return b""
-        data: bytes = _ffi.unpack(_DRAIN_BUFFER, size)
+        data: bytes = _unpack(_DRAIN_BUFFER, size)
         return data if size < _DRAIN_SIZE else data + self.outgoing()
 
     def send(self, plaintext: bytes) -> bytes:
         """Plaintext to ciphertext. Raises `TlsFailure`."""
         size = len(plaintext)
-        if size and _lib.SSL_write(self._ssl, plaintext, size) != size:
+        if size and _ssl_write(self._ssl, plaintext, size) != size:
             raise TlsFailure("session_broken", _error_text())
         return self.outgoing()
 

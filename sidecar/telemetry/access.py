@@ -9,6 +9,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime
 from json import encoder
+from typing import Final
 
 from sidecar.decision.denial import Denial, Failure
 from sidecar.decision.permit import Permit
@@ -21,14 +22,14 @@ from sidecar.telemetry.record import AuditRecord
 quoted: Callable[[str], str] = encoder.encode_basestring_ascii
 """A string as a JSON string, ASCII only."""
 
-LONGEST = 512
+LONGEST: Final = 512
 """Characters of any one value that a stranger chose; the rest becomes an ellipsis."""
 
-_KEY = "access line"
-_MILLISECONDS = [f"{number:03d}" for number in range(1000)]
+_KEY: Final = "access line"
+_MILLISECONDS: Final = [f"{number:03d}" for number in range(1000)]
 Kind = tuple[tuple[str, str, str], int, str, str]
 """Rule, outcome and reason; status; method; host."""
-_KINDS_KEPT = 1024
+_KINDS_KEPT: Final = 1024
 
 
 def timestamp(seconds: float) -> str:

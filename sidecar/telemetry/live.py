@@ -1,10 +1,11 @@
 """The last decisions, for those who watch: kept as records, rendered only when someone looks."""
 
 from collections import deque
+from typing import Final
 
 from sidecar.telemetry.record import AuditRecord
 
-KEPT = 200
+KEPT: Final = 200
 """Decisions shown to someone who opens the page."""
 
 Entry = tuple[int, AuditRecord, tuple[str, str, str]]

@@ -6,7 +6,6 @@ supervisor), `merged()` adds the snapshots of several workers, `exposition` rend
 (caches, issuers, files) is asked for at the scrape through `sources`.
 """
 
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
@@ -40,7 +39,12 @@ class Histogram:
 
     def observe(self, value: float) -> None:
         """Count one observation, in the unit of the bounds."""
-        self.counts[bisect_left(self.bounds, value)] += 1
+        at = 0
+        for bound in self.bounds:  # most values are in one of the first buckets
+            if value <= bound:
+                break
+            at += 1
+        self.counts[at] += 1
         self.sum += value
 
 

@@ -1,22 +1,24 @@
 """What became of a request, in one word: the labels of `requests_total`, of log lines and of the dashboard."""
 
+from typing import Final
+
 from sidecar.decision.denial import Denial, Reason
 from sidecar.decision.permit import Permit
 from sidecar.telemetry.record import AuditRecord
 
-PERMIT = "permit"
+PERMIT: Final = "permit"
 """Forwarded, and the answer went to the client."""
-REPORT = "report"
+REPORT: Final = "report"
 """Forwarded only because the policy reports instead of enforcing; `reason` says what would have refused it."""
-DENY = "deny"
+DENY: Final = "deny"
 """Refused, and the client is to blame or unauthorized."""
-FAIL = "fail"
+FAIL: Final = "fail"
 """Not answered by the upstream, and the client is not to blame: issuer, upstream, overload, ourselves."""
 
-NONE = "none"
+NONE: Final = "none"
 """The label value where there is no rule or no reason."""
 
-_FAILURES = frozenset(
+_FAILURES: Final = frozenset(
     reason.value
     for reason in (
         Reason.ISSUER_UNAVAILABLE,

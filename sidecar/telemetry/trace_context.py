@@ -3,18 +3,18 @@
 import os
 import re
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sidecar.telemetry.record import AuditRecord
 
 # §3.2: version "ff" is invalid, as are ids of zeros; a higher version is read as far as this one goes (§4.3).
-_TRACEPARENT = re.compile(
+_TRACEPARENT: Final = re.compile(
     rb"(?:00|(?!00|ff)[0-9a-f]{2}(?=.{53}(?:-|$)))-"
     rb"(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?P<more>-.*)?"
 )
 
 
-_ZEROS = "0" * 32
+_ZEROS: Final = "0" * 32
 
 
 class Parent(NamedTuple):
@@ -60,5 +60,5 @@ class TraceIds:
         record.traceparent = f"00-{record.trace_id}-{span}-{'01' if record.sampled else '00'}".encode("ascii")
 
 
-UNTRACED = TraceIds()
+UNTRACED: Final = TraceIds()
 """Of a data plane that exports no spans."""

@@ -118,7 +118,9 @@ def test_client_is_named_by_its_token_else_by_its_certificate(recorder: Recorded
 
 def malformed() -> AuditRecord:
     """Bytes that were no request."""
-    return AuditRecord(presenter(), STARTED, "id", 1, reason=Reason.REQUEST_MALFORMED, status=400)
+    over = AuditRecord(presenter(), STARTED, "id", 1)
+    over.reason, over.status = Reason.REQUEST_MALFORMED, 400
+    return over
 
 
 def test_name_that_comes_with_and_without_a_token_is_one_client(

@@ -6,6 +6,7 @@ token bound to something into a token bound to less.
 """
 
 from collections.abc import Mapping
+from typing import Final
 
 from sidecar.decision.confirmation.certificate import CertificateThumbprint
 from sidecar.decision.confirmation.method import ConfirmationMethod
@@ -16,7 +17,7 @@ from sidecar.decision.token import UNBOUND, Confirmation
 
 __all__ = ["METHODS", "UNBOUND", "confirm", "joined", "parse"]
 
-METHODS: Mapping[str, ConfirmationMethod] = {
+METHODS: Final[Mapping[str, ConfirmationMethod]] = {
     method.member: method
     for method in (
         CertificateThumbprint(),  # RFC 8705 §3.1

@@ -2,13 +2,14 @@
 
 from base64 import urlsafe_b64encode
 from hmac import compare_digest
+from typing import Final
 
 from sidecar.decision.denial import Denied, Reason
 from sidecar.decision.request import Presenter
 from sidecar.decision.strict import Malformed, base64url
 
-MEMBER = "x5t#S256"
-_CHECK = f"cnf.{MEMBER}"
+MEMBER: Final = "x5t#S256"
+_CHECK: Final = f"cnf.{MEMBER}"
 
 
 class CertificateThumbprint:

@@ -9,6 +9,7 @@ refused without a connect each.
 
 import asyncio
 from collections import deque
+from typing import Final
 
 from sidecar.decision.denial import Reason
 from sidecar.proxy.configuration import UpstreamSettings
@@ -16,8 +17,8 @@ from sidecar.proxy.upstream.connection import Passenger, UpstreamConnection
 from sidecar.proxy.upstream.transports import Connect
 from sidecar.telemetry.record import Observer
 
-_FIRST_PAUSE = 0.05
-_LONGEST_PAUSE = 1.0
+_FIRST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 1.0
 
 
 class UpstreamPool:
