@@ -19,6 +19,7 @@ COMPILED = (
     "decision/confirmation/__init__.py",
     "decision/confirmation/certificate.py",
     "decision/credentials.py",
+    "decision/denial.py",
     "decision/facts.py",
     "decision/matching.py",
     "decision/path.py",

@@ -4,9 +4,8 @@ Rules of this file: every way to refuse a request is a `Reason`; `answer()` is t
 code; a reason without a row does not type-check.
 """
 
-from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple, Self, assert_never
+from typing import TYPE_CHECKING, Final, NamedTuple, Self, assert_never
 
 if TYPE_CHECKING:
     from sidecar.decision.token import ValidatedToken
@@ -75,6 +74,13 @@ class Reason(Enum):
     UPSTREAM_BROKEN = "upstream_broken"
     UPSTREAM_TIMEOUT = "upstream_timeout"
     INTERNAL_ERROR = "internal_error"
+
+    # Members are single: who they are tells them apart. The method that Python has for an enumeration is slow.
+    __hash__ = object.__hash__
+
+
+NAMES: Final = {reason: reason.value for reason in Reason}
+"""Reason → its name. `value` is a property written in Python, too slow for the way of each refusal."""
 
 
 class Answer(NamedTuple):
@@ -177,49 +183,84 @@ def _answer(reason: Reason) -> Answer:  # noqa: C901, PLR0912 — one row a reas
             assert_never(reason)
 
 
-_ANSWERS = {reason: _answer(reason) for reason in Reason}
+_ANSWERS: Final = {reason: _answer(reason) for reason in Reason}
 
 
-@dataclass(frozen=True, slots=True)
 class Failure:
-    """One condition that did not hold, for the audit record and `explain`; never for the client."""
+    """One condition that did not hold, for the audit record and `explain`; never for the client.
 
-    check: str
-    """What was checked, by its name in the policy or the RFC: `scope`, `claims.tenant`, `cnf.x5t#S256`."""
-    reason: Reason
-    expected: str = ""
-    """What the policy or the token asks for."""
-    presented: str = ""
-    """What came; a claim's value only where the policy says that it may be logged."""
+    Treat as immutable, as a `Denial`. No dataclass: an attack must not cost more than what is permitted.
+    """
+
+    __slots__ = ("check", "expected", "presented", "reason")
+
+    def __init__(self, check: str, reason: Reason, expected: str = "", presented: str = "") -> None:
+        self.check = check
+        """What was checked, by its name in the policy or the RFC: `scope`, `claims.tenant`, `cnf.x5t#S256`."""
+        self.reason = reason
+        self.expected = expected
+        """What the policy or the token asks for."""
+        self.presented = presented
+        """What came; a claim's value only where the policy says that it may be logged."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Failure) and self._members() == other._members()
+
+    def __hash__(self) -> int:
+        return hash(self._members())
+
+    def _members(self) -> tuple[str, str, str, str]:
+        return self.check, NAMES[self.reason], self.expected, self.presented
+
+    def __repr__(self) -> str:
+        return f"Failure{self._members()}"
 
 
-@dataclass(frozen=True, slots=True)
 class Denial:
     """A refusal: the first reason, everything that failed, and what the challenge must say."""
 
-    reason: Reason
-    failures: tuple[Failure, ...] = ()
-    rule: str | None = None
-    """Name of the rule that decided, or None when none did."""
-    token: "ValidatedToken | None" = field(default=None, repr=False)
-    """The verified token, when verification came so far: who was refused."""
-    scope: tuple[str, ...] = ()
-    """Scopes the challenge names (RFC 6750 §3)."""
-    acr_values: tuple[str, ...] = ()
-    """RFC 9470 §3."""
-    max_age: int | None = None
-    """Seconds, RFC 9470 §3."""
-    retry_after: int | None = None
-    """Seconds, for a 503."""
+    __slots__ = ("acr_values", "failures", "max_age", "reason", "retry_after", "rule", "scope", "token")
+
+    def __init__(
+        self,
+        reason: Reason,
+        failures: tuple[Failure, ...] = (),
+        rule: str | None = None,
+        token: "ValidatedToken | None" = None,
+        *,
+        scope: tuple[str, ...] = (),
+        acr_values: tuple[str, ...] = (),
+        max_age: int | None = None,
+        retry_after: int | None = None,
+    ) -> None:
+        self.reason = reason
+        self.failures = failures
+        self.rule = rule
+        """Name of the rule that decided, or None when none did."""
+        self.token = token
+        """The verified token, when verification came so far: who was refused."""
+        self.scope = scope
+        """Scopes the challenge names (RFC 6750 §3)."""
+        self.acr_values = acr_values
+        """RFC 9470 §3."""
+        self.max_age = max_age
+        """Seconds, RFC 9470 §3."""
+        self.retry_after = retry_after
+        """Seconds, for a 503."""
+
+    def __repr__(self) -> str:
+        return f"Denial({NAMES[self.reason]}, {self.failures}, rule={self.rule})"
 
 
 class Denied(Exception):
     """Raised by a check that did not find its evidence. `authorizer` is the one place that catches it."""
 
     def __init__(self, reason: Reason, check: str = "", expected: str = "", presented: str = "") -> None:
-        super().__init__(reason.value)
         self.reason = reason
-        self.failure = Failure(check or reason.value, reason, expected, presented)
+        self.failure = Failure(check or NAMES[reason], reason, expected, presented)
+
+    def __str__(self) -> str:
+        return NAMES[self.reason]
 
     @classmethod
     def of(cls, failure: Failure) -> Self:

@@ -93,7 +93,9 @@ class IssuerTerms:
 class RuleTerms:
     """What one rule asks of a request."""
 
-    __slots__ = ("any_scope", "conditions", "issuers", "rule", "scopes")
+    __slots__ = (
+        "_acr_values", "_all_scopes", "_max_age", "any_scope", "conditions", "issuers", "rule", "scopes",
+    )  # fmt: skip
 
     def __init__(self, rule: Rule, policy: Policy) -> None:
         self.rule = rule
@@ -106,6 +108,10 @@ class RuleTerms:
         self.scopes = frozenset(rule.scopes)
         self.any_scope = frozenset(rule.any_scope)
         self.conditions = rule.conditions
+        contexts = [one for one in rule.conditions if isinstance(one, AuthenticationContext)]
+        self._all_scopes = rule.scopes + rule.any_scope
+        self._acr_values = tuple(value for one in contexts for value in one.acr_values)
+        self._max_age = min((one.max_age for one in contexts if one.max_age is not None), default=None)
 
     def issuer(self, name: str) -> IssuerTerms:
         """The terms for the tokens of issuer `name`; raises `Denied` (issuer_unknown)."""
@@ -143,13 +149,12 @@ class RuleTerms:
 
     def denial(self, failures: list[Failure], token: ValidatedToken) -> Denial:
         """The refusal for conditions that did not hold: the first one gives the reason."""
-        contexts = [one for one in self.conditions if isinstance(one, AuthenticationContext)]
         return Denial(
             failures[0].reason,
             tuple(failures),
             self.rule.name,
             token,
-            scope=self.rule.scopes + self.rule.any_scope,
-            acr_values=tuple(value for one in contexts for value in one.acr_values),
-            max_age=min((one.max_age for one in contexts if one.max_age is not None), default=None),
+            scope=self._all_scopes,
+            acr_values=self._acr_values,
+            max_age=self._max_age,
         )

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from json import encoder
 from typing import Final
 
-from sidecar.decision.denial import Denial, Failure
+from sidecar.decision.denial import NAMES, Denial, Failure
 from sidecar.decision.permit import Permit
 from sidecar.decision.request import Presenter
 from sidecar.decision.token import ValidatedToken
@@ -147,7 +147,7 @@ def _failures(denial: Denial) -> str:
 
 def _failure(failure: Failure) -> str:
     return (
-        f'{{"check":{quoted(bounded(failure.check))},"reason":"{failure.reason.value}",'
+        f'{{"check":{quoted(bounded(failure.check))},"reason":"{NAMES[failure.reason]}",'
         f'"expected":{quoted(bounded(failure.expected))},"presented":{quoted(bounded(failure.presented))}}}'
     )
 

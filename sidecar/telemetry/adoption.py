@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
-from sidecar.decision.denial import Reason
+from sidecar.decision.denial import NAMES, Reason
 from sidecar.telemetry.access import bounded, timestamp
 from sidecar.telemetry.outcome import DENY, FAIL, REPORT, denial_of
 from sidecar.telemetry.record import AuditRecord
@@ -190,7 +190,7 @@ class Adoption:
 
 def _failed(record: AuditRecord) -> Sequence[str]:
     refused = denial_of(record)
-    return [one.reason.value for one in refused.failures] if refused is not None else ()
+    return [NAMES[one.reason] for one in refused.failures] if refused is not None else ()
 
 
 def ordered(clients: Iterable[Client[Moment]]) -> list[Client[Moment]]:

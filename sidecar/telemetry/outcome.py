@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from sidecar.decision.denial import Denial, Reason
+from sidecar.decision.denial import NAMES, Denial, Reason
 from sidecar.decision.permit import Permit
 from sidecar.telemetry.record import AuditRecord
 
@@ -41,7 +41,7 @@ def outcome_of(record: AuditRecord) -> tuple[str, str, str]:
         if reason is None:
             if decision.would_deny is None:
                 return rule, PERMIT, NONE
-            return rule, REPORT, decision.would_deny.reason.value
+            return rule, REPORT, NAMES[decision.would_deny.reason]
     elif decision is None:
         rule = NONE
     else:
@@ -49,7 +49,7 @@ def outcome_of(record: AuditRecord) -> tuple[str, str, str]:
         reason = reason or decision.reason
     if reason is None:  # the data plane ended it without a decision and without a reason: our fault
         return rule, FAIL, Reason.INTERNAL_ERROR.value
-    name = reason.value
+    name = NAMES[reason]
     return rule, FAIL if name in _FAILURES else DENY, name
 
 

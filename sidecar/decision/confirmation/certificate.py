@@ -1,6 +1,6 @@
 """`x5t#S256`: the token is bound to a client certificate (RFC 8705 §3.1)."""
 
-from base64 import urlsafe_b64encode
+from binascii import b2a_base64
 from hmac import compare_digest
 from typing import Final
 
@@ -9,6 +9,7 @@ from sidecar.decision.request import Presenter
 from sidecar.decision.strict import Malformed, base64url
 
 MEMBER: Final = "x5t#S256"
+_URLSAFE: Final = bytes.maketrans(b"+/", b"-_")
 _CHECK: Final = f"cnf.{MEMBER}"
 
 
@@ -43,4 +44,4 @@ class CertificateThumbprint:
 
 
 def _shown(digest: bytes) -> str:
-    return urlsafe_b64encode(digest).rstrip(b"=").decode()
+    return b2a_base64(digest, newline=False).translate(_URLSAFE, b"=").decode("ascii")
