@@ -117,7 +117,7 @@ class Authorizer:
                 confirmation = joined(confirmation, vouched.confirmation)
                 if confirmation.members and not token.confirmation.members:
                     # Only the answer says what it is bound to (RFC 8705 §3.2): the record names that, too.
-                    token = replace(token, confirmation=confirmation, renderings={})
+                    token = replace(token, confirmation=confirmation, renderings={}, lines={})
         except Denied as denied:
             return self._refused(denied.failure, terms, token, trace)
         except IssuerUnavailable as outage:

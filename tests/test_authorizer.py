@@ -463,6 +463,10 @@ def test_jwt_that_only_introspection_calls_bound_is_recorded_as_bound(
         assert recorded.token is not None
         assert recorded.token.confirmation.members == {"x5t#S256": thumbprint.thumbprint}
         assert recorded.token.client_id == "client-1"
+        # What was made of the token as it was signed says nothing of what it is bound to.
+        assert not recorded.token.lines
+        assert not recorded.token.renderings
+        recorded.token.lines["x"], recorded.token.renderings["x"] = "y", b"y"
 
 
 # --- binding and conditions: all failures, and report only ----------------------------------------

@@ -1,5 +1,6 @@
 """The client certificate as facts."""
 
+from base64 import urlsafe_b64encode
 from functools import cached_property
 
 from cryptography import x509
@@ -21,6 +22,11 @@ class ClientCertificate:
         self.not_after = int(self.certificate.not_valid_after_utc.timestamp())
         """Seconds since the epoch."""
         self.not_before = int(self.certificate.not_valid_before_utc.timestamp())
+
+    @cached_property
+    def thumbprint_text(self) -> str:
+        """The thumbprint as `x5t#S256` writes it: base64url without padding."""
+        return urlsafe_b64encode(self.thumbprint).rstrip(b"=").decode("ascii")
 
     @cached_property
     def subject(self) -> str:

@@ -118,7 +118,7 @@ def connection_members(presenter: Presenter) -> str:
     if certificate is None:
         return members
     return (
-        f'{members}"presented_thumbprint":"{thumbprint_text(certificate.thumbprint)}",'
+        f'{members}"presented_thumbprint":"{certificate.thumbprint_text}",'
         f'"certificate_subject":{quoted(bounded(certificate.subject))},'
         f'"certificate_not_after":"{timestamp(certificate.not_after)}",'
     )

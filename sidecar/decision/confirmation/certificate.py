@@ -39,7 +39,7 @@ class CertificateThumbprint:
         if certificate is None:
             raise Denied(Reason.CERTIFICATE_MISSING, _CHECK, _shown(value), "no client certificate")
         if not compare_digest(value, certificate.thumbprint):
-            raise Denied(Reason.BINDING_MISMATCH, _CHECK, _shown(value), _shown(certificate.thumbprint))
+            raise Denied(Reason.BINDING_MISMATCH, _CHECK, _shown(value), certificate.thumbprint_text)
         return MEMBER
 
 
