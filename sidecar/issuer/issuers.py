@@ -134,8 +134,8 @@ class Issuers:
 
     def keys(self, issuer: str) -> PublishedKeys:
         """The keys in force; raises `IssuerUnavailable`. An issuer without keys has none in force."""
-        keys = self._named(issuer).keys
-        return NO_KEYS if keys is None else keys.current()
+        found = self._issuers.get(issuer) or self._named(issuer)
+        return NO_KEYS if found.keys is None else found.keys.current()
 
     def may_refresh(self, issuer: str, kid: str | None) -> bool:
         """Whether `refreshed` could bring something new."""

@@ -35,6 +35,7 @@ class PublishedKeys:
         self, keys: Sequence[tuple[ParsedKey, VerificationKey]], skipped: Sequence[SkippedKey] = ()
     ) -> None:
         self._parsed = tuple(keys)
+        self.number = len(self._parsed)
         self._current = frozenset(key for _, key in keys)
         self._by_kid = {key.kid: key for _, key in keys if key.kid is not None}
         self.skipped = tuple(skipped)

@@ -12,13 +12,13 @@ from typing import Final
 from sidecar.decision.denial import Reason
 from sidecar.proxy.http1 import Fault, Field, MalformedResponse
 
-# What happens to a request's header field. Plain numbers: a compiled module reads them for nothing, and a member of an
+# What happens to a header field. Plain numbers: a compiled module reads them for nothing, and a member of an
 # enumeration through its metaclass, for every field of every request.
 _KEEP: Final = 0
 _HOST: Final = 1
 _AUTHORIZATION: Final = 2
 _CONNECTION: Final = 3
-_CONTENT_LENGTH: Final = 4
+CONTENT_LENGTH: Final = 4
 _TRANSFER_ENCODING: Final = 5
 _EXPECT: Final = 6
 _UPGRADE: Final = 7
@@ -31,12 +31,13 @@ _HOP_BY_HOP: Final = 13
 _IDENTITY: Final = 14
 _UNDERSCORE: Final = 15
 _VIA: Final = 16
+_DATE: Final = 17
 
 _KINDS: Final = {
     b"host": _HOST,
     b"authorization": _AUTHORIZATION,
     b"connection": _CONNECTION,
-    b"content-length": _CONTENT_LENGTH,
+    b"content-length": CONTENT_LENGTH,
     b"transfer-encoding": _TRANSFER_ENCODING,
     b"expect": _EXPECT,
     b"upgrade": _UPGRADE,
@@ -69,21 +70,21 @@ _KINDS: Final = {
     b"via": _VIA,
 }
 _CACHED_NAMES: Final = 2048
-_FRAMING_OR_OURS: Final = frozenset({_HOST, _AUTHORIZATION, _CONTENT_LENGTH, _TRANSFER_ENCODING})
+_FRAMING_OR_OURS: Final = frozenset({_HOST, _AUTHORIZATION, CONTENT_LENGTH, _TRANSFER_ENCODING})
 _CARRIES_HTTP: Final = re.compile(rb"(?:^|[\s,])(?:h2c|h2|http/|tls/)", re.IGNORECASE)
 _PRINTABLE: Final = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z")
 
-RESPONSE_HOP_BY_HOP: Final = frozenset(
-    {
-        b"connection",
-        b"keep-alive",
-        b"proxy-connection",
-        b"transfer-encoding",
-        b"upgrade",
-        b"proxy-authenticate",
-    }
-)
-_LOOKED_AT: Final = RESPONSE_HOP_BY_HOP | {b"date"}
+_RESPONSE_KINDS: Final = {
+    b"content-length": CONTENT_LENGTH,
+    b"date": _DATE,
+    b"transfer-encoding": _TRANSFER_ENCODING,
+    b"upgrade": _UPGRADE,
+    b"connection": _CONNECTION,
+    b"keep-alive": _HOP_BY_HOP,
+    b"proxy-connection": _HOP_BY_HOP,
+    b"proxy-authenticate": _HOP_BY_HOP,
+}
+"""Of a response; any other field goes on as it is."""
 
 
 _FOLDED: Final = bytes(byte if chr(byte).isalnum() and byte < 0x80 else 0x2D for byte in range(256))
@@ -190,7 +191,7 @@ class RequestFields:
             self.authorization.append(value)
         elif kind == _CONNECTION:
             self.connection += b"," + value if self.connection else value
-        elif kind == _CONTENT_LENGTH:
+        elif kind == CONTENT_LENGTH:
             if self.content_length is not None or not value.isdigit() or len(value) > 18:
                 self.fault = Fault(Reason.REQUEST_MALFORMED, "Content-Length")
             else:
@@ -326,8 +327,8 @@ class ResponseFields:
                 self.kept += pieces[start : start + 4]
 
 
-def sort_response(fields: list[Field], seen: dict[bytes, bytes]) -> ResponseFields:
-    """Sort a response's fields; `seen` remembers lower-case names, in bounded number.
+def sort_response(fields: list[Field], seen: dict[bytes, int]) -> ResponseFields:
+    """Sort a response's fields; `seen` remembers what names are, in bounded number.
 
     Raises `MalformedResponse`.
     """
@@ -335,27 +336,27 @@ def sort_response(fields: list[Field], seen: dict[bytes, bytes]) -> ResponseFiel
     kept = result.kept
     named: set[bytes] | None = None
     for name, value in fields:
-        lower = seen.get(name)
-        if lower is None:
-            lower = name.lower()
+        kind = seen.get(name, -1)
+        if kind < 0:
+            kind = _RESPONSE_KINDS.get(name.lower(), _KEEP)
             if len(seen) < _CACHED_NAMES:
-                seen[name] = lower
-        if lower == b"content-length":
+                seen[name] = kind
+        if kind == _KEEP:
+            kept += (name, b": ", value, b"\r\n")
+        elif kind == CONTENT_LENGTH:
             result.content_length = int(value)
             kept += (name, b": ", value, b"\r\n")
-        elif lower not in _LOOKED_AT:
-            kept += (name, b": ", value, b"\r\n")
-        elif lower == b"date":
+        elif kind == _DATE:
             result.has_date = True
             kept += (name, b": ", value, b"\r\n")
-        elif lower == b"transfer-encoding":
+        elif kind == _TRANSFER_ENCODING:
             # RFC 9112 §6.1: no coding but chunked was asked for with TE, and nobody here could take it off.
             if value.strip(b" \t").lower() != b"chunked" or result.chunked:
                 raise MalformedResponse("Transfer-Encoding other than one `chunked`")
             result.chunked = True
-        elif lower == b"upgrade":
+        elif kind == _UPGRADE:
             result.upgrade = value
-        elif lower == b"connection" and value.lower() not in (b"keep-alive", b"close", b"upgrade"):
+        elif kind == _CONNECTION and value.lower() not in (b"keep-alive", b"close", b"upgrade"):
             named = (named or set()) | {option.strip(b" \t").lower() for option in value.split(b",")}
     if named:
         _drop_named(result, named)

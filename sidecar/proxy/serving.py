@@ -69,7 +69,7 @@ class Serving:
         self.field_rules = FieldRules(
             settings.identity_names, keep_underscores=settings.keep_headers_with_underscores
         )
-        self.response_names: dict[bytes, bytes] = {}
+        self.response_names: dict[bytes, int] = {}
         self.refusals: dict[tuple[object, ...], Form] = {}
         """What `refusal` has rendered, by what it depends on."""
         self._instance = os.urandom(8).hex()

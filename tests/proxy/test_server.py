@@ -6,6 +6,7 @@ import pytest
 
 from sidecar.decision.denial import Reason
 from sidecar.proxy.configuration import Limits
+from sidecar.proxy.headers import CONTENT_LENGTH
 from tests.proxy.conftest import Converse
 from tests.support.conversation import LISTENER, UPSTREAM, Conversation
 from tests.support.deciding import Gate
@@ -195,7 +196,7 @@ def test_fault_of_ours_on_the_way_back_ends_that_exchange_alone(converse: Conver
     other.says(GET)
     first, second = talk.upstream(), talk.upstream()
     # Whatever it is: here a memo of names that holds what it must not.
-    talk.server.serving.response_names[b"X-Broken"] = b"content-length"
+    talk.server.serving.response_names[b"X-Broken"] = CONTENT_LENGTH
     first.says(b"HTTP/1.1 200 OK\r\nX-Broken: one\r\n\r\n")
     second.says(EMPTY)
     assert other.answer().status == 200
