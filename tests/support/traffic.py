@@ -133,7 +133,8 @@ class Traffic:
     @property
     def counts(self) -> Counter[str]:
         """Over all streams, since the start."""
-        return sum((stream.counts for stream in self.streams), Counter[str]())
+        # Copies: their threads may count something for the first time while they are added up.
+        return sum((stream.counts.copy() for stream in self.streams), Counter[str]())
 
     @property
     def complaints(self) -> Sequence[str]:
