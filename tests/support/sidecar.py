@@ -78,6 +78,11 @@ def issuer(**changes: object) -> dict[str, Any]:
     return merged(document, changes)
 
 
+def whole_lines(file: Path) -> list[str]:
+    """What is written so far, less a line of which only a part is there yet."""
+    return file.read_bytes().rpartition(b"\n")[0].decode().splitlines()
+
+
 class Sidecar:
     """A configuration folder and the process that runs on it.
 
@@ -187,7 +192,7 @@ class Sidecar:
 
     def records(self) -> list[dict[str, Any]]:
         """Every line of its output and log that is a JSON object, in order."""
-        lines = [*self.output.read_text().splitlines(), *self.log.read_text().splitlines()]
+        lines = [*whole_lines(self.output), *whole_lines(self.log)]
         return [json.loads(line) for line in lines if line.startswith("{")]
 
     def access_log(self) -> list[dict[str, Any]]:
