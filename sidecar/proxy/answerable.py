@@ -99,7 +99,8 @@ class Answerable:
 
     def _cut(self, reason: Reason, detail: str) -> None:
         """The response has begun and cannot be completed: the client must see that it is not whole."""
-        self.record.reason, self.record.detail = reason, detail
+        if not self._refused:  # a client that is slow after its answer does not change why it got it
+            self.record.reason, self.record.detail = reason, detail
         self._drop_upstream()
         self.keep_alive = False
         self.client.abort()
