@@ -47,6 +47,11 @@ class Answerable:
         self._serving = serving
         self._fields = RequestFields()
 
+    @property
+    def is_over(self) -> bool:
+        """Whether what comes late comes to nothing: there was an answer, or nobody waits for one."""
+        return self.abandoned or self._refused
+
     def _serve_document(self, document: bytes) -> None:
         """One of the sidecar's own documents (RFC 9728)."""
         record, client = self.record, self.client
@@ -99,7 +104,9 @@ class Answerable:
 
     def _cut(self, reason: Reason, detail: str) -> None:
         """The response has begun and cannot be completed: the client must see that it is not whole."""
-        if not self._refused:  # a client that is slow after its answer does not change why it got it
+        if (
+            not self._refused
+        ):  # else the answer is whole, and its reason stays: only the rest of the body is not read
             self.record.reason, self.record.detail = reason, detail
         self._drop_upstream()
         self.keep_alive = False
@@ -111,6 +118,9 @@ class Answerable:
         if not self.abandoned:
             self.abandoned = True
             self.record.ended_by = self.record.ended_by or cause
+            if self.record.decision is None and not self._refused:
+                # Only an issuer's answer is waited for, and there was none for as long as the client would wait.
+                self.record.reason = Reason.ISSUER_UNAVAILABLE
             if self.tunnel is not None:
                 self.record.bytes_in, self.record.bytes_out = self.tunnel.bytes_in, self.tunnel.bytes_out
                 upstream, self._upstream = self._upstream, None

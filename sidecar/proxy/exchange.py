@@ -99,7 +99,7 @@ class Exchange(Answerable):
     async def _await_decision(self, decision: Awaitable[Decision]) -> None:
         try:
             outcome = await decision
-            if not self.abandoned:
+            if not self.is_over:
                 self._decided(outcome)
         except Exception as error:  # noqa: BLE001 — whatever it is, it is ours, and it is never a pass
             self.broke(error)

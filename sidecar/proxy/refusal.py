@@ -44,12 +44,21 @@ def render(
 ) -> bytes:
     """A refusal: problem details (RFC 9457), and the challenge where there is one (RFC 6750 §3)."""
     connection = _CLOSE if close else _KEEP if request.minor_version == 0 else b""
-    key = (denial.reason, denial.scope, denial.acr_values, denial.max_age, denial.retry_after, connection)
+    size = len(request_id)  # which grows with the number of requests
+    key = (
+        denial.reason,
+        denial.scope,
+        denial.acr_values,
+        denial.max_age,
+        denial.retry_after,
+        connection,
+        size,
+    )
     form = serving.refusals.get(key)
     if form is None:
         if len(serving.refusals) >= _FORMS_KEPT:
             serving.refusals.clear()
-        form = serving.refusals[key] = _form(denial, shape, serving, len(request_id), connection)
+        form = serving.refusals[key] = _form(denial, shape, serving, size, connection)
     name = request_id.encode("ascii")
     head = form.status + date() + form.fields + name + form.end
     return head if request.method == "HEAD" else head + form.body + name + b'"}'

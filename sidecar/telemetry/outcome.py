@@ -7,7 +7,7 @@ from sidecar.decision.permit import Permit
 from sidecar.telemetry.record import AuditRecord
 
 PERMIT: Final = "permit"
-"""Forwarded, and the answer went to the client."""
+"""Forwarded, and the answer went to the client; or a document of the sidecar's own was served."""
 REPORT: Final = "report"
 """Forwarded only because the policy reports instead of enforcing; `reason` says what would have refused it."""
 DENY: Final = "deny"
@@ -47,6 +47,8 @@ def outcome_of(record: AuditRecord) -> tuple[str, str, str]:
     else:
         rule = decision.rule or NONE
         reason = reason or decision.reason
+    if reason is None and record.status:  # a document of our own: nobody decides about it
+        return rule, PERMIT, NONE
     if reason is None:  # the data plane ended it without a decision and without a reason: our fault
         return rule, FAIL, Reason.INTERNAL_ERROR.value
     name = NAMES[reason]

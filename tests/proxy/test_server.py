@@ -7,6 +7,7 @@ import pytest
 from sidecar.decision.denial import Reason
 from sidecar.proxy.configuration import Limits
 from sidecar.proxy.headers import CONTENT_LENGTH
+from sidecar.telemetry.outcome import outcome_of
 from tests.proxy.conftest import Converse
 from tests.support.conversation import LISTENER, UPSTREAM, Conversation
 from tests.support.deciding import Gate
@@ -212,5 +213,6 @@ def test_documents_of_our_own_are_served_without_a_decision(talk: Conversation) 
     client.says(f"HEAD {path} HTTP/1.1\r\nHost: api\r\n\r\n".encode())
     answer = client.answer("HEAD")
     assert answer.header("content-length") == "2"
+    assert [outcome_of(each) for each in talk.observed.records] == [("none", "permit", "none")] * 2
     client.says(f"POST {path} HTTP/1.1\r\nHost: api\r\n\r\n".encode())
     assert [head.method for head in talk.gate.asked] == ["POST"]

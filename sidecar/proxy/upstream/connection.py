@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 class Passenger(Protocol):
     """What an upstream connection carries: an exchange."""
 
-    abandoned: bool
-    """The client is gone; nobody waits for an answer."""
+    @property
+    def is_over(self) -> bool:
+        """The client is gone or has its answer; nobody waits for one."""
 
     def attach(self, upstream: "UpstreamConnection") -> None:
         """Send the request on `upstream`."""

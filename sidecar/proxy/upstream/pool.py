@@ -75,8 +75,8 @@ class UpstreamPool:
 
     def _queue(self, passenger: Passenger) -> None:
         if len(self._waiting) >= self.settings.max_waiting:
-            # Those whose client has left still stand in line; they are the first to make room.
-            self._waiting = deque(each for each in self._waiting if not each.abandoned)
+            # Those that have their answer or whose client has left still stand in line; they are the first to go.
+            self._waiting = deque(each for each in self._waiting if not each.is_over)
         if len(self._waiting) >= self.settings.max_waiting:
             passenger.upstream_failed(Reason.OVERLOADED, "every connection is busy and the queue is full")
         else:
@@ -105,7 +105,7 @@ class UpstreamPool:
         assert isinstance(connection, UpstreamConnection)  # noqa: S101 — for the type checker
         self._pause = self._down_until = 0.0
         self._open.add(connection)
-        if passenger.abandoned:
+        if passenger.is_over:
             connection.served = 1  # whoever gets it, it has been idle and may be stale
             self.release(connection)
         else:
@@ -118,14 +118,14 @@ class UpstreamPool:
         # Those in line would meet the same fate one by one: they hear now, and may come again.
         waiting, self._waiting = self._waiting, deque()
         for unlucky in (passenger, *waiting):
-            if not unlucky.abandoned:
+            if not unlucky.is_over:
                 unlucky.upstream_failed(reason, detail)
 
     def release(self, connection: UpstreamConnection) -> None:
         """A connection carries nothing any more: the next in line gets it."""
         while self._waiting:
             passenger = self._waiting.popleft()
-            if not passenger.abandoned:
+            if not passenger.is_over:
                 passenger.attach(connection)
                 return
         if self._retired:
@@ -141,7 +141,7 @@ class UpstreamPool:
             self._idle.remove(connection)
         while self._waiting:
             passenger = self._waiting.popleft()
-            if not passenger.abandoned:
+            if not passenger.is_over:
                 self._open_for(passenger)
                 return
 

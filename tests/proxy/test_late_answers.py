@@ -1,0 +1,130 @@
+"""A request that has its answer is over for everyone else: what comes late changes nothing.
+
+While the rest of a refused request's body is still awaited, its decision, a place in line or a connection to the
+upstream may come. Were any of them taken, the API would act on a request whose client was told that it failed, and
+the second answer would be taken for the next request's (RFC 9112 §9.3).
+"""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from sidecar.decision.denial import Denial, Reason
+from sidecar.decision.denial import answer as answer_to
+from sidecar.proxy.http1 import Request
+from sidecar.proxy.refusal import render
+from sidecar.telemetry.outcome import outcome_of
+from tests.support.conversation import UPSTREAM, Conversation
+from tests.support.deciding import Decision
+
+BEGUN = b"POST /slow HTTP/1.1\r\nHost: api\r\nContent-Length: 4\r\n\r\nab"
+NEXT = b"cdGET /next HTTP/1.1\r\nHost: api\r\n\r\n"
+OTHER = b"GET /other HTTP/1.1\r\nHost: api\r\n\r\n"
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
+IMPATIENT = replace(UPSTREAM, response_timeout=1.0, max_connections=1)
+
+
+@pytest.mark.parametrize("late", [None, Denial(Reason.TOKEN_INACTIVE)])
+def test_decision_that_comes_after_the_refusal_is_not_acted_on(late: Decision | None) -> None:
+    with Conversation(upstream=IMPATIENT) as talk:
+        talk.ponders("/slow")
+        client = talk.client()
+        client.says(BEGUN[:-2])
+        talk.later(2.0)
+        assert client.statuses() == [503]
+        talk.decide("/slow", late)
+        assert talk.untouched
+        assert client.hears() == b""
+        client.says(b"ab" + NEXT)
+        (request,) = (upstream := talk.upstream()).requests()
+        assert request.target == "/next"
+        upstream.says(OK)
+        assert client.statuses() == [200]
+        assert [status for _, status, _ in talk.outcomes] == [503, 200]
+
+
+def test_request_refused_in_line_is_not_sent_when_its_turn_comes() -> None:
+    with Conversation(upstream=IMPATIENT) as talk:
+        first = talk.client()
+        first.says(OTHER)
+        upstream = talk.upstream()
+        assert upstream.hears()
+        upstream.says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")  # the one connection stays busy
+        client = talk.client()
+        client.says(*BEGUN.partition(b"\r\n\r\n")[:2], b"ab")
+        talk.later(1.5)
+        assert client.statuses() == [504]
+        upstream.says(b"ok")  # and is free
+        assert upstream.hears() == b""
+        client.says(NEXT)
+        (request,) = upstream.requests()
+        assert request.target == "/next"
+        upstream.says(OK)
+        assert client.statuses() == [200]
+
+
+def test_request_refused_while_connecting_is_not_sent_on_the_connection_that_comes() -> None:
+    with Conversation(upstream=IMPATIENT) as talk:
+        talk.latency = 1.8
+        client = talk.client()
+        client.says(*BEGUN.partition(b"\r\n\r\n")[:2], b"ab")
+        talk.later(1.5)
+        assert client.statuses() == [504]
+        talk.later(0.5)
+        upstream = talk.upstream()
+        assert upstream.hears() == b""
+        client.says(NEXT)
+        (request,) = upstream.requests()
+        assert request.target == "/next"
+        upstream.says(OK)
+        assert client.statuses() == [200]
+
+
+def test_connect_that_fails_after_the_refusal_ends_no_connection() -> None:
+    with Conversation(upstream=replace(IMPATIENT, connect_timeout=2.0)) as talk:
+        talk.reachable = None
+        client = talk.client()
+        client.says(*BEGUN.partition(b"\r\n\r\n")[:2], b"ab")
+        talk.later(1.5)
+        assert client.statuses() == [504]
+        talk.later(1.0)
+        assert not client.is_closed
+        assert talk.outcomes == []
+        talk.reachable = True
+        talk.later(1.0)
+        client.says(NEXT)
+        talk.upstream().says(OK)
+        assert client.statuses() == [200]
+
+
+def test_request_that_was_refused_keeps_its_reason_when_its_body_never_comes() -> None:
+    with Conversation() as talk:
+        talk.gate.verdicts["/slow"] = Denial(Reason.BINDING_MISMATCH)
+        client = talk.client()
+        client.says(BEGUN)
+        assert client.statuses() == [401]
+        talk.later(200.0)
+        assert client.is_closed
+        assert talk.outcomes == [("/slow", 401, "binding_mismatch")]
+
+
+def test_client_that_leaves_before_the_decision_is_no_fault_of_ours() -> None:
+    with Conversation() as talk:
+        talk.ponders("/slow")
+        client = talk.client()
+        client.says(BEGUN)
+        client.leaves()
+        talk.decide("/slow")
+        assert talk.untouched
+        assert talk.record.ended_by == "client"
+        assert outcome_of(talk.record) == ("none", "fail", "issuer_unavailable")
+
+
+def test_ids_of_another_length_change_the_length_of_refusals(talk: Conversation) -> None:
+    denied, serving = Denial(Reason.CREDENTIALS_MISSING), talk.server.serving
+    for name in ("f" * 24, "f" * 25, "f" * 24):
+        answer = render(denied, answer_to(denied.reason), serving, name, Request(), close=False)
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert b"Content-Length: %d\r\n" % len(body) in head
+        assert json.loads(body)["request_id"] == name
