@@ -285,6 +285,10 @@ class OpenSslEngine:
         error = _lib.SSL_get_error(ssl, size)
         if error == _lib.SSL_ERROR_ZERO_RETURN:
             self.eof = True
+            # RFC 8446 §6.1: "Any data received after a closure alert has been received MUST be ignored." OpenSSL does
+            # not read on, so that its buffer would hold whatever a client cares to send.
+            while _bio_read(self._to_tls, _DRAIN_BUFFER, _DRAIN_SIZE) > 0:
+                pass
         elif error != _lib.SSL_ERROR_WANT_READ:
             detail = _error_text()
             # OpenSSL's queue of errors is the thread's: what is in it may be another call's.

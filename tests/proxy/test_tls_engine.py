@@ -1,12 +1,16 @@
 """The TLS engine between two memory buffers: records of any size, cut anywhere, and errors that are another's."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA384
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from OpenSSL import SSL
-from OpenSSL._util import lib
+from OpenSSL._util import ffi, lib
 
 from sidecar.proxy.tls import OpenSslEngine, ServerTls, TlsFailure
 from tests.support.live_server import digest, tls_settings
@@ -20,6 +24,8 @@ class Pair:
 
     def __init__(self, tls: ServerTls, identity: Identity | None = None, version: str = "1.3") -> None:
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
+        self.key_log: list[bytes] = []
+        context.set_keylog_callback(lambda _connection, line: self.key_log.append(line))
         context.set_max_proto_version(VERSIONS[version])
         if identity is not None:
             context.use_certificate(identity.certificate)
@@ -110,6 +116,16 @@ def test_close_notify_is_the_end_of_one_direction(pair: Pair) -> None:
         pair.client.recv(1)
 
 
+def test_what_comes_after_close_notify_is_not_kept(pair: Pair) -> None:
+    pair.client.send(b"last")
+    pair.client.shutdown()
+    assert pair.engine.receive(pair.from_client() + b"more") == b"last"
+    for _ in range(8):
+        assert pair.engine.receive(bytes(1 << 18)) == b""
+    assert pair.engine.eof
+    assert lib.BIO_get_mem_data(pair.engine._to_tls, ffi.new("char **")) == 0
+
+
 def test_broken_record_is_a_failure_and_an_alert(pair: Pair) -> None:
     pair.client.send(b"hello")
     record = bytearray(pair.from_client())
@@ -132,6 +148,162 @@ def test_error_that_another_call_left_behind_breaks_no_session(pair: Pair) -> No
     lib.SSL_CTX_set_cipher_list(other, b"nonsense")
     assert pair.engine.receive(pair.from_client()) == b"hello"
     lib.ERR_clear_error()
+
+
+@pytest.fixture(scope="module")
+def established(tls: ServerTls, pki: Pki) -> Callable[[str], Pair]:
+    """Makes pairs that have shaken hands, of a version of TLS."""
+
+    def make(version: str) -> Pair:
+        pair = Pair(tls, pki.client, version)
+        pair.shake_hands()
+        return pair
+
+    return make
+
+
+SIZES = st.sampled_from([1, 2, 16383, 16384]) | st.integers(1, 16384) | st.integers(1, 40)
+CUTS = st.sampled_from([1, 4, 5, 6, 17, 1 << 16]) | st.integers(1, 40_000)
+
+
+@settings(max_examples=60)
+@given(
+    version=st.sampled_from(["1.2", "1.3"]),
+    sizes=st.lists(SIZES, max_size=6),
+    cuts=st.lists(CUTS, max_size=12),
+    at_ends=st.booleans(),
+)
+def test_however_records_are_cut_their_plaintext_is_there_as_soon_as_they_are_whole(
+    established: Callable[[str], Pair], version: str, sizes: list[int], cuts: list[int], *, at_ends: bool
+) -> None:
+    """`at_ends`: what is read ends at an end of a record wherever it comes close to one, as it usually does."""
+    pair = established(version)
+    stream, plain, said = b"", b"", {0: b""}  # by how much of the stream is here, the plaintext that is whole
+    for number, size in enumerate(sizes):
+        plain += bytes([number]) * size
+        assert pair.client.send(bytes([number]) * size) == size
+        stream += pair.from_client()
+        said[len(stream)] = plain
+    body = len(stream)
+    pair.client.shutdown()
+    stream += pair.from_client()
+    ends, at, heard = [*said, len(stream)], 0, b""
+    for cut in (*cuts, len(stream)):
+        to = min(at + cut, len(stream))
+        if at_ends:
+            to = max([end for end in ends if at < end <= to + 30], default=to)
+        heard += pair.engine.receive(stream[at:to])
+        at = to
+        assert heard == said[max(end for end in said if end <= at)]
+        assert pair.engine.eof == (at == len(stream))
+    assert heard == plain
+    assert body < at == len(stream)
+
+
+class Sealer:
+    """Makes the records that no TLS library makes on request (RFC 8446 §5.2, §7.1): empty, padded, new keys."""
+
+    def __init__(self, secret: bytes) -> None:
+        self._install(secret)
+
+    def _install(self, secret: bytes) -> None:
+        self._secret, self._number = secret, 0
+        self._key, self._iv = AESGCM(self._expand(b"key", 32)), self._expand(b"iv", 12)
+
+    def _expand(self, label: bytes, size: int) -> bytes:
+        label = b"tls13 " + label
+        info = size.to_bytes(2, "big") + bytes([len(label)]) + label + b"\0"
+        return HKDFExpand(SHA384(), size, info).derive(self._secret)
+
+    def record(self, kind: int, content: bytes, padding: int) -> bytes:
+        inner = content + bytes([kind]) + bytes(padding)
+        header = b"\x17\x03\x03" + (len(inner) + 16).to_bytes(2, "big")
+        nonce = (int.from_bytes(self._iv, "big") ^ self._number).to_bytes(12, "big")
+        self._number += 1
+        return header + self._key.encrypt(nonce, inner, header)
+
+    def disguised(self, at: int, behind: int) -> tuple[bytes, bytes]:
+        """A record of 262 bytes, and its plaintext, chosen for its ciphertext: from `at` on, with `behind` bytes that
+        follow, it reads as one record from beginning to end.
+        """
+        number, content = self._number, bytearray(240)
+        lengths = (262 - at + behind - 5).to_bytes(2, "big")
+        plain = self.record(23, bytes(content), 262 - 5 - 16 - 1 - len(content))
+        self._number = number
+        for place, wanted in zip((at + 3, at + 4), lengths, strict=True):
+            if place >= 5:
+                content[place - 5] ^= plain[place] ^ wanted
+            else:
+                assert plain[place] == wanted
+        return self.record(23, bytes(content), 262 - 5 - 16 - 1 - len(content)), bytes(content)
+
+    def key_update(self, *, is_requested: bool) -> bytes:
+        made = self.record(22, b"\x18\x00\x00\x01" + bytes([is_requested]), 0)
+        self._install(self._expand(b"traffic upd", 48))
+        return made
+
+
+@pytest.fixture(scope="module")
+def secrets(tls: ServerTls, pki: Pki) -> Callable[[], tuple[OpenSslEngine, Sealer]]:
+    """An established engine, and a client's sealer for it."""
+
+    def make() -> tuple[OpenSslEngine, Sealer]:
+        pair = Pair(tls, pki.client)
+        pair.shake_hands()
+        assert pair.client.get_cipher_name() == "TLS_AES_256_GCM_SHA384"
+        (secret,) = (line.split()[2] for line in pair.key_log if line.startswith(b"CLIENT_TRAFFIC_SECRET_0 "))
+        assert isinstance(pair.engine, OpenSslEngine)
+        return pair.engine, Sealer(bytes.fromhex(secret.decode()))
+
+    return make
+
+
+@pytest.mark.parametrize("at", [1, 2, 3, 4, 5, 6, 100])
+def test_ciphertext_that_looks_like_the_beginning_of_a_record_hides_nothing(
+    secrets: Callable[[], tuple[OpenSslEngine, Sealer]], at: int
+) -> None:
+    """A client knows the keys, and so chooses what its ciphertext is: what it seems to be must not be believed."""
+    engine, sealer = secrets()
+    record, content = sealer.disguised(at, behind=23)
+    stream = record + sealer.record(23, b"x", 0)
+    begun, rest = stream[:at], stream[at:]
+    assert int.from_bytes(rest[3:5], "big") + 5 == len(rest)
+    assert engine.receive(begun) == b""
+    assert engine.receive(rest) == content + b"x"
+    assert engine.receive(sealer.record(23, b"y", 0)) == b"y"
+
+
+PADDED = st.tuples(st.just("data"), st.sampled_from([0, 1, 100, 16383, 16384]), st.sampled_from([0, 1, 300]))
+OTHER = st.tuples(st.sampled_from(["asks for new keys", "has new keys"]), st.just(0), st.just(0))
+
+
+@settings(max_examples=60)
+@given(st.lists(PADDED | OTHER, min_size=1, max_size=6), st.lists(CUTS, max_size=8), st.booleans())
+def test_records_that_are_empty_or_padded_or_bring_new_keys_hold_nothing_back(
+    secrets: Callable[[], tuple[OpenSslEngine, Sealer]],
+    records: list[tuple[str, int, int]],
+    cuts: list[int],
+    one_by_one: bool,
+) -> None:
+    engine, sealer = secrets()
+    stream, plain, said = b"", b"", {0: b""}
+    for kind, size, padding in records:
+        if kind == "data":
+            data = bytes([len(said)]) * size
+            stream += sealer.record(23, data, min(padding, 16384 - size))
+            plain += data
+        else:
+            stream += sealer.key_update(is_requested=kind == "asks for new keys")
+        said[len(stream)] = plain
+    heard, ends = b"", [*said][1:]
+    places = ends if one_by_one else sorted({min(sum(cuts[: n + 1]), len(stream)) for n in range(len(cuts))})
+    at = 0
+    for to in (*places, len(stream)):
+        heard += engine.receive(stream[at:to])
+        at = to
+        assert heard == said[max(end for end in said if end <= at)]
+    assert heard == plain
+    assert not engine.eof
 
 
 @settings(max_examples=60, deadline=None)
