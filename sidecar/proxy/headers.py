@@ -70,6 +70,8 @@ _KINDS: Final = {
     b"via": _VIA,
 }
 _CACHED_NAMES: Final = 2048
+_LONGEST_CACHED: Final = 128
+"""Bytes of a name that is remembered. Longer ones are in nobody's use, and must not fill the memory."""
 _FRAMING_OR_OURS: Final = frozenset({_HOST, _AUTHORIZATION, CONTENT_LENGTH, _TRANSFER_ENCODING})
 _CARRIES_HTTP: Final = re.compile(rb"(?:^|[\s,])(?:h2c|h2|http/|tls/)", re.IGNORECASE)
 _PRINTABLE: Final = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z")
@@ -112,7 +114,7 @@ class FieldRules:
         kind = self.seen.get(name)
         if kind is None:
             kind = self._classify(name)
-            if len(self.seen) < _CACHED_NAMES:
+            if len(self.seen) < _CACHED_NAMES and len(name) <= _LONGEST_CACHED:
                 self.seen[name] = kind
         return kind
 
@@ -339,7 +341,7 @@ def sort_response(fields: list[Field], seen: dict[bytes, int]) -> ResponseFields
         kind = seen.get(name, -1)
         if kind < 0:
             kind = _RESPONSE_KINDS.get(name.lower(), _KEEP)
-            if len(seen) < _CACHED_NAMES:
+            if len(seen) < _CACHED_NAMES and len(name) <= _LONGEST_CACHED:
                 seen[name] = kind
         if kind == _KEEP:
             kept += (name, b": ", value, b"\r\n")

@@ -14,6 +14,8 @@ _ABSOLUTE: Final = re.compile(r"https?://([^/?#]*)([/?].*)?\Z", re.IGNORECASE)
 _KNOWN_HOSTS: Final[dict[bytes, str]] = {}
 """Values of Host that were found to be hosts, and what of them is matched: an API has few."""
 _MOST_KNOWN: Final = 1024
+_LONGEST_KNOWN: Final = 262
+"""Bytes: 255 of a name (RFC 1035 §2.3.4), a final dot and a port. Longer ones must not fill the memory."""
 
 
 class Target:
@@ -45,7 +47,7 @@ def parse(method: str, target: str, hosts: list[bytes], minor_version: int) -> T
         if host and not _HOST.match(host):
             return Fault(Reason.REQUEST_MALFORMED, "Host is no host")
         matched = matching_host(host)
-        if len(_KNOWN_HOSTS) < _MOST_KNOWN:
+        if len(_KNOWN_HOSTS) < _MOST_KNOWN and len(received) <= _LONGEST_KNOWN:
             _KNOWN_HOSTS[received] = matched
     if not target.startswith("/"):
         host = received.decode("latin-1")

@@ -99,10 +99,12 @@ class AccessLine:
         (rule, outcome, reason), status, method, host = key
         if len(self._kinds) >= _KINDS_KEPT:
             self._kinds.clear()
-        rendered = self._kinds[key] = (
+        rendered = (
             f'"outcome":"{outcome}","reason":"{reason}","status":{status},"rule":{quoted(rule)},'
             f'"method":{quoted(bounded(method))},"host":{quoted(bounded(host))},'
         )
+        if len(host) <= LONGEST:  # a longer one is nobody's name, and must not fill the memory
+            self._kinds[key] = rendered
         return rendered
 
 

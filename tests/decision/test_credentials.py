@@ -1,7 +1,11 @@
+import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from sidecar.decision.access_token import AccessToken
 from sidecar.decision.credentials import access_token
 from sidecar.decision.denial import Denied, Reason
 from sidecar.decision.request import RequestHead
@@ -95,3 +99,33 @@ def test_token_never_shows_itself() -> None:
     assert "secret" not in f"{token!r} {token}"
     assert token.digest == access_token(with_fields("bearer secret"), b"key", LIMIT).digest
     assert token.digest != access_token(with_fields("Bearer secret"), b"other key", LIMIT).digest
+
+
+WELL_FORMED = ["abc", "a.b.c", "a+/~b==", "x" * LIMIT, "x" * (LIMIT + 1), "-", "a="]
+VERIFIED = frozenset(AccessToken(token, b"key").digest for token in WELL_FORMED)
+VALUES = (
+    st.sampled_from(WELL_FORMED) | st.text('aB1-._~+/= \t,"\x00\x7f\xe9', max_size=8) | st.text(max_size=5)
+)
+SCHEMES = st.sampled_from(
+    ["Bearer", "bearer", "bEARER", "Basic", "Bearer\t", " Bearer", "", "\u212a", "Bearer\xa0"]
+)
+_BEARER = re.compile(r"[Bb][Ee][Aa][Rr][Ee][Rr] +([A-Za-z0-9\-._~+/]+=*)")
+
+
+@given(SCHEMES, st.sampled_from(["", " ", "  ", "\t", "\xa0"]), VALUES, st.booleans())
+def test_what_was_verified_before_changes_nothing_about_what_is_accepted(
+    scheme: str, space: str, value: str, in_query: bool
+) -> None:
+    field = scheme + space + value
+    request = with_fields(field, target="/a?access_token=a" if in_query else "/a")
+    found: list[str | Reason] = []
+    for verified in ((), VERIFIED):
+        try:
+            found.append(access_token(request, b"key", LIMIT, verified).reveal())
+        except Denied as denied:
+            found.append(denied.reason)
+    assert found[0] == found[1]
+    # RFC 6750 §2.1, written as one expression.
+    expected = _BEARER.fullmatch(field)
+    is_good = expected is not None and not in_query and len(expected[1]) <= LIMIT
+    assert (found[0] == expected[1]) if expected and is_good else isinstance(found[0], Reason)

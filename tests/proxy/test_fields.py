@@ -5,6 +5,7 @@ from ipaddress import ip_network
 
 import pytest
 
+from sidecar.proxy.headers import FieldRules, sort_response
 from tests.proxy.conftest import Converse
 from tests.support.conversation import LISTENER, UPSTREAM, Conversation
 from tests.support.recorder import Seen
@@ -280,3 +281,15 @@ def test_response_without_date_gets_one(talk: Conversation) -> None:
     assert client.answer().header("date") is not None
     upstream.says(b"HTTP/1.1 200 OK\r\ndate: then\r\nContent-Length: 0\r\n\r\n")
     assert client.answer().header("date") == "then"
+
+
+def test_long_names_are_told_apart_and_not_remembered() -> None:
+    rules = FieldRules(["X-Auth-Subject"])
+    seen: dict[bytes, int] = {}
+    for number in range(20):
+        name = b"X%d" % number + b"a" * 10_000
+        assert rules.kind(name) == rules.kind(b"X-Plain")
+        assert rules.kind(name + b"_") == rules.kind(b"X_Plain")
+        assert sort_response([(name, b"1")], seen).kept == [name, b": ", b"1", b"\r\n"]
+    assert set(rules.seen) == {b"X-Plain", b"X_Plain"}
+    assert seen == {}

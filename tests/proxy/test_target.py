@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from sidecar.decision.denial import Reason
 from sidecar.proxy.http1 import Fault
-from sidecar.proxy.target import Target, matching_host, parse
+from sidecar.proxy.target import _KNOWN_HOSTS, Target, matching_host, parse
 from tests.support.conversation import Conversation
 
 EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -109,6 +109,25 @@ def test_host_is_normalised_for_matching_only(talk: Conversation, host: str, mat
     client.says(f"GET /a HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
     assert talk.gate.asked[0].host == matched
     assert f"Host: {host}\r\n".encode() in talk.upstream().hears()
+
+
+def test_long_hosts_are_understood_and_not_remembered() -> None:
+    for number in range(50):
+        host = b"%d." % number + b"a" * 20_000
+        target = parse("GET", "/", [host], 1)
+        assert isinstance(target, Target)
+        assert target.host == host.decode()
+    assert sum(map(len, _KNOWN_HOSTS)) < 1024 * 300
+
+
+def test_host_that_is_remembered_is_refused_or_matched_as_at_first() -> None:
+    for host in (b"API.remembered.:443", b"not remembered"):
+        first, second = (parse("GET", "/", [host], 1) for _ in range(2))
+        if isinstance(first, Fault):
+            assert first == second
+        else:
+            assert isinstance(second, Target)
+            assert first.host == second.host == "api.remembered"
 
 
 def test_request_of_1_0_needs_no_host(talk: Conversation) -> None:

@@ -2,14 +2,18 @@
 
 import base64
 import json
+import re
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from sidecar.decision.denial import Denial, Failure, Reason
 from sidecar.decision.policy import Rule
 from sidecar.decision.request import Presenter
-from sidecar.telemetry.access import LONGEST, AccessLine, readable, timestamp
+from sidecar.telemetry.access import LONGEST, AccessLine, decimal, readable, timestamp
 from sidecar.telemetry.configuration import Access, Format
 from sidecar.telemetry.outcome import outcome_of
 from tests.support.pki import Pki, Profile, self_signed
@@ -54,6 +58,34 @@ def test_line_of_a_permit_names_everyone_and_everything(pki: Pki) -> None:
         "bytes_out": 512,
         "generation": 3,
     }
+
+
+def test_lines_for_long_hosts_are_complete_and_not_remembered() -> None:
+    lines = AccessLine()
+    for number in range(10):
+        request = record(permit(token()), host=f"{number}." + "a" * 20_000)
+        line = json.loads(lines.render(request, outcome_of(request)))
+        assert line["host"] == request.host[:LONGEST] + "…"
+    assert lines._kinds == {}
+
+
+def test_document_of_our_own_is_no_failure() -> None:
+    request = record(decision=None)
+    request.decision = None
+    assert outcome_of(request) == ("none", "permit", "none")
+    request.status = 0
+    assert outcome_of(request) == ("none", "fail", "internal_error")
+
+
+@given(st.floats(min_value=0, max_value=1e300))
+@example(0.9999995)
+@example(0.9999994999999999)
+@example(0.0000005)
+@example(999999.9999995)
+def test_seconds_have_six_decimals_and_are_right_up_to_the_last(seconds: float) -> None:
+    text, exact = decimal(seconds), f"{seconds:.6f}"
+    assert re.fullmatch(r"[0-9]+\.[0-9]{6}", text)
+    assert text == exact or abs(Decimal(text) - Decimal(exact)) == Decimal("0.000001")
 
 
 def test_line_of_a_denial_names_every_failed_condition() -> None:
