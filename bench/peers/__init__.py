@@ -14,6 +14,7 @@ from pathlib import Path
 from bench.material import bare_jwks
 from bench.peers.policy import policy, service, write_secret
 from bench.peers.site import Site
+from bench.shipped import PYTHON
 
 _HERE = Path(__file__).parent
 _NGINX_MODULES = Path("/usr/lib/nginx/modules")
@@ -114,7 +115,7 @@ def _sidecar(site: Site) -> list[str]:
     write_secret(site)
     (site.run / "sidecar.yaml").write_text(service(site))
     (site.run / "policy.yaml").write_text(policy(site))
-    return [_beside_python("sidecar"), "run", "--config", str(site.run / "sidecar.yaml")]
+    return [str(PYTHON), "-P", "-m", "sidecar", "run", "--config", str(site.run / "sidecar.yaml")]
 
 
 def _beside_python(program: str) -> str:
@@ -128,26 +129,25 @@ def _pem_body(path: Path) -> str:
 
 
 _ENVOY = _beside_python("envoy")
-_BUILD = Path("build/compiled").resolve()
-_SIDECAR = (_beside_python("sidecar"), str(_BUILD / ".ready"))
-_COMPILED = {"PYTHONPATH": str(_BUILD)}
-"""The sidecar as the image ships it: with the modules of the hot path compiled (`make compiled`)."""
+_SIDECAR = (str(PYTHON),)
+_SOURCE = {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
+"""The same interpreter, and the package as its source instead of the one that is installed there."""
 _MOD_OAUTH2 = ("/usr/sbin/apache2", str(_APACHE_MODULES / "mod_oauth2.so"))
 _CACHE = ', "jwt_cache_config": {"jwt_cache_size": 100000}'  # as many as the sidecar remembers
 
 PEERS: dict[str, Peer] = {
     peer.name: peer
     for peer in (
-        Peer("sidecar", (), _SIDECAR, _sidecar, introspects=True, environment=_COMPILED),
+        Peer("sidecar", (), _SIDECAR, _sidecar, introspects=True),
         Peer(
             "sidecar-asyncio",
             (),
             _SIDECAR,
             _sidecar,
             introspects=True,
-            environment={**_COMPILED, "SIDECAR_LOOP": "asyncio"},
+            environment={"SIDECAR_LOOP": "asyncio"},
         ),
-        Peer("sidecar-interpreted", (), _SIDECAR, _sidecar, introspects=True),
+        Peer("sidecar-interpreted", (), _SIDECAR, _sidecar, introspects=True, environment=_SOURCE),
         Peer("nginx-tls-only", ("nginx",), ("/usr/sbin/nginx",), _nginx_tls_only, checks=False),
         Peer(
             "nginx-njs",

@@ -185,6 +185,7 @@ class IssuerKeys:
             issuer=self._issuer,
             usable=len(self._keys),
             age=age if math.isfinite(age) else None,
+            staleness_budget=self._settings.staleness_budget,
             is_ready=len(self._keys) > 0 and age <= self._settings.staleness_budget,
             failed_phase=None if self._failure is None else self._failure.phase,
             failures=self._failures,

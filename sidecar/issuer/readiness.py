@@ -13,6 +13,8 @@ class KeyState:
     """Keys in force."""
     age: float | None
     """Seconds since they were last known to be the issuer's; None when there never were any."""
+    staleness_budget: float
+    """Seconds that the last good keys serve when the issuer is out of reach."""
     is_ready: bool
     """There are keys, within the staleness budget."""
     failed_phase: str | None

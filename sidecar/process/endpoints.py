@@ -28,10 +28,10 @@ class Endpoints:
     async def start(self) -> None:
         """Bind and serve. Raises OSError that names the address."""
         health, admin = self._service.health, self._service.admin
-        if health is not None:
-            await self._bind("health", health, lambda: self._health.start(health.host, health.port))
         if admin is not None:
             await self._bind("admin", admin, lambda: self._admin.start(admin.host, admin.port, admin.path))
+        if health is not None:  # last: whoever is told that we are ready finds everything open
+            await self._bind("health", health, lambda: self._health.start(health.host, health.port))
 
     async def _bind(self, name: str, address: ServerAddress, start: Callable[[], Awaitable[int]]) -> None:
         try:

@@ -200,6 +200,7 @@ class Worker:
             yield Sample("sidecar_introspection_cache_entries", (issuer,), count)
         for state in self._issuer_readiness().states:
             yield Sample("sidecar_jwks_keys", (state.issuer,), state.usable)
+            yield Sample("sidecar_jwks_staleness_budget_seconds", (state.issuer,), state.staleness_budget)
             for reason, count in state.skipped.items():
                 yield Sample("sidecar_jwks_keys_skipped", (state.issuer, reason), count)
             if state.age is not None:

@@ -99,6 +99,12 @@ _ROWS = (
         "issuer",
         merge=Merge.MAX,
     ),
+    _gauge(
+        "jwks_staleness_budget_seconds",
+        "How old an issuer's keys may grow before they serve no more.",
+        "issuer",
+        merge=Merge.MIN,
+    ),
     _gauge("jwks_keys", "Usable keys of an issuer.", "issuer", merge=Merge.MIN),
     _gauge(
         "jwks_keys_skipped",

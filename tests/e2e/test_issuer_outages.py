@@ -13,7 +13,7 @@ from tests.support.asking import active
 from tests.support.issuer import INTROSPECTION_PATH, JWKS_PATH, ScriptedIssuer, answer, drop
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki
-from tests.support.processes import eventually, is_listening
+from tests.support.processes import eventually
 from tests.support.recorder import Recorder
 from tests.support.sidecar import Sidecar, policy
 from tests.support.sidecar import issuer as issuer_section
@@ -41,9 +41,8 @@ def running(
         one = Sidecar(
             folder, pki, upstream.url, policy_document=policy(issuers=sections), service=service or {}
         )
-        one.child = one.spawn()  # listening is enough: some of these are never ready
+        one.start_unready()  # some of these are never ready
         try:
-            one.child.wait_ready(lambda: is_listening(one.port))
             yield one, upstream
         finally:
             one.stop()

@@ -17,7 +17,7 @@ def configured(folder: Path, pki: Pki, authority: ScriptedIssuer, upstream: str)
     """One issuer over https, asked about opaque tokens too."""
     trusted = issuer(
         issuer=authority.url,
-        keys={"jwks_file": None, "jwks_url": authority.jwks_url},
+        keys={"jwks_file": None, "jwks_url": authority.jwks_url, "staleness_budget": "12h"},
         http={"ca_file": "../tls/issuer-ca.crt"},
         introspection={
             "when": "opaque",
@@ -56,6 +56,7 @@ def test_keys_and_introspection_are_counted_and_an_outage_has_its_cause(
             assert found[("sidecar_jwks_keys", name)] == 1
             assert found[("sidecar_jwks_refresh_total", name, "success")] == 1
             assert ("sidecar_jwks_age_seconds", name) in found
+            assert found[("sidecar_jwks_staleness_budget_seconds", name)] == 12 * 3600
             assert found[("sidecar_introspection_total", name, "active")] == 1
             assert found[("sidecar_introspection_total", name, "inactive")] == 1
             assert found[("sidecar_introspection_cache_entries", name)] == 2

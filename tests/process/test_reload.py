@@ -63,12 +63,14 @@ def world(shared: World, pki: Pki, signing_key: SigningKey) -> Iterator[World]:
     one, upstream = shared.one, shared.upstream
     yield World(one, upstream)
     before = World(one, upstream)
+    one.process.signal(signal.SIGSTOP)  # it sees all of this as one change, however long it takes
     for file in (one.folder / "policies").iterdir():
         file.unlink()
     one.write_policy(policy())
     one.write_keys(signing_key)
     pki.server.write(one.folder / "tls", "tls").private_key.chmod(0o600)
     one.write_service({**one.service_document(upstream.url), **fast(None)})
+    one.process.signal(signal.SIGCONT)
     eventually(lambda: before.reloads("success") > 0 and figures(one)[("sidecar_configuration_stale",)] == 0)
     eventually(lambda: status(one) == 401)
     upstream.clear()

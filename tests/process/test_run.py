@@ -66,7 +66,7 @@ def test_every_problem_of_a_bad_configuration_is_told_and_no_port_is_bound(
     assert not is_listening(one.health_port)
 
 
-@pytest.mark.parametrize("taken", ["port", "health_port"])
+@pytest.mark.parametrize("taken", ["port", "admin_port", "health_port"])
 def test_port_in_use_is_one_clear_line(tmp_path: Path, pki: Pki, signing_key: SigningKey, taken: str) -> None:
     one = prepared(tmp_path, pki, signing_key)
     port = getattr(one, taken)

@@ -140,6 +140,24 @@ def test_refusal_is_given_time_to_be_read_while_the_body_still_comes(converse: C
     assert client.is_closed
 
 
+@pytest.mark.parametrize("pause", [70, 5], ids=["silent", "slow"])
+def test_refusal_keeps_its_reason_when_the_rest_of_the_body_does_not_come(
+    converse: Converse, pause: float
+) -> None:
+    talk = converse()
+    talk.gate.refuse("/body", Reason.SCOPE_INSUFFICIENT)
+    client = talk.client()
+    client.says(b"POST /body HTTP/1.1\r\nHost: a\r\nContent-Length: 1000\r\n\r\n", b"x" * 10)
+    assert client.answer().status == 403
+    for _ in range(int(80 / pause)):
+        talk.later(pause)
+        if not client.is_closed:
+            client.says(b"x")
+    assert client.is_closed
+    assert talk.record.reason is Reason.SCOPE_INSUFFICIENT
+    assert not talk.record.detail
+
+
 def test_client_that_never_stops_sending_is_cut_off(converse: Converse) -> None:
     talk = converse(limits=Limits(body_bytes=10))
     client = talk.client()

@@ -155,7 +155,7 @@ class Sidecar:
     def start_unready(self) -> Self:
         """Runs it and returns once it listens: for a sidecar whose upstream or issuer is not there."""
         self.child = self.spawn()
-        self.child.wait_ready(lambda: is_listening(self.port))
+        self.child.wait_ready(lambda: is_listening(self.health_port))  # which it opens last
         return self
 
     def spawn(self) -> Child:
