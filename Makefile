@@ -14,7 +14,7 @@ UNMEASURED := sidecar/process/*,sidecar/__main__.py
 # Percent of the branches outside sidecar/decision, where nothing less than all will do. It is only ever raised.
 COVERED  := 96
 
-.PHONY: compiled test-compiled install demo test test-image test-helm lint format bench bench-one bench-parts bench-profile lock clean
+.PHONY: compiled test-compiled install demo test test-image test-helm lint format bench bench-one bench-parts bench-instructions bench-profile lock clean
 .DEFAULT_GOAL := test
 
 install: $(READY) $(PARTS) $(TRYOUT) ## the virtual environment, exact versions from the lock file, and the package itself
@@ -97,6 +97,9 @@ bench-one: $(READY) $(SHIPPED_READY) ## CPU per request of the cached path, the 
 bench-parts: $(READY) $(COMPILED_READY) ## where the sidecar's own time goes, in process, interpreted and compiled
 	@$(BIN)/python -m bench.parts
 	@PYTHONPATH=build/compiled:. $(BIN)/python -P -m bench.parts
+
+bench-instructions: $(READY) $(COMPILED_READY) ## instructions per request, and in which functions (callgrind); KIND=permitted|denied
+	@PYTHONPATH=build/compiled:. $(BIN)/python -P -m bench.instructions $(KIND)
 
 bench-profile: $(READY) $(SHIPPED_READY) ## where the sidecar's time goes under a load; SECONDS= LOAD=
 	@$(BIN)/python -m bench.profile $(or $(LOAD),cached-es256) $(or $(SECONDS),5)
