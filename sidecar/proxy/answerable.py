@@ -104,9 +104,7 @@ class Answerable:
 
     def _cut(self, reason: Reason, detail: str) -> None:
         """The response has begun and cannot be completed: the client must see that it is not whole."""
-        if (
-            not self._refused
-        ):  # else the answer is whole, and its reason stays: only the rest of the body is not read
+        if not self._refused:  # a client that is slow after its answer does not change why it got it
             self.record.reason, self.record.detail = reason, detail
         self._drop_upstream()
         self.keep_alive = False

@@ -98,17 +98,6 @@ def test_connect_that_fails_after_the_refusal_ends_no_connection() -> None:
         assert client.statuses() == [200]
 
 
-def test_request_that_was_refused_keeps_its_reason_when_its_body_never_comes() -> None:
-    with Conversation() as talk:
-        talk.gate.verdicts["/slow"] = Denial(Reason.BINDING_MISMATCH)
-        client = talk.client()
-        client.says(BEGUN)
-        assert client.statuses() == [401]
-        talk.later(200.0)
-        assert client.is_closed
-        assert talk.outcomes == [("/slow", 401, "binding_mismatch")]
-
-
 def test_client_that_leaves_before_the_decision_is_no_fault_of_ours() -> None:
     with Conversation() as talk:
         talk.ponders("/slow")
