@@ -76,6 +76,10 @@ def test_target_is_taken_apart_and_goes_on_as_it_is(
         ("GET /\x01 HTTP/1.1\r\nHost: api", 400),
         ("GET /\x7f HTTP/1.1\r\nHost: api", 400),
         ("PRI * HTTP/2.0\r\n\r\nSM", 400),
+        (
+            "CONNECT          HTTP/1.1\r\nHost: api",
+            501,
+        ),  # HTTP/0.9, whose target is where a version is looked for
     ],
 )
 def test_request_line_or_host_that_is_no_such_thing_is_refused(
