@@ -149,6 +149,7 @@ class ClientConnection(Link):
         )
         self._forwarding = Forwarding(self.peer[0], believed=listener.believes(self.peer[0]))
         self.server.observer.handshake("resumed" if engine.is_resumed() else "full", self.peer[0])
+        engine.settle()
         self._become_idle()
 
     def _tls_failed(self, failure: TlsFailure) -> None:

@@ -21,9 +21,7 @@ from sidecar.proxy.configuration import Limits
 
 Field = tuple[bytes, bytes]
 
-_METHODS: Final = {
-    name.encode(): name for name in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-}
+_METHODS: Final = {b"GET": "GET", b"HEAD": "HEAD", b"POST": "POST", b"PUT": "PUT", b"DELETE": "DELETE"}
 """The common ones, that none of them is decoded again and again."""
 _CHUNK_OVERHEAD: Final = 26
 """Bytes of framing a chunk may need without any extension: 16 digits, two line ends, and the last chunk."""
@@ -81,6 +79,9 @@ class Request:
         return data
 
 
+NO_HEAD: Final = Request()
+
+
 class RequestReader:
     """Client bytes → requests."""
 
@@ -108,7 +109,7 @@ class RequestReader:
         """What is being read begins with the next head."""
         self._other_targets: frozenset[bytes] | None = None
         """Targets that stand there before the name of another protocol; None while nobody has looked."""
-        self._head = Request()
+        self._head = NO_HEAD
         self._open: Request | None = None
         self._parser: HttpRequestParser | None = HttpRequestParser(self)
 
@@ -233,7 +234,8 @@ class RequestReader:
             request.fault = self._head_too_large(request) or request.fault
         self.head_bytes = 0
         self.in_head = False
-        self._open = request
+        # An idle connection keeps nothing of the last head, its token least of all.
+        self._open, self._head = request, NO_HEAD
         self.messages.append(request)
 
     def on_chunk_header(self) -> None:
@@ -293,10 +295,8 @@ class ResponseReader:
         """Be ready for the response to one request; `bodiless` when that is HEAD (RFC 9110 §9.3.2)."""
         if self._parser is None:
             self._parser = HttpResponseParser(self)
-        self._bodiless = bodiless
-        self._current = Response()
-        self._ready = self._begins = False
-        self._head_bytes = 0
+        self._bodiless, self._current = bodiless, Response()
+        self._ready, self._begins, self._head_bytes = False, False, 0
         self._heads: list[Response] = []
         self.body: list[bytes] = []
         """Content that arrived since the reader was last fed."""

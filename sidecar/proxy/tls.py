@@ -86,6 +86,9 @@ class Engine(Protocol):
     def is_resumed(self) -> bool:
         """Whether the handshake resumed a session."""
 
+    def settle(self) -> None:
+        """Give back what only the handshake needed: it is over, and what it had to say is taken."""
+
     def shutdown(self) -> bytes:
         """The close_notify alert."""
 
@@ -310,6 +313,14 @@ class OpenSslEngine:
         if size and _ssl_write(self._ssl, plaintext, size) != size:
             raise TlsFailure("session_broken", _error_text())
         return self.outgoing()
+
+    def settle(self) -> None:
+        """The handshake is over, and all that it left has been taken: give back the room that its messages needed."""
+        connection, ssl = self._connection, self._ssl
+        into, out = _lib.BIO_new(_lib.BIO_s_mem()), _lib.BIO_new(_lib.BIO_s_mem())
+        _lib.SSL_set_bio(ssl, into, out)  # it owns both, and frees those that it had
+        self._to_tls = connection._into_ssl = into
+        self._from_tls = connection._from_ssl = out
 
     def client_certificate(self) -> ClientCertificate | None:
         """The certificate whose key the client proved to hold, from this very connection. Raises `TlsFailure`."""

@@ -11,7 +11,7 @@ import pytest
 
 from sidecar.proxy.connection import ClientConnection
 from sidecar.proxy.exchange import Exchange
-from sidecar.proxy.http1 import Request, RequestReader, ResponseReader
+from sidecar.proxy.http1 import NO_HEAD, Request, RequestReader, ResponseReader
 from sidecar.proxy.server import Server
 from sidecar.proxy.tunnel import Tunnel
 from sidecar.proxy.upstream.connection import UpstreamConnection
@@ -55,7 +55,8 @@ def uncollected() -> Iterator[None]:
 
 
 def alive() -> list[str]:
-    return sorted(type(each).__name__ for each in gc.get_objects() if type(each) in OURS)
+    ours = [each for each in gc.get_objects() if type(each) in OURS and each is not NO_HEAD]
+    return sorted(type(each).__name__ for each in ours)
 
 
 @pytest.mark.parametrize("way", ["closes", "leaves", "resets"])
@@ -73,6 +74,15 @@ def test_closed_connection_is_freed_without_the_collector(
     talk.later(62)
     assert client.is_closed
     assert alive() == []
+
+
+def test_idle_connection_keeps_neither_head_nor_token(uncollected: None, talk: Conversation) -> None:
+    client = talk.client()
+    client.says(GET.replace(b"\r\n\r\n", b"\r\nAuthorization: Bearer t.t.t\r\n\r\n"))
+    talk.upstream().says(EMPTY)
+    assert client.answer().status == 200
+    assert not client.is_closed
+    assert "Request" not in alive()
 
 
 def test_fault_of_ours_in_a_connection_ends_that_one_alone(converse: Converse) -> None:

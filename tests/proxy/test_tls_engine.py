@@ -53,6 +53,8 @@ class Pair:
             answer = self.engine.outgoing()
             if answer:
                 self.client.bio_write(answer)
+        if self.engine.established:
+            self.engine.settle()
 
     def heard(self) -> bytes:
         """What the client can read now."""
@@ -85,6 +87,31 @@ def test_handshake_cut_at_every_byte_is_the_same_handshake(tls: ServerTls, pki: 
     assert certificate is not None
     assert certificate.thumbprint == digest(pki.client)
     assert not pair.engine.is_resumed()
+
+
+def test_request_that_comes_with_the_end_of_the_handshake_is_whole_wherever_it_is_cut(
+    tls: ServerTls, pki: Pki
+) -> None:
+    """TLS 1.3 lets a client speak behind its Finished, before our side has settled."""
+    plaintext = b"GET / HTTP/1.1"
+    for kept_back in range(len(plaintext) + 22):  # header, type and tag of the record
+        pair = Pair(tls, pki.client)
+        for _ in range(2):
+            try:
+                pair.client.do_handshake()
+            except SSL.WantReadError:
+                pair.engine.receive(pair.from_client())
+                pair.client.bio_write(pair.engine.outgoing())
+        pair.client.send(plaintext)
+        flight = pair.from_client()
+        heard = pair.engine.receive(flight[: len(flight) - kept_back])
+        assert pair.engine.established
+        pair.client.bio_write(pair.engine.outgoing())
+        pair.engine.settle()
+        heard += pair.engine.receive(flight[len(flight) - kept_back :]) if kept_back else b""
+        assert heard == plaintext
+        pair.client.bio_write(pair.engine.send(b"answer"))
+        assert pair.heard() == b"answer"
 
 
 @pytest.mark.parametrize("size", [1, 16384, 16385, 65536, 1_000_000])

@@ -81,6 +81,9 @@ class CleartextEngine:
     def is_resumed(self) -> bool:
         return self._resumed
 
+    def settle(self) -> None:
+        pass
+
     def shutdown(self) -> bytes:
         if self.established and not self._said_goodbye:
             self._said_goodbye = True
