@@ -227,6 +227,40 @@ def test_however_records_are_cut_their_plaintext_is_there_as_soon_as_they_are_wh
     assert body < at == len(stream)
 
 
+@settings(max_examples=60)
+@given(
+    sizes=st.lists(SIZES, max_size=3),
+    cuts=st.lists(st.integers(1, 120) | st.integers(1, 20_000), min_size=1, max_size=4),
+    leaves=st.booleans(),
+)
+def test_what_comes_with_the_end_of_the_handshake_outlives_its_settling(
+    tls: ServerTls, pki: Pki, sizes: list[int], cuts: list[int], *, leaves: bool
+) -> None:
+    """TLS 1.3 lets a client speak, and leave, behind its Finished: cut anywhere, all of it is there in the end."""
+    pair = Pair(tls, pki.client)
+    with pytest.raises(SSL.WantReadError):
+        pair.client.do_handshake()
+    pair.engine.receive(pair.from_client())
+    pair.client.bio_write(pair.engine.outgoing())
+    pair.client.do_handshake()
+    for size in sizes:
+        pair.client.send(b"x" * size)
+    if leaves:
+        pair.client.shutdown()
+    flight, heard, has_settled = pair.from_client(), b"", False
+    for cut in (*cuts, len(flight)):
+        piece, flight = flight[:cut], flight[cut:]
+        heard += pair.engine.receive(piece)
+        if pair.engine.established and not has_settled:
+            has_settled = True
+            pair.client.bio_write(pair.engine.outgoing())
+            pair.engine.settle()
+    assert heard == b"x" * sum(sizes)
+    assert pair.engine.eof == leaves
+    pair.client.bio_write(pair.engine.send(b"answer") + pair.engine.shutdown())
+    assert pair.client.recv(100) == b"answer"
+
+
 class Sealer:
     """Makes the records that no TLS library makes on request (RFC 8446 §5.2, §7.1): empty, padded, new keys."""
 
