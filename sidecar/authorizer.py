@@ -264,8 +264,6 @@ class Authorizer:
         trace: Trace | None,
         retry_after: int | None = None,
     ) -> Denial:
-        if token is not None and failure.reason is Reason.TOKEN_EXPIRED:
-            self.verified.drop(token.digest)
         if trace is not None:
             trace.failed(failure)
         rule = terms.rule.name if terms else None

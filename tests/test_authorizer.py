@@ -159,15 +159,19 @@ def test_second_request_with_the_same_token_is_decided_from_memory(signing_key: 
     assert stolen.reason is Reason.BINDING_MISMATCH
 
 
-def test_cached_token_expires_and_is_forgotten(signing_key: SigningKey, pki: Pki) -> None:
+@pytest.mark.parametrize("was_permitted", [True, False])
+def test_expired_token_is_verified_once_however_often_it_comes(
+    signing_key: SigningKey, pki: Pki, *, was_permitted: bool
+) -> None:
     gate, now = authorizer(policy(), Keys.of(signing_key)), int(time.time())
     token = signing_key.token(pki.client, exp=now + 60)
-    permitted(decide(gate, head(token), presenter(pki.client), now))
-    assert len(gate.verified) == 1
-    denial = denied(decide(gate, head(token), presenter(pki.client), now + 90))
-    assert denial.reason is Reason.TOKEN_EXPIRED
-    assert denial.token is not None
-    assert len(gate.verified) == 0
+    if was_permitted:
+        permitted(decide(gate, head(token), presenter(pki.client), now))
+    for _ in range(3):
+        denial = denied(decide(gate, head(token), presenter(pki.client), now + 90))
+        assert denial.reason is Reason.TOKEN_EXPIRED
+        assert denial.token is not None
+    assert gate.verified.misses == 1
 
 
 def test_token_that_one_rule_refuses_stays_remembered_for_the_others(

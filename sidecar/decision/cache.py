@@ -3,7 +3,8 @@
 Theory of operation. Two generations of entries. New ones are young; when the young reach half of either bound, the
 old ones go and the young become the old. An old entry that is asked for is young again. So what is used stays, what
 is not goes, and a hit on a young entry writes nothing. Each entry is known by its token's keyed digest; the token
-itself is not kept.
+itself is not kept. An expired token goes as any other that is not used: a client that goes on sending it must not have
+it verified each time.
 """
 
 from typing import Final
@@ -79,7 +80,7 @@ class VerifiedTokens:
             self._put(token.digest, (token, size))
 
     def drop(self, digest: TokenDigest) -> None:
-        """Forgets a token: it expired, or its key left the key set."""
+        """Forgets a token: its key left the key set."""
         if self._young.take(digest) is None:
             self._old.take(digest)
 
