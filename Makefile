@@ -94,9 +94,9 @@ bench: $(READY) $(SHIPPED_READY) ## the comparison with the peers; ROUNDS= SECON
 bench-one: $(READY) $(SHIPPED_READY) ## CPU per request of the cached path, the sidecar beside nginx; SECONDS= ROUNDS= LOAD=
 	@$(BIN)/python -m bench.one $(or $(SECONDS),2) $(or $(ROUNDS),3) $(or $(LOAD),cached-es256)
 
-bench-parts: $(READY) $(COMPILED_READY) ## where the sidecar's own time goes, in process, interpreted and compiled
-	@$(BIN)/python -m bench.parts
-	@PYTHONPATH=build/compiled:. $(BIN)/python -P -m bench.parts
+bench-parts: $(SHIPPED_READY) ## where the sidecar's own time goes, in process, interpreted and compiled
+	@PYTHONPATH=. build/shipped/bin/python -P -m bench.parts
+	@build/shipped/bin/python -P -c 'import sys, runpy; sys.path.append("."); runpy.run_module("bench.parts", run_name="__main__")'
 
 bench-instructions: $(READY) $(COMPILED_READY) ## instructions per request, and in which functions (callgrind); KIND=permitted|denied
 	@PYTHONPATH=build/compiled:. $(BIN)/python -P -m bench.instructions $(KIND)

@@ -1,7 +1,8 @@
 """Where the sidecar's own time goes: one request on one connection in this process, without sockets, piece by piece.
 
 `python -m bench.parts`. Process time of many repetitions; what it says is the split, not what a request costs beside a
-kernel and other processes: that is `make bench`. With PYTHONPATH=build/compiled it measures what was compiled.
+kernel and other processes: that is `make bench`. `make bench-parts` runs it on the build that `make bench` measures,
+with the package as it is installed there (compiled) and as its source (interpreted).
 """
 
 import asyncio
