@@ -118,9 +118,11 @@ class HttpClient:
             self._retired.append(self._sessions)
         self._sessions = None
         while self._retired:
-            await self._retired[-1].fresh.close()
-            await self._retired[-1].pooled.close()
-            self._retired.pop()  # not before: a close that was interrupted can be done again
+            last = self._retired[-1]
+            await last.fresh.close()
+            await last.pooled.close()
+            if last in self._retired:  # not before: a close that was interrupted can be done again, or by two
+                self._retired.remove(last)
         # A session waits for the connections that it still has; those that it let go of before, a TLS goodbye may hold.
         for _ in range(_LOOKS):
             if all(one.fileno() < 0 for one in self._sockets):

@@ -337,3 +337,15 @@ def test_a_closed_client_leaves_no_connection_to_the_loop(pki: Pki, tmp_path: Pa
 
     with ScriptedIssuer([], certificate=pki.server) as issuer:
         assert asyncio.run(scenario(issuer.jwks_url)) == []
+
+
+def test_a_client_can_be_closed_by_two_at_once_and_again() -> None:
+    async def scenario(url: str) -> None:
+        client = HttpClient.create(PLAIN)
+        await client.get(url, JSON)
+        await client.post(url.replace(JWKS_PATH, INTROSPECTION_PATH), {"token": "t"}, {}, 1000)
+        await asyncio.gather(client.close(), client.close())
+        await client.close()
+
+    with ScriptedIssuer([]) as issuer:
+        asyncio.run(scenario(issuer.jwks_url))
