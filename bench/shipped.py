@@ -24,7 +24,7 @@ _PACKAGES: Final = ("python3-venv", "python3-dev")
 _FITS: Final = """\
 import ensurepip, os, sys, sysconfig, venv
 header = os.path.join(sysconfig.get_path("include"), "Python.h")
-sys.exit(not ((3, 11) <= sys.version_info[:2] <= (3, 13) and os.path.exists(header)))
+print("fits" if (3, 11) <= sys.version_info[:2] <= (3, 13) and os.path.exists(header) else "does not")
 """
 
 
@@ -64,7 +64,7 @@ def _interpreter() -> str:
 
 def _fits(python: str) -> bool:
     try:
-        return subprocess.run([python, "-c", _FITS], check=False, capture_output=True).returncode == 0
+        return subprocess.run([python, "-c", _FITS], check=False, capture_output=True).stdout == b"fits\n"
     except OSError:
         return False
 
