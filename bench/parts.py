@@ -48,7 +48,11 @@ async def main() -> int:
         kind = "compiled" if Path(exchange.__file__).suffix == ".so" else "interpreted"
         print(f"{kind}, Python {sys.version.split()[0]}")
         whole, parts = measured(world.one) - client, _parts(world, client)
-        rows = {"whole request": whole, **parts, "between them, in colder caches": whole - sum(parts.values())}
+        rows = {
+            "whole request": whole,
+            **parts,
+            "between them, in colder caches": whole - sum(parts.values()),
+        }
         for name, cost in rows.items():
             print(f"{name:32}{cost:7.2f} µs")
     return 0

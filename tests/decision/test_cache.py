@@ -19,6 +19,17 @@ def test_token_that_was_kept_is_found_by_its_digest() -> None:
     assert cache.find(token(2).digest) is None
 
 
+def test_digest_of_a_kept_token_is_in_the_cache_whether_young_or_old() -> None:
+    cache, kept = VerifiedTokens(4, ROOM), token(1)
+    assert kept.digest not in cache
+    cache.keep(kept, 100)
+    assert kept.digest in cache
+    for number in (2, 3):
+        cache.keep(token(number), 100)
+    assert kept.digest in cache
+    assert cache.misses == cache.hits == 0
+
+
 def test_token_that_is_asked_for_outlives_those_that_are_not() -> None:
     cache, favourite = VerifiedTokens(8, ROOM), token(0)
     cache.keep(favourite, 100)

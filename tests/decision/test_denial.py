@@ -60,5 +60,13 @@ def test_denied_carries_the_failure_and_can_be_raised_from_one() -> None:
     assert str(denied) == "scope_insufficient"
 
 
+def test_failures_that_say_the_same_are_one() -> None:
+    one, same = Failure("aud", Reason.AUDIENCE_MISMATCH), Failure("aud", Reason.AUDIENCE_MISMATCH)
+    other = Failure("aud", Reason.AUDIENCE_MISMATCH, "a")
+    assert {one, same, other} == {one, other}
+    assert one != "aud"
+    assert repr(other) == "Failure('aud', 'audience_mismatch', 'a', '')"
+
+
 def test_token_does_not_show_in_a_denial() -> None:
     assert "token" not in repr(Denial(Reason.RULE_UNMATCHED))

@@ -1,3 +1,4 @@
+import pickle
 from collections.abc import Sequence
 from typing import Any
 
@@ -228,3 +229,17 @@ def test_captures_of_a_rule_without_any_are_read_only() -> None:
     assert found is not None
     with pytest.raises(TypeError):
         found[1]["id"] = "1"  # type: ignore[index]  # the shared empty mapping must not take anything
+
+
+def test_matcher_that_went_through_a_pickle_finds_the_same() -> None:
+    matcher = Matcher(
+        [match("/a%2Fb"), match("/{id}", hosts=["*.test"])], [frozenset({"encoded_slash"}), frozenset()]
+    )
+    again: Matcher = pickle.loads(pickle.dumps(matcher))
+    for request in (
+        head(target="/a%2Fb"),
+        head(target="/7", host="api.test"),
+        head(target="/7", host="other"),
+    ):
+        assert again.first(request) == matcher.first(request)
+    assert again.first(head(target="/7", host="api.test")) == (1, {"id": "7"})
