@@ -1,9 +1,10 @@
 # syntax=docker/dockerfile:1
 # Both bases hold the same interpreter at the same path, so what the virtual environment points at is there at run time.
 # Any pair with CPython 3.11 to 3.13, the venv module and a CA bundle will do; BASE may be without a shell. With a C
-# compiler in BUILD_BASE the modules of the hot path are compiled; without one they are interpreted, at twice the cost.
-ARG BUILD_BASE=docker.io/library/python:3.13
-ARG BASE=docker.io/library/python:3.13-slim
+# compiler in BUILD_BASE the modules of the hot path are compiled; without one they are interpreted, at twice the cost
+# and more.
+ARG BUILD_BASE=python:3.13
+ARG BASE=python:3.13-slim
 
 FROM ${BUILD_BASE} AS build
 ARG SOURCE_DATE_EPOCH=0
