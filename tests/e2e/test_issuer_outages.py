@@ -71,13 +71,13 @@ def test_keys_that_never_came_are_a_503_told_by_phase_and_end_when_they_come(
         assert refused.header("WWW-Authenticate") is None
         assert refused.json()["reason"] == "issuer_unavailable"
         assert token not in refused.body.decode()
+        line = logged(one, "issuer keys not fetched")
+        assert (line["phase"], line["detail"]) == ("status", "the answer is 502")
         assert not is_ready(one)
         held, detail = checks(one)[f"issuer keys {issuer.url}"]
         assert not held
         assert "status" in detail
         assert figures(one)[("sidecar_jwks_refresh_total", issuer.url, "status")] >= 1
-        line = logged(one, "issuer keys not fetched")
-        assert (line["phase"], line["detail"]) == ("status", "the answer is 502")
         issuer.answers.clear()
         eventually(lambda: is_ready(one), what="the issuer is noticed to be back")
         with one.connect(pki.client) as wire:
