@@ -17,7 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from bench.process import BenchFailed
+from bench.packages import install
+from bench.process import BenchFailed, run
 from tests.support.measured import RESPONSE, World
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki
@@ -44,9 +45,8 @@ def main(arguments: list[str]) -> int:
 
 
 def _require() -> None:
-    if not shutil.which("valgrind") and os.geteuid() == 0 and shutil.which("apt-get"):
-        print("installing valgrind")
-        subprocess.run(["apt-get", "install", "--yes", "-qq", "valgrind"], check=False, capture_output=True)
+    if not shutil.which("valgrind"):
+        install(["valgrind"])
     if not shutil.which("valgrind"):
         raise BenchFailed("missing; as root: apt-get install --no-install-recommends valgrind")
 
@@ -65,8 +65,8 @@ def _counted(what: str) -> tuple[int, dict[str, int]]:
         out = Path(folder) / "callgrind.out"
         valgrind = ["valgrind", "--tool=callgrind", "--instr-atstart=no", f"--callgrind-out-file={out}"]
         inside = [sys.executable, "-P", "-m", "bench.instructions", "--inside", what]
-        _run([*valgrind, *inside])
-        report = _run(["callgrind_annotate", "--inclusive=yes", "--threshold=100", f"{out}.1"])
+        run([*valgrind, *inside])
+        report = run(["callgrind_annotate", "--inclusive=yes", "--threshold=100", f"{out}.1"])
     total, functions = 0, dict[str, int]()
     for line in report.splitlines():
         found = _ROW.match(line)
@@ -80,13 +80,6 @@ def _counted(what: str) -> tuple[int, dict[str, int]]:
     if not total:
         raise BenchFailed(f"callgrind counted nothing: {report[-300:]}")
     return total, functions
-
-
-def _run(command: list[str]) -> str:
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode:
-        raise BenchFailed(f"{command[0]} failed: {done.stderr.strip()[-500:]}")
-    return done.stdout
 
 
 async def _drive(what: str) -> None:

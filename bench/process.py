@@ -15,6 +15,16 @@ class BenchFailed(RuntimeError):
     """The run cannot go on; the message says why and which log to read."""
 
 
+def run(command: Sequence[str], environment: Mapping[str, str] | None = None) -> str:
+    """What a command writes when it has ended well. Raises `BenchFailed` with the end of its errors."""
+    done = subprocess.run(
+        command, check=False, capture_output=True, text=True, env={**os.environ, **(environment or {})}
+    )
+    if done.returncode:
+        raise BenchFailed(f"{command[0]} failed: {done.stderr.strip()[-500:]}")
+    return done.stdout
+
+
 @dataclass(frozen=True, slots=True)
 class Process:
     """A running program of ours, pinned to a core, with its output in two files."""

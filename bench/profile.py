@@ -5,7 +5,6 @@ build/bench/profile.txt (py-spy's collapsed form, which flame graph tools read).
 """
 
 import shutil
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,7 @@ from pathlib import Path
 from bench.hotspot import Hotspots, hotspots
 from bench.loads import LOADS, Window
 from bench.peers import PEERS
-from bench.process import BenchFailed
+from bench.process import BenchFailed, run
 from bench.rounds import prepare
 from bench.world import Drive, Running, World
 
@@ -79,10 +78,10 @@ def _spy_and_perf(pid: int, seconds: float, build: Path) -> None:
         "--duration",
         str(int(seconds)),
     ]
-    _run([spy, "record", "--pid", str(pid), "--output", str(build / "profile.txt"), *how])
+    run([spy, "record", "--pid", str(pid), "--output", str(build / "profile.txt"), *how])
     if shutil.which("perf"):
         data = str(build / "perf.data")
-        _run(
+        run(
             [
                 "perf",
                 "record",
@@ -96,16 +95,9 @@ def _spy_and_perf(pid: int, seconds: float, build: Path) -> None:
                 str(int(seconds)),
             ]
         )
-        by_library = _run(["perf", "report", "--stdio", "--sort", "dso", "--input", data])
+        by_library = run(["perf", "report", "--stdio", "--sort", "dso", "--input", data])
         print("\nCPU by library (perf)")
         print("\n".join(line for line in by_library.splitlines() if "%" in line and not line.startswith("#")))
-
-
-def _run(command: list[str]) -> str:
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise BenchFailed(f"{command[0]} failed: {done.stderr.strip()[-500:]}")
-    return done.stdout
 
 
 def _print(found: Hotspots, microseconds: float) -> None:

@@ -13,7 +13,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from bench.process import BenchFailed
+from bench.packages import install
+from bench.process import BenchFailed, run
 
 SHIPPED: Final = Path("build/shipped").resolve()
 """A virtual environment with the sidecar in it."""
@@ -46,14 +47,8 @@ def _interpreter() -> str:
                 f"BENCH_PYTHON={named}: not CPython 3.11 to 3.13 with the venv module and its headers"
             )
         return named
-    if (
-        not _fits(_DISTRIBUTION)
-        and Path(_DISTRIBUTION).exists()
-        and os.geteuid() == 0
-        and shutil.which("apt-get")
-    ):
-        print(f"installing {' '.join(_PACKAGES)}")
-        subprocess.run(["apt-get", "install", "--yes", "-qq", *_PACKAGES], check=False, capture_output=True)
+    if not _fits(_DISTRIBUTION) and Path(_DISTRIBUTION).exists():
+        install(_PACKAGES)
     if _fits(_DISTRIBUTION):
         return _DISTRIBUTION
     print(
@@ -86,10 +81,7 @@ def _pip(place: Path, *arguments: str) -> None:
 
 def _run(*command: str) -> None:
     path = f"{_TOOLS / 'bin'}{os.pathsep}{os.environ['PATH']}"
-    environment = {**os.environ, "SIDECAR_COMPILE": "1", "PATH": path}
-    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
-    if done.returncode:
-        raise BenchFailed(f"{' '.join(command)}: {done.stderr.strip()[-500:]}")
+    run(command, {"SIDECAR_COMPILE": "1", "PATH": path})
 
 
 if __name__ == "__main__":

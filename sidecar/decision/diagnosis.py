@@ -5,7 +5,7 @@ So every likely thing is hashed, the value is read in every likely way, and the 
 """
 
 import re
-from base64 import b64decode, urlsafe_b64encode
+from base64 import b64decode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha1, sha256
@@ -13,7 +13,7 @@ from hashlib import sha1, sha256
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from sidecar.decision.strict import Malformed, base64url
+from sidecar.decision.strict import Malformed, base64url, base64url_text
 
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2}[: ]?)+")
 
@@ -63,7 +63,7 @@ _REMEDIES = {
 
 
 def _bound_elsewhere(bound_to: str, mistake: str, presented: x509.Certificate) -> Diagnosis:
-    thumbprint = urlsafe_b64encode(_sha256(presented.public_bytes(Encoding.DER))).decode().rstrip("=")
+    thumbprint = base64url_text(_sha256(presented.public_bytes(Encoding.DER)))
     return Diagnosis(
         mistake,
         f"The token is bound to {bound_to}. The client presents that of {_called(presented)}, "

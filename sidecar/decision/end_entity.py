@@ -1,10 +1,11 @@
 """The client certificate as facts."""
 
-from base64 import urlsafe_b64encode
 from functools import cached_property
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
+
+from sidecar.decision.strict import base64url_text
 
 
 class ClientCertificate:
@@ -26,7 +27,7 @@ class ClientCertificate:
     @cached_property
     def thumbprint_text(self) -> str:
         """The thumbprint as `x5t#S256` writes it: base64url without padding."""
-        return urlsafe_b64encode(self.thumbprint).rstrip(b"=").decode("ascii")
+        return base64url_text(self.thumbprint)
 
     @cached_property
     def subject(self) -> str:

@@ -2,11 +2,12 @@
 
 import argparse
 import sys
-from base64 import urlsafe_b64encode
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.hashes import SHA256
+
+from sidecar.decision.strict import base64url_text
 
 _LARGEST = 1024 * 1024
 
@@ -37,7 +38,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 def thumbprint(certificate: x509.Certificate) -> str:
     """base64url, without padding, of the SHA-256 of the DER encoding (RFC 8705 §3.1)."""
-    return urlsafe_b64encode(certificate.fingerprint(SHA256())).rstrip(b"=").decode()
+    return base64url_text(certificate.fingerprint(SHA256()))
 
 
 def certificates(path: Path) -> list[x509.Certificate]:

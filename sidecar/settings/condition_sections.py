@@ -1,12 +1,13 @@
 """What a rule may require of claims, authorization details and the client certificate. Words, not a language."""
 
 import re
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import urlsafe_b64decode
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from sidecar.decision.claim import claim_path
+from sidecar.decision.strict import base64url_text
 from sidecar.settings.problem import shown
 from sidecar.settings.scalars import Duration, Text, Texts, as_list
 from sidecar.settings.section import Section, mistake
@@ -170,11 +171,11 @@ def _thumbprint(value: str) -> str:
     """`x5t#S256` as RFC 8705 §3.1 writes it, and no other way of writing a digest."""
     if re.fullmatch(r"[A-Za-z0-9_-]{43}", value):
         digest = urlsafe_b64decode(value + "=")
-        if urlsafe_b64encode(digest).rstrip(b"=").decode() == value:
+        if base64url_text(digest) == value:
             return value
     digits = value.replace(":", "")
     if re.fullmatch(r"[0-9A-Fa-f]{64}", digits):
-        meant = urlsafe_b64encode(bytes.fromhex(digits)).rstrip(b"=").decode()
+        meant = base64url_text(bytes.fromhex(digits))
         raise ValueError(f"a thumbprint is written in base64url, not hex: {meant}")
     if re.fullmatch(r"[0-9A-Fa-f]{40}", digits):
         raise ValueError("that is a SHA-1; a thumbprint is a SHA-256: see `sidecar thumbprint CERT`")

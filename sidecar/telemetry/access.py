@@ -5,15 +5,16 @@ or the token, and dies with them; a line is then one f-string. Every string that
 a hand in goes through `encode_basestring_ascii`, so a line stays one line whatever it says.
 """
 
-from base64 import urlsafe_b64encode
 from collections.abc import Callable
 from datetime import UTC, datetime
 from json import encoder
 from typing import Final
 
+from sidecar.decision.confirmation.certificate import MEMBER
 from sidecar.decision.denial import NAMES, Denial, Failure
 from sidecar.decision.permit import Permit
 from sidecar.decision.request import Presenter
+from sidecar.decision.strict import base64url_text
 from sidecar.decision.token import ValidatedToken
 from sidecar.telemetry.outcome import denial_of
 from sidecar.telemetry.record import AuditRecord
@@ -51,11 +52,6 @@ def decimal(seconds: float) -> str:
 def bounded(text: str) -> str:
     """At most `LONGEST` characters of what a stranger chose."""
     return text if len(text) <= LONGEST else text[:LONGEST] + "…"
-
-
-def thumbprint_text(digest: bytes | None) -> str:
-    """A SHA-256 as `x5t#S256` writes it (RFC 8705 §3.1): base64url without padding."""
-    return urlsafe_b64encode(digest).rstrip(b"=").decode() if digest else ""
 
 
 class AccessLine:
@@ -135,11 +131,11 @@ def _token(token: ValidatedToken) -> str:
 
 def token_members(token: ValidatedToken) -> str:
     """What is the same for every request with one token; never the token itself."""
-    expected = thumbprint_text(token.confirmation.members.get("x5t#S256"))
+    bound_to = token.confirmation.members.get(MEMBER)
     return (
         f'"issuer":{quoted(bounded(token.issuer))},"subject":{quoted(bounded(token.subject or ""))},'
         f'"client_id":{quoted(bounded(token.client_id or ""))},"jti":{quoted(bounded(token.token_id or ""))},'
-        f'"expected_thumbprint":"{expected}",'
+        f'"expected_thumbprint":"{base64url_text(bound_to) if bound_to else ""}",'
     )
 
 

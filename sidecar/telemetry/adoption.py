@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
+from sidecar.decision.confirmation.certificate import MEMBER
 from sidecar.decision.denial import NAMES, Reason
 from sidecar.telemetry.access import bounded, timestamp
 from sidecar.telemetry.outcome import DENY, FAIL, REPORT, denial_of
@@ -26,8 +27,6 @@ UNKNOWN: Final = "(unknown)"
 RULES: Final = 20
 """Rules told apart for one client."""
 
-MEMBER: Final = "x5t#S256"
-"""Of `cnf`: the thumbprint of a certificate (RFC 8705 §3.1)."""
 _UNAVAILABLE: Final = Reason.ISSUER_UNAVAILABLE.value
 
 Moment = TypeVar("Moment", float, str)

@@ -8,8 +8,9 @@ made when someone asks for it.
 import time
 from collections.abc import Callable
 
+from sidecar.decision.confirmation.certificate import MEMBER
 from sidecar.telemetry.access import AccessLine, bounded, readable
-from sidecar.telemetry.adoption import MEMBER, Adoption
+from sidecar.telemetry.adoption import Adoption
 from sidecar.telemetry.allowance import Allowances
 from sidecar.telemetry.configuration import Access, Format, LoggingSettings
 from sidecar.telemetry.journal import Journal

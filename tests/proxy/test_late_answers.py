@@ -19,7 +19,7 @@ from sidecar.decision.policy import RuleLimits
 from sidecar.proxy.http1 import Request
 from sidecar.proxy.refusal import render
 from sidecar.telemetry.outcome import outcome_of
-from tests.support.conversation import UPSTREAM, Conversation
+from tests.support.conversation import UPSTREAM, Client, Conversation, Upstream
 from tests.support.deciding import Decision
 from tests.support.records import RULE
 from tests.support.tls_client import Truncated
@@ -29,6 +29,16 @@ NEXT = b"cdGET /next HTTP/1.1\r\nHost: api\r\n\r\n"
 OTHER = b"GET /other HTTP/1.1\r\nHost: api\r\n\r\n"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 IMPATIENT = replace(UPSTREAM, response_timeout=1.0, max_connections=1)
+
+
+def carries_only_the_next(upstream: Upstream, client: Client) -> None:
+    """Nothing of the refused request went to the API; the request after it does, and is answered."""
+    assert upstream.hears() == b""
+    client.says(NEXT)
+    (request,) = upstream.requests()
+    assert request.target == "/next"
+    upstream.says(OK)
+    assert client.statuses() == [200]
 
 
 @pytest.mark.parametrize("late", [None, Denial(Reason.TOKEN_INACTIVE)])
@@ -62,12 +72,7 @@ def test_request_refused_in_line_is_not_sent_when_its_turn_comes() -> None:
         talk.later(1.5)
         assert client.statuses() == [504]
         upstream.says(b"ok")  # and is free
-        assert upstream.hears() == b""
-        client.says(NEXT)
-        (request,) = upstream.requests()
-        assert request.target == "/next"
-        upstream.says(OK)
-        assert client.statuses() == [200]
+        carries_only_the_next(upstream, client)
 
 
 def test_request_refused_while_connecting_is_not_sent_on_the_connection_that_comes() -> None:
@@ -79,12 +84,7 @@ def test_request_refused_while_connecting_is_not_sent_on_the_connection_that_com
         assert client.statuses() == [504]
         talk.later(0.5)
         upstream = talk.upstream()
-        assert upstream.hears() == b""
-        client.says(NEXT)
-        (request,) = upstream.requests()
-        assert request.target == "/next"
-        upstream.says(OK)
-        assert client.statuses() == [200]
+        carries_only_the_next(upstream, client)
 
 
 def test_connect_that_fails_after_the_refusal_ends_no_connection() -> None:

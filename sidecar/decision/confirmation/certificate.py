@@ -1,15 +1,13 @@
 """`x5t#S256`: the token is bound to a client certificate (RFC 8705 §3.1)."""
 
-from binascii import b2a_base64
 from hmac import compare_digest
 from typing import Final
 
 from sidecar.decision.denial import Denied, Reason
 from sidecar.decision.request import Presenter
-from sidecar.decision.strict import Malformed, base64url
+from sidecar.decision.strict import Malformed, base64url, base64url_text
 
 MEMBER: Final = "x5t#S256"
-_URLSAFE: Final = bytes.maketrans(b"+/", b"-_")
 _CHECK: Final = f"cnf.{MEMBER}"
 
 
@@ -37,11 +35,7 @@ class CertificateThumbprint:
         """
         certificate = presenter.client_certificate
         if certificate is None:
-            raise Denied(Reason.CERTIFICATE_MISSING, _CHECK, _shown(value), "no client certificate")
+            raise Denied(Reason.CERTIFICATE_MISSING, _CHECK, base64url_text(value), "no client certificate")
         if not compare_digest(value, certificate.thumbprint):
-            raise Denied(Reason.BINDING_MISMATCH, _CHECK, _shown(value), certificate.thumbprint_text)
+            raise Denied(Reason.BINDING_MISMATCH, _CHECK, base64url_text(value), certificate.thumbprint_text)
         return MEMBER
-
-
-def _shown(digest: bytes) -> str:
-    return b2a_base64(digest, newline=False).translate(_URLSAFE, b"=").decode("ascii")

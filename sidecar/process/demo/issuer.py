@@ -3,7 +3,6 @@
 import json
 import ssl
 import time
-from base64 import urlsafe_b64encode
 from typing import Any
 
 import jwt
@@ -11,6 +10,7 @@ from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
+from sidecar.decision.strict import base64url_text
 from sidecar.process.demo.material import Identity
 
 AUDIENCE = "https://api.demo"
@@ -60,10 +60,7 @@ class DemoIssuer:
     def unsigned_token(self, bound_to: Identity) -> str:
         """`alg: none` (RFC 7518 §3.6)."""
         parts = ({"alg": "none", "typ": "at+jwt"}, self._claims(bound_to, {}))
-        return (
-            ".".join(urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode() for part in parts)
-            + "."
-        )
+        return ".".join(base64url_text(json.dumps(part).encode()) for part in parts) + "."
 
     def _claims(self, bound_to: Identity | None, changes: dict[str, Any]) -> dict[str, Any]:
         now = int(time.time())

@@ -2,7 +2,6 @@
 
 import ipaddress
 import os
-from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,6 +11,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from sidecar.decision.strict import base64url_text
 
 _LIFETIME = timedelta(days=1)
 
@@ -28,7 +29,7 @@ class Identity:
     @property
     def thumbprint(self) -> str:
         """`x5t#S256` (RFC 8705 §3.1)."""
-        return urlsafe_b64encode(self.certificate.fingerprint(SHA256())).rstrip(b"=").decode()
+        return base64url_text(self.certificate.fingerprint(SHA256()))
 
 
 def make_identity(

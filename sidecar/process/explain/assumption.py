@@ -4,7 +4,6 @@ The token is signed again, header and claims untouched, with a key made for the 
 real one, on the very bytes of the token.
 """
 
-from base64 import urlsafe_b64encode
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -12,7 +11,7 @@ from jwt.algorithms import get_default_algorithms
 
 from sidecar.decision.jose import canonical_algorithm
 from sidecar.decision.ports import IssuerUnavailable, KeySet, VerificationKey
-from sidecar.decision.strict import Malformed, base64url, json_object
+from sidecar.decision.strict import Malformed, base64url, base64url_text, json_object
 from sidecar.decision.token import AccessToken, ValidatedToken
 
 _CURVES: dict[str, ec.EllipticCurve] = {
@@ -44,7 +43,7 @@ class AssumedKeys:
         key = _private_key(algorithm)
         if key is not None and signature:
             made = get_default_algorithms()[algorithm].sign(f"{header}.{payload}".encode(), key)
-            self.token = f"{header}.{payload}.{urlsafe_b64encode(made).rstrip(b'=').decode()}"
+            self.token = f"{header}.{payload}.{base64url_text(made)}"
             self._found = VerificationKey(None, frozenset({algorithm}), key.public_key())
 
     def keys(self, issuer: str) -> KeySet:

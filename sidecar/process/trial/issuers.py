@@ -5,7 +5,6 @@ decision stays real.
 """
 
 import json
-from base64 import urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,6 +17,7 @@ from sidecar.decision.jose import canonical_algorithm
 from sidecar.decision.policy import IssuerPolicy, Policy
 from sidecar.decision.ports import KeySet
 from sidecar.decision.request import ClientCertificate
+from sidecar.decision.strict import base64url_text
 from sidecar.decision.token import AccessToken, ValidatedToken
 from sidecar.issuer.keys import load_key_set
 from sidecar.settings.case_sections import CaseToken
@@ -113,7 +113,7 @@ class PlayedIssuers:
             "jti": f"case-{len(self._answers)}",
         }
         if bound_to is not None:
-            claims["cnf"] = {"x5t#S256": _base64url(bound_to.thumbprint)}
+            claims["cnf"] = {"x5t#S256": base64url_text(bound_to.thumbprint)}
         claims |= wanted.claims
         return {name: value for name, value in claims.items() if name not in wanted.without}
 
@@ -128,7 +128,7 @@ class PlayedIssuers:
             del header["typ"]
         signed = f"{_segment(header)}.{_segment(claims)}"
         signature = get_default_algorithms()[canonical].sign(signed.encode(), key)
-        return f"{signed}.{_base64url(signature)}"
+        return f"{signed}.{base64url_text(signature)}"
 
     def _key(self, owner: str, algorithm: str) -> PrivateKey:
         found = self._keys.get((owner, algorithm))
@@ -147,11 +147,7 @@ class PlayedIssuers:
 
 
 def _segment(value: object) -> str:
-    return _base64url(json.dumps(value, separators=(",", ":")).encode())
-
-
-def _base64url(data: bytes) -> str:
-    return urlsafe_b64encode(data).rstrip(b"=").decode()
+    return base64url_text(json.dumps(value, separators=(",", ":")).encode())
 
 
 def _usual(issuer: IssuerPolicy) -> str:
