@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol, assert_never
 
 from sidecar.decision.condition import Facts
-from sidecar.decision.denial import Failure, Reason
+from sidecar.decision.failure import Failure
+from sidecar.decision.reason import Reason
 from sidecar.decision.token import Claims
 
 Scalar = str | int | float | bool | None

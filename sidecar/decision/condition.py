@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from sidecar.decision.denial import Failure, Reason
 from sidecar.decision.facts import Facts
+from sidecar.decision.failure import Failure
+from sidecar.decision.reason import Reason
 from sidecar.decision.strict import Malformed, numeric_date
 
 __all__ = ["AuthenticationContext", "Condition", "Facts"]

@@ -9,8 +9,9 @@ from collections.abc import Container
 from typing import Final
 
 from sidecar.decision.access_token import AccessToken, TokenDigest
-from sidecar.decision.denial import Denied, Reason
+from sidecar.decision.failure import Denied
 from sidecar.decision.query import names_in
+from sidecar.decision.reason import Reason
 from sidecar.decision.request import RequestHead
 
 # RFC 6750 §2.1: credentials = "Bearer" 1*SP b64token; RFC 9110 §11.1: the scheme is case-insensitive.

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-from sidecar.decision.denial import Failure
 from sidecar.decision.diagnosis import Diagnosis, diagnose_thumbprint
+from sidecar.decision.failure import Failure
 
 __all__ = ["CLAUSES", "STAGES", "Diagnosis", "Step", "Trace", "Verdict", "clause", "diagnose_thumbprint"]
 

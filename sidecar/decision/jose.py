@@ -13,8 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt.algorithms import get_default_algorithms
 
-from sidecar.decision.denial import Denied, Reason
+from sidecar.decision.failure import Denied
 from sidecar.decision.ports import KeySet, VerificationKey
+from sidecar.decision.reason import Reason
 from sidecar.decision.strict import Malformed, base64url, json_object
 from sidecar.decision.token import AccessToken, Claims
 

@@ -16,10 +16,11 @@ from collections.abc import Set as AbstractSet
 from types import MappingProxyType
 from typing import Final
 
-from sidecar.decision.denial import Denied, Reason
+from sidecar.decision.failure import Denied
 from sidecar.decision.match import RequestMatch
 from sidecar.decision.path import ALLOWABLE, readings, segments
 from sidecar.decision.query import names_in
+from sidecar.decision.reason import Reason
 from sidecar.decision.request import RequestHead
 from sidecar.decision.template import Template
 

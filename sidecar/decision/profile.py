@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from sidecar.decision import confirmation
-from sidecar.decision.denial import Denied, Reason
+from sidecar.decision.failure import Denied
 from sidecar.decision.jose import VerifiedClaims
 from sidecar.decision.policy import IssuerPolicy
+from sidecar.decision.reason import Reason
 from sidecar.decision.strict import Malformed, numeric_date
 from sidecar.decision.token import Claims, TokenDigest, ValidatedToken
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from sidecar.decision.access_token import AccessToken, TokenDigest
-from sidecar.decision.denial import Failure
+from sidecar.decision.failure import Failure
 
 __all__ = ["UNBOUND", "AccessToken", "Claims", "Confirmation", "TokenDigest", "ValidatedToken"]
 

@@ -1,6 +1,6 @@
 import pytest
 
-from sidecar.decision.denial import Denial, Denied, ErrorCode, Failure, Reason, answer
+from sidecar.decision.denial import Denial, ErrorCode, Reason, answer
 
 OF_THE_TOKEN = [
     "token_malformed", "token_encrypted", "token_unrecognised", "token_type_refused", "token_expired",
@@ -50,22 +50,6 @@ def test_reason_has_its_answer(name: str, expected: tuple[object, ...]) -> None:
 
 def test_nothing_else_is_a_reason() -> None:
     assert len(Reason) == len(OF_THE_TOKEN) + 24
-
-
-def test_denied_carries_the_failure_and_can_be_raised_from_one() -> None:
-    denied = Denied(Reason.SCOPE_INSUFFICIENT, "scope", "a", "b")
-    assert denied.failure == Failure("scope", Reason.SCOPE_INSUFFICIENT, "a", "b")
-    assert Denied.of(denied.failure).failure == denied.failure
-    assert Denied(Reason.TOKEN_EXPIRED).failure.check == "token_expired"
-    assert str(denied) == "scope_insufficient"
-
-
-def test_failures_that_say_the_same_are_one() -> None:
-    one, same = Failure("aud", Reason.AUDIENCE_MISMATCH), Failure("aud", Reason.AUDIENCE_MISMATCH)
-    other = Failure("aud", Reason.AUDIENCE_MISMATCH, "a")
-    assert {one, same, other} == {one, other}
-    assert one != "aud"
-    assert repr(other) == "Failure('aud', 'audience_mismatch', 'a', '')"
 
 
 def test_token_does_not_show_in_a_denial() -> None:

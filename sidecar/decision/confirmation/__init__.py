@@ -10,7 +10,8 @@ from typing import Final
 
 from sidecar.decision.confirmation.certificate import CertificateThumbprint
 from sidecar.decision.confirmation.method import ConfirmationMethod
-from sidecar.decision.denial import Denied, Failure, Reason
+from sidecar.decision.failure import Denied, Failure
+from sidecar.decision.reason import Reason
 from sidecar.decision.request import Presenter
 from sidecar.decision.strict import Malformed
 from sidecar.decision.token import UNBOUND, Confirmation

@@ -3,7 +3,8 @@
 from hmac import compare_digest
 from typing import Final
 
-from sidecar.decision.denial import Denied, Reason
+from sidecar.decision.failure import Denied
+from sidecar.decision.reason import Reason
 from sidecar.decision.request import Presenter
 from sidecar.decision.strict import Malformed, base64url, base64url_text
 

@@ -1,0 +1,76 @@
+"""Why a request is refused: the closed list of reasons. Every way to refuse a request is a `Reason`."""
+
+from enum import Enum
+from typing import Final
+
+
+class ErrorCode(Enum):
+    """The `error` values of a challenge (RFC 6750 §3.1, RFC 9470 §3)."""
+
+    INVALID_REQUEST = "invalid_request"
+    INVALID_TOKEN = "invalid_token"  # noqa: S105 — an OAuth error code, not a password
+    INSUFFICIENT_SCOPE = "insufficient_scope"
+    INSUFFICIENT_USER_AUTHENTICATION = "insufficient_user_authentication"
+
+
+class Reason(Enum):
+    """Why a request was refused. The values are stable: logs, metrics, answers and tests name them."""
+
+    # The credentials (RFC 6750 §2)
+    CREDENTIALS_MISSING = "credentials_missing"
+    CREDENTIALS_REPEATED = "credentials_repeated"
+    CREDENTIALS_MALFORMED = "credentials_malformed"
+    TOKEN_TOO_LARGE = "token_too_large"  # noqa: S105 — a reason, not a password
+    # The token (RFC 7515, RFC 7519, RFC 9068 §4, RFC 7662)
+    TOKEN_MALFORMED = "token_malformed"  # noqa: S105
+    TOKEN_ENCRYPTED = "token_encrypted"  # noqa: S105
+    TOKEN_UNRECOGNISED = "token_unrecognised"  # noqa: S105
+    TOKEN_TYPE_REFUSED = "token_type_refused"  # noqa: S105
+    TOKEN_EXPIRED = "token_expired"  # noqa: S105
+    TOKEN_NOT_YET_VALID = "token_not_yet_valid"  # noqa: S105
+    TOKEN_INACTIVE = "token_inactive"  # noqa: S105
+    HEADER_REFUSED = "header_refused"
+    ALGORITHM_REFUSED = "algorithm_refused"
+    KEY_UNKNOWN = "key_unknown"
+    SIGNATURE_INVALID = "signature_invalid"
+    ISSUER_UNKNOWN = "issuer_unknown"
+    AUDIENCE_MISMATCH = "audience_mismatch"
+    CLAIM_MISSING = "claim_missing"
+    CLAIM_MALFORMED = "claim_malformed"
+    # The binding (RFC 7800, RFC 8705 §3)
+    BINDING_MISMATCH = "binding_mismatch"
+    BINDING_MISSING = "binding_missing"
+    CERTIFICATE_MISSING = "certificate_missing"
+    CERTIFICATE_EXPIRED = "certificate_expired"
+    CONFIRMATION_MALFORMED = "confirmation_malformed"
+    CONFIRMATION_UNSUPPORTED = "confirmation_unsupported"
+    # What the rule asks for
+    RULE_UNMATCHED = "rule_unmatched"
+    SCOPE_INSUFFICIENT = "scope_insufficient"
+    AUTHENTICATION_INSUFFICIENT = "authentication_insufficient"
+    CONDITION_FAILED = "condition_failed"
+    # The request itself (RFC 9110, RFC 9112)
+    REQUEST_MALFORMED = "request_malformed"
+    PATH_AMBIGUOUS = "path_ambiguous"
+    VERSION_UNSUPPORTED = "version_unsupported"
+    METHOD_REFUSED = "method_refused"
+    EXPECTATION_FAILED = "expectation_failed"
+    TARGET_TOO_LONG = "target_too_long"
+    HEADER_TOO_LARGE = "header_too_large"
+    BODY_TOO_LARGE = "body_too_large"
+    REQUEST_TIMEOUT = "request_timeout"
+    # Others than the client
+    ISSUER_UNAVAILABLE = "issuer_unavailable"
+    OVERLOADED = "overloaded"
+    RULE_BUSY = "rule_busy"
+    UPSTREAM_REFUSED = "upstream_refused"
+    UPSTREAM_BROKEN = "upstream_broken"
+    UPSTREAM_TIMEOUT = "upstream_timeout"
+    INTERNAL_ERROR = "internal_error"
+
+    # Members are singletons, so identity hashing suffices; the `__hash__` of `Enum` is written in Python and slow.
+    __hash__ = object.__hash__
+
+
+NAMES: Final = {reason: reason.value for reason in Reason}
+"""Reason → its name. `value` is a property written in Python, too slow for the way of each refusal."""
