@@ -8,9 +8,9 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from sidecar.decision.denial import Denial, Reason, answer
+from sidecar.http.fields import RequestFields
+from sidecar.http.message import Request
 from sidecar.proxy import refusal
-from sidecar.proxy.headers import RequestFields
-from sidecar.proxy.http1 import Request
 from sidecar.proxy.occupancy import Place
 from sidecar.proxy.tunnel import Tunnel
 from sidecar.proxy.upstream.connection import UpstreamConnection

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Final, cast
 
 from sidecar.decision.denial import Reason
 from sidecar.decision.request import Presenter
+from sidecar.http.fields import RequestFields
+from sidecar.http.forwarding import Forwarding
+from sidecar.http.message import Fault, Request
 from sidecar.proxy.answerable import Answerable
 from sidecar.proxy.exchange import Exchange
-from sidecar.proxy.forwarding import Forwarding
-from sidecar.proxy.headers import RequestFields
-from sidecar.proxy.http1 import Fault, Request, RequestReader
+from sidecar.proxy.http1 import RequestReader
 from sidecar.proxy.link import CLOSED, EXCHANGE, HANDSHAKE, HEAD, IDLE, LINGER, NEVER, PREFACE, TUNNEL, Link
 from sidecar.proxy.proxy_protocol import Incomplete, NotProxyProtocol, read_preface
 from sidecar.proxy.tls import TlsFailure

@@ -3,8 +3,8 @@ costs a timer.
 """
 
 from sidecar.decision.denial import Reason
+from sidecar.http.message import Fault
 from sidecar.proxy.connection import ClientConnection
-from sidecar.proxy.http1 import Fault
 from sidecar.proxy.link import NEVER, Phase
 
 

@@ -15,15 +15,16 @@ from typing import Final
 from sidecar.decision.denial import Denial, Reason
 from sidecar.decision.permit import Permit
 from sidecar.decision.request import RequestHead
+from sidecar.http.fields import trailers
+from sidecar.http.message import Fault, MalformedResponse, Response
+from sidecar.http.response_fields import sort_response
+from sidecar.http.target import Target
 from sidecar.proxy import outbound
 from sidecar.proxy.answerable import Answerable
 from sidecar.proxy.bounds import Bounds
-from sidecar.proxy.headers import sort_response, trailers
-from sidecar.proxy.http1 import Fault, MalformedResponse, Response
 from sidecar.proxy.inbound import request_head, sort_out
 from sidecar.proxy.link import NEVER
 from sidecar.proxy.occupancy import Full
-from sidecar.proxy.target import Target
 from sidecar.proxy.tunnel import Tunnel
 from sidecar.proxy.upstream.connection import UpstreamConnection
 

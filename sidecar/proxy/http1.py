@@ -12,14 +12,13 @@ any other, the bytes since it began are looked through for its target with one o
 """
 
 from collections import deque
-from typing import Final, NamedTuple
+from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
 
 from sidecar.decision.denial import Reason
+from sidecar.http.message import NO_HEAD, Fault, MalformedResponse, Request, Response
 from sidecar.proxy.configuration import Limits
-
-Field = tuple[bytes, bytes]
 
 _METHODS: Final = {b"GET": "GET", b"HEAD": "HEAD", b"POST": "POST", b"PUT": "PUT", b"DELETE": "DELETE"}
 """The common ones, that none of them is decoded again and again."""
@@ -29,57 +28,6 @@ MAX_INTERIM_RESPONSES: Final = 32
 """1xx responses before a final one; more is a fault of the upstream."""
 MAX_RESPONSE_HEAD: Final = 1 << 18
 """Bytes of a response's head with the interim ones before it, and again of its trailers."""
-
-
-class Fault(NamedTuple):
-    """What is wrong with a message."""
-
-    reason: Reason
-    detail: str
-
-
-class MalformedResponse(Exception):
-    """The upstream sent something that is not an HTTP/1.1 response."""
-
-
-class Request:
-    """One request as it arrives."""
-
-    __slots__ = (
-        "body_bytes", "chunked", "chunks", "complete", "content_length", "fault", "fields", "keep_alive",
-        "method", "minor_version", "overhead", "target", "trailer_bytes", "trailers", "upgrade",
-    )  # fmt: skip
-
-    def __init__(self) -> None:
-        self.method = ""
-        self.target = b""
-        self.minor_version = 1
-        self.fields: list[Field] = []
-        self.trailers: list[Field] = []
-        self.trailer_bytes = 0
-        self.chunks: list[bytes] = []
-        self.body_bytes = 0
-        self.overhead = 0
-        """Bytes received after the head that were no content, less what framing needs."""
-        self.content_length: int | None = None
-        self.chunked = False
-        self.keep_alive = False
-        self.upgrade = False
-        """The head asks for another protocol: what follows it is not HTTP."""
-        self.complete = False
-        self.fault: Fault | None = None
-
-    def take_body(self) -> bytes:
-        """The content that arrived since the last call."""
-        chunks = self.chunks
-        if not chunks:
-            return b""
-        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        chunks.clear()
-        return data
-
-
-NO_HEAD: Final = Request()
 
 
 class RequestReader:
@@ -256,25 +204,6 @@ class RequestReader:
             if request.trailer_bytes > limit:
                 request.fault = Fault(Reason.HEADER_TOO_LARGE, f"trailers over {limit} bytes")
             self._open = None
-
-
-class Response:
-    """One response as it arrives from the upstream."""
-
-    __slots__ = (
-        "complete", "fields", "interim", "keep_alive", "minor_version", "phrase", "status", "trailers",
-    )  # fmt: skip
-
-    def __init__(self) -> None:
-        self.status = 0
-        self.phrase = b""
-        self.minor_version = 1
-        self.fields: list[Field] = []
-        self.trailers: list[Field] = []
-        self.keep_alive = False
-        self.complete = False
-        self.interim = False
-        """1xx: another response follows."""
 
 
 class ResponseReader:

@@ -4,9 +4,9 @@ from typing import Final
 
 from sidecar.decision.denial import Reason
 from sidecar.decision.request import RequestHead
-from sidecar.proxy.headers import FieldRules, RequestFields
-from sidecar.proxy.http1 import Fault, Request
-from sidecar.proxy.target import Target, parse
+from sidecar.http.fields import FieldRules, RequestFields
+from sidecar.http.message import Fault, Request
+from sidecar.http.target import Target, parse
 
 _REFUSED_METHODS: Final = frozenset({"TRACE", "CONNECT"})
 

@@ -5,10 +5,11 @@ What the sidecar says comes after what the client said, so that nothing of it ca
 
 from typing import Final
 
-from sidecar.proxy.headers import RequestFields, ResponseFields
-from sidecar.proxy.http1 import Request, Response
+from sidecar.http.fields import RequestFields
+from sidecar.http.message import Request, Response
+from sidecar.http.response_fields import ResponseFields
+from sidecar.http.target import Target
 from sidecar.proxy.refusal import date
-from sidecar.proxy.target import Target
 
 BODILESS_STATUS: Final = frozenset({204, 304})
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from sidecar.decision.challenge import TITLES, challenge, problem
 from sidecar.decision.denial import Answer, Denial
-from sidecar.proxy.http1 import Request
+from sidecar.http.message import Request
 
 if TYPE_CHECKING:
     from sidecar.proxy.serving import Serving

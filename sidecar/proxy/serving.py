@@ -12,9 +12,10 @@ from sidecar.decision.denial import Denial
 from sidecar.decision.permit import Permit
 from sidecar.decision.policy import Rule
 from sidecar.decision.request import Presenter, RequestHead
+from sidecar.http.fields import FieldRules, RequestFields
+from sidecar.http.identity import identity_block
 from sidecar.proxy.bounds import Bounds, bounds
 from sidecar.proxy.configuration import ProxySettings
-from sidecar.proxy.headers import FieldRules, RequestFields, identity_block
 from sidecar.proxy.refusal import Form
 from sidecar.proxy.upstream.pool import UpstreamPool
 from sidecar.telemetry.record import AuditRecord, Observer

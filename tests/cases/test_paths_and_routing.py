@@ -9,7 +9,7 @@ from sidecar.authorizer import Authorizer
 from sidecar.decision.denial import Denial, Reason, answer
 from sidecar.decision.matching import RequestMatch
 from sidecar.decision.path import ALLOWABLE
-from sidecar.proxy.target import matching_host
+from sidecar.http.target import matching_host
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki
 from tests.support.world import Keys, authorizer, decide, denied, head, permitted, policy, presenter, rule

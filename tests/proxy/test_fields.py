@@ -5,7 +5,8 @@ from ipaddress import ip_network
 
 import pytest
 
-from sidecar.proxy.headers import FieldRules, sort_response
+from sidecar.http.fields import FieldRules
+from sidecar.http.response_fields import sort_response
 from tests.proxy.conftest import Converse
 from tests.support.conversation import LISTENER, UPSTREAM, Conversation
 from tests.support.recorder import Seen

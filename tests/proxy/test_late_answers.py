@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sidecar.decision.denial import Denial, Reason
 from sidecar.decision.denial import answer as answer_to
 from sidecar.decision.policy import RuleLimits
-from sidecar.proxy.http1 import Request
+from sidecar.http.message import Request
 from sidecar.proxy.refusal import render
 from sidecar.telemetry.outcome import outcome_of
 from tests.support.conversation import UPSTREAM, Client, Conversation, Upstream

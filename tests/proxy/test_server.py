@@ -5,8 +5,8 @@ from dataclasses import replace
 import pytest
 
 from sidecar.decision.denial import Reason
+from sidecar.http.response_fields import CONTENT_LENGTH
 from sidecar.proxy.configuration import Limits
-from sidecar.proxy.headers import CONTENT_LENGTH
 from sidecar.telemetry.outcome import outcome_of
 from tests.proxy.conftest import Converse
 from tests.support.conversation import LISTENER, UPSTREAM, Conversation

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.decision.denial import Reason
-from sidecar.proxy.http1 import Fault
-from sidecar.proxy.target import _KNOWN_HOSTS, Target, matching_host, parse
+from sidecar.http.message import Fault
+from sidecar.http.target import _KNOWN_HOSTS, Target, matching_host, parse
 from tests.support.conversation import Conversation
 
 EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"

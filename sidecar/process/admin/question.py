@@ -10,12 +10,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from sidecar.authorizer import Authorizer
 from sidecar.decision.request import ClientCertificate, Presenter, RequestHead
+from sidecar.http.message import Fault
+from sidecar.http.target import parse
 from sidecar.process.admin.inspection import Document, Refused
 from sidecar.process.explain.explanation import explain
 from sidecar.proxy.bounds import bounds
 from sidecar.proxy.configuration import ProxySettings, Trust
-from sidecar.proxy.http1 import Fault
-from sidecar.proxy.target import parse
 
 LONGEST = 65536
 """Characters of any member of the form."""

@@ -16,6 +16,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sidecar.authorizer import Authorizer
 from sidecar.decision.ports import IssuerUnavailable
 from sidecar.decision.request import ClientCertificate, Presenter, RequestHead
+from sidecar.http.fields import FieldRules, RequestFields
+from sidecar.http.message import Fault, Field
+from sidecar.http.target import parse
 from sidecar.issuer.issuers import Issuers
 from sidecar.process.explain.assumption import AssumedKeys
 from sidecar.process.explain.explanation import SIGNATURE, Explanation, explain, unverified_claims
@@ -24,9 +27,6 @@ from sidecar.process.explain.rendering import render
 from sidecar.process.thumbprint import CertificateUnreadable, certificates
 from sidecar.proxy.bounds import bounds
 from sidecar.proxy.configuration import ListenerSettings, Trust
-from sidecar.proxy.headers import FieldRules, RequestFields
-from sidecar.proxy.http1 import Fault, Field
-from sidecar.proxy.target import parse
 from sidecar.settings import Loaded, load
 from sidecar.settings.case_sections import parse_moment
 from sidecar.settings.section import nearest

@@ -11,14 +11,15 @@ from sidecar.decision.denial import Denial, Failure, answer
 from sidecar.decision.permit import Permit
 from sidecar.decision.policy import IssuerPolicy
 from sidecar.decision.request import ClientCertificate, Presenter, RequestHead
+from sidecar.http.fields import FieldRules, RequestFields
+from sidecar.http.forwarding import Forwarding
+from sidecar.http.identity import identity_block
+from sidecar.http.message import Fault, Field
+from sidecar.http.target import Target, parse
 from sidecar.process.trial.certificate import Issue
 from sidecar.process.trial.issuers import PlayedIssuers
 from sidecar.proxy.bounds import Bounds, bounds
 from sidecar.proxy.configuration import ListenerSettings, ProxySettings, Trust
-from sidecar.proxy.forwarding import Forwarding
-from sidecar.proxy.headers import FieldRules, RequestFields, identity_block
-from sidecar.proxy.http1 import Fault, Field
-from sidecar.proxy.target import Target, parse
 from sidecar.settings.cases import PolicyCase
 
 _PEER = "192.0.2.1"

@@ -4,7 +4,8 @@ import asyncio
 from typing import TYPE_CHECKING, Protocol, cast
 
 from sidecar.decision.denial import Reason
-from sidecar.proxy.http1 import MalformedResponse, Response, ResponseReader
+from sidecar.http.message import MalformedResponse, Response
+from sidecar.proxy.http1 import ResponseReader
 
 if TYPE_CHECKING:
     from sidecar.proxy.upstream.pool import UpstreamPool

@@ -4,7 +4,7 @@ import re
 from typing import Final
 
 from sidecar.decision.denial import Reason
-from sidecar.proxy.http1 import Fault
+from sidecar.http.message import Fault
 
 # RFC 3986 §3.2.2, without userinfo: reg-name or IPv4address, or an IP-literal; then an optional port.
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?\Z")

@@ -6,8 +6,8 @@ is what this connection's socket says.
 
 from typing import Final
 
-from sidecar.proxy.headers import RequestFields
-from sidecar.proxy.http1 import Field
+from sidecar.http.fields import RequestFields
+from sidecar.http.message import Field
 
 _PSEUDONYM: Final = b"sidecar"
 _CHAINED: Final = (b"x-forwarded-for", b"forwarded", b"via")

@@ -6,11 +6,11 @@ every spelling of the identity headers, names with `_`); what the sidecar itself
 """
 
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Iterable
 from typing import Final
 
 from sidecar.decision.denial import Reason
-from sidecar.proxy.http1 import Fault, Field, MalformedResponse
+from sidecar.http.message import Fault, Field
 
 # What happens to a header field. Plain numbers: a compiled module reads them for nothing, and a member of an
 # enumeration through its metaclass, for every field of every request.
@@ -18,7 +18,7 @@ _KEEP: Final = 0
 _HOST: Final = 1
 _AUTHORIZATION: Final = 2
 _CONNECTION: Final = 3
-CONTENT_LENGTH: Final = 4
+_CONTENT_LENGTH: Final = 4
 _TRANSFER_ENCODING: Final = 5
 _EXPECT: Final = 6
 _UPGRADE: Final = 7
@@ -31,13 +31,12 @@ _HOP_BY_HOP: Final = 13
 _IDENTITY: Final = 14
 _UNDERSCORE: Final = 15
 _VIA: Final = 16
-_DATE: Final = 17
 
 _KINDS: Final = {
     b"host": _HOST,
     b"authorization": _AUTHORIZATION,
     b"connection": _CONNECTION,
-    b"content-length": CONTENT_LENGTH,
+    b"content-length": _CONTENT_LENGTH,
     b"transfer-encoding": _TRANSFER_ENCODING,
     b"expect": _EXPECT,
     b"upgrade": _UPGRADE,
@@ -72,22 +71,8 @@ _KINDS: Final = {
 _CACHED_NAMES: Final = 2048
 _LONGEST_CACHED: Final = 128
 """Bytes of a name that is remembered. Longer ones are in nobody's use, and must not fill the memory."""
-_FRAMING_OR_OURS: Final = frozenset({_HOST, _AUTHORIZATION, CONTENT_LENGTH, _TRANSFER_ENCODING})
+_FRAMING_OR_OURS: Final = frozenset({_HOST, _AUTHORIZATION, _CONTENT_LENGTH, _TRANSFER_ENCODING})
 _CARRIES_HTTP: Final = re.compile(rb"(?:^|[\s,])(?:h2c|h2|http/|tls/)", re.IGNORECASE)
-_PRINTABLE: Final = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z")
-
-_RESPONSE_KINDS: Final = {
-    b"content-length": CONTENT_LENGTH,
-    b"date": _DATE,
-    b"transfer-encoding": _TRANSFER_ENCODING,
-    b"upgrade": _UPGRADE,
-    b"connection": _CONNECTION,
-    b"keep-alive": _HOP_BY_HOP,
-    b"proxy-connection": _HOP_BY_HOP,
-    b"proxy-authenticate": _HOP_BY_HOP,
-}
-"""Of a response; any other field goes on as it is."""
-
 
 _FOLDED: Final = bytes(byte if chr(byte).isalnum() and byte < 0x80 else 0x2D for byte in range(256))
 
@@ -193,7 +178,7 @@ class RequestFields:
             self.authorization.append(value)
         elif kind == _CONNECTION:
             self.connection += b"," + value if self.connection else value
-        elif kind == CONTENT_LENGTH:
+        elif kind == _CONTENT_LENGTH:
             if self.content_length is not None or not value.isdigit() or len(value) > 18:
                 self.fault = Fault(Reason.REQUEST_MALFORMED, "Content-Length")
             else:
@@ -250,121 +235,3 @@ class RequestFields:
 def trailers(fields: Iterable[Field], rules: FieldRules) -> bytes:
     """Trailer fields that may go on: nothing that frames, routes, authenticates or identifies (RFC 9110 §6.5.1)."""
     return b"".join(b"%b: %b\r\n" % field for field in fields if rules.kind(field[0]) == _KEEP)
-
-
-def identity_value(value: object) -> bytes | None:
-    """A claim as a header value, or None when there is nothing to say.
-
-    Printable ASCII goes as it is; other strings as an ext-value (RFC 8187 §3.2); a list of plain words as words
-    with spaces between; everything else as JSON in ASCII. Nothing in the result can end the field.
-    """
-    if value is None:
-        return None
-    if isinstance(value, str):
-        return _text_value(value)
-    if isinstance(value, list | tuple) and value and all(_is_word(item) for item in value):
-        return " ".join(value).encode("ascii")
-    from json import dumps  # noqa: PLC0415 — rare, and not on the hot path
-
-    return dumps(value, ensure_ascii=True, separators=(",", ":")).encode("ascii")
-
-
-def _is_word(item: object) -> bool:
-    return isinstance(item, str) and item.isascii() and item.isprintable() and " " not in item and bool(item)
-
-
-def _text_value(text: str) -> bytes | None:
-    data = text.encode("utf-8", "backslashreplace")
-    if not data:
-        return None
-    if _PRINTABLE.match(data) and not data.startswith(b"UTF-8''"):
-        return data
-    from urllib.parse import quote_from_bytes  # noqa: PLC0415 — rare, and not on the hot path
-
-    return b"UTF-8''" + quote_from_bytes(data, safe="").encode("ascii")
-
-
-def identity_block(claims: Mapping[str, object], names: Mapping[str, str]) -> bytes:
-    """The identity headers of one token: `name: value CRLF` each; a claim that is absent has no header.
-
-    `names` maps header to claim; a claim may be a path with dots (`realm_access.roles`).
-    """
-    lines = []
-    for header, claim in names.items():
-        value = identity_value(_claim(claims, claim))
-        if value is not None:
-            lines.append(b"%b: %b\r\n" % (header.encode("ascii"), value))
-    return b"".join(lines)
-
-
-def _claim(claims: Mapping[str, object], path: str) -> object:
-    if path in claims:
-        return claims[path]
-    found: object = claims
-    for part in path.split("."):
-        if not isinstance(found, Mapping):
-            return None
-        found = found.get(part)
-    return found
-
-
-class ResponseFields:
-    """A response's header fields, sorted out."""
-
-    __slots__ = ("chunked", "content_length", "has_date", "kept", "upgrade")
-
-    def __init__(self) -> None:
-        self.kept: list[bytes] = []
-        self.content_length: int | None = None
-        self.chunked = False
-        self.upgrade = b""
-        self.has_date = False
-
-    def drop(self, names: Container[bytes]) -> None:
-        """Take out the fields of these names, which are lower case."""
-        pieces = self.kept
-        self.kept = []
-        for start in range(0, len(pieces), 4):
-            if pieces[start].lower() not in names:
-                self.kept += pieces[start : start + 4]
-
-
-def sort_response(fields: list[Field], seen: dict[bytes, int]) -> ResponseFields:
-    """Sort a response's fields; `seen` remembers what names are, in bounded number.
-
-    Raises `MalformedResponse`.
-    """
-    result = ResponseFields()
-    kept = result.kept
-    named: set[bytes] | None = None
-    for name, value in fields:
-        kind = seen.get(name, -1)
-        if kind < 0:
-            kind = _RESPONSE_KINDS.get(name.lower(), _KEEP)
-            if len(seen) < _CACHED_NAMES and len(name) <= _LONGEST_CACHED:
-                seen[name] = kind
-        if kind == _KEEP:
-            kept += (name, b": ", value, b"\r\n")
-        elif kind == CONTENT_LENGTH:
-            result.content_length = int(value)
-            kept += (name, b": ", value, b"\r\n")
-        elif kind == _DATE:
-            result.has_date = True
-            kept += (name, b": ", value, b"\r\n")
-        elif kind == _TRANSFER_ENCODING:
-            # RFC 9112 §6.1: no coding but chunked was asked for with TE, and nobody here could take it off.
-            if value.strip(b" \t").lower() != b"chunked" or result.chunked:
-                raise MalformedResponse("Transfer-Encoding other than one `chunked`")
-            result.chunked = True
-        elif kind == _UPGRADE:
-            result.upgrade = value
-        elif kind == _CONNECTION and value.lower() not in (b"keep-alive", b"close", b"upgrade"):
-            named = (named or set()) | {option.strip(b" \t").lower() for option in value.split(b",")}
-    if named:
-        _drop_named(result, named)
-    return result
-
-
-def _drop_named(result: ResponseFields, named: set[bytes]) -> None:
-    named -= {b"content-length", b"close", b"keep-alive", b"upgrade"}
-    result.drop(named)

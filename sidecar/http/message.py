@@ -1,0 +1,78 @@
+"""Requests and responses as a wire hands them over, and what can be wrong with one."""
+
+from typing import Final, NamedTuple
+
+from sidecar.decision.denial import Reason
+
+Field = tuple[bytes, bytes]
+
+
+class Fault(NamedTuple):
+    """What is wrong with a message."""
+
+    reason: Reason
+    detail: str
+
+
+class MalformedResponse(Exception):
+    """The upstream sent something that is not an HTTP/1.1 response."""
+
+
+class Request:
+    """One request as it arrives."""
+
+    __slots__ = (
+        "body_bytes", "chunked", "chunks", "complete", "content_length", "fault", "fields", "keep_alive",
+        "method", "minor_version", "overhead", "target", "trailer_bytes", "trailers", "upgrade",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.method = ""
+        self.target = b""
+        self.minor_version = 1
+        self.fields: list[Field] = []
+        self.trailers: list[Field] = []
+        self.trailer_bytes = 0
+        self.chunks: list[bytes] = []
+        self.body_bytes = 0
+        self.overhead = 0
+        """Bytes received after the head that were no content, less what framing needs."""
+        self.content_length: int | None = None
+        self.chunked = False
+        self.keep_alive = False
+        self.upgrade = False
+        """The head asks for another protocol: what follows it is not HTTP."""
+        self.complete = False
+        self.fault: Fault | None = None
+
+    def take_body(self) -> bytes:
+        """The content that arrived since the last call."""
+        chunks = self.chunks
+        if not chunks:
+            return b""
+        data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        chunks.clear()
+        return data
+
+
+NO_HEAD: Final = Request()
+"""What a reader refers to while no head arrives."""
+
+
+class Response:
+    """One response as it arrives from the upstream."""
+
+    __slots__ = (
+        "complete", "fields", "interim", "keep_alive", "minor_version", "phrase", "status", "trailers",
+    )  # fmt: skip
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.phrase = b""
+        self.minor_version = 1
+        self.fields: list[Field] = []
+        self.trailers: list[Field] = []
+        self.keep_alive = False
+        self.complete = False
+        self.interim = False
+        """1xx: another response follows."""
