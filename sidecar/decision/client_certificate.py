@@ -1,204 +1,66 @@
-"""Conditions on the client certificate: its names, its thumbprint, how long it lasts; alone or joined with a claim.
+"""The client certificate as facts."""
 
-What a name is worth depends on who vouches for it. On a listener that accepts certificates of any authority, only
-the issuer that bound the token to this certificate can have looked at its names.
-"""
-
-import re
-from dataclasses import dataclass
-from enum import Enum
 from functools import cached_property
-from typing import ClassVar, assert_never
 
-from sidecar.decision.claim import text_at
-from sidecar.decision.condition import Condition, Facts
-from sidecar.decision.denial import Failure, Reason
-from sidecar.decision.request import ClientCertificate
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_SPIFFE_PATH = re.compile(r"(?:/(?!\.\.?(?:/|\Z))[A-Za-z0-9._-]+)*")
-_SPIFFE_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}")
+from sidecar.decision.strict import base64url_text
 
 
-class NameField(Enum):
-    """Where in a certificate a name stands (RFC 5280 §4.1.2.4, §4.1.2.6, §4.2.1.6)."""
+class ClientCertificate:
+    """The end-entity certificate whose private key the client proved to hold in this connection's handshake.
 
-    SAN_DNS = "san_dns"
-    SAN_URI = "san_uri"
-    SAN_EMAIL = "san_email"
-    SUBJECT = "subject"
-    """The distinguished name as RFC 4514 writes it."""
-    ISSUER = "issuer"
-    """The issuing authority's distinguished name as RFC 4514 writes it."""
-    SPIFFE_ID = "spiffe_id"
-    """The only URI of an X.509-SVID, well-formed."""
-
-    @property
-    def separator(self) -> str | None:
-        """What `*` does not reach across; None: there are no wildcards in such a name."""
-        separators = {"san_dns": ".", "san_uri": "/", "spiffe_id": "/", "san_email": "@"}
-        return separators.get(self.value)
-
-
-def names_of(certificate: ClientCertificate, field: NameField) -> tuple[str, ...]:
-    """The names in one field. A certificate with a control character in any of them has none there: a NUL has
-    made readers see another name than was certified.
+    Made once per connection; the thumbprint is computed at once, the names only when a rule asks.
     """
-    names = _read(certificate, field)
-    return () if any(_CONTROL.search(name) for name in names) else names
 
-
-def _read(certificate: ClientCertificate, field: NameField) -> tuple[str, ...]:
-    match field:
-        case NameField.SAN_DNS:
-            return tuple(name.lower() for name in certificate.san_dns)
-        case NameField.SAN_URI:
-            return certificate.san_uri
-        case NameField.SAN_EMAIL:
-            return certificate.san_email
-        case NameField.SUBJECT:
-            return (certificate.subject,)
-        case NameField.ISSUER:
-            return (certificate.issuer,)
-        case NameField.SPIFFE_ID:
-            # X.509-SVID §2: "An X.509 SVID MUST contain exactly one URI SAN, and by extension, exactly one
-            # SPIFFE ID."
-            uris = certificate.san_uri
-            return uris if len(uris) == 1 and is_spiffe_id(uris[0]) else ()
-        case _:
-            assert_never(field)
-
-
-def is_spiffe_id(uri: str) -> bool:
-    """Whether a URI is well-formed as SPIFFE-ID §2 has it: a lower-case trust domain and plain segments."""
-    scheme, _, rest = uri.partition("://")
-    domain, slash, path = rest.partition("/")
-    return (
-        scheme == "spiffe"
-        and _SPIFFE_DOMAIN.fullmatch(domain) is not None
-        and _SPIFFE_PATH.fullmatch(slash + path) is not None
-        and len(uri) <= 2048
-    )
-
-
-@dataclass(frozen=True)
-class NamePattern:
-    """A name, or names with wildcards: `*` for one part, `**` for one part and more."""
-
-    text: str
-    field: NameField
+    def __init__(self, der: bytes) -> None:
+        """`der` is the certificate as received, DER encoded."""
+        self.der = der
+        self.certificate = x509.load_der_x509_certificate(der)
+        self.thumbprint: bytes = self.certificate.fingerprint(SHA256())
+        """SHA-256 of the DER encoding, 32 bytes (RFC 8705 §3.1)."""
+        self.not_after = int(self.certificate.not_valid_after_utc.timestamp())
+        """Seconds since the epoch."""
+        self.not_before = int(self.certificate.not_valid_before_utc.timestamp())
 
     @cached_property
-    def _expression(self) -> re.Pattern[str]:
-        separator = self.field.separator
-        text = self.text.lower() if self.field is NameField.SAN_DNS else self.text
-        if separator is None:
-            return re.compile(re.escape(text))
-        part = f"[^{re.escape(separator)}]+"
-        wild = {"**": ".+", "*": part}
-        return re.compile(
-            "".join(wild.get(piece) or re.escape(piece) for piece in re.split(r"(\*\*?)", text))
-        )
+    def thumbprint_text(self) -> str:
+        """The thumbprint as `x5t#S256` writes it: base64url without padding."""
+        return base64url_text(self.thumbprint)
 
-    def fits(self, name: str) -> bool:
-        """Whether a name is one of those meant."""
-        return self._expression.fullmatch(name) is not None
+    @cached_property
+    def subject(self) -> str:
+        """The subject's distinguished name (RFC 4514)."""
+        return self.certificate.subject.rfc4514_string()
 
+    @cached_property
+    def issuer(self) -> str:
+        """The issuer's distinguished name (RFC 4514)."""
+        return self.certificate.issuer.rfc4514_string()
 
-@dataclass(frozen=True, slots=True)
-class CertificateName:
-    """One of the certificate's names in a field fits one of the patterns."""
+    @cached_property
+    def _san(self) -> x509.SubjectAlternativeName:
+        try:
+            extension = self.certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+        except (x509.ExtensionNotFound, ValueError):
+            return x509.SubjectAlternativeName([])
+        return extension.value
 
-    field: NameField
-    patterns: tuple[NamePattern, ...]
+    @cached_property
+    def san_dns(self) -> tuple[str, ...]:
+        """DNSName entries (RFC 5280 §4.2.1.6)."""
+        return tuple(self._san.get_values_for_type(x509.DNSName))
 
-    @property
-    def check(self) -> str:
-        """`client_certificate.` and the field."""
-        return f"client_certificate.{self.field.value}"
+    @cached_property
+    def san_uri(self) -> tuple[str, ...]:
+        """UniformResourceIdentifier entries."""
+        return tuple(self._san.get_values_for_type(x509.UniformResourceIdentifier))
 
-    def failure(self, facts: Facts) -> Failure | None:
-        """The patterns, and the names that came instead."""
-        names = _names(facts, self.field)
-        if any(pattern.fits(name) for pattern in self.patterns for name in names):
-            return None
-        return _failed(self, facts, " ".join(names))
+    @cached_property
+    def san_email(self) -> tuple[str, ...]:
+        """rfc822Name entries."""
+        return tuple(self._san.get_values_for_type(x509.RFC822Name))
 
-    def __str__(self) -> str:
-        return " or ".join(pattern.text for pattern in self.patterns)
-
-
-@dataclass(frozen=True, slots=True)
-class CertificateNameIsClaim:
-    """A claim names the holder of the certificate: `client_id` is the DNS name, for instance."""
-
-    field: NameField
-    claim: tuple[str, ...]
-
-    @property
-    def check(self) -> str:
-        """`client_certificate.` and the field."""
-        return f"client_certificate.{self.field.value}"
-
-    def failure(self, facts: Facts) -> Failure | None:
-        """The names; the claim's value stays out."""
-        value = text_at(facts.token.claims, self.claim)
-        if self.field is NameField.SAN_DNS and value is not None:
-            value = value.lower()
-        names = _names(facts, self.field)
-        if value in names:
-            return None
-        return _failed(self, facts, " ".join(names))
-
-    def __str__(self) -> str:
-        return f"the claim {'.'.join(self.claim)}"
-
-
-@dataclass(frozen=True, slots=True)
-class CertificateThumbprintIs:
-    """The certificate is one of these, by the SHA-256 of its DER encoding."""
-
-    thumbprints: frozenset[bytes]
-    """32 bytes each."""
-
-    check: ClassVar[str] = "client_certificate.thumbprint"
-
-    def failure(self, facts: Facts) -> Failure | None:
-        """The first bytes of what came."""
-        certificate = facts.client_certificate
-        if certificate is not None and certificate.thumbprint in self.thumbprints:
-            return None
-        return _failed(self, facts, f"{certificate.thumbprint.hex()[:16]}" if certificate else "")
-
-    def __str__(self) -> str:
-        return " or ".join(sorted(f"{one.hex()[:16]}" for one in self.thumbprints))
-
-
-@dataclass(frozen=True, slots=True)
-class CertificateLasts:
-    """The certificate is valid for some time yet, so that it is renewed before it runs out."""
-
-    seconds: int
-
-    check: ClassVar[str] = "client_certificate.not_after"
-
-    def failure(self, facts: Facts) -> Failure | None:
-        """How long it lasts."""
-        certificate = facts.client_certificate
-        left = certificate.not_after - facts.now if certificate else 0.0
-        if certificate is not None and left >= self.seconds:
-            return None
-        return _failed(self, facts, f"in {left:.0f} s")
-
-    def __str__(self) -> str:
-        return f"in {self.seconds} s or later"
-
-
-def _names(facts: Facts, field: NameField) -> tuple[str, ...]:
-    return names_of(facts.client_certificate, field) if facts.client_certificate else ()
-
-
-def _failed(condition: Condition, facts: Facts, presented: str) -> Failure:
-    shown = ascii(presented)[1:-1][:200] or "no such name"
-    came = shown if facts.client_certificate else "no client certificate"
-    return Failure(condition.check, Reason.CONDITION_FAILED, str(condition), came)
+    def __repr__(self) -> str:
+        return f"ClientCertificate({self.thumbprint.hex()[:16]}…)"

@@ -1,6 +1,6 @@
 """The facts of one request, as the transport saw them: what the decision may look at, and nothing else."""
 
-from sidecar.decision.end_entity import ClientCertificate
+from sidecar.decision.client_certificate import ClientCertificate
 
 __all__ = ["ClientCertificate", "Presenter", "RequestHead"]
 

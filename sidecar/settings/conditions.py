@@ -4,6 +4,14 @@ from base64 import urlsafe_b64decode
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Protocol
 
+from sidecar.decision.certificate_condition import (
+    CertificateLasts,
+    CertificateName,
+    CertificateNameIsClaim,
+    CertificateThumbprintIs,
+    NameField,
+    NamePattern,
+)
 from sidecar.decision.claim import (
     AuthorizationDetail,
     Captured,
@@ -16,14 +24,6 @@ from sidecar.decision.claim import (
     Predicate,
     Prefix,
     claim_path,
-)
-from sidecar.decision.client_certificate import (
-    CertificateLasts,
-    CertificateName,
-    CertificateNameIsClaim,
-    CertificateThumbprintIs,
-    NameField,
-    NamePattern,
 )
 from sidecar.decision.condition import AuthenticationContext, Condition
 from sidecar.settings.condition_sections import (

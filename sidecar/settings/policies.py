@@ -9,8 +9,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
+from sidecar.decision.certificate_condition import CertificateName, CertificateNameIsClaim
 from sidecar.decision.claim import ClaimCondition
-from sidecar.decision.client_certificate import CertificateName, CertificateNameIsClaim
 from sidecar.decision.matching import RequestMatch
 from sidecar.decision.policy import (
     Binding,

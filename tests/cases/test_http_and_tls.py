@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.decision.client_certificate import CertificateName, NameField, NamePattern
+from sidecar.decision.certificate_condition import CertificateName, NameField, NamePattern
 from sidecar.decision.denial import Denial, Reason
 from sidecar.proxy.configuration import AtHandshake, Limits, Trust
 from tests.differential.corpus import FRAMING

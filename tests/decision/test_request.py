@@ -1,4 +1,4 @@
-from sidecar.decision.end_entity import ClientCertificate
+from sidecar.decision.client_certificate import ClientCertificate
 from sidecar.decision.request import Presenter, RequestHead
 from tests.support.pki import Pki
 

@@ -4,6 +4,14 @@ from typing import Any
 
 import pytest
 
+from sidecar.decision.certificate_condition import (
+    CertificateLasts,
+    CertificateName,
+    CertificateNameIsClaim,
+    CertificateThumbprintIs,
+    NameField,
+    NamePattern,
+)
 from sidecar.decision.claim import (
     AuthorizationDetail,
     Captured,
@@ -14,14 +22,6 @@ from sidecar.decision.claim import (
     Exists,
     OneOf,
     Prefix,
-)
-from sidecar.decision.client_certificate import (
-    CertificateLasts,
-    CertificateName,
-    CertificateNameIsClaim,
-    CertificateThumbprintIs,
-    NameField,
-    NamePattern,
 )
 from sidecar.decision.condition import AuthenticationContext
 from sidecar.decision.policy import Rule

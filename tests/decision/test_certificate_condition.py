@@ -1,0 +1,170 @@
+from typing import Any
+
+import pytest
+
+from sidecar.decision.certificate_condition import (
+    CertificateLasts,
+    CertificateName,
+    CertificateNameIsClaim,
+    CertificateThumbprintIs,
+    NameField,
+    NamePattern,
+    is_spiffe_id,
+    names_of,
+)
+from sidecar.decision.condition import Condition, Facts
+from sidecar.decision.denial import Failure, Reason
+from sidecar.decision.request import ClientCertificate
+from sidecar.decision.token import UNBOUND, ValidatedToken
+from tests.support.pki import Pki, Profile, self_signed, subject_alternative_names
+from tests.support.world import head
+
+
+def certificate(common_name: str = "client", **names: Any) -> ClientCertificate:
+    profile = Profile(common_name, names=tuple(subject_alternative_names(**names)))
+    return ClientCertificate(self_signed(profile).der)
+
+
+def judge(
+    condition: Condition, given: ClientCertificate | None, now: float = 0, **claims: object
+) -> Failure | None:
+    token = ValidatedToken("i", None, None, (), frozenset(), 0, None, None, UNBOUND, None, claims)
+    return condition.failure(Facts(head(), token, given, {}, now))
+
+
+@pytest.fixture(scope="module")
+def named() -> ClientCertificate:
+    return certificate(
+        "app-1",
+        dns=["App-1.example.com", "app-1.internal"],
+        uris=["spiffe://prod/ns/web/sa/app", "https://example.com/app"],
+        emails=["app@example.com"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("field", "pattern", "fits"),
+    [
+        ("san_dns", "app-1.example.com", True),
+        ("san_dns", "APP-1.example.com", True),
+        ("san_dns", "*.example.com", True),
+        ("san_dns", "**.com", True),
+        ("san_dns", "*.com", False),
+        ("san_dns", "example.com", False),
+        ("san_dns", "app-1xexample.com", False),
+        ("san_uri", "spiffe://prod/**", True),
+        ("san_uri", "spiffe://prod/ns/*/sa/app", True),
+        ("san_uri", "spiffe://prod/*", False),
+        ("san_uri", "spiffe://*/ns/web/sa/app", True),
+        ("san_uri", "spiffe://PROD/**", False),
+        ("san_uri", "https://example.com/app", True),
+        ("san_uri", "https://example.com/app/**", False),
+        ("san_email", "app@example.com", True),
+        ("san_email", "*@example.com", True),
+        ("san_email", "*", False),
+        ("subject", "CN=app-1", True),
+        ("subject", "CN=*", False),
+        ("subject", "CN=app", False),
+        ("issuer", "CN=app-1", True),
+        ("spiffe_id", "spiffe://prod/**", False),  # two URIs: no X.509-SVID
+    ],
+)
+def test_name_fits_its_pattern(field: str, pattern: str, *, fits: bool, named: ClientCertificate) -> None:
+    kind = NameField(field)
+    condition = CertificateName(kind, (NamePattern("nothing", kind), NamePattern(pattern, kind)))
+    assert (judge(condition, named) is None) is fits
+
+
+def test_failure_shows_the_names_that_came(named: ClientCertificate) -> None:
+    kind = NameField.SAN_DNS
+    failure = judge(CertificateName(kind, (NamePattern("a", kind), NamePattern("b", kind))), named)
+    assert failure == Failure(
+        "client_certificate.san_dns", Reason.CONDITION_FAILED, "a or b", "app-1.example.com app-1.internal"
+    )
+
+
+def test_without_a_certificate_nothing_holds() -> None:
+    kind = NameField.SAN_URI
+    for condition in (
+        CertificateName(kind, (NamePattern("**", kind),)),
+        CertificateNameIsClaim(kind, ("client_id",)),
+        CertificateThumbprintIs(frozenset({bytes(32)})),
+        CertificateLasts(0),
+    ):
+        failure = judge(condition, None)
+        assert failure is not None
+        assert failure.presented == "no client certificate"
+        assert failure.expected == str(condition) != ""
+
+
+def test_certificate_without_names_has_none(pki: Pki) -> None:
+    kind = NameField.SAN_DNS
+    failure = judge(
+        CertificateName(kind, (NamePattern("**", kind),)), ClientCertificate(pki.other_client.der)
+    )
+    assert failure is not None
+    assert failure.presented == "no such name"
+
+
+@pytest.mark.parametrize("name", ["good.example\x00.evil.example", "good.example\n"])
+def test_name_with_a_control_character_makes_all_names_of_its_field_void(name: str) -> None:
+    given = certificate(dns=["good.example", name])
+    assert names_of(given, NameField.SAN_DNS) == ()
+
+
+@pytest.mark.parametrize(
+    ("uri", "good"),
+    [
+        ("spiffe://prod/ns/web", True), ("spiffe://prod", True), ("spiffe://a-b_c.d/x.y-Z_1", True),
+        ("spiffe:///x", False), ("spiffe://Prod/x", False), ("SPIFFE://prod/x", False), ("https://prod/x", False),
+        ("spiffe://prod/", False), ("spiffe://prod//x", False), ("spiffe://prod/../x", False),
+        ("spiffe://prod/x/.", False),
+        ("spiffe://prod/%2e", False), ("spiffe://prod/x?y", False), ("spiffe://prod:80/x", False), ("prod", False),
+        ("spiffe://prod/" + "x" * 2048, False),
+    ],
+)  # fmt: skip
+def test_spiffe_id_is_well_formed(uri: str, *, good: bool) -> None:
+    assert is_spiffe_id(uri) is good
+
+
+def test_svid_has_exactly_one_uri() -> None:
+    kind = NameField.SPIFFE_ID
+    condition = CertificateName(kind, (NamePattern("spiffe://prod/ns/*/sa/app", kind),))
+    assert judge(condition, certificate(uris=["spiffe://prod/ns/web/sa/app"])) is None
+    assert judge(condition, certificate(uris=["spiffe://prod/ns/web/sa/app", "spiffe://x/y"])) is not None
+    assert judge(condition, certificate(uris=["spiffe://prod/ns/../sa/app"])) is not None
+
+
+def test_claim_may_name_the_holder(named: ClientCertificate) -> None:
+    condition = CertificateNameIsClaim(NameField.SAN_DNS, ("client_id",))
+    assert judge(condition, named, client_id="app-1.example.com") is None
+    assert judge(condition, named, client_id="APP-1.EXAMPLE.COM") is None
+    failure = judge(condition, named, client_id="secret-client")
+    assert failure is not None
+    assert failure.expected == "the claim client_id"
+    assert "secret" not in failure.presented
+
+
+@pytest.mark.parametrize(
+    "claims", [{}, {"client_id": None}, {"client_id": ["app-1.internal"]}, {"client_id": ""}]
+)
+def test_claim_that_is_no_text_names_nobody(claims: dict[str, Any], named: ClientCertificate) -> None:
+    assert judge(CertificateNameIsClaim(NameField.SAN_DNS, ("client_id",)), named, **claims) is not None
+    assert (
+        judge(CertificateNameIsClaim(NameField.SAN_URI, ("client_id",)), certificate(), **claims) is not None
+    )
+
+
+def test_certificate_is_one_of_those_listed(named: ClientCertificate) -> None:
+    assert judge(CertificateThumbprintIs(frozenset({named.thumbprint, bytes(32)})), named) is None
+    failure = judge(CertificateThumbprintIs(frozenset({bytes(32)})), named)
+    assert failure is not None
+    assert failure.expected == "0" * 16
+    assert failure.presented == named.thumbprint.hex()[:16]
+
+
+def test_certificate_lasts_long_enough(named: ClientCertificate) -> None:
+    assert judge(CertificateLasts(60), named, now=named.not_after - 60) is None
+    failure = judge(CertificateLasts(60), named, now=named.not_after - 59)
+    assert failure is not None
+    assert failure.presented == "in 59 s"
