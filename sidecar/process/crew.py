@@ -26,7 +26,7 @@ from sidecar.process.reload import Reloader
 from sidecar.settings import Loaded
 from sidecar.settings.problem import Problem, SettingsError
 from sidecar.telemetry.journal import Journal
-from sidecar.telemetry.metrics import Metrics, Sample, Snapshot, merged, only_counts
+from sidecar.telemetry.metrics import Metrics, Sample, Snapshot, merged, only_counts, restored
 
 _CHILD = "import sys; from sidecar.process.member import main; main(sys.argv[1])"
 START_WITHIN = 30.0
@@ -210,9 +210,18 @@ class Crew:
         answers = await asyncio.gather(*(seat.ask("snapshot") for seat in serving), return_exceptions=True)
         for seat, answer in zip(serving, answers, strict=True):
             if not isinstance(answer, BaseException):
-                seat.figures, seat.silent = answer, 0
+                self._heard(seat, answer)
             elif isinstance(answer, TimeoutError):
                 self._heard_nothing(seat)
+
+    def _heard(self, seat: Seat, answer: object) -> None:
+        """Its figures; a worker that says what no worker says is not one of ours any more."""
+        try:
+            seat.figures, seat.silent = restored(answer), 0
+        except ValueError as error:
+            self._journal.error("worker talks nonsense", pid=seat.pid, detail=str(error))
+            if seat.process is not None:
+                seat.process.kill()
 
     def _heard_nothing(self, seat: Seat) -> None:
         """A worker whose loop is stuck serves nobody; another one will."""

@@ -1,9 +1,9 @@
 """Counters, gauges and histograms as plain numbers; a scrape turns them into text.
 
 Theory of operation: the data plane counts into dicts and lists of this one process, without locks, because there
-is one thread that counts. `snapshot()` makes a plain value of it (JSON keeps it whole, so that it can cross to a
-supervisor), `merged()` adds the snapshots of several workers, `exposition` renders one. What others keep count of
-(caches, issuers, files) is asked for at the scrape through `sources`.
+is one thread that counts. `snapshot()` makes a plain value of it, which crosses to a supervisor as JSON; `restored()`
+makes it a snapshot again, `merged()` adds the snapshots of several workers, `exposition` renders one. What others keep
+count of (caches, issuers, files) is asked for at the scrape through `sources`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -89,6 +89,46 @@ class Metrics:
             for sample in source():
                 taken.setdefault(_known(sample.name).name, []).append((list(sample.labels), [sample.value]))
         return taken
+
+
+def restored(said: object) -> Snapshot:
+    """The snapshot that JSON carried here, where a pair is a list.
+
+    Raises ValueError on anything that `Metrics.snapshot` would not make: a worker faces the network, and what it says
+    is added to the counts of the others.
+    """
+    match said:
+        case dict():
+            return {str(name): _restored_children(str(name), children) for name, children in said.items()}
+        case _:
+            raise ValueError("figures are no object")
+
+
+def _restored_children(name: str, children: object) -> list[tuple[list[str], list[float]]]:
+    family = FAMILIES.get(name)
+    if family is None or not isinstance(children, list):
+        raise ValueError("figures of no metric")
+    expected = len(family.buckets) + 2 if family.buckets else 1
+    found: list[tuple[list[str], list[float]]] = []
+    for child in children:
+        match child:
+            case [[*labels], [*values]] if len(labels) == len(family.labels) and len(values) == expected:
+                found.append(([_label(one) for one in labels], [_figure(one) for one in values]))
+            case _:
+                raise ValueError(f"figures of {name} have another shape")
+    return found
+
+
+def _label(said: object) -> str:
+    if isinstance(said, str):
+        return said
+    raise ValueError("a label is no string")
+
+
+def _figure(said: object) -> float:
+    if isinstance(said, int | float) and not isinstance(said, bool):
+        return float(said)
+    raise ValueError("a figure is no number")
 
 
 def merged(snapshots: Iterable[Snapshot]) -> Snapshot:

@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.telemetry.exposition import exposed
 from sidecar.telemetry.families import FAMILIES, Kind, Merge
-from sidecar.telemetry.metrics import Metrics, Sample, Snapshot, merged, only_counts, total
+from sidecar.telemetry.metrics import Metrics, Sample, Snapshot, merged, only_counts, restored, total
 
 
 def samples(snapshot: Snapshot) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -80,7 +80,7 @@ def test_figures_of_workers_become_one_each_in_its_own_way() -> None:
     one.set("sidecar_configuration_stale", value=1)
     other.set("sidecar_configuration_stale", value=0)
     other.increment("sidecar_requests_total", "public", "permit", "none")
-    crossed = [json.loads(json.dumps(metrics.snapshot())) for metrics in (one, other)]
+    crossed = [restored(json.loads(json.dumps(metrics.snapshot()))) for metrics in (one, other)]
     sum_of_both = merged(crossed)
     assert total(sum_of_both, "sidecar_requests_total") == 9
     assert total(sum_of_both, "sidecar_requests_total", {"rule": "accounts", "outcome": "permit"}) == 6
@@ -89,6 +89,33 @@ def test_figures_of_workers_become_one_each_in_its_own_way() -> None:
     found = samples(sum_of_both)
     assert found[("sidecar_request_duration_seconds_count", ())] == 8
     assert found[("sidecar_request_duration_seconds_bucket", (("le", "+Inf"),))] == 8
+
+
+def test_snapshot_that_crossed_is_what_it_was() -> None:
+    snapshot = filled().snapshot()
+    assert restored(json.loads(json.dumps(snapshot))) == snapshot
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        None,
+        [],
+        {"sidecar_surprises_total": []},
+        {"sidecar_connections": None},
+        {"sidecar_connections": [7]},
+        {"sidecar_connections": [[[], [1], 2]]},
+        {"sidecar_connections": [[["extra"], [1]]]},
+        {"sidecar_connections": [[[], []]]},
+        {"sidecar_connections": [[[], ["1"]]]},
+        {"sidecar_connections": [[[], [True]]]},
+        {"sidecar_token_cache_total": [[[7], [1]]]},
+        {"sidecar_request_duration_seconds": [[[], [1.0, 2.0]]]},
+    ],
+)
+def test_figures_that_no_worker_would_tell_are_refused(said: object) -> None:
+    with pytest.raises(ValueError, match=r"figure|label"):
+        restored(said)
 
 
 def test_of_a_worker_that_is_gone_counts_stay_and_gauges_go() -> None:

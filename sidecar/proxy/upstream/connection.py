@@ -154,9 +154,9 @@ class UpstreamConnection(asyncio.Protocol):
             if body:
                 reader.body = []
             passenger.response_arrived(heads, body, reader.response)
-        except MalformedResponse as error:
+        except MalformedResponse as malformed:
             self.discard()
-            passenger.upstream_failed(Reason.UPSTREAM_BROKEN, str(error))
+            passenger.upstream_failed(Reason.UPSTREAM_BROKEN, str(malformed))
         except Exception as error:  # noqa: BLE001 — one exchange's bug must not take others
             self.discard()
             passenger.broke(error)

@@ -94,9 +94,9 @@ class UpstreamPool:
         except TimeoutError:
             self._failed(passenger, Reason.UPSTREAM_TIMEOUT, "connect")
             return
-        except OSError as error:
+        except OSError as refused:
             self._failed(
-                passenger, Reason.UPSTREAM_REFUSED, f"connect: {error.strerror or type(error).__name__}"
+                passenger, Reason.UPSTREAM_REFUSED, f"connect: {refused.strerror or type(refused).__name__}"
             )
             return
         except Exception as error:  # noqa: BLE001 — a name that IDNA cannot encode, say: nobody else would tell

@@ -1,0 +1,94 @@
+"""The build that is tested: all processes of a test run the same one, and what mypyc cannot compile is not written."""
+
+import ast
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+import sidecar
+from hatch_build import COMPILED
+
+PACKAGE = Path(__file__).parents[1] / "sidecar"
+FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+WHERE = "import sys; from importlib import import_module as i; print(*(i(m).__file__ for m in sys.argv[1:]))"
+
+
+def modules() -> list[str]:
+    """The compiled modules, by their dotted names."""
+    parts = [Path("sidecar", name).with_suffix("").parts for name in COMPILED]
+    return [".".join(part for part in one if part != "__init__") for one in parts]
+
+
+def files() -> list[str]:
+    return [str(import_module(name).__file__) for name in modules()]
+
+
+def test_children_run_the_build_that_is_tested() -> None:
+    """`sys.executable` with the environment of the tests, as every test starts the sidecar and its workers."""
+    asked = [sys.executable, "-c", WHERE, *modules()]
+    for command in (asked, [asked[0], "-P", *asked[1:]]):
+        told = subprocess.run(command, capture_output=True, text=True, check=True)
+        assert told.stdout.split() == files()
+
+
+def test_build_that_is_tested_is_the_one_that_was_asked_for() -> None:
+    """`make test-compiled` sets TESTED_BUILD: sources that are found first would be tested in its place."""
+    wanted = os.environ.get("TESTED_BUILD", "sources")
+    endings = {Path(file).suffix for file in files()}
+    assert endings == ({".so"} if wanted == "compiled" else {".py"}), sidecar.__file__
+
+
+def own_nodes(function: ast.AST) -> Iterator[ast.AST]:
+    """What is inside a function, less what is inside functions in it."""
+    for child in ast.iter_child_nodes(function):
+        if not isinstance(child, FUNCTIONS):
+            yield child
+            yield from own_nodes(child)
+
+
+def twice_caught(source: str) -> list[str]:
+    """Functions that have `except … as` twice with one name."""
+    found = []
+    for function in ast.walk(ast.parse(source)):
+        if isinstance(function, FUNCTIONS):
+            handlers = [one for one in own_nodes(function) if isinstance(one, ast.ExceptHandler)]
+            names = Counter(one.name for one in handlers if one.name)
+            found += [f"{getattr(function, 'name', '')}: {name}" for name, n in names.items() if n > 1]
+    return found
+
+
+TWICE = """
+def named():
+    try: work()
+    except ValueError as error: pass
+    except OSError as error: pass
+async def apart():
+    try: work()
+    except ValueError as error: pass
+    if True:
+        try: work()
+        except OSError as error: pass
+def well():
+    try: work()
+    except ValueError as error: pass
+    except OSError as other: pass
+    def inner():
+        try: work()
+        except ValueError as error: pass
+"""
+
+
+def test_what_is_caught_twice_under_one_name_is_found() -> None:
+    assert twice_caught(TWICE) == ["named: error", "apart: error"]
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_no_compiled_function_catches_twice_under_one_name(name: str) -> None:
+    """mypyc gives a variable the type of its first `except`: the second raises TypeError in place of its handler."""
+    assert twice_caught((PACKAGE / name).read_text()) == []
