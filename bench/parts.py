@@ -15,8 +15,8 @@ from time import process_time
 from sidecar.decision.permit import Permit
 from sidecar.decision.request import RequestHead
 from sidecar.http.message import Request, Response
-from sidecar.proxy import exchange
-from sidecar.proxy.exchange import Exchange
+from sidecar.proxy.exchange import exchange
+from sidecar.proxy.exchange.exchange import Exchange
 from sidecar.proxy.http1 import ResponseReader
 from sidecar.telemetry.access import AccessLine
 from sidecar.telemetry.outcome import outcome_of

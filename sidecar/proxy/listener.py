@@ -5,8 +5,8 @@ import ipaddress
 from typing import TYPE_CHECKING, Protocol
 
 from sidecar.decision.request import ClientCertificate
+from sidecar.proxy.client.connection import ClientConnection
 from sidecar.proxy.configuration import ListenerSettings, Trust
-from sidecar.proxy.connection import ClientConnection
 from sidecar.proxy.tls import Engine, TlsFailure
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from sidecar.decision.denial import Answer, Denial
 from sidecar.http.message import Request
 
 if TYPE_CHECKING:
-    from sidecar.proxy.serving import Serving
+    from sidecar.proxy.exchange.snapshot import Serving
 
 _date = (0, b"")
 

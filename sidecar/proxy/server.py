@@ -8,12 +8,12 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace as replace_fields
 from typing import Any
 
-from sidecar.proxy import deadlines
+from sidecar.proxy.client import deadlines
+from sidecar.proxy.client.connection import ClientConnection
 from sidecar.proxy.configuration import ListenerSettings, ProxySettings
-from sidecar.proxy.connection import ClientConnection
+from sidecar.proxy.exchange.occupancy import Occupancy
+from sidecar.proxy.exchange.snapshot import Authorizes, Serving
 from sidecar.proxy.listener import Listener, MakesEngines
-from sidecar.proxy.occupancy import Occupancy
-from sidecar.proxy.serving import Authorizes, Serving
 from sidecar.proxy.tls import ServerTls
 from sidecar.proxy.upstream.pool import UpstreamPool
 from sidecar.proxy.upstream.transports import TRANSPORTS, Connect

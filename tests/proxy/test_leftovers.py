@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from sidecar.http.message import NO_HEAD, Request
-from sidecar.proxy.connection import ClientConnection
-from sidecar.proxy.exchange import Exchange
+from sidecar.proxy.client.connection import ClientConnection
+from sidecar.proxy.exchange.exchange import Exchange
+from sidecar.proxy.exchange.tunnel import Tunnel
 from sidecar.proxy.http1 import RequestReader, ResponseReader
 from sidecar.proxy.server import Server
-from sidecar.proxy.tunnel import Tunnel
 from sidecar.proxy.upstream.connection import UpstreamConnection
 from tests.proxy.conftest import Converse
 from tests.support.cleartext import CleartextEngine

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.proxy.occupancy import Full, Occupancy
+from sidecar.proxy.exchange.occupancy import Full, Occupancy
 
 
 def test_there_are_as_many_places_as_the_rule_says() -> None:

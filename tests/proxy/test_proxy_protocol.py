@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.proxy.proxy_protocol import Incomplete, NotProxyProtocol, read_preface
+from sidecar.proxy.client.proxy_protocol import Incomplete, NotProxyProtocol, read_preface
 from tests.proxy.conftest import Converse
 from tests.support.cleartext import HANDSHAKE, seal
 from tests.support.conversation import LISTENER, Conversation

@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.decision.denial import Reason
 from sidecar.proxy.configuration import Limits, Timeouts
-from sidecar.proxy.tunnel import FrameTracker, close_frame
+from sidecar.proxy.exchange.tunnel import FrameTracker, close_frame
 from tests.proxy.conftest import Converse
 from tests.support.conversation import UPSTREAM, Client, Conversation, Upstream
 from tests.support.pki import HOUR, Identity, Profile, self_signed, utc_now

@@ -28,8 +28,8 @@ from sidecar.proxy.configuration import (
     TlsSettings,
     UpstreamSettings,
 )
+from sidecar.proxy.exchange.snapshot import Authorizes
 from sidecar.proxy.server import Server
-from sidecar.proxy.serving import Authorizes
 from sidecar.telemetry.record import AuditRecord
 from tests.support.cleartext import ALERT, CLOSE_NOTIFY, DATA, HANDSHAKE, CleartextTls, Unsealing, seal
 from tests.support.deciding import Decision, Gate, Observed

@@ -20,8 +20,8 @@ from sidecar.proxy.configuration import (
     TlsSettings,
     UpstreamSettings,
 )
+from sidecar.proxy.exchange.snapshot import Authorizes
 from sidecar.proxy.server import Server
-from sidecar.proxy.serving import Authorizes
 from tests.support.deciding import Gate, Observed
 from tests.support.pki import Identity, Pki, certificate_pem
 from tests.support.processes import eventually

@@ -9,8 +9,8 @@ from typing import cast
 
 from OpenSSL import SSL
 
+from sidecar.proxy.client.connection import ClientConnection
 from sidecar.proxy.configuration import ListenerSettings, ProxySettings, TlsSettings, UpstreamSettings
-from sidecar.proxy.connection import ClientConnection
 from sidecar.proxy.server import Server
 from sidecar.telemetry.configuration import Format, LoggingSettings
 from sidecar.telemetry.journal import Journal

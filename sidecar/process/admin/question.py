@@ -14,8 +14,8 @@ from sidecar.http.message import Fault
 from sidecar.http.target import parse
 from sidecar.process.admin.inspection import Document, Refused
 from sidecar.process.explain.explanation import explain
-from sidecar.proxy.bounds import bounds
 from sidecar.proxy.configuration import ProxySettings, Trust
+from sidecar.proxy.exchange.bounds import bounds
 
 LONGEST = 65536
 """Characters of any member of the form."""

@@ -25,8 +25,8 @@ from sidecar.process.explain.explanation import SIGNATURE, Explanation, explain,
 from sidecar.process.explain.keys import FixedKeys, KeysUnreadable, asked, local_keys
 from sidecar.process.explain.rendering import render
 from sidecar.process.thumbprint import CertificateUnreadable, certificates
-from sidecar.proxy.bounds import bounds
 from sidecar.proxy.configuration import ListenerSettings, Trust
+from sidecar.proxy.exchange.bounds import bounds
 from sidecar.settings import Loaded, load
 from sidecar.settings.case_sections import parse_moment
 from sidecar.settings.section import nearest

@@ -16,7 +16,7 @@ from sidecar.decision.permit import Permit
 from sidecar.decision.policy import RuleLimits
 from sidecar.decision.request import Presenter, RequestHead
 from sidecar.decision.strict import Malformed, base64url, json_object
-from sidecar.proxy.bounds import Bounds
+from sidecar.proxy.exchange.bounds import Bounds
 
 SIGNATURE = "signature"
 """The check that is assumed to pass when there are no keys."""

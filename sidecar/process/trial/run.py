@@ -18,8 +18,8 @@ from sidecar.http.message import Fault, Field
 from sidecar.http.target import Target, parse
 from sidecar.process.trial.certificate import Issue
 from sidecar.process.trial.issuers import PlayedIssuers
-from sidecar.proxy.bounds import Bounds, bounds
 from sidecar.proxy.configuration import ListenerSettings, ProxySettings, Trust
+from sidecar.proxy.exchange.bounds import Bounds, bounds
 from sidecar.settings.cases import PolicyCase
 
 _PEER = "192.0.2.1"

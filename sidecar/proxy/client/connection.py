@@ -14,16 +14,27 @@ from sidecar.decision.request import Presenter
 from sidecar.http.fields import RequestFields
 from sidecar.http.forwarding import Forwarding
 from sidecar.http.message import Fault, Request
-from sidecar.proxy.answerable import Answerable
-from sidecar.proxy.exchange import Exchange
+from sidecar.proxy.client.link import (
+    CLOSED,
+    EXCHANGE,
+    HANDSHAKE,
+    HEAD,
+    IDLE,
+    LINGER,
+    NEVER,
+    PREFACE,
+    TUNNEL,
+    Link,
+)
+from sidecar.proxy.client.proxy_protocol import Incomplete, NotProxyProtocol, read_preface
+from sidecar.proxy.exchange.ending import Answerable
+from sidecar.proxy.exchange.exchange import Exchange
 from sidecar.proxy.http1 import RequestReader
-from sidecar.proxy.link import CLOSED, EXCHANGE, HANDSHAKE, HEAD, IDLE, LINGER, NEVER, PREFACE, TUNNEL, Link
-from sidecar.proxy.proxy_protocol import Incomplete, NotProxyProtocol, read_preface
 from sidecar.proxy.tls import TlsFailure
 
 if TYPE_CHECKING:
+    from sidecar.proxy.exchange.tunnel import Tunnel
     from sidecar.proxy.listener import Listener
-    from sidecar.proxy.tunnel import Tunnel
 
 _LINGER_BYTES: Final = 1 << 20
 """What a client may still send after its last answer."""

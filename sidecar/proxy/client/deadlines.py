@@ -4,8 +4,8 @@ costs a timer.
 
 from sidecar.decision.denial import Reason
 from sidecar.http.message import Fault
-from sidecar.proxy.connection import ClientConnection
-from sidecar.proxy.link import NEVER, Phase
+from sidecar.proxy.client.connection import ClientConnection
+from sidecar.proxy.client.link import NEVER, Phase
 
 
 def check(connection: ClientConnection, now: float, wall: float) -> None:

@@ -14,8 +14,8 @@ from sidecar.decision.policy import Rule
 from sidecar.decision.request import Presenter, RequestHead
 from sidecar.http.fields import FieldRules, RequestFields
 from sidecar.http.identity import identity_block
-from sidecar.proxy.bounds import Bounds, bounds
 from sidecar.proxy.configuration import ProxySettings
+from sidecar.proxy.exchange.bounds import Bounds, bounds
 from sidecar.proxy.refusal import Form
 from sidecar.proxy.upstream.pool import UpstreamPool
 from sidecar.telemetry.record import AuditRecord, Observer

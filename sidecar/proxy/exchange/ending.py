@@ -11,14 +11,14 @@ from sidecar.decision.denial import Denial, Reason, answer
 from sidecar.http.fields import RequestFields
 from sidecar.http.message import Request
 from sidecar.proxy import refusal
-from sidecar.proxy.occupancy import Place
-from sidecar.proxy.tunnel import Tunnel
+from sidecar.proxy.exchange.occupancy import Place
+from sidecar.proxy.exchange.tunnel import Tunnel
 from sidecar.proxy.upstream.connection import UpstreamConnection
 from sidecar.telemetry.record import AuditRecord
 
 if TYPE_CHECKING:
-    from sidecar.proxy.connection import ClientConnection
-    from sidecar.proxy.serving import Serving
+    from sidecar.proxy.client.connection import ClientConnection
+    from sidecar.proxy.exchange.snapshot import Serving
 
 _DISCARDED_BODY: Final = 65536
 """A refused body of up to this size is read and thrown away, which is cheaper than a new TLS handshake."""

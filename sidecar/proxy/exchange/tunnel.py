@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from sidecar.proxy.upstream.connection import UpstreamConnection
 
 if TYPE_CHECKING:
-    from sidecar.proxy.exchange import Exchange
+    from sidecar.proxy.exchange.exchange import Exchange
 
 
 class FrameTracker:

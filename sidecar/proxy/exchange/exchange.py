@@ -20,12 +20,12 @@ from sidecar.http.message import Fault, MalformedResponse, Response
 from sidecar.http.response_fields import sort_response
 from sidecar.http.target import Target
 from sidecar.proxy import outbound
-from sidecar.proxy.answerable import Answerable
-from sidecar.proxy.bounds import Bounds
+from sidecar.proxy.client.link import NEVER
+from sidecar.proxy.exchange.bounds import Bounds
+from sidecar.proxy.exchange.ending import Answerable
+from sidecar.proxy.exchange.occupancy import Full
+from sidecar.proxy.exchange.tunnel import Tunnel
 from sidecar.proxy.inbound import request_head, sort_out
-from sidecar.proxy.link import NEVER
-from sidecar.proxy.occupancy import Full
-from sidecar.proxy.tunnel import Tunnel
 from sidecar.proxy.upstream.connection import UpstreamConnection
 
 Decision = Permit | Denial

@@ -1,0 +1,1 @@
+"""One client connection: TCP, TLS, and the requests that come over it."""

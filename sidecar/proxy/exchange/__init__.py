@@ -1,0 +1,1 @@
+"""One request and its answer: decided, forwarded or refused, and reported once."""
