@@ -1,6 +1,6 @@
 """`python -m sidecar` is the command `sidecar`."""
 
-from sidecar.process.cli import main
+from sidecar.command.cli import main
 
 if __name__ == "__main__":
     raise SystemExit(main())

@@ -1,0 +1,1 @@
+"""What serves: in one process, or a supervisor and its workers."""

@@ -4,11 +4,11 @@ import asyncio
 from pathlib import Path
 from typing import Protocol
 
-from sidecar.process.admin.inspection import Inspection
-from sidecar.process.admin.local import LocalInspection
-from sidecar.process.pulse import Pulse
-from sidecar.process.reload import Reloader
-from sidecar.process.worker import Worker
+from sidecar.process.endpoints.admin.inspection import Inspection
+from sidecar.process.host.pulse import Pulse
+from sidecar.process.reload.reloader import Reloader
+from sidecar.process.worker.local_inspection import LocalInspection
+from sidecar.process.worker.worker import Worker
 from sidecar.settings import Loaded
 from sidecar.telemetry.journal import Journal
 

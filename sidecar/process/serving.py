@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import sidecar
-from sidecar.process import hardening
 from sidecar.process.body import Body, Solo
-from sidecar.process.endpoints import Endpoints
-from sidecar.process.notify import Notifier
+from sidecar.process.endpoints.endpoints import Endpoints
+from sidecar.process.host import hardening
+from sidecar.process.host.notify import Notifier
 from sidecar.settings import Loaded
 from sidecar.telemetry.journal import Journal, adopt_library_logs
 from sidecar.telemetry.sink import LineSink
@@ -51,7 +51,7 @@ def _body(path: Path, loaded: Loaded, journal: Journal) -> Body:
     workers = loaded.service.workers or available_processors()
     if workers == 1:
         return Solo(path, loaded, journal)
-    from sidecar.process.crew import Crew  # noqa: PLC0415 — one worker needs no supervisor
+    from sidecar.process.crew.crew import Crew  # noqa: PLC0415 — one worker needs no supervisor
 
     return Crew(path, loaded, journal, workers)
 

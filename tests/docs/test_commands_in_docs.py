@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from sidecar.decision.denial import Reason
-from tests.process.test_check import FIVE_MISTAKES
-from tests.process.test_report import Log
+from tests.command.test_check import FIVE_MISTAKES
+from tests.command.test_report import Log
 from tests.support.mint import SigningKey, jwks
 from tests.support.pki import Pki
 

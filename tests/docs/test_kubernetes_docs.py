@@ -9,9 +9,9 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
+from sidecar.command.cli import COMMANDS
 from sidecar.injection.annotation import wishes
 from sidecar.injection.settings import InjectionSettings
-from sidecar.process.cli import COMMANDS
 from sidecar.settings import load
 from sidecar.telemetry.families import FAMILIES
 from tests.support.kubernetes import NEWEST, schema_errors

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from sidecar.process.cli import main
+from sidecar.command.cli import main
 from sidecar.settings.document import parse
 from sidecar.settings.schema import schema
 from tests.support.configuration import ISSUER, SERVICE, Configuration

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
+from sidecar.command.injector_settings import injection_settings
 from sidecar.injection.annotation import Wishes
 from sidecar.injection.container import container
 from sidecar.injection.container import volumes as injected_volumes
 from sidecar.injection.service_file import STATE_DIRECTORY
-from sidecar.process.injector_settings import injection_settings
 from sidecar.settings import load
 from tests.helm.helm import (
     CHART,

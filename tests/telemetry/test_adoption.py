@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
+from sidecar.command.report import Report
 from sidecar.decision.denial import Denial, Failure, Reason
 from sidecar.decision.permit import Permit
 from sidecar.decision.policy import Rule
 from sidecar.decision.request import ClientCertificate, Presenter
-from sidecar.process.report import Report
 from sidecar.telemetry.access import AccessLine, bounded, timestamp
 from sidecar.telemetry.adoption import MOST, OTHERS, RULES, STRANGERS, UNKNOWN, Client, rows
 from sidecar.telemetry.outcome import outcome_of

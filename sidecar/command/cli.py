@@ -1,0 +1,91 @@
+"""The command line: one row a command; only the chosen command's module is imported.
+
+A command is a module with `configure(parser)`, which declares its arguments, and `execute(arguments)`, which does it
+and returns the exit code: 0 done, 1 not so; argparse itself leaves with 2 on wrong usage.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Final, Protocol
+
+from sidecar import __version__
+from sidecar.settings.problem import SettingsError
+
+
+class CommandModule(Protocol):
+    """What a command's module offers."""
+
+    def configure(self, parser: argparse.ArgumentParser) -> None:
+        """Declare the command's arguments."""
+
+    def execute(self, arguments: argparse.Namespace) -> int:
+        """Do it; returns the exit code."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One row of the table."""
+
+    name: str
+    module: str
+    summary: str
+
+
+COMMANDS: Final = (
+    Command("run", "sidecar.command.run", "serve until SIGTERM"),
+    Command("check", "sidecar.command.check", "say everything that is wrong with a configuration"),
+    Command("demo", "sidecar.command.demo", "play the main job on loopback, and stay up to be tried"),
+    Command("explain", "sidecar.command.explain", "say check by check why a request is refused"),
+    Command("inject", "sidecar.command.inject", "put the sidecar into Kubernetes manifests"),
+    Command(
+        "report", "sidecar.command.report", "say per client who is ready for enforcing, from the access log"
+    ),
+    Command("schema", "sidecar.command.schema", "print the JSON Schema of a settings file, for editors"),
+    Command("test", "sidecar.command.test", "play policy test cases against a configuration"),
+    Command("thumbprint", "sidecar.command.thumbprint", "print the x5t#S256 of a certificate"),
+    Command("webhook", "sidecar.command.webhook", "serve the mutating admission webhook that injects Pods"),
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit code. Wrong usage leaves with `SystemExit(2)`, as argparse has it."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    parser, module = _parser(words)
+    arguments = parser.parse_args(words)
+    if module is None:
+        parser.print_help(sys.stderr)
+        return 2
+    try:
+        return module.execute(arguments)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # Who read our output has gone; nothing more can be said to them, not even by the interpreter at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser(words: Sequence[str]) -> tuple[argparse.ArgumentParser, CommandModule | None]:
+    """The parser, with the arguments of the command that `words` choose, and that command."""
+    parser = argparse.ArgumentParser(
+        prog="sidecar",
+        description="A reverse proxy that lets a request through only when its OAuth access token is valid and "
+        "bound to the client certificate of the connection (RFC 8705).",
+    )
+    parser.add_argument("--version", action="version", version=f"bound-token-sidecar {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", title="commands")
+    chosen = next((word for word in words if not word.startswith("-")), None)
+    module: CommandModule | None = None
+    for command in COMMANDS:
+        inner = commands.add_parser(command.name, help=command.summary, description=f"{command.summary}.")
+        if command.name == chosen:
+            module = import_module(command.module)
+            module.configure(inner)
+    return parser, module

@@ -1,0 +1,254 @@
+"""`sidecar explain`: the arguments, and from them the request that is to be explained."""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from sidecar.authorizer import Authorizer
+from sidecar.command.thumbprint import CertificateUnreadable, certificates
+from sidecar.decision.ports import IssuerUnavailable
+from sidecar.decision.request import ClientCertificate, Presenter, RequestHead
+from sidecar.http.fields import FieldRules, RequestFields
+from sidecar.http.message import Fault, Field
+from sidecar.http.target import parse
+from sidecar.issuer.issuers import Issuers
+from sidecar.proxy.configuration import ListenerSettings, Trust
+from sidecar.proxy.exchange.bounds import bounds
+from sidecar.rehearsal.assumption import AssumedKeys
+from sidecar.rehearsal.explanation import SIGNATURE, Explanation, explain, unverified_claims
+from sidecar.rehearsal.keys import FixedKeys, KeysUnreadable, asked, local_keys
+from sidecar.rehearsal.rendering import render
+from sidecar.settings import Loaded, load
+from sidecar.settings.case_sections import parse_moment
+from sidecar.settings.section import nearest
+
+
+class Unexplainable(Exception):
+    """The arguments do not make a request; the message is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is to be explained."""
+
+    head: RequestHead
+    presenter: Presenter
+    now: float
+    """Seconds since the epoch."""
+    others: Sequence[x509.Certificate]
+    """Certificates that the token may be bound to by mistake."""
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    add = parser.add_argument
+    add("--config", type=Path, required=True, metavar="FILE", help="the service file")
+    add("--token", metavar="T", help="the access token; @FILE reads it from a file, - from standard input")
+    add(
+        "--certificate",
+        type=Path,
+        metavar="C",
+        help="the client's certificate, PEM or DER; others in the file are compared too",
+    )
+    add("--method", default="GET", metavar="M", help="default: GET")
+    add("--url", default="/", metavar="U", help="the request's URL, or its path; default: /")
+    add("--header", action="append", default=[], metavar="H", help="'Name: value'; may be repeated")
+    add("--listener", metavar="NAME", help="the listener; default: the first")
+    add("--at", type=_moment, metavar="TIME", help="2027-01-31T12:00:00Z; default: now")
+    add("--jwks", type=Path, metavar="FILE", help="the issuer's keys, from a file instead of the issuer")
+    add(
+        "--offline",
+        action="store_true",
+        help="ask no issuer: without keys at hand the signature is assumed good",
+    )
+    add("--format", choices=("text", "json"), default="text")
+
+
+def _moment(text: str) -> float:
+    try:
+        return parse_moment(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Explain; 0 for a permit, 1 for a denial or when the signature could not be verified."""
+    loaded = load(arguments.config, absent_files_pass=True)
+    try:
+        token = _token(arguments.token)
+        question = _question(loaded, arguments, token)
+        local = local_keys(loaded.issuers, arguments.jwks)
+    except (Unexplainable, CertificateUnreadable, KeysUnreadable) as error:
+        print(error, file=sys.stderr)
+        return 1
+    explanation = asyncio.run(_explained(loaded, question, local, token, offline=arguments.offline))
+    if arguments.format == "json":
+        print(json.dumps(explanation.document(), indent=2))
+    else:
+        in_colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        print("\n".join(render(explanation, in_colour=in_colour)))
+    return 0 if explanation.is_permit and not explanation.assumes_signature else 1
+
+
+async def _explained(
+    loaded: Loaded, question: Question, local: FixedKeys, token: str, *, offline: bool
+) -> Explanation:
+    issuer = unverified_claims(question.head).get("iss")
+    name = issuer if isinstance(issuer, str) else ""
+    if _has_keys(local, name):
+        return await _watched(loaded, question, local)
+    if not offline and (name in loaded.policy.issuers or _is_opaque(token)):
+        async with asked(loaded.issuers, name) as issuers:
+            if _has_keys(issuers, name) or _is_opaque(token):
+                return await _watched(loaded, question, issuers)
+    assumed = AssumedKeys(token)
+    explanation = await _watched(loaded, _with_token(question, token, assumed.token), assumed)
+    return replace(explanation, assumes_signature=any(step.check == SIGNATURE for step in explanation.steps))
+
+
+def _has_keys(source: FixedKeys | Issuers, issuer: str) -> bool:
+    try:
+        source.keys(issuer)
+    except IssuerUnavailable:
+        return False
+    return True
+
+
+def _is_opaque(token: str) -> bool:
+    return bool(token) and token.count(".") not in {2, 4}
+
+
+def _with_token(question: Question, token: str, other: str) -> Question:
+    fields = tuple(field.replace(token, other) if token else field for field in question.head.authorization)
+    asked = question.head
+    head = RequestHead(
+        asked.method,
+        asked.target,
+        asked.path,
+        asked.query,
+        asked.host,
+        authorization=fields,
+        preflight=asked.preflight,
+    )
+    return replace(question, head=head)
+
+
+async def _watched(
+    loaded: Loaded, question: Question, ports: FixedKeys | Issuers | AssumedKeys
+) -> Explanation:
+    authorizer = Authorizer(
+        loaded.policy, ports, ports, digest_key=os.urandom(32), token_bytes=loaded.proxy.limits.token_bytes
+    )
+    return await explain(
+        authorizer,
+        question.head,
+        question.presenter,
+        question.now,
+        others=question.others,
+        bounds=bounds(loaded.proxy.limits, loaded.proxy.upstream),
+        realm=loaded.proxy.realm,
+        disclose=loaded.proxy.disclose_reasons,
+    )
+
+
+def _token(argument: str | None) -> str:
+    if argument is None:
+        return ""
+    try:
+        if argument == "-":
+            argument = sys.stdin.read()
+        elif argument.startswith("@"):
+            argument = Path(argument[1:]).read_text("utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise Unexplainable(f"{argument[1:]}: cannot be read as text") from None
+    token = argument.strip()
+    # Pasted with its scheme, as logs and tools show it.
+    return token[7:].lstrip() if token[:7].lower() == "bearer " else token
+
+
+def _question(loaded: Loaded, arguments: argparse.Namespace, token: str) -> Question:
+    listener = _listener(loaded, arguments.listener)
+    own: list[x509.Certificate] = []
+    if arguments.certificate is not None:
+        own = certificates(arguments.certificate)
+    certificate = ClientCertificate(own[0].public_bytes(Encoding.DER)) if own else None
+    return Question(
+        head=_head(loaded, arguments, token),
+        presenter=Presenter(
+            certificate, listener.name, "explained", certificate_must_be_valid=listener.tls.trust is Trust.CA
+        ),
+        now=time.time() if arguments.at is None else arguments.at,
+        others=[*own[1:], *_ours(loaded)],
+    )
+
+
+def _listener(loaded: Loaded, name: str | None) -> ListenerSettings:
+    names = [one.name for one in loaded.proxy.listeners]
+    for listener in loaded.proxy.listeners:
+        if name in {None, listener.name}:
+            return listener
+    raise Unexplainable(f"no listener is called {name}{nearest(name or '', names)}")
+
+
+def _ours(loaded: Loaded) -> list[x509.Certificate]:
+    """The server's own certificates and the authorities of clients: easily taken for the client's."""
+    found: list[x509.Certificate] = []
+    for listener in loaded.proxy.listeners:
+        for path in (listener.tls.certificate_file, listener.tls.ca_file):
+            if path is not None and path.is_file():
+                found += certificates(path)
+    return found
+
+
+def _head(loaded: Loaded, arguments: argparse.Namespace, token: str) -> RequestHead:
+    """The request as the data plane would read it."""
+    host, target = _split(arguments.url)
+    sent = [_field(text) for text in arguments.header]
+    if not any(name.lower() == b"host" for name, _ in sent):
+        sent.append((b"Host", host.encode("latin-1", "replace")))
+    if token:
+        sent.append((b"Authorization", b"Bearer " + token.encode("latin-1", "replace")))
+    fields = RequestFields()
+    fields.sort(
+        sent,
+        FieldRules(loaded.proxy.identity_names, keep_underscores=loaded.proxy.keep_headers_with_underscores),
+    )
+    found = fields.fault or parse(arguments.method, target, fields.hosts, 1)
+    if isinstance(found, Fault):
+        raise Unexplainable(f"the request is refused before any check: {found.reason.value}: {found.detail}")
+    return RequestHead(
+        arguments.method,
+        found.forwarded,
+        found.path,
+        found.query,
+        found.host,
+        authorization=tuple(value.decode("latin-1") for value in fields.authorization),
+        preflight=arguments.method == "OPTIONS" and fields.origin and fields.preflight_method,
+    )
+
+
+def _split(url: str) -> tuple[str, str]:
+    """Host and request target of a URL; a path alone goes to `localhost`."""
+    if "://" not in url:
+        return "localhost", url
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    if scheme not in {"http", "https"} or not host:
+        raise Unexplainable(f"{url!r} is neither a URL nor a path")
+    return host, slash + path if slash else "/"
+
+
+def _field(text: str) -> Field:
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise Unexplainable(f"{text!r} is not 'Name: value'")
+    return name.strip().encode("latin-1", "replace"), value.strip().encode("utf-8")

@@ -1,0 +1,224 @@
+"""`sidecar inject`: a filter for Kubernetes manifests, comments and all.
+
+Documents that do not change are passed on byte for byte. In those that do, only what changes is written anew:
+the pure injector works on plain data, and the difference is applied to the YAML tree as it was read.
+"""
+
+import argparse
+import copy
+import io
+import itertools
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.representer import RoundTripRepresenter
+from ruamel.yaml.scalarbool import ScalarBoolean
+from ruamel.yaml.scalarstring import LiteralScalarString
+
+from sidecar.command.injector_settings import injection_settings
+from sidecar.injection.bundle import inject_bundle
+from sidecar.injection.patch import Operation, difference
+from sidecar.injection.problem import CannotInject
+from sidecar.injection.settings import InjectionSettings
+from sidecar.settings.problem import Problem, SettingsError, sanitize
+
+SEPARATOR = re.compile(r"^---(?=[ \t\r\n]|$)", re.MULTILINE)
+MAXIMUM_BYTES = 64 * 1024 * 1024
+
+
+class _NullSpeltOut(RoundTripRepresenter):
+    """Writes null as `null`, as `kubectl get -o yaml` does; the writer's own habit is to write nothing."""
+
+
+_NullSpeltOut.add_representer(
+    type(None), lambda writer, _: writer.represent_scalar("tag:yaml.org,2002:null", "null")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """One document of a stream: its text with the `---` before it, its YAML tree, and the same as plain data."""
+
+    text: str
+    tree: Any
+    plain: Any
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of `sidecar inject`."""
+    parser.add_argument(
+        "-f", "--filename", action="append", metavar="FILE", help="manifest to read; - is standard input"
+    )
+    parser.add_argument("-o", "--output", metavar="FILE", help="where to write; standard output by default")
+    parser.add_argument(
+        "--settings", metavar="FILE", help="the injector's settings, as the webhook takes them"
+    )
+    parser.add_argument("--image", help="the sidecar's image")
+    parser.add_argument("--policies", metavar="CONFIGMAP", help="the ConfigMap that holds the policy files")
+    parser.add_argument("--tls-secret", metavar="SECRET", help="the Secret with the server certificate")
+    parser.add_argument("--kubernetes-version", metavar="1.NN", help="the cluster's version")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Read manifests, write them with the sidecar in them; 0, or 1 and nothing written."""
+    try:
+        settings = read_settings(arguments)
+        names: Sequence[str] = arguments.filename or ["-"]
+        documents = [document for name in names for document in read_documents(_text(name), name)]
+        bundle = inject_bundle([document.plain for document in documents], settings)
+    except CannotInject as error:
+        print("\n".join(error.problems), file=sys.stderr)
+        return 1
+    pairs = zip(documents, bundle.manifests, strict=True)
+    output = _joined(written(document, manifest) for document, manifest in pairs)
+    for note in bundle.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if arguments.output:
+        Path(arguments.output).write_text(output, encoding="utf-8")
+    else:
+        sys.stdout.write(output)
+    return 0
+
+
+def read_settings(arguments: argparse.Namespace) -> InjectionSettings:
+    """The settings file, if any, with the command line's options over it. Raises `SettingsError`."""
+    given = {
+        "image": arguments.image,
+        "policies": arguments.policies,
+        "kubernetes": arguments.kubernetes_version,
+        "server_certificate": None if arguments.tls_secret is None else {"secret": arguments.tls_secret},
+    }
+    options = {name: value for name, value in given.items() if value is not None}
+    return injection_settings(arguments.settings, options)
+
+
+def read_documents(text: str, name: str) -> Iterator[_Document]:
+    """The documents of a YAML stream. Raises `SettingsError` with line and column."""
+    starts = [0, *(match.start() for match in SEPARATOR.finditer(text) if match.start() > 0), len(text)]
+    for start, end in itertools.pairwise(starts):
+        chunk = text[start:end]
+        try:
+            tree = _parser(chunk).load(chunk)
+        except YAMLError as error:
+            raise SettingsError([_located(error, name, text.count("\n", 0, start))]) from None
+        yield _Document(chunk, tree, _plain(tree))
+
+
+def written(document: _Document, manifest: Any) -> str:
+    """The text of a document after injection; untouched where nothing changed."""
+    operations = difference(document.plain, manifest)
+    if not operations:
+        return document.text
+    for operation in operations:
+        _apply(document.tree, operation)
+    # The last word has the data: should the tree have come to say anything else, comments are given up for it.
+    tree = document.tree if _plain(document.tree) == manifest else _commented(manifest)
+    stream = io.StringIO()
+    _parser(document.text).dump(tree, stream)
+    head = "---\n" if SEPARATOR.match(document.text) and not stream.getvalue().startswith("---") else ""
+    return head + stream.getvalue()
+
+
+def _parser(text: str) -> YAML:
+    """A round-trip parser that indents as the text does."""
+    parser = YAML(typ="rt", pure=True)
+    parser.preserve_quotes = True
+    parser.width = 2**16
+    if re.search(r":[ \t]+null\b", text):
+        parser.Representer = _NullSpeltOut
+    offset = _sequence_offset(text)
+    parser.indent(mapping=2, sequence=2 + offset, offset=offset)
+    return parser
+
+
+def _sequence_offset(text: str) -> int:
+    """How far the text indents `- ` below the key it belongs to: 0 or 2."""
+    found = re.search(
+        r"^( *)(?:- )?[^\s#-][^\n]*:[ \t]*\n(?:[ \t]*(?:#[^\n]*)?\n)*( *)- ", text, re.MULTILINE
+    )
+    return 2 if found is not None and len(found[2]) > len(found[1]) else 0
+
+
+def _apply(tree: Any, operation: Operation) -> None:
+    parent = tree
+    for step in operation.path[:-1]:
+        parent[step] = _own(parent[step])
+        parent = parent[step]
+    last = operation.path[-1]
+    if operation.verb == "remove":
+        del parent[last]
+    elif isinstance(parent, CommentedSeq) and last == len(parent):
+        parent.append(_commented(operation.value))
+    else:
+        parent[last] = _commented(operation.value)
+
+
+def _own(node: Any) -> Any:
+    """The node, or a copy of it where an anchor lets it stand in several places: only this one changes."""
+    if node.anchor.value is None:
+        return node
+    copied = copy.copy(node)
+    copied.yaml_set_anchor(None)
+    return copied
+
+
+def _commented(value: Any) -> Any:
+    """Plain data in the form that the round-trip writer lays out in blocks, lines of text as lines."""
+    if isinstance(value, Mapping):
+        return CommentedMap((key, _commented(one)) for key, one in value.items())
+    if isinstance(value, list):
+        return CommentedSeq(_commented(one) for one in value)
+    if isinstance(value, str) and "\n" in value:
+        return LiteralScalarString(value)
+    return value
+
+
+def _plain(tree: Any) -> Any:
+    """The same data in plain types."""
+    if isinstance(tree, Mapping):
+        return {_plain(key): _plain(one) for key, one in tree.items()}
+    if isinstance(tree, list):
+        return [_plain(one) for one in tree]
+    if isinstance(tree, bool | ScalarBoolean):
+        return bool(tree)
+    for kind in (str, int, float):
+        if isinstance(tree, kind):
+            return kind(tree)
+    return tree
+
+
+def _joined(texts: Iterator[str]) -> str:
+    output = ""
+    for text in texts:
+        if output and not output.endswith("\n"):
+            output += "\n"
+        if output.strip() and text.strip() and not SEPARATOR.match(text):
+            output += "---\n"
+        output += text
+    return output
+
+
+def _text(name: str) -> str:
+    try:
+        if name == "-":
+            return sys.stdin.read(MAXIMUM_BYTES)
+        with Path(name).open(encoding="utf-8", newline="") as file:
+            return file.read(MAXIMUM_BYTES)
+    except OSError as error:
+        raise SettingsError([Problem(name, 0, 0, f"cannot be read: {error.strerror}")]) from None
+    except UnicodeDecodeError:
+        raise SettingsError([Problem(name, 0, 0, "is not UTF-8 text")]) from None
+
+
+def _located(error: YAMLError, name: str, lines_before: int) -> Problem:
+    if not isinstance(error, MarkedYAMLError) or error.problem_mark is None:
+        return Problem(name, lines_before + 1, 0, "is not YAML")
+    mark = error.problem_mark
+    return Problem(name, lines_before + mark.line + 1, mark.column + 1, sanitize(str(error.problem), 200))

@@ -1,0 +1,71 @@
+"""`sidecar test`: plays the cases of case files against a configuration."""
+
+import argparse
+import asyncio
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from sidecar.rehearsal.trial import junit
+from sidecar.rehearsal.trial.certificate import authority
+from sidecar.rehearsal.trial.played_issuers import PlayedIssuers
+from sidecar.rehearsal.trial.result import Result, table
+from sidecar.rehearsal.trial.run import CaseMistake, World, differences
+from sidecar.settings import load
+from sidecar.settings.cases import PolicyCase, load_cases
+from sidecar.settings.problem import sanitize
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the service file")
+    parser.add_argument("cases", type=Path, nargs="+", metavar="CASES", help="case files")
+    parser.add_argument("--junit", type=Path, metavar="FILE", help="write a JUnit report too")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Play all; 0 when every case came as expected."""
+    # Keys and certificates of the configuration play no part: the cases bring their own.
+    loaded = load(arguments.config, absent_files_pass=True)
+    cases = load_cases(arguments.cases)
+    world = World(loaded.proxy, PlayedIssuers(loaded.policy))
+    results = asyncio.run(_play(world, cases, time.time()))
+    in_colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    print("\n".join(table(results, in_colour=in_colour)))
+    if arguments.junit is not None:
+        try:
+            arguments.junit.write_bytes(junit.render(results))
+        except OSError as error:
+            print(f"{arguments.junit}: cannot be written: {error.strerror}", file=sys.stderr)
+            return 1
+    return 0 if all(result.is_good for result in results) else 1
+
+
+async def _play(world: World, cases: Sequence[PolicyCase], now: float) -> list[Result]:
+    return [await _result(world, case, now) for case in cases]
+
+
+async def _result(world: World, case: PolicyCase, now: float) -> Result:
+    moment = now if case.at is None else case.at
+    request = sanitize(f"{case.request.method or 'GET'} {case.request.target or '/'}")
+    started = time.perf_counter()
+    try:
+        came = await world.play(case, authority(case.certificates, moment), moment)
+    except CaseMistake as mistake:
+        return Result(
+            case.case.name, case.place, request, "", [("case", "one that can be played", str(mistake))]
+        )
+    verdict = f"{came.status} {came.reason or ''}".rstrip()
+    if came.would_deny is not None:
+        verdict += f" (would deny: {came.would_deny})"
+    return Result(
+        name=case.case.name,
+        place=case.place,
+        request=request,
+        verdict=verdict,
+        differences=differences(case.case.expect.given(), came),
+        failures=came.failures,
+        seconds=time.perf_counter() - started,
+    )

@@ -1,0 +1,165 @@
+"""`sidecar webhook`: the mutating admission webhook, an HTTPS server for the cluster's API server.
+
+Theory of operation: one route answers AdmissionReviews with the pure injector; it keeps no state and asks the API
+server nothing, so it needs no permissions there. The certificate is read again when its file changes:
+new connections get the new one, running ones are left alone.
+"""
+
+import argparse
+import asyncio
+import json
+import logging
+import signal
+import ssl
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from aiohttp import web
+
+from sidecar.command.injector_settings import injection_settings
+from sidecar.injection.admission import BadReview, review
+from sidecar.injection.settings import InjectionSettings
+
+MAXIMUM_BODY = 8 * 1024 * 1024
+"""Bytes. An object in etcd is at most 1.5 MiB; a review carries it at most twice, with room to spare."""
+
+REQUEST_SECONDS = 15.0
+SHUTDOWN_SECONDS = 10.0
+CERTIFICATE_POLL_SECONDS = 2.0
+SETTINGS: web.AppKey[InjectionSettings] = web.AppKey("settings", InjectionSettings)
+
+log = logging.getLogger("sidecar.webhook")
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The options of `sidecar webhook`."""
+    parser.add_argument("--settings", required=True, metavar="FILE", help="what to inject")
+    parser.add_argument("--certificate", required=True, metavar="FILE", help="server certificate, PEM")
+    parser.add_argument("--private-key", required=True, metavar="FILE", help="its key, PEM")
+    parser.add_argument("--host", default="0.0.0.0", help="address to listen on")  # noqa: S104  # a Pod's
+    parser.add_argument("--port", type=int, default=9443, help="port to listen on; 0 chooses one")
+
+
+def execute(arguments: argparse.Namespace) -> int:
+    """Serve until SIGTERM or SIGINT; 0, or 1 when the certificate is not usable. Raises `SettingsError`."""
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    settings = injection_settings(arguments.settings, {})
+    try:
+        certificate = ServedCertificate(Path(arguments.certificate), Path(arguments.private_key))
+    except OSError as error:
+        print(f"the certificate cannot be used: {error}", file=sys.stderr)
+        return 1
+    asyncio.run(_serve_until_told(settings, certificate, arguments.host, arguments.port))
+    return 0
+
+
+class ServedCertificate:
+    """A TLS context whose certificate follows its files."""
+
+    def __init__(self, certificate: Path, private_key: Path) -> None:
+        """Raises `OSError` (of which `ssl.SSLError` is one) if the pair cannot be used."""
+        self._certificate = certificate
+        self._private_key = private_key
+        self.context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self._seen = self._state()
+        self.context.load_cert_chain(certificate, private_key)
+
+    def follow(self) -> bool:
+        """Load the pair again if a file changed; true if a new one is served. A broken pair changes nothing."""
+        state = self._state()
+        if state == self._seen:
+            return False
+        self._seen = state
+        try:
+            # Into a context of its own first: half a pair must not spoil the one that serves.
+            ssl.create_default_context(ssl.Purpose.CLIENT_AUTH).load_cert_chain(
+                self._certificate, self._private_key
+            )
+            self.context.load_cert_chain(self._certificate, self._private_key)
+        except OSError as error:
+            log.warning("the new certificate is not usable, the old one stays: %s", error)
+            return False
+        log.info("serving the new certificate")
+        return True
+
+    def _state(self) -> tuple[tuple[int, int, int] | None, ...]:
+        return tuple(_identity(path) for path in (self._certificate, self._private_key))
+
+
+def application(settings: InjectionSettings) -> web.Application:
+    """The routes: POST /mutate for the API server, GET /livez and /readyz for the kubelet."""
+    served = web.Application(client_max_size=MAXIMUM_BODY)
+    served[SETTINGS] = settings
+    served.router.add_post("/mutate", _mutate)
+    served.router.add_get("/livez", _alive)
+    served.router.add_get("/readyz", _alive)
+    return served
+
+
+@asynccontextmanager
+async def served(
+    settings: InjectionSettings, certificate: ServedCertificate, host: str, port: int
+) -> AsyncIterator[int]:
+    """Serve while the block runs; yields the port. Raises `OSError` if it cannot be had."""
+    runner = web.AppRunner(application(settings), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, host, port, ssl_context=certificate.context)
+        await site.start()
+        yield int(runner.addresses[0][1])
+    finally:
+        await runner.cleanup()
+
+
+async def _mutate(request: web.Request) -> web.Response:
+    try:
+        async with asyncio.timeout(REQUEST_SECONDS):
+            body = await request.read()
+        answer = review(body, request.app[SETTINGS])
+    except BadReview as error:
+        return _problem(400, str(error))
+    except web.HTTPRequestEntityTooLarge:
+        return _problem(413, f"the body is larger than {MAXIMUM_BODY} bytes")
+    except TimeoutError:
+        return _problem(408, "the body did not arrive in time")
+    response = answer["response"]
+    if not response["allowed"]:
+        log.info("refused %s: %s", json.dumps(response["uid"]), response["status"]["message"])
+    return web.json_response(answer)
+
+
+async def _alive(_request: web.Request) -> web.Response:
+    return web.json_response({"status": "ok"})
+
+
+def _problem(status: int, detail: str) -> web.Response:
+    body = {"type": "about:blank", "title": "not an admission review", "status": status, "detail": detail}
+    return web.json_response(body, status=status, content_type="application/problem+json")
+
+
+async def _serve_until_told(
+    settings: InjectionSettings, certificate: ServedCertificate, host: str, port: int
+) -> None:
+    told = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, told.set)
+    async with served(settings, certificate, host, port) as actual:
+        log.info("webhook listens on %s:%d", host, actual)
+        while not told.is_set():
+            try:
+                async with asyncio.timeout(CERTIFICATE_POLL_SECONDS):
+                    await told.wait()
+            except TimeoutError:
+                certificate.follow()
+
+
+def _identity(path: Path) -> tuple[int, int, int] | None:
+    """What changes when a file is replaced: Kubernetes swaps a symlink, so the inode does."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return (found.st_ino, found.st_mtime_ns, found.st_size)

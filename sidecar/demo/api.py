@@ -1,0 +1,59 @@
+"""An ordinary API that knows nothing of OAuth or TLS: `python -m sidecar.demo.api PORT`.
+
+It tells whoever asks which header fields reached it, and gives or takes a large body.
+"""
+
+import json
+import sys
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+_CHUNK = b"x" * 65536
+
+
+class Api(BaseHTTPRequestHandler):
+    """`GET /accounts…` echoes; `GET /download/N` sends N bytes; `POST` counts what it gets; `GET /healthz` is ok."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self) -> None:
+        """Echo, or a download."""
+        if self.path.startswith("/download/"):
+            self._send_large(int(self.path.rpartition("/")[2]))
+        else:
+            self._answer({"path": self.path, "headers": dict(self.headers.items())})
+
+    def do_POST(self) -> None:
+        """Count the body."""
+        left = received = int(self.headers.get("Content-Length", "0"))
+        while left:
+            left -= len(self.rfile.read(min(left, len(_CHUNK))))
+        self._answer({"received": received})
+
+    def _answer(self, document: object) -> None:
+        body = json.dumps(document).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def _send_large(self, size: int) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", str(size))
+        self.end_headers()
+        while size:
+            step = min(size, len(_CHUNK))
+            self.wfile.write(_CHUNK[:step])
+            size -= step
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 — the base class's name
+        """Say nothing: the demo's own table is what is read."""
+
+
+if __name__ == "__main__":
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Api)
+    print(server.server_address[1], flush=True)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        sys.exit(0)

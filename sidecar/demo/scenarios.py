@@ -1,0 +1,107 @@
+"""What the demo plays: each scenario says who asks, with what, what was promised, and what came."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sidecar.demo.client import Answer, ask, context
+from sidecar.demo.material import Identity
+from sidecar.demo.world import World
+
+_LARGE = 100 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One request and what was promised for it."""
+
+    title: str
+    promised: str
+    """Status and, of a refusal, the reason."""
+    client: Identity | None
+    token: str | None
+    path: str = "/accounts/42"
+    method: str = "GET"
+    fields: tuple[str, ...] = ()
+    body_size: int = 0
+    verify: Callable[[Answer], str | None] = lambda _answer: None
+    """What is wrong with the answer beyond its status, or None."""
+
+    @property
+    def request(self) -> str:
+        """The head of the request, with the token."""
+        lines = [f"{self.method} {self.path} HTTP/1.1", "Host: localhost", "Connection: close", *self.fields]
+        if self.body_size:
+            lines.append(f"Content-Length: {self.body_size}")
+        if self.token is not None:
+            lines.append(f"Authorization: Bearer {self.token}")
+        return "\r\n".join(lines) + "\r\n\r\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A scenario and what came of it."""
+
+    scenario: Scenario
+    came: str
+    kept: bool
+
+
+async def play(world: World, scenario: Scenario) -> Outcome:
+    """Ask, and compare."""
+    try:
+        settings = context(world.authority, scenario.client)
+        answer = await ask(world.port, settings, scenario.request, scenario.body_size)
+    except (OSError, EOFError, TimeoutError) as error:
+        return Outcome(scenario, f"no answer: {type(error).__name__}", kept=False)
+    came = str(answer.status)
+    if answer.status >= 400:
+        came += f" {json.loads(answer.body)['reason']}"
+    wrong = scenario.verify(answer) if came == scenario.promised else None
+    return Outcome(scenario, wrong or came, came == scenario.promised and wrong is None)
+
+
+def _no_forgery(answer: Answer) -> str | None:
+    """The API must have seen the subject of the token, and nothing that the client made up."""
+    seen = {name.lower(): value for name, value in json.loads(answer.body)["headers"].items()}
+    if seen.get("x-auth-subject") != "alice":
+        return f"X-Auth-Subject was {seen.get('x-auth-subject')}"
+    if "x_auth_subject" in seen or "root" in seen.values():
+        return "a forged field arrived"
+    return "the token arrived" if "authorization" in seen else None
+
+
+def _all_came(answer: Answer) -> str | None:
+    return None if answer.size == _LARGE else f"{answer.size} bytes came"
+
+
+def _all_arrived(answer: Answer) -> str | None:
+    received = json.loads(answer.body)["received"]
+    return None if received == _LARGE else f"{received} bytes arrived"
+
+
+def scenarios(world: World) -> list[Scenario]:
+    """Everything that is played, in order."""
+    issuer, me, thief, own = world.issuer, world.rightful, world.thief, world.self_signed
+    good, past = issuer.token(me), int(time.time()) - 600
+    forged = ("X-Auth-Subject: root", "X_Auth_Subject: root")
+    return [
+        Scenario("the rightful client", "200", me, good, verify=_no_forgery),
+        Scenario("the same token, stolen: another certificate", "401 binding_mismatch", thief, good),
+        Scenario("the same token without any certificate", "401 certificate_missing", None, good),
+        Scenario("a token bound to nothing", "401 binding_missing", me, issuer.token(None)),
+        Scenario("no token at all", "401 credentials_missing", me, None),
+        Scenario("an expired token", "401 token_expired", me, issuer.token(me, iat=past, exp=past + 300)),
+        Scenario(
+            "a token for another API", "401 audience_mismatch", me, issuer.token(me, aud="https://other")
+        ),
+        Scenario("signed by a stranger", "401 signature_invalid", me, issuer.token(me, stranger=True)),
+        Scenario("not signed: alg none", "401 algorithm_refused", me, issuer.unsigned_token(me)),
+        Scenario("a scope is missing", "403 scope_insufficient", me, good, "/payments/7", "POST"),
+        Scenario("a public route needs nothing", "200", None, None, "/healthz"),
+        Scenario("a self-signed certificate, bound by the issuer", "200", own, issuer.token(own)),
+        Scenario("forged identity fields never arrive", "200", me, good, fields=forged, verify=_no_forgery),
+        Scenario("100 MB down", "200", me, good, f"/download/{_LARGE}", verify=_all_came),
+        Scenario("100 MB up", "200", me, good, "/upload", "POST", body_size=_LARGE, verify=_all_arrived),
+    ]

@@ -1,0 +1,130 @@
+"""One worker process of a crew: it serves what the supervisor tells it to and answers what the supervisor asks.
+
+It takes no signal of the terminal's; SIGTERM makes it drain and end, and so does a supervisor that is gone.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+from dataclasses import asdict
+from typing import Any
+
+from sidecar.process.crew.channel import answer_all
+from sidecar.process.endpoints.admin.inspection import Refused
+from sidecar.process.host import hardening
+from sidecar.process.serving import event_loop, open_journal
+from sidecar.process.worker.local_inspection import LocalInspection
+from sidecar.process.worker.worker import Worker
+from sidecar.settings import Loaded
+from sidecar.settings.problem import SettingsError
+from sidecar.telemetry.configuration import Level
+from sidecar.telemetry.journal import Journal
+
+NOT_STARTED = "the worker has not started"
+
+
+class Member:
+    """Answers the supervisor."""
+
+    def __init__(self, end: socket.socket) -> None:
+        self._end = end
+        self._worker: Worker | None = None
+        self._inspection: LocalInspection | None = None
+        self._journal: Journal | None = None
+        self._leave = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve until drained or left alone."""
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGTERM, self._leave.set)
+        answering = asyncio.create_task(answer_all(self._end, self.answer))
+        leaving = asyncio.create_task(self._leave.wait())
+        try:
+            await asyncio.wait((answering, leaving), return_when=asyncio.FIRST_COMPLETED)
+            if self._worker is not None and not self._worker.draining:
+                await self._worker.drain()
+        finally:
+            leaving.cancel()
+            answering.cancel()
+            await asyncio.gather(answering, leaving, return_exceptions=True)
+            if self._worker is not None:
+                await self._worker.close()
+            if self._journal is not None:
+                self._journal.sink.close()
+
+    async def answer(self, method: str, argument: Any) -> Any:
+        """JSON for the supervisor; raises ValueError with a line for it."""
+        try:
+            return await self._answer(method, argument)
+        except SettingsError as error:
+            raise ValueError("\n".join(str(problem) for problem in error.problems)) from None
+        except (Refused, OSError, hardening.HardeningError) as error:
+            raise ValueError(str(error)) from None
+
+    async def _answer(self, method: str, argument: Any) -> Any:
+        if method == "start":
+            return await self._start(argument)
+        worker, inspection = self._worker, self._inspection
+        if worker is None or inspection is None:
+            raise Refused(NOT_STARTED)
+        match method:
+            case "take":
+                return await worker.take(argument)
+            case "snapshot":
+                return await worker.snapshot()
+            case "readiness":
+                return [asdict(check) for check in await worker.readiness()]
+            case "startup":
+                return [asdict(check) for check in await worker.startup()]
+            case "reopen":
+                return worker.journal.sink.reopen()
+            case "drain":
+                return await worker.drain()
+            case _:
+                return await self._inspect(inspection, method, argument)
+
+    @staticmethod
+    async def _inspect(inspection: LocalInspection, method: str, argument: Any) -> Any:
+        match method:
+            case "state":
+                return await inspection.state()
+            case "decisions":
+                return await inspection.decisions(*argument)
+            case "clients":
+                return await inspection.clients()
+            case "configuration":
+                return await inspection.configuration()
+            case "explain":
+                return await inspection.explain(argument)
+            case "log_level":
+                return (await inspection.log_level(None if argument is None else Level(argument))).value
+            case _:
+                raise Refused(f"unknown question {method}")
+
+    async def _start(self, loaded: Loaded) -> int:
+        self._journal = journal = open_journal(loaded, is_shared=True)
+        journal.sink.attach(asyncio.get_running_loop().call_later)
+        worker = Worker(loaded, journal)
+        await worker.start(reuse_port=True)
+        run_as = loaded.service.hardening.run_as
+        if run_as is not None:
+            hardening.drop_root(hardening.account(run_as))
+        self._worker, self._inspection = worker, LocalInspection(worker)
+        hardening.settle_memory()
+        return os.getpid()
+
+
+def main(descriptor: str) -> None:
+    """The worker process."""
+    hardening.occupy_standard_descriptors()
+    hardening.forbid_core_dumps()
+    for ignored in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(ignored, signal.SIG_IGN)
+    end = socket.socket(fileno=int(descriptor))
+    with asyncio.Runner(loop_factory=event_loop) as runner:
+        runner.run(_run(end))
+
+
+async def _run(end: socket.socket) -> None:
+    await Member(end).run()

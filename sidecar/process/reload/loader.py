@@ -1,0 +1,110 @@
+"""Reads the configuration in a process of its own, which ends when it is read.
+
+Theory of operation: the YAML reader and the validator weigh some 20 MB, and a thousand rules take them part of a
+second. In a child process neither the memory nor the time is the serving process's: its event loop does not so much
+as share a lock with them. The child sends a pickle of `Loaded`, or of what is wrong, through a pipe that only it
+can write.
+"""
+
+import copyreg
+import gc
+import io
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from sidecar.settings.configuration import Loaded
+from sidecar.settings.problem import Problem, SettingsError
+
+WITHIN = 60.0
+"""Seconds a configuration may take to be read."""
+
+
+_CHILD = "import sys; from sidecar.process.reload.loader import main; main(*sys.argv[1:])"
+
+
+class Reading:
+    """A configuration that is being read by a child process."""
+
+    def __init__(self, path: Path, generation: int = 1) -> None:
+        """Begins at once. Raises OSError when no process can be started."""
+        self._path = path
+        # -P: nothing is imported from the working directory (CPython 3.11).
+        command = [sys.executable, "-P", "-c", _CHILD, str(path), str(generation)]
+        self._child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)  # noqa: S603
+
+    def result(self) -> Loaded:
+        """Waits for it. Raises `SettingsError`."""
+        try:
+            said, _ = self._child.communicate(timeout=WITHIN)
+        except subprocess.TimeoutExpired:
+            self._child.kill()
+            self._child.communicate()
+            raise self._failure(f"not read within {WITHIN:g} s") from None
+        if self._child.returncode != 0:
+            raise self._failure(f"reading it ended with {self._child.returncode}")
+        result = unpickled(said)
+        if isinstance(result, Loaded):
+            return result
+        raise SettingsError(result)
+
+    def _failure(self, message: str) -> SettingsError:
+        return SettingsError([Problem(str(self._path), 0, 0, message)])
+
+
+def load_apart(path: Path, generation: int) -> Loaded:
+    """The configuration at `path`, its policy of `generation`. Blocks: call it in a thread. Raises `SettingsError`."""
+    try:
+        return Reading(path, generation).result()
+    except OSError as error:
+        raise SettingsError([Problem(str(path), 0, 0, f"no process to read it in: {error}")]) from None
+
+
+def frozen(content: dict[Any, Any]) -> MappingProxyType[Any, Any]:
+    """What a pickled read-only mapping is made with again."""
+    return MappingProxyType(content)
+
+
+def _reduced(mapping: MappingProxyType[Any, Any]) -> tuple[Any, ...]:
+    return frozen, (dict(mapping),)
+
+
+def pickled(value: object) -> bytes:
+    """A pickle of what may hold read-only mappings, as a configuration does."""
+    into = io.BytesIO()
+    pickler = pickle.Pickler(into, pickle.HIGHEST_PROTOCOL)
+    pickler.dispatch_table = copyreg.dispatch_table | {MappingProxyType: _reduced}
+    pickler.dump(value)
+    return into.getvalue()
+
+
+def unpickled(data: bytes) -> Any:
+    """What our own child, or our supervisor, pickled. The garbage collector waits meanwhile: everything that is made
+    here stays, and looking through all of it again and again would stall the event loop.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        return pickle.loads(data)  # noqa: S301 — from our own processes alone
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+def _read(path: Path, generation: int) -> "Loaded | tuple[Problem, ...]":
+    from sidecar.settings.loading import load  # noqa: PLC0415 — what the parent must not import
+
+    try:
+        loaded = load(path)
+    except SettingsError as error:
+        return error.problems
+    return replace(loaded, policy=replace(loaded.policy, generation=generation))
+
+
+def main(path: str, generation: str) -> None:
+    """The child."""
+    sys.stdout.buffer.write(pickled(_read(Path(path), int(generation))))

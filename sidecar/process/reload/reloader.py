@@ -1,0 +1,176 @@
+"""Takes changed configuration while requests flow: validated whole, swapped at once, the old kept on any error.
+
+Theory of operation: there is one reload at a time. A request for one that comes meanwhile is remembered, however often
+it comes, and leads to exactly one more; so the last change is never missed and a storm of signals costs two reloads.
+A certificate and a key that do not fit each other are most likely caught in the middle of their rotation: that is
+said in a quieter voice until the pair had `PAIR_PATIENCE` seconds to come together. While what is on disk is refused,
+it is tried again now and then: it may name a file that appears later. The same problems are told once.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sidecar.process.reload.loader import load_apart
+from sidecar.process.reload.watch import Watcher
+from sidecar.settings.configuration import Loaded
+from sidecar.settings.problem import Problem, SettingsError
+from sidecar.telemetry.journal import Journal
+from sidecar.telemetry.metrics import Metrics
+
+PAIR_PATIENCE = 30.0
+"""Seconds in which a key that does not fit its certificate is waited for."""
+RETRY = 5.0
+"""Seconds until a configuration that was refused is tried again."""
+_RETRY = "retry"
+_UNPAIRED = ("is not the key of", "key values mismatch")
+"""What the reader of settings says of half a pair, and what OpenSSL says when the other half came meanwhile."""
+
+Take = Callable[[Loaded], Awaitable[None]]
+"""Puts a configuration into force. Raises `SettingsError` and changes nothing."""
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How the last attempt went, for the admin page."""
+
+    at: float
+    """Seconds since the epoch."""
+    trigger: str
+    result: str
+    """`success`, `failure`, `waiting` (for the other half of a pair)."""
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Reloader:
+    """Runs reloads one after the other."""
+
+    def __init__(self, path: Path, loaded: Loaded, take: Take, journal: Journal, metrics: Metrics) -> None:
+        self.loaded = loaded
+        """The configuration in force."""
+        self.last = Outcome(time.time(), "start", "success")
+        self._path = path
+        self._began_with = loaded
+        self._take = take
+        self._journal = journal
+        self._metrics = metrics
+        self._asked: str | None = None
+        self._wake = asyncio.Event()
+        self._unpaired_since: float | None = None
+        self._watcher = Watcher(watched(loaded), self._changed, loaded.service.watch_interval)
+        self._record(self.last)
+
+    @property
+    def generation(self) -> int:
+        """Of the configuration in force."""
+        return self.loaded.policy.generation
+
+    def request(self, trigger: str) -> None:
+        """Reload as soon as possible."""
+        self._asked = trigger
+        self._wake.set()
+
+    def _changed(self) -> None:
+        if self.loaded.service.watch_files:
+            self.request("file change")
+
+    async def run(self) -> None:
+        """Watch and reload until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watcher.run())
+            tasks.create_task(self._serve())
+
+    async def _serve(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            trigger, self._asked = self._asked or "", None
+            await self.reload(trigger)
+
+    async def reload(self, trigger: str) -> Outcome:
+        """One reload, now."""
+        try:
+            loaded = await asyncio.to_thread(load_apart, self._path, self.generation + 1)
+            await self._take(loaded)
+        except SettingsError as error:
+            asyncio.get_running_loop().call_later(RETRY, self._retry)
+            outcome = self._refused(trigger, error)
+        else:
+            outcome = self._taken(trigger, loaded)
+        is_news = (outcome.result, outcome.problems) != (self.last.result, self.last.problems)
+        self.last = outcome
+        if trigger != _RETRY or is_news:
+            self._record(outcome)
+        return outcome
+
+    def _retry(self) -> None:
+        if self.last.result != "success" and self._asked is None:
+            self.request(_RETRY)
+
+    def _taken(self, trigger: str, loaded: Loaded) -> Outcome:
+        self.loaded = loaded
+        self._unpaired_since = None
+        self._watcher.follow(watched(loaded))
+        self._journal.info("configuration reloaded", generation=self.generation, trigger=trigger)
+        notes = restart_notes(loaded, self._began_with)
+        for note in notes:
+            self._journal.warning("restart needed", note=note)
+        for danger in loaded.dangers:
+            self._journal.warning("dangerous setting", setting=str(danger))
+        return Outcome(time.time(), trigger, "success", notes=tuple(notes))
+
+    def _refused(self, trigger: str, error: SettingsError) -> Outcome:
+        problems = tuple(str(problem) for problem in error.problems)
+        waiting = self._waits_for_pair(error.problems)
+        told = trigger == _RETRY and problems == self.last.problems
+        if waiting and not told:
+            self._journal.info("configuration waits for the other half of a pair", problems=list(problems))
+        elif not waiting and not (told and self.last.result == "failure"):
+            kept = self.generation
+            self._journal.error(
+                "configuration refused", trigger=trigger, generation_kept=kept, problems=list(problems)
+            )
+        return Outcome(time.time(), trigger, "waiting" if waiting else "failure", problems)
+
+    def _waits_for_pair(self, problems: tuple[Problem, ...]) -> bool:
+        if not all(any(words in problem.message for words in _UNPAIRED) for problem in problems):
+            return False
+        now = time.monotonic()
+        if self._unpaired_since is None:
+            self._unpaired_since = now
+        return now - self._unpaired_since < PAIR_PATIENCE
+
+    def _record(self, outcome: Outcome) -> None:
+        metrics = self._metrics
+        if outcome.trigger != "start":
+            metrics.increment("sidecar_configuration_reload_total", outcome.result)
+        if outcome.result == "success":
+            metrics.set("sidecar_configuration_generation", value=self.generation)
+            metrics.set("sidecar_configuration_last_reload_seconds", value=outcome.at)
+        metrics.set("sidecar_configuration_stale", value=float(outcome.result == "failure"))
+
+
+def watched(loaded: Loaded) -> list[Path]:
+    """What to look at: every file that was read, and the folders in which policy files come and go."""
+    folders = {Path(pattern).parent for pattern in loaded.policy_patterns}
+    return [*loaded.files, *sorted(folder for folder in folders if "*" not in str(folder))]
+
+
+def restart_notes(wanted: Loaded, running: Loaded) -> list[str]:
+    """What of a new configuration must wait for a restart. `running` is what the process began with."""
+    old = {one.name: one for one in running.proxy.listeners}
+    new = {one.name: one for one in wanted.proxy.listeners}
+    notes = [f"listener {name} stays open until then" for name in old if name not in new]
+    notes += [f"listener {name} opens then" for name in new if name not in old]
+    notes += [
+        f"listener {name} moves to {one.host}:{one.port} then"
+        for name, one in new.items()
+        if name in old and (one.host, one.port) != (old[name].host, old[name].port)
+    ]
+    for key in ("health", "admin", "workers", "logging", "tracing", "hardening"):
+        if getattr(wanted.service, key) != getattr(running.service, key):
+            notes.append(f"the change of `{key}` comes into force then")
+    return notes

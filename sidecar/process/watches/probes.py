@@ -1,0 +1,64 @@
+"""What must hold before requests should come here: keys, upstream, certificates."""
+
+import asyncio
+import time
+from collections.abc import Iterable
+
+from sidecar.issuer.readiness import Readiness
+from sidecar.process.endpoints.health import Check
+from sidecar.process.watches.certificates import CertificateInUse
+from sidecar.proxy.configuration import UpstreamSettings
+
+UPSTREAM_WITHIN = 1.0
+"""Seconds in which the upstream's port must open."""
+REMEMBERED = 1.0
+"""Seconds for which a result is good: probes must not become a load on the API."""
+
+
+class UpstreamProbe:
+    """Whether the upstream's port opens. Tried at most once in `REMEMBERED` seconds, however often it is asked."""
+
+    def __init__(self) -> None:
+        self._last: asyncio.Task[Check] | None = None
+        self._asked: tuple[float, str] = (0.0, "")
+
+    async def check(self, settings: UpstreamSettings) -> Check:
+        """The last result, or a new one."""
+        name = f"upstream {settings.path or f'{settings.host}:{settings.port}'}"
+        now = time.monotonic()
+        if self._last is None or self._asked[1] != name or now - self._asked[0] > REMEMBERED:
+            self._asked = (now, name)
+            self._last = asyncio.create_task(_opened(name, settings))
+        return await asyncio.shield(self._last)
+
+
+async def _opened(name: str, settings: UpstreamSettings) -> Check:
+    try:
+        async with asyncio.timeout(UPSTREAM_WITHIN):
+            if settings.scheme == "unix":
+                _, writer = await asyncio.open_unix_connection(settings.path)
+            else:
+                _, writer = await asyncio.open_connection(settings.host, settings.port)
+    except TimeoutError:
+        return Check(name, ok=False, detail=f"does not open within {UPSTREAM_WITHIN:g} s")
+    except OSError as error:
+        return Check(name, ok=False, detail=error.strerror or str(error))
+    writer.close()
+    return Check(name, ok=True)
+
+
+def issuer_checks(readiness: Readiness) -> Iterable[Check]:
+    """Whether the keys of each issuer that is needed have been here; a later outage fails no check."""
+    for state in readiness.states:
+        waiting = not readiness.is_ready and state.issuer in readiness.waiting_for
+        phase = f", last attempt failed: {state.failed_phase}" if state.failed_phase else ""
+        detail = f"no keys yet{phase}" if waiting else ""
+        yield Check(f"issuer keys {state.issuer}", ok=not waiting, detail=detail)
+
+
+def certificate_checks(certificates: Iterable[CertificateInUse], now: float) -> Iterable[Check]:
+    """Whether what we present to others is valid at `now`."""
+    for one in certificates:
+        if one.is_ours:
+            detail = "expired" if now > one.not_after else "not valid yet" if now < one.not_before else ""
+            yield Check(f"certificate of {one.use}", ok=not detail, detail=detail)

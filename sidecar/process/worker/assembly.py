@@ -1,0 +1,131 @@
+"""A configuration with everything made from it that takes time: built whole in a thread, then swapped in at once."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+
+from OpenSSL import SSL
+
+from sidecar.authorizer import Authorizer
+from sidecar.decision.ports import KeySource, TokenIntrospector
+from sidecar.decision.resource_metadata import ResourceMetadata, resource_metadata
+from sidecar.process.watches.certificates import CertificateInUse, certificates_in_use
+from sidecar.proxy.configuration import ListenerSettings
+from sidecar.proxy.tls import ServerTls
+from sidecar.settings.configuration import Loaded
+from sidecar.settings.problem import Problem, SettingsError
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """What an authorizer asks beyond itself; the same for the life of the process."""
+
+    keys: KeySource
+    introspector: TokenIntrospector | None
+    digest_key: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ListenerTls:
+    """TLS of one listener, and what it was made from."""
+
+    tls: ServerTls
+    made_from: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Assembly:
+    """One generation of the configuration, ready to serve."""
+
+    generation: int
+    loaded: Loaded
+    authorizer: Authorizer
+    listeners: Mapping[str, ListenerTls]
+    certificates: tuple[CertificateInUse, ...]
+    metadata: ResourceMetadata | None
+    """What the sidecar says of the protected resource (RFC 9728)."""
+
+    @property
+    def documents(self) -> dict[str, bytes]:
+        """Path → what the sidecar itself serves there."""
+        resource = self.loaded.service.protected_resource
+        return (
+            {self.metadata.path: self.metadata.document}
+            if self.metadata and resource and resource.serve
+            else {}
+        )
+
+    @property
+    def metadata_url(self) -> str | None:
+        """What challenges name."""
+        return self.metadata.url if self.metadata else None
+
+    @property
+    def tls(self) -> dict[str, ServerTls]:
+        """By listener name."""
+        return {name: one.tls for name, one in self.listeners.items()}
+
+
+def prepare(loaded: Loaded, ports: Ports, previous: Assembly | None = None) -> Assembly:
+    """Everything that is made from a configuration. Opens no port; raises `SettingsError`.
+
+    A listener whose TLS files did not change keeps its TLS, and with it the sessions its clients may resume.
+    """
+    try:
+        before = previous.listeners if previous is not None else {}
+        listeners = {one.name: _listener_tls(one, before.get(one.name)) for one in loaded.proxy.listeners}
+        certificates = certificates_in_use(loaded.proxy)
+    except (OSError, ValueError, SSL.Error) as error:  # changed since `load` looked at it
+        raise SettingsError(
+            [Problem(str(loaded.files[0]), 0, 0, f"TLS files: {_openssl_text(error)}")]
+        ) from None
+    if previous is not None:
+        _refuse_expired(certificates, previous.certificates)
+    resource = loaded.service.protected_resource
+    metadata = resource_metadata(resource.resource, loaded.policy) if resource is not None else None
+    authorizer = _authorizer(loaded, ports)
+    return Assembly(loaded.policy.generation, loaded, authorizer, listeners, certificates, metadata)
+
+
+def _refuse_expired(new: tuple[CertificateInUse, ...], old: tuple[CertificateInUse, ...]) -> None:
+    """A valid certificate is not given up for one that has expired."""
+    now = time.time()
+    valid = {one.use for one in old if one.is_ours and one.not_after > now}
+    expired = [one for one in new if one.is_ours and one.not_after <= now and one.use in valid]
+    if expired:
+        message = "the certificate has expired; the one in force is valid"
+        raise SettingsError([Problem(one.file, 0, 0, message) for one in expired])
+
+
+def _authorizer(loaded: Loaded, ports: Ports) -> Authorizer:
+    limits = loaded.proxy.limits
+    return Authorizer(
+        loaded.policy,
+        ports.keys,
+        ports.introspector,
+        digest_key=ports.digest_key,
+        token_bytes=limits.token_bytes,
+        cached_tokens=limits.cached_tokens,
+    )
+
+
+def _listener_tls(settings: ListenerSettings, before: ListenerTls | None) -> ListenerTls:
+    made_from = _digest(settings)
+    if before is not None and before.made_from == made_from:
+        return before
+    return ListenerTls(ServerTls(settings.tls, settings.name), made_from)
+
+
+def _digest(settings: ListenerSettings) -> bytes:
+    tls = settings.tls
+    digest = sha256(repr(tls).encode())
+    for file in (tls.certificate_file, tls.private_key_file, tls.ca_file, tls.crl_file):
+        digest.update(b"\0" + (sha256(file.read_bytes()).digest() if file is not None else b""))
+    return digest.digest()
+
+
+def _openssl_text(error: Exception) -> str:
+    if isinstance(error, SSL.Error) and error.args and isinstance(error.args[0], list):
+        return "; ".join(str(entry[-1]) for entry in error.args[0]) or "OpenSSL refuses them"
+    return str(error)

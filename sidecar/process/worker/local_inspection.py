@@ -1,0 +1,152 @@
+"""`Inspection` of one worker in this process."""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import sidecar
+from sidecar.process.endpoints.admin.decisions import described
+from sidecar.process.endpoints.admin.inspection import Document, Refused
+from sidecar.process.endpoints.admin.redaction import shown
+from sidecar.process.endpoints.health import Check
+from sidecar.process.reload.reloader import Reloader
+from sidecar.process.worker.worker import Worker
+from sidecar.rehearsal.question import BadQuestion, answer
+from sidecar.telemetry.configuration import Level
+from sidecar.telemetry.metrics import Snapshot
+
+
+class LocalInspection:
+    """Answers for one worker, and for the reloads of the whole process if it is alone."""
+
+    def __init__(self, worker: Worker, reloader: Reloader | None = None) -> None:
+        """Without `reloader` a supervisor reloads, and tells of it itself."""
+        self._worker = worker
+        self._reloader = reloader
+        self._started = time.time()
+
+    async def readiness(self) -> Sequence[Check]:
+        """Everything that must hold before requests should come here."""
+        return await self._worker.readiness()
+
+    async def startup(self) -> Sequence[Check]:
+        """What must have come true once since the start."""
+        return await self._worker.startup()
+
+    async def snapshot(self) -> Snapshot:
+        """All figures now."""
+        return await self._worker.snapshot()
+
+    async def decisions(self, cursor: str, limit: int) -> Document:
+        """Requests that ended after `cursor`."""
+        after = int(cursor) if cursor.isdecimal() and len(cursor) < 20 else 0
+        found = self._worker.telemetry.live.since(after)
+        latest = found[-1][0] if found else after
+        entries = described(found[-limit:])
+        skipped = latest - after - len(entries) if after and found else 0
+        return {"cursor": str(latest), "skipped": skipped, "entries": entries}
+
+    async def state(self) -> Document:
+        """What the page shows beside the decisions."""
+        worker = self._worker
+        checks = await worker.readiness()
+        return {
+            "version": sidecar.__version__,
+            "started": self._started,
+            "now": time.time(),
+            "workers": [os.getpid()],
+            "ready": all(check.ok for check in checks),
+            "checks": [asdict(check) for check in checks],
+            "log_level": worker.journal.level.value,
+            "configuration": reload_state(self._reloader) if self._reloader is not None else {},
+            "counts": self._counts(),
+            "issuers": self._issuers(),
+            "certificates": [asdict(one) for one in worker.assembly.certificates],
+            "listeners": [one.name for one in worker.assembly.loaded.proxy.listeners],
+        }
+
+    async def clients(self) -> Document:
+        """What each client's requests were."""
+        adoption = self._worker.telemetry.adoption
+        return {"since": adoption.since, "clients": adoption.rows()}
+
+    async def configuration(self) -> Document:
+        """The configuration in force, without secrets."""
+        loaded = self._worker.assembly.loaded
+        return {
+            "generation": self._worker.assembly.generation,
+            "files": [str(file) for file in loaded.files],
+            "proxy": shown(loaded.proxy),
+            "service": shown(loaded.service),
+            "issuers": shown(loaded.issuers),
+            "policy": shown(loaded.policy),
+        }
+
+    async def explain(self, question: Document) -> Document:
+        """Why a request would be permitted or refused. Raises `Refused`."""
+        assembly = self._worker.assembly
+        try:
+            return await answer(question, assembly.authorizer, assembly.loaded.proxy)
+        except BadQuestion as error:
+            raise Refused(str(error)) from None
+
+    async def log_level(self, level: Level | None = None) -> Level:
+        """The level in force, after setting it if one is given."""
+        journal = self._worker.journal
+        if level is not None and level is not journal.level:
+            journal.warning("log level changed", was=journal.level.value, now=level.value)
+            journal.level = level
+        return journal.level
+
+    async def reload(self) -> None:
+        """Take the configuration on disk, soon."""
+        if self._worker.draining or self._reloader is None:
+            raise Refused("the process is draining")
+        self._reloader.request("admin")
+
+    def _counts(self) -> dict[str, Any]:
+        metrics = self._worker.metrics
+        return {
+            "requests": [
+                [*labels, count] for labels, count in metrics.counter("sidecar_requests_total").items()
+            ],
+            "handshakes": [
+                [*labels, count] for labels, count in metrics.counter("sidecar_tls_handshakes_total").items()
+            ],
+            "incidents": [
+                [*labels, count] for labels, count in metrics.counter("sidecar_incidents_total").items()
+            ],
+            "connections": self._worker.server.connections,
+            "in_progress": self._worker.server.exchanges,
+            "lines_dropped": self._worker.journal.sink.dropped,
+        }
+
+    def _issuers(self) -> list[dict[str, Any]]:
+        errors = self._worker.issuer_telemetry.last_error
+        states = {state.issuer: state for state in self._worker.issuers.readiness().states}
+        return [
+            {
+                "issuer": one.issuer,
+                "keys": states[one.issuer].usable if one.issuer in states else 0,
+                "age": states[one.issuer].age if one.issuer in states else None,
+                "ready": states[one.issuer].is_ready if one.issuer in states else True,
+                "skipped": dict(states[one.issuer].skipped) if one.issuer in states else {},
+                "source": type(one.keys).__name__ if one.keys is not None else "introspection",
+                "last_error": errors.get(one.issuer),
+            }
+            for one in self._worker.assembly.loaded.issuers.issuers
+        ]
+
+
+def reload_state(reloader: Reloader) -> dict[str, Any]:
+    """The configuration in force, and how the last attempt to change it went."""
+    policy = reloader.loaded.policy
+    return {
+        "generation": reloader.generation,
+        "rules": len(policy.rules),
+        "report_only_until": policy.report_only.until if policy.report_only is not None else None,
+        "dangers": [str(danger) for danger in reloader.loaded.dangers],
+        **asdict(reloader.last),
+    }

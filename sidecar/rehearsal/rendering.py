@@ -1,0 +1,83 @@
+"""An explanation for a person at a terminal."""
+
+from collections.abc import Iterator
+from dataclasses import asdict
+
+from sidecar.decision.challenge import DESCRIPTIONS, TITLES
+from sidecar.decision.denial import answer
+from sidecar.decision.explanation import Step, Verdict
+from sidecar.decision.permit import Permit
+from sidecar.rehearsal.explanation import Explanation
+
+_MARKS = {
+    "passed": ("ok  ", "32"),
+    "failed": ("FAIL", "31"),
+    "not reached": ("--  ", "2"),
+    "assumed": ("?   ", "33"),
+}
+
+
+def render(explanation: Explanation, *, in_colour: bool) -> Iterator[str]:
+    """The lines: each check, the verdict, the answer, and the probable mistake."""
+    steps = explanation.steps
+    check = max((len(step.check) for step in steps), default=0)
+    clause = max((len(step.clause) for step in steps), default=0)
+    for step in steps:
+        yield from _step(step, explanation.verdict(step), check, clause, in_colour=in_colour)
+    yield ""
+    yield from _verdict(explanation, in_colour=in_colour)
+    if explanation.diagnosis is not None:
+        found = explanation.diagnosis
+        yield f"mistake  {_painted(found.mistake, '1', in_colour)}: {_printable(found.sentence)}"
+
+
+def _step(step: Step, verdict: str, check: int, clause: int, *, in_colour: bool) -> Iterator[str]:
+    mark, colour = _MARKS[verdict]
+    presented = "NOT VERIFIED: no keys at hand" if verdict == "assumed" else step.presented
+    lead = f"{_painted(mark, colour, in_colour)}  {_printable(step.check):{check}}  {step.clause:{clause}}"
+    if step.verdict is Verdict.NOT_REACHED:
+        yield f"{lead}  not reached"
+        return
+    yield f"{lead}  expected   {_printable(step.expected) or '-'}"
+    yield f"{'':{check + clause + 10}}presented  {_printable(presented) or '-'}"
+
+
+def _verdict(explanation: Explanation, *, in_colour: bool) -> Iterator[str]:
+    rule = f"rule {explanation.rule}" if explanation.rule else "no rule"
+    denial = explanation.denial
+    if explanation.is_permit:
+        provided = ", provided that the signature is good" if explanation.assumes_signature else ""
+        yield f"verdict  {_painted('permit', '32', in_colour)}{provided} ({rule})"
+        if denial is not None:
+            yield f"         only because the policy reports: will be refused for {denial.reason.value}"
+        yield from _limits(explanation)
+        return
+    assert denial is not None  # noqa: S101 — what is no permit is a denial
+    status = answer(denial.reason).status
+    yield f"verdict  {_painted('deny', '31', in_colour)}: {denial.reason.value} ({rule})"
+    yield f"answer   {status} {TITLES[status]}: {DESCRIPTIONS[denial.reason]}"
+    if explanation.challenge is not None:
+        yield f"         WWW-Authenticate: {_printable(explanation.challenge)}"
+
+
+def _limits(explanation: Explanation) -> Iterator[str]:
+    """What bounds the exchange, where the rule has a say in it."""
+    decision, bounds = explanation.decision, explanation.bounds
+    own = decision.rule.limits if isinstance(decision, Permit) else None
+    if own is None or bounds is None:
+        return
+    label = "limits"
+    for name, value in asdict(bounds).items():
+        shown = f"{value:.10g}s" if name.endswith("_timeout") else str(value)
+        whose = "the service's" if getattr(own, name) is None else "the rule's"
+        yield f"{label:8} {name} {shown if value else 'none'} ({whose})"
+        label = ""
+
+
+def _painted(text: str, colour: str, in_colour: bool) -> str:  # noqa: FBT001 — whether there is a terminal
+    return f"\033[{colour}m{text}\033[0m" if in_colour else text
+
+
+def _printable(text: str) -> str:
+    """Nothing that moves a cursor: claims come from strangers."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

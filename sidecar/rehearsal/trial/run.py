@@ -1,0 +1,214 @@
+"""Plays one case: the request through the real parser of targets, the real authorizer and the real header rules."""
+
+import inspect
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sidecar.authorizer import Authorizer
+from sidecar.decision.challenge import challenge
+from sidecar.decision.denial import Denial, Failure, answer
+from sidecar.decision.permit import Permit
+from sidecar.decision.policy import IssuerPolicy
+from sidecar.decision.request import ClientCertificate, Presenter, RequestHead
+from sidecar.http.fields import FieldRules, RequestFields
+from sidecar.http.forwarding import Forwarding
+from sidecar.http.identity import identity_block
+from sidecar.http.message import Fault, Field
+from sidecar.http.target import Target, parse
+from sidecar.proxy.configuration import ListenerSettings, ProxySettings, Trust
+from sidecar.proxy.exchange.bounds import Bounds, bounds
+from sidecar.rehearsal.trial.certificate import Issue
+from sidecar.rehearsal.trial.played_issuers import PlayedIssuers
+from sidecar.settings.cases import PolicyCase
+
+_PEER = "192.0.2.1"
+"""A client's address as documentation has it (RFC 5737)."""
+NOTHING = "nothing"
+
+
+class CaseMistake(Exception):
+    """The case names something that does not exist; the message is one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a request."""
+
+    status: int
+    reason: str | None = None
+    rule: str | None = None
+    would_deny: str | None = None
+    error: str = "none"
+    failures: tuple[Failure, ...] = ()
+    upstream_headers: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Lower-case name → values; empty when nothing is forwarded."""
+    challenge: str | None = None
+    bounds: Bounds | None = None
+    """None when nothing is forwarded."""
+
+
+class World:
+    """One policy with everything around it that a request meets."""
+
+    def __init__(self, settings: ProxySettings, issuers: PlayedIssuers) -> None:
+        self.settings = settings
+        self.issuers = issuers
+        self.policy = issuers.policy
+        # One authorizer for all cases, as in the running process: the cache is part of what is tried.
+        self.authorizer = Authorizer(
+            self.policy, issuers, issuers, digest_key=b"cases", token_bytes=settings.limits.token_bytes
+        )
+        self.bounds = bounds(settings.limits, settings.upstream)
+        self.field_rules = FieldRules(
+            settings.identity_names, keep_underscores=settings.keep_headers_with_underscores
+        )
+
+    async def play(self, case: PolicyCase, issue: Issue, now: float) -> Outcome:
+        """What comes of one case at `now`; raises `CaseMistake`."""
+        certificate = None if case.certificate is None else issue(case.certificate)
+        fields = RequestFields()
+        fields.sort(self._sent(case, certificate, issue, now), self.field_rules)
+        method = case.request.method or "GET"
+        target = fields.fault or parse(method, case.request.target or "/", fields.hosts, 1)
+        if isinstance(target, Fault):
+            return self._refused(Denial(target.reason))
+        decision = self.authorizer.authorize(
+            _head(method, target, fields), self._presenter(case, certificate), now
+        )
+        if inspect.isawaitable(decision):
+            decision = await decision
+        if isinstance(decision, Denial):
+            return self._refused(decision)
+        return self._forwarded(decision, fields)
+
+    def _sent(
+        self, case: PolicyCase, certificate: ClientCertificate | None, issue: Issue, now: float
+    ) -> list[Field]:
+        """The header fields as the client sends them."""
+        fields = [(b"Host", (case.request.host or "api.example.com").encode("latin-1", "replace"))]
+        for name, values in case.request.headers.items():
+            all_values = [values] if isinstance(values, str) else values
+            fields += [(name.encode("latin-1", "replace"), value.encode("utf-8")) for value in all_values]
+        has_credentials = any(name.lower() == "authorization" for name in case.request.headers)
+        if case.token is not None and not has_credentials:
+            bound_to = certificate if case.token.bound_to is None else _named(case.token.bound_to, issue)
+            token = self.issuers.token(case.token, self._issuer(case.token.issuer), bound_to, now)
+            fields.append((b"Authorization", b"Bearer " + token.encode("utf-8")))
+        return fields
+
+    def _issuer(self, name: str | None) -> IssuerPolicy:
+        if name is None:
+            if not self.policy.issuers:
+                raise CaseMistake("the policy has no issuer to make a token of")
+            return next(iter(self.policy.issuers.values()))
+        known = self.policy.issuers.get(name)
+        # A token of an issuer that the policy does not know: made all the same, to see it refused.
+        return known or IssuerPolicy(name, frozenset({"https://api.example.com"}))
+
+    def _presenter(self, case: PolicyCase, certificate: ClientCertificate | None) -> Presenter:
+        listener = self._listener(case.request.listener)
+        return Presenter(
+            certificate,
+            listener.name,
+            f"{_PEER}:50000",
+            certificate_must_be_valid=listener.tls.trust is Trust.CA,
+        )
+
+    def _listener(self, name: str | None) -> ListenerSettings:
+        for listener in self.settings.listeners:
+            if name in {None, listener.name}:
+                return listener
+        raise CaseMistake(f"no listener is called {name}")
+
+    def _refused(self, denial: Denial) -> Outcome:
+        shape = answer(denial.reason)
+        said = challenge(denial, self.settings.realm, disclose=self.settings.disclose_reasons)
+        return Outcome(
+            status=shape.status,
+            reason=denial.reason.value,
+            rule=denial.rule,
+            error=shape.error.value if shape.error else "none",
+            failures=denial.failures,
+            challenge=said,
+        )
+
+    def _forwarded(self, permit: Permit, fields: RequestFields) -> Outcome:
+        denial = permit.would_deny
+        return Outcome(
+            status=200,
+            rule=permit.rule.name,
+            would_deny=denial.reason.value if denial else None,
+            failures=denial.failures if denial else (),
+            upstream_headers=self._upstream_headers(permit, fields),
+            bounds=self.bounds if permit.rule.limits is None else self.bounds.under(permit.rule.limits),
+        )
+
+    def _upstream_headers(self, permit: Permit, fields: RequestFields) -> dict[str, list[str]]:
+        """What the API sees, made as the data plane makes it."""
+        block = b"".join(fields.kept) + Forwarding(_PEER).block(fields)
+        if self.settings.upstream.forward_token:
+            block += b"".join(b"Authorization: %b\r\n" % value for value in fields.authorization)
+        if permit.token is not None:
+            own = permit.rule.identity_headers
+            names = self.settings.upstream.identity_headers if own is None else own
+            block += identity_block(permit.token.claims, names)
+        found: dict[str, list[str]] = {"host": [value.decode("latin-1") for value in fields.hosts]}
+        for line in block.split(b"\r\n")[:-1]:
+            name, _, value = line.partition(b":")
+            found.setdefault(name.decode("latin-1").lower(), []).append(value.strip().decode("latin-1"))
+        return found
+
+
+def _named(name: str, issue: Issue) -> ClientCertificate | None:
+    return None if name == NOTHING else issue(name)
+
+
+def _head(method: str, target: Target, fields: RequestFields) -> RequestHead:
+    return RequestHead(
+        method,
+        target.forwarded,
+        target.path,
+        target.query,
+        target.host,
+        authorization=tuple(value.decode("latin-1") for value in fields.authorization),
+        preflight=method == "OPTIONS" and fields.origin and fields.preflight_method,
+    )
+
+
+def differences(expected: Mapping[str, Any], came: Outcome) -> list[tuple[str, str, str]]:
+    """What was expected and did not come: name, expected, came."""
+    found = []
+    for name, wanted in expected.items():
+        if name == "upstream_headers":
+            found += _header_differences(wanted, came)
+        elif name == "limits":
+            found += _limit_differences(wanted.given(), came.bounds)
+        elif name == "failures":
+            checks = sorted(failure.check for failure in came.failures)
+            if checks != sorted(wanted):
+                found.append((name, ", ".join(sorted(wanted)) or "none", ", ".join(checks) or "none"))
+        elif getattr(came, name) != wanted:
+            found.append((name, str(wanted), str(getattr(came, name) or "none")))
+    return found
+
+
+def _limit_differences(wanted: Mapping[str, float], came: Bounds | None) -> list[tuple[str, str, str]]:
+    found = []
+    for name, value in wanted.items():
+        real = None if came is None else getattr(came, name)
+        if real != value:
+            unit = "s" if name.endswith("_timeout") else ""
+            shown = "not forwarded" if real is None else f"{real:.15g}{unit}"
+            found.append((f"limit {name}", f"{value:.15g}{unit}", shown))
+    return found
+
+
+def _header_differences(wanted: Mapping[str, Any], came: Outcome) -> list[tuple[str, str, str]]:
+    found = []
+    for name, value in wanted.items():
+        values = [value] if isinstance(value, str) else value
+        seen = came.upstream_headers.get(name.lower(), ())
+        if list(seen) != values:
+            found.append((f"upstream header {name}", ", ".join(values) or "none", ", ".join(seen) or "none"))
+    return found

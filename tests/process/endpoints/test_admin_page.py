@@ -1,0 +1,214 @@
+"""The admin page in a real browser: what an engineer sees, filters, pauses and asks, by mouse and by keyboard."""
+
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.process.endpoints.test_admin import REPORTING
+from tests.process.world import fast
+from tests.support.debian import program
+from tests.support.mint import SigningKey
+from tests.support.pki import Pki
+from tests.support.recorder import Recorder
+from tests.support.sidecar import Sidecar
+
+expect.set_options(
+    timeout=20_000
+)  # milliseconds; by default five seconds, which a browser on a busy machine needs
+
+pytestmark = pytest.mark.timeout(300)  # the first test may have to install Chromium
+
+SHOTS = Path("build/screenshots")
+"""Where each run leaves what it saw; docs/images holds the ones that were looked at."""
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium."""
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(
+            executable_path=program("chromium", "chromium"), args=["--no-sandbox"]
+        )
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def one(tmp_path_factory: pytest.TempPathFactory, pki: Pki, signing_key: SigningKey) -> Iterator[Sidecar]:
+    folder = tmp_path_factory.mktemp("page")
+    with Recorder() as upstream:
+        running = Sidecar(
+            folder, pki, upstream.url, policy_document=REPORTING, keys=[signing_key], service=fast(None)
+        )
+        with running:
+            yield running
+
+
+@pytest.fixture
+def page(browser: Browser, one: Sidecar, pki: Pki, signing_key: SigningKey) -> Iterator[Page]:
+    """The page, with a few decisions in it; fails the test if the browser complained about anything."""
+    requests(one, pki, signing_key)
+    context = browser.new_context(viewport={"width": 1280, "height": 900}, reduced_motion="reduce")
+    opened = context.new_page()
+    complaints: list[str] = []
+    opened.on(
+        "console",
+        lambda message: complaints.append(message.text) if message.type in {"error", "warning"} else None,
+    )
+    opened.on("pageerror", lambda error: complaints.append(str(error)))
+    opened.goto(one.admin_url)
+    expect(opened.locator("#readiness")).to_have_text("ready")
+    expect(opened.locator("#decisions > li").first).to_be_visible()
+    yield opened
+    assert [complaint for complaint in complaints if "status of 400" not in complaint] == []
+    context.close()
+
+
+def requests(one: Sidecar, pki: Pki, key: SigningKey) -> None:
+    with one.connect(pki.client) as wire:
+        good = key.token(pki.client)
+        for number in range(3):
+            assert wire.request("GET", f"/accounts/{number}", token=good).status == 200
+        assert wire.request("GET", "/accounts/other", token=key.token(pki.other_client)).status == 401
+        assert wire.request("POST", "/payments/1", token=good).status == 200
+        assert wire.request("GET", "/elsewhere", token=good).status == 403
+
+
+def rows(page: Page) -> list[str]:
+    return page.locator("#decisions summary .request").all_inner_texts()
+
+
+def test_decisions_appear_as_they_come(page: Page, one: Sidecar) -> None:
+    with one.connect() as wire:
+        wire.request("GET", "/public/just-now")
+    expect(page.locator("#decisions summary .request").first).to_have_text("GET /public/just-now")
+
+
+def test_refusal_opens_to_its_steps_by_keyboard_alone(page: Page) -> None:
+    page.locator("#pause").click()
+    summary = page.locator("#decisions summary", has_text="binding_mismatch").first
+    summary.focus()
+    page.keyboard.press("Enter")
+    steps = page.locator("#decisions details[open] .steps")
+    expect(steps.locator("li", has_text="cnf.x5t#S256").locator(".badge")).to_have_text("failed")
+    expect(steps).to_contain_text("RFC 8705 §3")
+    expect(page.locator("#decisions details[open] .members")).to_contain_text("presented thumbprint")
+
+
+def test_filter_by_word_and_by_outcome(page: Page) -> None:
+    page.keyboard.press("/")
+    expect(page.locator("#text")).to_be_focused()
+    page.keyboard.type("elsewhere")
+    expect(page.locator("#decisions > li").first).to_contain_text("rule_unmatched")
+    assert set(rows(page)) == {"GET /elsewhere"}
+    page.locator("#text").fill("")
+    page.locator("#outcome").select_option("report")
+    assert set(rows(page)) == {"POST /payments/1"}
+    page.locator("#text").fill("no such thing")
+    assert rows(page) == []
+
+
+def test_pause_holds_new_decisions_back_and_resume_brings_them(page: Page, one: Sidecar) -> None:
+    page.locator("body").press("p")
+    expect(page.locator("#pause")).to_have_attribute("aria-pressed", "true")
+    with one.connect() as wire:
+        wire.request("GET", "/public/while-paused")
+    expect(page.locator("#live-state")).to_contain_text("paused, 1 new")
+    assert "GET /public/while-paused" not in rows(page)
+    page.locator("#pause").click()
+    expect(page.locator("#decisions summary .request").first).to_have_text("GET /public/while-paused")
+
+
+def test_counts_issuers_certificates_and_configuration_are_shown(page: Page) -> None:
+    expect(page.locator("#reasons")).to_contain_text("binding_mismatch")
+    expect(page.locator("#rules")).to_contain_text("payments")
+    expect(page.locator("#issuers")).to_contain_text("https://as.example.com")
+    expect(page.locator("#issuers")).to_contain_text("1 key")
+    expect(page.locator("#certificates")).to_contain_text("CN=localhost")
+    expect(page.locator("#configuration")).to_contain_text("generation 1 in force")
+    expect(page.locator("#chart-all polyline")).to_be_attached()
+
+
+def test_clients_are_listed_with_who_would_break_first(page: Page, one: Sidecar) -> None:
+    expect(page.locator("#adoption thead")).to_contain_text("would be denied")
+    first = page.locator("#adoption tbody tr").first
+    cells = {
+        name: first.locator(f"[data-name='{name}']") for name in ("client", "would be denied", "why", "rule")
+    }
+    expect(cells["client"]).to_have_text("client-1")
+    expect(cells["would be denied"]).to_have_text(re.compile("[1-9]"))
+    expect(cells["why"]).to_contain_text("scope_insufficient")
+    expect(cells["rule"]).to_contain_text("payments")
+    expect(page.locator("#adoption-note")).to_contain_text(re.compile("1 of [23] would be refused"))
+    row = page.locator("#adoption tbody tr", has_text="CN=client-1")
+    expect(row).to_contain_text("(no rule)")
+    expect(row.locator("[data-name='last seen']")).to_have_text(
+        re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$")
+    )
+
+
+def test_refused_configuration_is_shown_with_its_problems(page: Page, one: Sidecar) -> None:
+    file = one.folder / "policies" / "policy.yaml"
+    good = file.read_text()
+    file.write_text("rules: 7\n")
+    try:
+        expect(page.locator("#configuration")).to_contain_text("was refused")
+        expect(page.locator("#configuration .problems")).to_contain_text("policy.yaml:1")
+    finally:
+        file.write_text(good)
+    expect(page.locator("#configuration")).to_contain_text("in force since")
+
+
+def test_explain_form_names_the_probable_mistake(page: Page, pki: Pki, signing_key: SigningKey) -> None:
+    page.locator("#token").fill(signing_key.token(pki.server))
+    page.locator("#certificate").fill(pki.client.pem.decode())
+    page.locator("#url").fill("/accounts/1")
+    page.locator("#explain button[type=submit]").click()
+    expect(page.locator("#answer .verdict")).to_contain_text("refused 401")
+    expect(page.locator("#answer .mistake")).to_contain_text("CN=localhost")
+    expect(page.locator("#answer .steps")).to_contain_text("RFC 8705 §3")
+    page.locator("#certificate").fill("nonsense")
+    page.locator("#explain button[type=submit]").click()
+    expect(page.locator("#answer")).to_contain_text("not a PEM certificate")
+
+
+def test_hostile_path_is_shown_as_text(page: Page, one: Sidecar) -> None:
+    with one.connect() as wire:
+        wire.request("GET", "/public/<img/src=x/onerror=document.title=1>'\"&amp;")
+    expect(page.locator("#decisions summary .request").first).to_contain_text(
+        "<img/src=x/onerror=document.title=1>"
+    )
+    assert page.title() == "bound-token-sidecar"
+
+
+@pytest.mark.parametrize(
+    "window",
+    [("light", 1280, "light"), ("dark", 1280, "dark"), ("narrow", 390, "light")],
+    ids=["light", "dark", "narrow"],
+)
+def test_page_fits_its_window_and_can_be_read(
+    browser: Browser, one: Sidecar, pki: Pki, signing_key: SigningKey, window: tuple[str, int, str]
+) -> None:
+    name, width, scheme = window
+    requests(one, pki, signing_key)
+    dark = scheme == "dark"
+    context = browser.new_context(
+        viewport={"width": width, "height": 900},
+        color_scheme="dark" if dark else "light",
+        reduced_motion="reduce",
+    )
+    opened = context.new_page()
+    opened.goto(one.admin_url)
+    opened.locator("#decisions summary", has_text="binding_mismatch").first.click()
+    expect(opened.locator("#certificates li").first).to_be_visible()
+    assert opened.evaluate("document.documentElement.scrollWidth") == width
+    lightness = opened.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
+    assert (max(lightness) < 60) is dark
+    SHOTS.mkdir(parents=True, exist_ok=True)
+    opened.screenshot(path=SHOTS / f"admin-{name}.png", full_page=True)
+    context.close()
+    assert (SHOTS / f"admin-{name}.png").stat().st_mtime > time.time() - 60

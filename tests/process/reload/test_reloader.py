@@ -1,0 +1,98 @@
+"""The reloader alone: what it calls waiting, failure and success, and what it says how often."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from sidecar.process.reload import reloader as module
+from sidecar.process.reload.loader import load_apart
+from sidecar.process.reload.reloader import Outcome, Reloader
+from sidecar.settings import Loaded, SettingsError
+from sidecar.settings.problem import Problem
+from tests.support.mint import SigningKey
+from tests.support.pki import Pki
+from tests.support.records import RecordedTelemetry
+from tests.support.sidecar import Sidecar
+
+
+class Taking:
+    """Takes configurations, or refuses them for what it was told."""
+
+    def __init__(self) -> None:
+        self.refusal: str | None = None
+        self.taken: list[int] = []
+
+    async def take(self, loaded: Loaded) -> None:
+        if self.refusal is not None:
+            raise SettingsError([Problem("tls", 0, 0, self.refusal)])
+        self.taken.append(loaded.policy.generation)
+
+
+class Bench:
+    """A reloader over a real configuration folder."""
+
+    def __init__(self, folder: Path, pki: Pki, key: SigningKey) -> None:
+        self.path = Sidecar(folder, pki, "http://127.0.0.1:9", keys=[key]).config
+        self.recorder = RecordedTelemetry(folder)
+        self.taking = Taking()
+
+    def run(self, *triggers: str) -> list[Outcome]:
+        """One reload for each trigger."""
+
+        async def main() -> list[Outcome]:
+            loaded = load_apart(self.path, 1)
+            reloader = Reloader(
+                self.path, loaded, self.taking.take, self.recorder.journal, self.recorder.metrics
+            )
+            return [await reloader.reload(trigger) for trigger in triggers]
+
+        return asyncio.run(main())
+
+    def counted(self, result: str) -> float:
+        children = self.recorder.metrics.counters.get("sidecar_configuration_reload_total", {})
+        return children.get((result,), 0)
+
+
+@pytest.fixture
+def bench(tmp_path: Path, pki: Pki, signing_key: SigningKey) -> Bench:
+    return Bench(tmp_path, pki, signing_key)
+
+
+def test_generations_count_what_was_taken(bench: Bench) -> None:
+    assert [outcome.result for outcome in bench.run("SIGHUP", "SIGHUP")] == ["success", "success"]
+    assert bench.taking.taken == [2, 3]
+    assert bench.recorder.metrics.counters["sidecar_configuration_generation"] == {(): 3}
+
+
+@pytest.mark.parametrize("words", ["`a.key` is not the key of `a.crt`", "TLS files: key values mismatch"])
+def test_half_a_pair_is_waited_for_in_a_quiet_voice(bench: Bench, words: str) -> None:
+    bench.taking.refusal = words
+    assert [outcome.result for outcome in bench.run("file change", "retry")] == ["waiting", "waiting"]
+    assert (bench.counted("waiting"), bench.counted("failure")) == (1, 0)
+    assert bench.recorder.metrics.counters["sidecar_configuration_stale"] == {(): 0}
+    (line,) = bench.recorder.lines()
+    assert (line["level"], line["event"]) == ("info", "configuration waits for the other half of a pair")
+
+
+def test_half_a_pair_that_stays_half_is_an_error(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    bench.taking.refusal = "TLS files: key values mismatch"
+    monkeypatch.setattr(module, "PAIR_PATIENCE", 0.0)
+    assert bench.run("file change")[0].result == "failure"
+    (line,) = bench.recorder.lines()
+    assert (line["level"], line["generation_kept"]) == ("error", 1)
+
+
+def test_refusal_that_is_retried_is_told_and_counted_once(bench: Bench) -> None:
+    bench.taking.refusal = "not today"
+    assert {outcome.result for outcome in bench.run("SIGHUP", "retry", "retry")} == {"failure"}
+    assert bench.counted("failure") == 1
+    assert bench.recorder.metrics.counters["sidecar_configuration_stale"] == {(): 1}
+    assert len(bench.recorder.lines()) == 1
+
+
+def test_refusal_that_a_person_asks_for_again_is_told_again(bench: Bench) -> None:
+    bench.taking.refusal = "not today"
+    bench.run("SIGHUP", "SIGHUP")
+    assert bench.counted("failure") == 2
+    assert len(bench.recorder.lines()) == 2
