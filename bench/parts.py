@@ -83,8 +83,9 @@ def _parts(world: World, client: float) -> dict[str, float]:
 
     request = read()
     one = Exchange(connection, request, serving)
-    head = one._head()
+    head = one._received()
     assert isinstance(head, RequestHead)
+    one._head = head
     decide = serving.authorizer.authorize
     permit = decide(head, connection.presenter, one.record.started)
     assert isinstance(permit, Permit)
@@ -97,7 +98,7 @@ def _parts(world: World, client: float) -> dict[str, float]:
         "TLS in": measured(lambda: engine.receive(world.sealed())) - client,
         "parse the request": measured(read),
         "exchange and its record": made,
-        "headers, target, trace": measured(lambda: Exchange(connection, request, serving)._head()) - made,
+        "headers, target, trace": measured(lambda: Exchange(connection, request, serving)._received()) - made,
         "decide": measured(lambda: decide(head, connection.presenter, one.record.started)),
         "request head to the API": measured(lambda: one._request_head(permit)),
         "parse the response": measured(_response),

@@ -7,7 +7,7 @@ reason is in one table.
 import json
 import re
 
-from sidecar.decision.denial import Denial, Reason, answer
+from sidecar.decision.denial import Denial, Reason, shape
 
 # RFC 6750 §3: error and error_description are %x20-21 / %x23-5B / %x5D-7E; scope leaves the space between tokens.
 _OUTSIDE = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")
@@ -87,14 +87,14 @@ def challenge(
 
     `resource_metadata` is the URL of RFC 9728 §5.1. `disclose` adds `error_description`.
     """
-    shape = answer(denial.reason)
-    if not shape.challenge:
+    row = shape(denial.reason)
+    if not row.challenge:
         return None
     parameters = []
     if realm is not None:
         parameters.append(f"realm={quoted(realm)}")
-    if shape.error is not None:
-        parameters.append(f'error="{shape.error.value}"')
+    if row.error is not None:
+        parameters.append(f'error="{row.error.value}"')
         if disclose:
             parameters.append(f'error_description="{DESCRIPTIONS[denial.reason]}"')
     if denial.reason is Reason.SCOPE_INSUFFICIENT and denial.scope:
@@ -112,7 +112,7 @@ def challenge(
 
 def problem(reason: Reason, request_id: str, *, disclose: bool = True) -> bytes:
     """The body of a refusal: `application/problem+json` (RFC 9457 §3), in UTF-8."""
-    status = answer(reason).status
+    status = shape(reason).status
     body: dict[str, object] = {"type": "about:blank", "title": TITLES[status], "status": status}
     if disclose:
         body |= {"detail": DESCRIPTIONS[reason], "reason": reason.value}

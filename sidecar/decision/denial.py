@@ -1,6 +1,6 @@
-"""The refusal of a request, and one total function from its reason to the answer.
+"""The refusal of a request, and one total function from its reason to the shape of the answer.
 
-Rules of this file: `answer()` is the only place that knows a status code; a reason without a row does not type-check.
+Rules of this file: `shape()` is the only place that knows a status code; a reason without a row does not type-check.
 """
 
 from typing import Final, NamedTuple, assert_never
@@ -9,11 +9,11 @@ from sidecar.decision.failure import Denied, Failure
 from sidecar.decision.reason import NAMES, ErrorCode, Reason
 from sidecar.decision.token import ValidatedToken
 
-__all__ = ["NAMES", "Answer", "Denial", "Denied", "ErrorCode", "Failure", "Reason", "answer"]
+__all__ = ["NAMES", "Denial", "Denied", "ErrorCode", "Failure", "Reason", "Shape", "shape"]
 
 
-class Answer(NamedTuple):
-    """The shape of a refusal."""
+class Shape(NamedTuple):
+    """What the answer to a reason is, but for its words."""
 
     status: int
     """The HTTP status code."""
@@ -30,20 +30,20 @@ _PLAIN = (False, False)
 _CLOSING = (False, True)
 
 
-def answer(reason: Reason) -> Answer:
-    """The answer to a reason."""
-    return _ANSWERS[reason]
+def shape(reason: Reason) -> Shape:
+    """The shape of the answer to a reason."""
+    return _SHAPES[reason]
 
 
-def _answer(reason: Reason) -> Answer:  # noqa: C901, PLR0912 — one row a reason; that is the point of it
-    """The one table from reason to answer."""
+def _shape(reason: Reason) -> Shape:  # noqa: C901, PLR0912 — one row a reason; that is the point of it
+    """The one table from reason to shape."""
     match reason:
         # RFC 6750 §3.1: "If the request lacks any authentication information ... the resource server
         # SHOULD NOT include an error code or other error information."
         case Reason.CREDENTIALS_MISSING:
-            return Answer(401, None, *_CHALLENGED)
+            return Shape(401, None, *_CHALLENGED)
         case Reason.CREDENTIALS_REPEATED | Reason.CREDENTIALS_MALFORMED | Reason.TOKEN_TOO_LARGE:
-            return Answer(400, ErrorCode.INVALID_REQUEST, *_CHALLENGED)
+            return Shape(400, ErrorCode.INVALID_REQUEST, *_CHALLENGED)
         # RFC 9068 §4: "in case of any failure in the validation checks listed above, the authorization
         # server response MUST include the error code "invalid_token""
         case (
@@ -63,7 +63,7 @@ def _answer(reason: Reason) -> Answer:  # noqa: C901, PLR0912 — one row a reas
             | Reason.CLAIM_MISSING
             | Reason.CLAIM_MALFORMED
         ):
-            return Answer(401, ErrorCode.INVALID_TOKEN, *_CHALLENGED)
+            return Shape(401, ErrorCode.INVALID_TOKEN, *_CHALLENGED)
         # RFC 8705 §3: "the resource access attempt MUST be rejected with an error, per [RFC6750], using
         # an HTTP 401 status code and the invalid_token error code."
         case (
@@ -74,45 +74,45 @@ def _answer(reason: Reason) -> Answer:  # noqa: C901, PLR0912 — one row a reas
             | Reason.CONFIRMATION_MALFORMED
             | Reason.CONFIRMATION_UNSUPPORTED
         ):
-            return Answer(401, ErrorCode.INVALID_TOKEN, *_CHALLENGED)
+            return Shape(401, ErrorCode.INVALID_TOKEN, *_CHALLENGED)
         case Reason.SCOPE_INSUFFICIENT:
-            return Answer(403, ErrorCode.INSUFFICIENT_SCOPE, *_CHALLENGED)
+            return Shape(403, ErrorCode.INSUFFICIENT_SCOPE, *_CHALLENGED)
         # RFC 9470 §3
         case Reason.AUTHENTICATION_INSUFFICIENT:
-            return Answer(401, ErrorCode.INSUFFICIENT_USER_AUTHENTICATION, *_CHALLENGED)
+            return Shape(401, ErrorCode.INSUFFICIENT_USER_AUTHENTICATION, *_CHALLENGED)
         case Reason.RULE_UNMATCHED | Reason.CONDITION_FAILED:
-            return Answer(403, None, *_PLAIN)
+            return Shape(403, None, *_PLAIN)
         case Reason.PATH_AMBIGUOUS | Reason.REQUEST_MALFORMED:
-            return Answer(400, None, *_CLOSING)
+            return Shape(400, None, *_CLOSING)
         case Reason.VERSION_UNSUPPORTED:
-            return Answer(505, None, *_CLOSING)
+            return Shape(505, None, *_CLOSING)
         case Reason.METHOD_REFUSED:
-            return Answer(501, None, *_CLOSING)
+            return Shape(501, None, *_CLOSING)
         case Reason.EXPECTATION_FAILED:
-            return Answer(417, None, *_CLOSING)
+            return Shape(417, None, *_CLOSING)
         case Reason.TARGET_TOO_LONG:
-            return Answer(414, None, *_CLOSING)
+            return Shape(414, None, *_CLOSING)
         case Reason.HEADER_TOO_LARGE:
-            return Answer(431, None, *_CLOSING)
+            return Shape(431, None, *_CLOSING)
         case Reason.BODY_TOO_LARGE:
-            return Answer(413, None, *_CLOSING)
+            return Shape(413, None, *_CLOSING)
         case Reason.REQUEST_TIMEOUT:
-            return Answer(408, None, *_CLOSING)
+            return Shape(408, None, *_CLOSING)
         case Reason.ISSUER_UNAVAILABLE:
-            return Answer(503, None, *_PLAIN)
+            return Shape(503, None, *_PLAIN)
         case Reason.OVERLOADED | Reason.RULE_BUSY:
-            return Answer(503, None, *_PLAIN)
+            return Shape(503, None, *_PLAIN)
         case Reason.UPSTREAM_REFUSED | Reason.UPSTREAM_BROKEN:
-            return Answer(502, None, *_PLAIN)
+            return Shape(502, None, *_PLAIN)
         case Reason.UPSTREAM_TIMEOUT:
-            return Answer(504, None, *_PLAIN)
+            return Shape(504, None, *_PLAIN)
         case Reason.INTERNAL_ERROR:
-            return Answer(500, None, *_CLOSING)
+            return Shape(500, None, *_CLOSING)
         case _:
             assert_never(reason)
 
 
-_ANSWERS: Final = {reason: _answer(reason) for reason in Reason}
+_SHAPES: Final = {reason: _shape(reason) for reason in Reason}
 
 
 class Denial:

@@ -5,24 +5,24 @@ What the sidecar says comes after what the client said, so that nothing of it ca
 
 from typing import Final
 
+from sidecar.decision.request import RequestHead
 from sidecar.http.fields import RequestFields
 from sidecar.http.message import Request, Response
 from sidecar.http.response_fields import ResponseFields
-from sidecar.http.target import Target
 from sidecar.proxy.refusal import date
 
 BODILESS_STATUS: Final = frozenset({204, 304})
 
 
 def request_head(
-    request: Request, fields: RequestFields, target: Target, *, said: bytes, token: bool
+    request: Request, fields: RequestFields, head: RequestHead, *, said: bytes, token: bool
 ) -> bytes:
     """The request head towards the upstream.
 
     `said` are the fields the sidecar sets; `token` lets `Authorization` through.
     """
     host = fields.hosts[0] if fields.hosts else b""
-    method, path = request.method.encode("ascii"), target.forwarded.encode("latin-1")
+    method, path = request.method.encode("ascii"), head.target.encode("latin-1")
     pieces = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (method, path, host)]
     pieces += fields.kept
     if token:

@@ -9,7 +9,7 @@ from cryptography import x509
 
 from sidecar.authorizer import Authorizer
 from sidecar.decision.challenge import DESCRIPTIONS, challenge
-from sidecar.decision.denial import Denial, answer
+from sidecar.decision.denial import Denial, shape
 from sidecar.decision.diagnosis import Diagnosis, diagnose_thumbprint
 from sidecar.decision.explanation import Step, Trace, Verdict
 from sidecar.decision.permit import Permit
@@ -63,7 +63,7 @@ class Explanation:
         return {
             "permit": self.is_permit,
             "rule": self.rule,
-            "status": 200 if denial is None or self.is_permit else answer(denial.reason).status,
+            "status": 200 if denial is None or self.is_permit else shape(denial.reason).status,
             "reason": None if denial is None else denial.reason.value,
             "detail": None if denial is None else DESCRIPTIONS[denial.reason],
             "signature_assumed": self.assumes_signature,

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from sidecar.decision.challenge import DESCRIPTIONS, TITLES
-from sidecar.decision.denial import answer
+from sidecar.decision.denial import shape
 from sidecar.decision.explanation import Step, Verdict
 from sidecar.decision.permit import Permit
 from sidecar.rehearsal.explanation import Explanation
@@ -53,7 +53,7 @@ def _verdict(explanation: Explanation, *, in_colour: bool) -> Iterator[str]:
         yield from _limits(explanation)
         return
     assert denial is not None  # noqa: S101 — what is no permit is a denial
-    status = answer(denial.reason).status
+    status = shape(denial.reason).status
     yield f"verdict  {_painted('deny', '31', in_colour)}: {denial.reason.value} ({rule})"
     yield f"answer   {status} {TITLES[status]}: {DESCRIPTIONS[denial.reason]}"
     if explanation.challenge is not None:

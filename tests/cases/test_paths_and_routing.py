@@ -6,7 +6,7 @@ What the data plane does with a target before the decision (absolute form, sever
 import pytest
 
 from sidecar.authorizer import Authorizer
-from sidecar.decision.denial import Denial, Reason, answer
+from sidecar.decision.denial import Denial, Reason, shape
 from sidecar.decision.matching import RequestMatch
 from sidecar.decision.path import ALLOWABLE
 from sidecar.http.target import matching_host
@@ -48,7 +48,7 @@ def test_no_disguise_of_the_upper_directory_leads_out_of_a_public_rule(target: s
     """
     denial = refusal(gate, target)
     assert denial.reason is Reason.PATH_AMBIGUOUS
-    assert answer(denial.reason).status == 400
+    assert shape(denial.reason).status == 400
 
 
 @pytest.mark.parametrize("target", DISGUISED)

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sidecar.authorizer import Authorizer
 from sidecar.decision import confirmation, profile
-from sidecar.decision.denial import Denial, Denied, Reason, answer
+from sidecar.decision.denial import Denial, Denied, Reason, shape
 from sidecar.decision.diagnosis import diagnose_thumbprint
 from sidecar.decision.policy import Binding, IntrospectWhen
 from sidecar.decision.ports import IssuerUnavailable
@@ -55,10 +55,10 @@ def gate(signing_key: SigningKey) -> Authorizer:
 def refusal(gate: Authorizer, token: str, pki: Pki) -> Denial:
     """The refusal of a token that the rightful client presents; always a 401 that names invalid_token."""
     denial = denied(decide(gate, head(token), presenter(pki.client)))
-    shape = answer(denial.reason)
-    assert shape.status == 401
-    assert shape.error is not None
-    assert shape.error.value == "invalid_token"
+    row = shape(denial.reason)
+    assert row.status == 401
+    assert row.error is not None
+    assert row.error.value == "invalid_token"
     return denial
 
 
@@ -140,7 +140,7 @@ def test_missing_certificate_is_the_clients_fault(
 ) -> None:
     denial = denied(decide(gate, head(signing_key.token(pki.client)), presenter(None)))
     assert denial.reason is Reason.CERTIFICATE_MISSING
-    assert answer(denial.reason).status == 401
+    assert shape(denial.reason).status == 401
 
 
 @pytest.mark.parametrize("binding", list(Binding))
@@ -459,7 +459,7 @@ def test_issuer_that_says_nothing_is_a_503(signing_key: SigningKey, pki: Pki) ->
     denial = denied(
         decide(authorizer(given, Keys.of(signing_key), issuer), head("opaque"), presenter(pki.client))
     )
-    assert answer(denial.reason).status == 503
+    assert shape(denial.reason).status == 503
     assert denial.retry_after == 5
 
 
@@ -519,7 +519,7 @@ def test_token_past_the_limit_is_a_400(gate: Authorizer, signing_key: SigningKey
     """https://github.com/curityio/nginx_phantom_token_module/issues/50"""
     token = signing_key.token(pki.client, filler="x" * 16_384)
     denial = denied(decide(gate, head(token), presenter(pki.client)))
-    assert answer(denial.reason).status == 400
+    assert shape(denial.reason).status == 400
 
 
 def test_tampered_token_is_refused(gate: Authorizer, signing_key: SigningKey, pki: Pki) -> None:

@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 import pytest
 
 from sidecar.decision.confirmation.method import ConfirmationMethod
-from sidecar.decision.denial import Denied, Reason, answer
+from sidecar.decision.denial import Denied, Reason, shape
 from sidecar.decision.request import Presenter
 from sidecar.decision.strict import Malformed
 
@@ -47,7 +47,7 @@ class ConfirmationMethodContract(ABC):
         method = self.method()
         with pytest.raises(Denied) as caught:
             method.confirm(method.parse(self.rightful()[0]), self.nobody())
-        assert answer(caught.value.reason).status == 401
+        assert shape(caught.value.reason).status == 401
 
     def test_malformed_values_do_not_parse(self) -> None:
         method = self.method()

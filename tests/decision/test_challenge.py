@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sidecar.decision.challenge import DESCRIPTIONS, TITLES, challenge, problem, quoted
-from sidecar.decision.denial import Denial, Reason, answer
+from sidecar.decision.denial import Denial, Reason, shape
 
 
 def test_request_without_credentials_is_challenged_without_an_error() -> None:
@@ -62,15 +62,15 @@ def test_quoted_string_is_escaped_and_printable(text: str, value: str) -> None:
 
 @pytest.mark.parametrize("reason", list(Reason))
 def test_every_reason_has_an_answer_that_can_be_said(reason: Reason) -> None:
-    shape = answer(reason)
+    row = shape(reason)
     value = challenge(Denial(reason), "realm")
-    assert (value is not None) is shape.challenge
-    assert shape.challenge is (shape.error is not None or reason is Reason.CREDENTIALS_MISSING)
+    assert (value is not None) is row.challenge
+    assert row.challenge is (row.error is not None or reason is Reason.CREDENTIALS_MISSING)
     # RFC 6750 §3: error_description "MUST NOT include characters outside the set %x20-21 / %x23-5B / %x5D-7E".
     assert re.fullmatch(r"[\x20-\x21\x23-\x5B\x5D-\x7E]+", DESCRIPTIONS[reason])
     body = json.loads(problem(reason, "r-1"))
     assert body == {
-        "type": "about:blank", "title": TITLES[shape.status], "status": shape.status,
+        "type": "about:blank", "title": TITLES[row.status], "status": row.status,
         "detail": DESCRIPTIONS[reason], "reason": reason.value, "request_id": "r-1",
     }  # fmt: skip
 
@@ -82,4 +82,4 @@ def test_undisclosed_problem_says_no_reason() -> None:
 
 def test_tables_have_no_row_too_many() -> None:
     assert set(DESCRIPTIONS) == set(Reason)
-    assert set(TITLES) == {answer(reason).status for reason in Reason}
+    assert set(TITLES) == {shape(reason).status for reason in Reason}

@@ -1,6 +1,6 @@
 import pytest
 
-from sidecar.decision.denial import Denial, ErrorCode, Reason, answer
+from sidecar.decision.denial import Denial, ErrorCode, Reason, shape
 
 OF_THE_TOKEN = [
     "token_malformed", "token_encrypted", "token_unrecognised", "token_type_refused", "token_expired",
@@ -12,7 +12,7 @@ OF_THE_TOKEN = [
 
 @pytest.mark.parametrize("name", OF_THE_TOKEN)
 def test_token_that_does_not_hold_is_an_invalid_token(name: str) -> None:
-    assert answer(Reason(name)) == (401, ErrorCode.INVALID_TOKEN, True, False)
+    assert shape(Reason(name)) == (401, ErrorCode.INVALID_TOKEN, True, False)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_token_that_does_not_hold_is_an_invalid_token(name: str) -> None:
     ],
 )
 def test_reason_has_its_answer(name: str, expected: tuple[object, ...]) -> None:
-    assert answer(Reason(name)) == expected
+    assert shape(Reason(name)) == expected
 
 
 def test_nothing_else_is_a_reason() -> None:

@@ -2,7 +2,7 @@
 
 from sidecar.decision import profile
 from sidecar.decision.confirmation import confirm
-from sidecar.decision.denial import Denied, answer
+from sidecar.decision.denial import Denied, shape
 from sidecar.decision.jose import VerifiedClaims
 from sidecar.decision.policy import IssuerPolicy
 from sidecar.decision.ports import VerificationKey
@@ -40,7 +40,7 @@ def target(data: bytes) -> None:
 
 def _judge(token: ValidatedToken | Denied) -> None:
     if isinstance(token, Denied):
-        assert answer(token.reason).status == 401
+        assert shape(token.reason).status == 401
         return
     confirmed = outcome(lambda: confirm(token.confirmation, _NOBODY))
     assert isinstance(confirmed, Denied) is token.confirmation.is_bound

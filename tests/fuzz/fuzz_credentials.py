@@ -1,7 +1,7 @@
 """The Authorization field: an access token or `Denied`."""
 
 from sidecar.decision.credentials import access_token
-from sidecar.decision.denial import Denied, answer
+from sidecar.decision.denial import Denied, shape
 from sidecar.decision.request import RequestHead
 from tests.fuzz.outcome import outcome
 
@@ -16,7 +16,7 @@ def target(data: bytes) -> None:
     head = RequestHead("GET", "/", "/", query, "", authorization=fields)
     token = outcome(lambda: access_token(head, b"key", 64))
     if isinstance(token, Denied):
-        assert answer(token.reason).status in {400, 401}
+        assert shape(token.reason).status in {400, 401}
         assert token.failure.presented.isascii()
         return
     assert 0 < len(token) <= 64

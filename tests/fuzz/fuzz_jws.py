@@ -3,7 +3,7 @@
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from sidecar.decision import jose
-from sidecar.decision.denial import Denied, answer
+from sidecar.decision.denial import Denied, shape
 from sidecar.decision.ports import VerificationKey
 from sidecar.decision.token import AccessToken
 from tests.fuzz.outcome import outcome
@@ -39,7 +39,7 @@ def target(data: bytes) -> None:
     token = AccessToken(data.decode("ascii", "ignore"), b"key")
     refused = outcome(lambda: _verified(token))
     assert isinstance(refused, Denied), "a signature by nobody"
-    assert answer(refused.reason).status == 401
+    assert shape(refused.reason).status == 401
     assert refused.failure.presented.isascii()
 
 

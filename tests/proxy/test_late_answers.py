@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sidecar.decision.denial import Denial, Reason
-from sidecar.decision.denial import answer as answer_to
 from sidecar.decision.policy import RuleLimits
 from sidecar.http.message import Request
 from sidecar.proxy.refusal import render
@@ -117,9 +116,9 @@ def test_client_that_leaves_before_the_decision_is_no_fault_of_ours() -> None:
 
 
 def test_ids_of_another_length_change_the_length_of_refusals(talk: Conversation) -> None:
-    denied, serving = Denial(Reason.CREDENTIALS_MISSING), talk.server.serving
+    denied = talk.server.serving.answers.to(Denial(Reason.CREDENTIALS_MISSING))
     for name in ("f" * 24, "f" * 25, "f" * 24):
-        answer = render(denied, answer_to(denied.reason), serving, name, Request(), close=False)
+        answer = render(denied, name, Request(), close=False)
         head, _, body = answer.partition(b"\r\n\r\n")
         assert b"Content-Length: %d\r\n" % len(body) in head
         assert json.loads(body)["request_id"] == name

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from sidecar.decision.denial import Reason
+from sidecar.http.answer import document
 from sidecar.http.response_fields import CONTENT_LENGTH
 from sidecar.proxy.configuration import Limits
 from sidecar.telemetry.outcome import outcome_of
@@ -206,7 +207,7 @@ def test_fault_of_ours_on_the_way_back_ends_that_exchange_alone(converse: Conver
 
 def test_documents_of_our_own_are_served_without_a_decision(talk: Conversation) -> None:
     path = "/.well-known/oauth-protected-resource"
-    talk.server.serving.documents = {path: b"{}"}
+    talk.server.serving.documents = {path: document(b"{}")}
     client = talk.client()
     client.says(f"GET {path} HTTP/1.1\r\nHost: api\r\n\r\n".encode())
     assert client.answer().body == b"{}"

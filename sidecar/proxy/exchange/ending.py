@@ -7,7 +7,8 @@ it twice.
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
-from sidecar.decision.denial import Denial, Reason, answer
+from sidecar.decision.denial import Denial, Reason
+from sidecar.http.answer import Answer
 from sidecar.http.fields import RequestFields
 from sidecar.http.message import Request
 from sidecar.proxy import refusal
@@ -52,12 +53,13 @@ class Answerable:
         """Whether what comes late comes to nothing: there was an answer, or nobody waits for one."""
         return self.abandoned or self._refused
 
-    def _serve_document(self, document: bytes) -> None:
+    def _serve_document(self, document: Answer) -> None:
         """One of the sidecar's own documents (RFC 9728)."""
         record, client = self.record, self.client
         self.keep_alive = keep = self.keep_alive and self._body_is_harmless() and client.may_continue()
-        record.status, record.bytes_out, self._head_sent, self._refused = 200, len(document), True, True
-        client.write(refusal.document(document, head_only=self.request.method == "HEAD", close=not keep))
+        record.status, record.bytes_out = document.status, len(document.beginning)
+        self._head_sent = self._refused = True
+        client.write(refusal.render(document, record.request_id, self.request, close=not keep))
         self._after_own_answer(keep=keep)
 
     def _after_own_answer(self, *, keep: bool) -> None:
@@ -83,16 +85,16 @@ class Answerable:
 
     def _refuse(self, denial: Denial, detail: str) -> None:
         record, request, client = self.record, self.request, self.client
-        shape = answer(denial.reason)
-        record.reason, record.detail, record.status = denial.reason, detail, shape.status
+        answer = self._serving.answers.to(denial)
+        record.reason, record.detail, record.status = denial.reason, detail, answer.status
         self._refused = True
         self._drop_upstream()
         if self._place is not None:
             self._leave_place()
-        keep = self.keep_alive and not shape.closes and self._body_is_harmless() and client.may_continue()
+        keep = self.keep_alive and not answer.closes and self._body_is_harmless() and client.may_continue()
         self.keep_alive = keep
         self._head_sent = True
-        client.write(refusal.render(denial, shape, self._serving, record.request_id, request, close=not keep))
+        client.write(refusal.render(answer, record.request_id, request, close=not keep))
         self._after_own_answer(keep=keep)
 
     def _body_is_harmless(self) -> bool:

@@ -15,17 +15,16 @@ from typing import Final
 from sidecar.decision.denial import Denial, Reason
 from sidecar.decision.permit import Permit
 from sidecar.decision.request import RequestHead
+from sidecar.http import intake
 from sidecar.http.fields import trailers
 from sidecar.http.message import Fault, MalformedResponse, Response
 from sidecar.http.response_fields import sort_response
-from sidecar.http.target import Target
 from sidecar.proxy import outbound
 from sidecar.proxy.client.link import NEVER
 from sidecar.proxy.exchange.bounds import Bounds
 from sidecar.proxy.exchange.ending import Answerable
 from sidecar.proxy.exchange.occupancy import Full
 from sidecar.proxy.exchange.tunnel import Tunnel
-from sidecar.proxy.inbound import request_head, sort_out
 from sidecar.proxy.upstream.connection import UpstreamConnection
 
 Decision = Permit | Denial
@@ -51,7 +50,7 @@ class Exchange(Answerable):
     """Seconds since the epoch: when the authority under which this exchange runs ends."""
     bounds: Bounds
     """Set when the rule is known; without a rule nothing is forwarded."""
-    _target: Target | None = None
+    _head: RequestHead | None = None
     _permit: Permit | None = None
     _replay: bytes | None = None
     """The request head, for as long as it may have to be sent again."""
@@ -67,11 +66,12 @@ class Exchange(Answerable):
 
     def begin(self) -> None:
         """Decide, as soon as the head is here."""
-        head = self._head()
+        head = self._received()
         if isinstance(head, Fault):
             self.fail(head.reason, head.detail)
             return
-        serving, record = self._serving, self.record
+        serving, record, self._head = self._serving, self.record, head
+        record.path, record.host = head.path, head.host
         if head.path in serving.documents and head.method in ("GET", "HEAD"):
             self._serve_document(serving.documents[head.path])
             return
@@ -82,20 +82,15 @@ class Exchange(Answerable):
             self.client.expect_answer(serving.upstream.response_timeout)
             self.client.server.spawn(self._await_decision(decision))
 
-    def _head(self) -> RequestHead | Fault:
+    def _received(self) -> RequestHead | Fault:
         """Everything the decision may look at, or why there is no telling."""
         request, fields, record, serving = self.request, self._fields, self.record, self._serving
         record.method = request.method
-        target = sort_out(request, fields, serving.field_rules)
+        head = intake.request_head(request, fields, serving.field_rules)
         serving.trace.place(fields.traceparent, record)
         if fields.dropped:
             serving.observer.incident("header_dropped")
-        if isinstance(target, Fault):
-            return target
-        self._target = target
-        record.path = target.path
-        record.host = target.host
-        return request_head(request, fields, target)
+        return head
 
     async def _await_decision(self, decision: Awaitable[Decision]) -> None:
         try:
@@ -156,8 +151,8 @@ class Exchange(Answerable):
         return True
 
     def _request_head(self, permit: Permit) -> bytes | None:
-        request, fields, target, serving = self.request, self._fields, self._target, self._serving
-        assert target is not None  # noqa: S101 — a decision was made about it
+        request, fields, head, serving = self.request, self._fields, self._head, self._serving
+        assert head is not None  # noqa: S101 — a decision was made about it
         identity = serving.identity_block(permit)
         if identity is None:
             return None
@@ -165,7 +160,7 @@ class Exchange(Answerable):
         self._asked_to_upgrade = request.upgrade and outbound.asks_to_upgrade(request, fields)
         self.awaits_continue = bool(fields.expect) and not request.complete
         said = self.client.forwarding(fields) + serving.tracing(fields, self.record) + identity
-        return outbound.request_head(request, fields, target, said=said, token=serving.upstream.forward_token)
+        return outbound.request_head(request, fields, head, said=said, token=serving.upstream.forward_token)
 
     def attach(self, upstream: UpstreamConnection) -> None:
         """Send the request on `upstream`."""

@@ -12,11 +12,11 @@ from sidecar.decision.denial import Denial
 from sidecar.decision.permit import Permit
 from sidecar.decision.policy import Rule
 from sidecar.decision.request import Presenter, RequestHead
+from sidecar.http.answer import Answers, Wording, document
 from sidecar.http.fields import FieldRules, RequestFields
 from sidecar.http.identity import identity_block
 from sidecar.proxy.configuration import ProxySettings
 from sidecar.proxy.exchange.bounds import Bounds, bounds
-from sidecar.proxy.refusal import Form
 from sidecar.proxy.upstream.pool import UpstreamPool
 from sidecar.telemetry.record import AuditRecord, Observer
 from sidecar.telemetry.trace_context import UNTRACED, TraceIds
@@ -61,18 +61,15 @@ class Serving:
         self.pool = pool
         self.observer = observer
         self.generation = generation
-        self.documents = documents or {}
-        """Path → JSON document the sidecar itself serves there."""
-        self.resource_metadata = resource_metadata
-        """URL for challenges (RFC 9728 §5.1)."""
+        self.documents = {path: document(body) for path, body in (documents or {}).items()}
+        """Path → what the sidecar itself answers there."""
+        self.answers = Answers(Wording(settings.realm, resource_metadata, settings.disclose_reasons))
         self.clock = clock
         self.trace = trace
         self.field_rules = FieldRules(
             settings.identity_names, keep_underscores=settings.keep_headers_with_underscores
         )
         self.response_names: dict[bytes, int] = {}
-        self.refusals: dict[tuple[object, ...], Form] = {}
-        """What `refusal` has rendered, by what it depends on."""
         self._instance = os.urandom(8).hex()
         self._block = -1
         self._prefix = ""

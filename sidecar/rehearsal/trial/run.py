@@ -7,7 +7,7 @@ from typing import Any
 
 from sidecar.authorizer import Authorizer
 from sidecar.decision.challenge import challenge
-from sidecar.decision.denial import Denial, Failure, answer
+from sidecar.decision.denial import Denial, Failure, shape
 from sidecar.decision.permit import Permit
 from sidecar.decision.policy import IssuerPolicy
 from sidecar.decision.request import ClientCertificate, Presenter, RequestHead
@@ -122,13 +122,13 @@ class World:
         raise CaseMistake(f"no listener is called {name}")
 
     def _refused(self, denial: Denial) -> Outcome:
-        shape = answer(denial.reason)
+        row = shape(denial.reason)
         said = challenge(denial, self.settings.realm, disclose=self.settings.disclose_reasons)
         return Outcome(
-            status=shape.status,
+            status=row.status,
             reason=denial.reason.value,
             rule=denial.rule,
-            error=shape.error.value if shape.error else "none",
+            error=row.error.value if row.error else "none",
             failures=denial.failures,
             challenge=said,
         )

@@ -1,4 +1,8 @@
-"""A received head → the facts a decision may look at, or what is wrong with it. Pure."""
+"""A received message → the facts a decision may look at, or what is wrong with it: the only maker of `RequestHead`.
+
+The data plane, `explain`, the admin page's question and policy cases all come through here, so none of them can read a
+request in another way than the others.
+"""
 
 from typing import Final
 
@@ -11,13 +15,14 @@ from sidecar.http.target import Target, parse
 _REFUSED_METHODS: Final = frozenset({"TRACE", "CONNECT"})
 
 
-def sort_out(request: Request, fields: RequestFields, rules: FieldRules) -> Target | Fault:
-    """Sort the fields of `request` into `fields`, check its framing, and take its target apart."""
+def request_head(request: Request, fields: RequestFields, rules: FieldRules) -> RequestHead | Fault:
+    """What the decision is told of `request`. Its header fields are sorted into `fields`, which is new, in any case."""
     fields.sort(request.fields, rules)
     fault = request.fault or fields.fault or _framing_fault(request, fields)
     if fault is not None:
         return fault
-    return parse(request.method, request.target.decode("latin-1"), fields.hosts, request.minor_version)
+    target = parse(request.method, request.target.decode("latin-1"), fields.hosts, request.minor_version)
+    return _told(request, fields, target) if isinstance(target, Target) else target
 
 
 def _framing_fault(request: Request, fields: RequestFields) -> Fault | None:
@@ -40,8 +45,7 @@ def _framing_fault(request: Request, fields: RequestFields) -> Fault | None:
     return None
 
 
-def request_head(request: Request, fields: RequestFields, target: Target) -> RequestHead:
-    """What the decision is told."""
+def _told(request: Request, fields: RequestFields, target: Target) -> RequestHead:
     authorization = fields.authorization
     return RequestHead(
         request.method,

@@ -1,0 +1,107 @@
+"""The sidecar's own answers: a denial → status, header fields and body, whatever wire writes them down.
+
+What they say is the business of `decision.challenge`, which nothing else asks: so whoever shows an answer shows the
+one that the client gets. Nothing in it depends on the request but its id.
+"""
+
+from typing import Final, NamedTuple
+
+from sidecar.decision.challenge import challenge, problem
+from sidecar.decision.denial import Denial, shape
+from sidecar.http.message import Field
+
+_KEPT: Final = 512
+_ID: Final = "%"
+"""Stands for the request id in a problem; the last one is meant, as the id is the last member."""
+
+
+class Wording(NamedTuple):
+    """What a configuration says in the answers to denials."""
+
+    realm: str | None = None
+    """RFC 9110 §11.5."""
+    resource_metadata: str | None = None
+    """URL of the metadata (RFC 9728 §5.1)."""
+    disclose: bool = True
+    """Whether the reason is named."""
+
+
+class Answer:
+    """An answer, but for the id of the request that gets it. Treat as immutable."""
+
+    __slots__ = ("beginning", "closes", "end", "fields", "is_identified", "status", "written")
+
+    def __init__(
+        self,
+        status: int,
+        fields: tuple[Field, ...],
+        beginning: bytes,
+        end: bytes = b"",
+        *,
+        closes: bool = False,
+        is_identified: bool = False,
+    ) -> None:
+        self.status = status
+        """HTTP status code."""
+        self.fields = fields
+        """Name and value, in order; without those that depend on the wire, on the time or on the request's id."""
+        self.beginning = beginning
+        """The body up to the request's id."""
+        self.end = end
+        """The body behind the request's id."""
+        self.closes = closes
+        """Whether nothing that follows this request on its connection can be trusted."""
+        self.is_identified = is_identified
+        """Whether the request's id belongs into the body and into `X-Request-Id`."""
+        self.written: dict[tuple[bytes, int], tuple[bytes, bytes, bytes, bytes]] = {}
+        """What a wire made of it, by what that depends on."""
+
+    def body(self, request_id: str) -> bytes:
+        """The content."""
+        return self.beginning + (request_id.encode("ascii") if self.is_identified else b"") + self.end
+
+    def field(self, name: bytes) -> str | None:
+        """The value of the field `name`, spelled as in `fields`; None when there is none."""
+        return next((value.decode("latin-1") for key, value in self.fields if key == name), None)
+
+    @property
+    def challenge(self) -> str | None:
+        """The value of `WWW-Authenticate` (RFC 9110 §11.6.1), when there is one."""
+        return self.field(b"WWW-Authenticate")
+
+
+class Answers:
+    """The answers under one configuration; remembers them, in bounded number."""
+
+    def __init__(self, wording: Wording) -> None:
+        self._wording = wording
+        self._made: dict[tuple[object, ...], Answer] = {}
+
+    def to(self, denial: Denial) -> Answer:
+        """Problem details (RFC 9457), and the challenge where there is one (RFC 6750 §3)."""
+        key = (denial.reason, denial.scope, denial.acr_values, denial.max_age, denial.retry_after)
+        try:
+            return self._made[key]
+        except KeyError:
+            if len(self._made) >= _KEPT:
+                self._made.clear()
+            answer = self._made[key] = _answer(denial, self._wording)
+            return answer
+
+
+def _answer(denial: Denial, wording: Wording) -> Answer:
+    beginning, _, end = problem(denial.reason, _ID, disclose=wording.disclose).rpartition(_ID.encode("ascii"))
+    assert end == b'"}'  # noqa: S101 — the request id is the last member
+    fields = [(b"Content-Type", b"application/problem+json"), (b"Cache-Control", b"no-store")]
+    said = challenge(denial, wording.realm, wording.resource_metadata, disclose=wording.disclose)
+    if said is not None:
+        fields.append((b"WWW-Authenticate", said.encode("latin-1", "replace")))
+    row = shape(denial.reason)
+    if row.status == 503:
+        fields.append((b"Retry-After", b"%d" % (denial.retry_after or 1)))
+    return Answer(row.status, tuple(fields), beginning, end, closes=row.closes, is_identified=True)
+
+
+def document(body: bytes) -> Answer:
+    """One of the sidecar's own JSON documents."""
+    return Answer(200, ((b"Content-Type", b"application/json"),), body)

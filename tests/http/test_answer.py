@@ -1,0 +1,104 @@
+"""The sidecar's own answers: one maker, free of any wire; and how HTTP/1.1 writes them down."""
+
+import ast
+import json
+from pathlib import Path
+
+import pytest
+
+import sidecar
+from sidecar.decision.denial import Denial, Reason, shape
+from sidecar.http.answer import Answers, Wording, document
+from sidecar.http.message import Request
+from sidecar.proxy import refusal
+
+PACKAGE = Path(sidecar.__file__).parent
+ID = "0123456789abcdef00000001"
+WORDING = Wording("api", "https://api.example.com/.well-known/oauth-protected-resource")
+
+
+def calls_of(name: str) -> set[str]:
+    """The modules of the package that call something of this name."""
+    return {
+        str(file.relative_to(PACKAGE))
+        for file in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == name
+    }
+
+
+@pytest.mark.parametrize(
+    ("thing", "maker"),
+    [("RequestHead", "http/intake.py"), ("Answer", "http/answer.py"), ("problem", "http/answer.py")],
+)
+def test_only_one_place_makes_it(thing: str, maker: str) -> None:
+    assert maker in calls_of(thing)
+
+
+@pytest.mark.parametrize("reason", Reason)
+def test_every_denial_has_an_answer_whose_body_names_the_request(reason: Reason) -> None:
+    answer = Answers(WORDING).to(Denial(reason))
+    body = json.loads(answer.body(ID))
+    assert (answer.status, answer.closes) == (shape(reason).status, shape(reason).closes)
+    assert (body["reason"], body["status"], body["request_id"]) == (reason.value, answer.status, ID)
+    assert (answer.challenge is not None) is shape(reason).challenge
+    assert (answer.field(b"Retry-After") == "1") is (answer.status == 503)
+
+
+def test_what_a_configuration_says_is_in_its_answers() -> None:
+    denial = Denial(Reason.TOKEN_EXPIRED)
+    said = Answers(WORDING).to(denial).challenge
+    assert said == (
+        'Bearer realm="api", error="invalid_token", error_description="The access token expired", '
+        f'resource_metadata="{WORDING.resource_metadata}"'
+    )
+    silent = Answers(Wording(disclose=False)).to(denial)
+    assert silent.challenge == 'Bearer error="invalid_token"'
+    assert json.loads(silent.body(ID)).keys() == {"type", "title", "status", "request_id"}
+
+
+def test_denials_that_say_the_same_share_an_answer_and_the_number_kept_is_bounded() -> None:
+    answers = Answers(WORDING)
+    first = answers.to(Denial(Reason.RULE_UNMATCHED))
+    assert answers.to(Denial(Reason.RULE_UNMATCHED, rule="other")) is first
+    for number in range(2000):
+        answers.to(Denial(Reason.SCOPE_INSUFFICIENT, scope=(str(number),)))
+    assert len(answers._made) <= 512
+
+
+def written(answer_to: Denial, *, close: bool = False, minor_version: int = 1, method: str = "GET") -> bytes:
+    request = Request()
+    request.method, request.minor_version = method, minor_version
+    return refusal.render(Answers(WORDING).to(answer_to), ID, request, close=close)
+
+
+def test_http_1_1_writes_an_answer_down() -> None:
+    body = (
+        b'{"type": "about:blank", "title": "Service Unavailable", "status": 503, '
+        b'"detail": "The access token cannot be checked now", "reason": "issuer_unavailable", '
+        b'"request_id": "0123456789abcdef00000001"}'
+    )
+    head = (
+        b"HTTP/1.1 503 Service Unavailable\r\nDate: %b\r\nContent-Type: application/problem+json\r\n"
+        b"Content-Length: %d\r\nCache-Control: no-store\r\nRetry-After: 7\r\n%bX-Request-Id: %b\r\n\r\n"
+    )
+    outage = Denial(Reason.ISSUER_UNAVAILABLE, retry_after=7)
+    for connection, closes, minor_version in (
+        (b"", False, 1),
+        (b"Connection: close\r\n", True, 1),
+        (b"Connection: close\r\n", True, 0),
+        (b"Connection: keep-alive\r\n", False, 0),
+    ):
+        expected = head % (refusal.date(), len(body), connection, ID.encode())
+        assert written(outage, close=closes, minor_version=minor_version) == expected + body
+        assert written(outage, close=closes, minor_version=minor_version, method="HEAD") == expected
+
+
+def test_http_1_1_writes_a_document_down() -> None:
+    request, answer = Request(), document(b'{"resource": "https://api.example.com"}')
+    expected = (
+        b"HTTP/1.1 200 OK\r\nDate: %b\r\nContent-Type: application/json\r\nContent-Length: 39\r\n%b\r\n"
+    )
+    for connection, close in ((b"", False), (b"Connection: close\r\n", True)):
+        whole = refusal.render(answer, ID, request, close=close)
+        assert whole == expected % (refusal.date(), connection) + answer.body(ID)
