@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -11,10 +10,11 @@ import sidecar
 from sidecar.process.body import Body, Solo
 from sidecar.process.endpoints.endpoints import Endpoints
 from sidecar.process.host import hardening
+from sidecar.process.host.log_output import open_journal
+from sidecar.process.host.loop import available_processors, event_loop
 from sidecar.process.host.notify import Notifier
 from sidecar.settings import Loaded
-from sidecar.telemetry.journal import Journal, adopt_library_logs
-from sidecar.telemetry.sink import LineSink
+from sidecar.telemetry.journal import Journal
 
 
 def serve(path: Path, loaded: Loaded, *, has_output: bool = True) -> int:
@@ -29,24 +29,6 @@ def serve(path: Path, loaded: Loaded, *, has_output: bool = True) -> int:
         journal.sink.close()
 
 
-def open_journal(loaded: Loaded, *, has_output: bool = True, is_shared: bool = False) -> Journal:
-    """The journal that the configuration asks for; `is_shared` with other processes. Raises OSError."""
-    settings = loaded.service.logging
-    sink = LineSink(1 if has_output else -1, settings.file, settings.buffered_bytes, shared=is_shared)
-    journal = Journal(sink, settings.format, settings.level)
-    adopt_library_logs(journal)
-    return journal
-
-
-def event_loop() -> asyncio.AbstractEventLoop:
-    """uvloop's, or the standard library's with SIDECAR_LOOP=asyncio."""
-    if os.environ.get("SIDECAR_LOOP") == "asyncio":
-        return asyncio.new_event_loop()
-    import uvloop  # noqa: PLC0415 — not loaded when not wanted
-
-    return uvloop.new_event_loop()
-
-
 def _body(path: Path, loaded: Loaded, journal: Journal) -> Body:
     workers = loaded.service.workers or available_processors()
     if workers == 1:
@@ -54,11 +36,6 @@ def _body(path: Path, loaded: Loaded, journal: Journal) -> Body:
     from sidecar.process.crew.crew import Crew  # noqa: PLC0415 — one worker needs no supervisor
 
     return Crew(path, loaded, journal, workers)
-
-
-def available_processors() -> int:
-    """CPUs this process may run on."""
-    return len(os.sched_getaffinity(0))
 
 
 async def _main(path: Path, loaded: Loaded, journal: Journal) -> int:

@@ -13,7 +13,8 @@ from typing import Any
 from sidecar.process.crew.channel import answer_all
 from sidecar.process.endpoints.admin.inspection import Refused
 from sidecar.process.host import hardening
-from sidecar.process.serving import event_loop, open_journal
+from sidecar.process.host.log_output import open_journal
+from sidecar.process.host.loop import event_loop
 from sidecar.process.worker.local_inspection import LocalInspection
 from sidecar.process.worker.worker import Worker
 from sidecar.settings import Loaded
