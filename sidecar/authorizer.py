@@ -105,7 +105,7 @@ class Authorizer:
             credentials = access_token(head, self._digest_key, self._token_bytes, self.verified)
             token = self._known(credentials) if trace is None else None
             if token is None:
-                token = self._established(credentials, terms, trace, answers)
+                token = self._established(credentials, terms, presenter, trace, answers)
             issuer = terms.issuer(token.issuer)
             issuer.check_time(token, now, trace)
             issuer.check_audience(token, trace)
@@ -153,7 +153,12 @@ class Authorizer:
         return None
 
     def _established(
-        self, credentials: AccessToken, terms: RuleTerms, trace: Trace | None, answers: _Answers | None
+        self,
+        credentials: AccessToken,
+        terms: RuleTerms,
+        presenter: Presenter,
+        trace: Trace | None,
+        answers: _Answers | None,
     ) -> ValidatedToken:
         """What the issuer vouches for: by its signature or, for an opaque token, by its word (RFC 7662)."""
         if trace is not None:
@@ -169,7 +174,7 @@ class Authorizer:
         issuer = terms.issuer(claimed)
         if trace is not None:
             trace.passed("iss", " or ".join(terms.issuers), issuer.name)
-        verified = self._verified(jws, issuer, answers)
+        verified = self._verified(jws, issuer, presenter, answers)
         if trace is not None:
             trace.passed("signature", " ".join(sorted(issuer.algorithms)), f"good, key {verified.key.kid}")
         token = profile.validate(verified, issuer.policy, credentials.digest)
@@ -179,7 +184,7 @@ class Authorizer:
         return token
 
     def _verified(
-        self, jws: jose.UnverifiedJws, issuer: IssuerTerms, answers: _Answers | None
+        self, jws: jose.UnverifiedJws, issuer: IssuerTerms, presenter: Presenter, answers: _Answers | None
     ) -> jose.VerifiedClaims:
         answer = answers.keys.get(issuer.name) if answers else None
         if isinstance(answer, Exception):
@@ -190,7 +195,7 @@ class Authorizer:
         except Denied as denied:
             # A key may have come (unknown `kid`) or changed under its old `kid` (signature) since the last fetch.
             curable = denied.reason in _CURED_BY_NEW_KEYS and answer is None
-            if curable and self._keys.may_refresh(issuer.name, jws.kid):
+            if curable and self._keys.may_refresh(issuer.name, jws.kid, presenter.source):
                 raise _Inquiry(issuer.name, jws.kid) from None
             raise
 
@@ -206,6 +211,7 @@ class Authorizer:
         for issuer in terms.issuers.values():
             if issuer.introspects:
                 try:
+                    issuer.check_opaque_size(len(credentials))
                     return self._introspected(credentials, issuer, trace, answers)
                 except Denied as denied:
                     refusal = denied
@@ -235,7 +241,7 @@ class Authorizer:
     ) -> Decision:
         answers = _Answers()
         while True:
-            await self._ask(inquiry, answers)
+            await self._ask(inquiry, answers, presenter.source)
             if trace is not None:
                 trace.restart()
             try:
@@ -243,16 +249,16 @@ class Authorizer:
             except _Inquiry as another:
                 inquiry = another
 
-    async def _ask(self, inquiry: _Inquiry, answers: _Answers) -> None:
+    async def _ask(self, inquiry: _Inquiry, answers: _Answers, source: str) -> None:
         issuer = inquiry.issuer
         if inquiry.token is None:
             try:
-                answers.keys[issuer] = await self._keys.refreshed(issuer, inquiry.kid)
+                answers.keys[issuer] = await self._keys.refreshed(issuer, inquiry.kid, source)
             except IssuerUnavailable as outage:
                 answers.keys[issuer] = outage
             return
         try:
-            answers.tokens[issuer] = await self._introspector.introspect(inquiry.token, issuer)
+            answers.tokens[issuer] = await self._introspector.introspect(inquiry.token, issuer, source)
         except (Denied, IssuerUnavailable) as problem:
             answers.tokens[issuer] = problem
 

@@ -297,6 +297,26 @@ def introspecting(when: IntrospectWhen = IntrospectWhen.OPAQUE, **facts: Any) ->
     return policy(issuers=[issuer_policy(introspect=when)], **facts)
 
 
+def test_opaque_token_that_is_too_long_goes_to_no_issuer(signing_key: SigningKey, pki: Pki) -> None:
+    long = "o" * 4097
+    issuer = Introspection({(ISSUER, long): opaque_token(pki), (ISSUER, long[1:]): opaque_token(pki)})
+    gate = authorizer(introspecting(), Keys.of(signing_key), issuer)
+    denial = denied(decide(gate, head(long), presenter(pki.client)))
+    assert denial.reason is Reason.TOKEN_TOO_LARGE
+    assert denial.failures[0].expected == "an opaque token of at most 4096 bytes"
+    assert issuer.asked == []
+    permitted(decide(gate, head(long[1:]), presenter(pki.client)))
+
+
+def test_opaque_token_too_long_for_one_issuer_goes_to_the_next(signing_key: SigningKey, pki: Pki) -> None:
+    issuer = Introspection({(OTHER, "opaque"): opaque_token(pki, OTHER)})
+    narrow = issuer_policy(introspect=IntrospectWhen.OPAQUE, opaque_token_bytes=5)
+    wide = issuer_policy(OTHER, introspect=IntrospectWhen.OPAQUE)
+    gate = authorizer(policy(issuers=[narrow, wide]), Keys.of(signing_key), issuer)
+    permitted(decide(gate, head("opaque"), presenter(pki.client)))
+    assert issuer.asked == [(OTHER, "opaque")]
+
+
 def test_opaque_token_is_asked_about(signing_key: SigningKey, pki: Pki) -> None:
     issuer = Introspection({(ISSUER, "opaque"): opaque_token(pki)}, caches=True)
     gate = authorizer(introspecting(), Keys.of(signing_key), issuer)

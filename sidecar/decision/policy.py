@@ -50,6 +50,8 @@ class IssuerPolicy:
     clock_skew: int = 30
     """Seconds."""
     introspect: IntrospectWhen = IntrospectWhen.NEVER
+    opaque_token_bytes: int = 4096
+    """Largest opaque token that the issuer is asked about: what nobody verified goes no further in any size."""
     report_only: ReportOnly | None = None
 
 

@@ -51,14 +51,15 @@ class KeySource(Protocol):
     def keys(self, issuer: str) -> KeySet:
         """The keys in force; raises `IssuerUnavailable` when there are none or they are too old."""
 
-    async def refreshed(self, issuer: str, kid: str | None) -> KeySet:
+    async def refreshed(self, issuer: str, kid: str | None, source: str = "") -> KeySet:
         """The keys after at most one forced refresh; limited by a cool-down, so it may return the same ones.
 
+        `source` is whoever sent the token (`Presenter.source`), for limits of which nobody may use up all.
         Raises `IssuerUnavailable`.
         """
 
-    def may_refresh(self, issuer: str, kid: str | None) -> bool:
-        """Whether a forced refresh could bring something new now (cool-down, negative cache)."""
+    def may_refresh(self, issuer: str, kid: str | None, source: str = "") -> bool:
+        """Whether a forced refresh could bring something new to `source` now (cool-down, negative cache)."""
 
 
 class TokenIntrospector(Protocol):
@@ -70,7 +71,8 @@ class TokenIntrospector(Protocol):
         May raise `Denied` as `introspect` does.
         """
 
-    async def introspect(self, token: AccessToken, issuer: str) -> ValidatedToken | bool:
-        """Ask; False means inactive. Raises `IssuerUnavailable`, and `Denied` for a response whose claims are
-        malformed (`profile.introspected`).
+    async def introspect(self, token: AccessToken, issuer: str, source: str = "") -> ValidatedToken | bool:
+        """Ask for `source`; False means inactive.
+
+        Raises `IssuerUnavailable`, and `Denied` for a response whose claims are malformed (`profile.introspected`).
         """

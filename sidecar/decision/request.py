@@ -1,5 +1,7 @@
 """The facts of one request, as the transport saw them: what the decision may look at, and nothing else."""
 
+from ipaddress import IPv6Address, ip_network
+
 from sidecar.decision.client_certificate import ClientCertificate
 
 __all__ = ["ClientCertificate", "Presenter", "RequestHead"]
@@ -66,3 +68,22 @@ class Presenter:
         """The listener's `trust` is `ca`: not_after counts on every request, not only in the handshake."""
         self.lines: dict[str, str] = {}
         """What telemetry made of this connection's constants; it dies with the connection."""
+
+    @property
+    def source(self) -> str:
+        """Who is counted where one of many may not use up what all share.
+
+        The certificate, where an authority vouched for it; else the address, since a certificate that nobody has to
+        sign can be made at will. One user of IPv6 has a whole /64 (RFC 6177), so that is what counts.
+        """
+        if self.certificate_must_be_valid and self.client_certificate is not None:
+            return self.client_certificate.thumbprint_text
+        address = self.peer.rpartition(":")[0]
+        return address if ":" not in address else _ipv6_network(address)
+
+
+def _ipv6_network(address: str) -> str:
+    try:
+        return str(ip_network((int(IPv6Address(address.partition("%")[0])), 64), strict=False))
+    except ValueError:
+        return address

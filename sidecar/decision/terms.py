@@ -18,8 +18,8 @@ class IssuerTerms:
     """What one rule asks of the tokens of one issuer."""
 
     __slots__ = (
-        "algorithms", "audience", "introspects", "introspects_all", "name", "policy", "reports_until",
-        "requires_binding", "rule_audience", "skew",
+        "algorithms", "audience", "introspects", "introspects_all", "name", "opaque_token_bytes", "policy",
+        "reports_until", "requires_binding", "rule_audience", "skew",
     )  # fmt: skip
 
     def __init__(self, issuer: IssuerPolicy, rule: Rule, policy: Policy) -> None:
@@ -32,9 +32,16 @@ class IssuerTerms:
         # The rule's word on binding replaces its issuer's; a token's `cnf` outranks both (RFC 8705 §3).
         self.requires_binding = (rule.binding or issuer.binding) is Binding.REQUIRED
         self.introspects = issuer.introspect is not IntrospectWhen.NEVER
+        self.opaque_token_bytes = issuer.opaque_token_bytes
         self.introspects_all = issuer.introspect is IntrospectWhen.ALWAYS
         ends: list[ReportOnly | None] = [rule.report_only, issuer.report_only, policy.report_only]
         self.reports_until: float = max((end.until for end in ends if end is not None), default=_NEVER)
+
+    def check_opaque_size(self, size: int) -> None:
+        """Raises `Denied` (token_too_large) for an opaque token of more bytes than the issuer is asked about."""
+        if size > self.opaque_token_bytes:
+            expected = f"an opaque token of at most {self.opaque_token_bytes} bytes"
+            raise Denied(Reason.TOKEN_TOO_LARGE, "credentials", expected, f"{size} bytes")
 
     def check_time(self, token: ValidatedToken, now: float, trace: Trace | None) -> None:
         """Raises `Denied`: token_expired, token_not_yet_valid."""

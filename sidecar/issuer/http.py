@@ -31,7 +31,15 @@ _LOOKS: Final = 100
 class FetchFailed(Exception):
     """An exchange with an issuer failed in a named phase."""
 
-    def __init__(self, phase: str, detail: str, status: int = 0, retry_after: int | None = None) -> None:
+    def __init__(
+        self,
+        phase: str,
+        detail: str,
+        status: int = 0,
+        retry_after: int | None = None,
+        *,
+        was_sent: bool = True,
+    ) -> None:
         super().__init__(f"{phase}: {detail}")
         self.phase = phase
         """`dns`, `connect`, `tls`, `status`, `size`, `parse`, `timeout`."""
@@ -41,6 +49,8 @@ class FetchFailed(Exception):
         """The HTTP status when the phase is `status`."""
         self.retry_after = retry_after
         """Seconds that the issuer asked to be left alone for (RFC 9110 §10.2.3)."""
+        self.was_sent = was_sent
+        """False: it failed before the request was sent, so nothing in the request can be the cause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +79,11 @@ class _Trace:
 
     stage: str = "connect"
     reused: bool = False
+
+    @property
+    def was_sent(self) -> bool:
+        """Whether the other end may have seen something of the request."""
+        return self.stage in {"request", "answer"}
 
 
 @dataclass(slots=True, eq=False)
@@ -154,9 +169,13 @@ class HttpClient:
                     trace = _Trace()
                     return await self._exchange(request, trace, is_pooled=False)
         except TimeoutError:
-            raise FetchFailed("timeout", f"no answer in time; last stage: {trace.stage}") from None
+            failed = FetchFailed("timeout", f"no answer in time; last stage: {trace.stage}")
+            failed.was_sent = trace.was_sent
+            raise failed from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise _named(error, trace) from error
+            failed = _named(error, trace)
+            failed.was_sent = trace.was_sent
+            raise failed from error
 
     def _check_scheme(self, url: str) -> None:
         """RFC 8414 §6.1, RFC 7662 §4: TLS is what makes the answer the issuer's."""
@@ -165,7 +184,7 @@ class HttpClient:
             scheme == "http" and self.settings.insecure_plain_http_anyone_can_forge_keys
         ):
             return
-        raise FetchFailed("connect", "the URL is not https")
+        raise FetchFailed("connect", "the URL is not https", was_sent=False)
 
     async def _renew_trust(self) -> None:
         """Use new certificates for new connections; what is under way ends on the old ones."""

@@ -18,13 +18,14 @@ from sidecar.decision.denial import Denied, Reason
 from sidecar.decision.ports import IssuerUnavailable
 from sidecar.decision.strict import Malformed
 from sidecar.decision.token import AccessToken, TokenDigest, ValidatedToken
-from sidecar.issuer.circuit_breaker import CircuitBreaker, CircuitOpen
+from sidecar.issuer.circuit_breaker import Blame, CircuitBreaker, CircuitOpen
 from sidecar.issuer.client_authentication import ClientAuthenticator
 from sidecar.issuer.clock import Clock
 from sidecar.issuer.configuration import IntrospectionSettings, SelfSignedTlsClientAuth, TlsClientAuth
 from sidecar.issuer.http import Document, FetchFailed, HttpClient
 from sidecar.issuer.introspection_cache import Answer, IntrospectionCache
 from sidecar.issuer.metadata import Metadata, MetadataSource, parse_object
+from sidecar.issuer.shares import NoPlaceToWait, Places
 from sidecar.issuer.signed_response import MEDIA_TYPE, SignedResponseVerifier
 from sidecar.telemetry.issuer_observer import Introspected, IssuerObserver
 
@@ -55,8 +56,7 @@ class IssuerIntrospection:
         self._generation = generation
         self._cache = IntrospectionCache(settings.cache_bytes, parts.clock)
         self._breaker = CircuitBreaker(settings.breaker, parts.clock)
-        self._places = asyncio.Semaphore(settings.concurrency)
-        self._waiting = 0
+        self._places = Places(settings.concurrency, settings.waiting)
         self._flights: dict[TokenDigest, asyncio.Task[Answer | IssuerUnavailable]] = {}
         self._tasks: set[asyncio.Task[Answer | IssuerUnavailable]] = set()
         self._endpoint = settings.endpoint or ""
@@ -93,8 +93,8 @@ class IssuerIntrospection:
         answer = self._cache.find(_key(token, self._scope))
         return None if answer is None else _told(answer)
 
-    async def introspect(self, token: AccessToken) -> ValidatedToken | bool:
-        """The issuer's answer; False means inactive.
+    async def introspect(self, token: AccessToken, source: str = "") -> ValidatedToken | bool:
+        """The issuer's answer to a token that `source` presented; False means inactive.
 
         Raises `IssuerUnavailable`, and `Denied` for a response that describes no token we can judge.
         """
@@ -103,7 +103,7 @@ class IssuerIntrospection:
             return _told(answer)
         flight = self._flights.get(token.digest)
         if flight is None:
-            flight = self._begin(token)
+            flight = self._begin(token, source)
         # Waited for, not awaited: a client that leaves does not take the answer away from the others.
         await asyncio.wait({flight})
         outcome = self._unavailable("not_configured") if flight.cancelled() else flight.result()
@@ -111,9 +111,9 @@ class IssuerIntrospection:
             raise IssuerUnavailable(outcome.issuer, outcome.phase, outcome.retry_after)
         return _told(outcome)
 
-    def _begin(self, token: AccessToken) -> asyncio.Task[Answer | IssuerUnavailable]:
+    def _begin(self, token: AccessToken, source: str) -> asyncio.Task[Answer | IssuerUnavailable]:
         flights = self._flights
-        flight = asyncio.create_task(self._ask(token), name=f"introspection at {self._issuer}")
+        flight = asyncio.create_task(self._ask(token, source), name=f"introspection at {self._issuer}")
         flights[token.digest] = flight
         self._tasks.add(flight)
 
@@ -130,14 +130,14 @@ class IssuerIntrospection:
 
     # --- one question
 
-    async def _ask(self, token: AccessToken) -> Answer | IssuerUnavailable:
+    async def _ask(self, token: AccessToken, source: str) -> Answer | IssuerUnavailable:
         """Never raises: whoever waits may be gone, and then nobody would hear."""
         started = self._parts.clock.monotonic()
         answer: Answer | IssuerUnavailable
         detail = ""
         try:
             async with asyncio.timeout(self._settings.deadline):
-                answer = await self._in_turn(token)
+                answer = await self._in_turn(token, source)
             result = _name(answer)
         except CircuitOpen as circuit:
             answer, result = self._unavailable("circuit_open", circuit.retry_after), "circuit_open"
@@ -153,32 +153,29 @@ class IssuerIntrospection:
         self._parts.observer.introspected(Introspected(self._issuer, result, detail, seconds))
         return answer
 
-    async def _in_turn(self, token: AccessToken) -> Answer:
-        self._breaker.check()
-        if self._waiting >= self._settings.waiting:
-            raise FetchFailed("overload", "too many questions wait already", retry_after=1)
-        self._waiting += 1
+    async def _in_turn(self, token: AccessToken, source: str) -> Answer:
+        self._breaker.check(source, token.digest)
         try:
-            await self._places.acquire()
-        finally:
-            self._waiting -= 1
-        try:
-            return await self._admitted(token)
-        finally:
-            self._places.release()
+            async with self._places.place(source):
+                return await self._admitted(token, source)
+        except NoPlaceToWait:
+            raise FetchFailed("overload", "too many questions wait already", retry_after=1) from None
 
-    async def _admitted(self, token: AccessToken) -> Answer:
+    async def _admitted(self, token: AccessToken, source: str) -> Answer:
         was_closed = self._breaker.is_closed
-        self._breaker.admit()
+        admission = self._breaker.admit(source, token.digest)
         try:
             answer = await self._question(token)
         except FetchFailed as failed:
             # Some issuers answer 400 to a token that they do not recognise. That answers nothing, but it shows
-            # that the endpoint lives; else any client could open the circuit for all.
-            self._breaker.succeed() if failed.status == 400 else self._breaker.fail()
+            # that the endpoint lives.
+            if failed.status == 400:
+                self._breaker.succeed()
+            else:
+                self._breaker.fail(admission, _blame(failed))
             raise
         except asyncio.CancelledError:
-            self._breaker.fail()  # the deadline, or the end of the process
+            self._breaker.fail(admission, Blame.UNCLEAR)  # the deadline, or the end of the process
             raise
         else:
             self._breaker.succeed()
@@ -193,9 +190,13 @@ class IssuerIntrospection:
 
     async def _question(self, token: AccessToken) -> Answer:
         """RFC 7662 §2.1."""
-        endpoint = await self._locate()
-        scope = self._scope
-        credentials = await self._parts.authenticator.credentials()
+        try:
+            endpoint = await self._locate()
+            scope = self._scope
+            credentials = await self._parts.authenticator.credentials()
+        except FetchFailed as failed:
+            failed.was_sent = False
+            raise
         form = {"token": token.reveal(), **credentials.form}
         if self._settings.token_type_hint is not None:
             form["token_type_hint"] = self._settings.token_type_hint
@@ -265,3 +266,14 @@ def _name(answer: Answer) -> str:
     if isinstance(answer, ValidatedToken):
         return "active"
     return "refused" if isinstance(answer, Denied) else "inactive"
+
+
+def _blame(failed: FetchFailed) -> Blame:
+    """What a failed question says about the endpoint."""
+    # RFC 7662 §2.3: 401 is the answer to credentials of ours that are not valid. At TLS 1.3 a server judges our
+    # certificate when the handshake is over on our side.
+    if not failed.was_sent or failed.phase == "tls" or failed.status == 401:
+        return Blame.ENDPOINT
+    if failed.phase in {"timeout", "connect"} or failed.status >= 500 or failed.status == 429:
+        return Blame.UNCLEAR
+    return Blame.TOKEN

@@ -137,15 +137,15 @@ class Issuers:
         found = self._issuers.get(issuer) or self._named(issuer)
         return NO_KEYS if found.keys is None else found.keys.current()
 
-    def may_refresh(self, issuer: str, kid: str | None) -> bool:
+    def may_refresh(self, issuer: str, kid: str | None, source: str = "") -> bool:
         """Whether `refreshed` could bring something new."""
         found = self._issuers.get(issuer)
-        return found is not None and found.keys is not None and found.keys.may_refresh(kid)
+        return found is not None and found.keys is not None and found.keys.may_refresh(kid, source)
 
-    async def refreshed(self, issuer: str, kid: str | None) -> PublishedKeys:
+    async def refreshed(self, issuer: str, kid: str | None, source: str = "") -> PublishedKeys:
         """The keys after a fetch that began after this call, when that may help; raises `IssuerUnavailable`."""
         keys = self._named(issuer).keys
-        return NO_KEYS if keys is None else await keys.refreshed(kid)
+        return NO_KEYS if keys is None else await keys.refreshed(kid, source)
 
     # --- TokenIntrospector
 
@@ -156,9 +156,9 @@ class Issuers:
         """
         return self._introspection(issuer).cached(token)
 
-    async def introspect(self, token: AccessToken, issuer: str) -> ValidatedToken | bool:
+    async def introspect(self, token: AccessToken, issuer: str, source: str = "") -> ValidatedToken | bool:
         """Ask; False means inactive. Raises `IssuerUnavailable` and `Denied`."""
-        return await self._introspection(issuer).introspect(token)
+        return await self._introspection(issuer).introspect(token, source)
 
     # --- readiness
 

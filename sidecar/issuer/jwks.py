@@ -30,6 +30,7 @@ from sidecar.issuer.http import FetchFailed
 from sidecar.issuer.keys import NO_KEYS, NotAKeySet, PublishedKeys, load_key_set
 from sidecar.issuer.origin import FetchedKeys, Origin
 from sidecar.issuer.readiness import KeyState
+from sidecar.issuer.shares import Shares
 from sidecar.issuer.state import StateFile, StateUnusable
 from sidecar.telemetry.issuer_observer import IssuerObserver, KeySkipped, KeysRefreshed
 
@@ -38,30 +39,34 @@ _NAMED_SKIPPED_KEYS = 20
 
 
 class RefusedKids:
-    """`kid` values that a fresh set did not bring, for a while: bounded, oldest out first."""
+    """`kid` values that a fresh set did not bring, for a while: bounded, oldest out first.
+
+    Each counts for the source that sent it: nobody can have a `kid` refused to others that will come into force.
+    """
 
     def __init__(self, capacity: int, lifetime: float) -> None:
         self._capacity = capacity
         self._lifetime = lifetime
         self._entries: OrderedDict[bytes, tuple[float, VerificationKey | None]] = OrderedDict()
 
-    def add(self, kid: str | None, key: VerificationKey | None, now: float) -> None:
-        """A fetch left `kid` with `key` (None: without one)."""
-        name = self._name(kid)
+    def add(self, kid: str | None, key: VerificationKey | None, source: str, now: float) -> None:
+        """A fetch left `kid`, which `source` sent, with `key` (None: without one)."""
+        name = self._name(kid, source)
         self._entries[name] = (now + self._lifetime, key)
         self._entries.move_to_end(name)
         while len(self._entries) > self._capacity:
             self._entries.popitem(last=False)
 
-    def holds(self, kid: str | None, key: VerificationKey | None, now: float) -> bool:
+    def holds(self, kid: str | None, key: VerificationKey | None, source: str, now: float) -> bool:
         """Whether asking about `kid` again is pointless, `key` being what it stands for now."""
-        expires, known = self._entries.get(self._name(kid), (0.0, None))
+        expires, known = self._entries.get(self._name(kid, source), (0.0, None))
         return now < expires and known is key
 
     @staticmethod
-    def _name(kid: str | None) -> bytes:
+    def _name(kid: str | None, source: str) -> bytes:
         """A digest: what a client sends is not kept, and every entry has one size."""
-        return b"" if kid is None else blake2b(kid.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+        named = f"{source}\n" if kid is None else f"{source}\n={kid}"
+        return blake2b(named.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 class IssuerKeys:
@@ -98,7 +103,7 @@ class IssuerKeys:
         """Number of the last fetch that is over; the lock keeps them in order."""
         self._fetching = asyncio.Lock()
         self._forced: asyncio.Task[None] | None = None
-        self._waiting = 0
+        self._waiting = Shares(settings.waiting_requests)
         self._refused = RefusedKids(settings.unknown_kids, settings.unknown_kid_lifetime)
         self._wake = asyncio.Event()
         self._attempted = asyncio.Event()
@@ -125,7 +130,7 @@ class IssuerKeys:
 
     async def idle(self) -> None:
         """Until no request waits for a fetch of this one."""
-        while self._waiting and self._forced is not None:
+        while self._waiting.is_used and self._forced is not None:
             await asyncio.wait({self._forced})
             await asyncio.sleep(0)
 
@@ -145,37 +150,33 @@ class IssuerKeys:
             return self._keys
         raise self._unavailable()
 
-    def may_refresh(self, kid: str | None) -> bool:
-        """Whether `refreshed` could bring something new, or has an outage to tell of."""
+    def may_refresh(self, kid: str | None, source: str = "") -> bool:
+        """Whether `refreshed` could bring something new to `source`, or has an outage to tell of."""
         key = self._keys.named(kid)
-        if self._refused.holds(kid, key, self._clock.monotonic()):
+        if self._refused.holds(kid, key, source, self._clock.monotonic()):
             return False
-        return self._has_room or (key is None and self._failure is not None)
+        return self._waiting.fits(source) or (key is None and self._failure is not None)
 
-    @property
-    def _has_room(self) -> bool:
-        return self._waiting < self._settings.waiting_requests
-
-    async def refreshed(self, kid: str | None) -> PublishedKeys:
+    async def refreshed(self, kid: str | None, source: str = "") -> PublishedKeys:
         """The keys after a fetch that began after this call; or those in force when asking is pointless.
 
         Raises `IssuerUnavailable` when there are none, or when `kid` is unknown and the issuer is out of reach.
         """
-        if not self.may_refresh(kid):
+        if not self.may_refresh(kid, source):
             return self.current()
-        if not self._has_room:
+        if not self._waiting.fits(source):
             raise self._unavailable()
         before = self._keys.named(kid)
-        self._waiting += 1
+        self._waiting.take(source)
         try:
             await self._fetched_after(self._begun)
         finally:
-            self._waiting -= 1
+            self._waiting.give_back(source)
         after = self._keys.named(kid)
         if self._failure is not None and after is None:
             raise self._unavailable()
         if self._failure is None and after is before:
-            self._refused.add(kid, after, self._clock.monotonic())
+            self._refused.add(kid, after, source, self._clock.monotonic())
         return self.current()
 
     def state(self) -> KeyState:

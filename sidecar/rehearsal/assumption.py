@@ -50,11 +50,11 @@ class AssumedKeys:
         """The key made for the moment, whoever the issuer is."""
         return self
 
-    async def refreshed(self, issuer: str, kid: str | None) -> KeySet:
+    async def refreshed(self, issuer: str, kid: str | None, source: str = "") -> KeySet:
         """The same."""
         return self
 
-    def may_refresh(self, issuer: str, kid: str | None) -> bool:
+    def may_refresh(self, issuer: str, kid: str | None, source: str = "") -> bool:
         """Never."""
         return False
 
@@ -70,7 +70,7 @@ class AssumedKeys:
         """Nothing can be assumed of what an issuer would answer."""
         raise IssuerUnavailable(issuer, "not asked, offline")
 
-    async def introspect(self, token: AccessToken, issuer: str) -> ValidatedToken | bool:
+    async def introspect(self, token: AccessToken, issuer: str, source: str = "") -> ValidatedToken | bool:
         """The same."""
         raise IssuerUnavailable(issuer, "not asked, offline")
 

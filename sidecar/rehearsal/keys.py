@@ -60,11 +60,11 @@ class FixedKeys:
             raise IssuerUnavailable(issuer, "offline")
         return found
 
-    async def refreshed(self, issuer: str, kid: str | None) -> KeySet:
+    async def refreshed(self, issuer: str, kid: str | None, source: str = "") -> KeySet:
         """The same."""
         return self.keys(issuer)
 
-    def may_refresh(self, issuer: str, kid: str | None) -> bool:
+    def may_refresh(self, issuer: str, kid: str | None, source: str = "") -> bool:
         """Never."""
         return False
 
@@ -72,7 +72,7 @@ class FixedKeys:
         """Nobody is asked."""
         raise IssuerUnavailable(issuer, "not asked, offline")
 
-    async def introspect(self, token: AccessToken, issuer: str) -> ValidatedToken | bool:
+    async def introspect(self, token: AccessToken, issuer: str, source: str = "") -> ValidatedToken | bool:
         """Nobody is asked."""
         raise IssuerUnavailable(issuer, "not asked, offline")
 

@@ -226,6 +226,8 @@ class Introspection(Section):
     """Default: 64MiB."""
     response_bytes: Size | None = None
     """Default: 256KiB."""
+    token_bytes: Size | None = None
+    """Largest opaque token that is asked about. Default: 4KiB."""
     signed: Signed | None = None
     circuit_breaker: CircuitBreaker | None = None
 

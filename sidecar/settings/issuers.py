@@ -62,7 +62,7 @@ def _http(section: Http) -> HttpSettings:
 
 def _introspection(section: Introspection) -> IntrospectionSettings:
     given: dict[str, Any] = section.given()
-    for name in ("when", "client_id", "client_authentication", "signed", "circuit_breaker"):
+    for name in ("when", "client_id", "client_authentication", "signed", "circuit_breaker", "token_bytes"):
         given.pop(name, None)
     if section.signed is not None:
         given["signed"] = _signed(section.signed)

@@ -209,6 +209,8 @@ def issuer_policy(section: Issuer) -> IssuerPolicy:
         given["clock_skew"] = int(section.clock_skew)
     if section.introspection is not None:
         given["introspect"] = IntrospectWhen(section.introspection.when)
+        if section.introspection.token_bytes is not None:
+            given["opaque_token_bytes"] = section.introspection.token_bytes
     return IssuerPolicy(
         issuer=section.issuer,
         audience=frozenset(section.audience),

@@ -1,3 +1,5 @@
+import pytest
+
 from sidecar.decision.client_certificate import ClientCertificate
 from sidecar.decision.request import Presenter, RequestHead
 from tests.support.pki import Pki
@@ -21,3 +23,27 @@ def test_what_is_remembered_of_one_connection_is_not_anothers(pki: Pki) -> None:
     one.lines["x"] = "y"
     assert not other.lines
     assert not other.certificate_must_be_valid
+
+
+@pytest.mark.parametrize(
+    ("peer", "source"),
+    [
+        ("192.0.2.1:4711", "192.0.2.1"),
+        ("2001:db8:1:2:3:4:5:6:4711", "2001:db8:1:2::/64"),
+        ("fe80::1%eth0:4711", "fe80::/64"),
+        ("", ""),
+        ("not:an:address:1", "not:an:address"),
+    ],
+)
+def test_one_without_a_vouched_certificate_is_counted_by_address(peer: str, source: str, pki: Pki) -> None:
+    assert Presenter(None, "main", peer).source == source
+    # Such a certificate costs its maker nothing, so it is no source of its own.
+    assert Presenter(ClientCertificate(pki.client.der), "main", peer).source == source
+
+
+def test_one_whose_certificate_an_authority_vouched_for_is_counted_by_it(pki: Pki) -> None:
+    certificate = ClientCertificate(pki.client.der)
+    presenter = Presenter(certificate, "main", "192.0.2.1:1", certificate_must_be_valid=True)
+    assert presenter.source == certificate.thumbprint_text
+    nobody = Presenter(None, "main", "192.0.2.1:1", certificate_must_be_valid=True)
+    assert nobody.source == "192.0.2.1"

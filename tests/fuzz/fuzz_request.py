@@ -29,10 +29,10 @@ class _NoKeys:
     def keys(self, issuer: str) -> KeySet:
         return self
 
-    async def refreshed(self, issuer: str, kid: str | None) -> KeySet:
+    async def refreshed(self, issuer: str, kid: str | None, source: str = "") -> KeySet:
         return self
 
-    def may_refresh(self, issuer: str, kid: str | None) -> bool:
+    def may_refresh(self, issuer: str, kid: str | None, source: str = "") -> bool:
         return False
 
 

@@ -1,6 +1,7 @@
 """How many questions an issuer is asked, and when it is left alone."""
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from tests.support.issuer import (
     Held,
     ScriptedIssuer,
     answer,
+    drop,
     slow,
 )
 from tests.support.issuer_events import IssuerEvents, ManualClock, until
@@ -27,9 +29,11 @@ from tests.support.issuer_events import IssuerEvents, ManualClock, until
 Fault = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-async def unavailable(issuers: Issuers, issuer: ScriptedIssuer, token: str = "t") -> IssuerUnavailable:
+async def unavailable(
+    issuers: Issuers, issuer: ScriptedIssuer, token: str = "t", source: str = ""
+) -> IssuerUnavailable:
     with pytest.raises(IssuerUnavailable) as caught:
-        await issuers.introspect(opaque(token), issuer.url)
+        await issuers.introspect(opaque(token), issuer.url, source)
     return caught.value
 
 
@@ -98,7 +102,10 @@ def test_no_more_questions_are_under_way_than_allowed(
     issuer.answers[INTROSPECTION_PATH] = counting
 
     async def scenario(issuers: Issuers) -> None:
-        asked = [asyncio.create_task(issuers.introspect(opaque(f"t{n}"), issuer.url)) for n in range(40)]
+        asked = [
+            asyncio.create_task(issuers.introspect(opaque(f"t{n}"), issuer.url, f"client-{n}"))
+            for n in range(40)
+        ]
         await until(lambda: all_at_once.arrived == 4)
         all_at_once.release()
         assert await asyncio.gather(*asked) == [False] * 40
@@ -151,7 +158,7 @@ def test_endpoint_that_keeps_failing_is_left_alone_and_probed(
 
     async def scenario(issuers: Issuers) -> None:
         for number in range(3):
-            assert (await unavailable(issuers, issuer, f"t{number}")).phase == "status"
+            assert (await unavailable(issuers, issuer, f"t{number}", f"client-{number}")).phase == "status"
         for number in range(50):
             assert (await unavailable(issuers, issuer, f"u{number}")).phase == "circuit_open"
         assert len(questions(issuer)) == 3
@@ -182,7 +189,7 @@ def test_remembered_answers_serve_while_the_circuit_is_open(
         await issuers.introspect(opaque("t"), issuer.url)
         issuer.answers[INTROSPECTION_PATH] = answer(status=503)
         for number in range(4):
-            await unavailable(issuers, issuer, f"u{number}")
+            await unavailable(issuers, issuer, f"u{number}", f"client-{number}")
         assert isinstance(issuers.cached(opaque("t"), issuer.url), ValidatedToken)
 
     asking(issuer, events, introspection_settings(issuer, tmp_path, breaker=BREAKER), scenario)
@@ -203,13 +210,83 @@ def test_400_to_strange_tokens_opens_no_circuit(
     asking(issuer, events, introspection_settings(issuer, tmp_path, breaker=BREAKER), scenario)
 
 
+@pytest.mark.parametrize(
+    "fault",
+    [answer({}, 413), answer({}, 403), answer({}, 500), answer({}, 429), drop(), answer({"active": "x"})],
+    ids=["413", "403", "500", "429", "dropped", "no clean answer"],
+)
+def test_tokens_of_one_client_that_a_front_dislikes_shut_out_no_other(
+    fault: Fault, issuer: ScriptedIssuer, events: IssuerEvents, tmp_path: Path
+) -> None:
+    """Seen with a front that answers 413: five tokens of 12 KB, and all others got 503."""
+    issuer.answers[INTROSPECTION_PATH] = fault
+
+    async def scenario(issuers: Issuers) -> None:
+        for number in range(20):
+            assert (await unavailable(issuers, issuer, f"t{number}", "hostile")).phase != "circuit_open"
+        issuer.answers.clear()
+        for number in range(27):
+            assert await issuers.introspect(opaque(f"u{number}"), issuer.url, f"client-{number}") is False
+
+    asking(issuer, events, introspection_settings(issuer, tmp_path, breaker=BREAKER), scenario)
+
+
+def test_refusals_of_our_own_credentials_open_the_circuit(
+    issuer: ScriptedIssuer, events: IssuerEvents, tmp_path: Path
+) -> None:
+    """RFC 7662 §2.3: 401 when the protected resource's credentials are not valid."""
+    issuer.answers[INTROSPECTION_PATH] = answer({"error": "invalid_client"}, 401)
+
+    async def scenario(issuers: Issuers) -> None:
+        phases = [(await unavailable(issuers, issuer, f"t{number}")).phase for number in range(4)]
+        assert phases == ["status", "status", "status", "circuit_open"]
+
+    asking(issuer, events, introspection_settings(issuer, tmp_path, breaker=BREAKER), scenario)
+
+
+def test_failures_to_connect_open_the_circuit(
+    issuer: ScriptedIssuer, events: IssuerEvents, tmp_path: Path
+) -> None:
+    async def scenario(issuers: Issuers) -> None:
+        phases = [(await unavailable(issuers, issuer, f"t{number}")).phase for number in range(4)]
+        assert phases == ["connect", "connect", "connect", "circuit_open"]
+
+    with socket.socket() as nobody:  # bound, not listening
+        nobody.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{nobody.getsockname()[1]}/introspect"
+        settings = introspection_settings(issuer, tmp_path, breaker=BREAKER, endpoint=endpoint)
+        asking(issuer, events, settings, scenario)
+
+
+def test_questions_of_one_client_leave_places_to_others(
+    issuer: ScriptedIssuer, events: IssuerEvents, tmp_path: Path
+) -> None:
+    held = issuer.answers[INTROSPECTION_PATH] = Held(answer({"active": False}))
+
+    async def scenario(issuers: Issuers) -> None:
+        hostile = [
+            asyncio.create_task(issuers.introspect(opaque(f"t{n}"), issuer.url, "hostile")) for n in range(40)
+        ]
+        await until(lambda: held.arrived == 6)
+        honest = asyncio.create_task(issuers.introspect(opaque("u"), issuer.url, "honest"))
+        await until(lambda: held.arrived == 7)
+        held.release()
+        assert await honest is False
+        assert await asyncio.gather(*hostile) == [False] * 40
+
+    asking(issuer, events, introspection_settings(issuer, tmp_path, concurrency=8), scenario)
+
+
 def test_deadlines_missed_open_the_circuit(
     issuer: ScriptedIssuer, events: IssuerEvents, tmp_path: Path
 ) -> None:
     issuer.answers[INTROSPECTION_PATH] = slow(5.0, answer({"active": False}))
 
     async def scenario(issuers: Issuers) -> None:
-        phases = [(await unavailable(issuers, issuer, f"t{number}")).phase for number in range(4)]
+        phases = [
+            (await unavailable(issuers, issuer, f"t{number}", f"client-{number}")).phase
+            for number in range(4)
+        ]
         assert phases == ["timeout", "timeout", "timeout", "circuit_open"]
 
     settings = introspection_settings(issuer, tmp_path, breaker=BREAKER, deadline=0.1)

@@ -281,6 +281,40 @@ def test_remembered_unknown_kid_is_accepted_as_soon_as_it_is_published(
     live(issuer, events, scenario)
 
 
+def test_kid_that_one_client_sends_before_its_time_is_refused_to_no_other(
+    issuer: ScriptedIssuer, events: IssuerEvents
+) -> None:
+    async def scenario(issuers: Issuers) -> None:
+        assert not await found(issuers, issuer, "next", "hostile")
+        issuer.keys.append(SigningKey.create("ES256", "next"))
+        assert not await found(issuers, issuer, "next", "hostile")
+        assert await found(issuers, issuer, "next", "honest")
+
+    live(issuer, events, scenario)
+
+
+def test_unknown_kids_of_one_client_take_no_room_from_others(
+    issuer: ScriptedIssuer, events: IssuerEvents
+) -> None:
+    async def scenario(issuers: Issuers) -> None:
+        held = Held(answer(jwks(*issuer.keys, next_key := SigningKey.create("ES256", "next"))))
+        issuer.once[JWKS_PATH].append(held)
+        hostile = [
+            asyncio.create_task(found(issuers, issuer, f"unknown-{number}", "hostile"))
+            for number in range(50)
+        ]
+        await until(lambda: held.arrived == 1)
+        assert not issuers.may_refresh(issuer.url, "unknown-50", "hostile")
+        issuer.keys.append(next_key)
+        honest = asyncio.create_task(found(issuers, issuer, "next", "honest"))
+        await asyncio.sleep(0)
+        held.release()
+        assert await honest
+        assert not any(await asyncio.gather(*hostile))
+
+    live(issuer, events, scenario, refresh=replace(QUICK, waiting_requests=8))
+
+
 def test_remembered_kids_are_bounded(issuer: ScriptedIssuer, events: IssuerEvents) -> None:
     async def scenario(issuers: Issuers) -> None:
         await asyncio.gather(*(found(issuers, issuer, f"unknown-{number}") for number in range(50)))
@@ -296,7 +330,10 @@ def test_past_the_bound_of_waiting_requests_an_unknown_kid_is_refused_at_once(
     async def scenario(issuers: Issuers) -> None:
         held = Held(answer(jwks(*issuer.keys)))
         issuer.once[JWKS_PATH].append(held)
-        waiting = [asyncio.create_task(found(issuers, issuer, f"unknown-{number}")) for number in range(5)]
+        waiting = [
+            asyncio.create_task(found(issuers, issuer, f"unknown-{number}", f"client-{number}"))
+            for number in range(5)
+        ]
         await until(lambda: held.arrived == 1)
         assert not issuers.may_refresh(issuer.url, "unknown-6")
         assert not (await issuers.refreshed(issuer.url, "unknown-6")).find("unknown-6", "ES256")

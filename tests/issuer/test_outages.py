@@ -157,7 +157,10 @@ def test_outage_stays_the_issuers_fault_when_there_is_no_room_to_wait(
         with pytest.raises(IssuerUnavailable):
             await issuers.refreshed(issuer.url, "first")
         held = issuer.answers[JWKS_PATH] = Held(answer(status=503))
-        waiting = [asyncio.create_task(issuers.refreshed(issuer.url, f"u{number}")) for number in range(3)]
+        waiting = [
+            asyncio.create_task(issuers.refreshed(issuer.url, f"u{number}", f"client-{number}"))
+            for number in range(3)
+        ]
         await until(lambda: held.arrived == 1)
         assert issuers.may_refresh(issuer.url, "late")
         with pytest.raises(IssuerUnavailable):

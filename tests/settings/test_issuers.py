@@ -31,6 +31,7 @@ issuers:
       client_id: api
       client_authentication: {method: client_secret_basic, client_secret_file: secret}
       active_lifetime: 5s
+      token_bytes: 1KiB
       signed: {algorithms: [PS256], maximum_age: 30s}
       circuit_breaker: {failures: 2}
 rules: []
@@ -42,6 +43,7 @@ rules: []
     assert policy.algorithms == {"ES256", "Ed25519"}
     assert policy.token_types == {"at+jwt", ""}
     assert (policy.binding, policy.clock_skew) == (Binding.IF_BOUND, 10)
+    assert policy.opaque_token_bytes == 1024
     assert (policy.introspect, policy.report_only) == (IntrospectWhen.ALWAYS, ReportOnly(JANUARY_31))
     (settings,) = loaded.issuers.issuers
     assert (settings.refresh.maximum_interval, settings.refresh.staleness_budget) == (600, 3600)

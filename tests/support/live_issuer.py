@@ -40,10 +40,10 @@ def has(issuers: Issuers, issuer: ScriptedIssuer, kid: str) -> bool:
     return issuers.keys(issuer.url).find(kid, "ES256") is not None
 
 
-async def found(issuers: Issuers, issuer: ScriptedIssuer, kid: str) -> bool:
+async def found(issuers: Issuers, issuer: ScriptedIssuer, kid: str, source: str = "") -> bool:
     """What the authorizer does with a token signed by `kid`."""
     if has(issuers, issuer, kid):
         return True
-    if not issuers.may_refresh(issuer.url, kid):
+    if not issuers.may_refresh(issuer.url, kid, source):
         return False
-    return (await issuers.refreshed(issuer.url, kid)).find(kid, "ES256") is not None
+    return (await issuers.refreshed(issuer.url, kid, source)).find(kid, "ES256") is not None

@@ -71,7 +71,7 @@ class Keys:
             raise self.outage
         return self.published[issuer]
 
-    async def refreshed(self, issuer: str, kid: str | None) -> Jwks:
+    async def refreshed(self, issuer: str, kid: str | None, source: str = "") -> Jwks:
         self.refreshes.append((issuer, kid))
         await asyncio.sleep(0)
         brought = self.after_refresh.pop(issuer)
@@ -80,7 +80,7 @@ class Keys:
         self.published[issuer] = brought
         return brought
 
-    def may_refresh(self, issuer: str, kid: str | None) -> bool:
+    def may_refresh(self, issuer: str, kid: str | None, source: str = "") -> bool:
         return issuer in self.after_refresh
 
 
@@ -96,7 +96,7 @@ class Introspection:
     def cached(self, token: AccessToken, issuer: str) -> ValidatedToken | bool | None:
         return self._given.get((issuer, token.reveal()))
 
-    async def introspect(self, token: AccessToken, issuer: str) -> ValidatedToken | bool:
+    async def introspect(self, token: AccessToken, issuer: str, source: str = "") -> ValidatedToken | bool:
         key = (issuer, token.reveal())
         self.asked.append(key)
         await asyncio.sleep(0)

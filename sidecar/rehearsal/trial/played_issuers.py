@@ -65,11 +65,11 @@ class PlayedIssuers:
             found = self._sets[issuer, algorithms] = load_key_set(jwks, len(algorithms))
         return found
 
-    async def refreshed(self, issuer: str, kid: str | None) -> KeySet:
+    async def refreshed(self, issuer: str, kid: str | None, source: str = "") -> KeySet:
         """The same keys: there are no others."""
         return self.keys(issuer)
 
-    def may_refresh(self, issuer: str, kid: str | None) -> bool:
+    def may_refresh(self, issuer: str, kid: str | None, source: str = "") -> bool:
         """Never: there are no other keys."""
         return False
 
@@ -82,7 +82,7 @@ class PlayedIssuers:
             return False
         return profile.introspected(answer, issuer, token.digest)
 
-    async def introspect(self, token: AccessToken, issuer: str) -> ValidatedToken | bool:
+    async def introspect(self, token: AccessToken, issuer: str, source: str = "") -> ValidatedToken | bool:
         """The same."""
         return self.cached(token, issuer) or False
 
