@@ -78,11 +78,13 @@ class Presenter:
         """
         if self.certificate_must_be_valid and self.client_certificate is not None:
             return self.client_certificate.thumbprint_text
-        address = self.peer.rpartition(":")[0]
-        return address if ":" not in address else _ipv6_network(address)
+        return address_source(self.peer.rpartition(":")[0])
 
 
-def _ipv6_network(address: str) -> str:
+def address_source(address: str) -> str:
+    """What an IP address is counted as: itself or, of IPv6, its /64."""
+    if ":" not in address:
+        return address
     try:
         return str(ip_network((int(IPv6Address(address.partition("%")[0])), 64), strict=False))
     except ValueError:

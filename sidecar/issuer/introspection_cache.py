@@ -2,7 +2,8 @@
 
 RFC 7662 §4: "If the response contains the "exp" parameter (expiration), the response MUST NOT be cached beyond the
 time indicated therein." Facts are kept, never verdicts: whoever takes an answer from here checks time, audience,
-binding and rule again. The least recently used answer goes first.
+binding and rule again. The least recently used answer goes first, of those that name no token as long as they take more
+than a quarter: anybody can make up what an issuer calls inactive, so that alone must not push out what others use.
 """
 
 import math
@@ -19,6 +20,8 @@ Answer = ValidatedToken | Denied | bool
 
 _ENTRY_BYTES = 1400
 """The cache's own objects and those of an answer, besides its claims."""
+_STRANGERS_PART = 4
+"""One part in so many is for answers that name no token, when both kinds want room."""
 _RENDERING_BYTES = 700
 """Header blocks that the data plane will hang on the token."""
 
@@ -51,22 +54,26 @@ class IntrospectionCache:
         """`limit` in bytes."""
         self._limit = limit
         self._clock = clock
-        self._entries: OrderedDict[bytes, _Entry] = OrderedDict()
+        self._tokens: OrderedDict[bytes, _Entry] = OrderedDict()
+        self._strangers: OrderedDict[bytes, _Entry] = OrderedDict()
+        """Answers that name no token."""
+        self._strangers_size = 0
         self.size = 0
         """Bytes held, by estimate from above."""
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._tokens) + len(self._strangers)
 
     def find(self, key: bytes) -> Answer | None:
         """The answer, or None when there is none that still holds."""
-        entry = self._entries.get(key)
+        entries = self._tokens if key in self._tokens else self._strangers
+        entry = entries.get(key)
         if entry is None:
             return None
         if self._clock.monotonic() >= entry.expires or self._clock.wall() >= entry.exp:
             self._drop(key)
             return None
-        self._entries.move_to_end(key)
+        entries.move_to_end(key)
         return entry.answer
 
     def keep(self, key: bytes, answer: Answer, lifetime: float) -> None:
@@ -79,17 +86,31 @@ class IntrospectionCache:
         if size > self._limit:
             return
         self._drop(key)
+        strange = size if token is None else 0
         while self.size + size > self._limit:
-            self._drop(next(iter(self._entries)))
-        self._entries[key] = _Entry(answer, self._clock.monotonic() + lifetime, exp, size)
+            self._drop(self._least_used(self._strangers_size + strange))
+        entries = self._strangers if token is None else self._tokens
+        entries[key] = _Entry(answer, self._clock.monotonic() + lifetime, exp, size)
         self.size += size
+        self._strangers_size += strange
+
+    def _least_used(self, strangers_size: int) -> bytes:
+        takes_its_part = strangers_size * _STRANGERS_PART > self._limit
+        entries = (
+            self._strangers if self._strangers and (takes_its_part or not self._tokens) else self._tokens
+        )
+        return next(iter(entries))
 
     def clear(self) -> None:
         """Forget everything."""
-        self._entries.clear()
-        self.size = 0
+        self._tokens.clear()
+        self._strangers.clear()
+        self.size = self._strangers_size = 0
 
     def _drop(self, key: bytes) -> None:
-        entry = self._entries.pop(key, None)
+        stranger = self._strangers.pop(key, None)
+        if stranger is not None:
+            self._strangers_size -= stranger.size
+        entry = stranger or self._tokens.pop(key, None)
         if entry is not None:
             self.size -= entry.size

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import replace as replace_fields
 from typing import Any
 
+from sidecar.proxy.admission import Admission
 from sidecar.proxy.client import deadlines
 from sidecar.proxy.client.connection import ClientConnection
 from sidecar.proxy.configuration import ListenerSettings, ProxySettings
@@ -71,6 +72,7 @@ class Server:
         self._trace = trace
         self.short_of_memory = False
         """Set by who watches the process: new connections get a 503."""
+        self._admission = Admission()
         self._connections: dict[ClientConnection, bool] = {}
         self._shed = 0
         """How many of them only get a 503."""
@@ -201,8 +203,7 @@ class Server:
 
     def admit(self, connection: ClientConnection) -> bool:
         """Take a new connection in; past the limit some get a 503, and past those it is closed at once."""
-        served = len(self._connections) - self._shed
-        sheds = self.short_of_memory or served >= self.settings.limits.connections
+        sheds = self.short_of_memory or not (self._has_room() or self._makes_room())
         if sheds and self._shed >= _SURPLUS:
             self.observer.incident("connection_refused", "too many connections")
             return False
@@ -210,6 +211,26 @@ class Server:
         self._shed += sheds
         self.observer.connection_opened()
         return True
+
+    def _has_room(self) -> bool:
+        return len(self._connections) - self._shed < self.settings.limits.connections
+
+    def _makes_room(self) -> bool:
+        given_up = self._admission.dispensable(self._connections, self.now())
+        for connection in given_up:
+            connection.abort()
+            self.connection_gone(connection)
+        if given_up:
+            detail = f"{given_up[0].peer[0]} had the most idle connections without a permitted token"
+            self.observer.incident("connections_given_up", detail)
+        return self._has_room()
+
+    def knows_address(self, connection: ClientConnection) -> bool:
+        """A connection's address is known; whether it may have another connection."""
+        if self._admission.enter(connection, self.settings.limits.connections_per_address):
+            return True
+        self.observer.incident("connection_refused", f"too many connections of {connection.peer[0]}")
+        return False
 
     def is_shedding(self, connection: ClientConnection) -> bool:
         """Whether a connection is one too many and its request gets a 503."""
@@ -220,6 +241,7 @@ class Server:
         sheds = self._connections.pop(connection, None)
         if sheds is not None:
             self._shed -= sheds
+            self._admission.leave(connection)
             self.observer.connection_closed()
             if not self._connections and self._empty is not None and not self._empty.done():
                 self._empty.set_result(None)

@@ -230,6 +230,8 @@ class LimitsSection(Section):
     """Of a request body. Default: 0, none; past it 413."""
     connections: Positive | None = None
     """Default: 10000."""
+    connections_per_address: Count | None = None
+    """Of one client's address, of IPv6 its /64; past it closed at once. Default: 0, none."""
     requests_per_connection: Count | None = None
     """Default: 0, none."""
     buffered_bytes: Size | None = None

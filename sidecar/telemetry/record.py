@@ -76,7 +76,7 @@ class Observer(Protocol):
         """A client connection is gone."""
 
     def incident(self, name: str, detail: str = "") -> None:
-        """Something worth counting that is no request: `connection_refused`, `header_dropped`,
+        """Something worth counting that is no request: `connection_refused`, `connections_given_up`, `header_dropped`,
         `identity_headers_large`, `upstream_down`, `internal_error`. The name is a metric label from a closed
         list; `detail` goes to the log, rate-limited.
         """

@@ -89,6 +89,25 @@ def test_least_recently_used_answer_goes_first(clock: ManualClock) -> None:
     assert [cache.find(name) for name in (b"a", b"c", b"d")] == [False] * 3
 
 
+def test_answers_that_anybody_can_cause_push_out_no_tokens(clock: ManualClock) -> None:
+    cache = IntrospectionCache(40_000, clock.clock)
+    for number in range(6):
+        cache.keep(b"token %d" % number, token(), 60)
+    for number in range(1000):
+        cache.keep(b"made up %d" % number, False, 60)
+    assert [cache.find(b"token %d" % number) is None for number in range(6)] == [False] * 6
+    assert cache.find(b"made up 999") is False
+    for number in range(100):
+        cache.keep(b"new token %d" % number, token(), 60)
+    assert cache.find(b"new token 99") is not None
+    assert cache.size <= 40_000
+    cache.clear()
+    cache.keep(b"made up", Denied(Reason.CLAIM_MALFORMED), 60)
+    cache.keep(b"made up", token(), 60)
+    assert isinstance(cache.find(b"made up"), ValidatedToken)
+    assert len(cache) == 1
+
+
 def test_answer_larger_than_the_cache_is_not_remembered(clock: ManualClock) -> None:
     cache = IntrospectionCache(20_000, clock.clock)
     cache.keep(b"a", False, 60)

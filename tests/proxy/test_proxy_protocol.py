@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.proxy.client.proxy_protocol import Incomplete, NotProxyProtocol, read_preface
+from sidecar.proxy.configuration import Limits
 from tests.proxy.conftest import Converse
 from tests.support.cleartext import HANDSHAKE, seal
 from tests.support.conversation import LISTENER, Conversation
@@ -110,6 +111,19 @@ def test_listed_peer_says_who_the_client_is(behind_balancer: Conversation, prefa
     assert request is not None
     assert request.all("x-forwarded-for") == ["203.0.113.9"]
     assert behind_balancer.gate.presenters[0].peer == "203.0.113.9:56324"
+
+
+def test_connections_are_counted_for_the_client_behind_the_balancer(converse: Converse) -> None:
+    talk = converse(
+        listener=replace(LISTENER, proxy_protocol_from=(ip_network("192.0.2.0/24"),)),
+        limits=Limits(connections_per_address=1),
+    )
+    prefaces = [V1, V1.replace(b"113.9", b"113.8"), V1, b"PROXY UNKNOWN\r\n", b"PROXY UNKNOWN\r\n"]
+    clients = [talk.client(shakes_hands=False) for _ in prefaces]
+    for client, preface in zip(clients, prefaces, strict=True):
+        client.sends(preface)
+    assert [client.is_closed for client in clients] == [False, False, True, False, False]
+    assert ("connection_refused", "too many connections of 203.0.113.9") in talk.observed.incidents
 
 
 def test_listed_peer_must_say_it(behind_balancer: Conversation) -> None:

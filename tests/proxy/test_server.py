@@ -45,6 +45,73 @@ def test_connections_far_past_the_limit_are_closed_at_once(converse: Converse) -
     assert talk.server.connections == 65
 
 
+def test_address_with_the_most_idle_connections_makes_room_for_others(converse: Converse) -> None:
+    talk = converse(limits=Limits(connections=10))
+    honest = [talk.client(peer=(f"198.51.100.{number}", 1)) for number in range(3)]
+    hostile = [talk.client(peer=("192.0.2.66", number), shakes_hands=number % 2 == 0) for number in range(7)]
+    talk.later(1)
+    newcomer = talk.client(peer=("198.51.100.9", 1))
+    assert [one.is_closed for one in hostile] == [True] + [False] * 6
+    newcomer.says(GET)
+    talk.upstream().says(EMPTY)
+    assert newcomer.answer().status == 200
+    assert not any(one.is_closed for one in honest)
+    (given_up,) = [detail for name, detail in talk.observed.incidents if name == "connections_given_up"]
+    assert given_up == "192.0.2.66 had the most idle connections without a permitted token"
+
+
+def test_where_all_come_from_one_address_the_oldest_idle_one_makes_room(converse: Converse) -> None:
+    talk = converse(limits=Limits(connections=2))
+    oldest, older = talk.client(), talk.client()
+    talk.later(1)
+    newcomer = talk.client()
+    assert (oldest.is_closed, older.is_closed) == (True, False)
+    newcomer.says(GET)
+    talk.upstream().says(EMPTY)
+    assert newcomer.answer().status == 200
+
+
+def test_connection_that_brought_a_permitted_token_or_has_a_request_under_way_stays(
+    converse: Converse,
+) -> None:
+    talk = converse(limits=Limits(connections=2))
+    talk.gate.verdicts["/public"] = talk.gate.permit(token=None)
+    permitted, busy = talk.client(), talk.client()
+    permitted.says(GET)
+    upstream = talk.upstream()
+    upstream.says(EMPTY)
+    busy.says(GET.replace(b"/a", b"/public"))
+    talk.later(30)
+    newcomer = talk.client()
+    newcomer.says(GET)
+    assert newcomer.answer().status == 503
+    assert not permitted.is_closed
+    assert not busy.is_closed
+    upstream.says(EMPTY)
+
+
+def test_connection_on_which_only_public_requests_passed_makes_room(converse: Converse) -> None:
+    talk = converse(limits=Limits(connections=1))
+    talk.gate.verdicts["/public"] = talk.gate.permit(token=None)
+    public = talk.client()
+    public.says(GET.replace(b"/a", b"/public"))
+    talk.upstream().says(EMPTY)
+    talk.later(1)
+    assert not talk.client().is_closed
+    assert public.is_closed
+
+
+def test_one_address_has_no_more_connections_than_it_may(converse: Converse) -> None:
+    talk = converse(limits=Limits(connections_per_address=2))
+    first, second, third = (talk.client(peer=("2001:db8::1", number)) for number in range(3))
+    assert [one.is_closed for one in (first, second, third)] == [False, False, True]
+    assert ("connection_refused", "too many connections of 2001:db8::1") in talk.observed.incidents
+    assert talk.client(peer=("2001:db8::ffff", 1)).is_closed, "the same /64"
+    assert not talk.client(peer=("2001:db8:0:1::1", 1)).is_closed
+    first.closes()
+    assert not talk.client(peer=("2001:db8::1", 4)).is_closed
+
+
 def test_connections_are_shed_while_memory_is_short(talk: Conversation) -> None:
     before = talk.client()
     talk.server.short_of_memory = True

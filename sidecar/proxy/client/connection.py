@@ -45,7 +45,8 @@ class ClientConnection(Link):
 
     __slots__ = (
         "_body_mark", "_client_ended", "_fault", "_forwarding", "_lingered", "_must_end", "_preface", "_reader",
-        "_requests", "blocked_since", "certificate_until", "distrusted", "exchange", "peer", "presenter",
+        "_requests", "blocked_since", "certificate_until", "counted_as", "distrusted", "exchange", "peer", "presenter",
+        "since", "was_permitted",
     )  # fmt: skip
 
     def __init__(self, listener: "Listener") -> None:
@@ -68,6 +69,12 @@ class ClientConnection(Link):
         self.certificate_until = NEVER
         """Seconds since the epoch: not_after of the client certificate, when it was valid in the handshake."""
         self.presenter = Presenter(None, listener.settings.name, "")
+        self.since = NEVER
+        """When it came, by the clock of deadlines."""
+        self.was_permitted = False
+        """A request with a token was permitted here."""
+        self.counted_as: str | None = None
+        """The address that it counts for (`Admission`); None while it is not known."""
 
     # --- bytes in ------------------------------------------------------------------------------------
 
@@ -83,9 +90,12 @@ class ClientConnection(Link):
             transport.abort()
             return
         transport.set_write_buffer_limits(high=self.server.settings.limits.buffered_bytes)
-        self.deadline = self.server.now() + self.server.settings.timeouts.handshake
+        self.since = self.server.now()
+        self.deadline = self.since + self.server.settings.timeouts.handshake
         if self._listener.expects_preface(self.peer[0]):
             self.phase, self._preface = PREFACE, b""
+        elif not self.server.knows_address(self):
+            self.abort()
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -136,6 +146,9 @@ class ClientConnection(Link):
             return b""
         if peer is not None:
             self.peer = peer
+            if not self.server.knows_address(self):
+                self.abort()
+                return b""
         self._preface, self.phase = None, HANDSHAKE
         return rest
 

@@ -117,6 +117,7 @@ class Exchange(Answerable):
         request, serving, client = self.request, self._serving, self.client
         if permit.token is not None:
             self.valid_until = min(permit.valid_until, client.certificate_until)
+            client.was_permitted = True
         rule = permit.rule
         self.bounds = bounds = serving.bounds if rule.limits is None else serving.bounds_under(rule)
         self._body_limit = limit = bounds.body_bytes
