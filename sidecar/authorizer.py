@@ -8,23 +8,27 @@ ends. The cache holds verified tokens, never verdicts: what time, rule or connec
 request. Any exception but `Denied` and `IssuerUnavailable` is a fault of ours and goes to the caller.
 """
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable
 from dataclasses import replace
 from typing import Final, cast
 
-from sidecar.decision import jose, profile
+from sidecar.decision import jose
 from sidecar.decision.cache import VerifiedTokens
-from sidecar.decision.confirmation import joined
+from sidecar.decision.confirmation import Confirmed, joined
 from sidecar.decision.credentials import access_token
-from sidecar.decision.denial import Denial, Denied, Failure, Reason
+from sidecar.decision.denial import Denial
 from sidecar.decision.explanation import Trace
 from sidecar.decision.facts import Facts
+from sidecar.decision.failure import Denied, Failure
 from sidecar.decision.permit import Permit
 from sidecar.decision.policy import IntrospectWhen, Policy
 from sidecar.decision.ports import IssuerUnavailable, KeySet, KeySource, TokenIntrospector
+from sidecar.decision.presentation import Presentation
+from sidecar.decision.reason import Reason
 from sidecar.decision.request import Presenter, RequestHead
-from sidecar.decision.terms import IssuerTerms, RuleTerms
-from sidecar.decision.token import AccessToken, Confirmation, ValidatedToken
+from sidecar.decision.terms import IssuerTerms, PolicyTerms, RuleTerms
+from sidecar.decision.token import AccessToken, ValidatedToken
+from sidecar.decision.watched import WatchedPolicyTerms
 
 Decision = Permit | Denial
 
@@ -74,7 +78,7 @@ class Authorizer:
         self._introspector = cast("TokenIntrospector", introspector)  # None only if nobody is ever asked
         self._digest_key = digest_key
         self._token_bytes = token_bytes
-        self._rules = [RuleTerms(rule, policy) for rule in policy.rules]
+        self._terms = PolicyTerms(policy)
 
     def authorize(
         self, head: RequestHead, presenter: Presenter, now: float, trace: Trace | None = None
@@ -83,66 +87,61 @@ class Authorizer:
 
         `trace` is told of every check; then nothing is taken from the cache.
         """
+        terms = self._terms if trace is None else WatchedPolicyTerms(self._terms, trace)
         try:
-            return self._decide(head, presenter, now, trace, None)
+            return self._decide(head, presenter, now, terms, None)
         except _Inquiry as inquiry:
-            return self._inquire(inquiry, head, presenter, now, trace)
+            return self._inquire(inquiry, head, presenter, now, terms)
 
     def _decide(
         self,
         head: RequestHead,
         presenter: Presenter,
         now: float,
-        trace: Trace | None,
+        policy: PolicyTerms,
         answers: _Answers | None,
     ) -> Decision:
         terms: RuleTerms | None = None
         token: ValidatedToken | None = None
         try:
-            terms, captures = self._terms(head, presenter, trace)
+            terms, captures = policy.first(head, presenter.listener)
             if terms.rule.public or (head.preflight and terms.rule.cors_preflight):
                 return Permit(terms.rule, None, (), _FOREVER)
             credentials = access_token(head, self._digest_key, self._token_bytes, self.verified)
-            token = self._known(credentials) if trace is None else None
+            token = None if terms.explains else self._known(credentials)
             if token is None:
-                token = self._established(credentials, terms, presenter, trace, answers)
+                token = self._established(credentials, terms, presenter, answers)
             issuer = terms.issuer(token.issuer)
-            issuer.check_time(token, now, trace)
-            issuer.check_audience(token, trace)
+            issuer.check_time(token, now)
+            issuer.check_audience(token)
             expires_at, confirmation = token.expires_at, token.confirmation
             if issuer.introspects_all:
-                vouched = self._introspected(credentials, issuer, trace, answers)
-                issuer.check_time(vouched, now, trace)
+                vouched = self._introspected(credentials, issuer, answers)
+                issuer.check_time(vouched, now)
                 expires_at = min(expires_at, vouched.expires_at)
                 confirmation = joined(confirmation, vouched.confirmation)
                 if confirmation.members and not token.confirmation.members:
                     # Only the answer says what it is bound to (RFC 8705 §3.2): the record names that, too.
                     token = replace(token, confirmation=confirmation, renderings={}, lines={})
         except Denied as denied:
-            return self._refused(denied.failure, terms, token, trace)
+            return _refused(denied.failure, policy, terms, token)
         except IssuerUnavailable as outage:
             failure = Failure("issuer", Reason.ISSUER_UNAVAILABLE, "an answer of the issuer", outage.phase)
-            return self._refused(failure, terms, token, trace, outage.retry_after)
+            return _refused(failure, policy, terms, token, outage.retry_after)
         # From here on the token is good, and what fails is collected: it may be reported instead of enforced.
-        confirmed, failures = _bound(issuer, confirmation, presenter, now, trace)
-        facts = Facts(head, token, presenter.client_certificate, captures, now, reveals=trace is not None)
-        failures += terms.failures(facts, trace)
-        until = issuer.valid_until(expires_at, presenter)
+        confirmed: tuple[Confirmed, ...] = ()
+        failures: list[Failure] = []
+        try:
+            confirmed = issuer.check_binding(confirmation, Presentation(head, presenter, credentials, now))
+        except Denied as unbound:
+            failures = [unbound.failure]
+        facts = Facts(head, token, presenter.client_certificate, captures, now, reveals=terms.explains)
+        failures += terms.failures(facts)
+        until = issuer.valid_until(expires_at, presenter, confirmed)
         if not failures:
             return Permit(terms.rule, token, confirmed, until)
         denial = terms.denial(failures, token)
         return Permit(terms.rule, token, confirmed, until, denial) if now < issuer.reports_until else denial
-
-    def _terms(
-        self, head: RequestHead, presenter: Presenter, trace: Trace | None
-    ) -> tuple[RuleTerms, Mapping[str, str]]:
-        found = self.policy.matcher.first(head, presenter.listener)
-        if found is None:
-            raise Denied(Reason.RULE_UNMATCHED, "rule", "a rule that fits", "none")
-        terms = self._rules[found[0]]
-        if trace is not None:
-            trace.passed("rule", "a rule that fits", terms.rule.name)
-        return terms, found[1]
 
     def _known(self, credentials: AccessToken) -> ValidatedToken | None:
         """The token as it was verified before, while the key that verified it is in force."""
@@ -153,33 +152,14 @@ class Authorizer:
         return None
 
     def _established(
-        self,
-        credentials: AccessToken,
-        terms: RuleTerms,
-        presenter: Presenter,
-        trace: Trace | None,
-        answers: _Answers | None,
+        self, credentials: AccessToken, terms: RuleTerms, presenter: Presenter, answers: _Answers | None
     ) -> ValidatedToken:
         """What the issuer vouches for: by its signature or, for an opaque token, by its word (RFC 7662)."""
-        if trace is not None:
-            trace.passed("credentials", "Authorization: Bearer", f"a token of {len(credentials)} bytes")
-        if jose.is_opaque(credentials):
-            return self._recognised(credentials, terms, trace, answers)
-        jws = jose.parse(credentials)
-        claimed = jws.claimed_issuer
-        if trace is not None:
-            said = f"alg {jws.algorithm}, kid {jws.kid}, typ {jws.type}, iss {claimed}"
-            trace.passed("token", "a signed JWT", ascii(said)[1:-1])
-        # The token's own `iss` does no more than choose among the issuers configured for this rule.
-        issuer = terms.issuer(claimed)
-        if trace is not None:
-            trace.passed("iss", " or ".join(terms.issuers), issuer.name)
-        verified = self._verified(jws, issuer, presenter, answers)
-        if trace is not None:
-            trace.passed("signature", " ".join(sorted(issuer.algorithms)), f"good, key {verified.key.kid}")
-        token = profile.validate(verified, issuer.policy, credentials.digest)
-        if trace is not None:
-            trace.passed("typ", " ".join(sorted(issuer.policy.token_types)), verified.type)
+        if terms.is_opaque(credentials):
+            return self._recognised(credentials, terms, answers)
+        jws = terms.parse(credentials)
+        issuer = terms.accepted(jws.claimed_issuer)
+        token = issuer.validate(self._verified(jws, issuer, presenter, answers), credentials.digest)
         self.verified.keep(token, len(credentials))
         return token
 
@@ -191,7 +171,7 @@ class Authorizer:
             raise answer
         try:
             keys = self._keys.keys(issuer.name) if answer is None else answer
-            return jose.verify(jws, issuer.algorithms, keys)
+            return issuer.verify(jws, keys)
         except Denied as denied:
             # A key may have come (unknown `kid`) or changed under its old `kid` (signature) since the last fetch.
             curable = denied.reason in _CURED_BY_NEW_KEYS and answer is None
@@ -200,7 +180,7 @@ class Authorizer:
             raise
 
     def _recognised(
-        self, credentials: AccessToken, terms: RuleTerms, trace: Trace | None, answers: _Answers | None
+        self, credentials: AccessToken, terms: RuleTerms, answers: _Answers | None
     ) -> ValidatedToken:
         """An opaque token, by the first of the rule's issuers that calls it active.
 
@@ -212,7 +192,7 @@ class Authorizer:
             if issuer.introspects:
                 try:
                     issuer.check_opaque_size(len(credentials))
-                    return self._introspected(credentials, issuer, trace, answers)
+                    return self._introspected(credentials, issuer, answers)
                 except Denied as denied:
                     refusal = denied
                 except IssuerUnavailable as unavailable:
@@ -220,7 +200,7 @@ class Authorizer:
         raise outage or refusal
 
     def _introspected(
-        self, credentials: AccessToken, issuer: IssuerTerms, trace: Trace | None, answers: _Answers | None
+        self, credentials: AccessToken, issuer: IssuerTerms, answers: _Answers | None
     ) -> ValidatedToken:
         answer = answers.tokens.get(issuer.name) if answers else None
         if answer is None:
@@ -229,23 +209,16 @@ class Authorizer:
             raise _Inquiry(issuer.name, None, credentials)
         if isinstance(answer, Exception):
             raise answer
-        if isinstance(answer, bool):
-            # RFC 7662 §2.2 tells no more: revoked, expired, unknown and somebody else's look the same.
-            raise Denied(Reason.TOKEN_INACTIVE, "active", "true", "false")
-        if trace is not None:
-            trace.passed("active", "true", f"true, says {issuer.name}")
-        return answer
+        return issuer.active(None if isinstance(answer, bool) else answer)
 
     async def _inquire(
-        self, inquiry: _Inquiry, head: RequestHead, presenter: Presenter, now: float, trace: Trace | None
+        self, inquiry: _Inquiry, head: RequestHead, presenter: Presenter, now: float, terms: PolicyTerms
     ) -> Decision:
         answers = _Answers()
         while True:
             await self._ask(inquiry, answers, presenter.source)
-            if trace is not None:
-                trace.restart()
             try:
-                return self._decide(head, presenter, now, trace, answers)
+                return self._decide(head, presenter, now, terms, answers)
             except _Inquiry as another:
                 inquiry = another
 
@@ -262,26 +235,14 @@ class Authorizer:
         except (Denied, IssuerUnavailable) as problem:
             answers.tokens[issuer] = problem
 
-    def _refused(
-        self,
-        failure: Failure,
-        terms: RuleTerms | None,
-        token: ValidatedToken | None,
-        trace: Trace | None,
-        retry_after: int | None = None,
-    ) -> Denial:
-        if trace is not None:
-            trace.failed(failure)
-        rule = terms.rule.name if terms else None
-        return Denial(failure.reason, (failure,), rule, token, retry_after=retry_after)
 
-
-def _bound(
-    issuer: IssuerTerms, confirmation: Confirmation, presenter: Presenter, now: float, trace: Trace | None
-) -> tuple[tuple[str, ...], list[Failure]]:
-    try:
-        return issuer.check_binding(confirmation, presenter, now, trace), []
-    except Denied as denied:
-        if trace is not None:
-            trace.failed(denied.failure)
-        return (), [denied.failure]
+def _refused(
+    failure: Failure,
+    policy: PolicyTerms,
+    terms: RuleTerms | None,
+    token: ValidatedToken | None,
+    retry_after: int | None = None,
+) -> Denial:
+    policy.refused(failure)
+    rule = terms.rule.name if terms else None
+    return Denial(failure.reason, (failure,), rule, token, retry_after=retry_after)

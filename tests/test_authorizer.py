@@ -54,7 +54,7 @@ def test_bound_token_of_the_rightful_client_is_permitted(
     gate = authorizer(policy(), Keys.of(key))
     permit = permitted(decide(gate, head(key.token(pki.client)), presenter(pki.client)))
     assert permit.rule.name == "all"
-    assert permit.confirmed == ("x5t#S256",)
+    assert [one.member for one in permit.confirmed] == ["x5t#S256"]
     assert permit.token is not None
     assert permit.token.client_id == "client-1"
     assert permit.valid_until == pytest.approx(time.time() + 330, abs=20)
@@ -320,7 +320,8 @@ def test_opaque_token_too_long_for_one_issuer_goes_to_the_next(signing_key: Sign
 def test_opaque_token_is_asked_about(signing_key: SigningKey, pki: Pki) -> None:
     issuer = Introspection({(ISSUER, "opaque"): opaque_token(pki)}, caches=True)
     gate = authorizer(introspecting(), Keys.of(signing_key), issuer)
-    assert permitted(decide(gate, head("opaque"), presenter(pki.client))).confirmed == ("x5t#S256",)
+    permit = permitted(decide(gate, head("opaque"), presenter(pki.client)))
+    assert [one.member for one in permit.confirmed] == ["x5t#S256"]
     permitted(decide(gate, head("opaque"), presenter(pki.client)))
     assert issuer.asked == [(ISSUER, "opaque")]
     stolen = denied(decide(gate, head("opaque"), presenter(pki.other_client)))
@@ -587,7 +588,7 @@ def test_report_only_marks_nothing_that_would_pass(signing_key: SigningKey, pki:
     gate = authorizer(policy(report_only=ReportOnly(1 << 40)), Keys.of(signing_key))
     permit = permitted(decide(gate, head(signing_key.token(pki.client)), presenter(pki.client)))
     assert permit.would_deny is None
-    assert permit.confirmed == ("x5t#S256",)
+    assert [one.member for one in permit.confirmed] == ["x5t#S256"]
 
 
 # --- explanation ---------------------------------------------------------------------------------

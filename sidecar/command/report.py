@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+from sidecar.decision.confirmation import held_in
 from sidecar.telemetry.adoption import UNKNOWN, Client, Clients, ordered
 
 LINE: Final = 1024 * 1024
@@ -38,10 +39,9 @@ class Report:
         self.lines += 1
         labels = (_text(record, "rule"), _text(record, "outcome"), _text(record, "reason"))
         # Only where the log names a verified token there is a binding to count.
-        expected = _text(record, "expected_thumbprint") if _text(record, "issuer") else None
-        presented = _text(record, "presented_thumbprint")
-        client = self.clients[_name(record)]
-        client.count(_text(record, "time"), labels, _failed(record), expected, presented)
+        failed = _failed(record)
+        bound = held_in(record, failed) if _text(record, "issuer") else None
+        self.clients[_name(record)].count(_text(record, "time"), labels, failed, bound)
 
     def ordered(self) -> list[Client[str]]:
         """Whom to call first."""

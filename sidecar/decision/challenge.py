@@ -7,6 +7,7 @@ reason is in one table.
 import json
 import re
 
+from sidecar.decision.confirmation import METHODS
 from sidecar.decision.denial import Denial, Reason, shape
 
 # RFC 6750 §3: error and error_description are %x20-21 / %x23-5B / %x5D-7E; scope leaves the space between tokens.
@@ -32,10 +33,7 @@ DESCRIPTIONS: dict[Reason, str] = {
     Reason.AUDIENCE_MISMATCH: "The access token is for another audience",
     Reason.CLAIM_MISSING: "The access token lacks a required claim",
     Reason.CLAIM_MALFORMED: "A claim of the access token is malformed",
-    Reason.BINDING_MISMATCH: "The access token is bound to another client certificate",
     Reason.BINDING_MISSING: "The access token must be bound to the client certificate",
-    Reason.CERTIFICATE_MISSING: "The access token is bound to a client certificate and none was presented",
-    Reason.CERTIFICATE_EXPIRED: "The client certificate expired",
     Reason.CONFIRMATION_MALFORMED: "The confirmation claim of the access token is malformed",
     Reason.CONFIRMATION_UNSUPPORTED: "The access token is bound in a way that is not supported",
     Reason.RULE_UNMATCHED: "Not allowed",
@@ -59,6 +57,8 @@ DESCRIPTIONS: dict[Reason, str] = {
     Reason.UPSTREAM_TIMEOUT: "The protected resource took too long",
     Reason.INTERNAL_ERROR: "Internal error",
 }
+for _method in METHODS.values():
+    DESCRIPTIONS |= _method.reasons
 """What a client may be told of each reason."""
 
 TITLES = {

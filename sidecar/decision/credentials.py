@@ -32,7 +32,7 @@ def access_token(
     if len(fields) != 1:
         raise _none_or_several(head)
     scheme, space, rest = fields[0].partition(" ")
-    value = rest.lstrip(" ")
+    value = rest if rest[:1] != " " else rest.lstrip(" ")
     if not space or not value.isascii() or (scheme != "Bearer" and scheme.lower() != _SCHEME):
         raise _not_bearer(scheme)
     token = AccessToken(value, digest_key)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from sidecar.decision.confirmation import METHODS
 from sidecar.decision.diagnosis import Diagnosis, diagnose_thumbprint
 from sidecar.decision.failure import Failure
 
@@ -38,7 +39,7 @@ CLAUSES: Mapping[str, str] = {
     "jti": "RFC 9068 §2.2",
     "issuer": "RFC 9110 §15.6.4",
     "cnf": "RFC 7800 §3.1",
-    "cnf.x5t#S256": "RFC 8705 §3",
+    **{f"cnf.{member}": method.clause for member, method in METHODS.items()},
     "certificate.not_after": "RFC 5280 §4.1.2.5",
     "scope": "RFC 6750 §3.1",
     "authentication_context": "RFC 9470 §5",

@@ -1,5 +1,6 @@
 """A permit: the evidence that one request may be forwarded. `proxy` forwards nothing without one."""
 
+from sidecar.decision.confirmation import Confirmed
 from sidecar.decision.denial import Denial
 from sidecar.decision.policy import Rule
 from sidecar.decision.token import ValidatedToken
@@ -14,7 +15,7 @@ class Permit:
         self,
         rule: Rule,
         token: ValidatedToken | None,
-        confirmed: tuple[str, ...],
+        confirmed: tuple[Confirmed, ...],
         valid_until: float,
         would_deny: Denial | None = None,
     ) -> None:
@@ -22,7 +23,7 @@ class Permit:
         self.token = token
         """None on a public rule."""
         self.confirmed = confirmed
-        """The `cnf` members that this connection confirmed, e.g. `("x5t#S256",)`; empty when unbound was allowed."""
+        """The evidence for each member of `cnf`; empty when an unbound token was allowed."""
         self.valid_until = valid_until
         """Seconds since the epoch; `inf` on a public rule. A stream ends then."""
         self.would_deny = would_deny

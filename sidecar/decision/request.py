@@ -1,10 +1,14 @@
 """The facts of one request, as the transport saw them: what the decision may look at, and nothing else."""
 
 from ipaddress import IPv6Address, ip_network
+from typing import Final
 
 from sidecar.decision.client_certificate import ClientCertificate
 
 __all__ = ["ClientCertificate", "Presenter", "RequestHead"]
+
+
+_FOREVER: Final = float("inf")
 
 
 class RequestHead:
@@ -48,7 +52,9 @@ class Presenter:
     One per connection. Treat as immutable.
     """
 
-    __slots__ = ("certificate_must_be_valid", "client_certificate", "lines", "listener", "peer")
+    __slots__ = (
+        "certificate_must_be_valid", "client_certificate", "lines", "listener", "peer", "valid_until",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -65,7 +71,13 @@ class Presenter:
         self.peer = peer
         """`host:port` of the other end, for the audit record."""
         self.certificate_must_be_valid = certificate_must_be_valid
-        """The listener's `trust` is `ca`: not_after counts on every request, not only in the handshake."""
+        """The listener's `trust` is `ca`: an authority vouched for the certificate."""
+        self.valid_until: float = _FOREVER
+        """Seconds since the epoch. Where the listener's `trust` is `ca`, not_after of the certificate counts on every
+        request, not only in the handshake.
+        """
+        if client_certificate is not None and certificate_must_be_valid:
+            self.valid_until = client_certificate.not_after
         self.lines: dict[str, str] = {}
         """What telemetry made of this connection's constants; it dies with the connection."""
 

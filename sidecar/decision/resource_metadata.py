@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from sidecar.decision.confirmation import METHODS
 from sidecar.decision.policy import Policy
 
 WELL_KNOWN = "/.well-known/oauth-protected-resource"
@@ -45,9 +46,9 @@ def _members(resource: str, policy: Policy) -> dict[str, object]:
         "scopes_supported": _scopes(policy),
         # RFC 6750 §2.1 is the only way in which a token is taken here.
         "bearer_methods_supported": ["header"],
-        # RFC 8705 §3.3: a bound token is verified whatever the policy asks for.
-        "tls_client_certificate_bound_access_tokens": True,
     }
+    for method in METHODS.values():
+        members |= method.metadata()
     return {name: value for name, value in members.items() if value != []}
 
 

@@ -1,15 +1,24 @@
-"""A rule's terms, worked out once for each issuer that it accepts: what every request then is held against."""
+"""A policy's terms, worked out once for each rule and issuer: what every request then is held against.
 
+Nothing here knows whether a decision is explained. `watched` has the same terms with a trace: its classes call the
+checks of these and tell what came of each, so that the order of checks reads the same and costs nothing either way.
+"""
+
+from collections.abc import Mapping
 from typing import Final
 
+from sidecar.decision import jose, profile
 from sidecar.decision.condition import AuthenticationContext, Facts
-from sidecar.decision.confirmation import confirm
-from sidecar.decision.denial import Denial, Denied, Failure, Reason
-from sidecar.decision.explanation import Trace
-from sidecar.decision.jose import canonical_algorithm
+from sidecar.decision.confirmation import Confirmed, confirm
+from sidecar.decision.denial import Denial
+from sidecar.decision.failure import Denied, Failure
+from sidecar.decision.jose import UnverifiedJws, VerifiedClaims, canonical_algorithm
 from sidecar.decision.policy import Binding, IntrospectWhen, IssuerPolicy, Policy, ReportOnly, Rule
-from sidecar.decision.request import Presenter
-from sidecar.decision.token import Confirmation, ValidatedToken
+from sidecar.decision.ports import KeySet
+from sidecar.decision.presentation import Presentation
+from sidecar.decision.reason import Reason
+from sidecar.decision.request import Presenter, RequestHead
+from sidecar.decision.token import AccessToken, Confirmation, TokenDigest, ValidatedToken
 
 _NEVER: Final = float("-inf")
 
@@ -43,7 +52,22 @@ class IssuerTerms:
             expected = f"an opaque token of at most {self.opaque_token_bytes} bytes"
             raise Denied(Reason.TOKEN_TOO_LARGE, "credentials", expected, f"{size} bytes")
 
-    def check_time(self, token: ValidatedToken, now: float, trace: Trace | None) -> None:
+    def verify(self, jws: UnverifiedJws, keys: KeySet) -> VerifiedClaims:
+        """Raises `Denied`: algorithm_refused, key_unknown, signature_invalid."""
+        return jose.verify(jws, self.algorithms, keys)
+
+    def validate(self, verified: VerifiedClaims, digest: TokenDigest) -> ValidatedToken:
+        """Raises `Denied`: token_type_refused, issuer_unknown, claim_missing, claim_malformed."""
+        return profile.validate(verified, self.policy, digest)
+
+    def active(self, answer: ValidatedToken | None) -> ValidatedToken:
+        """The token that the issuer vouches for, if it does; raises `Denied` (token_inactive)."""
+        if answer is None:
+            # RFC 7662 §2.2 tells no more: revoked, expired, unknown and somebody else's look the same.
+            raise Denied(Reason.TOKEN_INACTIVE, "active", "true", "false")
+        return answer
+
+    def check_time(self, token: ValidatedToken, now: float) -> None:
         """Raises `Denied`: token_expired, token_not_yet_valid."""
         # RFC 9068 §4: "The current time MUST be before the time represented by the "exp" claim."
         if now >= token.expires_at + self.skew:
@@ -54,46 +78,43 @@ class IssuerTerms:
             raise Denied(Reason.TOKEN_NOT_YET_VALID, "nbf", f"until {latest:.0f}", f"{token.not_before:.0f}")
         if token.issued_at is not None and token.issued_at > latest:
             raise Denied(Reason.TOKEN_NOT_YET_VALID, "iat", f"until {latest:.0f}", f"{token.issued_at:.0f}")
-        if trace is not None:
-            trace.passed("exp", f"after {now:.0f}, ± {self.skew} s", f"{token.expires_at:.0f}")
 
-    def check_audience(self, token: ValidatedToken, trace: Trace | None) -> None:
+    def check_audience(self, token: ValidatedToken) -> None:
         """Raises `Denied`: audience_mismatch."""
         # RFC 9068 §4: the token "MUST be rejected if "aud" does not contain a resource indicator of the current
         # resource server as a valid audience."
         for accepted in (self.audience, self.rule_audience):
             if accepted is not None and accepted.isdisjoint(token.audience):
                 expected = " ".join(sorted(accepted))
-                presented = "another audience" if trace is None else " ".join(token.audience)
-                raise Denied(Reason.AUDIENCE_MISMATCH, "aud", expected, presented)
-        if trace is not None:
-            trace.passed("aud", " ".join(sorted(self.audience)), " ".join(token.audience))
+                raise Denied(Reason.AUDIENCE_MISMATCH, "aud", expected, self._shown(token))
 
-    def check_binding(
-        self, confirmation: Confirmation, presenter: Presenter, now: float, trace: Trace | None
-    ) -> tuple[str, ...]:
-        """The members of `cnf` that this connection confirmed.
+    def _shown(self, token: ValidatedToken) -> str:
+        """What a record may say of the token's audience."""
+        return "another audience"
+
+    def check_binding(self, confirmation: Confirmation, presentation: Presentation) -> tuple[Confirmed, ...]:
+        """The evidence for each member of `cnf`.
 
         Raises `Denied`: certificate_expired, binding_missing, and what `confirm` raises.
         """
-        certificate = presenter.client_certificate
-        if certificate is not None and presenter.certificate_must_be_valid and certificate.not_after <= now:
-            expected, presented = f"after {now:.0f}", str(certificate.not_after)
-            raise Denied(Reason.CERTIFICATE_EXPIRED, "certificate.not_after", expected, presented)
-        confirmed = confirm(confirmation, presenter)
+        now, end = presentation.now, presentation.presenter.valid_until
+        if end <= now:
+            raise Denied(
+                Reason.CERTIFICATE_EXPIRED, "certificate.not_after", f"after {now:.0f}", f"{end:.0f}"
+            )
+        confirmed = confirm(confirmation, presentation)
         if self.requires_binding and not confirmed:
             raise Denied(Reason.BINDING_MISSING, "cnf", "a token bound to the client certificate", "no cnf")
-        if trace is not None:
-            mode = "required" if self.requires_binding else "not required"
-            trace.passed(f"cnf.{confirmed[0]}" if confirmed else "cnf", mode, " ".join(confirmed) or "no cnf")
         return confirmed
 
-    def valid_until(self, expires_at: float, presenter: Presenter) -> float:
+    def valid_until(
+        self, expires_at: float, presenter: Presenter, confirmed: tuple[Confirmed, ...] = ()
+    ) -> float:
         """Until when what is permitted now may go on, in seconds since the epoch."""
         end = expires_at + self.skew
-        certificate = presenter.client_certificate
-        if certificate is not None and presenter.certificate_must_be_valid and certificate.not_after < end:
-            return certificate.not_after
+        end = min(end, presenter.valid_until)
+        for one in confirmed:
+            end = min(end, one.until)
         return end
 
 
@@ -101,13 +122,15 @@ class RuleTerms:
     """What one rule asks of a request."""
 
     __slots__ = (
-        "_acr_values", "_all_scopes", "_max_age", "any_scope", "conditions", "issuers", "rule", "scopes",
+        "_acr_values", "_all_scopes", "_max_age", "any_scope", "conditions", "explains", "issuers", "rule", "scopes",
     )  # fmt: skip
 
     def __init__(self, rule: Rule, policy: Policy) -> None:
         self.rule = rule
+        self.explains = False
+        """The decision is being explained: nothing is taken from a cache, and failures may show what the token says."""
         accepted = policy.issuers if rule.issuers is None else rule.issuers
-        self.issuers = {
+        self.issuers: dict[str, IssuerTerms] = {
             name: IssuerTerms(issuer, rule, policy)
             for name, issuer in policy.issuers.items()
             if name in accepted
@@ -120,15 +143,38 @@ class RuleTerms:
         self._acr_values = tuple(value for one in contexts for value in one.acr_values)
         self._max_age = min((one.max_age for one in contexts if one.max_age is not None), default=None)
 
+    def is_opaque(self, token: AccessToken) -> bool:
+        """Whether only its issuer can read the token."""
+        return jose.is_opaque(token)
+
+    def parse(self, token: AccessToken) -> UnverifiedJws:
+        """Raises `Denied`: token_malformed, token_encrypted, header_refused, claim_missing, claim_malformed."""
+        return jose.parse(token)
+
+    def accepted(self, claimed: str) -> IssuerTerms:
+        """The terms for a token that says it is of `claimed`; raises `Denied` (issuer_unknown).
+
+        The token's own `iss` does no more than choose among the issuers configured for this rule.
+        """
+        return self.issuer(claimed)
+
     def issuer(self, name: str) -> IssuerTerms:
         """The terms for the tokens of issuer `name`; raises `Denied` (issuer_unknown)."""
-        terms = self.issuers.get(name)
-        if terms is None:
+        if name not in self.issuers:
             raise Denied(Reason.ISSUER_UNKNOWN, "iss", " ".join(self.issuers), "another issuer")
-        return terms
+        return self.issuers[name]
 
-    def failures(self, facts: Facts, trace: Trace | None) -> list[Failure]:
+    def failures(self, facts: Facts) -> list[Failure]:
         """All that the rule asks for beyond a valid, bound token and that did not hold."""
+        failures = self.scope_failures(facts) if self._all_scopes else []
+        for condition in self.conditions:
+            failure = condition.failure(facts)
+            if failure is not None:
+                failures.append(failure)
+        return failures
+
+    def scope_failures(self, facts: Facts) -> list[Failure]:
+        """The scopes that were not granted (RFC 6750 §3.1: insufficient_scope)."""
         failures = []
         scope = facts.token.scope
         granted = " ".join(sorted(scope)) if facts.reveals else "not granted"
@@ -138,21 +184,7 @@ class RuleTerms:
         if self.any_scope and self.any_scope.isdisjoint(scope):
             expected = f"one of {' '.join(self.rule.any_scope)}"
             failures.append(Failure("scope", Reason.SCOPE_INSUFFICIENT, expected, granted))
-        if trace is not None:
-            self._tell(trace, failures, scope)
-        for condition in self.conditions:
-            failure = condition.failure(facts)
-            if failure is not None:
-                failures.append(failure)
-            if trace is not None:
-                trace.judged(condition.check, str(condition), failure)
         return failures
-
-    def _tell(self, trace: Trace, failures: list[Failure], scope: frozenset[str]) -> None:
-        for failure in failures:
-            trace.failed(failure)
-        if not failures and (self.scopes or self.any_scope):
-            trace.passed("scope", " ".join(self.rule.scopes + self.rule.any_scope), " ".join(sorted(scope)))
 
     def denial(self, failures: list[Failure], token: ValidatedToken) -> Denial:
         """The refusal for conditions that did not hold: the first one gives the reason."""
@@ -165,3 +197,23 @@ class RuleTerms:
             acr_values=self._acr_values,
             max_age=self._max_age,
         )
+
+
+class PolicyTerms:
+    """What the whole policy asks: which rule a request is held against."""
+
+    __slots__ = ("policy", "rules")
+
+    def __init__(self, policy: Policy) -> None:
+        self.policy = policy
+        self.rules = [RuleTerms(rule, policy) for rule in policy.rules]
+
+    def first(self, head: RequestHead, listener: str) -> tuple[RuleTerms, Mapping[str, str]]:
+        """The first rule that fits, and what its path captured; raises `Denied`: rule_unmatched, path_ambiguous."""
+        found = self.policy.matcher.first(head, listener)
+        if found is None:
+            raise Denied(Reason.RULE_UNMATCHED, "rule", "a rule that fits", "none")
+        return self.rules[found[0]], found[1]
+
+    def refused(self, failure: Failure) -> None:
+        """The decision ended with `failure`."""

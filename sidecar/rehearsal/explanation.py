@@ -9,8 +9,9 @@ from cryptography import x509
 
 from sidecar.authorizer import Authorizer
 from sidecar.decision.challenge import DESCRIPTIONS, challenge
+from sidecar.decision.confirmation import METHODS
 from sidecar.decision.denial import Denial, shape
-from sidecar.decision.diagnosis import Diagnosis, diagnose_thumbprint
+from sidecar.decision.diagnosis import Diagnosis
 from sidecar.decision.explanation import Step, Trace, Verdict
 from sidecar.decision.permit import Permit
 from sidecar.decision.policy import RuleLimits
@@ -20,7 +21,6 @@ from sidecar.proxy.exchange.bounds import Bounds
 
 SIGNATURE = "signature"
 """The check that is assumed to pass when there are no keys."""
-_BINDING = "x5t#S256"
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,22 +119,17 @@ async def explain(
 def _diagnosis(
     head: RequestHead, presenter: Presenter, steps: Sequence[Step], others: Sequence[x509.Certificate]
 ) -> Diagnosis | None:
-    """What the token's thumbprint really is, when a check of the binding failed."""
+    """What the token is really bound to, when a check of the binding failed."""
     failed = any(step.verdict is Verdict.FAILED and step.check.partition(".")[0] == "cnf" for step in steps)
-    if not failed or presenter.client_certificate is None:
-        return None
-    value = bound_value(head)
-    if value is None:
-        return None
-    found = diagnose_thumbprint(value, presenter.client_certificate.certificate, others)
-    return None if found.mistake == "none" else found
-
-
-def bound_value(head: RequestHead) -> str | None:
-    """`x5t#S256` as the token has it, right or wrong; nothing else of an unverified token is looked at."""
+    # The members as the token has them, right or wrong; nothing else of an unverified token is looked at.
     confirmation = unverified_claims(head).get("cnf")
-    value = confirmation.get(_BINDING) if isinstance(confirmation, dict) else None
-    return value if isinstance(value, str) else None
+    if not failed or not isinstance(confirmation, dict):
+        return None
+    for name, method in METHODS.items():
+        found = method.diagnose(confirmation.get(name), presenter, others)
+        if found is not None:
+            return found
+    return None
 
 
 def unverified_claims(head: RequestHead) -> dict[str, Any]:

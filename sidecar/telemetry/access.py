@@ -10,11 +10,10 @@ from datetime import UTC, datetime
 from json import encoder
 from typing import Final
 
-from sidecar.decision.confirmation.certificate import MEMBER
+from sidecar.decision.confirmation import METHODS
 from sidecar.decision.denial import NAMES, Denial, Failure
 from sidecar.decision.permit import Permit
 from sidecar.decision.request import Presenter
-from sidecar.decision.strict import base64url_text
 from sidecar.decision.token import ValidatedToken
 from sidecar.telemetry.outcome import denial_of
 from sidecar.telemetry.record import AuditRecord
@@ -131,11 +130,12 @@ def _token(token: ValidatedToken) -> str:
 
 def token_members(token: ValidatedToken) -> str:
     """What is the same for every request with one token; never the token itself."""
-    bound_to = token.confirmation.members.get(MEMBER)
+    members = token.confirmation.members
+    bound_to = "".join(method.record(members.get(name)) for name, method in METHODS.items())
     return (
         f'"issuer":{quoted(bounded(token.issuer))},"subject":{quoted(bounded(token.subject or ""))},'
         f'"client_id":{quoted(bounded(token.client_id or ""))},"jti":{quoted(bounded(token.token_id or ""))},'
-        f'"expected_thumbprint":"{base64url_text(bound_to) if bound_to else ""}",'
+        f"{bound_to}"
     )
 
 

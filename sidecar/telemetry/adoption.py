@@ -10,10 +10,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
-from sidecar.decision.confirmation.certificate import MEMBER
+from sidecar.decision.confirmation import Held, held
 from sidecar.decision.denial import NAMES, Reason
+from sidecar.decision.permit import Permit
 from sidecar.telemetry.access import bounded, timestamp
-from sidecar.telemetry.outcome import DENY, FAIL, REPORT, denial_of
+from sidecar.telemetry.outcome import DENY, FAIL, REPORT
 from sidecar.telemetry.record import AuditRecord
 
 MOST: Final = 2000
@@ -46,11 +47,11 @@ class Client(Generic[Moment]):
     last_refused: Moment
     """When the latest began that was refused, or would be."""
     bound: int = 0
-    """With a token bound to the certificate of the connection."""
+    """With a token bound to a key that the presenter proved to hold."""
     unbound: int = 0
-    """With a token that is bound to no certificate."""
+    """With a token that is bound to no key."""
     mismatched: int = 0
-    """With a token bound to another certificate, or without the certificate."""
+    """With a token bound to another key, or without proof of its key."""
     would_deny: int = 0
     """Let through only because the policy reports."""
     denied: int = 0
@@ -65,24 +66,22 @@ class Client(Generic[Moment]):
         at: Moment,
         labels: tuple[str, str, str],
         failed: Sequence[str],
-        expected: str | bytes | None,
-        presented: str | bytes,
+        held: Held | None,
     ) -> None:
         """One request that began `at`: its rule, outcome and reason, and the reasons of the checks that `failed`.
 
-        The thumbprints are what its verified token names (None without such a token) and what the connection has,
-        empty where there is none. A request that simply passes is counted by `Telemetry.observe` in fewer steps.
+        `held` tells whether its verified token was bound to its presenter; None without such a token. A request that
+        simply passes is counted by `Telemetry.observe` in fewer steps.
         """
         rule, outcome, reason = labels
         if at > self.last_seen:  # noqa: PLR1730 — no call: this runs for each request
             self.last_seen = at
-        if expected is not None:
-            if not expected:
-                self.unbound += 1
-            elif expected == presented:
-                self.bound += 1
-            else:
-                self.mismatched += 1
+        if held is Held.BOUND:
+            self.bound += 1
+        elif held is Held.UNBOUND:
+            self.unbound += 1
+        elif held is Held.MISMATCHED:
+            self.mismatched += 1
         if outcome == DENY:
             self.denied += 1
         elif outcome == REPORT:
@@ -170,26 +169,20 @@ class Adoption:
         """One request is over."""
         decision, certificate = record.decision, record.presenter.client_certificate
         token = decision.token if decision is not None else None
-        name, expected = None, None
-        if token is not None:
-            name, members = token.client_id or token.subject, token.confirmation.members
-            expected = members[MEMBER] if MEMBER in members else b""  # noqa: SIM401 — as in `Client.count`
+        name = (token.client_id or token.subject) if token is not None else None
         if name:
             client = self.clients[name]
         else:
             client = self._strangers[(certificate.subject if certificate is not None else "") or UNKNOWN]
-        presented = certificate.thumbprint if certificate is not None else b""
-        failed = _failed(record) if labels[1] == FAIL else ()
-        client.count(record.started, labels, failed, expected, presented)
+        refused = decision.would_deny if isinstance(decision, Permit) else decision
+        failures = refused.failures if refused is not None else ()
+        bound = held(token.confirmation, record.presenter, failures) if token is not None else None
+        failed = [NAMES[one.reason] for one in failures] if labels[1] == FAIL else ()
+        client.count(record.started, labels, failed, bound)
 
     def rows(self) -> list[Row]:
         """Every client, whom to call first."""
         return rows([*self.clients.values(), *self._strangers.values()])
-
-
-def _failed(record: AuditRecord) -> Sequence[str]:
-    refused = denial_of(record)
-    return [NAMES[one.reason] for one in refused.failures] if refused is not None else ()
 
 
 def ordered(clients: Iterable[Client[Moment]]) -> list[Client[Moment]]:

@@ -8,7 +8,6 @@ made when someone asks for it.
 import time
 from collections.abc import Callable
 
-from sidecar.decision.confirmation.certificate import MEMBER
 from sidecar.telemetry.access import AccessLine, bounded, readable
 from sidecar.telemetry.adoption import Adoption
 from sidecar.telemetry.allowance import Allowances
@@ -82,7 +81,7 @@ class Telemetry:
         if token is not None and name and labels[1] == PERMIT:
             # What `Client.count` comes to for nearly every request. Permitted: what the token is bound to is confirmed.
             client = self._clients[name]
-            if MEMBER in token.confirmation.members:
+            if token.confirmation.members:
                 client.bound += 1
             else:
                 client.unbound += 1

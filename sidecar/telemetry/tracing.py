@@ -137,5 +137,5 @@ def _attributes(record: AuditRecord, labels: tuple[str, str, str]) -> Attributes
         "sidecar.generation": record.generation,
     }
     if isinstance(record.decision, Permit) and record.decision.confirmed:
-        attributes["sidecar.confirmed"] = ",".join(record.decision.confirmed)
+        attributes["sidecar.confirmed"] = ",".join(one.member for one in record.decision.confirmed)
     return attributes

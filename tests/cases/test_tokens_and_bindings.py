@@ -42,6 +42,7 @@ from tests.support.world import (
     issuer_policy,
     permitted,
     policy,
+    presentation,
     presenter,
     rule,
 )
@@ -69,8 +70,8 @@ def test_every_confirmation_method_returns_evidence_or_raises(pki: Pki) -> None:
     """A check that exists and lets everything pass looks like one that works. Here it must hand back what it found."""
     for name, method in confirmation.METHODS.items():
         right = method.parse(pki.client.thumbprint)
-        assert method.confirm(right, presenter(pki.client)) == name
-        for stranger in (presenter(pki.other_client), presenter(None)):
+        assert method.confirm(right, presentation(pki.client)).member == name
+        for stranger in (presentation(pki.other_client), presentation(None)):
             with pytest.raises(Denied):
                 method.confirm(right, stranger)
 

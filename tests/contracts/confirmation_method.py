@@ -1,13 +1,16 @@
 """What every member of `cnf` must do. A method's own tests inherit from `ConfirmationMethodContract`."""
 
+import json
 from abc import ABC, abstractmethod
 
 import pytest
 
+from sidecar.decision.challenge import DESCRIPTIONS
 from sidecar.decision.confirmation.method import ConfirmationMethod
 from sidecar.decision.denial import Denied, Reason, shape
-from sidecar.decision.request import Presenter
+from sidecar.decision.presentation import Presentation
 from sidecar.decision.strict import Malformed
+from sidecar.telemetry.access import connection_members
 
 
 class ConfirmationMethodContract(ABC):
@@ -17,15 +20,15 @@ class ConfirmationMethodContract(ABC):
     def method(self) -> ConfirmationMethod: ...
 
     @abstractmethod
-    def rightful(self) -> tuple[object, Presenter]:
+    def rightful(self) -> tuple[object, Presentation]:
         """A value as a token has it, and a presenter who holds the key."""
 
     @abstractmethod
-    def stranger(self) -> Presenter:
+    def stranger(self) -> Presentation:
         """A presenter who holds another key."""
 
     @abstractmethod
-    def nobody(self) -> Presenter:
+    def nobody(self) -> Presentation:
         """A presenter who proved nothing."""
 
     @abstractmethod
@@ -35,7 +38,7 @@ class ConfirmationMethodContract(ABC):
     def test_holder_of_the_key_confirms(self) -> None:
         value, holder = self.rightful()
         method = self.method()
-        assert method.confirm(method.parse(value), holder) == method.member
+        assert method.confirm(method.parse(value), holder).member == method.member
 
     def test_holder_of_another_key_does_not(self) -> None:
         method = self.method()
@@ -64,3 +67,26 @@ class ConfirmationMethodContract(ABC):
     def test_method_says_what_it_expects(self) -> None:
         assert self.method().member
         assert self.method().expected
+        assert self.method().clause.startswith("RFC ")
+        assert self.method().scheme
+        assert self.method().metadata()
+
+    def test_every_refusal_of_its_own_has_words_for_the_client(self) -> None:
+        method = self.method()
+        for presentation in (self.stranger(), self.nobody()):
+            with pytest.raises(Denied) as caught:
+                method.confirm(method.parse(self.rightful()[0]), presentation)
+            assert DESCRIPTIONS[caught.value.reason] == method.reasons[caught.value.reason]
+
+    def test_record_is_members_of_json_and_tells_again_what_was_bound(self) -> None:
+        value, holder = self.rightful()
+        method = self.method()
+        digest = method.parse(value)
+        line = json.loads(f"{{{method.record(digest)}{self.connection(holder)}}}")
+        assert value in line.values()
+        assert method.held(line, ()) is True
+        assert method.holds(digest, holder.presenter, ()) is True
+        assert method.held(json.loads(f'{{{method.record(None)}"a":1}}'), ()) is None
+
+    def connection(self, presentation: Presentation) -> str:
+        return connection_members(presentation.presenter).rstrip(",")

@@ -23,6 +23,7 @@ def test_what_is_remembered_of_one_connection_is_not_anothers(pki: Pki) -> None:
     one.lines["x"] = "y"
     assert not other.lines
     assert not other.certificate_must_be_valid
+    assert other.valid_until == float("inf")
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,10 @@ from sidecar.decision.denial import Denied, shape
 from sidecar.decision.jose import VerifiedClaims
 from sidecar.decision.policy import IssuerPolicy
 from sidecar.decision.ports import VerificationKey
-from sidecar.decision.request import Presenter
+from sidecar.decision.presentation import Presentation
+from sidecar.decision.request import Presenter, RequestHead
 from sidecar.decision.strict import Malformed, json_object
-from sidecar.decision.token import TokenDigest, ValidatedToken
+from sidecar.decision.token import AccessToken, TokenDigest, ValidatedToken
 from tests.fuzz.outcome import outcome
 
 SEEDS = [
@@ -20,7 +21,9 @@ SEEDS = [
 _ISSUER = IssuerPolicy("i", frozenset({"a"}))
 _DIGEST = TokenDigest(b"")
 _KEY = VerificationKey(None, frozenset(), None)
-_NOBODY = Presenter(None, "main", "peer")
+_NOTHING = Presentation(
+    RequestHead("GET", "/", "/", "", ""), Presenter(None, "main", "peer"), AccessToken("x", b"key"), 0
+)
 
 
 def target(data: bytes) -> None:
@@ -42,7 +45,7 @@ def _judge(token: ValidatedToken | Denied) -> None:
     if isinstance(token, Denied):
         assert shape(token.reason).status == 401
         return
-    confirmed = outcome(lambda: confirm(token.confirmation, _NOBODY))
+    confirmed = outcome(lambda: confirm(token.confirmation, _NOTHING))
     assert isinstance(confirmed, Denied) is token.confirmation.is_bound
 
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from sidecar.decision.confirmation import Confirmed
 from sidecar.decision.denial import Denial, Failure, Reason
 from sidecar.decision.matching import RequestMatch
 from sidecar.decision.permit import Permit
@@ -51,7 +52,7 @@ def presenter(identity: Identity | None = None, peer: str = "192.0.2.7:50000") -
 def permit(
     validated: ValidatedToken | None = None, would_deny: Denial | None = None, rule: Rule = RULE
 ) -> Permit:
-    return Permit(rule, validated or token(), ("x5t#S256",), STARTED + 300, would_deny)
+    return Permit(rule, validated or token(), (Confirmed("x5t#S256"),), STARTED + 300, would_deny)
 
 
 def denial(

@@ -18,6 +18,7 @@ from sidecar.decision.matching import RequestMatch
 from sidecar.decision.permit import Permit
 from sidecar.decision.policy import IssuerPolicy, Policy, Rule
 from sidecar.decision.ports import IssuerUnavailable, VerificationKey
+from sidecar.decision.presentation import Presentation
 from sidecar.decision.request import ClientCertificate, Presenter, RequestHead
 from sidecar.decision.token import AccessToken, ValidatedToken
 from tests.support.mint import AUDIENCE, ISSUER, SigningKey
@@ -122,6 +123,11 @@ def presenter(identity: Identity | None = None, listener: str = "main", **facts:
     """The other end of a connection, with `identity`'s certificate when one is given."""
     certificate = None if identity is None else ClientCertificate(identity.der)
     return Presenter(certificate, listener, "192.0.2.1:4711", **facts)
+
+
+def presentation(identity: Identity | None = None, now: float = 1_000_000, **facts: Any) -> Presentation:
+    """A token as a request presents it, on a connection with `identity`'s certificate when one is given."""
+    return Presentation(head(), presenter(identity, **facts), AccessToken("token", b"key"), now)
 
 
 def issuer_policy(name: str = ISSUER, **facts: Any) -> IssuerPolicy:

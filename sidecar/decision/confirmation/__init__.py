@@ -5,18 +5,20 @@ is not in `METHODS` is refused. RFC 7800 §3.1 leaves unknown members to the app
 token bound to something into a token bound to less.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
+from enum import Enum
 from typing import Final
 
 from sidecar.decision.confirmation.certificate import CertificateThumbprint
-from sidecar.decision.confirmation.method import ConfirmationMethod
+from sidecar.decision.confirmation.method import ConfirmationMethod, Confirmed
 from sidecar.decision.failure import Denied, Failure
+from sidecar.decision.presentation import Presentation
 from sidecar.decision.reason import Reason
 from sidecar.decision.request import Presenter
 from sidecar.decision.strict import Malformed
 from sidecar.decision.token import UNBOUND, Confirmation
 
-__all__ = ["METHODS", "UNBOUND", "confirm", "joined", "parse"]
+__all__ = ["METHODS", "UNBOUND", "Confirmed", "Held", "confirm", "held", "held_in", "joined", "parse"]
 
 METHODS: Final[Mapping[str, ConfirmationMethod]] = {
     method.member: method
@@ -48,14 +50,49 @@ def parse(value: object) -> Confirmation:
     return Confirmation(members)
 
 
-def confirm(confirmation: Confirmation, presenter: Presenter) -> tuple[str, ...]:
-    """The members that this connection confirmed: all that the token has, or none for an unbound token.
+def confirm(confirmation: Confirmation, presentation: Presentation) -> tuple[Confirmed, ...]:
+    """The evidence for each member that the token has; none for an unbound token.
 
-    Raises `Denied`: confirmation_malformed, confirmation_unsupported, certificate_missing, binding_mismatch.
+    Raises `Denied`: confirmation_malformed, confirmation_unsupported, and the reasons of the methods.
     """
     if confirmation.refusal is not None:
         raise Denied.of(confirmation.refusal)
-    return tuple([METHODS[name].confirm(value, presenter) for name, value in confirmation.members.items()])
+    confirmed: tuple[Confirmed, ...] = ()
+    members = confirmation.members
+    for name in members:
+        confirmed = (*confirmed, METHODS[name].confirm(members[name], presentation))
+    return confirmed
+
+
+class Held(Enum):
+    """Whether a request was bound to its presenter, as far as its record tells."""
+
+    UNBOUND = "unbound"
+    BOUND = "bound"
+    MISMATCHED = "mismatched"
+
+
+def held(confirmation: Confirmation, presenter: Presenter, failures: Sequence[Failure]) -> Held:
+    """Told by a verified token, its presenter, and what failed."""
+    found = Held.UNBOUND
+    members = confirmation.members
+    for name in members:
+        if not METHODS[name].holds(members[name], presenter, failures):
+            return Held.MISMATCHED
+        found = Held.BOUND
+    return found
+
+
+def held_in(line: Mapping[str, object], failed: Collection[str]) -> Held:
+    """Told by an access line of a request with a verified token, and the names of the reasons for which it failed."""
+    found = Held.UNBOUND
+    for method in METHODS.values():
+        holds = method.held(line, failed)
+        if holds is False:
+            return Held.MISMATCHED
+        if holds:
+            found = Held.BOUND
+    return found
 
 
 def joined(signed: Confirmation, introspected: Confirmation) -> Confirmation:

@@ -1,23 +1,87 @@
-"""What a confirmation method is."""
+"""What a confirmation method is: one member of `cnf` (RFC 7800 §3), and everything that is to be said of it.
 
-from typing import Protocol
+Rules of this package. A method owns its reasons, its scheme, its metadata and the text of its record; whoever writes
+a log line, a challenge, a document or an explanation walks `METHODS` and names none of them. A base class and not a
+`Protocol`, because compiled code calls a method of a class by its place and one of a protocol by its name.
+"""
 
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+from cryptography import x509
+
+from sidecar.decision.diagnosis import Diagnosis
+from sidecar.decision.failure import Failure
+from sidecar.decision.presentation import Presentation
+from sidecar.decision.reason import Reason
 from sidecar.decision.request import Presenter
 
+FOREVER: Final = float("inf")
 
-class ConfirmationMethod(Protocol):
-    """One member of `cnf`: how it looks, and how a connection confirms it."""
 
-    @property
-    def member(self) -> str:
-        """The member's name in `cnf`."""
+class Confirmed:
+    """The evidence that a presenter holds the key that a token is bound to. Treat as immutable."""
 
-    @property
-    def expected(self) -> str:
-        """What a well-formed value is, in words."""
+    __slots__ = ("member", "until")
 
+    def __init__(self, member: str, until: float = FOREVER) -> None:
+        self.member = member
+        """The member of `cnf` that was confirmed."""
+        self.until = until
+        """Until when this holds, in seconds since the epoch."""
+
+    def __repr__(self) -> str:
+        return f"Confirmed({self.member})"
+
+
+class ConfirmationMethod(ABC):
+    """One member of `cnf`: how it looks, how it is confirmed, and how all of it is said."""
+
+    member: str
+    """The member's name in `cnf` (IANA registry "JWT Confirmation Methods")."""
+    expected: str
+    """What a well-formed value is, in words."""
+    scheme: str
+    """The authentication scheme under which a token with this member is presented."""
+    clause: str
+    """The RFC and section that asks for the check `cnf.` + member."""
+    reasons: Mapping[Reason, str]
+    """Why it refuses → what the client may be told."""
+
+    @abstractmethod
     def parse(self, value: object) -> bytes:
         """The decoded value; raises `Malformed`."""
 
-    def confirm(self, value: bytes, presenter: Presenter) -> str:
-        """The name of the member that `presenter` confirmed, as evidence; raises `Denied` when it did not."""
+    @abstractmethod
+    def confirm(self, value: bytes, presentation: Presentation) -> Confirmed:
+        """The evidence that the presenter holds the key; raises `Denied` when it is not there."""
+
+    @abstractmethod
+    def metadata(self) -> Mapping[str, object]:
+        """Members of the protected resource metadata (RFC 9728 §2) that say how tokens are bound."""
+
+    @abstractmethod
+    def record(self, value: bytes | None) -> str:
+        """What an access line says of a token with this value, or without the member: JSON members, each with a
+        comma behind it.
+        """
+
+    @abstractmethod
+    def holds(self, value: bytes, presenter: Presenter, failures: Sequence[Failure]) -> bool:
+        """Whether a request was bound by this member, as its record tells: who presented it, and what failed."""
+
+    @abstractmethod
+    def held(self, line: Mapping[str, object], failed: Collection[str]) -> bool | None:
+        """The same, told by the members of an access line and the names of the reasons for which the request failed;
+        None when its token has no such member.
+        """
+
+    @abstractmethod
+    def diagnose(
+        self, value: object, presenter: Presenter, others: Sequence[x509.Certificate]
+    ) -> Diagnosis | None:
+        """The probable mistake behind a `value` of the unverified token that was not confirmed, if one is known.
+
+        `others` are certificates for which the right one could have been mistaken.
+        """

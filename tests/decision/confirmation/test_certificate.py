@@ -3,10 +3,10 @@ import base64
 import pytest
 
 from sidecar.decision.confirmation.certificate import CertificateThumbprint
-from sidecar.decision.request import Presenter
+from sidecar.decision.presentation import Presentation
 from tests.contracts.confirmation_method import ConfirmationMethodContract
 from tests.support.pki import Pki
-from tests.support.world import presenter
+from tests.support.world import presentation
 
 
 class TestCertificateThumbprint(ConfirmationMethodContract):
@@ -17,14 +17,14 @@ class TestCertificateThumbprint(ConfirmationMethodContract):
     def method(self) -> CertificateThumbprint:
         return CertificateThumbprint()
 
-    def rightful(self) -> tuple[object, Presenter]:
-        return self.pki.client.thumbprint, presenter(self.pki.client)
+    def rightful(self) -> tuple[object, Presentation]:
+        return self.pki.client.thumbprint, presentation(self.pki.client)
 
-    def stranger(self) -> Presenter:
-        return presenter(self.pki.other_client)
+    def stranger(self) -> Presentation:
+        return presentation(self.pki.other_client)
 
-    def nobody(self) -> Presenter:
-        return presenter(None)
+    def nobody(self) -> Presentation:
+        return presentation(None)
 
     def malformed(self) -> list[object]:
         right = self.pki.client.thumbprint
@@ -39,3 +39,31 @@ class TestCertificateThumbprint(ConfirmationMethodContract):
         right = self.pki.client.thumbprint
         digest = self.method().parse(right)
         assert self.method().parse(right[:-1].swapcase() + right[-1]) != digest
+
+    def test_evidence_ends_with_the_certificate_where_a_chain_is_asked_for(self) -> None:
+        value, holder = self.rightful()
+        method = self.method()
+        digest = method.parse(value)
+        strict = presentation(self.pki.client, certificate_must_be_valid=True)
+        assert method.confirm(digest, holder).until == float("inf")
+        assert method.confirm(digest, strict).until == strict.presenter.valid_until < float("inf")
+
+    def test_mistake_is_named_from_the_value_alone(self) -> None:
+        method, holder = self.method(), presentation(self.pki.client).presenter
+        right = str(self.rightful()[0])
+        found = method.diagnose(method.parse(right).hex(), holder, ())
+        assert found is not None
+        assert found.mistake == "hex"
+        for value, presenter in ((right, holder), (None, holder), (right, presentation(None).presenter)):
+            assert method.diagnose(value, presenter, ()) is None
+
+    def test_record_of_another_certificate_or_of_none_is_a_mismatch(self) -> None:
+        method = self.method()
+        digest = method.parse(self.rightful()[0])
+        line = {
+            "expected_thumbprint": self.rightful()[0],
+            "presented_thumbprint": self.pki.other_client.thumbprint,
+        }
+        assert method.held(line, ()) is False
+        assert not method.holds(digest, self.stranger().presenter, ())
+        assert not method.holds(digest, self.nobody().presenter, ())

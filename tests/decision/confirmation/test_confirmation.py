@@ -5,14 +5,14 @@ from sidecar.decision.confirmation import UNBOUND, confirm, joined, parse
 from sidecar.decision.denial import Denied, Reason
 from sidecar.decision.token import Confirmation
 from tests.support.pki import Pki
-from tests.support.world import presenter
+from tests.support.world import presentation
 
 ZEROS = {"x5t#S256": "A" * 43}
 
 
 def refusal(given: Confirmation, pki: Pki) -> Reason:
     with pytest.raises(Denied) as caught:
-        confirm(given, presenter(pki.client))
+        confirm(given, presentation(pki.client))
     assert caught.value.failure == (given.refusal or caught.value.failure)
     return caught.value.reason
 
@@ -20,12 +20,12 @@ def refusal(given: Confirmation, pki: Pki) -> Reason:
 def test_member_that_the_connection_confirms_is_the_evidence(pki: Pki) -> None:
     bound = parse({"x5t#S256": pki.client.thumbprint})
     assert bound.is_bound
-    assert confirm(bound, presenter(pki.client)) == ("x5t#S256",)
+    assert [one.member for one in confirm(bound, presentation(pki.client))] == ["x5t#S256"]
 
 
 def test_unbound_token_has_nothing_to_confirm(pki: Pki) -> None:
     assert not UNBOUND.is_bound
-    assert confirm(UNBOUND, presenter(None)) == ()
+    assert confirm(UNBOUND, presentation(None)) == ()
 
 
 def test_other_certificate_confirms_nothing(pki: Pki) -> None:
