@@ -6,6 +6,7 @@ that the configuration did not name.
 
 import asyncio
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Self
 
 from sidecar.decision.ports import IssuerUnavailable
@@ -17,6 +18,19 @@ from sidecar.issuer.introspection import IssuerIntrospection
 from sidecar.issuer.keys import NO_KEYS, PublishedKeys
 from sidecar.issuer.readiness import Readiness, readiness
 from sidecar.telemetry.issuer_observer import IssuerObserver
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedIssuers:
+    """Settings that may be adopted, with the issuers that are new or changed under them."""
+
+    settings: IssuersSettings
+    generation: int
+    made: dict[str, Issuer]
+
+    async def close(self) -> None:
+        """They will not be adopted."""
+        await asyncio.gather(*(issuer.close() for issuer in self.made.values()))
 
 
 class Issuers:
@@ -66,18 +80,31 @@ class Issuers:
         await asyncio.gather(*(issuer.close() for issuer in issuers))
 
     async def reconfigure(self, settings: IssuersSettings, generation: int) -> None:
-        """Take new settings; call it before the policy that goes with them comes into force.
+        """Take new settings, in both steps: see `prepared`."""
+        self.adopt(await self.prepared(settings, generation))
+
+    async def prepared(self, settings: IssuersSettings, generation: int) -> PreparedIssuers:
+        """New settings, ready to be adopted with the policy that goes with them, or to be closed.
 
         An issuer whose settings are the same goes on undisturbed. One whose settings changed goes on with its keys
         when they still come from the same place; else its first fetch is waited for, within reason, so that a
-        reload by itself refuses nobody. Requests under way get their answers. Everything stays as it was when this
-        raises, as `start` does.
+        reload by itself refuses nobody. Raises as `start` does; nothing has changed until `adopt`.
         """
         made = await self._all_assembled(settings, generation)
-        for name, issuer in made.items():
-            self._hand_over(self._issuers.get(name), issuer)
-            await issuer.start()
-        await _first_attempts(made.values(), self._reload_waits)
+        prepared = PreparedIssuers(settings, generation, made)
+        try:
+            for name, issuer in made.items():
+                self._hand_over(self._issuers.get(name), issuer)
+                await issuer.start()
+            await _first_attempts(made.values(), self._reload_waits)
+        except BaseException:
+            await prepared.close()
+            raise
+        return prepared
+
+    def adopt(self, prepared: PreparedIssuers) -> None:
+        """Use what was prepared from now on, at once. Requests under way get their answers."""
+        settings, generation, made = prepared.settings, prepared.generation, prepared.made
         before = self._issuers
         self._issuers = {one.issuer: made.get(one.issuer) or before[one.issuer] for one in settings.issuers}
         self._settings, self._generation = settings, generation

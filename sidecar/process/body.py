@@ -1,6 +1,5 @@
 """What `serving` runs: one worker in this process, or a supervisor and its crew."""
 
-import asyncio
 from pathlib import Path
 from typing import Protocol
 
@@ -46,12 +45,11 @@ class Solo:
         self.pulse = worker.pulse
         self.reloader = Reloader(path, loaded, worker.take, journal, worker.metrics)
         self.inspection: Inspection = LocalInspection(worker, self.reloader)
-        self._reloading: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Bind and serve. Raises OSError."""
         await self._worker.start()
-        self._reloading = asyncio.create_task(self.reloader.run())
+        self._worker.tasks.begin("reloads", self.reloader.run)
 
     def listening(self) -> list[str]:
         """Name and address of each listener, with the port that was really taken."""
@@ -68,7 +66,4 @@ class Solo:
 
     async def close(self) -> None:
         """End everything now."""
-        if self._reloading is not None:
-            self._reloading.cancel()
-            await asyncio.gather(self._reloading, return_exceptions=True)
         await self._worker.close()

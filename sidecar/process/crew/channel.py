@@ -9,6 +9,7 @@ import asyncio
 import json
 import socket
 import struct
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -45,6 +46,8 @@ class AskingEnd:
         self._writer = writer
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._next = 0
+        self.heard_at = time.monotonic()
+        """When the worker last said anything: its event loop turned then."""
 
     @classmethod
     async def over(cls, end: socket.socket) -> "AskingEnd":
@@ -70,6 +73,7 @@ class AskingEnd:
         try:
             while True:
                 answer = json.loads(await _read(self._reader))
+                self.heard_at = time.monotonic()
                 waiting = self._waiting.get(answer["number"])
                 if waiting is not None and not waiting.done():
                     waiting.set_result(answer)
@@ -105,7 +109,9 @@ def _question(message: bytes) -> tuple[int, str, Any]:
 
 async def _answered(writer: asyncio.StreamWriter, number: int, answer: Awaitable[Any]) -> None:
     try:
-        said: dict[str, Any] = {"number": number, "result": await answer}
+        said = json.dumps({"number": number, "result": await answer})
     except ValueError as error:
-        said = {"number": number, "error": str(error)}
-    writer.write(_framed(json.dumps(said).encode()))
+        said = json.dumps({"number": number, "error": str(error)})
+    except Exception as error:  # noqa: BLE001 — one question's bug must not end a worker that serves
+        said = json.dumps({"number": number, "error": f"the worker failed at it: {type(error).__name__}"})
+    writer.write(_framed(said.encode()))

@@ -3,6 +3,10 @@
 Theory of operation: every worker binds the same addresses with SO_REUSEPORT and the kernel spreads connections over
 them. The supervisor serves no request: it reads changed configuration once and hands it to all, gathers figures for one
 health and metrics endpoint, and starts a worker again that has ended on its own, later and later if it keeps ending.
+
+Every worker that serves obeys the newest configuration. A change is prepared by all, which takes its time and may fail,
+and then adopted by all, which does neither: a worker that does not adopt it is killed. One that starts meanwhile binds
+its ports only when it is told to, and by then it has the newest: changes and beginnings take turns (`_changing`).
 """
 
 import asyncio
@@ -14,7 +18,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +27,7 @@ from sidecar.process.crew.channel import AskingEnd, ChannelClosed
 from sidecar.process.crew.crew_inspection import CrewInspection
 from sidecar.process.endpoints.admin.inspection import Inspection
 from sidecar.process.host.pulse import Pulse
+from sidecar.process.host.standing import StandingTasks
 from sidecar.process.reload.reloader import Reloader
 from sidecar.settings import Loaded
 from sidecar.settings.problem import Problem, SettingsError
@@ -31,13 +37,17 @@ from sidecar.telemetry.metrics import Metrics, Sample, Snapshot, merged, only_co
 _CHILD = "import sys; from sidecar.process.crew.member import main; main(sys.argv[1])"
 START_WITHIN = 30.0
 """Seconds a worker may take until it serves."""
-TAKE_WITHIN = 30.0
-"""Seconds a worker may take to put a configuration into force."""
+PREPARE_WITHIN = 30.0
+"""Seconds a worker may take to prepare a configuration."""
+ADOPT_WITHIN = 10.0
+"""Seconds a worker may take to serve under the configuration that it has prepared."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 """Seconds before a worker that ended is started again: doubled each time, back to the first after a quiet minute."""
 QUIET = 60.0
 SILENT_TOO_LONG = 4
-"""Questions in a row that a worker may leave unanswered."""
+"""Looks in a row at which a worker may be found to have said nothing since the last one."""
+ANSWER_WITHIN = 5.0
+"""Seconds a worker may take to answer a small question."""
 GATHER = 2.0
 """Seconds between two gatherings of figures: what a worker counted after the last one is lost if it is killed."""
 
@@ -51,7 +61,7 @@ class Seat:
         self.end: AskingEnd | None = None
         """None while no worker serves here."""
         self.silent = 0
-        """Questions in a row that were not answered in time."""
+        """Looks in a row at which it had said nothing since the last one."""
         self.figures: Snapshot = {}
         """The last ones of the worker that sits here."""
 
@@ -60,7 +70,17 @@ class Seat:
         """Of the worker, or 0."""
         return self.process.pid if self.process is not None and self.end is not None else 0
 
-    async def ask(self, method: str, argument: Any = None, within: float = 5.0) -> Any:
+    @property
+    def answers(self) -> bool:
+        """Whether a worker serves here that can be expected to answer."""
+        return self.end is not None and not self.silent
+
+    def kill(self) -> None:
+        """End the worker; `Crew` starts another."""
+        if self.process is not None:
+            self.process.kill()
+
+    async def ask(self, method: str, argument: Any = None, within: float = ANSWER_WITHIN) -> Any:
         """Raises `ChannelClosed`, TimeoutError, RuntimeError."""
         if self.end is None:
             raise ChannelClosed("no worker")
@@ -80,7 +100,13 @@ class Crew:
         self.reloader = Reloader(path, loaded, self._take, journal, self._metrics)
         self.stopping = False
         self.inspection: Inspection = CrewInspection(self)
-        self._tasks: list[asyncio.Task[None]] = []
+        self.tasks = StandingTasks(journal, self._metrics)
+        self._newest = loaded
+        """The configuration that every worker obeys."""
+        self._changing = asyncio.Lock()
+        self._gathering: asyncio.Task[None] | None = None
+        self._reopening: asyncio.Task[None] | None = None
+        self._background: set[asyncio.Task[None]] = set()
         self._metrics.sources.extend((self._samples, self.pulse.samples))
 
     # --- life
@@ -92,9 +118,11 @@ class Crew:
             await asyncio.gather(*(self._begin(seat) for seat in self.seats))
         except RuntimeError as error:
             raise OSError(str(error)) from None
-        self._tasks += [asyncio.create_task(self._keep(seat)) for seat in self.seats]
-        self._tasks += [asyncio.create_task(self.reloader.run()), asyncio.create_task(self.pulse.run())]
-        self._tasks.append(asyncio.create_task(self._gather_for_ever()))
+        for seat in self.seats:
+            self.tasks.begin(f"worker {seat.number}", partial(self._keep, seat))
+        self.tasks.begin("reloads", self.reloader.run)
+        self.tasks.begin("pulse", self.pulse.run)
+        self.tasks.begin("figures", self._gather_for_ever)
 
     def listening(self) -> list[str]:
         """Name and address of each listener; with several workers none has port 0."""
@@ -103,23 +131,30 @@ class Crew:
     def reopen_log(self) -> None:
         """The log file was moved away."""
         self._journal.sink.reopen()
-        self._tasks = [task for task in self._tasks if not task.done()]
-        self._tasks.append(asyncio.create_task(self._told("reopen")))
+        self._reopening = self._run_apart(self._told("reopen"))
 
     async def drain(self) -> None:
         """Let the requests under way finish, in every worker."""
         self.stopping = True
         within = self.reloader.loaded.proxy.timeouts.drain
         await self._told("drain", within=within + 2)
-        await self._gather()
+        await self._gather(self.seats)
 
     async def close(self) -> None:
         """End everything now."""
         self.stopping = True
-        for task in self._tasks:
+        await self.tasks.close()
+        for task in self._background:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*self._background, return_exceptions=True)
         await asyncio.gather(*(self._end(seat) for seat in self.seats))
+
+    def _run_apart(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Something that ends by itself."""
+        task = asyncio.create_task(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+        return task
 
     async def _begin(self, seat: Seat) -> None:
         """One worker in its seat, serving. Raises RuntimeError with what it said."""
@@ -130,17 +165,26 @@ class Crew:
                 command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()]
             )
         end = await AskingEnd.over(ours)
-        listening = asyncio.create_task(end.run())
-        self._tasks.append(listening)
+        listening = self._run_apart(end.run())
         try:
-            await end.ask("start", self.reloader.loaded, START_WITHIN)
+            await self._seated(seat, end)
         except (ChannelClosed, TimeoutError, RuntimeError) as error:
             listening.cancel()
             seat.process.kill()
             await asyncio.to_thread(seat.process.wait)
             raise RuntimeError(str(error) or "the worker did not start in time") from None
-        seat.end = end
         listening.add_done_callback(lambda _: self._left(seat, end))
+
+    async def _seated(self, seat: Seat, end: AskingEnd) -> None:
+        """The worker made ready, brought up to date, and only then serving."""
+        given = self._newest
+        await end.ask("start", given, START_WITHIN)
+        async with self._changing:
+            if self._newest is not given:
+                await end.ask("prepare", self._newest, PREPARE_WITHIN)
+                await end.ask("adopt", self._newest.policy.generation, ADOPT_WITHIN)
+            await end.ask("serve", None, START_WITHIN)
+            seat.end, seat.silent = end, 0
 
     @staticmethod
     def _left(seat: Seat, end: AskingEnd) -> None:
@@ -163,13 +207,12 @@ class Crew:
             self._journal.error("worker ended", pid=seat.process.pid, code=code, again_in=pause)
             await asyncio.sleep(pause)
             pause, began = min(LONGEST_PAUSE, pause * 2), time.monotonic()
-            with contextlib.suppress(OSError):  # no process to be had: the old one stays waited for
-                await self._began_again(seat)
+            await self._began_again(seat)
 
     async def _began_again(self, seat: Seat) -> None:
         try:
             await self._begin(seat)
-        except RuntimeError as error:
+        except (RuntimeError, OSError) as error:  # OSError: no process to be had; it is tried again
             self._journal.error("worker did not start", detail=str(error))
 
     async def _end(self, seat: Seat) -> None:
@@ -186,58 +229,87 @@ class Crew:
 
     # --- all of them
 
-    async def _told(self, method: str, argument: Any = None, within: float = 5.0) -> None:
+    async def _told(self, method: str, argument: Any = None, within: float = ANSWER_WITHIN) -> None:
         """Tell all; a worker that is gone or slow is the business of `_keep`."""
         asked = [seat.ask(method, argument, within) for seat in self.seats]
         await asyncio.gather(*asked, return_exceptions=True)
 
     async def _take(self, loaded: Loaded) -> None:
-        """Put a configuration into force everywhere, or say who refused it."""
-        asked = [seat.ask("take", loaded, TAKE_WITHIN) for seat in self.seats if seat.end is not None]
-        answers = await asyncio.gather(*asked, return_exceptions=True)
-        refusals = {str(answer) for answer in answers if isinstance(answer, RuntimeError | TimeoutError)}
-        if refusals:
-            raise SettingsError([Problem(str(loaded.files[0]), 0, 0, refusal) for refusal in refusals])
+        """Put a configuration into force everywhere, or say who refused it and leave all as they were."""
+        async with self._changing:
+            asked = [seat.ask("prepare", loaded, PREPARE_WITHIN) for seat in self.seats]
+            answers = await asyncio.gather(*asked, return_exceptions=True)
+            refusals = {_refusal(one) for one in answers if isinstance(one, RuntimeError | TimeoutError)}
+            if refusals:
+                await self._told("abandon")
+                raise SettingsError([Problem(str(loaded.files[0]), 0, 0, refusal) for refusal in refusals])
+            self._newest = loaded
+            await asyncio.gather(*(self._adopted(seat, loaded.policy.generation) for seat in self.seats))
+
+    async def _adopted(self, seat: Seat, generation: int) -> None:
+        """The worker obeys this generation from now on, or it serves no more."""
+        pid = seat.pid
+        try:
+            await seat.ask("adopt", generation, ADOPT_WITHIN)
+        except ChannelClosed:
+            pass  # it is gone; the next one starts with the newest configuration
+        except (RuntimeError, TimeoutError) as error:
+            self._journal.error("worker keeps an old configuration", pid=pid, detail=_refusal(error))
+            seat.kill()
 
     async def _gather_for_ever(self) -> None:
         while True:
             await asyncio.sleep(GATHER)
-            await self._gather()
+            asked_at = time.monotonic()
+            asked = [(seat, seat.end) for seat in self.seats if seat.end is not None]
+            await self._gather(self.seats)
+            for seat, end in asked:
+                if seat.end is end:
+                    self._listened(seat, heard=end.heard_at >= asked_at)
 
-    async def _gather(self) -> None:
-        """The figures of every worker."""
-        serving = [seat for seat in self.seats if seat.end is not None]
+    def _listened(self, seat: Seat, *, heard: bool) -> None:
+        """A worker whose loop is stuck serves nobody; another one will."""
+        seat.silent = 0 if heard else seat.silent + 1
+        if seat.silent >= SILENT_TOO_LONG:
+            self._journal.error("worker does not answer", pid=seat.pid)
+            seat.kill()
+
+    async def _gather(self, seats: Sequence[Seat]) -> None:
+        """The figures of these workers."""
+        serving = [seat for seat in seats if seat.end is not None]
         answers = await asyncio.gather(*(seat.ask("snapshot") for seat in serving), return_exceptions=True)
         for seat, answer in zip(serving, answers, strict=True):
-            if not isinstance(answer, BaseException):
+            if isinstance(answer, RuntimeError):
+                self._journal.error("worker tells no figures", pid=seat.pid, detail=str(answer))
+            elif not isinstance(answer, BaseException):
                 self._heard(seat, answer)
-            elif isinstance(answer, TimeoutError):
-                self._heard_nothing(seat)
 
     def _heard(self, seat: Seat, answer: object) -> None:
         """Its figures; a worker that says what no worker says is not one of ours any more."""
         try:
-            seat.figures, seat.silent = restored(answer), 0
+            seat.figures = restored(answer)
         except ValueError as error:
             self._journal.error("worker talks nonsense", pid=seat.pid, detail=str(error))
-            if seat.process is not None:
-                seat.process.kill()
-
-    def _heard_nothing(self, seat: Seat) -> None:
-        """A worker whose loop is stuck serves nobody; another one will."""
-        seat.silent += 1
-        if seat.silent >= SILENT_TOO_LONG and seat.process is not None:
-            self._journal.error("worker does not answer", pid=seat.process.pid)
-            seat.process.kill()
+            seat.kill()
 
     async def snapshot(self) -> Snapshot:
-        """The figures of all workers, past ones and the supervisor included."""
-        await self._gather()
+        """The figures of all workers, past ones and the supervisor included.
+
+        However many ask at a time, the workers are asked once; one that was silent lately is not waited for.
+        """
+        if self._gathering is None or self._gathering.done():
+            self._gathering = self._run_apart(self._gather([seat for seat in self.seats if seat.answers]))
+        await asyncio.shield(self._gathering)
         return merged([self._metrics.snapshot(), self.departed, *(seat.figures for seat in self.seats)])
 
     def _samples(self) -> Iterator[Sample]:
+        yield Sample("sidecar_configuration_generation", (), self._newest.policy.generation)
         yield Sample("sidecar_workers", (), sum(seat.end is not None for seat in self.seats))
         yield Sample("sidecar_log_lines_dropped_total", (), self._journal.sink.dropped)
+
+
+def _refusal(error: BaseException) -> str:
+    return str(error) or "a worker did not answer in time"
 
 
 def _check_ports(loaded: Loaded) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sidecar.process.crew.channel import ChannelClosed
 from sidecar.process.endpoints.admin.inspection import Document, Refused
-from sidecar.process.endpoints.health import Check
+from sidecar.process.endpoints.health import Check, begun_again, heartbeat
 from sidecar.process.worker.local_inspection import reload_state
 from sidecar.telemetry.adoption import Client, rows
 from sidecar.telemetry.configuration import Level
@@ -28,6 +28,16 @@ class CrewInspection:
         self._started = time.time()
         self._level: Level | None = None
 
+    def liveness(self) -> Sequence[Check]:
+        """Whether at least one worker's loop turns. While draining the process is meant to end by itself."""
+        if self._crew.stopping:
+            return [Check("draining", ok=True)]
+        now = time.monotonic()
+        ages = [now - seat.end.heard_at for seat in self._crew.seats if seat.end is not None]
+        if not ages:
+            return [Check("workers", ok=False, detail="no worker serves")]
+        return [heartbeat(min(ages), "workers", "no worker has answered")]
+
     async def readiness(self) -> Sequence[Check]:
         """Ready while one worker is; what they share is told once."""
         return await self._checks("readiness")
@@ -42,7 +52,8 @@ class CrewInspection:
         best = max(found, key=lambda checks: sum(check.ok for check in checks), default=[])
         draining = [Check("draining", ok=False, detail="draining")] if self._crew.stopping else []
         workers = f"{len(found)} of {len(self._crew.seats)}"
-        return [*draining, Check("workers", ok=bool(found), detail="" if found else workers), *best]
+        tasks = begun_again(self._crew.tasks.failed())
+        return [*draining, Check("workers", ok=bool(found), detail="" if found else workers), *best, *tasks]
 
     async def snapshot(self) -> Snapshot:
         """The figures of all."""
@@ -54,7 +65,7 @@ class CrewInspection:
         asked = [
             (seat, seat.ask("decisions", (known.get(str(seat.pid), ""), limit)))
             for seat in self._crew.seats
-            if seat.end is not None
+            if seat.answers
         ]
         answers = await asyncio.gather(*(question for _, question in asked), return_exceptions=True)
         found = [
@@ -120,7 +131,7 @@ class CrewInspection:
         self._crew.reloader.request("admin")
 
     async def _all(self, method: str, argument: Any = None) -> "list[tuple[Seat, Any]]":
-        serving = [seat for seat in self._crew.seats if seat.end is not None]
+        serving = [seat for seat in self._crew.seats if seat.answers]
         answers = await asyncio.gather(
             *(seat.ask(method, argument) for seat in serving), return_exceptions=True
         )
@@ -131,7 +142,7 @@ class CrewInspection:
         ]
 
     async def _any(self, method: str, argument: Any = None) -> Any:
-        for seat in self._crew.seats:
+        for seat in sorted(self._crew.seats, key=lambda seat: seat.silent):
             try:
                 return await seat.ask(method, argument)
             except _GONE:

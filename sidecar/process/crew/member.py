@@ -70,8 +70,14 @@ class Member:
         if worker is None or inspection is None:
             raise Refused(NOT_STARTED)
         match method:
-            case "take":
-                return await worker.take(argument)
+            case "serve":
+                return await self._serve(worker)
+            case "prepare":
+                return await worker.prepare(argument)
+            case "abandon":
+                return await worker.abandon()
+            case "adopt":
+                return worker.adopt(argument)
             case "snapshot":
                 return await worker.snapshot()
             case "readiness":
@@ -107,13 +113,17 @@ class Member:
         self._journal = journal = open_journal(loaded, is_shared=True)
         journal.sink.attach(asyncio.get_running_loop().call_later)
         worker = Worker(loaded, journal)
-        await worker.start(reuse_port=True)
-        run_as = loaded.service.hardening.run_as
+        await worker.begin()
+        self._worker, self._inspection = worker, LocalInspection(worker)
+        return os.getpid()
+
+    @staticmethod
+    async def _serve(worker: Worker) -> None:
+        await worker.serve(reuse_port=True)
+        run_as = worker.assembly.loaded.service.hardening.run_as
         if run_as is not None:
             hardening.drop_root(hardening.account(run_as))
-        self._worker, self._inspection = worker, LocalInspection(worker)
         hardening.settle_memory()
-        return os.getpid()
 
 
 def main(descriptor: str) -> None:

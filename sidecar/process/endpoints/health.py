@@ -4,7 +4,7 @@ Nothing here depends on a header a client sends; the data port never answers the
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from json import dumps
 from typing import Protocol
@@ -29,8 +29,27 @@ class Check:
     """One plain sentence when it does not hold; when it does, a warning."""
 
 
+HEARTBEAT_AGE = 10.0
+"""Seconds after which a loop that has not shown itself counts as one that serves nobody."""
+
+
+def heartbeat(age: float, name: str, problem: str) -> Check:
+    """Whether a heartbeat of this `age`, in seconds, is that of a loop that serves."""
+    ok = age <= HEARTBEAT_AGE
+    return Check(name, ok=ok, detail="" if ok else f"{problem} for {age:.0f} s")
+
+
+def begun_again(failed: Iterable[tuple[str, str]]) -> Iterator[Check]:
+    """A warning for each task of the process that failed and was begun again: name and failure."""
+    for name, how in failed:
+        yield Check(f"task {name}", ok=True, detail=f"failed and was begun again: {how}")
+
+
 class Inspected(Protocol):
     """What health is asked of: one process, or a supervisor and its workers."""
+
+    def liveness(self) -> Sequence[Check]:
+        """Whether anybody serves: from what is known already, for the answer must not wait for a loop that hangs."""
 
     async def readiness(self) -> Sequence[Check]:
         """Everything that must hold before requests should come here."""
@@ -77,7 +96,7 @@ class HealthServer:
         return server()
 
     async def _livez(self, request: web.Request) -> web.Response:
-        return _answer([Check("event_loop", ok=True)], request)
+        return _answer(self._inspected.liveness(), request)
 
     @staticmethod
     def _checked(
@@ -89,8 +108,8 @@ class HealthServer:
         return answer
 
     async def _metrics(self, _request: web.Request) -> web.Response:
-        snapshot = await self._inspected.snapshot()
-        is_ready = all(check.ok for check in await self._inspected.readiness())
+        snapshot, checks = await asyncio.gather(self._inspected.snapshot(), self._inspected.readiness())
+        is_ready = all(check.ok for check in checks)
         snapshot["sidecar_ready"] = [([], [float(is_ready)])]
         body = exposed(snapshot)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE, "Cache-Control": "no-store"})

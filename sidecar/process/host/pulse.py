@@ -21,18 +21,24 @@ class Pulse:
 
     def __init__(self, metrics: Metrics) -> None:
         self._lag = metrics.histogram("sidecar_event_loop_lag_seconds")
+        self._beaten = time.monotonic()
         self._beats: list[tuple[float, float, Callable[[], object]]] = []
 
     def every(self, seconds: float, work: Callable[[], object]) -> None:
         """Run `work` every so many seconds, on the loop; it must not block."""
         self._beats.append((seconds, time.monotonic() + seconds, work))
 
+    @property
+    def age(self) -> float:
+        """Seconds since the event loop ran the last beat."""
+        return time.monotonic() - self._beaten
+
     async def run(self) -> None:
         """Beat until cancelled."""
         while True:
             due = time.monotonic() + BEAT
             await asyncio.sleep(BEAT)
-            now = time.monotonic()
+            now = self._beaten = time.monotonic()
             self._lag.observe(max(0.0, now - due))
             for index, (seconds, at, work) in enumerate(self._beats):
                 if now >= at:

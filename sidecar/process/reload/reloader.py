@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from sidecar.process.host.standing import kind_and_place
 from sidecar.process.reload.loader import load_apart
 from sidecar.process.reload.watch import Watcher
 from sidecar.settings.configuration import Loaded
@@ -93,8 +94,7 @@ class Reloader:
     async def reload(self, trigger: str) -> Outcome:
         """One reload, now."""
         try:
-            loaded = await asyncio.to_thread(load_apart, self._path, self.generation + 1)
-            await self._take(loaded)
+            loaded = await self._read_and_taken()
         except SettingsError as error:
             asyncio.get_running_loop().call_later(RETRY, self._retry)
             outcome = self._refused(trigger, error)
@@ -105,6 +105,18 @@ class Reloader:
         if trigger != _RETRY or is_news:
             self._record(outcome)
         return outcome
+
+    async def _read_and_taken(self) -> Loaded:
+        """Raises `SettingsError`, whatever went wrong: a change that is not taken must be told and tried again."""
+        try:
+            loaded = await asyncio.to_thread(load_apart, self._path, self.generation + 1)
+            await self._take(loaded)
+        except SettingsError:
+            raise
+        except Exception as error:
+            message = f"it could not be taken: {kind_and_place(error)}"
+            raise SettingsError([Problem(str(self._path), 0, 0, message)]) from error
+        return loaded
 
     def _retry(self) -> None:
         if self.last.result != "success" and self._asked is None:
@@ -148,7 +160,6 @@ class Reloader:
         if outcome.trigger != "start":
             metrics.increment("sidecar_configuration_reload_total", outcome.result)
         if outcome.result == "success":
-            metrics.set("sidecar_configuration_generation", value=self.generation)
             metrics.set("sidecar_configuration_last_reload_seconds", value=outcome.at)
         metrics.set("sidecar_configuration_stale", value=float(outcome.result == "failure"))
 

@@ -27,6 +27,10 @@ class LocalInspection:
         self._reloader = reloader
         self._started = time.time()
 
+    def liveness(self) -> Sequence[Check]:
+        """Whether the loop that serves still turns."""
+        return self._worker.liveness()
+
     async def readiness(self) -> Sequence[Check]:
         """Everything that must hold before requests should come here."""
         return await self._worker.readiness()

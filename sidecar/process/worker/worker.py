@@ -9,19 +9,21 @@ import asyncio
 import os
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import sidecar
-from sidecar.issuer.issuers import Issuers
+from sidecar.issuer.issuers import Issuers, PreparedIssuers
 from sidecar.issuer.readiness import Readiness
-from sidecar.process.endpoints.health import Check
+from sidecar.process.endpoints.health import Check, begun_again, heartbeat
 from sidecar.process.host.hardening import resident_bytes
 from sidecar.process.host.pulse import Pulse
+from sidecar.process.host.standing import StandingTasks
 from sidecar.process.watches.bypass import BypassWatch
 from sidecar.process.watches.certificates import samples
 from sidecar.process.watches.enforcement import LOOK, EnforcementWatch
 from sidecar.process.watches.probes import UpstreamProbe, certificate_checks, issuer_checks
-from sidecar.process.worker.assembly import Ports, prepare
+from sidecar.process.worker.assembly import Assembly, Ports, prepare
 from sidecar.proxy.configuration import ListenerSettings
 from sidecar.proxy.server import Server
 from sidecar.proxy.tls import ServerTls
@@ -37,6 +39,14 @@ if TYPE_CHECKING:
     from sidecar.telemetry.tracing import Tracer
 
 
+@dataclass(frozen=True, slots=True)
+class _Next:
+    """What was prepared, until it is adopted."""
+
+    assembly: Assembly
+    issuers: PreparedIssuers
+
+
 class Worker:
     """Serves one configuration after the other."""
 
@@ -46,7 +56,8 @@ class Worker:
         self.metrics = Metrics()
         self.telemetry = Telemetry(self.metrics, journal, loaded.service.logging)
         self.issuer_telemetry = IssuerTelemetry(self.metrics, journal)
-        self.issuers = Issuers(loaded.issuers, self.issuer_telemetry)
+        generation = loaded.policy.generation
+        self.issuers = Issuers(loaded.issuers, self.issuer_telemetry, generation=generation)
         self.pulse = Pulse(self.metrics)
         self._upstream = UpstreamProbe()
         self.bypass = BypassWatch(lambda: self.assembly.loaded, journal)
@@ -60,6 +71,7 @@ class Worker:
             loaded.proxy,
             first.authorizer,
             self.telemetry,
+            generation=generation,
             documents=first.documents,
             resource_metadata=first.metadata_url,
             tls_factory=self._tls_of,
@@ -68,20 +80,31 @@ class Worker:
         self.draining = False
         self._started = False
         self._cache_hits = self._cache_misses = 0
-        self._tasks: list[asyncio.Task[None]] = []
+        self._next: _Next | None = None
+        self._preparing = asyncio.Lock()
+        self.tasks = StandingTasks(journal, self.metrics)
+        self._tell_generation()
         self.metrics.sources.extend(
             (self._samples, self.pulse.samples, self.bypass.samples, self.enforcement.samples)
         )
 
     # --- life
 
-    async def start(self, *, reuse_port: bool = False) -> None:
+    async def start(self) -> None:
         """Fetch keys, bind, serve. Raises OSError and `SettingsError`."""
+        await self.begin()
+        await self.serve()
+
+    async def begin(self) -> None:
+        """Everything that takes time before the first request. Raises OSError and `SettingsError`."""
         try:
             await self.issuers.start()
         except ValueError as error:
             place = str(self.assembly.loaded.files[0])
             raise SettingsError([Problem(place, 0, 0, f"issuers: {error}")]) from None
+
+    async def serve(self, *, reuse_port: bool = False) -> None:
+        """Bind and serve. Raises OSError."""
         await self.server.start(reuse_port=reuse_port)
         for danger in self.assembly.loaded.dangers:
             self.journal.warning("dangerous setting", setting=str(danger))
@@ -89,8 +112,8 @@ class Worker:
         self.pulse.every(1.0, self._watch_memory)
         self.enforcement.look()
         self.pulse.every(LOOK, self.enforcement.look)
-        for work in (self.pulse.run(), self.bypass.run()):
-            self._tasks.append(asyncio.create_task(work))
+        self.tasks.begin("pulse", self.pulse.run)
+        self.tasks.begin("bypass check", self.bypass.run)
 
     async def drain(self) -> None:
         """Let the requests under way finish, then close."""
@@ -103,10 +126,9 @@ class Worker:
 
     async def close(self) -> None:
         """Close everything at once."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.tasks.close()
         self.server.close()
+        await self.abandon()
         await self.issuers.close()
         if self.tracer is not None:
             await asyncio.to_thread(self.tracer.close)
@@ -115,15 +137,39 @@ class Worker:
 
     async def take(self, loaded: Loaded) -> None:
         """Put a configuration into force. Raises `SettingsError` and changes nothing."""
-        before = self.assembly
-        assembly = await asyncio.to_thread(prepare, loaded, self._ports, before)
-        try:
-            await self.issuers.reconfigure(loaded.issuers, assembly.generation)
-        except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
-            raise SettingsError([Problem(str(loaded.files[0]), 0, 0, f"issuers: {error}")]) from None
+        await self.prepare(loaded)
+        self.adopt(loaded.policy.generation)
+
+    async def prepare(self, loaded: Loaded) -> None:
+        """Everything about a configuration that takes time or can fail. Raises `SettingsError`; changes nothing."""
+        async with self._preparing:
+            await self.abandon()
+            assembly = await asyncio.to_thread(prepare, loaded, self._ports, self.assembly)
+            try:
+                issuers = await self.issuers.prepared(loaded.issuers, assembly.generation)
+            except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
+                raise SettingsError([Problem(str(loaded.files[0]), 0, 0, f"issuers: {error}")]) from None
+            self._next = _Next(assembly, issuers)
+
+    async def abandon(self) -> None:
+        """What was prepared will not be adopted."""
+        given_up, self._next = self._next, None
+        if given_up is not None:
+            await given_up.issuers.close()
+
+    def adopt(self, generation: int) -> None:
+        """Serve under what was prepared, from this turn of the event loop on.
+
+        Raises ValueError when the configuration of this generation is not the one that was prepared last.
+        """
+        if self._next is None or self._next.assembly.generation != generation:
+            raise ValueError(f"generation {generation} was not prepared")
+        before, assembly = self.assembly, self._next.assembly
+        self.issuers.adopt(self._next.issuers)
+        self._next = None
         self._tls = assembly.tls
         self.server.replace(
-            loaded.proxy,
+            assembly.loaded.proxy,
             assembly.authorizer,
             generation=assembly.generation,
             documents=assembly.documents,
@@ -132,6 +178,11 @@ class Worker:
         self.assembly = assembly
         self._cache_hits += before.authorizer.verified.hits
         self._cache_misses += before.authorizer.verified.misses
+        self._tell_generation()
+
+    def _tell_generation(self) -> None:
+        """Each worker tells its own: the smallest is shown, so that none that lags behind goes unseen."""
+        self.metrics.set("sidecar_configuration_generation", value=self.assembly.generation)
 
     def _tls_of(self, settings: ListenerSettings) -> ServerTls:
         """TLS that was made in the thread already."""
@@ -170,7 +221,12 @@ class Worker:
             *certificate_checks(self.assembly.certificates, time.time()),
             await self._upstream.check(proxy.upstream),
             *self.bypass.checks(),
+            *begun_again(self.tasks.failed()),
         ]
+
+    def liveness(self) -> Sequence[Check]:
+        """Whether the loop that serves still turns; asks nobody and waits for nothing."""
+        return [heartbeat(self.pulse.age, "event_loop", "the event loop has not turned")]
 
     async def startup(self) -> Sequence[Check]:
         """Whether the listeners are open and the keys have been here."""

@@ -1,6 +1,7 @@
 """The reloader alone: what it calls waiting, failure and success, and what it says how often."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pytest
@@ -21,11 +22,14 @@ class Taking:
 
     def __init__(self) -> None:
         self.refusal: str | None = None
+        self.bug: Exception | None = None
         self.taken: list[int] = []
 
     async def take(self, loaded: Loaded) -> None:
         if self.refusal is not None:
             raise SettingsError([Problem("tls", 0, 0, self.refusal)])
+        if self.bug is not None:
+            raise self.bug
         self.taken.append(loaded.policy.generation)
 
 
@@ -36,6 +40,7 @@ class Bench:
         self.path = Sidecar(folder, pki, "http://127.0.0.1:9", keys=[key]).config
         self.recorder = RecordedTelemetry(folder)
         self.taking = Taking()
+        self.generation = 1
 
     def run(self, *triggers: str) -> list[Outcome]:
         """One reload for each trigger."""
@@ -45,7 +50,9 @@ class Bench:
             reloader = Reloader(
                 self.path, loaded, self.taking.take, self.recorder.journal, self.recorder.metrics
             )
-            return [await reloader.reload(trigger) for trigger in triggers]
+            outcomes = [await reloader.reload(trigger) for trigger in triggers]
+            self.generation = reloader.generation
+            return outcomes
 
         return asyncio.run(main())
 
@@ -62,7 +69,7 @@ def bench(tmp_path: Path, pki: Pki, signing_key: SigningKey) -> Bench:
 def test_generations_count_what_was_taken(bench: Bench) -> None:
     assert [outcome.result for outcome in bench.run("SIGHUP", "SIGHUP")] == ["success", "success"]
     assert bench.taking.taken == [2, 3]
-    assert bench.recorder.metrics.counters["sidecar_configuration_generation"] == {(): 3}
+    assert bench.generation == 3
 
 
 @pytest.mark.parametrize("words", ["`a.key` is not the key of `a.crt`", "TLS files: key values mismatch"])
@@ -96,3 +103,12 @@ def test_refusal_that_a_person_asks_for_again_is_told_again(bench: Bench) -> Non
     bench.run("SIGHUP", "SIGHUP")
     assert bench.counted("failure") == 2
     assert len(bench.recorder.lines()) == 2
+
+
+def test_fault_of_ours_is_told_as_a_refusal_and_ends_no_reloader(bench: Bench) -> None:
+    bench.taking.bug = KeyError("a secret")
+    assert [outcome.result for outcome in bench.run("file change", "SIGHUP")] == ["failure", "failure"]
+    (line, _) = bench.recorder.lines()
+    assert "it could not be taken: KeyError at Taking.take:" in line["problems"][0]
+    assert "a secret" not in json.dumps(line)
+    assert (bench.taking.taken, bench.generation) == ([], 1)
