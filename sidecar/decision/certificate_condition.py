@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
-from typing import ClassVar, assert_never
+from typing import assert_never
 
 from sidecar.decision.claim import text_at
 from sidecar.decision.client_certificate import ClientCertificate
@@ -105,17 +105,27 @@ class NamePattern:
         return self._expression.fullmatch(name) is not None
 
 
+class CertificateCondition(Condition):
+    """What a rule asks of the client certificate."""
+
+    __slots__ = ()
+    subject = "client_certificate"
+    clause = "RFC 5280 §4"
+
+
 @dataclass(frozen=True, slots=True)
-class CertificateName:
+class CertificateName(CertificateCondition):
     """One of the certificate's names in a field fits one of the patterns."""
 
     field: NameField
     patterns: tuple[NamePattern, ...]
 
+    names_holder = True
+
     @property
     def check(self) -> str:
         """`client_certificate.` and the field."""
-        return f"client_certificate.{self.field.value}"
+        return f"{self.subject}.{self.field.value}"
 
     def failure(self, facts: Facts) -> Failure | None:
         """The patterns, and the names that came instead."""
@@ -129,16 +139,18 @@ class CertificateName:
 
 
 @dataclass(frozen=True, slots=True)
-class CertificateNameIsClaim:
+class CertificateNameIsClaim(CertificateCondition):
     """A claim names the holder of the certificate: `client_id` is the DNS name, for instance."""
 
     field: NameField
     claim: tuple[str, ...]
 
+    names_holder = True
+
     @property
     def check(self) -> str:
         """`client_certificate.` and the field."""
-        return f"client_certificate.{self.field.value}"
+        return f"{self.subject}.{self.field.value}"
 
     def failure(self, facts: Facts) -> Failure | None:
         """The names; the claim's value stays out."""
@@ -155,13 +167,16 @@ class CertificateNameIsClaim:
 
 
 @dataclass(frozen=True, slots=True)
-class CertificateThumbprintIs:
+class CertificateThumbprintIs(CertificateCondition):
     """The certificate is one of these, by the SHA-256 of its DER encoding."""
 
     thumbprints: frozenset[bytes]
     """32 bytes each."""
 
-    check: ClassVar[str] = "client_certificate.thumbprint"
+    @property
+    def check(self) -> str:
+        """`client_certificate.thumbprint`."""
+        return f"{self.subject}.thumbprint"
 
     def failure(self, facts: Facts) -> Failure | None:
         """The first bytes of what came."""
@@ -175,12 +190,15 @@ class CertificateThumbprintIs:
 
 
 @dataclass(frozen=True, slots=True)
-class CertificateLasts:
+class CertificateLasts(CertificateCondition):
     """The certificate is valid for some time yet, so that it is renewed before it runs out."""
 
     seconds: int
 
-    check: ClassVar[str] = "client_certificate.not_after"
+    @property
+    def check(self) -> str:
+        """`client_certificate.not_after`."""
+        return f"{self.subject}.not_after"
 
     def failure(self, facts: Facts) -> Failure | None:
         """How long it lasts."""

@@ -5,11 +5,12 @@ an array. Values are compared as JSON has them: `true` is not 1, `"1"` is not 1.
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal, Protocol, assert_never
+from typing import Literal, assert_never
 
-from sidecar.decision.condition import Facts
+from sidecar.decision.condition import Condition, Facts
 from sidecar.decision.failure import Failure
 from sidecar.decision.reason import Reason
 from sidecar.decision.token import Claims
@@ -70,18 +71,31 @@ def _through(elements: list[object], path: tuple[str, ...]) -> object:
     return found or _MISSING
 
 
-class Predicate(Protocol):
+class Predicate(ABC):
     """What a claim must be. Its `str` is what the record says was expected."""
 
+    __slots__ = ()
+
+    @property
+    def captures(self) -> frozenset[str]:
+        """The captures of the path that it takes values from."""
+        return frozenset()
+
+    @abstractmethod
     def accepts(self, value: object, captures: Captures) -> bool:
         """Whether `value` is as expected."""
 
 
 @dataclass(frozen=True, slots=True)
-class Equals:
+class Equals(Predicate):
     """The claim is this value."""
 
     value: Expected
+
+    @property
+    def captures(self) -> frozenset[str]:
+        """Those of its text."""
+        return _captures((self.value,))
 
     def accepts(self, value: object, captures: Captures) -> bool:
         """Whether it is."""
@@ -92,10 +106,15 @@ class Equals:
 
 
 @dataclass(frozen=True, slots=True)
-class OneOf:
+class OneOf(Predicate):
     """The claim is one of these values."""
 
     values: tuple[Expected, ...]
+
+    @property
+    def captures(self) -> frozenset[str]:
+        """Those of its text."""
+        return _captures(self.values)
 
     def accepts(self, value: object, captures: Captures) -> bool:
         """Whether it is one of them."""
@@ -106,10 +125,15 @@ class OneOf:
 
 
 @dataclass(frozen=True, slots=True)
-class Contains:
+class Contains(Predicate):
     """The claim is an array that has all of these values."""
 
     values: tuple[Expected, ...]
+
+    @property
+    def captures(self) -> frozenset[str]:
+        """Those of its text."""
+        return _captures(self.values)
 
     def accepts(self, value: object, captures: Captures) -> bool:
         """Whether each is among the elements; text has no elements."""
@@ -122,10 +146,15 @@ class Contains:
 
 
 @dataclass(frozen=True, slots=True)
-class Prefix:
+class Prefix(Predicate):
     """The claim is text that begins so."""
 
     prefix: str | Captured
+
+    @property
+    def captures(self) -> frozenset[str]:
+        """Those of its text."""
+        return _captures((self.prefix,))
 
     def accepts(self, value: object, captures: Captures) -> bool:
         """Whether it does."""
@@ -140,7 +169,7 @@ Operator = Literal["at_least", "at_most", "more_than", "less_than"]
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class Comparison(Predicate):
     """The claim is a number on the right side of `bound`."""
 
     operator: Operator
@@ -167,7 +196,7 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Exists:
+class Exists(Predicate):
     """The claim is there, with whatever value; or is not there."""
 
     wanted: bool = True
@@ -181,13 +210,26 @@ class Exists:
 
 
 @dataclass(frozen=True, slots=True)
-class ClaimCondition:
+class ClaimCondition(Condition):
     """A claim is as a predicate wants it."""
 
     path: tuple[str, ...]
     predicate: Predicate
     may_log: bool = False
     """Whether a record may hold the claim's value."""
+
+    subject = "claims"
+    clause = "the policy"
+
+    @property
+    def captures(self) -> frozenset[str]:
+        """Those of its predicate."""
+        return self.predicate.captures
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """The claim, among the others."""
+        return self.subject, ".".join(self.path)
 
     @property
     def check(self) -> str:
@@ -208,14 +250,25 @@ class ClaimCondition:
 
 
 @dataclass(frozen=True, slots=True)
-class AuthorizationDetail:
+class AuthorizationDetail(Condition):
     """The token has an authorization detail of a type with certain fields (RFC 9396 §2, §9.1)."""
 
     type: str
     fields: tuple[tuple[tuple[str, ...], Predicate], ...] = ()
     """Path within the detail, and what must be there; all of them in one and the same detail."""
 
-    check: ClassVar[str] = "authorization_details"
+    subject = "authorization_details"
+    clause = "RFC 9396 §9"
+
+    @property
+    def check(self) -> str:
+        """It has but one name."""
+        return self.subject
+
+    @property
+    def captures(self) -> frozenset[str]:
+        """Those of all its fields."""
+        return frozenset().union(*(predicate.captures for _, predicate in self.fields))
 
     def failure(self, facts: Facts) -> Failure | None:
         """Whether one detail has the type and every field."""
@@ -238,6 +291,10 @@ def text_at(claims: Claims, path: tuple[str, ...]) -> str | None:
     """The text that `path` leads to, if it is text."""
     value = value_at(claims, path)
     return value if type(value) is str else None
+
+
+def _captures(values: tuple[Expected, ...]) -> frozenset[str]:
+    return frozenset().union(*(one.names for one in values if isinstance(one, Captured)))
 
 
 def _same(value: object, expected: Expected, captures: Captures) -> bool:

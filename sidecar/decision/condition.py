@@ -1,31 +1,68 @@
-"""The conditions that a rule may set beyond scope, issuer and binding. One frozen dataclass each."""
+"""What a condition is that a rule may set beyond scope, issuer and binding. One frozen dataclass each.
 
+A condition owns everything that is to be said of it: its clause, the captures of the path that it takes values from,
+where it stands in a rule, and what it adds to a challenge. Who checks, explains or reviews conditions names none.
+"""
+
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Final
 
 from sidecar.decision.facts import Facts
 from sidecar.decision.failure import Failure
 from sidecar.decision.reason import Reason
 from sidecar.decision.strict import Malformed, numeric_date
 
-__all__ = ["AuthenticationContext", "Condition", "Facts"]
+__all__ = ["CLAUSES", "AuthenticationContext", "Condition", "Facts"]
+
+CLAUSES: Final[dict[str, str]] = {}
+"""Subject of a condition → the clause behind it, of every kind of condition that was imported."""
 
 
-class Condition(Protocol):
+class Condition(ABC):
     """One thing a rule requires. `failure` may answer None for "holds" because its one caller collects what
     failed; every other check raises. Its `str` says what is expected.
     """
 
+    __slots__ = ()
+
+    subject: ClassVar[str] = ""
+    """Where it stands in a rule's `require`, and how its name in records begins."""
+    clause: ClassVar[str] = ""
+    """The RFC and section that it comes from, or `the policy`."""
+    names_holder: ClassVar[bool] = False
+    """Whether it relies on what a certificate says of its holder."""
+    acr_values: tuple[str, ...] = ()
+    """What a challenge asks for when it fails (RFC 9470 §3)."""
+    max_age: int | None = None
+    """Seconds; what a challenge asks for when it fails (RFC 9470 §3)."""
+
+    def __init_subclass__(cls) -> None:
+        if cls.subject:
+            CLAUSES[cls.subject] = cls.clause
+
     @property
+    @abstractmethod
     def check(self) -> str:
         """Its name in records and explanations."""
 
+    @property
+    def captures(self) -> frozenset[str]:
+        """The captures of the path that it takes values from; the rule's template must have them all."""
+        return frozenset()
+
+    @property
+    def place(self) -> tuple[str, ...]:
+        """Where in a rule's `require` it stands."""
+        return (self.subject,)
+
+    @abstractmethod
     def failure(self, facts: Facts) -> Failure | None:
         """What did not hold, or None."""
 
 
 @dataclass(frozen=True, slots=True)
-class AuthenticationContext:
+class AuthenticationContext(Condition):
     """How and how recently the user was authenticated (RFC 9470 §4, §5)."""
 
     acr_values: tuple[str, ...] = ()
@@ -33,7 +70,13 @@ class AuthenticationContext:
     max_age: int | None = None
     """The most seconds since `auth_time`; None: no matter."""
 
-    check: ClassVar[str] = "authentication_context"
+    subject = "authentication_context"
+    clause = "RFC 9470 §5"
+
+    @property
+    def check(self) -> str:
+        """It has but one name."""
+        return self.subject
 
     def failure(self, facts: Facts) -> Failure | None:
         """RFC 9470 §5: the resource server determines whether the authentication event meets its requirements."""

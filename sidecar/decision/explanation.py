@@ -8,8 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from sidecar.decision.condition import CLAUSES as CONDITIONS
+from sidecar.decision.condition import Condition
 from sidecar.decision.confirmation import METHODS
 from sidecar.decision.diagnosis import Diagnosis, diagnose_thumbprint
+from sidecar.decision.facts import Facts
 from sidecar.decision.failure import Failure
 
 __all__ = ["CLAUSES", "STAGES", "Diagnosis", "Step", "Trace", "Verdict", "clause", "diagnose_thumbprint"]
@@ -42,12 +45,10 @@ CLAUSES: Mapping[str, str] = {
     **{f"cnf.{member}": method.clause for member, method in METHODS.items()},
     "certificate.not_after": "RFC 5280 §4.1.2.5",
     "scope": "RFC 6750 §3.1",
-    "authentication_context": "RFC 9470 §5",
-    "authorization_details": "RFC 9396 §9",
-    "client_certificate": "RFC 5280 §4",
-    "claims": "the policy",
 }
-"""The clause behind each check, by its name or by what stands before the first dot of it."""
+"""The clause behind each check of every token, by its name or by what stands before the first dot of it. A condition
+brings its own.
+"""
 
 STAGES = (
     ("rule", "path"),
@@ -105,18 +106,35 @@ class Trace:
         step = Step(failure.check, clause(failure.check), failure.expected, failure.presented, Verdict.FAILED)
         self.steps.append(step)
 
-    def judged(self, check: str, expected: str, failure: Failure | None) -> None:
-        """A condition held, or failed."""
-        if failure is None:
-            self.passed(check, expected, "as expected")
-        else:
-            self.failed(failure)
+    def watching(self, condition: Condition) -> Condition:
+        """The same condition; each time it is asked, this is told how it came out."""
+        return _Watched(condition, self)
 
     def complete(self) -> list[Step]:
         """Every step and, after the one that ended the decision, the stages that it never came to."""
         failed = [_stage(step.check) for step in self.steps if step.verdict is Verdict.FAILED]
         rest = STAGES[failed[0] + 1 :] if failed and failed[0] < _COLLECTED else ()
         return self.steps + [Step(name, clause(name), "", "", Verdict.NOT_REACHED) for name, *_ in rest]
+
+
+class _Watched(Condition):
+    """A condition that tells how it came out."""
+
+    def __init__(self, condition: Condition, trace: Trace) -> None:
+        self._condition = condition
+        self._trace = trace
+
+    @property
+    def check(self) -> str:
+        return self._condition.check
+
+    def failure(self, facts: Facts) -> Failure | None:
+        failure = self._condition.failure(facts)
+        if failure is None:
+            self._trace.passed(self.check, str(self._condition), "as expected")
+        else:
+            self._trace.failed(failure)
+        return failure
 
 
 _COLLECTED = len(STAGES) - 2
@@ -129,4 +147,5 @@ def _stage(check: str) -> int:
 
 def clause(check: str) -> str:
     """The clause behind a check."""
-    return CLAUSES.get(check) or CLAUSES.get(check.partition(".")[0], "the policy")
+    subject = check.partition(".")[0]
+    return CLAUSES.get(check) or CLAUSES.get(subject) or CONDITIONS.get(subject, "the policy")

@@ -77,7 +77,7 @@ class Presenter:
         request, not only in the handshake.
         """
         if client_certificate is not None and certificate_must_be_valid:
-            self.valid_until = client_certificate.not_after
+            self.valid_until = float(client_certificate.not_after)  # compiled: an int is no float
         self.lines: dict[str, str] = {}
         """What telemetry made of this connection's constants; it dies with the connection."""
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from typing import Final
 
 from sidecar.decision import jose, profile
-from sidecar.decision.condition import AuthenticationContext, Facts
 from sidecar.decision.confirmation import Confirmed, confirm
 from sidecar.decision.denial import Denial
+from sidecar.decision.facts import Facts
 from sidecar.decision.failure import Denied, Failure
 from sidecar.decision.jose import UnverifiedJws, VerifiedClaims, canonical_algorithm
 from sidecar.decision.policy import Binding, IntrospectWhen, IssuerPolicy, Policy, ReportOnly, Rule
@@ -138,10 +138,9 @@ class RuleTerms:
         self.scopes = frozenset(rule.scopes)
         self.any_scope = frozenset(rule.any_scope)
         self.conditions = rule.conditions
-        contexts = [one for one in rule.conditions if isinstance(one, AuthenticationContext)]
         self._all_scopes = rule.scopes + rule.any_scope
-        self._acr_values = tuple(value for one in contexts for value in one.acr_values)
-        self._max_age = min((one.max_age for one in contexts if one.max_age is not None), default=None)
+        self._acr_values = tuple(value for one in rule.conditions for value in one.acr_values)
+        self._max_age = min((one.max_age for one in rule.conditions if one.max_age is not None), default=None)
 
     def is_opaque(self, token: AccessToken) -> bool:
         """Whether only its issuer can read the token."""

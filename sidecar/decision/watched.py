@@ -6,7 +6,6 @@ cost more than the checks. So an unexplained decision has no trace at all, and n
 
 from collections.abc import Mapping
 
-from sidecar.decision.condition import Condition
 from sidecar.decision.confirmation import Confirmed
 from sidecar.decision.explanation import Trace
 from sidecar.decision.facts import Facts
@@ -72,21 +71,6 @@ class WatchedIssuerTerms(IssuerTerms):
         return confirmed
 
 
-class WatchedCondition:
-    """A condition that tells how it came out."""
-
-    def __init__(self, condition: Condition, trace: Trace) -> None:
-        self._condition = condition
-        self._trace = trace
-        self.check = condition.check
-
-    def failure(self, facts: Facts) -> Failure | None:
-        """What did not hold, or None."""
-        failure = self._condition.failure(facts)
-        self._trace.judged(self.check, str(self._condition), failure)
-        return failure
-
-
 class WatchedRuleTerms(RuleTerms):
     """What one rule asks of a request."""
 
@@ -98,7 +82,7 @@ class WatchedRuleTerms(RuleTerms):
             name: WatchedIssuerTerms(terms.policy, rule, policy, trace)
             for name, terms in self.issuers.items()
         }
-        self.conditions = tuple(WatchedCondition(one, trace) for one in rule.conditions)
+        self.conditions = tuple(trace.watching(one) for one in rule.conditions)
 
     def is_opaque(self, token: AccessToken) -> bool:
         """Tells that there is one token."""

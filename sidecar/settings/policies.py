@@ -9,8 +9,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-from sidecar.decision.certificate_condition import CertificateName, CertificateNameIsClaim
-from sidecar.decision.claim import ClaimCondition
 from sidecar.decision.matching import RequestMatch
 from sidecar.decision.policy import (
     Binding,
@@ -24,7 +22,6 @@ from sidecar.decision.policy import (
 from sidecar.decision.template import Template
 from sidecar.issuer.configuration import IssuerSettings
 from sidecar.settings import document as documents
-from sidecar.settings.conditions import captures_in, conditions
 from sidecar.settings.document import Document
 from sidecar.settings.issuer_sections import Issuer, ReportOnlySection
 from sidecar.settings.issuers import issuer_settings
@@ -37,8 +34,6 @@ RULES: Final = documents.MEMBERS
 """Most rules of one policy."""
 SOON: Final = 14 * 86400
 """Seconds before report-only ends from which there is a warning."""
-NAMING: Final = (CertificateName, CertificateNameIsClaim)
-"""Conditions on what a certificate says of its holder."""
 
 
 @dataclass(slots=True)
@@ -138,7 +133,7 @@ class Policies:
             yield from self._endings(now)
         for placed in self.rules:
             listeners = sorted((placed.rule.match.listeners or trusting) & trusting)
-            if listeners and any(isinstance(one, NAMING) for one in placed.rule.conditions):
+            if listeners and any(one.names_holder for one in placed.rule.conditions):
                 message = f"listener {shown(listeners[0])} has `trust: any`: only the token's issuer vouches for names"
                 yield placed.warning(message, "require", "client_certificate")
         yield from review(self.rules)
@@ -181,10 +176,8 @@ def _uncaptured(placed: PlacedRule) -> Iterator[Problem]:
     """Values that conditions take from the path, though its template does not capture them."""
     known = [name for name, _ in Template.parse(placed.rule.match.path).captures]
     for condition in placed.rule.conditions:
-        for name in sorted(captures_in(condition) - set(known)):
-            at: tuple[str | int, ...] = (*placed.path, "require", "authorization_details")
-            if isinstance(condition, ClaimCondition):
-                at = (*placed.path, "require", "claims", ".".join(condition.path))
+        for name in sorted(condition.captures - set(known)):
+            at = (*placed.path, "require", *condition.place)
             message = f"the path does not capture {{{name}}}{nearest(name, known)}"
             yield placed.document.problem(at, message)
 
@@ -232,7 +225,7 @@ def rule(section: RuleSection, file_report_only: ReportOnlySection | None = None
         given["audience"] = None if require.audience is None else frozenset(require.audience)
         given["scopes"] = tuple(require.scopes or ())
         given["any_scope"] = tuple(require.any_scope or ())
-        given["conditions"] = conditions(require)
+        given["conditions"] = tuple(require.conditions())
     return Rule(
         name=section.name,
         match=request_match(section.match),

@@ -1,12 +1,16 @@
 """The sections of a policy file that concern rules, and the whole policy file."""
 
+from collections.abc import Iterator
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
+from sidecar.decision.claim import ClaimCondition, OneOf
+from sidecar.decision.condition import AuthenticationContext, Condition
 from sidecar.decision.path import ALLOWABLE
 from sidecar.decision.template import Template
-from sidecar.settings.condition_sections import AuthorizationDetailSection, CertificateRequirement, Claims
+from sidecar.settings.certificate_requirement import CertificateRequirement
+from sidecar.settings.claim_requirements import AuthorizationDetailSection, Claims
 from sidecar.settings.issuer_sections import Issuer, ReportOnlySection
 from sidecar.settings.problem import shown
 from sidecar.settings.rule_limits import RuleLimits
@@ -88,6 +92,20 @@ class Require(Section):
         if not self.model_fields_set:
             raise mistake("requires nothing: leave it out, or say what")
         return self
+
+    def conditions(self) -> Iterator[Condition]:
+        """Everything beyond scope, issuer and audience, in the order of the documentation."""
+        age = self.max_authentication_age
+        if self.acr or age is not None:
+            yield AuthenticationContext(tuple(self.acr or ()), None if age is None else int(age))
+        if self.client_id:
+            yield ClaimCondition(("client_id",), OneOf(tuple(self.client_id)))
+        for name, operators in (self.claims or {}).items():
+            yield from operators.conditions(name)
+        for detail in self.authorization_details or ():
+            yield detail.condition()
+        if self.client_certificate is not None:
+            yield from self.client_certificate.conditions()
 
 
 def _allowable(value: str) -> str:

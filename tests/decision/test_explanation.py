@@ -1,7 +1,12 @@
 import pytest
 
+from sidecar.decision import certificate_condition
+from sidecar.decision.claim import ClaimCondition, Equals
+from sidecar.decision.condition import CLAUSES, Facts
 from sidecar.decision.denial import Failure, Reason
 from sidecar.decision.explanation import STAGES, Trace, Verdict, clause
+from tests.decision.test_terms import NOW, token
+from tests.support.world import head
 
 
 def outline(trace: Trace) -> list[tuple[str, str]]:
@@ -34,8 +39,11 @@ def test_stages_after_the_failure_were_not_reached() -> None:
 def test_failures_that_are_collected_cut_nothing_off(check: str) -> None:
     trace = Trace()
     trace.failed(Failure(check, Reason.CONDITION_FAILED))
-    trace.judged("claims.a", "x", None)
-    trace.judged("claims.b", "x", Failure("claims.b", Reason.CONDITION_FAILED))
+    facts = Facts(head(), token(claims={"a": "x"}), None, {}, NOW)
+    for name in "ab":
+        watched = trace.watching(ClaimCondition((name,), Equals("x")))
+        assert watched.check == f"claims.{name}"
+        watched.failure(facts)
     assert outline(trace) == [(check, "failed"), ("claims.a", "passed"), ("claims.b", "failed")]
 
 
@@ -53,6 +61,11 @@ def test_restarted_trace_has_forgotten() -> None:
 )  # fmt: skip
 def test_clause_is_found_by_name_or_by_family(check: str, expected: str) -> None:
     assert clause(check) == expected
+
+
+def test_conditions_bring_their_clauses() -> None:
+    assert clause("client_certificate.thumbprint") == certificate_condition.CertificateLasts.clause
+    assert {clause(f"{subject}.x") for subject in CLAUSES} == set(CLAUSES.values())
 
 
 def test_every_stage_has_a_clause() -> None:

@@ -1,112 +1,27 @@
-"""What a rule may require of claims, authorization details and the client certificate. Words, not a language."""
+"""What a rule may require of the client certificate."""
 
 import re
 from base64 import urlsafe_b64decode
+from collections.abc import Iterator
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema, model_validator
 
+from sidecar.decision.certificate_condition import (
+    CertificateLasts,
+    CertificateName,
+    CertificateNameIsClaim,
+    CertificateThumbprintIs,
+    NameField,
+    NamePattern,
+)
 from sidecar.decision.claim import claim_path
+from sidecar.decision.condition import Condition
 from sidecar.decision.strict import base64url_text
+from sidecar.settings.claim_requirements import ClaimName
 from sidecar.settings.problem import shown
 from sidecar.settings.scalars import Duration, Text, Texts, as_list
 from sidecar.settings.section import Section, mistake
-
-_OPERATORS = (
-    "equals",
-    "one_of",
-    "contains",
-    "all",
-    "prefix",
-    "at_least",
-    "at_most",
-    "more_than",
-    "less_than",
-)
-
-
-def _scalar(value: Any) -> Any:
-    if isinstance(value, str | bool | int | float):
-        return value
-    raise ValueError(f"expected text, a number, true or false, got {shown(value)}")
-
-
-def _number(value: Any) -> Any:
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return value
-    raise ValueError(f"expected a number, got {shown(value)}")
-
-
-_SCALAR_SCHEMA: dict[str, Any] = {"type": ["string", "number", "boolean"]}
-Scalar = Annotated[Any, BeforeValidator(_scalar), WithJsonSchema(_SCALAR_SCHEMA)]
-Number = Annotated[Any, BeforeValidator(_number), WithJsonSchema({"type": "number"})]
-Scalars = Annotated[list[Scalar], Field(min_length=1)]
-
-
-class ClaimOperators(Section):
-    """What a claim must be; with several operators, all of them. `{name}` stands for what the path captured."""
-
-    equals: Scalar = None
-    """This value."""
-    one_of: Scalars | None = None
-    """One of these values."""
-    contains: Scalar = None
-    """An array with this value."""
-    all: Scalars | None = None
-    """An array with all of these values."""
-    prefix: Text | None = None
-    """Text that begins so."""
-    at_least: Number = None
-    """A number, this or more."""
-    at_most: Number = None
-    """A number, this or less."""
-    more_than: Number = None
-    """A number, more than this."""
-    less_than: Number = None
-    """A number, less than this."""
-    exists: bool | None = None
-    """true: there, whatever its value; false: not there."""
-    may_log: bool = False
-    """true: when the condition fails, the log may hold the claim's value."""
-
-    @model_validator(mode="after")
-    def _operators(self) -> Self:
-        given = self.model_fields_set - {"may_log"}
-        if not given:
-            raise mistake(f"says nothing of the claim: one of {', '.join(_OPERATORS)}, exists")
-        if self.exists is False and len(given) > 1:
-            raise mistake("`exists: false` stands alone", "exists")
-        return self
-
-
-def _spelled_out(value: Any) -> Any:
-    """A value alone is `equals`, a list alone is `one_of`."""
-    if isinstance(value, list):
-        return {"one_of": value}
-    return value if isinstance(value, dict) else {"equals": value}
-
-
-def _claim_name(name: str) -> str:
-    if not all(claim_path(name)):
-        raise ValueError(f"{shown(name)} is not a claim: names with dots between them")
-    return name
-
-
-ClaimName = Annotated[Text, AfterValidator(_claim_name)]
-"""`realm_access.roles` is `roles` inside `realm_access`; a name with `://` in it is one name."""
-ClaimExpectation = Annotated[
-    ClaimOperators,
-    BeforeValidator(_spelled_out, json_schema_input_type=Scalar | Scalars | ClaimOperators),
-]
-Claims = Annotated[dict[ClaimName, ClaimExpectation], Field(min_length=1)]
-
-
-class AuthorizationDetailSection(Section):
-    """One authorization detail that the token must have (RFC 9396)."""
-
-    type: Text
-    fields: dict[ClaimName, ClaimExpectation] = Field(default_factory=dict)
-    """Members of the detail and what they must be, all of them in one and the same detail."""
 
 
 class NameOfClaim(Section):
@@ -126,6 +41,12 @@ class NamePatterns(Section):
         if bool(self.names) == bool(self.claim):
             raise mistake("expected a name, a list of names, or {claim: NAME}")
         return self
+
+    def condition(self, field: NameField) -> Condition:
+        """What is asked of the names in `field`."""
+        if self.claim is not None:
+            return CertificateNameIsClaim(field, claim_path(self.claim))
+        return CertificateName(field, tuple(NamePattern(name, field) for name in self.names or ()))
 
 
 def _names(value: Any) -> Any:
@@ -221,3 +142,14 @@ class CertificateRequirement(Section):
         if not self.model_fields_set:
             raise mistake("says nothing of the certificate")
         return self
+
+    def conditions(self) -> Iterator[Condition]:
+        """One condition a member."""
+        for field in NameField:
+            patterns: NamePatterns | None = getattr(self, field.value)
+            if patterns is not None:
+                yield patterns.condition(field)
+        if self.thumbprint is not None:
+            yield CertificateThumbprintIs(frozenset(urlsafe_b64decode(one + "=") for one in self.thumbprint))
+        if self.not_after_margin is not None:
+            yield CertificateLasts(int(self.not_after_margin))
