@@ -49,7 +49,7 @@ COMPILED = (
     "proxy/http1.py",
     "proxy/outbound.py",
     "proxy/refusal.py",
-    "proxy/tls.py",
+    "proxy/tls/engine.py",
     "proxy/upstream/connection.py",
     "proxy/upstream/pool.py",
     "telemetry/access.py",

@@ -24,6 +24,15 @@ class AtHandshake(Enum):
     REQUIRED = "required"
 
 
+class CrlRequired(Enum):
+    """Whose issuer must have a revocation list, once there are lists at all."""
+
+    LEAF = "leaf"
+    """The client's own certificate; an authority without one is counted."""
+    CHAIN = "chain"
+    """Every certificate of the chain, the root's own included."""
+
+
 @dataclass(frozen=True, slots=True)
 class TlsSettings:
     """One listener's TLS."""
@@ -38,8 +47,15 @@ class TlsSettings:
     at_handshake: AtHandshake = AtHandshake.OPTIONAL
     session_lifetime: float = 3600.0
     """Seconds a session may be resumed."""
-    close_on_ca_change: bool = False
-    """After a reload, close connections whose client certificate no longer chains."""
+    close_on_ca_change: bool | None = None
+    """When authorities or lists change, close connections whose client certificate they no longer accept; None: with
+    a `crl_file`."""
+    crl_required_for: CrlRequired = CrlRequired.LEAF
+
+    @property
+    def closes_on_ca_change(self) -> bool:
+        """`close_on_ca_change` as it is meant."""
+        return self.crl_file is not None if self.close_on_ca_change is None else self.close_on_ca_change
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +157,8 @@ class Timeouts:
     """Seconds a client may leave a full buffer unread."""
     expiry_grace: float = 0.0
     """Seconds a stream may outlive its token or certificate."""
+    connection_age: float = 0.0
+    """Seconds after which a client connection takes no further request; 0: none."""
 
 
 @dataclass(frozen=True, slots=True)

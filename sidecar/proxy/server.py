@@ -25,8 +25,8 @@ _SWEEP = 0.25
 """Seconds between two looks at the deadlines."""
 _SURPLUS = 64
 """Connections past the limit that get a 503 instead of a reset."""
-_IDLE_GRACE = 1.0
-"""Seconds an idle connection may live on in a drain: a request may be on its way."""
+_JUDGED_AT_ONCE = 16
+"""Connections whose certificates are judged again in one turn of the event loop: some 5 ms."""
 
 
 def make_tls(settings: ListenerSettings) -> ServerTls:
@@ -147,21 +147,29 @@ class Server:
             # With TLS the files may have changed under the same names.
             old, self._pool = self._pool, self._make_pool(settings)
             old.retire()
+        changed = {listener for listener, tls in fresh.items() if listener.tls is not tls}
         for listener, tls in fresh.items():
             told = by_name[listener.settings.name]
             listener.settings = replace_fields(told, host=listener.settings.host, port=listener.settings.port)
             listener.tls = tls
-        for connection in tuple(self._connections):
-            connection.judge_again()
+        self._judge_again([one for one in self._connections if one.listener in changed])
         self.settings = settings
         self.serving = self._make_serving(settings, authorizer, generation, documents, resource_metadata)
+
+    def _judge_again(self, connections: list[ClientConnection]) -> None:
+        """Whether those listeners still accept these clients; a few at a time, because each is a chain to verify."""
+        now, later = connections[:_JUDGED_AT_ONCE], connections[_JUDGED_AT_ONCE:]
+        for connection in now:
+            connection.judge_again()
+        if later:
+            self.call_soon(lambda: self._judge_again(later))
 
     def begin_drain(self) -> None:
         """Accept no more connections; answers say `Connection: close`; tunnels are told to leave."""
         self.draining = True
         for listener in self.listeners:
             listener.close()
-        deadline = self.now() + _IDLE_GRACE
+        deadline = self.now() + deadlines.IDLE_GRACE
         for connection in tuple(self._connections):
             exchange = connection.exchange
             if exchange is not None and exchange.tunnel is not None:

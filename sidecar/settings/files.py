@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from sidecar.proxy.tls.revocation import RevocationList, revocation_lists
 from sidecar.settings.problem import shown
 from sidecar.settings.section import FILE_ABSENT, Surroundings, mistake
 
@@ -84,10 +85,10 @@ def private_key(path: Path) -> PrivateKeyTypes:
         raise mistake(f"{shown(str(path))} holds no PEM private key, or a broken one") from None
 
 
-def _crl(path: Path) -> x509.CertificateRevocationList:
-    data = _content(path)
+def crls(path: Path) -> tuple[RevocationList, ...]:
+    """Every revocation list of a PEM or DER file, at least one; raises `PydanticCustomError`."""
     try:
-        return x509.load_pem_x509_crl(data) if b"-----BEGIN" in data else x509.load_der_x509_crl(data)
+        return revocation_lists(_content(path))
     except ValueError:
         raise mistake(f"{shown(str(path))} holds no certificate revocation list, or a broken one") from None
 
@@ -140,5 +141,5 @@ FileName = Annotated[Path, BeforeValidator(resolve, json_schema_input_type=str),
 ReadableFile = Annotated[FileName, AfterValidator(_checked(_content)), _NAME]
 CertificateFile = Annotated[FileName, AfterValidator(_checked(certificates)), _NAME]
 PrivateKeyFile = Annotated[FileName, AfterValidator(_checked(private_key)), _NAME]
-RevocationFile = Annotated[FileName, AfterValidator(_checked(_crl)), _NAME]
+RevocationFile = Annotated[FileName, AfterValidator(_checked(crls)), _NAME]
 KeySetFile = Annotated[FileName, AfterValidator(_checked(_key_set)), _NAME]

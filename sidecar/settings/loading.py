@@ -10,20 +10,20 @@ from sidecar.proxy.configuration import Trust
 from sidecar.settings import document as documents
 from sidecar.settings.configuration import Loaded
 from sidecar.settings.document import Document
-from sidecar.settings.files import certificates, is_there
+from sidecar.settings.files import is_there
 from sidecar.settings.limit_review import review_limits
 from sidecar.settings.operation_sections import ServiceFile
-from sidecar.settings.policies import SOON, Policies
+from sidecar.settings.policies import Policies
 from sidecar.settings.problem import Problem, SettingsError, shown
 from sidecar.settings.section import Section, Surroundings, validate
 from sidecar.settings.service import proxy_settings, service_settings
+from sidecar.settings.trust_review import expiry, unlisted_authorities
 
 FILES: Final = 1000
 """Most policy files."""
 
 _NOT_READ: Final = frozenset({"file", "state_directory"})
 """Paths that the process writes to."""
-_CERTIFICATES: Final = frozenset({"certificate_file", "ca_file"})
 
 
 def load(path: Path, *, absent_files_pass: bool = False, now: float | None = None) -> Loaded:
@@ -64,6 +64,7 @@ class _Loading:
             *self.policies.doubts(trusting, now),
             *review_limits(self.policies.rules, proxy.upstream, services.workers),
             *_expiring(sections, now),
+            *unlisted_authorities(self.document, service),
         }
         return Loaded(
             proxy=proxy,
@@ -142,17 +143,13 @@ def _files(service: Path, policies: list[Path], sections: list[_Placed]) -> tupl
 
 
 def _expiring(sections: list[_Placed], now: float | None) -> Iterator[Problem]:
-    """Certificates that have expired, or soon will; nothing without a clock."""
+    """Certificates and revocation lists that have expired, or soon will; nothing without a clock."""
     for document, path, section in sections if now is not None else ():
         for inner, value in _values(path, section):
-            if inner[-1] in _CERTIFICATES and is_there(value):
-                first = min(certificates(value), key=lambda one: one.not_valid_after_utc)
-                end = first.not_valid_after_utc
-                left = end.timestamp() - (now or 0)
-                # One that lives for hours is renewed within hours: the last quarter of its life is soon enough.
-                if left <= min(SOON, (end - first.not_valid_before_utc).total_seconds() / 4):
-                    tense = "expired" if left <= 0 else "expires"
-                    yield document.warning(inner, f"{shown(str(value))} {tense} on {end.date().isoformat()}")
+            if now is not None and isinstance(value, Path) and is_there(value):
+                message = expiry(str(inner[-1]), value, now)
+                if message is not None:
+                    yield document.warning(inner, message)
 
 
 def _dangers(sections: list[_Placed]) -> Iterator[Problem]:

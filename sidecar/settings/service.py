@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from sidecar.decision.policy import Policy
 from sidecar.proxy.configuration import (
     AtHandshake,
+    CrlRequired,
     Limits,
     ListenerSettings,
     ProxySettings,
@@ -98,6 +99,8 @@ def _listener(section: Listener) -> ListenerSettings:
         tls["trust"] = Trust(tls["trust"])
     if "at_handshake" in tls:
         tls["at_handshake"] = AtHandshake(tls["at_handshake"])
+    if "crl_required_for" in tls:
+        tls["crl_required_for"] = CrlRequired(tls["crl_required_for"])
     return ListenerSettings(
         name=section.name or (f"[{host}]:{port}" if ":" in host else f"{host}:{port}"),
         host=host,

@@ -33,7 +33,7 @@ class ListenerTls(Section):
     minimum_version: Literal["1.2", "1.3"] | None = None
     """Default: "1.2"."""
     session_lifetime: Duration | None = None
-    """How long a TLS session may be resumed. Default: 1h."""
+    """How long a TLS session may be resumed, from its full handshake on. Default: 1h."""
     insecure_private_key_readable_by_everyone: bool = False
     """DANGEROUS: accepts a private key that every user of the machine may read."""
 
@@ -53,11 +53,14 @@ class ClientCertificate(Section):
     ca_file: CertificateFile | None = None
     """PEM: the authorities that clients' chains must end in; with `trust: ca`."""
     crl_file: RevocationFile | None = None
-    """PEM or DER: revoked client certificates; with `trust: ca`."""
+    """PEM, one list or several, or DER: revoked certificates; with `trust: ca`."""
+    crl_required_for: Literal["leaf", "chain"] | None = None
+    """Whose issuer must have a list in `crl_file`: `leaf` (default), the client's certificate; `chain`: every
+    certificate, a root's own included."""
     at_handshake: Literal["optional", "required"] | None = None
     """`optional` (default): a missing certificate is answered by the rules; `required`: it ends the handshake."""
     close_on_ca_change: bool | None = None
-    """After a reload, close connections whose client certificate no longer chains. Default: false."""
+    """After a reload, close connections whose client certificate is refused now. Default: true with `crl_file`."""
 
     @model_validator(mode="after")
     def _trust(self) -> Self:
@@ -66,6 +69,8 @@ class ClientCertificate(Section):
         for name in ("ca_file", "crl_file"):
             if self.trust != "ca" and getattr(self, name) is not None:
                 raise mistake(f"`{name}` has no effect without `trust: ca`", name)
+        if self.crl_required_for is not None and self.crl_file is None:
+            raise mistake("`crl_required_for` has no effect without a `crl_file`", "crl_required_for")
         return self
 
 
@@ -263,3 +268,5 @@ class TimeoutsSection(Section):
     """How long a client may leave a full buffer unread. Default: 60s."""
     expiry_grace: Duration | None = None
     """How long a stream may outlive its token or certificate. Default: 0s."""
+    connection_age: Duration | None = None
+    """After which a client connection takes no further request, and a tunnel ends. Default: 0s, none."""

@@ -122,6 +122,10 @@ _ROWS = (
         "certificate_not_after_seconds", "When a certificate in use expires, epoch.", "file", merge=Merge.MIN
     ),
     _gauge("certificate_not_before_seconds", "Since when it is valid, epoch.", "file", merge=Merge.MAX),
+    _gauge(
+        "crl_next_update_seconds", "When a revocation list in use expires, epoch.", "file", merge=Merge.MIN
+    ),
+    _gauge("crl_this_update_seconds", "Since when it is in force, epoch.", "file", merge=Merge.MAX),
     _gauge("configuration_generation", "Of the configuration in force; 1 at start.", merge=Merge.MIN),
     _counter("configuration_reload", "Attempts to take a changed configuration.", "result"),
     _gauge(

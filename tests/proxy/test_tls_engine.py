@@ -14,56 +14,8 @@ from OpenSSL._util import ffi, lib
 
 from sidecar.proxy.tls import OpenSslEngine, ServerTls, TlsFailure
 from tests.support.live_server import digest, tls_settings
-from tests.support.pki import Identity, Pki
-
-VERSIONS = {"1.2": SSL.TLS1_2_VERSION, "1.3": SSL.TLS1_3_VERSION}
-
-
-class Pair:
-    """A client, and our engine; bytes pass only when told to."""
-
-    def __init__(self, tls: ServerTls, identity: Identity | None = None, version: str = "1.3") -> None:
-        context = SSL.Context(SSL.TLS_CLIENT_METHOD)
-        self.key_log: list[bytes] = []
-        context.set_keylog_callback(lambda _connection, line: self.key_log.append(line))
-        context.set_max_proto_version(VERSIONS[version])
-        if identity is not None:
-            context.use_certificate(identity.certificate)
-            context.use_privatekey(identity.key)
-        self.client = SSL.Connection(context, None)
-        self.client.set_connect_state()
-        self.engine = tls.engine()
-
-    def from_client(self) -> bytes:
-        try:
-            return self.client.bio_read(1 << 24)
-        except SSL.WantReadError:
-            return b""
-
-    def shake_hands(self, step: int = 1 << 20) -> None:
-        """Until both are done; the client's bytes arrive `step` at a time."""
-        for _ in range(6):
-            try:
-                self.client.do_handshake()
-            except SSL.WantReadError:
-                pass
-            data = self.from_client()
-            for start in range(0, len(data), step):
-                self.engine.receive(data[start : start + step])
-            answer = self.engine.outgoing()
-            if answer:
-                self.client.bio_write(answer)
-        if self.engine.established:
-            self.engine.settle()
-
-    def heard(self) -> bytes:
-        """What the client can read now."""
-        chunks = []
-        try:
-            while True:
-                chunks.append(self.client.recv(1 << 16))
-        except SSL.WantReadError:
-            return b"".join(chunks)
+from tests.support.pki import Pki
+from tests.support.tls_pair import Pair
 
 
 @pytest.fixture(scope="module")

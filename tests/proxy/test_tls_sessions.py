@@ -10,9 +10,11 @@ import pytest
 
 from sidecar.decision.denial import Reason
 from sidecar.proxy.configuration import AtHandshake, Trust
+from sidecar.proxy.tls import ServerTls
 from tests.support.live_server import LiveServer, digest, tls_settings
 from tests.support.pki import Pki, Profile, utc_now
 from tests.support.tls_client import Truncated, Wire, versioned
+from tests.support.tls_pair import Pair
 
 IN_ORDER = pytest.mark.parametrize("version", ["1.2", "1.3"])
 
@@ -108,3 +110,42 @@ def test_session_ends_with_its_lifetime(tmp_path: Path, pki: Pki, version: str) 
         _, session = resumes(server, client, None)
         time.sleep(2.1)
         assert not resumes(server, client, session)[0]
+
+
+class Ticker:
+    """A clock that stands still between two tests of it."""
+
+    def __init__(self) -> None:
+        self.now = 1_000_000_000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("lifetime", [64, 3600, 86400])
+def test_resumed_session_gets_tickets_in_the_first_half_of_its_lifetime_only(
+    tmp_path: Path, pki: Pki, lifetime: int
+) -> None:
+    """However often a client comes back, no ticket outlives `session_lifetime` of the full handshake."""
+    clock = Ticker()
+    tls = ServerTls(tls_settings(tmp_path, pki, session_lifetime=float(lifetime)), "main", clock)
+    pair = shaken(tls, None)
+    assert not pair.engine.is_resumed()
+    # Whoever comes back soon is resumed, and so is who comes back with what was given then.
+    for part in (0.0, 0.1, 0.3):
+        clock.now = 1_000_000_000.0 + part * lifetime
+        pair = shaken(tls, pair)
+        assert pair.engine.is_resumed()
+    clock.now = 1_000_000_000.0 + 0.6 * lifetime
+    last = shaken(tls, pair)
+    assert last.engine.is_resumed()  # OpenSSL's own clock has not moved: the ticket that it had is good
+    assert not shaken(tls, last).engine.is_resumed()
+
+
+def shaken(tls: ServerTls, resumes: Pair | None) -> Pair:
+    """A TLS 1.3 handshake that offers the session of another, and the tickets after it."""
+    pair = Pair(tls, resumes=resumes)
+    pair.shake_hands()
+    assert pair.engine.established
+    pair.heard()
+    return pair

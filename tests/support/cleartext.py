@@ -81,6 +81,9 @@ class CleartextEngine:
     def is_resumed(self) -> bool:
         return self._resumed
 
+    def is_unchecked(self) -> bool:
+        return False
+
     def settle(self) -> None:
         pass
 
@@ -100,6 +103,12 @@ class CleartextTls:
         """Certificates that a reload no longer accepts."""
         self.resumed = False
         self.make: type[CleartextEngine] = CleartextEngine
+
+    def again(self) -> "CleartextTls":
+        """Another with everything in common, as a reload makes one."""
+        made = CleartextTls()
+        made.__dict__ = self.__dict__
+        return made
 
     def accepts(self, chain: list[bytes]) -> bool:
         return self.distrusted.isdisjoint(chain)

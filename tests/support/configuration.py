@@ -58,8 +58,8 @@ class Configuration:
         """A policy of one issuer and one rule, the rule's members being `text` (in flow or indented by 4)."""
         self.write_policy(f"{ISSUER}rules:\n  - name: one\n    {text}\n")
 
-    def load(self) -> Loaded:
-        return load(self.file)
+    def load(self, now: float | None = None) -> Loaded:
+        return load(self.file, now=now)
 
     def problems(self) -> tuple[Problem, ...]:
         """Everything that is wrong; none when it loads."""

@@ -255,7 +255,7 @@ class Conversation:
             authorizer,
             self.observed,
             clock=self._clock,
-            tls_factory=lambda _settings: self.tls,
+            tls_factory=lambda _settings: self.tls.again(),
             connect=self._connect,
         )
         await server.start()

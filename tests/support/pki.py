@@ -242,12 +242,17 @@ class Authority(Identity):
     def not_yet_valid(self) -> Identity:
         return self.issue(Profile(not_before=utc_now() + HOUR, not_after=utc_now() + DAY))
 
-    def revocation_list(self, *revoked: Identity, not_after: dt.datetime | None = None) -> bytes:
+    def revocation_list(
+        self,
+        *revoked: Identity,
+        not_after: dt.datetime | None = None,
+        not_before: dt.datetime | None = None,
+    ) -> bytes:
         """A PEM CRL that names the certificates of `revoked`; it runs out at `not_after`, a day from now."""
         builder = (
             x509.CertificateRevocationListBuilder()
             .issuer_name(self.certificate.subject)
-            .last_update(utc_now() - 2 * HOUR)
+            .last_update(not_before or utc_now() - 2 * HOUR)
             .next_update(not_after or utc_now() + DAY)
             .add_extension(x509.CRLNumber(1), critical=False)
             .add_extension(

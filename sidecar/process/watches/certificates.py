@@ -1,4 +1,4 @@
-"""The certificates that the configuration names: who they are for and when they run out."""
+"""The certificates and revocation lists that the configuration names: who they are for and when they run out."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,12 +7,13 @@ from pathlib import Path
 from cryptography import x509
 
 from sidecar.proxy.configuration import ProxySettings
+from sidecar.proxy.tls.revocation import revocation_lists
 from sidecar.telemetry.metrics import Sample
 
 
 @dataclass(frozen=True, slots=True)
 class CertificateInUse:
-    """The certificate of a file that runs out first."""
+    """The certificate or revocation list of a file that runs out first."""
 
     file: str
     use: str
@@ -25,14 +26,21 @@ class CertificateInUse:
     """Seconds since the epoch."""
     is_ours: bool
     """We present it: an expired one fails every handshake."""
+    is_list: bool = False
+    """It is a revocation list; `subject` is its issuer."""
 
 
 def certificates_in_use(settings: ProxySettings) -> tuple[CertificateInUse, ...]:
-    """One entry per file; a file of several certificates is as old as its first to expire.
+    """One entry per file; a file of several certificates is as old as its first to expire. A revocation list that
+    names no end has no entry.
 
     Raises OSError and ValueError for files that have changed since they were checked.
     """
-    return tuple(_read(file, use, is_ours=ours) for file, use, ours in _files(settings))
+    found = [_read(file, use, is_ours=ours) for file, use, ours in _files(settings)]
+    for listener in settings.listeners:
+        if listener.tls.crl_file is not None:
+            found += _list(listener.tls.crl_file, f"revoked clients of {listener.name}")
+    return tuple(found)
 
 
 def _files(settings: ProxySettings) -> Iterator[tuple[Path, str, bool]]:
@@ -60,8 +68,24 @@ def _read(file: Path, use: str, *, is_ours: bool) -> CertificateInUse:
     )
 
 
+def _list(file: Path, use: str) -> Iterator[CertificateInUse]:
+    lists = [
+        (one.next_update, one) for one in revocation_lists(file.read_bytes()) if one.next_update is not None
+    ]
+    if lists:
+        end, first = min(lists, key=lambda one: one[0])
+        issuer = first.crl.issuer.rfc4514_string()
+        yield CertificateInUse(
+            str(file), use, issuer, int(first.this_update), int(end), is_ours=False, is_list=True
+        )
+
+
 def samples(certificates: tuple[CertificateInUse, ...]) -> Iterator[Sample]:
     """From when to when each is valid; a file that is used twice counts once."""
     for one in {one.file: one for one in certificates}.values():
-        yield Sample("sidecar_certificate_not_before_seconds", (one.file,), one.not_before)
-        yield Sample("sidecar_certificate_not_after_seconds", (one.file,), one.not_after)
+        if one.is_list:
+            yield Sample("sidecar_crl_this_update_seconds", (one.file,), one.not_before)
+            yield Sample("sidecar_crl_next_update_seconds", (one.file,), one.not_after)
+        else:
+            yield Sample("sidecar_certificate_not_before_seconds", (one.file,), one.not_before)
+            yield Sample("sidecar_certificate_not_after_seconds", (one.file,), one.not_after)

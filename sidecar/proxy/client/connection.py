@@ -45,8 +45,8 @@ class ClientConnection(Link):
 
     __slots__ = (
         "_body_mark", "_client_ended", "_fault", "_forwarding", "_lingered", "_must_end", "_preface", "_reader",
-        "_requests", "blocked_since", "certificate_until", "counted_as", "distrusted", "exchange", "peer", "presenter",
-        "since", "was_permitted",
+        "_requests", "blocked_since", "certificate_until", "counted_as", "distrusted", "exchange", "opened", "peer",
+        "presenter", "retired", "since", "unjudged", "was_permitted",
     )  # fmt: skip
 
     def __init__(self, listener: "Listener") -> None:
@@ -64,6 +64,11 @@ class ClientConnection(Link):
         self.exchange: Exchange | None = None
         self.distrusted = False
         """The client certificate no longer chains: nothing new begins here."""
+        self.unjudged = False
+        """Whom the listener trusts has changed since the handshake began."""
+        self.opened = self.server.now()
+        self.retired = False
+        """Older than a connection may become: the next answer is its last."""
         self.blocked_since = NEVER
         """Since when the client has left a full buffer unread."""
         self.certificate_until = NEVER
@@ -160,6 +165,8 @@ class ClientConnection(Link):
         try:
             certificate = engine.client_certificate()
             listener.check_validity(certificate, self.server.serving.clock())
+            if self.unjudged and not listener.tls.accepts(engine.chain()):
+                raise TlsFailure("certificate_refused", "no longer accepted")
         except TlsFailure as failure:
             self._tls_failed(failure)
             return
@@ -174,6 +181,8 @@ class ClientConnection(Link):
         )
         self._forwarding = Forwarding(self.peer[0], believed=listener.believes(self.peer[0]))
         self.server.observer.handshake("resumed" if engine.is_resumed() else "full", self.peer[0])
+        if engine.is_unchecked():
+            self.server.observer.incident("crl_missing", f"an authority of {self.peer[0]}'s chain has no CRL")
         engine.settle()
         self._become_idle()
 
@@ -258,7 +267,9 @@ class ClientConnection(Link):
     def may_continue(self) -> bool:
         """Whether another request may follow on this connection."""
         limit = self.server.settings.limits.requests_per_connection
-        return not (self.server.draining or self.distrusted or (limit and self._requests >= limit))
+        return not (
+            self.server.draining or self.distrusted or self.retired or (limit and self._requests >= limit)
+        )
 
     def release_reading(self) -> None:
         """Read on; the client is not to blame for the time that it was held."""
@@ -317,18 +328,34 @@ class ClientConnection(Link):
 
     # --- the end -------------------------------------------------------------------------------------
 
+    @property
+    def listener(self) -> "Listener":
+        """Where it was accepted."""
+        return self._listener
+
     def judge_again(self) -> None:
         """After a change of whom the listener trusts: a client that it would refuse now has to leave.
 
         What it is in the middle of ends as if its certificate had expired.
         """
-        if self._listener.settings.tls.close_on_ca_change and not self._listener.tls.accepts(
-            self._engine.chain()
-        ):
+        if self.phase is CLOSED or not self._listener.settings.tls.closes_on_ca_change:
+            return
+        self.unjudged = self.phase is HANDSHAKE or self.phase is PREFACE
+        if not self.unjudged and not self._listener.tls.accepts(self._engine.chain()):
             self.distrusted, self.certificate_until = True, 0.0
             if self.exchange is not None:
                 self.exchange.valid_until = 0.0
             self.close_if_idle()
+
+    def retire(self, within: float) -> None:
+        """It is old enough: one more request may be on its way, for `within` seconds; a tunnel ends now."""
+        if not self.retired:
+            self.retired = True
+            exchange = self.exchange
+            if exchange is not None and exchange.tunnel is not None:
+                exchange.tunnel.end("connection_age")
+        if self.exchange is None and self.phase is IDLE:
+            self.deadline = min(self.deadline, self.server.now() + within)
 
     def close_if_idle(self) -> None:
         """For a drain: nothing is under way here, so the connection ends now."""

@@ -7,10 +7,15 @@ from sidecar.http.message import Fault
 from sidecar.proxy.client.connection import ClientConnection
 from sidecar.proxy.client.link import NEVER, Phase
 
+IDLE_GRACE = 1.0
+"""Seconds an idle connection that has to end may live on: a request may be on its way."""
+
 
 def check(connection: ClientConnection, now: float, wall: float) -> None:
     """Act on what is overdue. `now` is monotonic, `wall` seconds since the epoch."""
     timeouts, exchange = connection.server.settings.timeouts, connection.exchange
+    if timeouts.connection_age and now - connection.opened >= timeouts.connection_age:
+        connection.retire(IDLE_GRACE)
     if now - connection.blocked_since > timeouts.write:
         connection.abort()
         return
