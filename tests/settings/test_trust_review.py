@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from sidecar.process.certificates import certificates_in_use, samples
+from sidecar.process.watches.certificates import certificates_in_use, samples
 from sidecar.proxy.tls.sessions import element
 from tests.support.configuration import SERVICE, Configuration
 from tests.support.pki import HOUR, Authority, Pki, utc_now

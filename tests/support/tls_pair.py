@@ -19,7 +19,9 @@ class Pair:
         resumes: "Pair | None" = None,
     ) -> None:
         self.key_log: list[bytes] = []
-        self.context: SSL.Context = resumes.context if resumes is not None else self._context(identity, version)
+        self.context: SSL.Context = (
+            resumes.context if resumes is not None else self._context(identity, version)
+        )
         self.client = SSL.Connection(self.context, None)
         self.client.set_connect_state()
         session = resumes.client.get_session() if resumes is not None else None

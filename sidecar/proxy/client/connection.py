@@ -45,7 +45,7 @@ class ClientConnection(Link):
 
     __slots__ = (
         "_body_mark", "_client_ended", "_fault", "_forwarding", "_lingered", "_must_end", "_preface", "_reader",
-        "_requests", "blocked_since", "certificate_until", "counted_as", "distrusted", "exchange", "opened", "peer",
+        "_requests", "blocked_since", "certificate_until", "counted_as", "distrusted", "exchange", "peer",
         "presenter", "retired", "since", "unjudged", "was_permitted",
     )  # fmt: skip
 
@@ -66,7 +66,6 @@ class ClientConnection(Link):
         """The client certificate no longer chains: nothing new begins here."""
         self.unjudged = False
         """Whom the listener trusts has changed since the handshake began."""
-        self.opened = self.server.now()
         self.retired = False
         """Older than a connection may become: the next answer is its last."""
         self.blocked_since = NEVER

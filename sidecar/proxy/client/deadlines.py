@@ -14,7 +14,7 @@ IDLE_GRACE = 1.0
 def check(connection: ClientConnection, now: float, wall: float) -> None:
     """Act on what is overdue. `now` is monotonic, `wall` seconds since the epoch."""
     timeouts, exchange = connection.server.settings.timeouts, connection.exchange
-    if timeouts.connection_age and now - connection.opened >= timeouts.connection_age:
+    if timeouts.connection_age and now - connection.since >= timeouts.connection_age:
         connection.retire(IDLE_GRACE)
     if now - connection.blocked_since > timeouts.write:
         connection.abort()
