@@ -8,18 +8,12 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from sidecar.issuer.client_authentication import parse_secret, parse_signing_key
-from sidecar.settings.files import (
-    CertificateFile,
-    KeySetFile,
-    PrivateKeyFile,
-    ReadableFile,
-    check_pair,
-    check_private,
-)
+from sidecar.settings.files import CertificateFile, KeySetFile, PrivateKeyFile, ReadableFile, check_private
+from sidecar.settings.own_certificate import WORLD_READABLE, OwnCertificate
 from sidecar.settings.problem import shown
 from sidecar.settings.scalars import Day, Duration, Form, Size, Text, Texts
 from sidecar.settings.section import Section, mistake
-from sidecar.settings.service_sections import Count, Positive, check_own_certificate
+from sidecar.settings.service_sections import Count, Positive
 
 Algorithm = Literal[
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519"
@@ -84,16 +78,13 @@ class Keys(Section):
         return self
 
 
-class Http(Section):
+class Http(OwnCertificate):
     """How an issuer is spoken to."""
 
     ca_file: CertificateFile | None = None
     """PEM: the authorities to trust. Default: the system's."""
     certificate_file: CertificateFile | None = None
     """The sidecar's own certificate, for issuers that want mutual TLS."""
-    private_key_file: PrivateKeyFile | None = None
-    insecure_private_key_readable_by_everyone: bool = False
-    """DANGEROUS: accepts a private key that every user of the machine may read."""
     proxy: Url | None = None
     """http://host:port or https://host:port of a forward proxy."""
     proxy_credentials_file: ReadableFile | None = None
@@ -107,15 +98,6 @@ class Http(Section):
     insecure_plain_http_anyone_can_forge_keys: bool = False
     """DANGEROUS: lets http:// URLs through. For tests on loopback."""
 
-    @model_validator(mode="after")
-    def _pair(self) -> Self:
-        check_own_certificate(
-            self.certificate_file,
-            self.private_key_file,
-            readable_by_everyone=self.insecure_private_key_readable_by_everyone,
-        )
-        return self
-
 
 _NEEDS = {
     "client_secret_basic": {"client_secret_file"},
@@ -127,7 +109,7 @@ _NEEDS = {
 _MAY = {"private_key_jwt": {"algorithm", "key_id", "audience"}}
 
 
-class ClientAuthenticationSection(Section):
+class ClientAuthenticationSection(OwnCertificate):
     """How the sidecar says who it is when it asks about a token."""
 
     method: Literal[
@@ -149,24 +131,22 @@ class ClientAuthenticationSection(Section):
     """With private_key_jwt. Default: the issuer identifier."""
     certificate_file: CertificateFile | None = None
     """With tls_client_auth and self_signed_tls_client_auth (RFC 8705 §2)."""
-    private_key_file: PrivateKeyFile | None = None
     insecure_private_key_readable_by_everyone: bool = False
     """DANGEROUS: accepts a private key or secret that every user of the machine may read."""
 
     @model_validator(mode="after")
-    def _parts(self) -> Self:
-        switch = "insecure_private_key_readable_by_everyone"
-        given = self.model_fields_set - {"method", switch}
+    def _own_certificate(self) -> Self:
+        """What the method needs comes first: who forgot the key of `tls_client_auth` is told of the method."""
+        given = self.model_fields_set - {"method", WORLD_READABLE}
         needed = _NEEDS[self.method]
         for name in sorted(needed - given):
             raise mistake(f"`method: {self.method}` needs `{name}`", "method")
         for name in sorted(given - needed - _MAY.get(self.method, set())):
             raise mistake(f"`{name}` has no effect with `method: {self.method}`", name)
-        if self.certificate_file is not None and self.private_key_file is not None:
-            check_pair(self.certificate_file, self.private_key_file)
-        for name in ("private_key_file", "key_file", "client_secret_file"):
+        self._check_own_certificate()
+        for name in ("key_file", "client_secret_file"):
             if name in given and not self.insecure_private_key_readable_by_everyone:
-                check_private(getattr(self, name), switch, name)
+                check_private(getattr(self, name), WORLD_READABLE, name)
         self._check_usable("client_secret_file", parse_secret)
         self._check_usable("key_file", lambda pem: parse_signing_key(pem, self.algorithm))
         return self

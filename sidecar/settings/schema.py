@@ -34,7 +34,15 @@ def _sections(model: type[Section]) -> list[type[Section]]:
 
 
 def descriptions(model: type[Section]) -> dict[str, str]:
-    """The text below each field in the model's source."""
+    """The text below each field in the source of the model, or of the section that it inherits the field from."""
+    found: dict[str, str] = {}
+    for one in reversed(model.__mro__):
+        if issubclass(one, Section) and one is not Section:
+            found |= _own_descriptions(one)
+    return found
+
+
+def _own_descriptions(model: type[Section]) -> dict[str, str]:
     body = ast.parse(textwrap.dedent(inspect.getsource(model))).body[0]
     found: dict[str, str] = {}
     statements = body.body if isinstance(body, ast.ClassDef) else []

@@ -1,18 +1,12 @@
 """The sections of the service file. What a value means is said here once; `sidecar schema` shows it to editors."""
 
-from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from sidecar.settings.files import (
-    CertificateFile,
-    PrivateKeyFile,
-    RevocationFile,
-    check_pair,
-    check_private,
-)
+from sidecar.settings.files import CertificateFile, PrivateKeyFile, RevocationFile
+from sidecar.settings.own_certificate import OwnCertificate
 from sidecar.settings.problem import shown
 from sidecar.settings.scalars import Address, Duration, Form, HeaderName, Network, Size, Text
 from sidecar.settings.section import Section, mistake
@@ -20,10 +14,8 @@ from sidecar.settings.section import Section, mistake
 Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Positive = Annotated[int, Field(ge=1, le=1_000_000_000)]
 
-WORLD_READABLE = "insecure_private_key_readable_by_everyone"
 
-
-class ListenerTls(Section):
+class ListenerTls(OwnCertificate):
     """TLS of one listener."""
 
     certificate_file: CertificateFile
@@ -34,15 +26,6 @@ class ListenerTls(Section):
     """Default: "1.2"."""
     session_lifetime: Duration | None = None
     """How long a TLS session may be resumed, from its full handshake on. Default: 1h."""
-    insecure_private_key_readable_by_everyone: bool = False
-    """DANGEROUS: accepts a private key that every user of the machine may read."""
-
-    @model_validator(mode="after")
-    def _pair(self) -> Self:
-        check_pair(self.certificate_file, self.private_key_file)
-        if not self.insecure_private_key_readable_by_everyone:
-            check_private(self.private_key_file, WORLD_READABLE)
-        return self
 
 
 class ClientCertificate(Section):
@@ -92,37 +75,13 @@ class Listener(Section):
     """Peers whose Forwarded and X-Forwarded-* are believed. Default: none."""
 
 
-def check_own_certificate(certificate: Path | None, key: Path | None, *, readable_by_everyone: bool) -> None:
-    """A client certificate of ours: both files or none, a pair, and the key private. Raises what a validator raises."""
-    if (certificate is None) != (key is None):
-        raise mistake("`certificate_file` and `private_key_file` go together")
-    if certificate is not None and key is not None:
-        check_pair(certificate, key)
-        if not readable_by_everyone:
-            check_private(key, WORLD_READABLE)
-
-
-class UpstreamTls(Section):
+class UpstreamTls(OwnCertificate):
     """TLS towards the protected resource; with an https:// URL."""
 
     ca_file: CertificateFile | None = None
     """Default: the system's authorities."""
     server_name: Text | None = None
     """SNI, and the name to verify. Default: the URL's host."""
-    certificate_file: CertificateFile | None = None
-    """The sidecar's own client certificate."""
-    private_key_file: PrivateKeyFile | None = None
-    insecure_private_key_readable_by_everyone: bool = False
-    """DANGEROUS: accepts a private key that every user of the machine may read."""
-
-    @model_validator(mode="after")
-    def _pair(self) -> Self:
-        check_own_certificate(
-            self.certificate_file,
-            self.private_key_file,
-            readable_by_everyone=self.insecure_private_key_readable_by_everyone,
-        )
-        return self
 
 
 _OURS = frozenset(
