@@ -87,9 +87,7 @@ class _Run:
         if run_as is not None and hardening.drop_root(hardening.account(run_as)):
             self._journal.info("gave up root", run_as=run_as)
         if self._notifier.watchdog_interval:
-            self._body.pulse.every(
-                self._notifier.watchdog_interval, lambda: self._notifier.tell("WATCHDOG=1")
-            )
+            self._body.pulse.every(self._notifier.watchdog_interval, self._tell_alive)
         hardening.settle_memory()
         self._notifier.tell("READY=1", "STATUS=serving")
         self._journal.info(
@@ -98,6 +96,11 @@ class _Run:
             listeners=self._body.listening(),
             **self._endpoints.addresses(),
         )
+
+    def _tell_alive(self) -> None:
+        """To the service manager, as `/livez` would tell it."""
+        if all(check.ok for check in self._body.inspection.liveness()):
+            self._notifier.tell("WATCHDOG=1")
 
     async def _end(self) -> None:
         """Drain, unless a second signal says that it is enough."""

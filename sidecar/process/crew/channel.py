@@ -92,14 +92,16 @@ Answer = Callable[[str, Any], Awaitable[Any]]
 async def answer_all(end: socket.socket, answer: Answer) -> None:
     """The worker's end: answers until the supervisor is gone."""
     reader, writer = await asyncio.open_connection(sock=end)
-    async with asyncio.TaskGroup() as tasks:
-        while True:
-            try:
-                number, method, argument = _question(await _read(reader))
-            except ChannelClosed:
-                break
-            tasks.create_task(_answered(writer, number, answer(method, argument)))
-    writer.close()
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            while True:
+                try:
+                    number, method, argument = _question(await _read(reader))
+                except ChannelClosed:
+                    break
+                tasks.create_task(_answered(writer, number, answer(method, argument)))
+    finally:
+        writer.close()
 
 
 def _question(message: bytes) -> tuple[int, str, Any]:

@@ -15,7 +15,8 @@ from sidecar.telemetry.configuration import Level
 from sidecar.telemetry.metrics import Snapshot
 
 if TYPE_CHECKING:
-    from sidecar.process.crew.crew import Crew, Seat
+    from sidecar.process.crew.crew import Crew
+    from sidecar.process.crew.seat import Seat
 
 _GONE = (ChannelClosed, TimeoutError)
 

@@ -142,6 +142,23 @@ def test_drain_reaches_every_worker(tmp_path: Path, pki: Pki, signing_key: Signi
             os.kill(pid, 0)
 
 
+def test_process_is_alive_while_a_worker_serves(tmp_path: Path, pki: Pki, signing_key: SigningKey) -> None:
+    """A supervisor that answers for workers that hang would keep a Pod alive that serves nobody."""
+    with sidecar(tmp_path, pki, signing_key, {"workers": 2}) as (one, _):
+        first, second = state(one)["workers"]
+        os.kill(first, signal.SIGSTOP)
+        assert get(f"{one.health_url}/livez") == (200, "ok\n")
+        os.kill(second, signal.SIGSTOP)
+        eventually(lambda: get(f"{one.health_url}/livez")[0] == 503)
+        assert get(f"{one.health_url}/livez")[1].startswith("workers: no worker has answered for ")
+        assert get(f"{one.health_url}/readyz")[0] == 503
+        for pid in (first, second):
+            os.kill(pid, signal.SIGCONT)
+        eventually(lambda: get(f"{one.health_url}/livez")[0] == 200)
+        eventually(lambda: get(f"{one.health_url}/readyz")[0] == 200)
+        assert state(one)["workers"] == [first, second]
+
+
 def test_workers_end_when_the_supervisor_is_killed(tmp_path: Path, pki: Pki, signing_key: SigningKey) -> None:
     with Recorder() as upstream:
         one = Sidecar(tmp_path, pki, upstream.url, keys=[signing_key], service=fast({"workers": 2})).start()

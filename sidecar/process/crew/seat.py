@@ -1,0 +1,98 @@
+"""The place of one worker: its process, and the channel to it. Processes come and go."""
+
+import asyncio
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+from typing import Any
+
+from sidecar.process.crew.channel import AskingEnd, ChannelClosed
+from sidecar.telemetry.metrics import Snapshot
+
+_CHILD = "import sys; from sidecar.process.crew.member import main; main(sys.argv[1])"
+ANSWER_WITHIN = 5.0
+"""Seconds a worker may take to answer a small question."""
+END_WITHIN = 2.0
+"""Seconds a worker may take to end after SIGTERM."""
+
+
+class Seat:
+    """Begins, asks and ends the worker that sits here."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.process: subprocess.Popen[bytes] | None = None
+        self.end: AskingEnd | None = None
+        """None while no worker serves here."""
+        self.silent = 0
+        """Looks in a row at which it had said nothing since the last one."""
+        self.figures: Snapshot = {}
+        """The last ones of the worker that sits here."""
+
+    @property
+    def pid(self) -> int:
+        """Of the worker, or 0."""
+        return self.process.pid if self.process is not None and self.end is not None else 0
+
+    @property
+    def answers(self) -> bool:
+        """Whether a worker serves here that can be expected to answer."""
+        return self.end is not None and not self.silent
+
+    async def begin(self) -> AskingEnd:
+        """Begin a process, which serves nothing before it is told to. Raises OSError when none is to be had."""
+        ours, theirs = socket.socketpair()
+        with theirs:
+            command = [sys.executable, "-P", "-c", _CHILD, str(theirs.fileno())]
+            try:
+                # A process group of its own: the terminal's signals are for the supervisor.
+                self.process = subprocess.Popen(  # noqa: S603, ASYNC220 — fork and exec take a millisecond
+                    command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], process_group=0
+                )
+            except BaseException:
+                ours.close()
+                raise
+        return await AskingEnd.over(ours)
+
+    def take(self, end: AskingEnd) -> None:
+        """The worker behind this channel serves now."""
+        self.end, self.silent = end, 0
+
+    def left(self, end: AskingEnd) -> None:
+        """The channel is closed: whoever was behind it serves no more."""
+        if self.end is end:
+            self.end = None
+
+    def clear(self) -> None:
+        """Nobody sits here."""
+        self.figures, self.end, self.silent = {}, None, 0
+
+    async def ask(self, method: str, argument: Any = None, within: float | None = None) -> Any:
+        """Raises `ChannelClosed`, TimeoutError, RuntimeError."""
+        if self.end is None:
+            raise ChannelClosed("no worker")
+        return await self.end.ask(method, argument, ANSWER_WITHIN if within is None else within)
+
+    async def ended(self) -> int:
+        """The exit code of the process, once it has one."""
+        assert self.process is not None  # noqa: S101 — one was begun
+        return await asyncio.to_thread(self.process.wait)
+
+    def kill(self) -> None:
+        """End the worker at once."""
+        if self.process is not None:
+            self.process.kill()
+
+    async def finish(self) -> None:
+        """End the worker, in its own way if it serves and is quick."""
+        if self.process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGTERM if self.end is not None else signal.SIGKILL)
+        try:
+            await asyncio.to_thread(self.process.wait, END_WITHIN)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            await self.ended()
