@@ -13,6 +13,7 @@ from sidecar.decision import profile
 from sidecar.decision.claim import Captured, ClaimCondition, Equals
 from sidecar.decision.denial import Denial, Denied, Reason
 from sidecar.decision.explanation import Trace
+from sidecar.decision.path import ALLOWABLE
 from sidecar.decision.policy import Binding, IntrospectWhen, Policy, ReportOnly
 from sidecar.decision.ports import IssuerUnavailable
 from sidecar.decision.token import TokenDigest, ValidatedToken
@@ -680,3 +681,32 @@ def test_unbound_token_passes_where_binding_is_not_required(signing_key: Signing
     gate = authorizer(policy(rule(binding=Binding.IF_BOUND)), Keys.of(signing_key))
     permit = permitted(decide(gate, head(signing_key.token()), presenter()))
     assert permit.confirmed == ()
+
+
+# --- bounds on what anybody can send ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("target", "check"),
+    [
+        ("/" * 300, "path"),
+        ("/a%252fb%255cc;d//e", "path"),
+        ("/?" + "&".join(f"%61{n}" for n in range(65)), "query"),
+    ],
+)
+def test_target_that_takes_more_work_than_it_is_worth_is_too_long(
+    target: str, check: str, signing_key: SigningKey, pki: Pki
+) -> None:
+    gate = authorizer(policy(rule("all", allow_ambiguous_paths=frozenset(ALLOWABLE))), Keys.of(signing_key))
+    denial = denied(decide(gate, head(signing_key.token(pki.client), target=target), presenter(pki.client)))
+    assert denial.reason is Reason.TARGET_TOO_LONG
+    assert denial.failures[0].check == check
+
+
+def test_claims_set_of_too_many_values_is_not_decoded(signing_key: SigningKey, pki: Pki) -> None:
+    gate = authorizer(policy(), Keys.of(signing_key))
+    few, many = (signing_key.token(pki.client, roles=[{}] * number) for number in (400, 600))
+    permitted(decide(gate, head(few), presenter(pki.client)))
+    denial = denied(decide(gate, head(many), presenter(pki.client)))
+    assert denial.reason is Reason.TOKEN_MALFORMED
+    assert denial.failures[0].presented == "more than 1024 values"

@@ -14,6 +14,7 @@ from sidecar.decision.claim import text_at
 from sidecar.decision.client_certificate import ClientCertificate
 from sidecar.decision.condition import Condition, Facts
 from sidecar.decision.denial import Failure, Reason
+from sidecar.decision.glob import Glob
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SPIFFE_PATH = re.compile(r"(?:/(?!\.\.?(?:/|\Z))[A-Za-z0-9._-]+)*")
@@ -89,20 +90,18 @@ class NamePattern:
     field: NameField
 
     @cached_property
-    def _expression(self) -> re.Pattern[str]:
+    def _literal(self) -> str:
+        return self.text.lower() if self.field is NameField.SAN_DNS else self.text
+
+    @cached_property
+    def _glob(self) -> Glob | None:
+        """None: there are no wildcards in it."""
         separator = self.field.separator
-        text = self.text.lower() if self.field is NameField.SAN_DNS else self.text
-        if separator is None:
-            return re.compile(re.escape(text))
-        part = f"[^{re.escape(separator)}]+"
-        wild = {"**": ".+", "*": part}
-        return re.compile(
-            "".join(wild.get(piece) or re.escape(piece) for piece in re.split(r"(\*\*?)", text))
-        )
+        return None if separator is None or "*" not in self.text else Glob(self._literal, separator)
 
     def fits(self, name: str) -> bool:
         """Whether a name is one of those meant."""
-        return self._expression.fullmatch(name) is not None
+        return name == self._literal if self._glob is None else self._glob.fits(name)
 
 
 class CertificateCondition(Condition):

@@ -10,7 +10,6 @@ from typing import Final
 
 from sidecar.decision.access_token import AccessToken, TokenDigest
 from sidecar.decision.failure import Denied
-from sidecar.decision.query import names_in
 from sidecar.decision.reason import Reason
 from sidecar.decision.request import RequestHead
 
@@ -26,7 +25,8 @@ def access_token(
     """The access token of a request.
 
     `limit` is in bytes. What is among `verified` was well-formed when it was verified, and is not looked through
-    again. Raises `Denied`: credentials_missing, credentials_repeated, credentials_malformed, token_too_large.
+    again. Raises `Denied`: credentials_missing, credentials_repeated, credentials_malformed, token_too_large,
+    target_too_long.
     """
     fields = head.authorization
     if len(fields) != 1:
@@ -38,7 +38,7 @@ def access_token(
     token = AccessToken(value, digest_key)
     if token.digest not in verified and not _B64TOKEN.fullmatch(value):
         raise _not_bearer(scheme)
-    if head.query and "access_token" in names_in(head.query):
+    if head.query and "access_token" in head.query_names:
         # RFC 6750 §2: "Clients MUST NOT use more than one method to transmit the token in each request."
         raise Denied(Reason.CREDENTIALS_REPEATED, "credentials", "one method", "Authorization and the query")
     if len(value) > limit:

@@ -22,6 +22,12 @@ from sidecar.decision.token import AccessToken, Claims
 KID_LENGTH = 256
 """The longest `kid` that is looked up, in characters."""
 
+VALUES = 1024
+"""The most values that the header or the claims set may have, as their commas and brackets tell.
+
+Anybody can have them decoded: it comes before the signature.
+"""
+
 _VERIFIERS: dict[str, Any] = get_default_algorithms()
 _RSA = {f"{family}{size}" for family in ("RS", "PS") for size in (256, 384, 512)}
 _CURVES = {"ES256": "secp256r1", "ES384": "secp384r1", "ES512": "secp521r1"}
@@ -124,7 +130,7 @@ def _fits(key: object, algorithm: str) -> bool:
 
 def _decoded_object(part: str, name: str) -> dict[str, Any]:
     try:
-        return json_object(base64url(part))
+        return json_object(base64url(part), VALUES)
     except Malformed as problem:
         raise Denied(Reason.TOKEN_MALFORMED, name, "a JSON object in base64url", str(problem)) from None
 

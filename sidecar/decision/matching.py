@@ -18,8 +18,7 @@ from typing import Final
 
 from sidecar.decision.failure import Denied
 from sidecar.decision.match import RequestMatch
-from sidecar.decision.path import ALLOWABLE, readings, segments
-from sidecar.decision.query import names_in
+from sidecar.decision.path import ALLOWABLE, TooLong, readings, segments
 from sidecar.decision.reason import Reason
 from sidecar.decision.request import RequestHead
 from sidecar.decision.template import Template
@@ -51,7 +50,7 @@ class _Candidate:
             return False
         if not match.query_present and not match.query_absent:
             return True
-        names = names_in(head.query)
+        names = head.query_names
         return match.query_present <= names and match.query_absent.isdisjoint(names)
 
 
@@ -91,6 +90,8 @@ class Matcher:
         self._allowances: Sequence[frozenset[str]] = allowances or [frozenset()] * len(matches)
         for kind in {kind for kinds in self._allowances for kind in kinds} - ALLOWABLE.keys():
             raise ValueError(f"no ambiguity that can be allowed: {kind}")
+        self._depth = 0
+        """How many segments of a path can matter."""
         self._any_host = _Node()
         self._hosts: dict[str, _Node] = {}
         self._suffixes: dict[str, _Node] = {}
@@ -104,9 +105,12 @@ class Matcher:
     def first(self, head: RequestHead, listener: str = "") -> tuple[int, Mapping[str, str]] | None:
         """Index of the first match that fits and what its template captured, or None.
 
-        Raises `Denied` (path_ambiguous).
+        Raises `Denied`: path_ambiguous, target_too_long.
         """
-        parts, ambiguities = segments(head.path)
+        try:
+            parts, ambiguities = segments(head.path)
+        except TooLong as limit:
+            raise Denied(Reason.TARGET_TOO_LONG, "path", str(limit), "more") from None
         found = self._find(parts, head, listener)
         if ambiguities:
             self._refuse_other_readings(found, ambiguities, head, listener)
@@ -127,15 +131,20 @@ class Matcher:
     ) -> None:
         """An ambiguous path passes by the rule that allows it, and only if nobody reads it as another rule's."""
         allowed = found is not None and ambiguities <= self._allowances[found.index]
-        if allowed and all(
-            self._find(parts, head, listener) in (found, None) for parts in readings(head.path, ambiguities)
-        ):
-            return
+        try:
+            if allowed and all(
+                self._find(parts, head, listener) in (found, None)
+                for parts in readings(head.path, ambiguities, self._depth)
+            ):
+                return
+        except TooLong as limit:
+            raise Denied(Reason.TARGET_TOO_LONG, "path", str(limit), "more") from None
         expected = "one reading" if not allowed else "no reading that leads to another rule"
         raise Denied(Reason.PATH_AMBIGUOUS, "path", expected, " ".join(sorted(ambiguities)))
 
     def _add(self, index: int, match: RequestMatch) -> None:
         candidate = _Candidate(index, match)
+        self._depth = max(self._depth, len(candidate.template.literals) + 1)
         if not match.hosts:
             self._any_host.add(candidate)
         for host in match.hosts:

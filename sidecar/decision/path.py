@@ -3,14 +3,17 @@
 Rules of this file: a path is never rewritten (RFC 9110 §7.7); segments are decoded for comparison only, once, and
 what is forwarded are the bytes received. A path in which two readers could see two resources is *ambiguous*, and
 each kind of ambiguity has a name. Some names may be allowed, rule by rule; those in `NEVER` may not.
+
+Anybody can send a path, so what it costs is bounded: everything is looked for in the whole path at once, a path has at
+most `SEGMENTS` segments, and an ambiguous one at most `READINGS` readings of `READ_BYTES` bytes together.
 """
 
 import re
 from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
-from itertools import compress, product
 from typing import Final
-from urllib.parse import unquote_to_bytes
+
+from sidecar.decision.escape import unescaped
 
 ALLOWABLE: Final = {
     "encoded_slash": "%2F, which some servers take for a separator",
@@ -34,15 +37,29 @@ NEVER: Final = {
 }
 """Kinds of ambiguity that no rule can allow."""
 
+SEGMENTS: Final = 256
+"""How many segments a path may have."""
+READINGS: Final = 8
+"""How many readings of an ambiguous path are compared."""
+READ_BYTES: Final = 16384
+"""How long those may be together."""
+
+
+class TooLong(ValueError):
+    """A path takes more work than a request is worth. The message says what was expected."""
+
+
 # Segments without escape, semicolon or leading dot, none of them empty: RFC 3986 §3.3 less what is odd.
-_PLAIN: Final = re.compile(r"(?:/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9_~!$&'()*+,=:@.-]*)*/?")
+_PLAIN: Final = re.compile(r"(?:/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9_~!$&'()*+,=:@.-]*){0,255}/?")
 _LEGAL: Final = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:@%/\\]*")
 _ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _UNRESERVED: Final = re.compile(r"%(?:2[DdEe]|3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]|5[Ff]|7[Ee])")
+_DOTS: Final = re.compile(r"(?:\A|[/\\])\.\.?(?:[/\\;?#]|\Z)")
 _CONTROL: Final = re.compile(r"[\x00-\x1f\x7f]")
+_ENCODED_SLASH: Final = re.compile(r"%2[Ff]")
 _MARKS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
-    ("encoded_slash", re.compile(r"%2[Ff]")),
+    ("encoded_slash", _ENCODED_SLASH),
     ("backslash", re.compile(r"\\|%5[Cc]")),
     ("double_slash", re.compile(r"//")),
     ("semicolon", re.compile(r";|%3[Bb]")),
@@ -61,52 +78,63 @@ ASTERISK: Final = "\x00*"
 def segments(path: str) -> tuple[list[str], AbstractSet[str]]:
     """The decoded segments of a path, and the kinds of its ambiguities: usually none.
 
-    `/a/b` has the segments `a` and `b`; `/a/` has `a` and an empty one; `/` has one empty one.
+    `/a/b` has the segments `a` and `b`; `/a/` has `a` and an empty one; `/` has one empty one. Raises `TooLong`.
     """
     if _PLAIN.fullmatch(path) and path:
         return path[1:].split("/"), _UNAMBIGUOUS
     if path == "*":
         return [ASTERISK], _UNAMBIGUOUS
+    if path.count("/") > SEGMENTS:
+        raise TooLong(f"at most {SEGMENTS} segments")
     kinds = {kind for kind, mark in _MARKS if mark.search(path)}
     if not path.startswith("/"):
         kinds.add("not_absolute")
     if not _LEGAL.fullmatch(path):
         kinds.add("invalid_character")
-    raw = path.removeprefix("/").split("/")
-    decoded = []
-    for segment in raw:
-        text, found = _decoded(segment)
-        decoded.append(text)
-        kinds |= found
-    return decoded, kinds
-
-
-def _decoded(segment: str) -> tuple[str, set[str]]:
-    kinds = set()
     try:
-        text = unquote_to_bytes(segment).decode("utf-8")
+        text = _decoded(path)
     except UnicodeError:
-        return segment, {"invalid_utf8"}
+        kinds.add("invalid_utf8")
+        return path.removeprefix("/").split("/"), kinds
+    _add_hidden(text, kinds)
+    if "encoded_slash" in kinds:  # such a slash separates nothing
+        return _split(path), kinds
+    return text.removeprefix("/").split("/"), kinds
+
+
+def _decoded(text: str) -> str:
+    """Raises `UnicodeError`."""
+    # What is not ASCII must be UTF-8 too, escape or not.
+    return unescaped(text) if "%" in text or not text.isascii() else text
+
+
+def _add_hidden(text: str, kinds: set[str]) -> None:
+    """What is seen in a decoded path only.
+
+    A segment counts as dotted when some reader may take it, or a part of it, for `.` or `..`: separators from escapes,
+    whatever ends a segment for some, and second decodings count.
+    """
     if _CONTROL.search(text):
         kinds.add("control_character")
+    again = text
     if _ESCAPE.search(text):
         kinds.add("double_encoding")
-    if _is_dotted(text):
+        again = unescaped(text, "replace")
+    if _DOTS.search(text) or _DOTS.search(again):
         kinds.add("dot_segment")
-    return text, kinds
 
 
-def _is_dotted(text: str) -> bool:
-    """Whether some reader may take a decoded segment, or a part of it, for `.` or `..`.
-
-    Separators from escapes, whatever ends a segment for some, and second decodings count.
-    """
-    again = unquote_to_bytes(text).decode("utf-8", "replace")
-    return any(
-        re.split(r"[;?#]", part)[0] in {".", ".."}
-        for form in (text, again)
-        for part in re.split(r"[/\\]", form)
-    )
+def _split(path: str, most: int = -1) -> list[str]:
+    """Segments, decoded after the split, or not at all when that is no UTF-8; the first `most`, when it is positive."""
+    parts = path.removeprefix("/").split("/", most)
+    if most > 0:
+        del parts[most:]
+    try:
+        # All at once. A NUL stands for the slash that separates nothing: a path that has one itself is refused.
+        decoded = _decoded(_ENCODED_SLASH.sub("%00", "/".join(parts))).split("/")
+    except UnicodeError:
+        return parts
+    return [part.replace("\x00", "/") for part in decoded] if "%" in path else decoded
 
 
 def _cut_parameters(path: str) -> str:
@@ -124,13 +152,17 @@ _OTHER_READERS: Final[tuple[tuple[str, Callable[[str], str]], ...]] = (
 """What a reader makes of each kind who does not take it as it stands."""
 
 
-def readings(path: str, ambiguities: AbstractSet[str]) -> Iterator[list[str]]:
-    """The segments that other readers may see in an ambiguous path, whichever of its kinds they mind."""
+def readings(path: str, ambiguities: AbstractSet[str], depth: int = -1) -> Iterator[list[str]]:
+    """The segments that other readers may see in an ambiguous path, whichever of its kinds they mind.
+
+    The first `depth` segments of each, when it is positive. Raises `TooLong`.
+    """
     # What an escape hides may hold any of the others.
     hidden = "double_encoding" in ambiguities
-    readers = [read for kind, read in _OTHER_READERS if hidden or kind in ambiguities]
-    for minded in product((True, False), repeat=len(readers)):
-        read_path = path
-        for read in compress(readers, minded):
-            read_path = read(read_path)
-        yield [_decoded(segment)[0] for segment in read_path.removeprefix("/").split("/")]
+    seen = {path}
+    for kind, read in _OTHER_READERS:
+        if hidden or kind in ambiguities:
+            seen.update([read(each) for each in seen])
+            if len(seen) > READINGS or len(seen) * len(path) > READ_BYTES:
+                raise TooLong(f"at most {READINGS} readings, of {READ_BYTES} bytes together")
+    return (_split(each, depth) for each in seen)

@@ -4,6 +4,9 @@ from ipaddress import IPv6Address, ip_network
 from typing import Final
 
 from sidecar.decision.client_certificate import ClientCertificate
+from sidecar.decision.failure import Denied
+from sidecar.decision.query import TooManyNames, names_in
+from sidecar.decision.reason import Reason
 
 __all__ = ["ClientCertificate", "Presenter", "RequestHead"]
 
@@ -17,7 +20,7 @@ class RequestHead:
     No dataclass, because the `__init__` of one is not compiled, and this is made for every request.
     """
 
-    __slots__ = ("authorization", "host", "method", "path", "preflight", "query", "target")
+    __slots__ = ("_query_names", "authorization", "host", "method", "path", "preflight", "query", "target")
 
     def __init__(
         self,
@@ -42,8 +45,22 @@ class RequestHead:
         """For matching only: lower case, without port and trailing dot."""
         self.authorization = authorization
         """Every `Authorization` field value, in order (RFC 9110 §11.6.2)."""
+        self._query_names: frozenset[str] | None = None
         self.preflight = preflight
         """OPTIONS with `Origin` and `Access-Control-Request-Method`: a CORS preflight (Fetch standard §4.8)."""
+
+    @property
+    def query_names(self) -> frozenset[str]:
+        """The names in the query, as some reader could find them; worked out once.
+
+        Raises `Denied` (target_too_long).
+        """
+        if self._query_names is None:
+            try:
+                self._query_names = names_in(self.query)
+            except TooManyNames as limit:
+                raise Denied(Reason.TARGET_TOO_LONG, "query", str(limit), "more") from None
+        return self._query_names
 
 
 class Presenter:

@@ -21,7 +21,6 @@ DIGITS = 20
 LATEST = 253_402_300_799
 """The last second of the year 9999. A later NumericDate is milliseconds, or a mistake."""
 
-_OPENERS = re.compile(r"[\[{]")
 _MARKS = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
@@ -51,17 +50,21 @@ def base64url_text(data: bytes) -> str:
     return b2a_base64(data, newline=False).translate(_URL_SAFE, b"=").decode("ascii")
 
 
-def json_object(data: bytes) -> dict[str, Any]:
+def json_object(data: bytes, most: int | None = None) -> dict[str, Any]:
     """Decodes a JSON object (RFC 8259) as I-JSON has it (RFC 7493): UTF-8, unique names, no lone surrogates.
 
     Also refuses a byte order mark, NaN and infinities, numbers past a double or of more than `DIGITS` digits,
-    and nesting deeper than `DEPTH`.
+    and nesting deeper than `DEPTH`. `most` bounds the number of values, as its commas and brackets tell: those within
+    text count too. The work is in proportion to that number more than to the length.
     """
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError:
         raise Malformed("not UTF-8") from None
-    if len(_OPENERS.findall(text)) > DEPTH:
+    openers = text.count("{") + text.count("[")
+    if most is not None and openers + text.count(",") > most:
+        raise Malformed(f"more than {most} values")
+    if openers > DEPTH:
         _refuse_deep(text)
     try:
         value = _DECODER.decode(text)

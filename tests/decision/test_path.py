@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.decision.path import ALLOWABLE, ASTERISK, NEVER, readings, segments
+from sidecar.decision.path import ALLOWABLE, ASTERISK, NEVER, SEGMENTS, TooLong, readings, segments
 
 
 @pytest.mark.parametrize(
@@ -142,3 +142,28 @@ def test_other_readers_see_other_segments(path: str, others: list[list[str]]) ->
     seen = list(readings(path, kinds))
     for reading in others:
         assert reading in seen
+
+
+def test_path_has_no_more_segments_than_it_may() -> None:
+    assert len(segments("/a" * SEGMENTS)[0]) == SEGMENTS
+    assert len(segments("/%C3%A9" * SEGMENTS)[0]) == SEGMENTS
+    for path in ("/a" * (SEGMENTS + 1), "/%C3%A9" * (SEGMENTS + 1), "/" * 8000):
+        with pytest.raises(TooLong, match="at most 256 segments"):
+            segments(path)
+
+
+@pytest.mark.parametrize("path", ["/a%252fb%255cc;d//e", "/" + "%2Fa" * 2100])
+def test_more_readings_than_are_compared_are_too_many(path: str) -> None:
+    kinds = segments(path)[1]
+    with pytest.raises(TooLong, match="at most 8 readings, of 16384 bytes together"):
+        readings(path, kinds)
+
+
+def test_of_readings_only_so_many_segments_are_looked_at() -> None:
+    path = "/a%2Fb/c/d%2Fe/" + "x/" * 100
+    assert sorted(readings(path, segments(path)[1], 3)) == [["a", "b", "c"], ["a/b", "c", "d/e"]]
+
+
+def test_segments_that_are_no_utf8_stay_as_they_are_in_a_reading() -> None:
+    # An escape may hide what is none: `%25ff` is `%ff` to the next reader.
+    assert sorted(readings("/a%25ff", {"double_encoding"})) == [["a%ff"], ["a%ff"]]

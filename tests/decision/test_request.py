@@ -1,6 +1,7 @@
 import pytest
 
 from sidecar.decision.client_certificate import ClientCertificate
+from sidecar.decision.denial import Denied, Reason
 from sidecar.decision.request import Presenter, RequestHead
 from tests.support.pki import Pki
 
@@ -48,3 +49,16 @@ def test_one_whose_certificate_an_authority_vouched_for_is_counted_by_it(pki: Pk
     assert presenter.source == certificate.thumbprint_text
     nobody = Presenter(None, "main", "192.0.2.1:1", certificate_must_be_valid=True)
     assert nobody.source == "192.0.2.1"
+
+
+def test_names_of_a_query_are_worked_out_once() -> None:
+    head = RequestHead("GET", "/a?%61&b", "/a", "%61&b", "api.test")
+    assert head.query_names == {"a", "b"}
+    assert head.query_names is head.query_names
+
+
+def test_query_of_too_many_names_is_refused() -> None:
+    query = "&".join(f"%61{number}" for number in range(65))
+    with pytest.raises(Denied) as caught:
+        assert RequestHead("GET", f"/a?{query}", "/a", query, "api.test").query_names
+    assert (caught.value.reason, caught.value.failure.check) == (Reason.TARGET_TOO_LONG, "query")

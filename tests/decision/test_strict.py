@@ -133,3 +133,10 @@ def test_number_between_1970_and_9999_is_a_time(value: float) -> None:
 def test_anything_else_is_no_time(value: object) -> None:
     with pytest.raises(Malformed):
         numeric_date(value)
+
+
+def test_more_values_than_are_asked_for_are_refused_before_they_are_decoded() -> None:
+    assert json_object(b'{"a":[{},{}]}', 6) == {"a": [{}, {}]}
+    for text in (b'{"a":[{},{},{}]}', b"{[[[[[[", b'{"a":",,,,,"}'):
+        with pytest.raises(Malformed, match="more than 5 values"):
+            json_object(text, 5)
