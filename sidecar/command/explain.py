@@ -16,17 +16,15 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sidecar.authorizer import Authorizer
 from sidecar.command.thumbprint import CertificateUnreadable, certificates
 from sidecar.decision.ports import IssuerUnavailable
-from sidecar.decision.request import ClientCertificate, Presenter, RequestHead
-from sidecar.http.fields import FieldRules, RequestFields
-from sidecar.http.message import Fault, Field
-from sidecar.http.target import parse
+from sidecar.decision.request import ClientCertificate, Presenter
+from sidecar.http.message import Field
 from sidecar.issuer.issuers import Issuers
 from sidecar.proxy.configuration import ListenerSettings, Trust
-from sidecar.proxy.exchange.bounds import bounds
 from sidecar.rehearsal.assumption import AssumedKeys
 from sidecar.rehearsal.explanation import SIGNATURE, Explanation, explain, unverified_claims
 from sidecar.rehearsal.keys import FixedKeys, KeysUnreadable, asked, local_keys
 from sidecar.rehearsal.rendering import render
+from sidecar.rehearsal.request import Reception, Sent, field, split, with_host
 from sidecar.settings import Loaded, load
 from sidecar.settings.case_sections import parse_moment
 from sidecar.settings.section import nearest
@@ -40,7 +38,7 @@ class Unexplainable(Exception):
 class Question:
     """What is to be explained."""
 
-    head: RequestHead
+    sent: Sent
     presenter: Presenter
     now: float
     """Seconds since the epoch."""
@@ -90,19 +88,20 @@ def execute(arguments: argparse.Namespace) -> int:
     except (Unexplainable, CertificateUnreadable, KeysUnreadable) as error:
         print(error, file=sys.stderr)
         return 1
-    explanation = asyncio.run(_explained(loaded, question, local, token, offline=arguments.offline))
+    explanation = asyncio.run(explained(loaded, question, local, token, offline=arguments.offline))
     if arguments.format == "json":
         print(json.dumps(explanation.document(), indent=2))
     else:
         in_colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         print("\n".join(render(explanation, in_colour=in_colour)))
-    return 0 if explanation.is_permit and not explanation.assumes_signature else 1
+    return 1 if explanation.is_refused or explanation.assumes_signature else 0
 
 
-async def _explained(
+async def explained(
     loaded: Loaded, question: Question, local: FixedKeys, token: str, *, offline: bool
 ) -> Explanation:
-    issuer = unverified_claims(question.head).get("iss")
+    """The explanation, by the keys at hand or, unless `offline`, the issuer's."""
+    issuer = unverified_claims(Reception(loaded).receive(question.sent).head).get("iss")
     name = issuer if isinstance(issuer, str) else ""
     if _has_keys(local, name):
         return await _watched(loaded, question, local)
@@ -111,7 +110,8 @@ async def _explained(
             if _has_keys(issuers, name) or _is_opaque(token):
                 return await _watched(loaded, question, issuers)
     assumed = AssumedKeys(token)
-    explanation = await _watched(loaded, _with_token(question, token, assumed.token), assumed)
+    question = replace(question, sent=question.sent.with_token(token, assumed.token))
+    explanation = await _watched(loaded, question, assumed)
     return replace(explanation, assumes_signature=any(step.check == SIGNATURE for step in explanation.steps))
 
 
@@ -127,36 +127,20 @@ def _is_opaque(token: str) -> bool:
     return bool(token) and token.count(".") not in {2, 4}
 
 
-def _with_token(question: Question, token: str, other: str) -> Question:
-    fields = tuple(field.replace(token, other) if token else field for field in question.head.authorization)
-    asked = question.head
-    head = RequestHead(
-        asked.method,
-        asked.target,
-        asked.path,
-        asked.query,
-        asked.host,
-        authorization=fields,
-        preflight=asked.preflight,
-    )
-    return replace(question, head=head)
-
-
 async def _watched(
     loaded: Loaded, question: Question, ports: FixedKeys | Issuers | AssumedKeys
 ) -> Explanation:
+    reception = Reception(loaded)
     authorizer = Authorizer(
         loaded.policy, ports, ports, digest_key=os.urandom(32), token_bytes=loaded.proxy.limits.token_bytes
     )
     return await explain(
         authorizer,
-        question.head,
+        reception,
+        reception.receive(question.sent),
         question.presenter,
         question.now,
         others=question.others,
-        bounds=bounds(loaded.proxy.limits, loaded.proxy.upstream),
-        realm=loaded.proxy.realm,
-        disclose=loaded.proxy.disclose_reasons,
     )
 
 
@@ -182,7 +166,7 @@ def _question(loaded: Loaded, arguments: argparse.Namespace, token: str) -> Ques
         own = certificates(arguments.certificate)
     certificate = ClientCertificate(own[0].public_bytes(Encoding.DER)) if own else None
     return Question(
-        head=_head(loaded, arguments, token),
+        sent=_sent(arguments, token),
         presenter=Presenter(
             certificate, listener.name, "explained", certificate_must_be_valid=listener.tls.trust is Trust.CA
         ),
@@ -209,46 +193,19 @@ def _ours(loaded: Loaded) -> list[x509.Certificate]:
     return found
 
 
-def _head(loaded: Loaded, arguments: argparse.Namespace, token: str) -> RequestHead:
-    """The request as the data plane would read it."""
-    host, target = _split(arguments.url)
-    sent = [_field(text) for text in arguments.header]
-    if not any(name.lower() == b"host" for name, _ in sent):
-        sent.append((b"Host", host.encode("latin-1", "replace")))
+def _sent(arguments: argparse.Namespace, token: str) -> Sent:
+    try:
+        host, target = split(arguments.url)
+    except ValueError as error:
+        raise Unexplainable(f"{arguments.url!r} is {error}") from None
+    fields = [_field(text) for text in arguments.header]
     if token:
-        sent.append((b"Authorization", b"Bearer " + token.encode("latin-1", "replace")))
-    fields = RequestFields()
-    fields.sort(
-        sent,
-        FieldRules(loaded.proxy.identity_names, keep_underscores=loaded.proxy.keep_headers_with_underscores),
-    )
-    found = fields.fault or parse(arguments.method, target, fields.hosts, 1)
-    if isinstance(found, Fault):
-        raise Unexplainable(f"the request is refused before any check: {found.reason.value}: {found.detail}")
-    return RequestHead(
-        arguments.method,
-        found.forwarded,
-        found.path,
-        found.query,
-        found.host,
-        authorization=tuple(value.decode("latin-1") for value in fields.authorization),
-        preflight=arguments.method == "OPTIONS" and fields.origin and fields.preflight_method,
-    )
-
-
-def _split(url: str) -> tuple[str, str]:
-    """Host and request target of a URL; a path alone goes to `localhost`."""
-    if "://" not in url:
-        return "localhost", url
-    scheme, _, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
-    if scheme not in {"http", "https"} or not host:
-        raise Unexplainable(f"{url!r} is neither a URL nor a path")
-    return host, slash + path if slash else "/"
+        fields.append((b"Authorization", b"Bearer " + token.encode()))
+    return Sent(arguments.method, target, with_host(fields, host))
 
 
 def _field(text: str) -> Field:
-    name, colon, value = text.partition(":")
-    if not colon or not name.strip():
-        raise Unexplainable(f"{text!r} is not 'Name: value'")
-    return name.strip().encode("latin-1", "replace"), value.strip().encode("utf-8")
+    try:
+        return field(text)
+    except ValueError as error:
+        raise Unexplainable(f"{text!r} is {error}") from None

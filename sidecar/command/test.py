@@ -30,7 +30,7 @@ def execute(arguments: argparse.Namespace) -> int:
     # Keys and certificates of the configuration play no part: the cases bring their own.
     loaded = load(arguments.config, absent_files_pass=True)
     cases = load_cases(arguments.cases)
-    world = World(loaded.proxy, PlayedIssuers(loaded.policy))
+    world = World(loaded, PlayedIssuers(loaded.policy))
     results = asyncio.run(_play(world, cases, time.time()))
     in_colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     print("\n".join(table(results, in_colour=in_colour)))

@@ -18,6 +18,7 @@ from sidecar.decision.failure import Failure
 __all__ = ["CLAUSES", "STAGES", "Diagnosis", "Step", "Trace", "Verdict", "clause", "diagnose_thumbprint"]
 
 CLAUSES: Mapping[str, str] = {
+    "request": "RFC 9110 §2",
     "rule": "the policy",
     "path": "RFC 3986 §6",
     "public": "the policy",
@@ -142,6 +143,8 @@ _COLLECTED = len(STAGES) - 2
 
 def _stage(check: str) -> int:
     name = check.partition(".")[0]
+    if name == "request":
+        return -1  # it could not be read: no stage was reached
     return next((at for at, names in enumerate(STAGES) if name in names), len(STAGES))
 
 

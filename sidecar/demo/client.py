@@ -11,7 +11,7 @@ _STEP = 262144
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Response:
     """What came back."""
 
     status: int
@@ -38,7 +38,7 @@ def context(authority: Identity, identity: Identity | None) -> ssl.SSLContext:
     return settings
 
 
-async def ask(port: int, settings: ssl.SSLContext, head: str, body_size: int = 0) -> Answer:
+async def ask(port: int, settings: ssl.SSLContext, head: str, body_size: int = 0) -> Response:
     """Send one request, with a body of `body_size` bytes, and read the whole answer."""
     async with asyncio.timeout(_SECONDS):
         reader, writer = await asyncio.open_connection(
@@ -56,6 +56,6 @@ async def ask(port: int, settings: ssl.SSLContext, head: str, body_size: int = 0
             while data := await reader.read(_STEP):
                 size += len(data)
                 first = first or data[:65536]
-            return Answer(int(received.split(" ", 2)[1]), received, first, size)
+            return Response(int(received.split(" ", 2)[1]), received, first, size)
         finally:
             writer.close()

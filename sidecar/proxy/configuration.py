@@ -7,6 +7,9 @@ from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from types import MappingProxyType
 
+from sidecar.http.answer import Wording
+from sidecar.http.fields import FieldRules
+
 
 class Trust(Enum):
     """Which client certificates a listener accepts in the handshake."""
@@ -177,6 +180,14 @@ class ProxySettings:
     """Lets names with `_` through to an upstream that may take them for `-`: an invitation to spoofing."""
     disclose_reasons: bool = True
     """Whether `error_description` names the reason."""
+
+    def field_rules(self) -> FieldRules:
+        """How the header fields of requests are classified."""
+        return FieldRules(self.identity_names, keep_underscores=self.keep_headers_with_underscores)
+
+    def wording(self, resource_metadata: str | None) -> Wording:
+        """What answers to denials say; `resource_metadata` is the URL of the metadata, if it is published."""
+        return Wording(self.realm, resource_metadata, self.disclose_reasons)
 
     @property
     def identity_names(self) -> frozenset[str]:

@@ -8,16 +8,18 @@ from typing import Any
 from cryptography import x509
 
 from sidecar.authorizer import Authorizer
-from sidecar.decision.challenge import DESCRIPTIONS, challenge
+from sidecar.decision.challenge import DESCRIPTIONS
 from sidecar.decision.confirmation import METHODS
-from sidecar.decision.denial import Denial, shape
+from sidecar.decision.denial import Denial
 from sidecar.decision.diagnosis import Diagnosis
 from sidecar.decision.explanation import Step, Trace, Verdict
 from sidecar.decision.permit import Permit
 from sidecar.decision.policy import RuleLimits
 from sidecar.decision.request import Presenter, RequestHead
 from sidecar.decision.strict import Malformed, base64url, json_object
+from sidecar.http.answer import Answer
 from sidecar.proxy.exchange.bounds import Bounds
+from sidecar.rehearsal.request import Received, Reception
 
 SIGNATURE = "signature"
 """The check that is assumed to pass when there are no keys."""
@@ -28,9 +30,10 @@ class Explanation:
     """What was checked, what came of it, and why probably."""
 
     steps: Sequence[Step]
-    decision: Permit | Denial
-    challenge: str | None
-    """The value of `WWW-Authenticate`, when the answer carries one."""
+    decision: Permit | Denial | None
+    """None when the sidecar itself answers, with one of its own documents."""
+    answer: Answer | None
+    """What the client gets; None when the request is forwarded."""
     diagnosis: Diagnosis | None
     """The probable mistake behind a thumbprint that does not match."""
     bounds: Bounds | None
@@ -44,14 +47,26 @@ class Explanation:
         return isinstance(self.decision, Permit)
 
     @property
+    def is_refused(self) -> bool:
+        """Whether the client is refused."""
+        return isinstance(self.decision, Denial)
+
+    @property
     def denial(self) -> Denial | None:
         """The refusal; or the one that the policy only reports."""
         return self.decision.would_deny if isinstance(self.decision, Permit) else self.decision
 
     @property
+    def challenge(self) -> str | None:
+        """The value of `WWW-Authenticate`, when the answer carries one."""
+        return self.answer.challenge if self.answer is not None else None
+
+    @property
     def rule(self) -> str | None:
         """The rule that decided."""
-        return self.decision.rule.name if isinstance(self.decision, Permit) else self.decision.rule
+        if isinstance(self.decision, Permit):
+            return self.decision.rule.name
+        return self.decision.rule if self.decision is not None else None
 
     def verdict(self, step: Step) -> str:
         """How a check came out: passed, failed, not reached, or assumed."""
@@ -62,8 +77,9 @@ class Explanation:
         denial = self.denial
         return {
             "permit": self.is_permit,
+            "answered_here": self.decision is None,
             "rule": self.rule,
-            "status": 200 if denial is None or self.is_permit else shape(denial.reason).status,
+            "status": 200 if self.answer is None else self.answer.status,
             "reason": None if denial is None else denial.reason.value,
             "detail": None if denial is None else DESCRIPTIONS[denial.reason],
             "signature_assumed": self.assumes_signature,
@@ -88,32 +104,42 @@ class Explanation:
 
 async def explain(
     authorizer: Authorizer,
-    head: RequestHead,
+    reception: Reception,
+    received: Received,
     presenter: Presenter,
     now: float,
     *,
     others: Sequence[x509.Certificate] = (),
-    bounds: Bounds,
-    realm: str | None = None,
-    disclose: bool = True,
 ) -> Explanation:
     """Decide about one request at `now` (seconds since the epoch), watching.
 
-    `others` are certificates that the token may have been bound to by mistake. `bounds` are the service's, `realm`
-    and `disclose` those of its challenges.
+    `reception` has received it. `others` are certificates that the token may have been bound to by mistake.
     """
-    trace = Trace()
+    head, trace = received.head, Trace()
+    if head is None:
+        return _undecided(received, reception, trace)
     decision = authorizer.authorize(head, presenter, now, trace)
     if inspect.isawaitable(decision):
         decision = await decision
-    denial = decision if isinstance(decision, Denial) else None
     return Explanation(
         steps=trace.complete(),
         decision=decision,
-        challenge=None if denial is None else challenge(denial, realm, disclose=disclose),
+        answer=reception.answers.to(decision) if isinstance(decision, Denial) else None,
         diagnosis=_diagnosis(head, presenter, trace.steps, others),
-        bounds=bounds.under(decision.rule.limits or RuleLimits()) if isinstance(decision, Permit) else None,
+        bounds=reception.bounds.under(decision.rule.limits or RuleLimits())
+        if isinstance(decision, Permit)
+        else None,
     )
+
+
+def _undecided(received: Received, reception: Reception, trace: Trace) -> Explanation:
+    """No check was made: the request cannot be read, or it asks for a document of our own."""
+    denial = received.denial
+    if denial is None:
+        return Explanation((), None, received.document, None, None)
+    for failure in denial.failures:
+        trace.failed(failure)
+    return Explanation(trace.complete(), denial, reception.answers.to(denial), None, None)
 
 
 def _diagnosis(
@@ -132,9 +158,9 @@ def _diagnosis(
     return None
 
 
-def unverified_claims(head: RequestHead) -> dict[str, Any]:
+def unverified_claims(head: RequestHead | None) -> dict[str, Any]:
     """The claims of the first token in a request, believed by nobody; empty when there are none."""
-    for field in head.authorization:
+    for field in head.authorization if head is not None else ():
         _, _, token = field.partition(" ")
         parts = token.strip().split(".")
         if len(parts) == 3:

@@ -3,44 +3,45 @@
 Nothing leaves the machine but what the policy itself would ask of an issuer. The token is not kept and not logged.
 """
 
-import time
+from collections.abc import Mapping
 from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from sidecar.authorizer import Authorizer
-from sidecar.decision.request import ClientCertificate, Presenter, RequestHead
-from sidecar.http.message import Fault
-from sidecar.http.target import parse
+from sidecar.decision.request import ClientCertificate, Presenter
+from sidecar.http.message import Field
 from sidecar.proxy.configuration import ProxySettings, Trust
-from sidecar.proxy.exchange.bounds import bounds
 from sidecar.rehearsal.explanation import explain
+from sidecar.rehearsal.request import Reception, Sent, field, split, with_host
+from sidecar.settings.configuration import Loaded
 
 Document = dict[str, Any]
 """JSON."""
 
 LONGEST = 65536
 """Characters of any member of the form."""
+MEMBERS = ("token", "certificate", "method", "url", "listener")
+"""Texts of the form; beside them `headers`, a list of lines."""
 
 
 class BadQuestion(Exception):
     """What was asked cannot be answered; the message is one plain line for who asked."""
 
 
-async def answer(question: Document, authorizer: Authorizer, settings: ProxySettings) -> Document:
-    """The explanation as JSON. Raises `BadQuestion`."""
-    texts = {name: _text(question, name) for name in ("token", "certificate", "method", "url", "listener")}
+async def answer(question: Document, authorizer: Authorizer, loaded: Loaded, now: float) -> Document:
+    """The explanation as JSON, as of `now` (seconds since the epoch). Raises `BadQuestion`."""
+    texts = {name: _text(question, name) for name in MEMBERS}
     certificates = _certificates(texts["certificate"])
+    reception = Reception(loaded)
     explanation = await explain(
         authorizer,
-        _head(texts["method"] or "GET", texts["url"] or "/", texts["token"]),
-        _presenter(certificates, texts["listener"], settings),
-        time.time(),
-        others=[*certificates[1:], *_ours(settings)],
-        bounds=bounds(settings.limits, settings.upstream),
-        realm=settings.realm,
-        disclose=settings.disclose_reasons,
+        reception,
+        reception.receive(_sent(texts, _fields(question))),
+        _presenter(certificates, texts["listener"], loaded.proxy),
+        now,
+        others=[*certificates[1:], *_ours(loaded.proxy)],
     )
     return explanation.document()
 
@@ -52,6 +53,16 @@ def _text(question: Document, name: str) -> str:
     return value.strip()
 
 
+def _fields(question: Document) -> list[Field]:
+    lines = question.get("headers", [])
+    if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
+        raise BadQuestion("headers: expected a list of 'Name: value'")
+    try:
+        return [field(line) for line in lines]
+    except ValueError as error:
+        raise BadQuestion(f"headers: {error}") from None
+
+
 def _certificates(pem: str) -> list[x509.Certificate]:
     if not pem:
         return []
@@ -61,28 +72,16 @@ def _certificates(pem: str) -> list[x509.Certificate]:
         raise BadQuestion("certificate: not a PEM certificate") from None
 
 
-def _head(method: str, url: str, token: str) -> RequestHead:
-    """The request as the data plane would read it."""
-    host, target = _split(url)
-    found = parse(method, target, [host.encode("latin-1", "replace")], 1)
-    if isinstance(found, Fault):
-        raise BadQuestion(f"the request is refused before any check: {found.reason.value}: {found.detail}")
-    credentials = token if " " in token else f"Bearer {token}"
-    authorization = (credentials.encode("latin-1", "replace").decode("latin-1"),) if token else ()
-    return RequestHead(
-        method, found.forwarded, found.path, found.query, found.host, authorization=authorization
-    )
-
-
-def _split(url: str) -> tuple[str, str]:
-    """Host and request target of a URL; a path alone goes to `localhost`."""
-    scheme, separator, rest = url.partition("://")
-    if not separator:
-        return "localhost", url
-    host, slash, path = rest.partition("/")
-    if scheme not in {"http", "https"} or not host:
-        raise BadQuestion("url: neither a URL nor a path")
-    return host, slash + path if slash else "/"
+def _sent(texts: Mapping[str, str], fields: list[Field]) -> Sent:
+    try:
+        host, target = split(texts["url"] or "/")
+    except ValueError as error:
+        raise BadQuestion(f"url: {error}") from None
+    token = texts["token"]
+    if token:
+        # With its scheme, as tools and logs show it, or without.
+        fields.append((b"Authorization", (token if " " in token else f"Bearer {token}").encode()))
+    return Sent(texts["method"] or "GET", target, with_host(fields, host))
 
 
 def _presenter(certificates: list[x509.Certificate], listener: str, settings: ProxySettings) -> Presenter:

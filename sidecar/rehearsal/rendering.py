@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import asdict
 
 from sidecar.decision.challenge import DESCRIPTIONS, TITLES
-from sidecar.decision.denial import shape
 from sidecar.decision.explanation import Step, Verdict
 from sidecar.decision.permit import Permit
 from sidecar.rehearsal.explanation import Explanation
@@ -52,8 +51,11 @@ def _verdict(explanation: Explanation, *, in_colour: bool) -> Iterator[str]:
             yield f"         only because the policy reports: will be refused for {denial.reason.value}"
         yield from _limits(explanation)
         return
-    assert denial is not None  # noqa: S101 — what is no permit is a denial
-    status = shape(denial.reason).status
+    assert explanation.answer is not None  # noqa: S101 — what is not forwarded is answered
+    status = explanation.answer.status
+    if denial is None:
+        yield f"answer   {status}: the sidecar's own document about the protected resource (RFC 9728)"
+        return
     yield f"verdict  {_painted('deny', '31', in_colour)}: {denial.reason.value} ({rule})"
     yield f"answer   {status} {TITLES[status]}: {DESCRIPTIONS[denial.reason]}"
     if explanation.challenge is not None:

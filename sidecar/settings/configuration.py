@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sidecar.decision.policy import Policy
+from sidecar.decision.resource_metadata import ResourceMetadata, resource_metadata
 from sidecar.issuer.configuration import IssuersSettings
 from sidecar.proxy.configuration import ProxySettings
 from sidecar.settings.problem import Problem
@@ -93,3 +94,15 @@ class Loaded:
     """Doubtful, but usable."""
     dangers: tuple[Problem, ...] = ()
     """Settings that switch a protection off: to be logged at each start."""
+
+    @property
+    def metadata(self) -> ResourceMetadata | None:
+        """What is said of the protected resource (RFC 9728)."""
+        resource = self.service.protected_resource
+        return resource_metadata(resource.resource, self.policy) if resource is not None else None
+
+    @property
+    def documents(self) -> dict[str, bytes]:
+        """Path → JSON that the sidecar itself serves there."""
+        resource, metadata = self.service.protected_resource, self.metadata
+        return {metadata.path: metadata.document} if metadata and resource and resource.serve else {}

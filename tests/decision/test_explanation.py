@@ -35,6 +35,12 @@ def test_stages_after_the_failure_were_not_reached() -> None:
     assert {step.verdict for step in steps[2:]} == {Verdict.NOT_REACHED}
 
 
+def test_nothing_is_reached_by_a_request_that_cannot_be_read() -> None:
+    trace = Trace()
+    trace.failed(Failure("request", Reason.REQUEST_MALFORMED, "clean HTTP", "Content-Length"))
+    assert outline(trace) == [("request", "failed"), *((name, "not reached") for name, *_ in STAGES)]
+
+
 @pytest.mark.parametrize("check", ["cnf.x5t#S256", "scope", "claims.tenant", "client_certificate.san_uri"])
 def test_failures_that_are_collected_cut_nothing_off(check: str) -> None:
     trace = Trace()

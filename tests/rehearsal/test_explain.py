@@ -13,7 +13,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from sidecar.command.cli import main
-from tests.support.configuration import ISSUER, Configuration
+from sidecar.rehearsal.request import split
+from tests.support.configuration import ISSUER, SERVICE, Configuration
 from tests.support.mint import SigningKey, jwks, tampered
 from tests.support.pki import Identity, Pki, Profile
 
@@ -347,7 +348,9 @@ def test_header_fields_are_sorted_as_the_data_plane_sorts_them(explainer: Explai
     code, said = explainer.run("--header", field, "--token", token, certificate=explainer.pki.client.pem)
     assert (code, "deny: credentials_repeated" in said) == (1, True)
     code, said = explainer.run("--header", "Connection: authorization")
-    assert (code, "refused before any check: request_malformed" in said) == (1, True)
+    assert (code, "verdict  deny: request_malformed (no rule)" in said) == (1, True)
+    assert "presented  Connection names a field that is end-to-end" in said
+    assert "answer   400 Bad Request: The request is malformed" in said
     code, said = explainer.run("--header", "nonsense")
     assert (code, said) == (1, "'nonsense' is not 'Name: value'\n")
 
@@ -390,3 +393,33 @@ def test_what_a_token_says_cannot_move_the_cursor(explainer: Explainer) -> None:
     token = explainer.key.token(explainer.pki.client, header={"kid": "\x1b[2J"}, tenant="acme")
     _, said = explainer.run("--token", token, certificate=explainer.pki.client.pem)
     assert "\x1b" not in said
+
+
+def test_document_of_our_own_is_explained_as_one(explainer: Explainer) -> None:
+    explainer.configuration.write_service(
+        SERVICE + "protected_resource: {resource: https://api.example.com}\n"
+    )
+    code, said = explainer.run("--url", "/.well-known/oauth-protected-resource")
+    assert (code, "answer   200: the sidecar's own document" in said) == (0, True)
+    found = explainer.document("--url", "/.well-known/oauth-protected-resource")
+    assert (found["answered_here"], found["permit"], found["status"], found["reason"]) == (
+        True,
+        False,
+        200,
+        None,
+    )
+    assert explainer.document("--url", "/healthz")["answered_here"] is False
+
+
+@pytest.mark.parametrize(
+    ("url", "host", "target"),
+    [
+        ("https://api.example.com", "api.example.com", "/"),
+        ("https://api.example.com?x=/", "api.example.com", "/?x=/"),
+        ("HTTP://[::1]:8443/a?b", "[::1]:8443", "/a?b"),
+        ("/a?b=https://c", "localhost", "/a?b=https://c"),
+        ("//a", "localhost", "//a"),
+    ],
+)
+def test_url_is_taken_apart(url: str, host: str, target: str) -> None:
+    assert split(url) == (host, target)

@@ -9,7 +9,6 @@ from OpenSSL import SSL
 
 from sidecar.authorizer import Authorizer
 from sidecar.decision.ports import KeySource, TokenIntrospector
-from sidecar.decision.resource_metadata import ResourceMetadata, resource_metadata
 from sidecar.process.watches.certificates import CertificateInUse, certificates_in_use
 from sidecar.proxy.configuration import ListenerSettings
 from sidecar.proxy.tls import ServerTls
@@ -43,23 +42,17 @@ class Assembly:
     authorizer: Authorizer
     listeners: Mapping[str, ListenerTls]
     certificates: tuple[CertificateInUse, ...]
-    metadata: ResourceMetadata | None
-    """What the sidecar says of the protected resource (RFC 9728)."""
 
     @property
     def documents(self) -> dict[str, bytes]:
         """Path → what the sidecar itself serves there."""
-        resource = self.loaded.service.protected_resource
-        return (
-            {self.metadata.path: self.metadata.document}
-            if self.metadata and resource and resource.serve
-            else {}
-        )
+        return self.loaded.documents
 
     @property
     def metadata_url(self) -> str | None:
-        """What challenges name."""
-        return self.metadata.url if self.metadata else None
+        """What challenges name (RFC 9728 §5.1)."""
+        metadata = self.loaded.metadata
+        return metadata.url if metadata else None
 
     @property
     def tls(self) -> dict[str, ServerTls]:
@@ -82,10 +75,8 @@ def prepare(loaded: Loaded, ports: Ports, previous: Assembly | None = None) -> A
         ) from None
     if previous is not None:
         _refuse_expired(certificates, previous.certificates)
-    resource = loaded.service.protected_resource
-    metadata = resource_metadata(resource.resource, loaded.policy) if resource is not None else None
     authorizer = _authorizer(loaded, ports)
-    return Assembly(loaded.policy.generation, loaded, authorizer, listeners, certificates, metadata)
+    return Assembly(loaded.policy.generation, loaded, authorizer, listeners, certificates)
 
 
 def _refuse_expired(new: tuple[CertificateInUse, ...], old: tuple[CertificateInUse, ...]) -> None:

@@ -92,7 +92,7 @@ class LocalInspection:
         """Why a request would be permitted or refused. Raises `Refused`."""
         assembly = self._worker.assembly
         try:
-            return await answer(question, assembly.authorizer, assembly.loaded.proxy)
+            return await answer(question, assembly.authorizer, assembly.loaded, time.time())
         except BadQuestion as error:
             raise Refused(str(error)) from None
 

@@ -12,8 +12,8 @@ from sidecar.decision.denial import Denial
 from sidecar.decision.permit import Permit
 from sidecar.decision.policy import Rule
 from sidecar.decision.request import Presenter, RequestHead
-from sidecar.http.answer import Answers, Wording, document
-from sidecar.http.fields import FieldRules, RequestFields
+from sidecar.http.answer import Answers, document
+from sidecar.http.fields import RequestFields
 from sidecar.http.identity import identity_block
 from sidecar.proxy.configuration import ProxySettings
 from sidecar.proxy.exchange.bounds import Bounds, bounds
@@ -63,12 +63,10 @@ class Serving:
         self.generation = generation
         self.documents = {path: document(body) for path, body in (documents or {}).items()}
         """Path → what the sidecar itself answers there."""
-        self.answers = Answers(Wording(settings.realm, resource_metadata, settings.disclose_reasons))
+        self.answers = Answers(settings.wording(resource_metadata))
         self.clock = clock
         self.trace = trace
-        self.field_rules = FieldRules(
-            settings.identity_names, keep_underscores=settings.keep_headers_with_underscores
-        )
+        self.field_rules = settings.field_rules()
         self.response_names: dict[bytes, int] = {}
         self._instance = os.urandom(8).hex()
         self._block = -1

@@ -1,4 +1,4 @@
-"""Plays one case: the request through the real parser of targets, the real authorizer and the real header rules."""
+"""Plays one case: the request through the real parser, the real authorizer and the real header rules."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -6,21 +6,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sidecar.authorizer import Authorizer
-from sidecar.decision.challenge import challenge
 from sidecar.decision.denial import Denial, Failure, shape
 from sidecar.decision.permit import Permit
-from sidecar.decision.policy import IssuerPolicy
-from sidecar.decision.request import ClientCertificate, Presenter, RequestHead
-from sidecar.http.fields import FieldRules, RequestFields
+from sidecar.decision.policy import IssuerPolicy, RuleLimits
+from sidecar.decision.request import ClientCertificate, Presenter
+from sidecar.http.fields import RequestFields
 from sidecar.http.forwarding import Forwarding
 from sidecar.http.identity import identity_block
-from sidecar.http.message import Fault, Field
-from sidecar.http.target import Target, parse
-from sidecar.proxy.configuration import ListenerSettings, ProxySettings, Trust
-from sidecar.proxy.exchange.bounds import Bounds, bounds
+from sidecar.http.message import Field
+from sidecar.proxy.configuration import ListenerSettings, Trust
+from sidecar.proxy.exchange.bounds import Bounds
+from sidecar.rehearsal.request import Reception, Sent
 from sidecar.rehearsal.trial.certificate import Issue
 from sidecar.rehearsal.trial.played_issuers import PlayedIssuers
 from sidecar.settings.cases import PolicyCase
+from sidecar.settings.configuration import Loaded
 
 _PEER = "192.0.2.1"
 """A client's address as documentation has it (RFC 5737)."""
@@ -51,45 +51,41 @@ class Outcome:
 class World:
     """One policy with everything around it that a request meets."""
 
-    def __init__(self, settings: ProxySettings, issuers: PlayedIssuers) -> None:
-        self.settings = settings
+    def __init__(self, loaded: Loaded, issuers: PlayedIssuers) -> None:
+        self.settings = settings = loaded.proxy
+        self.reception = Reception(loaded)
         self.issuers = issuers
         self.policy = issuers.policy
         # One authorizer for all cases, as in the running process: the cache is part of what is tried.
         self.authorizer = Authorizer(
             self.policy, issuers, issuers, digest_key=b"cases", token_bytes=settings.limits.token_bytes
         )
-        self.bounds = bounds(settings.limits, settings.upstream)
-        self.field_rules = FieldRules(
-            settings.identity_names, keep_underscores=settings.keep_headers_with_underscores
-        )
 
     async def play(self, case: PolicyCase, issue: Issue, now: float) -> Outcome:
         """What comes of one case at `now`; raises `CaseMistake`."""
         certificate = None if case.certificate is None else issue(case.certificate)
-        fields = RequestFields()
-        fields.sort(self._sent(case, certificate, issue, now), self.field_rules)
-        method = case.request.method or "GET"
-        target = fields.fault or parse(method, case.request.target or "/", fields.hosts, 1)
-        if isinstance(target, Fault):
-            return self._refused(Denial(target.reason))
-        decision = self.authorizer.authorize(
-            _head(method, target, fields), self._presenter(case, certificate), now
-        )
+        sent = self._fields(case, certificate, issue, now)
+        request = case.request
+        received = self.reception.receive(Sent(request.method or "GET", request.target or "/", tuple(sent)))
+        if received.denial is not None:
+            return self._refused(received.denial)
+        if received.head is None:
+            return Outcome(status=200)
+        decision = self.authorizer.authorize(received.head, self._presenter(case, certificate), now)
         if inspect.isawaitable(decision):
             decision = await decision
         if isinstance(decision, Denial):
             return self._refused(decision)
-        return self._forwarded(decision, fields)
+        return self._forwarded(decision, received.fields)
 
-    def _sent(
+    def _fields(
         self, case: PolicyCase, certificate: ClientCertificate | None, issue: Issue, now: float
     ) -> list[Field]:
         """The header fields as the client sends them."""
-        fields = [(b"Host", (case.request.host or "api.example.com").encode("latin-1", "replace"))]
+        fields = [(b"Host", (case.request.host or "api.example.com").encode())]
         for name, values in case.request.headers.items():
             all_values = [values] if isinstance(values, str) else values
-            fields += [(name.encode("latin-1", "replace"), value.encode("utf-8")) for value in all_values]
+            fields += [(name.encode(), value.encode()) for value in all_values]
         has_credentials = any(name.lower() == "authorization" for name in case.request.headers)
         if case.token is not None and not has_credentials:
             bound_to = certificate if case.token.bound_to is None else _named(case.token.bound_to, issue)
@@ -122,15 +118,14 @@ class World:
         raise CaseMistake(f"no listener is called {name}")
 
     def _refused(self, denial: Denial) -> Outcome:
-        row = shape(denial.reason)
-        said = challenge(denial, self.settings.realm, disclose=self.settings.disclose_reasons)
+        error, answer = shape(denial.reason).error, self.reception.answers.to(denial)
         return Outcome(
-            status=row.status,
+            status=answer.status,
             reason=denial.reason.value,
             rule=denial.rule,
-            error=row.error.value if row.error else "none",
+            error=error.value if error else "none",
             failures=denial.failures,
-            challenge=said,
+            challenge=answer.challenge,
         )
 
     def _forwarded(self, permit: Permit, fields: RequestFields) -> Outcome:
@@ -141,7 +136,7 @@ class World:
             would_deny=denial.reason.value if denial else None,
             failures=denial.failures if denial else (),
             upstream_headers=self._upstream_headers(permit, fields),
-            bounds=self.bounds if permit.rule.limits is None else self.bounds.under(permit.rule.limits),
+            bounds=self.reception.bounds.under(permit.rule.limits or RuleLimits()),
         )
 
     def _upstream_headers(self, permit: Permit, fields: RequestFields) -> dict[str, list[str]]:
@@ -162,18 +157,6 @@ class World:
 
 def _named(name: str, issue: Issue) -> ClientCertificate | None:
     return None if name == NOTHING else issue(name)
-
-
-def _head(method: str, target: Target, fields: RequestFields) -> RequestHead:
-    return RequestHead(
-        method,
-        target.forwarded,
-        target.path,
-        target.query,
-        target.host,
-        authorization=tuple(value.decode("latin-1") for value in fields.authorization),
-        preflight=method == "OPTIONS" and fields.origin and fields.preflight_method,
-    )
 
 
 def differences(expected: Mapping[str, Any], came: Outcome) -> list[tuple[str, str, str]]:

@@ -154,7 +154,8 @@ def test_explain_decides_with_the_running_policy_and_names_the_mistake(
     [
         ({"certificate": "nonsense"}, "not a PEM certificate"),
         ({"url": "gopher://x"}, "neither a URL nor a path"),
-        ({"url": "no-slash"}, "refused before any check"),
+        ({"headers": "X-A: b"}, "headers: expected a list"),
+        ({"headers": ["X-A"]}, "headers: not 'Name: value'"),
         ({"listener": "nowhere"}, "listener: one of"),
         ({"token": 7}, "expected text"),
         ({"token": "x" * 70000}, "at most"),
@@ -166,6 +167,17 @@ def test_explain_says_what_is_wrong_with_the_question(
     status, _, body = ask(one, "/explain", "POST", question)
     assert status == 400
     assert complaint in json.loads(body)["error"]
+
+
+def test_explain_refuses_what_cannot_be_read_as_the_data_plane_does(one: Sidecar) -> None:
+    status, _, body = ask(one, "/explain", "POST", {"url": "no-slash"})
+    answer = json.loads(body)
+    assert (status, answer["status"], answer["reason"]) == (200, 400, "request_malformed")
+    assert [step["check"] for step in answer["steps"] if step["verdict"] == "failed"] == ["request"]
+    status, _, body = ask(
+        one, "/explain", "POST", {"url": "/public/x", "headers": ["Connection: authorization"]}
+    )
+    assert json.loads(body)["reason"] == "request_malformed"
 
 
 @pytest.mark.parametrize(

@@ -329,9 +329,12 @@ async function explain(event) {
   event.preventDefault();
   const form = new FormData($("explain"));
   try {
-    const answer = await post("/explain", Object.fromEntries(form));
-    const word = answer.permit ? (answer.would_deny ? "report" : "permit") : "deny";
-    const verdict = make("p", { class: "verdict" }, badge(word, answer.permit ? (answer.would_deny ? "permitted, only reported" : "permitted") : `refused ${answer.status}`),
+    const asked = Object.fromEntries(form);
+    asked.headers = asked.headers.split("\n").filter((line) => line.trim());
+    const answer = await post("/explain", asked);
+    const passes = answer.permit || answer.answered_here;
+    const word = passes ? (answer.would_deny ? "report" : "permit") : "deny";
+    const verdict = make("p", { class: "verdict" }, badge(word, answer.answered_here ? "answered by the sidecar" : passes ? (answer.would_deny ? "permitted, only reported" : "permitted") : `refused ${answer.status}`),
       make("b", {}, answer.reason ?? ""), make("span", {}, answer.detail ?? ""), make("span", { class: "quiet" }, answer.rule ? `rule ${answer.rule}` : "no rule"));
     $("answer").replaceChildren(...[verdict,
       answer.diagnosis ? make("p", { class: "mistake" }, make("b", {}, "Probable mistake: "), answer.diagnosis.sentence) : null,

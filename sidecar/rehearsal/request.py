@@ -1,0 +1,123 @@
+"""A request that nobody sent, read as the data plane reads one: written down in HTTP/1.1, parsed, taken in.
+
+So what is said of it is what a client would be told who sent it, down to the field that is malformed.
+"""
+
+from dataclasses import dataclass, replace
+
+from sidecar.decision.denial import Denial, Failure, Reason
+from sidecar.decision.request import RequestHead
+from sidecar.http import intake
+from sidecar.http.answer import Answer, Answers, document
+from sidecar.http.fields import RequestFields
+from sidecar.http.message import Fault, Field, Request
+from sidecar.proxy.exchange.bounds import bounds
+from sidecar.proxy.http1 import RequestReader
+from sidecar.settings.configuration import Loaded
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What a client would send."""
+
+    method: str
+    target: str
+    fields: tuple[Field, ...]
+
+    def with_token(self, token: str, other: str) -> "Sent":
+        """The same with another token in place of `token`."""
+        before, after = token.encode(), other.encode()
+        fields = tuple(
+            (name, value.replace(before, after) if before else value) for name, value in self.fields
+        )
+        return replace(self, fields=fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What the sidecar makes of it."""
+
+    fields: RequestFields
+    head: RequestHead | None
+    """What the decision is told; None when it is not asked."""
+    denial: Denial | None = None
+    """Why it is refused before any check."""
+    document: Answer | None = None
+    """What the sidecar itself answers."""
+
+
+class Reception:
+    """What a request meets under one configuration before it is decided about."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        settings, metadata = loaded.proxy, loaded.metadata
+        self.bounds = bounds(settings.limits, settings.upstream)
+        """Of exchanges whose rule says nothing else."""
+        self.answers = Answers(settings.wording(metadata.url if metadata else None))
+        self._limits = settings.limits
+        self._rules = settings.field_rules()
+        self._documents = {path: document(body) for path, body in loaded.documents.items()}
+
+    def receive(self, sent: Sent) -> Received:
+        """Read the request, as far as the decision."""
+        fields = RequestFields()
+        head = intake.request_head(self._read(sent), fields, self._rules)
+        if isinstance(head, Fault):
+            failure = Failure("request", head.reason, "clean HTTP", head.detail)
+            return Received(fields, None, Denial(head.reason, (failure,)))
+        if head.path in self._documents and head.method in {"GET", "HEAD"}:
+            return Received(fields, None, document=self._documents[head.path])
+        return Received(fields, head)
+
+    def _read(self, sent: Sent) -> Request:
+        written = _written(sent)
+        if isinstance(written, Fault):
+            return _faulty(written)
+        reader = RequestReader(self._limits)
+        fault = reader.feed(written)
+        reader.close()
+        if reader.messages:
+            return reader.messages.popleft()
+        return _faulty(fault or Fault(Reason.REQUEST_MALFORMED, "no head of a request"))
+
+
+def _written(sent: Sent) -> bytes | Fault:
+    """RFC 9112 §3. A line end inside of a piece would make two of one."""
+    line = b"%b %b HTTP/1.1" % (sent.method.encode(), sent.target.encode())
+    lines = [line, *(b"%b: %b" % field for field in sent.fields)]
+    if any(b"\r" in each or b"\n" in each for each in lines):
+        return Fault(Reason.REQUEST_MALFORMED, "a line end inside of the request line or of a field")
+    return b"\r\n".join([*lines, b"", b""])
+
+
+def _faulty(fault: Fault) -> Request:
+    request = Request()
+    request.complete, request.fault = True, fault
+    return request
+
+
+def split(url: str) -> tuple[str, str]:
+    """Host and request target of a URL; a path alone goes to `localhost`. Raises `ValueError`."""
+    if "://" not in url or url.startswith("/"):
+        return "localhost", url
+    scheme, _, rest = url.partition("://")
+    end = min(at for at in (rest.find("/"), rest.find("?"), rest.find("#"), len(rest)) if at >= 0)
+    host, target = rest[:end], rest[end:]
+    if scheme.lower() not in {"http", "https"} or not host:
+        raise ValueError("neither a URL nor a path")
+    return host, target if target.startswith("/") else f"/{target}"
+
+
+def field(text: str) -> Field:
+    """`Name: value`, taken apart. Raises `ValueError`."""
+    name, colon, value = text.partition(":")
+    if not colon or not name.strip():
+        raise ValueError("not 'Name: value'")
+    return name.strip().encode(), value.strip().encode()
+
+
+def with_host(fields: list[Field], host: str) -> tuple[Field, ...]:
+    """The fields, and Host unless it is among them."""
+    if any(name.lower() == b"host" for name, _ in fields):
+        return tuple(fields)
+    return ((b"Host", host.encode()), *fields)
