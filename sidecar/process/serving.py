@@ -10,6 +10,7 @@ import sidecar
 from sidecar.process.body import Body, Solo
 from sidecar.process.endpoints.endpoints import Endpoints
 from sidecar.process.host import hardening
+from sidecar.process.host.early_signals import EarlySignals
 from sidecar.process.host.log_output import open_journal
 from sidecar.process.host.loop import available_processors, event_loop
 from sidecar.process.host.notify import Notifier
@@ -17,14 +18,14 @@ from sidecar.settings import Loaded
 from sidecar.telemetry.journal import Journal
 
 
-def serve(path: Path, loaded: Loaded, *, has_output: bool = True) -> int:
-    """Run one worker in this process until it is told to end. Raises OSError and `HardeningError`."""
+def serve(path: Path, loaded: Loaded, early: EarlySignals, *, has_output: bool = True) -> int:
+    """Run until told to end, which may have been `early`. Raises OSError and `HardeningError`."""
     hardening.forbid_core_dumps()
     hardening.raise_file_limit(loaded.service.hardening.open_files)
     journal = open_journal(loaded, has_output=has_output, is_shared=loaded.service.workers != 1)
     try:
         with asyncio.Runner(loop_factory=event_loop) as runner:
-            return runner.run(_main(path, loaded, journal))
+            return runner.run(_main(path, loaded, journal, early))
     finally:
         journal.sink.close()
 
@@ -38,8 +39,8 @@ def _body(path: Path, loaded: Loaded, journal: Journal) -> Body:
     return Crew(path, loaded, journal, workers)
 
 
-async def _main(path: Path, loaded: Loaded, journal: Journal) -> int:
-    return await _Run(path, loaded, journal).main()
+async def _main(path: Path, loaded: Loaded, journal: Journal, early: EarlySignals) -> int:
+    return await _Run(path, loaded, journal).main(early)
 
 
 class _Run:
@@ -54,21 +55,40 @@ class _Run:
         self._term = asyncio.Event()
         self._again = asyncio.Event()
 
-    async def main(self) -> int:
+    async def main(self, early: EarlySignals) -> int:
         loop = asyncio.get_running_loop()
         self._journal.sink.attach(loop.call_later)
         for number, action in self._signals().items():
             loop.add_signal_handler(number, action)
+        if early.reload:
+            self._on_hangup()
+        if early.end:
+            self._on_term()
+        started = False
         try:
-            await self._start()
-            await self._term.wait()
-            await self._end()
+            started = await self._started()
+            if started:
+                await self._term.wait()
+                await self._end()
         finally:
             await self._body.close()
             await self._endpoints.close()
-            self._journal.info("stopped")
+            if started or self._term.is_set():
+                self._journal.info("stopped")
             self._journal.sink.attach(None)
         return 0
+
+    async def _started(self) -> bool:
+        """Whether it serves now: not if it is told to end meanwhile. Raises what `_start` raises."""
+        starting = asyncio.create_task(self._start())
+        told = asyncio.create_task(self._term.wait())
+        done, _ = await asyncio.wait((starting, told), return_when=asyncio.FIRST_COMPLETED)
+        for task in (starting, told):
+            task.cancel()
+        await asyncio.gather(starting, told, return_exceptions=True)
+        if starting in done:
+            await starting
+        return starting in done
 
     def _signals(self) -> dict[signal.Signals, Callable[[], None]]:
         return {signal.SIGTERM: self._on_term, signal.SIGINT: self._on_term, signal.SIGHUP: self._on_hangup}

@@ -9,6 +9,7 @@ can write.
 import copyreg
 import gc
 import io
+import os
 import pickle
 import subprocess
 import sys
@@ -35,7 +36,14 @@ class Reading:
         self._path = path
         # -P: nothing is imported from the working directory (CPython 3.11).
         command = [sys.executable, "-P", "-c", _CHILD, str(path), str(generation)]
-        self._child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)  # noqa: S603
+        # A process group of its own: the terminal's signals are for the parent, which ends it.
+        self._child = subprocess.Popen(  # noqa: S603
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, process_group=0
+        )
+
+    def give_up(self) -> None:
+        """Nobody wants it any more; `result` raises."""
+        self._child.kill()
 
     def result(self) -> Loaded:
         """Waits for it. Raises `SettingsError`."""
@@ -107,4 +115,9 @@ def _read(path: Path, generation: int) -> "Loaded | tuple[Problem, ...]":
 
 def main(path: str, generation: str) -> None:
     """The child."""
-    sys.stdout.buffer.write(pickled(_read(Path(path), int(generation))))
+    said = pickled(_read(Path(path), int(generation)))
+    try:
+        sys.stdout.buffer.write(said)
+        sys.stdout.buffer.flush()
+    except BrokenPipeError:  # the parent is gone: there is nobody to tell
+        os._exit(1)
