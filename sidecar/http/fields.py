@@ -99,7 +99,9 @@ class FieldRules:
         kind = self.seen.get(name)
         if kind is None:
             kind = self._classify(name)
-            if len(self.seen) < _CACHED_NAMES and len(name) <= _LONGEST_CACHED:
+            if len(name) <= _LONGEST_CACHED:
+                if len(self.seen) >= _CACHED_NAMES:
+                    self.seen.clear()  # else whoever fills it makes every other name a stranger for good
                 self.seen[name] = kind
         return kind
 

@@ -1,13 +1,18 @@
 """The request target (RFC 9112 §3.2) and Host (RFC 9110 §7.2): taken apart for matching, never rewritten."""
 
 import re
+from ipaddress import IPv6Address
 from typing import Final
 
 from sidecar.decision.denial import Reason
 from sidecar.http.message import Fault
 
-# RFC 3986 §3.2.2, without userinfo: reg-name or IPv4address, or an IP-literal; then an optional port.
-_HOST: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=%-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?\Z")
+# RFC 9110 §7.2: uri-host [ ":" port ]. Of a reg-name (RFC 3986 §3.2.2) only what names are made of (RFC 1123 §2.1, and
+# `_`): its sub-delims let `admin.internal,a.bank.example` end in `.bank.example`, and an escape is read by some and not
+# by others.
+_HOST: Final = re.compile(
+    r"(?:[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?\Z"
+)
 _ABSOLUTE: Final = re.compile(r"https?://([^/?#]*)([/?].*)?\Z", re.IGNORECASE)
 
 
@@ -15,7 +20,7 @@ _KNOWN_HOSTS: Final[dict[bytes, str]] = {}
 """Values of Host that were found to be hosts, and what of them is matched: an API has few."""
 _MOST_KNOWN: Final = 1024
 _LONGEST_KNOWN: Final = 262
-"""Bytes: 255 of a name (RFC 1035 §2.3.4), a final dot and a port. Longer ones must not fill the memory."""
+"""Bytes: 255 of a name (RFC 1035 §2.3.4), a final dot and a port. Longer ones are no hosts."""
 
 
 class Target:
@@ -44,11 +49,12 @@ def parse(method: str, target: str, hosts: list[bytes], minor_version: int) -> T
     matched = _KNOWN_HOSTS.get(received)
     if matched is None:
         host = received.decode("latin-1")
-        if host and not _HOST.match(host):
+        if host and (len(received) > _LONGEST_KNOWN or not _is_host(host)):
             return Fault(Reason.REQUEST_MALFORMED, "Host is no host")
         matched = matching_host(host)
-        if len(_KNOWN_HOSTS) < _MOST_KNOWN and len(received) <= _LONGEST_KNOWN:
-            _KNOWN_HOSTS[received] = matched
+        if len(_KNOWN_HOSTS) >= _MOST_KNOWN:
+            _KNOWN_HOSTS.clear()  # else whoever fills it makes every other host a stranger for good
+        _KNOWN_HOSTS[received] = matched
     if not target.startswith("/"):
         host = received.decode("latin-1")
         if target == "*" and method == "OPTIONS":
@@ -57,7 +63,7 @@ def parse(method: str, target: str, hosts: list[bytes], minor_version: int) -> T
         if absolute is None:
             return Fault(Reason.REQUEST_MALFORMED, "request target is in no form that RFC 9112 knows")
         # RFC 9112 §3.2.2 lets the target win over Host. Two hosts in one request have fooled too many: they agree.
-        if absolute[1].lower() != host.lower() or not _HOST.match(absolute[1]):
+        if absolute[1].lower() != host.lower() or not host:
             return Fault(Reason.REQUEST_MALFORMED, "Host differs from the target's authority")
         if absolute[2] is None and method == "OPTIONS":
             return Target("*", "", "*", matched)
@@ -68,6 +74,16 @@ def parse(method: str, target: str, hosts: list[bytes], minor_version: int) -> T
         return Fault(Reason.PATH_AMBIGUOUS, "a fragment in the request target")
     path, _, query = target.partition("?")
     return Target(path, query, target, matched)
+
+
+def _is_host(host: str) -> bool:
+    if not _HOST.match(host):
+        return False
+    literal, bracket, _ = host.removeprefix("[").partition("]")
+    try:
+        return not bracket or IPv6Address(literal) is not None
+    except ValueError:
+        return False
 
 
 def matching_host(host: str) -> str:

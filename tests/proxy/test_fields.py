@@ -294,3 +294,12 @@ def test_long_names_are_told_apart_and_not_remembered() -> None:
         assert sort_response([(name, b"1")], seen).kept == [name, b": ", b"1", b"\r\n"]
     assert set(rules.seen) == {b"X-Plain", b"X_Plain"}
     assert seen == {}
+
+
+def test_one_who_sends_many_names_does_not_make_the_others_strangers_for_good() -> None:
+    rules = FieldRules([])
+    for number in range(5000):
+        rules.kind(b"X-Made-Up-%d" % number)
+    rules.kind(b"X-Honest")
+    assert b"X-Honest" in rules.seen
+    assert len(rules.seen) <= 2048

@@ -65,6 +65,23 @@ def test_target_is_taken_apart_and_goes_on_as_it_is(
         ("GET /a HTTP/1.1\r\nHost: [::1", 400),
         ("GET /a HTTP/1.1\r\nHost: u@api", 400),
         ('GET /a HTTP/1.1\r\nHost: "api"', 400),
+        ("GET /a HTTP/1.1\r\nHost: admin.internal,a.bank.example", 400),
+        ("GET /a HTTP/1.1\r\nHost: admin.internal;a.bank.example", 400),
+        ("GET /a HTTP/1.1\r\nHost: admin.internal%2ca.bank.example", 400),
+        ("GET /a HTTP/1.1\r\nHost: admin.internal'a.bank.example", 400),
+        ("GET /a HTTP/1.1\r\nHost: *.bank.example", 400),
+        ("GET /a HTTP/1.1\r\nHost: ~.bank.example", 400),
+        ("GET /a HTTP/1.1\r\nHost: .bank.example", 400),
+        ("GET /a HTTP/1.1\r\nHost: a..bank.example", 400),
+        ("GET /a HTTP/1.1\r\nHost: .", 400),
+        ("GET /a HTTP/1.1\r\nHost: :443", 400),
+        ("GET /a HTTP/1.1\r\nHost: api:80:90", 400),
+        ("GET /a HTTP/1.1\r\nHost: api:123456", 400),
+        ("GET /a HTTP/1.1\r\nHost: [::1]api", 400),
+        ("GET /a HTTP/1.1\r\nHost: [:::]", 400),
+        ("GET /a HTTP/1.1\r\nHost: [1.2.3.4]", 400),
+        ("GET /a HTTP/1.1\r\nHost: a." + "b" * 300, 400),
+        ("GET http://a,b/ HTTP/1.1\r\nHost: a,b", 400),
         ("GET /a HTTP/1.0\r\nHost: a\r\nHost: b", 400),
         ("GET /a HTTP/2.0\r\nHost: api", 505),
         ("GET /a HTTP/0.9\r\nHost: api", 505),
@@ -115,12 +132,13 @@ def test_host_is_normalised_for_matching_only(talk: Conversation, host: str, mat
     assert f"Host: {host}\r\n".encode() in talk.upstream().hears()
 
 
-def test_long_hosts_are_understood_and_not_remembered() -> None:
-    for number in range(50):
-        host = b"%d." % number + b"a" * 20_000
+def test_hosts_are_understood_up_to_their_longest_and_longer_ones_are_not_remembered() -> None:
+    for number in range(2000):
+        host = b"%04d." % number + b"a" * 250
         target = parse("GET", "/", [host], 1)
         assert isinstance(target, Target)
         assert target.host == host.decode()
+        assert isinstance(parse("GET", "/", [host + b"." + b"a" * 20_000], 1), Fault)
     assert sum(map(len, _KNOWN_HOSTS)) < 1024 * 300
 
 
@@ -154,3 +172,11 @@ def test_any_target_is_taken_apart_without_change_or_refused(
     assert result.forwarded in {"/", "*"} or target.endswith((result.forwarded, result.forwarded[1:]))
     assert result.path + (f"?{result.query}" if "?" in result.forwarded else "") == result.forwarded
     assert result.host == matching_host(host)
+
+
+def test_one_who_sends_many_hosts_does_not_make_the_others_strangers_for_good() -> None:
+    for number in range(3000):
+        parse("GET", "/", [b"made-up-%d.example" % number], 1)
+    parse("GET", "/", [b"api.honest.example"], 1)
+    assert b"api.honest.example" in _KNOWN_HOSTS
+    assert len(_KNOWN_HOSTS) <= 1024
