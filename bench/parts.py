@@ -17,7 +17,7 @@ from sidecar.decision.request import RequestHead
 from sidecar.http.message import Request, Response
 from sidecar.proxy.exchange import exchange
 from sidecar.proxy.exchange.exchange import Exchange
-from sidecar.proxy.http1 import ResponseReader
+from sidecar.proxy.upstream.http1_reader import ResponseReader
 from sidecar.telemetry.access import AccessLine
 from sidecar.telemetry.outcome import outcome_of
 from tests.support.measured import RESPONSE, World

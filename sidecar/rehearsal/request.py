@@ -11,8 +11,8 @@ from sidecar.http import intake
 from sidecar.http.answer import Answer, Answers, document
 from sidecar.http.fields import RequestFields
 from sidecar.http.message import Fault, Field, Request
+from sidecar.proxy.client.http1_reader import RequestReader
 from sidecar.proxy.exchange.bounds import bounds
-from sidecar.proxy.http1 import RequestReader
 from sidecar.settings.configuration import Loaded
 
 

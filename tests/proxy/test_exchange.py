@@ -4,7 +4,7 @@ import pytest
 
 from sidecar.decision.denial import Reason
 from sidecar.proxy.configuration import Limits
-from sidecar.proxy.http1 import MAX_INTERIM_RESPONSES
+from sidecar.proxy.upstream.http1_reader import MAX_INTERIM_RESPONSES
 from tests.proxy.conftest import Converse
 from tests.support.conversation import Conversation
 from tests.support.tls_client import Truncated

@@ -11,11 +11,12 @@ import pytest
 
 from sidecar.http.message import NO_HEAD, Request
 from sidecar.proxy.client.connection import ClientConnection
+from sidecar.proxy.client.http1_reader import RequestReader
 from sidecar.proxy.exchange.exchange import Exchange
 from sidecar.proxy.exchange.tunnel import Tunnel
-from sidecar.proxy.http1 import RequestReader, ResponseReader
 from sidecar.proxy.server import Server
 from sidecar.proxy.upstream.connection import UpstreamConnection
+from sidecar.proxy.upstream.http1_reader import ResponseReader
 from tests.proxy.conftest import Converse
 from tests.support.cleartext import CleartextEngine
 from tests.support.conversation import Conversation

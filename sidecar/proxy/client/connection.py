@@ -14,6 +14,7 @@ from sidecar.decision.request import Presenter
 from sidecar.http.fields import RequestFields
 from sidecar.http.forwarding import Forwarding
 from sidecar.http.message import Fault, Request
+from sidecar.proxy.client.http1_reader import RequestReader
 from sidecar.proxy.client.link import (
     CLOSED,
     EXCHANGE,
@@ -29,7 +30,6 @@ from sidecar.proxy.client.link import (
 from sidecar.proxy.client.proxy_protocol import Incomplete, NotProxyProtocol, read_preface
 from sidecar.proxy.exchange.ending import Answerable
 from sidecar.proxy.exchange.exchange import Exchange
-from sidecar.proxy.http1 import RequestReader
 from sidecar.proxy.tls import TlsFailure
 
 if TYPE_CHECKING:

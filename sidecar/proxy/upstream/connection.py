@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 from sidecar.decision.denial import Reason
 from sidecar.http.message import MalformedResponse, Response
-from sidecar.proxy.http1 import ResponseReader
+from sidecar.proxy.upstream.http1_reader import ResponseReader
 
 if TYPE_CHECKING:
     from sidecar.proxy.upstream.pool import UpstreamPool

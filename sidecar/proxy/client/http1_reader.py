@@ -1,4 +1,4 @@
-"""HTTP/1.1 on the wire (RFC 9112): the only module that knows the parser, llhttp through httptools.
+"""Bytes of a client → requests (RFC 9112), by the parser llhttp through httptools.
 
 Theory of operation. A reader is fed plain bytes and turns them into messages. It never calls outward: whoever feeds
 it looks at `messages` when `feed` has returned, because llhttp reports a bad Transfer-Encoding only *after* it has
@@ -14,20 +14,16 @@ any other, the bytes since it began are looked through for its target with one o
 from collections import deque
 from typing import Final
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser, HttpResponseParser
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
 from sidecar.decision.denial import Reason
-from sidecar.http.message import NO_HEAD, Fault, MalformedResponse, Request, Response
+from sidecar.http.message import NO_HEAD, Fault, Request
 from sidecar.proxy.configuration import Limits
 
 _METHODS: Final = {b"GET": "GET", b"HEAD": "HEAD", b"POST": "POST", b"PUT": "PUT", b"DELETE": "DELETE"}
 """The common ones, that none of them is decoded again and again."""
 _CHUNK_OVERHEAD: Final = 26
 """Bytes of framing a chunk may need without any extension: 16 digits, two line ends, and the last chunk."""
-MAX_INTERIM_RESPONSES: Final = 32
-"""1xx responses before a final one; more is a fault of the upstream."""
-MAX_RESPONSE_HEAD: Final = 1 << 18
-"""Bytes of a response's head with the interim ones before it, and again of its trailers."""
 
 
 class RequestReader:
@@ -204,126 +200,3 @@ class RequestReader:
             if request.trailer_bytes > limit:
                 request.fault = Fault(Reason.HEADER_TOO_LARGE, f"trailers over {limit} bytes")
             self._open = None
-
-
-class ResponseReader:
-    """Upstream bytes → one response, with its interim ones before it. A new reader for each exchange would cost
-    more than it explains; `begin` makes it ready for the next.
-    """
-
-    __slots__ = (
-        "_begins", "_bodiless", "_current", "_head_bytes", "_heads", "_parser", "_ready", "after_upgrade", "body",
-        "interims",
-    )  # fmt: skip
-
-    def __init__(self) -> None:
-        self._parser: HttpResponseParser | None = None
-        self.begin(bodiless=False)
-
-    def begin(self, *, bodiless: bool) -> None:
-        """Be ready for the response to one request; `bodiless` when that is HEAD (RFC 9110 §9.3.2)."""
-        if self._parser is None:
-            self._parser = HttpResponseParser(self)
-        self._bodiless, self._current = bodiless, Response()
-        self._ready, self._begins, self._head_bytes = False, False, 0
-        self._heads: list[Response] = []
-        self.body: list[bytes] = []
-        """Content that arrived since the reader was last fed."""
-        self.after_upgrade: bytes | None = None
-        """What came behind a 101; None while there was none."""
-        self.interims = 0
-
-    def close(self) -> None:
-        """Let go of the parser."""
-        self._parser = None
-
-    @property
-    def is_started(self) -> bool:
-        """Whether any byte of a response has arrived."""
-        return self._ready or self._head_bytes > 0
-
-    @property
-    def response(self) -> Response:
-        """The final response now arriving."""
-        return self._current
-
-    def feed(self, data: bytes) -> list[Response]:
-        """Take bytes; returns the heads that they completed, interim ones first. Raises `MalformedResponse`."""
-        if self._parser is None or self._current.complete:
-            raise MalformedResponse("data after the response")
-        if not self._ready:
-            # Of what came with the end of the head, a part may be content: the bound leaves room for one read.
-            if self._head_bytes > MAX_RESPONSE_HEAD:
-                raise MalformedResponse("response head too large")
-            self._begins = not self._head_bytes and data.startswith(b"HTTP/1.1 ")
-            self._head_bytes += len(data)
-        try:
-            self._parser.feed_data(data)
-        except HttpParserUpgrade as upgrade:
-            self.after_upgrade = data[upgrade.args[0] :]
-            self._parser = None
-        except HttpParserError as error:
-            if not (self._ready and (self._bodiless or self._current.complete)):
-                raise MalformedResponse(f"{type(error).__name__}: {error}"[:200]) from None
-            # The response is whole; what came behind it answers nothing that was asked.
-            self._current.keep_alive = False
-            self._parser = None
-        if self._bodiless and self._ready:
-            # llhttp cannot be told that this response has no content; what it would read as such is not ours.
-            self._current.complete = True
-            if self.body or self._parser is None:
-                self._current.keep_alive = False
-            self._parser = None
-            self.body.clear()
-        heads = self._heads
-        if heads:
-            self._heads = []
-        return heads
-
-    # Called by the parser.
-
-    def on_message_begin(self) -> None:
-        if self._ready:
-            # A second final response: whatever it is, it answers nothing that was asked.
-            raise MalformedResponse("two responses to one request")
-        self._current = Response()
-
-    def on_status(self, phrase: bytes) -> None:
-        self._current.phrase += phrase
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        response = self._current
-        if not self._ready:
-            response.fields.append((name, value))
-            return
-        response.trailers.append((name, value))
-        self._head_bytes += len(name) + len(value)
-        if self._head_bytes > 2 * MAX_RESPONSE_HEAD:
-            raise MalformedResponse("trailers too large")
-
-    def on_headers_complete(self) -> None:
-        response, parser = self._current, self._parser
-        if parser is None:
-            return
-        response.status = parser.get_status_code()
-        response.keep_alive = parser.should_keep_alive()
-        if not self._begins and (version := parser.get_http_version()) != "1.1":
-            response.minor_version = 0
-            if version != "1.0":
-                raise MalformedResponse(f"version {version}")
-        self._begins = False
-        self._heads.append(response)
-        if response.status < 200 and response.status != 101:
-            response.interim = True
-            self.interims += 1
-            if self.interims > MAX_INTERIM_RESPONSES:
-                raise MalformedResponse("too many interim responses")
-        else:
-            self._ready = True
-
-    def on_body(self, data: bytes) -> None:
-        self.body.append(data)
-
-    def on_message_complete(self) -> None:
-        if not self._current.interim:
-            self._current.complete = True
