@@ -15,6 +15,8 @@ from time import process_time
 from sidecar.decision.permit import Permit
 from sidecar.decision.request import RequestHead
 from sidecar.http.message import Request, Response
+from sidecar.http.response_fields import ResponseFields, sort_response
+from sidecar.proxy import outbound
 from sidecar.proxy.exchange import exchange
 from sidecar.proxy.exchange.exchange import Exchange
 from sidecar.proxy.upstream.http1_reader import ResponseReader
@@ -73,36 +75,43 @@ async def _begun(folder: Path) -> World:
 
 
 def _parts(world: World, client: float) -> dict[str, float]:
-    connection, serving = world.connection, world.server.serving
+    stream, serving = world.connection.wire, world.server.serving
+    assert stream is not None
     plain = world.plaintext()
-    reader, engine = connection._reader, connection._engine
+    reader, engine = stream._reader, world.connection.link.engine
 
     def read() -> Request:
         reader.feed(plain)
         return reader.messages.popleft()
 
     request = read()
-    one = Exchange(connection, request, serving)
+    one = Exchange(stream, request, serving)
     head = one._received()
     assert isinstance(head, RequestHead)
     one._head = head
     decide = serving.authorizer.authorize
-    permit = decide(head, connection.presenter, one.record.started)
+    permit = decide(head, stream.presenter, one.record.started)
     assert isinstance(permit, Permit)
     one.record.decision, one.record.status = permit, 200
-    made = measured(lambda: Exchange(connection, request, serving))
+    made = measured(lambda: Exchange(stream, request, serving))
     response, line = _response(), AccessLine()
     labels = outcome_of(one.record)
+
+    def sorted_() -> ResponseFields:
+        return sort_response(response.fields, serving.response_names)
+
     rendered = measured(lambda: line.render(one.record, labels))
     return {
         "TLS in": measured(lambda: engine.receive(world.sealed())) - client,
         "parse the request": measured(read),
         "exchange and its record": made,
-        "headers, target, trace": measured(lambda: Exchange(connection, request, serving)._received()) - made,
-        "decide": measured(lambda: decide(head, connection.presenter, one.record.started)),
+        "headers, target, trace": measured(lambda: Exchange(stream, request, serving)._received()) - made,
+        "decide": measured(lambda: decide(head, stream.presenter, one.record.started)),
         "request head to the API": measured(lambda: one._request_head(permit)),
         "parse the response": measured(_response),
-        "response head": measured(lambda: one._response_head(response, is_whole=True)),
+        "response head": measured(
+            lambda: outbound.response_head(request, response, sorted_(), chunked=False, keep_alive=True)
+        ),
         "TLS out": measured(lambda: engine.send(RESPONSE)),
         "line of the log": rendered,
         "metrics": measured(lambda: serving.observer.observe(one.record)) - rendered,

@@ -2,27 +2,14 @@
 
 import asyncio
 import ipaddress
-from typing import TYPE_CHECKING, Protocol
 
 from sidecar.decision.request import ClientCertificate
 from sidecar.proxy.client.connection import ClientConnection
+from sidecar.proxy.client.host import Admits, MakesEngines
 from sidecar.proxy.configuration import ListenerSettings, Trust
-from sidecar.proxy.tls import Engine, TlsFailure
-
-if TYPE_CHECKING:
-    from sidecar.proxy.server import Server
+from sidecar.proxy.tls import TlsFailure
 
 Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
-
-
-class MakesEngines(Protocol):
-    """`ServerTls`, or a double without cryptography."""
-
-    def engine(self) -> Engine:
-        """TLS for one new connection."""
-
-    def accepts(self, chain: list[bytes]) -> bool:
-        """Whether a chain that an earlier configuration accepted still verifies under this one."""
 
 
 def contains(networks: Networks, host: str) -> bool:
@@ -41,8 +28,8 @@ def contains(networks: Networks, host: str) -> bool:
 class Listener:
     """Accepts connections on one address."""
 
-    def __init__(self, server: "Server", settings: ListenerSettings, tls: MakesEngines) -> None:
-        self.server = server
+    def __init__(self, host: Admits[ClientConnection], settings: ListenerSettings, tls: MakesEngines) -> None:
+        self._host = host
         self.settings = settings
         self.tls = tls
         """Replaced by a reload; connections that are open keep their engine."""
@@ -54,7 +41,7 @@ class Listener:
         """Begin to listen. Raises `OSError`."""
         loop = asyncio.get_running_loop()
         self._sockets = await loop.create_server(
-            lambda: ClientConnection(self),
+            lambda: ClientConnection(self, self._host),
             self.settings.host,
             self.settings.port,
             backlog=4096,

@@ -11,10 +11,11 @@ from typing import Any
 from sidecar.proxy.admission import Admission
 from sidecar.proxy.client import deadlines
 from sidecar.proxy.client.connection import ClientConnection
+from sidecar.proxy.client.host import MakesEngines
 from sidecar.proxy.configuration import ListenerSettings, ProxySettings
 from sidecar.proxy.exchange.occupancy import Occupancy
 from sidecar.proxy.exchange.snapshot import Authorizes, Serving
-from sidecar.proxy.listener import Listener, MakesEngines
+from sidecar.proxy.listener import Listener
 from sidecar.proxy.tls import ServerTls
 from sidecar.proxy.upstream.pool import UpstreamPool
 from sidecar.proxy.upstream.transports import TRANSPORTS, Connect
@@ -102,6 +103,9 @@ class Server:
             authorizer,
             self._pool,
             self.observer,
+            occupancy=self.occupancy,
+            spawn=self.spawn,
+            report_bug=self.report_bug,
             generation=generation,
             documents=documents,
             resource_metadata=resource_metadata,
@@ -171,11 +175,7 @@ class Server:
             listener.close()
         deadline = self.now() + deadlines.IDLE_GRACE
         for connection in tuple(self._connections):
-            exchange = connection.exchange
-            if exchange is not None and exchange.tunnel is not None:
-                exchange.tunnel.end("drain")
-            elif exchange is None:
-                connection.deadline = min(connection.deadline, deadline)
+            connection.drain(deadline)
 
     async def drained(self, timeout: float) -> bool:  # noqa: ASYNC109 — a budget over many connections
         """Wait until every connection is closed, at most `timeout` seconds; whether it came to that."""
@@ -274,7 +274,7 @@ class Server:
         now, wall = self.now(), self._clock()
         for connection in tuple(self._connections):
             try:
-                deadlines.check(connection, now, wall)
+                deadlines.check(connection, now, wall, self.settings.timeouts)
             except Exception as error:  # noqa: BLE001 — one connection's bug must not stop the clock of all others
                 self.report_bug(error)
                 connection.abort()

@@ -72,7 +72,7 @@ class World:
         telemetry = Telemetry(Metrics(), Journal(sink, Format.JSON), logging)
         decides = authorizer(policy(*rules, rule()), Keys.of(self.key))
         self.server = Server(settings, decides, telemetry, connect=self._connect)
-        self.connection = ClientConnection(self.server.listeners[0])
+        self.connection = ClientConnection(self.server.listeners[0], self.server)
         self.transport = Transport()
         self.connection.connection_made(cast("asyncio.Transport", self.transport))
         self._shake_hands(self.pki.client)

@@ -5,44 +5,29 @@ costs a timer.
 from sidecar.decision.denial import Reason
 from sidecar.http.message import Fault
 from sidecar.proxy.client.connection import ClientConnection
-from sidecar.proxy.client.link import NEVER, Phase
+from sidecar.proxy.client.link import Phase
+from sidecar.proxy.configuration import Timeouts
+from sidecar.proxy.exchange import overdue
+from sidecar.proxy.exchange.stream import NEVER
 
 IDLE_GRACE = 1.0
 """Seconds an idle connection that has to end may live on: a request may be on its way."""
 
 
-def check(connection: ClientConnection, now: float, wall: float) -> None:
+def check(connection: ClientConnection, now: float, wall: float, timeouts: Timeouts) -> None:
     """Act on what is overdue. `now` is monotonic, `wall` seconds since the epoch."""
-    timeouts, exchange = connection.server.settings.timeouts, connection.exchange
-    if timeouts.connection_age and now - connection.since >= timeouts.connection_age:
-        connection.retire(IDLE_GRACE)
-    if now - connection.blocked_since > timeouts.write:
-        connection.abort()
-        return
-    if exchange is not None:
-        if exchange.valid_until + timeouts.expiry_grace <= wall:
-            is_certificate = connection.certificate_until <= exchange.valid_until
-            exchange.authority_ended("certificate_expired" if is_certificate else "token_expired")
-        elif connection.body_is_slow(now):
-            exchange.fail(Reason.REQUEST_TIMEOUT, "the request body comes too slowly")
-    if connection.is_past_total(now):
-        _overdue(connection, in_total=True)
-    elif now >= connection.deadline and connection.blocked_since == NEVER:
-        _overdue(connection, in_total=False)
-
-
-def _overdue(connection: ClientConnection, *, in_total: bool) -> None:
-    exchange, phase = connection.exchange, connection.phase
-    if exchange is not None:
-        if exchange.tunnel is not None:
-            exchange.tunnel.end("timeout")
+    link, wire = connection.link, connection.wire
+    if timeouts.connection_age and wire is not None and now - connection.since >= timeouts.connection_age:
+        wire.retire(IDLE_GRACE)
+    if now - link.blocked_since > timeouts.write:
+        link.abort()
+    elif wire is None or link.is_ending:
+        if now >= link.deadline and link.blocked_since == NEVER:
+            connection.expire()
+    elif wire.exchange is not None:
+        overdue.check(wire.exchange, now, wall, timeouts, is_blocked=link.blocked_since != NEVER)
+    elif now >= wire.deadline and link.blocked_since == NEVER:
+        if link.phase is Phase.HEAD:
+            wire.answer_fault(Fault(Reason.REQUEST_TIMEOUT, "the request head took too long"))
         else:
-            exchange.timed_out(in_total=in_total)
-    elif phase is Phase.HEAD:
-        connection.answer_fault(Fault(Reason.REQUEST_TIMEOUT, "the request head took too long"))
-    elif phase is Phase.IDLE:
-        connection.close()
-    else:
-        if phase in (Phase.HANDSHAKE, Phase.PREFACE):
-            connection.server.observer.handshake("timeout", connection.peer[0])
-        connection.abort()
+            link.close()

@@ -2,16 +2,14 @@
 
 import asyncio
 from enum import Enum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-from sidecar.proxy.tls import TlsFailure
-
-if TYPE_CHECKING:
-    from sidecar.proxy.listener import Listener
+from sidecar.proxy.client.host import Host
+from sidecar.proxy.exchange.stream import NEVER
+from sidecar.proxy.tls import Engine, TlsFailure
 
 _LINGER: Final = 2.0
 """Seconds a client gets to read a final answer while the rest of what it sends is thrown away."""
-NEVER: Final = float("inf")
 
 
 class Phase(Enum):
@@ -38,19 +36,31 @@ LINGER: Final = Phase.LINGER
 CLOSED: Final = Phase.CLOSED
 
 
-class Link(asyncio.Protocol):
+class Link:
     """One client's TCP connection, with TLS in it."""
 
-    __slots__ = ("_engine", "_held", "_listener", "_transport", "deadline", "phase", "server")
+    __slots__ = ("_host", "_transport", "blocked_since", "deadline", "engine", "is_held", "phase")
 
-    def __init__(self, listener: "Listener") -> None:
-        self._listener = listener
-        self.server = listener.server
-        self._engine = listener.tls.engine()
+    def __init__(self, host: Host, engine: Engine) -> None:
+        self._host = host
         self._transport: asyncio.Transport | None = None
-        self._held = False
+        self.engine = engine
+        self.is_held = False
+        """Reading from the client is paused."""
         self.phase: Phase = HANDSHAKE
         self.deadline = NEVER
+        """When the handshake, or the end of the connection, must be over."""
+        self.blocked_since = NEVER
+        """Since when the client has left a full buffer unread."""
+
+    def open(self, transport: asyncio.Transport) -> None:
+        """The connection is accepted."""
+        self._transport = transport
+
+    def lose(self) -> None:
+        """The connection is gone."""
+        self.phase = CLOSED
+        self._transport = None
 
     @property
     def is_ending(self) -> bool:
@@ -63,40 +73,26 @@ class Link(asyncio.Protocol):
         if self._transport is None or not plaintext:
             return
         try:
-            self._transport.write(self._engine.send(plaintext))
+            self._transport.write(self.engine.send(plaintext))
         except TlsFailure:
             self.abort()
 
-    def _send(self, ciphertext: bytes) -> None:
+    def send(self, ciphertext: bytes) -> None:
+        """What TLS itself has to say."""
         if ciphertext and self._transport is not None:
             self._transport.write(ciphertext)
 
-    @property
-    def is_held(self) -> bool:
-        """Reading from the client is paused: it is not the client that is slow."""
-        return self._held
-
-    def hold_reading(self) -> None:
+    def hold(self) -> None:
         """Read no more from the client for now."""
-        if not self._held and self._transport is not None:
-            self._held = True
+        if not self.is_held and self._transport is not None:
+            self.is_held = True
             self._transport.pause_reading()
 
-    def release_reading(self) -> None:
+    def release(self) -> None:
         """Read on."""
-        if self._held and self._transport is not None and not self._transport.is_closing():
-            self._held = False
+        if self.is_held and self._transport is not None and not self._transport.is_closing():
+            self.is_held = False
             self._transport.resume_reading()
-
-    def expect_answer(self, seconds: float) -> None:
-        """The upstream owes an answer within `seconds`."""
-        self.deadline = self.server.now() + seconds
-
-    def expect_more(self, silence: float) -> None:
-        """The upstream owes the next part of a response, or either side the next part of a tunnel, within `silence`
-        seconds; 0: some time.
-        """
-        self.deadline = self.server.now() + silence if silence else NEVER
 
     def linger(self) -> None:
         """The client may still be sending what nobody reads: closing now would reset the connection and take the
@@ -104,20 +100,20 @@ class Link(asyncio.Protocol):
         """
         if self._transport is None:
             return
-        self._send(self._engine.shutdown())
+        self.send(self.engine.shutdown())
         self.phase = LINGER
         unsent = self._transport.get_write_buffer_size()
-        self.deadline = self.server.now() + (self.server.settings.timeouts.write if unsent else _LINGER)
+        self.deadline = self._host.now() + (self._host.settings.timeouts.write if unsent else _LINGER)
         if self._transport.can_write_eof():
             self._transport.write_eof()
-        self.release_reading()
+        self.release()
 
     def close(self) -> None:
         """End in good order: nothing is under way, or its answer is complete."""
         if self._transport is not None and self.phase is not CLOSED:
-            self._send(self._engine.shutdown())
+            self.send(self.engine.shutdown())
             self.phase = CLOSED
-            self.deadline = self.server.now() + self.server.settings.timeouts.write
+            self.deadline = self._host.now() + self._host.settings.timeouts.write
             self._transport.close()
 
     def abort(self) -> None:

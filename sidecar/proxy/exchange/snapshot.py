@@ -4,9 +4,9 @@ request.
 
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from itertools import count
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from sidecar.decision.denial import Denial
 from sidecar.decision.permit import Permit
@@ -17,6 +17,7 @@ from sidecar.http.fields import RequestFields
 from sidecar.http.identity import identity_block
 from sidecar.proxy.configuration import ProxySettings
 from sidecar.proxy.exchange.bounds import Bounds, bounds
+from sidecar.proxy.exchange.occupancy import Occupancy
 from sidecar.proxy.upstream.pool import UpstreamPool
 from sidecar.telemetry.record import AuditRecord, Observer
 from sidecar.telemetry.trace_context import UNTRACED, TraceIds
@@ -45,6 +46,9 @@ class Serving:
         pool: UpstreamPool,
         observer: Observer,
         *,
+        occupancy: Occupancy,
+        spawn: Callable[[Coroutine[Any, Any, None]], None],
+        report_bug: Callable[[Exception], None],
         generation: int = 1,
         documents: Mapping[str, bytes] | None = None,
         resource_metadata: str | None = None,
@@ -59,6 +63,12 @@ class Serving:
         """Of exchanges whose rule says nothing else."""
         self.authorizer = authorizer
         self.pool = pool
+        self.occupancy = occupancy
+        """Requests under way under rules that say how many may be; of all generations."""
+        self.spawn = spawn
+        """Runs what waits; it ends with the server."""
+        self.report_bug = report_bug
+        """Takes an exception that should not have been."""
         self.observer = observer
         self.generation = generation
         self.documents = {path: document(body) for path, body in (documents or {}).items()}

@@ -5,12 +5,9 @@ certificate expired, 1001 when the sidecar goes away. A frame may be put only be
 followed by their lengths.
 """
 
-from typing import TYPE_CHECKING
-
+from sidecar.proxy.exchange.stream import ClientStream
 from sidecar.proxy.upstream.connection import UpstreamConnection
-
-if TYPE_CHECKING:
-    from sidecar.proxy.exchange.exchange import Exchange
+from sidecar.telemetry.record import AuditRecord
 
 
 class FrameTracker:
@@ -64,11 +61,23 @@ def close_frame(code: int, reason: str, *, masked: bool) -> bytes:
 class Tunnel:
     """The two byte streams of one upgraded connection."""
 
-    __slots__ = ("_exchange", "_from_client", "_from_upstream", "_upstream", "bytes_in", "bytes_out")
+    __slots__ = (
+        "_from_client",
+        "_from_upstream",
+        "_silence",
+        "_stream",
+        "_upstream",
+        "bytes_in",
+        "bytes_out",
+    )
 
-    def __init__(self, exchange: "Exchange", upstream: UpstreamConnection, *, is_websocket: bool) -> None:
-        self._exchange = exchange
+    def __init__(
+        self, stream: ClientStream, upstream: UpstreamConnection, silence: float, *, is_websocket: bool
+    ) -> None:
+        """`silence` is how many seconds may pass without a byte; 0: any."""
+        self._stream = stream
         self._upstream = upstream
+        self._silence = silence
         self._from_upstream = FrameTracker() if is_websocket else None
         self._from_client = FrameTracker() if is_websocket else None
         self.bytes_in = 0
@@ -80,24 +89,29 @@ class Tunnel:
         if self._from_client is not None:
             self._from_client.feed(data)
         self._upstream.write(data)
+        self._stream.expect_more(self._silence)
 
     def from_upstream(self, data: bytes) -> None:
         """Bytes on their way to the client."""
         self.bytes_out += len(data)
         if self._from_upstream is not None:
             self._from_upstream.feed(data)
-        self._exchange.client.write(data)
-        self._exchange.client.expect_more(self._exchange.bounds.stream_timeout)
+        self._stream.body(data, None)
+        self._stream.expect_more(self._silence)
 
     def client_ended(self) -> None:
         """The client will send no more, but may still read."""
         self._upstream.end_writing()
 
-    def end(self, cause: str) -> None:
-        """End in good order: close frames where the protocol has them, then both sides."""
+    def close(self, record: AuditRecord) -> None:
+        """What the client sent still goes to the upstream; `record` is told how much passed."""
+        record.bytes_in, record.bytes_out = self.bytes_in, self.bytes_out
+        self._upstream.finish_writing()
+
+    def say_goodbye(self, cause: str) -> None:
+        """Close frames both ways, where the protocol has them and one may stand here."""
         code = 1008 if cause.endswith("_expired") else 1001
         if self._from_upstream is not None and self._from_upstream.is_between_frames:
-            self._exchange.client.write(close_frame(code, cause.replace("_", " "), masked=False))
+            self._stream.body(close_frame(code, cause.replace("_", " "), masked=False), None)
         if self._from_client is not None and self._from_client.is_between_frames:
             self._upstream.write(close_frame(code, cause.replace("_", " "), masked=True))
-        self._exchange.end_stream(cause)

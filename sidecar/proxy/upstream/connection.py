@@ -1,49 +1,79 @@
 """One connection to the upstream: carries one exchange at a time."""
 
 import asyncio
-from typing import TYPE_CHECKING, Protocol, cast
+from abc import ABC, abstractmethod
+from typing import Final, cast
 
 from sidecar.decision.denial import Reason
 from sidecar.http.message import MalformedResponse, Response
+from sidecar.proxy.native import mypyc_attr
 from sidecar.proxy.upstream.http1_reader import ResponseReader
 
-if TYPE_CHECKING:
-    from sidecar.proxy.upstream.pool import UpstreamPool
+_FINAL_CHUNK: Final = b"0\r\n"
 
 
-class Passenger(Protocol):
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Passenger(ABC):
     """What an upstream connection carries: an exchange."""
 
     @property
+    @abstractmethod
     def is_over(self) -> bool:
         """The client is gone or has its answer; nobody waits for one."""
 
+    @abstractmethod
     def attach(self, upstream: "UpstreamConnection") -> None:
         """Send the request on `upstream`."""
 
+    @abstractmethod
     def response_arrived(self, heads: list[Response], body: list[bytes], response: Response) -> None:
         """Part of the response is here."""
 
+    @abstractmethod
     def tunnelled(self, data: bytes) -> None:
         """Bytes from the upstream through a tunnel."""
 
+    @abstractmethod
     def upstream_failed(self, reason: Reason, detail: str) -> None:
         """There will be no (whole) response."""
 
+    @abstractmethod
     def broke(self, error: Exception) -> None:
         """A fault of ours came up on the way."""
 
+    @abstractmethod
     def upstream_blocked(self) -> None:
         """The upstream takes no more for now."""
 
+    @abstractmethod
     def upstream_ready(self) -> None:
         """The upstream takes more again."""
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Pool(ABC):
+    """Where an upstream connection comes from."""
+
+    __slots__ = ("buffered_bytes",)
+
+    def __init__(self, buffered_bytes: int) -> None:
+        self.buffered_bytes = buffered_bytes
+        """Bytes that may wait for the upstream to take them."""
+
+    @abstractmethod
+    def release(self, connection: "UpstreamConnection") -> None:
+        """A connection carries nothing any more."""
+
+    @abstractmethod
+    def forget(self, connection: "UpstreamConnection") -> None:
+        """A connection is gone."""
 
 
 class UpstreamConnection(asyncio.Protocol):
     """Bytes to and from the upstream for one exchange after another."""
 
     __slots__ = (
+        "_chunked",
         "_ended",
         "_half_closed",
         "_held",
@@ -57,8 +87,10 @@ class UpstreamConnection(asyncio.Protocol):
         "transport",
     )
 
-    def __init__(self, pool: "UpstreamPool") -> None:
+    def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._chunked = False
+        """The request under way has a body of which nobody has said the length."""
         self._passenger: Passenger | None = None
         self._tunnel = False
         self._ended = False
@@ -82,14 +114,45 @@ class UpstreamConnection(asyncio.Protocol):
         """Whether an exchange may be put on it."""
         return self.transport is not None and not self.transport.is_closing()
 
-    def carry(self, passenger: Passenger, head: bytes, *, bodiless: bool) -> None:
-        """Begin an exchange: `head` is the request head with what is there of the body."""
+    @property
+    def is_stale(self) -> bool:
+        """Whether an end that came now is that of an idle connection: one was carried before, and nothing answered."""
+        return self.served > 0 and not self.reader.is_started
+
+    def carry(
+        self,
+        passenger: Passenger,
+        head: bytes,
+        body: bytes = b"",
+        end: bytes | None = b"",
+        *,
+        chunked: bool = False,
+        bodiless: bool,
+    ) -> None:
+        """Begin an exchange: `head` is the request head, `body` and `end` as for `send`."""
         assert self.transport is not None  # noqa: S101 — only usable connections carry
         self._passenger = passenger
+        self._chunked = chunked
         self.reader.begin(bodiless=bodiless)
         if self._held:
             self.resume()
-        self.transport.write(head)
+        self.transport.write(head + self._framed(body, end) if chunked else head + body)
+
+    def send(self, body: bytes, end: bytes | None) -> bool:
+        """More of the request; `end` holds the field lines of its trailers once it is complete, else None.
+
+        Returns whether anything had to be sent.
+        """
+        data = self._framed(body, end) if self._chunked else body
+        if data:
+            self.write(data)
+        return bool(data)
+
+    @staticmethod
+    def _framed(body: bytes, end: bytes | None) -> bytes:
+        """RFC 9112 §7.1."""
+        chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
+        return chunk if end is None else chunk + _FINAL_CHUNK + end + b"\r\n"
 
     def hold(self) -> None:
         """Read no more: whoever reads the response is slow."""

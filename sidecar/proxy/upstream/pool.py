@@ -13,7 +13,7 @@ from typing import Final
 
 from sidecar.decision.denial import Reason
 from sidecar.proxy.configuration import UpstreamSettings
-from sidecar.proxy.upstream.connection import Passenger, UpstreamConnection
+from sidecar.proxy.upstream.connection import Passenger, Pool, UpstreamConnection
 from sidecar.proxy.upstream.transports import Connect
 from sidecar.telemetry.record import Observer
 
@@ -21,14 +21,14 @@ _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
 
 
-class UpstreamPool:
+class UpstreamPool(Pool):
     """Gives each exchange a connection."""
 
     def __init__(
         self, settings: UpstreamSettings, connect: Connect, observer: Observer, *, buffered_bytes: int = 65536
     ) -> None:
+        super().__init__(buffered_bytes)
         self.settings = settings
-        self.buffered_bytes = buffered_bytes
         self._connect = connect
         self._observer = observer
         self._loop = asyncio.get_running_loop()

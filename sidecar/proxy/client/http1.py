@@ -1,0 +1,318 @@
+"""HTTP/1.1 on a client connection (RFC 9112): requests one after another, and each one's only stream.
+
+Theory of operation. Plaintext goes into the request reader, and completed heads become exchanges, one at a time and in
+order: a pipelined request waits in the reader, with reading paused, until the one before it is over, and then is
+decided on its own. The wire *is* the stream of the exchange under way, so that no request costs an object more. What
+only HTTP/1.1 has lives here: persistence, chunks, the minor version, what becomes of a body that nobody wants.
+"""
+
+from typing import Final
+
+from sidecar.decision.denial import Reason
+from sidecar.decision.request import Presenter
+from sidecar.http.answer import Answer
+from sidecar.http.fields import RequestFields
+from sidecar.http.forwarding import Forwarding
+from sidecar.http.message import Fault, Request, Response
+from sidecar.http.response_fields import ResponseFields
+from sidecar.proxy import outbound, refusal
+from sidecar.proxy.client.host import Host
+from sidecar.proxy.client.http1_reader import RequestReader
+from sidecar.proxy.client.link import CLOSED, EXCHANGE, HEAD, IDLE, TUNNEL, Link
+from sidecar.proxy.exchange.exchange import Exchange
+from sidecar.proxy.exchange.stream import NEVER, ClientStream
+
+_DISCARDED_BODY: Final = 65536
+"""A refused body of up to this size is read and thrown away, which is cheaper than a new TLS handshake."""
+_FINAL_CHUNK: Final = b"0\r\n"
+
+
+class Http1Stream(ClientStream):
+    """The requests of one connection, and the answer to the one under way."""
+
+    __slots__ = (
+        "_chunked", "_client_ended", "_fault", "_forwarding", "_host", "_keep_alive", "_link", "_reader", "_requests",
+        "_sheds", "distrusted", "exchange", "retired",
+    )  # fmt: skip
+
+    def __init__(
+        self, link: Link, host: Host, presenter: Presenter, certificate_until: float, forwarding: Forwarding
+    ) -> None:
+        super().__init__(presenter, certificate_until, host.now)
+        self._link = link
+        self._host = host
+        self._forwarding = forwarding
+        self._reader = RequestReader(host.settings.limits)
+        self._fault: Fault | None = None
+        self._requests = 0
+        self._client_ended = False
+        self._keep_alive = False
+        self._chunked = False
+        """The response under way goes out in chunks."""
+        self._sheds = False
+        self.exchange: Exchange | None = None
+        self.distrusted = False
+        """The client certificate no longer chains: nothing new begins here."""
+        self.retired = False
+        """Older than a connection may become: the next answer is its last."""
+        self._become_idle()
+
+    def shed(self) -> None:
+        """One connection too many: whatever is asked on it gets a 503."""
+        self._sheds = True
+
+    # --- the client ----------------------------------------------------------------------------------
+
+    def receive(self, plaintext: bytes) -> None:
+        """Take what the client sent."""
+        exchange = self.exchange
+        if exchange is not None and exchange.tunnel is not None:
+            exchange.tunnel.from_client(plaintext)
+            return
+        reader = self._reader
+        fault = reader.feed(plaintext)
+        if fault is not None and self._fault is None:
+            self._fault = fault
+        if exchange is None:
+            self._advance()
+            return
+        exchange.request_arrived()
+        if self.exchange is not None and (reader.messages or reader.after_upgrade):
+            self._link.hold()
+
+    def _advance(self) -> None:
+        """Begin the next request that is here, if the one before it is over."""
+        reader, link = self._reader, self._link
+        while reader.messages and self.exchange is None and not link.is_ending:
+            if link.blocked_since != NEVER:
+                # Answers that nobody reads must not pile up: the next request waits for its reader.
+                link.hold()
+                return
+            self._begin(reader.messages.popleft())
+        if self.exchange is not None or link.is_ending:
+            return
+        if self._fault is not None:
+            self.answer_fault(self._fault)
+        elif reader.in_head and link.phase is not HEAD:
+            self._expect_head()
+
+    def _expect_head(self) -> None:
+        self._link.phase = HEAD
+        self.deadline = self._now() + self._host.settings.timeouts.request_head
+
+    def _begin(self, request: Request) -> None:
+        host = self._host
+        self._requests += 1
+        exchange = Exchange(self, request, host.serving)
+        self.exchange = exchange
+        self._link.phase = EXCHANGE
+        self._keep_alive, self._chunked = request.keep_alive, False
+        if not request.complete:
+            self.expect_body()
+        host.exchanges += 1
+        total = host.settings.upstream.total_timeout
+        self._must_end = self._now() + total if total else NEVER
+        if self._sheds:
+            self._keep_alive = False
+            exchange.fail(Reason.OVERLOADED, "too many connections")
+            return
+        try:
+            exchange.begin()
+        except Exception as error:  # noqa: BLE001 — a fault of ours is a 500, and never a pass
+            exchange.broke(error)
+
+    def answer_fault(self, fault: Fault) -> None:
+        """Bytes that are no request: they get an answer all the same, and an audit record."""
+        request = Request()
+        request.complete = True
+        request.fault = fault
+        self._fault = None
+        self._begin(request)
+
+    def blocked(self) -> None:
+        """The client leaves a full buffer unread."""
+        if self.exchange is not None:
+            self.exchange.hold_upstream()
+
+    def unblocked(self) -> None:
+        """The client reads again."""
+        if self.exchange is not None:
+            self.exchange.release_upstream()
+        elif not self._link.is_ending:
+            if not self._reader.messages:
+                self.release()
+            self._advance()
+
+    def says_no_more(self) -> bool:
+        """close_notify ends one direction only (RFC 8446 §6.1): what was asked for is still answered.
+
+        Returns whether nothing was.
+        """
+        exchange = self.exchange
+        if self._client_ended:
+            return False
+        self._client_ended = True
+        if exchange is not None and exchange.tunnel is not None:
+            exchange.tunnel.client_ended()
+            return False
+        return exchange is None or not exchange.request.complete
+
+    def gone(self) -> None:
+        """The client has left: nobody waits for an answer."""
+        exchange, self.exchange = self.exchange, None
+        if exchange is not None:
+            self._host.exchanges -= 1
+            exchange.abandon()
+
+    def lost(self) -> None:
+        """The connection is closed."""
+        self.gone()
+        self._reader.close()
+
+    # --- order ---------------------------------------------------------------------------------------
+
+    def drain(self, deadline: float) -> None:
+        """The server is about to leave: a tunnel ends, and an idle connection lives on until `deadline` at most."""
+        if self.exchange is None:
+            self.deadline = min(self.deadline, deadline)
+        else:
+            self.exchange.end_tunnel("drain")
+
+    def retire(self, within: float) -> None:
+        """It is old enough: one more request may be on its way, for `within` seconds; a tunnel ends now."""
+        if not self.retired:
+            self.retired = True
+            if self.exchange is not None:
+                self.exchange.end_tunnel("connection_age")
+        if self.exchange is None and self._link.phase is IDLE:
+            self.deadline = min(self.deadline, self._now() + within)
+
+    def distrust(self) -> None:
+        """The client would be refused now. What it is in the middle of ends as if its certificate had expired."""
+        self.distrusted, self.certificate_until = True, 0.0
+        if self.exchange is not None:
+            self.exchange.valid_until = 0.0
+        elif self._link.phase in (IDLE, HEAD):
+            self._link.close()
+
+    def _may_continue(self) -> bool:
+        """Whether another request may follow on this connection."""
+        host = self._host
+        limit = host.settings.limits.requests_per_connection
+        return not (host.draining or self.distrusted or self.retired or (limit and self._requests >= limit))
+
+    def _become_idle(self) -> None:
+        self._link.phase = IDLE
+        self.deadline = self._now() + self._host.settings.timeouts.idle
+
+    # --- the stream ----------------------------------------------------------------------------------
+
+    def forwarding(self, fields: RequestFields) -> bytes:
+        return self._forwarding.block(fields)
+
+    def is_held(self) -> bool:
+        return self._link.is_held
+
+    def hold(self) -> None:
+        self._link.hold()
+
+    def release(self) -> None:
+        if self._link.is_held:
+            self.expect_body()
+            self._link.release()
+
+    def interim(self, head: Response, fields: ResponseFields) -> None:
+        exchange = self.exchange
+        if exchange is not None and exchange.request.minor_version:
+            self._link.write(outbound.interim_head(head, fields))
+
+    def head(self, head: Response, fields: ResponseFields, data: bytes, end: bytes | None) -> None:
+        exchange = self.exchange
+        if exchange is None:
+            return
+        request, chunked, keep = exchange.request, False, self._keep_alive
+        if outbound.needs_chunks(request, head, fields):
+            chunked = self._chunked = request.minor_version == 1
+            keep = keep and chunked
+        if keep and (
+            request.upgrade or (end is not None and not request.complete) or not self._may_continue()
+        ):
+            # Once the upstream has answered in full nobody reads the rest of the request.
+            keep = False
+        self._keep_alive = keep
+        pieces = outbound.response_head(request, head, fields, chunked=chunked, keep_alive=keep)
+        pieces.append(self._framed(data, end) if chunked else data)
+        self._link.write(b"".join(pieces))
+
+    def body(self, data: bytes, end: bytes | None) -> None:
+        self._link.write(self._framed(data, end) if self._chunked else data)
+
+    @staticmethod
+    def _framed(data: bytes, end: bytes | None) -> bytes:
+        """RFC 9112 §7.1."""
+        chunk = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+        return chunk if end is None else chunk + _FINAL_CHUNK + end + b"\r\n"
+
+    def answer(self, answer: Answer, request_id: str) -> bool:
+        exchange = self.exchange
+        if exchange is None:
+            return True
+        keep = self._keep_alive and not answer.closes and self._is_harmless(exchange)
+        self._keep_alive = keep = keep and self._may_continue()
+        self._link.write(refusal.render(answer, request_id, exchange.request, close=not keep))
+        if not keep or exchange.request.complete:
+            return True
+        self.release()
+        self.expect_answer(self._host.settings.timeouts.idle)
+        return False
+
+    @staticmethod
+    def _is_harmless(exchange: Exchange) -> bool:
+        """Whether the rest of the request can be read and thrown away."""
+        request = exchange.request
+        if request.complete:
+            return not request.upgrade
+        length = request.content_length
+        return length is not None and length <= _DISCARDED_BODY and not exchange.fields.expect
+
+    def switch(self, head: Response, fields: ResponseFields) -> bytes:
+        self._link.write(outbound.switching_head(head, fields))
+        self._link.phase = TUNNEL
+        early, self._reader.after_upgrade = self._reader.after_upgrade, b""
+        return early or b""
+
+    def cut(self) -> None:
+        self._keep_alive = False
+        self._link.abort()
+
+    def over(self) -> None:
+        exchange, self.exchange = self.exchange, None
+        if exchange is None:
+            return
+        self._host.exchanges -= 1
+        phase = self._link.phase
+        if phase is CLOSED:
+            return
+        request = exchange.request
+        if phase is TUNNEL or not (self._keep_alive and request.complete):
+            if phase is TUNNEL or not request.complete or request.upgrade or request.fault is not None:
+                self._link.linger()
+            else:
+                self._link.close()
+            return
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """To the next request, or the end."""
+        reader, link = self._reader, self._link
+        if self.distrusted or (self._client_ended and not reader.messages):
+            link.close()
+            return
+        self._become_idle()
+        if reader.in_head and not reader.messages:
+            self._expect_head()
+        if link.is_held and not reader.messages:
+            self.release()
+        if reader.messages or self._fault is not None:
+            # Not from here: a thousand pipelined requests must not become a thousand stack frames.
+            self._host.call_soon(self._advance)

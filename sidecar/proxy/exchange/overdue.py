@@ -1,0 +1,61 @@
+"""What becomes of an exchange when time passes, whatever wire it came over."""
+
+from sidecar.decision.denial import Reason
+from sidecar.proxy.configuration import Timeouts
+from sidecar.proxy.exchange.exchange import Exchange
+
+
+def check(exchange: Exchange, now: float, wall: float, timeouts: Timeouts, *, is_blocked: bool) -> None:
+    """Act on what is overdue. `now` is monotonic, `wall` seconds since the epoch; `is_blocked` says that the client
+    leaves a full buffer unread, for which there is a time limit of its own.
+    """
+    stream = exchange.stream
+    if exchange.valid_until + timeouts.expiry_grace <= wall:
+        is_certificate = stream.certificate_until <= exchange.valid_until
+        _authority_ended(exchange, "certificate_expired" if is_certificate else "token_expired")
+    elif _body_is_slow(exchange, now, timeouts):
+        exchange.fail(Reason.REQUEST_TIMEOUT, "the request body comes too slowly")
+    if exchange.ending.is_over:
+        return
+    if exchange.tunnel is None and stream.is_past_total(now):
+        _timed_out(exchange, in_total=True)
+    elif now >= stream.deadline and not is_blocked:
+        if exchange.tunnel is not None:
+            exchange.end_tunnel("timeout")
+        else:
+            _timed_out(exchange, in_total=False)
+
+
+def _body_is_slow(exchange: Exchange, now: float, timeouts: Timeouts) -> bool:
+    """Whether the request body came slower than it must, over the last window."""
+    request, stream = exchange.request, exchange.stream
+    if request.complete or stream.is_held() or (exchange.awaits_continue and not request.body_bytes):
+        return False
+    return stream.body_is_slow(now, request.body_bytes, timeouts.body_rate_bytes, timeouts.body_rate_window)
+
+
+def _authority_ended(exchange: Exchange, cause: str) -> None:
+    """The token or the certificate has expired: `token_expired` or `certificate_expired`.
+
+    A request that the upstream has in full may have been acted on already. Its answer is waited for, since a 401
+    would ask the client to send it again; what takes longer than its head is then cut.
+    """
+    if exchange.tunnel is not None:
+        exchange.end_tunnel(cause)
+    elif exchange.ending.has_begun or not exchange.is_sent:
+        exchange.end_stream(cause)
+
+
+def _timed_out(exchange: Exchange, *, in_total: bool) -> None:
+    """The answer, or the next part of it, did not come in time; `in_total`: the whole took too long."""
+    if exchange.ending.has_begun:
+        exchange.record.ended_by = "timeout"
+        late = "the exchange took too long: total_timeout" if in_total else "the response stalled"
+        exchange.fail(Reason.UPSTREAM_TIMEOUT, late)
+    elif exchange.record.decision is None:
+        exchange.fail(Reason.ISSUER_UNAVAILABLE, "no decision in time")
+    elif exchange.request.complete or exchange.awaits_continue or exchange.stream.is_held():
+        late = "total_timeout" if in_total else "response_timeout"
+        exchange.fail(Reason.UPSTREAM_TIMEOUT, f"no response in time: {late}")
+    else:
+        exchange.fail(Reason.REQUEST_TIMEOUT, "the request body stalled")
