@@ -187,7 +187,8 @@ class Exchange(Passenger):
             return
         data, is_head = request.take_body(), request.method == "HEAD"
         upstream.carry(self, head, data, self._end(data), chunked=request.chunked, bodiless=is_head)
-        self.stream.release()
+        if not upstream.blocked:
+            self.stream.release()
 
     def _end(self, data: bytes) -> bytes | None:
         """`data` goes to the upstream: None while more of the request follows it, else the trailers' field lines."""
@@ -201,8 +202,6 @@ class Exchange(Passenger):
     def request_arrived(self) -> None:
         """More of the request is here, or it is complete, or it turned out to be malformed."""
         request = self.request
-        if self.tunnel is not None:
-            return
         if self.ending.is_answered:
             request.chunks.clear()
             if request.complete:

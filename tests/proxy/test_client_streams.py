@@ -1,0 +1,112 @@
+"""Every wire under an exchange keeps the contract of `ClientStream`."""
+
+from sidecar.http.message import Field
+from tests.contracts.client_stream import Caller, ClientStreamContract, Heard
+from tests.support.conversation import Conversation
+from tests.support.memory_stream import MemoryStream
+from tests.support.tls_client import Truncated
+
+
+class Http1Caller(Caller):
+    """Over HTTP/1.1."""
+
+    def __init__(self, talk: Conversation) -> None:
+        self._talk = talk
+        self._client = talk.client()
+        self._upgraded = False
+
+    def asks(
+        self, path: str, method: str = "GET", *, size: int | None = None, body: bytes = b"", upgrade: str = ""
+    ) -> None:
+        length = f"Content-Length: {size}\r\n" if size is not None else ""
+        other = f"Upgrade: {upgrade}\r\nConnection: upgrade\r\n" if upgrade else ""
+        self._upgraded = bool(upgrade)
+        self._client.says(f"{method} {path} HTTP/1.1\r\nHost: api\r\n{length}{other}\r\n".encode() + body)
+
+    def sends(self, data: bytes, *, is_all: bool = False) -> None:
+        self._client.says(data)
+
+    def leaves(self) -> None:
+        self._client.leaves()
+
+    def stops_reading(self) -> None:
+        self._client.stops_reading()
+
+    def reads_on(self) -> None:
+        self._client.reads()
+
+    def time_passes(self, seconds: float) -> None:
+        self._talk.later(seconds)
+
+    def heard(self, to: str = "GET") -> Heard:
+        if self._upgraded:
+            head, _, rest = self._client.hears().partition(b"\r\n\r\n")
+            return Heard(int(head[9:12]), rest)
+        try:
+            response = self._client.answer(to)
+        except Truncated:
+            return Heard(was_cut=self._client.was_cut)
+        interims = tuple(each.status for each in response.informational)
+        return Heard(response.status, response.body, interims, response.trailers, is_whole=True)
+
+    @property
+    def may_send(self) -> bool:
+        return self._client.is_read
+
+
+class MemoryCaller(Caller):
+    """Over the stream in memory."""
+
+    def __init__(self, talk: Conversation) -> None:
+        self._stream = MemoryStream(talk)
+
+    def asks(
+        self, path: str, method: str = "GET", *, size: int | None = None, body: bytes = b"", upgrade: str = ""
+    ) -> None:
+        fields: list[Field] = []
+        if size is not None:
+            fields.append((b"Content-Length", b"%d" % size))
+        if upgrade:
+            fields += [(b"Upgrade", upgrade.encode()), (b"Connection", b"upgrade")]
+        self._stream.asks(method, path, fields, body, is_all=len(body) == (size or 0))
+
+    def sends(self, data: bytes, *, is_all: bool = False) -> None:
+        self._stream.sends(data, is_all=is_all)
+
+    def leaves(self) -> None:
+        self._stream.leaves()
+
+    def stops_reading(self) -> None:
+        self._stream.stops_reading()
+
+    def reads_on(self) -> None:
+        self._stream.reads_on()
+
+    def time_passes(self, seconds: float) -> None:
+        self._stream.time_passes(seconds)
+
+    def heard(self, to: str = "GET") -> Heard:
+        stream = self._stream
+        if stream.was_cut:
+            return Heard(was_cut=True)
+        lines = [line.decode().split(": ") for line in stream.trailers.split(b"\r\n") if line]
+        trailers = tuple((name, value) for name, value in lines)
+        return Heard(stream.status, stream.content, tuple(stream.interims), trailers, stream.is_whole)
+
+    @property
+    def may_send(self) -> bool:
+        return not self._stream.is_held()
+
+
+class TestHttp1Stream(ClientStreamContract):
+    """That of a client connection."""
+
+    def caller(self, talk: Conversation) -> Caller:
+        return Http1Caller(talk)
+
+
+class TestMemoryStream(ClientStreamContract):
+    """One without a wire."""
+
+    def caller(self, talk: Conversation) -> Caller:
+        return MemoryCaller(talk)
