@@ -14,7 +14,7 @@ UNMEASURED := sidecar/command/*,sidecar/process/*,sidecar/rehearsal/*,sidecar/de
 # Percent of the branches outside sidecar/decision, where nothing less than all will do. It is only ever raised.
 COVERED  := 96
 
-.PHONY: compiled test-compiled install demo test test-image test-helm lint format bench bench-one bench-parts bench-instructions bench-profile lock clean
+.PHONY: compiled test-compiled test-pythons install demo test test-image test-helm lint format bench bench-one bench-parts bench-instructions bench-profile lock clean
 .DEFAULT_GOAL := test
 
 install: $(READY) $(PARTS) $(TRYOUT) ## the virtual environment, exact versions from the lock file, and the package itself
@@ -105,6 +105,12 @@ bench-instructions: $(READY) $(COMPILED_READY) ## instructions per request, and 
 
 bench-profile: $(READY) $(SHIPPED_READY) ## where the sidecar's time goes under a load; SECONDS= LOAD=
 	@$(BIN)/python -m bench.profile $(or $(LOAD),cached-es256) $(or $(SECONDS),5)
+
+# What could differ from one version of Python to the next: TLS, the parsers, the decision.
+FAST := $(addprefix tests/,decision http settings issuer proxy telemetry cases test_authorizer.py)
+
+test-pythons: $(READY) ## the fast suite and the demo on the oldest and the newest supported Python of this machine
+	@.ci/test-pythons $(VENV) $(FAST)
 
 test-image: $(READY) $(PARTS) ## builds the image with buildah on a debootstrap base and serves from inside it (root)
 	@.ci/parts buildah debootstrap

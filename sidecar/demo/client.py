@@ -5,6 +5,7 @@ import ssl
 from dataclasses import dataclass
 
 from sidecar.demo.material import Identity
+from sidecar.trust.client_context import ServerTrust, client_context
 
 _SECONDS = 60.0
 _STEP = 262144
@@ -32,10 +33,10 @@ class Response:
 
 def context(authority: Identity, identity: Identity | None) -> ssl.SSLContext:
     """Trusts the demo's authority; presents `identity` when there is one."""
-    settings = ssl.create_default_context(cafile=str(authority.certificate_file))
-    if identity is not None:
-        settings.load_cert_chain(identity.certificate_file, identity.key_file)
-    return settings
+    if identity is None:
+        return client_context(ServerTrust(authority.certificate_file, strict=True))
+    own = (identity.certificate_file, identity.key_file)
+    return client_context(ServerTrust(authority.certificate_file, *own, strict=True))
 
 
 async def ask(port: int, settings: ssl.SSLContext, head: str, body_size: int = 0) -> Response:

@@ -49,6 +49,9 @@ def make_identity(
         .not_valid_before(now - timedelta(minutes=5))
         .not_valid_after(now + _LIFETIME)
         .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+        .add_extension(_key_usage(is_authority=is_authority), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(_authority_key(key if issuer is None else issuer.key), critical=False)
     )
     if not is_authority:
         usages = [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
@@ -60,6 +63,25 @@ def make_identity(
     files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     _write_private(files[1], private_pem(key))
     return Identity(certificate, key, *files)
+
+
+def _key_usage(*, is_authority: bool) -> x509.KeyUsage:
+    """RFC 5280 §4.2.1.3: an authority signs certificates and lists, the others sign handshakes."""
+    return x509.KeyUsage(
+        digital_signature=not is_authority,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=is_authority,
+        crl_sign=is_authority,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def _authority_key(key: ec.EllipticCurvePrivateKey) -> x509.AuthorityKeyIdentifier:
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(key.public_key())
 
 
 def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:

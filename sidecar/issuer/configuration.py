@@ -18,6 +18,8 @@ class HttpSettings:
     certificate_file: Path | None = None
     """PEM client certificate for issuers whose documents need mutual TLS; with `private_key_file`."""
     private_key_file: Path | None = None
+    strict_certificates: bool = False
+    """Refuse certificates of the issuer that leave out what RFC 5280 §4.2 demands."""
     proxy: str | None = None
     """`http://host:port` or `https://host:port` of a forward proxy."""
     proxy_credentials_file: Path | None = None

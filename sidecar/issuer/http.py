@@ -124,6 +124,7 @@ class HttpClient:
             certificate_file or settings.certificate_file,
             private_key_file or settings.private_key_file,
             settings.proxy_credentials_file,
+            settings.strict_certificates,
         )
         return cls(settings, files, files.read())
 

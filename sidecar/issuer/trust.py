@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sidecar.trust.client_context import ServerTrust, client_context
+
 _LOOK_EVERY = 1.0
 """Seconds between looks at the files."""
 
@@ -40,14 +42,14 @@ class TrustFiles:
     certificate_file: Path | None
     private_key_file: Path | None
     proxy_credentials_file: Path | None
+    strict: bool = False
+    """As `ServerTrust.strict`."""
 
     def read(self) -> Trust:
         """Raises `OSError` (`ssl.SSLError` is one) and `ValueError`. Blocks."""
         seen = self._look()
-        context = ssl.create_default_context(cafile=self.ca_file)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        if self.certificate_file is not None:
-            context.load_cert_chain(self.certificate_file, self.private_key_file)
+        trusted = ServerTrust(self.ca_file, self.certificate_file, self.private_key_file, self.strict)
+        context = client_context(trusted)
         return Trust(context, self._proxy_headers(), seen, time.monotonic())
 
     def changed_since(self, trust: Trust) -> Trust:

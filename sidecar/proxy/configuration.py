@@ -85,6 +85,8 @@ class UpstreamTlsSettings:
     """SNI and the name to verify; None: the URL's host."""
     certificate_file: Path | None = None
     private_key_file: Path | None = None
+    strict_certificates: bool = False
+    """Refuse certificates of the server that leave out what RFC 5280 §4.2 demands."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,9 @@ class Http(OwnCertificate):
     """How an issuer is spoken to."""
 
     ca_file: CertificateFile | None = None
-    """PEM: the authorities to trust. Default: the system's."""
+    """PEM: the authorities to trust, roots or not. Default: the system's."""
+    strict_certificates: bool | None = None
+    """Refuse certificates without the extensions that RFC 5280 §4.2 demands. Default: false."""
     certificate_file: CertificateFile | None = None
     """The sidecar's own certificate, for issuers that want mutual TLS."""
     proxy: Url | None = None

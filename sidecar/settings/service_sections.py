@@ -79,7 +79,9 @@ class UpstreamTls(OwnCertificate):
     """TLS towards the protected resource; with an https:// URL."""
 
     ca_file: CertificateFile | None = None
-    """Default: the system's authorities."""
+    """The authorities to trust, roots or not. Default: the system's authorities."""
+    strict_certificates: bool | None = None
+    """Refuse certificates without the extensions that RFC 5280 §4.2 demands. Default: false."""
     server_name: Text | None = None
     """SNI, and the name to verify. Default: the URL's host."""
 

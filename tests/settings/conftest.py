@@ -2,6 +2,8 @@
 
 import runpy
 import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -28,6 +30,7 @@ def installed(shipped: Path) -> Path:
 
 
 @pytest.fixture
-def configuration(tmp_path: Path, pki: Pki) -> Configuration:
-    """A small good configuration."""
-    return Configuration.create(tmp_path, pki)
+def configuration(pki: Pki) -> Iterator[Configuration]:
+    """A small good configuration, under a path so short that messages show it whole."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Configuration.create(Path(folder), pki)

@@ -6,19 +6,14 @@ from collections.abc import Awaitable, Callable
 
 from sidecar.proxy.configuration import UpstreamSettings
 from sidecar.proxy.upstream.transports.tcp import Addresses, reach
+from sidecar.trust.client_context import ServerTrust, client_context
 
 
-def client_context(settings: UpstreamSettings) -> ssl.SSLContext:
-    """TLS 1.2 or later, name and chain verified; with our own certificate when there is one.
-
-    Raises `OSError` or `ssl.SSLError` for unusable files.
-    """
-    context = ssl.create_default_context(cafile=settings.tls.ca_file)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.set_alpn_protocols(["http/1.1"])
-    if settings.tls.certificate_file is not None:
-        context.load_cert_chain(settings.tls.certificate_file, settings.tls.private_key_file)
-    return context
+def upstream_context(settings: UpstreamSettings) -> ssl.SSLContext:
+    """With our own certificate when there is one. Raises `OSError` for unusable files."""
+    tls = settings.tls
+    trust = ServerTrust(tls.ca_file, tls.certificate_file, tls.private_key_file, tls.strict_certificates)
+    return client_context(trust, ("http/1.1",))
 
 
 def connector(
@@ -27,7 +22,7 @@ def connector(
     [asyncio.AbstractEventLoop, Callable[[], asyncio.Protocol], UpstreamSettings], Awaitable[asyncio.Protocol]
 ]:
     """A `Connect` for one upstream."""
-    context, addresses = client_context(settings), Addresses(settings)
+    context, addresses = upstream_context(settings), Addresses(settings)
 
     async def connect(
         loop: asyncio.AbstractEventLoop, factory: Callable[[], asyncio.Protocol], settings: UpstreamSettings
