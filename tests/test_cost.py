@@ -23,6 +23,8 @@ MOST_CALLS = {"permitted": 230, "denied": 188}
 """Calls of Python functions and of C functions from the sidecar's code, for one request with a known token on a
 connection that is kept alive, access log and metrics on, twenty rules."""
 
+ROUNDS = 3
+
 
 def calls(of: Callable[[], None]) -> Counter[str]:
     """Calls made by code of the package while `of` runs, by the name of the function that makes them."""
@@ -58,9 +60,10 @@ def test_a_request_costs_no_more_calls_than_it_did(
             upstream.protocol.data_received(RESPONSE)
         for _ in range(3):
             world.one()
-        counted = calls(world.many)
+        # What comes once a second (a moment is written out anew) falls into a round or not: the cheapest has none of it.
+        rounds = [calls(world.many) for _ in range(ROUNDS)]
         world.server.close()
-        return counted
+        return min(rounds, key=Counter.total)
 
     counted = asyncio.run(measured())
     assert bool(world.upstreams) is (kind == "permitted")

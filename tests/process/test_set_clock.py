@@ -38,6 +38,7 @@ class SetClock:
 
     def __init__(self, one: Sidecar, token: str, client: Identity) -> None:
         self.one, self._token, self._client = one, token, client
+        self._sent = 0
         self._setting = one.folder / "clock"
         self.set(0)
         program = one.folder / "program.py"
@@ -52,14 +53,15 @@ class SetClock:
 
     def status(self) -> int:
         """Of a request on a new connection."""
+        self._sent += 1
         with self.one.connect(self._client) as wire:
             return wire.request("GET", "/x", headers={"Authorization": f"Bearer {self._token}"}).status
 
     def reason(self) -> str:
         """Why the last request was refused, from its audit record."""
-        count = len(self.one.access_log())
         assert self.status() == 401
-        eventually(lambda: len(self.one.access_log()) > count)
+        # The record of an earlier request may come late, too: there must be one for each.
+        eventually(lambda: len(self.one.access_log()) == self._sent, what="an audit record of each request")
         return str(self.one.access_log()[-1]["reason"])
 
     def reloads(self) -> None:

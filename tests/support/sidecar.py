@@ -133,7 +133,11 @@ class Sidecar:
         self.config.write_text(yaml.safe_dump(dict(document), sort_keys=False))
 
     def write_policy(self, document: Document, name: str = "policy.yaml") -> None:
-        (self.folder / "policies" / name).write_text(yaml.safe_dump(dict(document), sort_keys=False))
+        """As one change: a sidecar that watches the file never sees half of it."""
+        file = self.folder / "policies" / name
+        fresh = file.with_suffix(".new")
+        fresh.write_text(yaml.safe_dump(dict(document), sort_keys=False))
+        fresh.rename(file)
 
     def write_keys(self, *keys: SigningKey | Mapping[str, object]) -> None:
         (self.folder / "keys" / "jwks.json").write_text(json.dumps(jwks(*keys)))
