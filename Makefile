@@ -11,11 +11,18 @@ TRYOUT := config/tls/tls.crt
 # Tests whose coverage is measured: those that need no process but their own. `make test ARGS=…` measures nothing.
 MEASURED := $(addprefix tests/,decision test_authorizer.py cases vectors fuzz settings telemetry issuer injection proxy)
 UNMEASURED := sidecar/command/*,sidecar/process/*,sidecar/rehearsal/*,sidecar/demo/*,sidecar/__main__.py
+# What `make quick` runs: the pure packages, the shape of the tree, the count of calls.
+FAST := $(addprefix tests/,decision http vectors test_authorizer.py test_budgets.py test_cost.py)
+# Two processes at a time; `make test JOBS=0` runs everything in one.
+SPREAD := -n $(or $(JOBS),2) --dist worksteal
 # Percent of the branches outside sidecar/decision, where nothing less than all will do. It is only ever raised.
 COVERED  := 96
 
-.PHONY: compiled test-compiled test-pythons install demo test test-image test-helm lint format bench bench-one bench-parts bench-instructions bench-profile lock clean
+.PHONY: help quick compiled test-compiled test-pythons install demo test test-image test-helm lint format bench bench-one bench-parts bench-instructions bench-profile lock clean
 .DEFAULT_GOAL := test
+
+help: ## what can be made
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
 install: $(READY) $(PARTS) $(TRYOUT) ## the virtual environment, exact versions from the lock file, and the package itself
 
@@ -39,6 +46,13 @@ $(TRYOUT): config/make_tls.py | $(READY)
 demo: $(READY) ## the main job on loopback; CHECK=1 exits after the scenarios
 	@$(BIN)/sidecar demo $(if $(CHECK),--check)
 
+quick: $(READY) ## lint and the fast tests: half a minute, for while you work
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo
+	$(BIN)/python -m pytest -q $(SPREAD) $(FAST)
+
 lint: $(READY) ## format, lint, types, architecture
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -49,18 +63,18 @@ format: $(READY)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-test: lint $(PARTS) $(TRYOUT) ## everything that gates a change
+test: lint $(PARTS) $(TRYOUT) ## everything that gates a change, slow lanes sampled: LANES=whole runs all of them
 	@mkdir -p build
 ifdef ARGS
 	$(BIN)/python -m pytest $(ARGS)
 else
 	@rm -f build/.coverage*
-	$(BIN)/python -m coverage run -m pytest $(MEASURED)
+	$(BIN)/python -m coverage run -m pytest $(SPREAD) $(MEASURED)
 	@$(BIN)/python -m coverage combine --quiet
 	$(BIN)/python -m coverage report --include='sidecar/decision/*,sidecar/authorizer.py' --skip-covered --show-missing --fail-under=100
 	$(BIN)/python tests/own_coverage.py build/.coverage
 	$(BIN)/python -m coverage report --omit='$(UNMEASURED)' --skip-covered --fail-under=$(COVERED)
-	$(BIN)/python -m pytest $(MEASURED:%=--ignore=%)
+	$(BIN)/python -m pytest $(SPREAD) $(MEASURED:%=--ignore=%)
 endif
 
 COMPILED_READY := build/compiled/.ready
@@ -80,7 +94,7 @@ COMPILED_TESTS := $(addprefix tests/,test_compiled.py proxy decision test_author
 ON_COMPILED := TESTED_BUILD=compiled PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/compiled:$(CURDIR)
 
 test-compiled: $(COMPILED_READY) $(PARTS) ## the tests of the hot path, on the compiled package
-	$(ON_COMPILED) $(BIN)/python -m pytest -o pythonpath= $(COMPILED_TESTS)
+	$(ON_COMPILED) $(BIN)/python -m pytest $(SPREAD) -o pythonpath= $(COMPILED_TESTS)
 
 # As the image ships it, on an interpreter of the distribution's: what is measured beside other builds for use.
 SHIPPED_READY := build/shipped/.ready
@@ -100,7 +114,7 @@ bench-parts: $(SHIPPED_READY) ## where the sidecar's own time goes, in process, 
 	@PYTHONPATH=. build/shipped/bin/python -P -m bench.parts
 	@build/shipped/bin/python -P -c 'import sys, runpy; sys.path.append("."); runpy.run_module("bench.parts", run_name="__main__")'
 
-bench-instructions: $(READY) $(COMPILED_READY) ## instructions per request, and in which functions (callgrind); KIND=permitted|denied
+bench-instructions: $(READY) $(COMPILED_READY) ## instructions per request, and in which functions (callgrind); KIND=permitted or denied
 	@PYTHONPATH=build/compiled:. $(BIN)/python -P -m bench.instructions $(KIND)
 
 bench-profile: $(READY) $(SHIPPED_READY) ## where the sidecar's time goes under a load; SECONDS= LOAD=

@@ -60,7 +60,7 @@ def test_a_request_costs_no_more_calls_than_it_did(
             upstream.protocol.data_received(RESPONSE)
         for _ in range(3):
             world.one()
-        # What comes once a second (a moment is written out anew) falls into a round or not: the cheapest has none of it.
+        # What comes once a second (a moment is written out anew) falls into some rounds: the cheapest has none.
         rounds = [calls(world.many) for _ in range(ROUNDS)]
         world.server.close()
         return min(rounds, key=Counter.total)

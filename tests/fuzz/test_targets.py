@@ -8,6 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.support.lanes import WHOLE
+
+EXAMPLES = 2000 if WHOLE else 100
 MODULES = [
     importlib.import_module(f"tests.fuzz.{file.stem}")
     for file in sorted(Path(__file__).parent.glob("fuzz_*.py"))
@@ -38,7 +41,7 @@ def test_target_gives_a_value_or_a_refusal(module: ModuleType) -> None:
     for seed in module.SEEDS:
         module.target(seed)
 
-    @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+    @settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
     @given(st.one_of(mutations(module.SEEDS), st.binary(max_size=200)))
     def campaign(data: bytes) -> None:
         module.target(data)
