@@ -27,7 +27,7 @@ from sidecar.decision.presentation import Presentation
 from sidecar.decision.reason import Reason
 from sidecar.decision.request import Presenter, RequestHead
 from sidecar.decision.terms import IssuerTerms, PolicyTerms, RuleTerms
-from sidecar.decision.token import AccessToken, ValidatedToken
+from sidecar.decision.token import AccessToken, Confirmation, ValidatedToken
 from sidecar.decision.watched import WatchedPolicyTerms
 
 Decision = Permit | Denial
@@ -120,9 +120,7 @@ class Authorizer:
                 issuer.check_time(vouched, now)
                 expires_at = min(expires_at, vouched.expires_at)
                 confirmation = joined(confirmation, vouched.confirmation)
-                if confirmation.members and not token.confirmation.members:
-                    # Only the answer says what it is bound to (RFC 8705 §3.2): the record names that, too.
-                    token = replace(token, confirmation=confirmation, renderings={}, lines={})
+                token = _bound_by(token, confirmation)
         except Denied as denied:
             return _refused(denied.failure, policy, terms, token)
         except IssuerUnavailable as outage:
@@ -234,6 +232,13 @@ class Authorizer:
             answers.tokens[issuer] = await self._introspector.introspect(inquiry.token, issuer, source)
         except (Denied, IssuerUnavailable) as problem:
             answers.tokens[issuer] = problem
+
+
+def _bound_by(token: ValidatedToken, confirmation: Confirmation) -> ValidatedToken:
+    """The token; where only the answer says what it is bound to (RFC 8705 §3.2), the record names that, too."""
+    if token.confirmation.members or not confirmation.members:
+        return token
+    return replace(token, confirmation=confirmation, renderings={}, lines={})
 
 
 def _refused(

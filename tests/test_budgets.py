@@ -15,7 +15,7 @@ FUNCTION_LINES = 40
 OVERDUE_FILES: dict[str, int] = {}
 """Files that are too long all the same, and how long they may be: rows are lowered or removed, never added."""
 OVERDUE_FUNCTIONS = {"injection/container.py:container": 41}
-TABLES = {"decision/denial.py:_answer"}
+TABLES = {"decision/denial.py:_shape"}
 """Functions that are one table, a row a line."""
 
 PACKAGE = Path(sidecar.__file__).parent

@@ -4,27 +4,38 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from sidecar.process.crew.channel import ChannelClosed
+from sidecar.process.crew.seat import Seat
 from sidecar.process.endpoints.admin.inspection import Document, Refused
 from sidecar.process.endpoints.health import Check, begun_again, heartbeat
+from sidecar.process.host.standing import StandingTasks
+from sidecar.process.reload.reloader import Reloader
 from sidecar.process.worker.local_inspection import reload_state
 from sidecar.telemetry.adoption import Client, rows
 from sidecar.telemetry.configuration import Level
 from sidecar.telemetry.metrics import Snapshot
 
-if TYPE_CHECKING:
-    from sidecar.process.crew.crew import Crew
-    from sidecar.process.crew.seat import Seat
-
 _GONE = (ChannelClosed, TimeoutError)
+
+
+class Seats(Protocol):
+    """What is to be known of a crew: a `Crew` is one."""
+
+    seats: list[Seat]
+    stopping: bool
+    reloader: Reloader
+    tasks: StandingTasks
+
+    async def snapshot(self) -> Snapshot:
+        """The figures of all workers, past ones and the supervisor included."""
 
 
 class CrewInspection:
     """Asks the workers."""
 
-    def __init__(self, crew: "Crew") -> None:
+    def __init__(self, crew: Seats) -> None:
         self._crew = crew
         self._started = time.time()
         self._level: Level | None = None
@@ -131,7 +142,7 @@ class CrewInspection:
             raise Refused("the process is draining")
         self._crew.reloader.request("admin")
 
-    async def _all(self, method: str, argument: Any = None) -> "list[tuple[Seat, Any]]":
+    async def _all(self, method: str, argument: Any = None) -> list[tuple[Seat, Any]]:
         serving = [seat for seat in self._crew.seats if seat.answers]
         answers = await asyncio.gather(
             *(seat.ask(method, argument) for seat in serving), return_exceptions=True
