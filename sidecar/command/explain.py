@@ -10,15 +10,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from sidecar.authorizer import Authorizer
 from sidecar.command.thumbprint import CertificateUnreadable, certificates
+from sidecar.decision.certificate import Certificate
 from sidecar.decision.ports import IssuerUnavailable
-from sidecar.decision.request import ClientCertificate, Presenter
+from sidecar.decision.request import Presenter
 from sidecar.http.message import Field
 from sidecar.issuer.issuers import Issuers
+from sidecar.proxy.certificates import client_certificate
 from sidecar.proxy.configuration import ListenerSettings, Trust
 from sidecar.rehearsal.assumption import AssumedKeys
 from sidecar.rehearsal.explanation import SIGNATURE, Explanation, explain, unverified_claims
@@ -42,7 +41,7 @@ class Question:
     presenter: Presenter
     now: float
     """Seconds since the epoch."""
-    others: Sequence[x509.Certificate]
+    others: Sequence[Certificate]
     """Certificates that the token may be bound to by mistake."""
 
 
@@ -161,10 +160,10 @@ def _token(argument: str | None) -> str:
 
 def _question(loaded: Loaded, arguments: argparse.Namespace, token: str) -> Question:
     listener = _listener(loaded, arguments.listener)
-    own: list[x509.Certificate] = []
+    own: list[Certificate] = []
     if arguments.certificate is not None:
         own = certificates(arguments.certificate)
-    certificate = ClientCertificate(own[0].public_bytes(Encoding.DER)) if own else None
+    certificate = client_certificate(own[0].der) if own else None
     return Question(
         sent=_sent(arguments, token),
         presenter=Presenter(
@@ -183,9 +182,9 @@ def _listener(loaded: Loaded, name: str | None) -> ListenerSettings:
     raise Unexplainable(f"no listener is called {name}{nearest(name or '', names)}")
 
 
-def _ours(loaded: Loaded) -> list[x509.Certificate]:
+def _ours(loaded: Loaded) -> list[Certificate]:
     """The server's own certificates and the authorities of clients: easily taken for the client's."""
-    found: list[x509.Certificate] = []
+    found: list[Certificate] = []
     for listener in loaded.proxy.listeners:
         for path in (listener.tls.certificate_file, listener.tls.ca_file):
             if path is not None and path.is_file():

@@ -4,10 +4,10 @@ import argparse
 import sys
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
-
-from sidecar.decision.strict import base64url_text
+from sidecar.decision.certificate import Certificate
+from sidecar.proxy.certificates import Unusable
+from sidecar.proxy.certificates import certificates as certificates_in
+from sidecar.telemetry.access import visible
 
 _LARGEST = 1024 * 1024
 
@@ -30,27 +30,18 @@ def execute(arguments: argparse.Namespace) -> int:
     except CertificateUnreadable as error:
         print(f"{arguments.certificate}: {error}", file=sys.stderr)
         return 1
-    print(thumbprint(found[0]))
+    print(found[0].thumbprint_text)
     for other in found[1:]:
-        print(f"also in the file: {thumbprint(other)}  {other.subject.rfc4514_string()}", file=sys.stderr)
+        print(f"also in the file: {other.thumbprint_text}  {visible(other.called)}", file=sys.stderr)
     return 0
 
 
-def thumbprint(certificate: x509.Certificate) -> str:
-    """base64url, without padding, of the SHA-256 of the DER encoding (RFC 8705 §3.1)."""
-    return base64url_text(certificate.fingerprint(SHA256()))
-
-
-def certificates(path: Path) -> list[x509.Certificate]:
+def certificates(path: Path) -> list[Certificate]:
     """Every certificate of a PEM or DER file, at least one; raises `CertificateUnreadable`."""
-    data = _content(path)
     try:
-        if b"-----BEGIN" in data:
-            return x509.load_pem_x509_certificates(data)
-        return [x509.load_der_x509_certificate(data)]
-    except ValueError:
-        what = "a key, not a certificate" if b"KEY-----" in data else "no PEM or DER certificate"
-        raise CertificateUnreadable(what) from None
+        return certificates_in(_content(path))
+    except Unusable as problem:
+        raise CertificateUnreadable(str(problem)) from None
 
 
 def _content(path: Path) -> bytes:

@@ -8,15 +8,14 @@ import re
 from dataclasses import dataclass
 from enum import Enum
 from functools import cached_property
-from typing import assert_never
+from math import isfinite
 
 from sidecar.decision.claim import text_at
-from sidecar.decision.client_certificate import ClientCertificate
+from sidecar.decision.client_certificate import AlternativeNames, ClientCertificate, Unreadable
 from sidecar.decision.condition import Condition, Facts
 from sidecar.decision.denial import Failure, Reason
 from sidecar.decision.glob import Glob
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SPIFFE_PATH = re.compile(r"(?:/(?!\.\.?(?:/|\Z))[A-Za-z0-9._-]+)*")
 _SPIFFE_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}")
 
@@ -41,33 +40,27 @@ class NameField(Enum):
         return separators.get(self.value)
 
 
-def names_of(certificate: ClientCertificate, field: NameField) -> tuple[str, ...]:
-    """The names in one field. A certificate with a control character in any of them has none there: a NUL has
-    made readers see another name than was certified.
-    """
-    names = _read(certificate, field)
-    return () if any(_CONTROL.search(name) for name in names) else names
+def names_of(certificate: ClientCertificate, field: NameField) -> tuple[str, ...] | Unreadable:
+    """The names in one field, or why there is no telling which."""
+    if field is NameField.SUBJECT or field is NameField.ISSUER:
+        name = certificate.subject if field is NameField.SUBJECT else certificate.issuer
+        return name if isinstance(name, Unreadable) else (name,)
+    names = certificate.alternative_names
+    return names if isinstance(names, Unreadable) else _alternative_names(names, field)
 
 
-def _read(certificate: ClientCertificate, field: NameField) -> tuple[str, ...]:
+def _alternative_names(names: AlternativeNames, field: NameField) -> tuple[str, ...]:
     match field:
         case NameField.SAN_DNS:
-            return tuple(name.lower() for name in certificate.san_dns)
-        case NameField.SAN_URI:
-            return certificate.san_uri
+            return tuple([name.lower() for name in names.dns])
         case NameField.SAN_EMAIL:
-            return certificate.san_email
-        case NameField.SUBJECT:
-            return (certificate.subject,)
-        case NameField.ISSUER:
-            return (certificate.issuer,)
+            return names.email
         case NameField.SPIFFE_ID:
             # X.509-SVID §2: "An X.509 SVID MUST contain exactly one URI SAN, and by extension, exactly one
             # SPIFFE ID."
-            uris = certificate.san_uri
-            return uris if len(uris) == 1 and is_spiffe_id(uris[0]) else ()
+            return names.uri if len(names.uri) == 1 and is_spiffe_id(names.uri[0]) else ()
         case _:
-            assert_never(field)
+            return names.uri
 
 
 def is_spiffe_id(uri: str) -> bool:
@@ -129,6 +122,8 @@ class CertificateName(CertificateCondition):
     def failure(self, facts: Facts) -> Failure | None:
         """The patterns, and the names that came instead."""
         names = _names(facts, self.field)
+        if isinstance(names, Unreadable):
+            return _failed(self, facts, str(names))
         if any(pattern.fits(name) for pattern in self.patterns for name in names):
             return None
         return _failed(self, facts, " ".join(names))
@@ -157,7 +152,10 @@ class CertificateNameIsClaim(CertificateCondition):
         if self.field is NameField.SAN_DNS and value is not None:
             value = value.lower()
         names = _names(facts, self.field)
-        if value in names:
+        if isinstance(names, Unreadable):
+            return _failed(self, facts, str(names))
+        # An empty name is nobody's: a subject may be empty (RFC 5280 §4.1.2.6), and so may a claim.
+        if value and value in names:
             return None
         return _failed(self, facts, " ".join(names))
 
@@ -205,13 +203,13 @@ class CertificateLasts(CertificateCondition):
         left = certificate.not_after - facts.now if certificate else 0.0
         if certificate is not None and left >= self.seconds:
             return None
-        return _failed(self, facts, f"in {left:.0f} s")
+        return _failed(self, facts, f"in {left:.0f} s" if isfinite(left) else "unreadable dates")
 
     def __str__(self) -> str:
         return f"in {self.seconds} s or later"
 
 
-def _names(facts: Facts, field: NameField) -> tuple[str, ...]:
+def _names(facts: Facts, field: NameField) -> tuple[str, ...] | Unreadable:
     return names_of(facts.client_certificate, field) if facts.client_certificate else ()
 
 

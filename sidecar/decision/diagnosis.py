@@ -5,15 +5,13 @@ So every likely thing is hashed, the value is read in every likely way, and the 
 """
 
 import re
-from base64 import b64decode
+from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha1, sha256
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-from sidecar.decision.strict import Malformed, base64url, base64url_text
+from sidecar.decision.certificate import Certificate, Unreadable
+from sidecar.decision.strict import Malformed, base64url
 
 _HEX = re.compile(r"(?:[0-9A-Fa-f]{2}[: ]?)+")
 
@@ -30,7 +28,7 @@ class Diagnosis:
 
 
 def diagnose_thumbprint(
-    expected: str, certificate: x509.Certificate, others: Sequence[x509.Certificate] = ()
+    expected: str, certificate: Certificate, others: Sequence[Certificate] = ()
 ) -> Diagnosis:
     """What `expected`, the token's `x5t#S256`, is, when it should be the thumbprint of `certificate`.
 
@@ -62,18 +60,12 @@ _REMEDIES = {
 """What to do when the value is a thumbprint as it should be, only of another certificate."""
 
 
-def _bound_elsewhere(bound_to: str, mistake: str, presented: x509.Certificate) -> Diagnosis:
-    thumbprint = base64url_text(_sha256(presented.public_bytes(Encoding.DER)))
+def _bound_elsewhere(bound_to: str, mistake: str, presented: Certificate) -> Diagnosis:
     return Diagnosis(
         mistake,
-        f"The token is bound to {bound_to}. The client presents that of {_called(presented)}, "
-        f"whose thumbprint is {thumbprint}. {_REMEDIES[mistake]} (RFC 8705 §3).",
+        f"The token is bound to {bound_to}. The client presents that of {presented.called}, "
+        f"whose thumbprint is {presented.thumbprint_text}. {_REMEDIES[mistake]} (RFC 8705 §3).",
     )
-
-
-def _called(certificate: x509.Certificate) -> str:
-    """Its subject; a certificate may have none."""
-    return certificate.subject.rfc4514_string() or f"serial number {certificate.serial_number:x}"
 
 
 def _named(hashed: str, mistake: str, written: str, reading: str) -> Diagnosis:
@@ -120,36 +112,25 @@ def _unhex(text: str) -> bytes:
     return bytes.fromhex(text.replace(":", "").replace(" ", ""))
 
 
-def _candidates(
-    certificate: x509.Certificate, others: Sequence[x509.Certificate]
-) -> Iterator[tuple[str, str, bytes]]:
+def _candidates(certificate: Certificate, others: Sequence[Certificate]) -> Iterator[tuple[str, str, bytes]]:
     """Every likely thing: in words, the mistake's name (empty for the right one), and its digest."""
-    der = certificate.public_bytes(Encoding.DER)
-    yield "the certificate", "", _sha256(der)
-    yield "the SHA-1 of the certificate (x5t, not x5t#S256)", "sha1", _sha1(der)
-    for text in _texts(certificate.public_bytes(Encoding.PEM)):
+    yield "the certificate", "", certificate.thumbprint
+    yield "the SHA-1 of the certificate (x5t, not x5t#S256)", "sha1", _sha1(certificate.der)
+    for text in _texts(b"CERTIFICATE", certificate.der):
         yield "the certificate's PEM text", "pem_text", _sha256(text)
-    yield (
-        "the part of the certificate that is signed",
-        "to_be_signed",
-        _sha256(certificate.tbs_certificate_bytes),
-    )
-    yield from _of_key(certificate)
+    fields = certificate.fields
+    if not isinstance(fields, Unreadable):
+        yield "the part of the certificate that is signed", "to_be_signed", _sha256(fields.signed)
+        yield "the public key", "public_key", _sha256(fields.public_key)
+        for text in _texts(b"PUBLIC KEY", fields.public_key):
+            yield "the public key's PEM text", "public_key", _sha256(text)
     for other in others:
-        if other != certificate:
+        if other.der != certificate.der:
             hashed, mistake = _relation(other, certificate)
-            yield hashed, mistake, _sha256(other.public_bytes(Encoding.DER))
+            yield hashed, mistake, other.thumbprint
 
 
-def _of_key(certificate: x509.Certificate) -> Iterator[tuple[str, str, bytes]]:
-    key = certificate.public_key()
-    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    yield "the public key", "public_key", _sha256(spki)
-    for text in _texts(key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)):
-        yield "the public key's PEM text", "public_key", _sha256(text)
-
-
-def _sha256(data: bytes) -> bytes:
+def _sha256(data: bytes | memoryview) -> bytes:
     return sha256(data).digest()
 
 
@@ -157,21 +138,23 @@ def _sha1(data: bytes) -> bytes:
     return sha1(data, usedforsecurity=False).digest()
 
 
-def _texts(pem: bytes) -> Iterator[bytes]:
-    """A PEM file as tools and editors leave it."""
-    stripped = pem.strip()
-    body = b"".join(stripped.splitlines()[1:-1])
-    for text in (stripped, body):
+def _texts(label: bytes, der: bytes | memoryview) -> Iterator[bytes]:
+    """A PEM file (RFC 7468) as tools and editors leave it."""
+    body = b64encode(der)
+    lines = [body[at : at + 64] for at in range(0, len(body), 64)]
+    pem = b"\n".join((b"-----BEGIN %b-----" % label, *lines, b"-----END %b-----" % label))
+    for text in (pem, body):
         yield text
         yield text + b"\n"
+    yield pem.replace(b"\n", b"\r\n") + b"\r\n"
     yield pem.replace(b"\n", b"\r\n")
-    yield stripped.replace(b"\n", b"\r\n")
 
 
-def _relation(other: x509.Certificate, certificate: x509.Certificate) -> tuple[str, str]:
-    name = _called(other)
-    if other.subject == certificate.subject:
-        return f"another certificate of the same subject, serial number {other.serial_number:x}", "renewed"
-    if other.subject == certificate.issuer:
-        return f"the certificate of the authority that issued the client's, {name}", "issuing_ca"
+def _relation(other: Certificate, certificate: Certificate) -> tuple[str, str]:
+    name, theirs, ours = other.called, other.fields, certificate.fields
+    if not (isinstance(theirs, Unreadable) or isinstance(ours, Unreadable)):
+        if theirs.subject == ours.subject:
+            return f"another certificate of the same subject, serial number {other.serial_number}", "renewed"
+        if theirs.subject == ours.issuer:
+            return f"the certificate of the authority that issued the client's, {name}", "issuing_ca"
     return f"another certificate, that of {name}", "another_certificate"

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cryptography import x509
-
 from sidecar.authorizer import Authorizer
+from sidecar.decision.certificate import Certificate
 from sidecar.decision.challenge import DESCRIPTIONS
 from sidecar.decision.confirmation import METHODS
 from sidecar.decision.denial import Denial
@@ -109,7 +108,7 @@ async def explain(
     presenter: Presenter,
     now: float,
     *,
-    others: Sequence[x509.Certificate] = (),
+    others: Sequence[Certificate] = (),
 ) -> Explanation:
     """Decide about one request at `now` (seconds since the epoch), watching.
 
@@ -143,7 +142,7 @@ def _undecided(received: Received, reception: Reception, trace: Trace) -> Explan
 
 
 def _diagnosis(
-    head: RequestHead, presenter: Presenter, steps: Sequence[Step], others: Sequence[x509.Certificate]
+    head: RequestHead, presenter: Presenter, steps: Sequence[Step], others: Sequence[Certificate]
 ) -> Diagnosis | None:
     """What the token is really bound to, when a check of the binding failed."""
     failed = any(step.verdict is Verdict.FAILED and step.check.partition(".")[0] == "cnf" for step in steps)

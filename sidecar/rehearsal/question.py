@@ -6,12 +6,12 @@ Nothing leaves the machine but what the policy itself would ask of an issuer. Th
 from collections.abc import Mapping
 from typing import Any
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
-
 from sidecar.authorizer import Authorizer
-from sidecar.decision.request import ClientCertificate, Presenter
+from sidecar.decision.certificate import Certificate
+from sidecar.decision.request import Presenter
 from sidecar.http.message import Field
+from sidecar.proxy.certificates import Unusable, client_certificate
+from sidecar.proxy.certificates import certificates as certificates_in
 from sidecar.proxy.configuration import ProxySettings, Trust
 from sidecar.rehearsal.explanation import explain
 from sidecar.rehearsal.request import Reception, Sent, field, split, with_host
@@ -63,13 +63,13 @@ def _fields(question: Document) -> list[Field]:
         raise BadQuestion(f"headers: {error}") from None
 
 
-def _certificates(pem: str) -> list[x509.Certificate]:
+def _certificates(pem: str) -> list[Certificate]:
     if not pem:
         return []
     try:
-        return x509.load_pem_x509_certificates(pem.encode())
-    except ValueError:
-        raise BadQuestion("certificate: not a PEM certificate") from None
+        return certificates_in(pem.encode(), pem_only=True)
+    except Unusable as problem:
+        raise BadQuestion(f"certificate: {problem}") from None
 
 
 def _sent(texts: Mapping[str, str], fields: list[Field]) -> Sent:
@@ -84,25 +84,25 @@ def _sent(texts: Mapping[str, str], fields: list[Field]) -> Sent:
     return Sent(texts["method"] or "GET", target, with_host(fields, host))
 
 
-def _presenter(certificates: list[x509.Certificate], listener: str, settings: ProxySettings) -> Presenter:
+def _presenter(certificates: list[Certificate], listener: str, settings: ProxySettings) -> Presenter:
     known = {one.name: one for one in settings.listeners}
     chosen = known.get(listener) if listener else next(iter(known.values()))
     if chosen is None:
         raise BadQuestion(f"listener: one of {', '.join(known)}")
-    certificate = ClientCertificate(certificates[0].public_bytes(Encoding.DER)) if certificates else None
+    certificate = client_certificate(certificates[0].der) if certificates else None
     return Presenter(
         certificate, chosen.name, "explained", certificate_must_be_valid=chosen.tls.trust is Trust.CA
     )
 
 
-def _ours(settings: ProxySettings) -> list[x509.Certificate]:
+def _ours(settings: ProxySettings) -> list[Certificate]:
     """The server's own certificates and the clients' authorities: easily taken for the client's."""
-    found: list[x509.Certificate] = []
+    found: list[Certificate] = []
     for listener in settings.listeners:
         for file in (listener.tls.certificate_file, listener.tls.ca_file):
             if file is not None:
                 try:
-                    found += x509.load_pem_x509_certificates(file.read_bytes())
+                    found += certificates_in(file.read_bytes())
                 except (OSError, ValueError):  # a broken file is the reload's to tell
                     continue
     return found

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
-from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import (
@@ -17,10 +16,14 @@ from cryptography.hazmat.primitives.serialization import (
 from pydantic import AfterValidator, BeforeValidator, ValidationInfo, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from sidecar.decision.certificate import Certificate
+from sidecar.proxy.certificates import Unusable, certifies
+from sidecar.proxy.certificates import certificates as certificates_in
 from sidecar.proxy.tls.revocation import RevocationList, revocation_lists
 from sidecar.settings.problem import shown
 from sidecar.settings.section import FILE_ABSENT, Surroundings, mistake
 
+_PUBLIC = PublicFormat.SubjectPublicKeyInfo
 _LARGEST = 16 * 1024 * 1024
 
 
@@ -67,12 +70,13 @@ def _checked(look: Callable[[Path], object]) -> Callable[[Path, ValidationInfo],
     return check
 
 
-def certificates(path: Path) -> list[x509.Certificate]:
-    """Every certificate of a PEM file, at least one; raises `PydanticCustomError`."""
+def certificates(path: Path) -> list[Certificate]:
+    """Every certificate of a PEM file, at least one, as OpenSSL reads it; raises `PydanticCustomError`."""
+    data = _content(path)
     try:
-        return x509.load_pem_x509_certificates(_content(path))
-    except ValueError:
-        raise mistake(f"{shown(str(path))} holds no PEM certificate, or a broken one") from None
+        return certificates_in(data, pem_only=True)
+    except Unusable as problem:
+        raise mistake(f"{shown(str(path))}: {problem}") from None
 
 
 def private_key(path: Path) -> PrivateKeyTypes:
@@ -116,10 +120,8 @@ def check_pair(certificate_file: Path, private_key_file: Path) -> None:
     """Raises unless the first certificate certifies the key; silent when a file is absent."""
     if not (is_there(certificate_file) and is_there(private_key_file)):
         return
-    certified = certificates(certificate_file)[0].public_key()
     own = private_key(private_key_file).public_key()
-    form = (Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    if certified.public_bytes(*form) != own.public_bytes(*form):
+    if not certifies(certificates(certificate_file)[0], own.public_bytes(Encoding.DER, _PUBLIC)):
         message = f"{shown(str(private_key_file))} is not the key of {shown(str(certificate_file))}"
         raise mistake(message, "private_key_file")
 

@@ -1,11 +1,13 @@
 """Files of trust that are allowed, yet near their end or with a gap: what `sidecar check` warns of."""
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from math import isfinite
 from pathlib import Path
 from typing import Final
 
-from cryptography import x509
-
+from sidecar.decision.certificate import Certificate, Unreadable
+from sidecar.proxy.tls.revocation import RevocationList
 from sidecar.settings.document import Document
 from sidecar.settings.files import certificates, crls, is_there
 from sidecar.settings.operation_sections import ServiceFile
@@ -18,9 +20,11 @@ _CERTIFICATES: Final = frozenset({"certificate_file", "ca_file"})
 def expiry(setting: str, file: Path, now: float) -> str | None:
     """What there is to say of the end of a file of certificates or revocation lists at `now`, if anything."""
     if setting in _CERTIFICATES:
-        lives = [(one.not_valid_before_utc, one.not_valid_after_utc) for one in certificates(file)]
-        begin, end = min(lives, key=lambda life: life[1])
-        return _ending(file, begin.timestamp(), end.timestamp(), f"{end.date()}", now)
+        first_to_end = min(certificates(file), key=lambda one: one.not_after)
+        begin, end = first_to_end.not_before, first_to_end.not_after
+        if not isfinite(end):
+            return f"{shown(str(file))} holds a certificate whose dates cannot be read"
+        return _ending(file, begin, end, datetime.fromtimestamp(end, UTC).date().isoformat(), now)
     if setting == "crl_file":
         ends = [(one.next_update, one) for one in crls(file) if one.next_update is not None]
         if len(ends) < len(crls(file)):
@@ -47,7 +51,7 @@ def unlisted_authorities(document: Document, service: ServiceFile) -> Iterator[P
             continue
         if not (is_there(section.ca_file) and is_there(section.crl_file)):
             continue
-        names = _unlisted(certificates(section.ca_file), [one.crl for one in crls(section.crl_file)])
+        names = _unlisted(certificates(section.ca_file), crls(section.crl_file))
         for name in names:
             message = (
                 f"{shown(str(section.crl_file))} holds no list of {shown(name)}: a client that it certified itself "
@@ -57,8 +61,10 @@ def unlisted_authorities(document: Document, service: ServiceFile) -> Iterator[P
             yield document.warning(("listeners", index, "client_certificate", "crl_file"), message)
 
 
-def _unlisted(
-    authorities: Sequence[x509.Certificate], lists: Sequence[x509.CertificateRevocationList]
-) -> list[str]:
+def _unlisted(authorities: Sequence[Certificate], lists: Sequence[RevocationList]) -> list[str]:
     issuers = {one.issuer for one in lists}
-    return [one.subject.rfc4514_string() for one in authorities if one.subject not in issuers]
+    return [
+        one.called
+        for one in authorities
+        if isinstance(one.fields, Unreadable) or bytes(one.fields.subject) not in issuers
+    ]

@@ -116,8 +116,8 @@ def connection_members(presenter: Presenter) -> str:
         return members
     return (
         f'{members}"presented_thumbprint":"{certificate.thumbprint_text}",'
-        f'"certificate_subject":{quoted(bounded(certificate.subject))},'
-        f'"certificate_not_after":"{timestamp(certificate.not_after)}",'
+        f'"certificate_subject":{quoted(bounded(str(certificate.subject)))},'
+        f'"certificate_not_after":"{timestamp(certificate.not_after) or "unreadable"}",'
     )
 
 
@@ -158,6 +158,15 @@ def _rare(record: AuditRecord) -> str:
     if record.upgraded:
         text += ',"upgraded":true'
     return f'{text},"ended_by":{quoted(record.ended_by)}' if record.ended_by else text
+
+
+def incomplete(record: AuditRecord, labels: tuple[str, str, str]) -> str:
+    """The line when another one could not be made: what the data plane alone has written, newline included."""
+    return (
+        f'{{"time":"{timestamp(record.started)}","event":"request","outcome":"{labels[1]}",'
+        f'"reason":"{labels[2]}","status":{record.status},"request_id":{quoted(record.request_id)},'
+        f'"duration":{decimal(record.duration)},"incomplete":true,"generation":{record.generation}}}\n'
+    )
 
 
 def readable(record: AuditRecord, labels: tuple[str, str, str]) -> str:

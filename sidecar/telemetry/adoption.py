@@ -173,7 +173,7 @@ class Adoption:
         if name:
             client = self.clients[name]
         else:
-            client = self._strangers[(certificate.subject if certificate is not None else "") or UNKNOWN]
+            client = self._strangers[(str(certificate.subject) if certificate is not None else "") or UNKNOWN]
         refused = decision.would_deny if isinstance(decision, Permit) else decision
         failures = refused.failures if refused is not None else ()
         bound = held(token.confirmation, record.presenter, failures) if token is not None else None

@@ -8,7 +8,7 @@ made when someone asks for it.
 import time
 from collections.abc import Callable
 
-from sidecar.telemetry.access import AccessLine, bounded, readable
+from sidecar.telemetry.access import AccessLine, bounded, incomplete, readable
 from sidecar.telemetry.adoption import Adoption
 from sidecar.telemetry.allowance import Allowances
 from sidecar.telemetry.configuration import Access, Format, LoggingSettings
@@ -66,6 +66,14 @@ class Telemetry:
         labels = outcome_of(record)
         requests = self._requests
         requests[labels] = requests.get(labels, 0) + 1
+        # The line before all that it does not need: whatever else goes wrong, there is one.
+        if self._logs_all or labels[1] != PERMIT or self._is_sampled():
+            try:
+                line = readable(record, labels) if self._readable else self._line.render(record, labels)
+            except Exception as error:  # noqa: BLE001 — a fault of ours, and still a record
+                line = incomplete(record, labels)
+                self.incident("internal_error", f"{type(error).__name__} in an audit line")
+            self.journal.sink.write(line)
         self._duration.observe(record.duration)
         decision = record.decision
         if decision is not None:
@@ -91,9 +99,6 @@ class Telemetry:
             self.adoption.count(record, labels)
         if labels[1] == REPORT or record.ended_by:
             self._observe_rare(record, labels)
-        if self._logs_all or labels[1] != PERMIT or self._is_sampled():
-            line = readable(record, labels) if self._readable else self._line.render(record, labels)
-            self.journal.sink.write(line)
         if self.spans is not None:
             self.spans(record, labels)
 

@@ -122,8 +122,8 @@ def test_mistake_behind_a_wrong_thumbprint_is_named(
     """https://github.com/wso2/docs-apim/pull/11806"""
     wrong = value(pki)
     refusal(gate, signing_key.token(wrong), pki)
-    others = [pki.client_authority.certificate, pki.server.certificate]
-    assert diagnose_thumbprint(wrong, pki.client.certificate, others).mistake == mistake
+    others = [pki.client_authority.presented, pki.server.presented]
+    assert diagnose_thumbprint(wrong, pki.client.presented, others).mistake == mistake
 
 
 def spki(pki: Pki) -> bytes:

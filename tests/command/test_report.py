@@ -12,7 +12,7 @@ from sidecar.decision.denial import Denial, Failure, Reason
 from sidecar.decision.matching import RequestMatch
 from sidecar.decision.permit import Permit
 from sidecar.decision.policy import Rule
-from sidecar.decision.request import ClientCertificate, Presenter
+from sidecar.decision.request import Presenter
 from sidecar.decision.token import UNBOUND, Confirmation, ValidatedToken
 from sidecar.telemetry.access import AccessLine
 from sidecar.telemetry.adoption import OTHERS
@@ -42,13 +42,13 @@ class Log:
         at: float = 1_800_000_000.0,
     ) -> None:
         """One request; `reason` is why it is refused, or would be when it is `reported`."""
-        members = {} if bound_to is None else {"x5t#S256": bytes(ClientCertificate(bound_to.der).thumbprint)}
+        members = {} if bound_to is None else {"x5t#S256": bytes(bound_to.presented.thumbprint)}
         confirmation = Confirmation(members) if members else UNBOUND
         token = ValidatedToken(
             issuer="https://as.example.com", subject="s", client_id=client, audience=(), scope=frozenset(),
             expires_at=0, not_before=None, issued_at=None, confirmation=confirmation, token_id=None, claims={},
         )  # fmt: skip
-        presenter = Presenter(ClientCertificate(presented.der) if presented else None, "l", "192.0.2.1:1")
+        presenter = Presenter(presented.presented if presented else None, "l", "192.0.2.1:1")
         record = AuditRecord(presenter, at, "id", 1)
         denial = None if reason is None else Denial(reason, (Failure("check", reason),), "read", token)
         if denial is None or reported:

@@ -58,7 +58,7 @@ def test_a_certificate_may_come_on_standard_input(
     [
         (b"", "no PEM or DER certificate"),
         (b"nonsense", "no PEM or DER certificate"),
-        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "no PEM or DER certificate"),
+        (b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "line 1: a broken certificate"),
         (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "a key, not a certificate"),
         (b"x" * (1024 * 1024 + 1), "larger than 1 MiB"),
     ],

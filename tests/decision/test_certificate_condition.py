@@ -2,6 +2,7 @@ from typing import Any
 
 import pytest
 
+from sidecar.decision.certificate import NEVER_VALID
 from sidecar.decision.certificate_condition import (
     CertificateLasts,
     CertificateName,
@@ -12,17 +13,18 @@ from sidecar.decision.certificate_condition import (
     is_spiffe_id,
     names_of,
 )
+from sidecar.decision.client_certificate import ClientCertificate, Unreadable
 from sidecar.decision.condition import Condition, Facts
 from sidecar.decision.denial import Failure, Reason
-from sidecar.decision.request import ClientCertificate
 from sidecar.decision.token import UNBOUND, ValidatedToken
+from tests.support.odd_certificates import READABLE, UNREADABLE_NAMES, UNREADABLE_SUBJECT
 from tests.support.pki import Pki, Profile, self_signed, subject_alternative_names
 from tests.support.world import head
 
 
 def certificate(common_name: str = "client", **names: Any) -> ClientCertificate:
     profile = Profile(common_name, names=tuple(subject_alternative_names(**names)))
-    return ClientCertificate(self_signed(profile).der)
+    return self_signed(profile).presented
 
 
 def judge(
@@ -99,9 +101,7 @@ def test_without_a_certificate_nothing_holds() -> None:
 
 def test_certificate_without_names_has_none(pki: Pki) -> None:
     kind = NameField.SAN_DNS
-    failure = judge(
-        CertificateName(kind, (NamePattern("**", kind),)), ClientCertificate(pki.other_client.der)
-    )
+    failure = judge(CertificateName(kind, (NamePattern("**", kind),)), pki.other_client.presented)
     assert failure is not None
     assert failure.presented == "no such name"
 
@@ -109,7 +109,48 @@ def test_certificate_without_names_has_none(pki: Pki) -> None:
 @pytest.mark.parametrize("name", ["good.example\x00.evil.example", "good.example\n"])
 def test_name_with_a_control_character_makes_all_names_of_its_field_void(name: str) -> None:
     given = certificate(dns=["good.example", name])
-    assert names_of(given, NameField.SAN_DNS) == ()
+    assert isinstance(names_of(given, NameField.SAN_DNS), Unreadable)
+    assert (
+        judge(CertificateName(NameField.SAN_DNS, (NamePattern("**", NameField.SAN_DNS),)), given) is not None
+    )
+
+
+@pytest.mark.parametrize("field", [NameField.SUBJECT, NameField.ISSUER])
+@pytest.mark.parametrize("kind", UNREADABLE_SUBJECT)
+def test_a_condition_on_a_name_that_cannot_be_read_fails_and_says_why(field: NameField, kind: str) -> None:
+    given = UNREADABLE_SUBJECT[kind].presented
+    for text in ("CN=client", "CN=M\\FCller", "CN=M\xfcller"):
+        failure = judge(CertificateName(field, (NamePattern(text, field),)), given)
+        assert failure is not None
+        assert failure.presented.startswith("unreadable (")
+    joined = judge(CertificateNameIsClaim(field, ("sub",)), given, sub=str(given.subject))
+    assert joined is not None
+    assert joined.presented.startswith("unreadable (")
+
+
+@pytest.mark.parametrize("kind", UNREADABLE_NAMES)
+def test_a_condition_on_alternative_names_that_cannot_be_read_fails_and_says_why(kind: str) -> None:
+    given, field = UNREADABLE_NAMES[kind].presented, NameField.SAN_DNS
+    for condition in (
+        CertificateName(field, (NamePattern("client.example", field),)),
+        CertificateNameIsClaim(field, ("client_id",)),
+    ):
+        failure = judge(condition, given, client_id="client.example")
+        assert failure is not None
+        assert failure.presented.startswith("unreadable (")
+
+
+def test_an_empty_subject_equals_no_claim() -> None:
+    given = READABLE["an empty subject"].presented
+    assert given.subject == ""
+    for value in ("", None):
+        assert judge(CertificateNameIsClaim(NameField.SUBJECT, ("sub",)), given, sub=value) is not None
+
+
+def test_a_certificate_whose_dates_cannot_be_read_does_not_last(named: ClientCertificate) -> None:
+    failure = judge(CertificateLasts(1), ClientCertificate(named.der, NEVER_VALID))
+    assert failure is not None
+    assert failure.presented == "unreadable dates"
 
 
 @pytest.mark.parametrize(

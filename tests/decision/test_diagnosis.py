@@ -1,15 +1,31 @@
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from sidecar.decision.diagnosis import diagnose_thumbprint
-from tests.support.pki import Authority, Pki, Profile, certificate_der, certificate_pem, make_key, thumbprint
+from sidecar.decision.diagnosis import Diagnosis
+from sidecar.decision.diagnosis import diagnose_thumbprint as diagnose
+from tests.support.pki import (
+    Authority,
+    Pki,
+    Profile,
+    certificate_der,
+    certificate_pem,
+    make_key,
+    presented,
+    thumbprint,
+)
 
 Write = Callable[[bytes], str]
+
+
+def diagnose_thumbprint(
+    expected: str, certificate: x509.Certificate, others: Sequence[x509.Certificate] = ()
+) -> Diagnosis:
+    return diagnose(expected, presented(certificate), [presented(one) for one in others])
 
 
 def sha256(data: bytes) -> bytes:

@@ -1,6 +1,5 @@
 import pytest
 
-from sidecar.decision.client_certificate import ClientCertificate
 from sidecar.decision.denial import Denied, Reason
 from sidecar.decision.request import Presenter, RequestHead
 from tests.support.pki import Pki
@@ -19,7 +18,7 @@ def test_head_has_no_credentials_and_is_no_preflight_unless_said() -> None:
 
 
 def test_what_is_remembered_of_one_connection_is_not_anothers(pki: Pki) -> None:
-    certificate = ClientCertificate(pki.client.der)
+    certificate = pki.client.presented
     one, other = Presenter(certificate, "main", "peer:1"), Presenter(certificate, "main", "peer:2")
     one.lines["x"] = "y"
     assert not other.lines
@@ -40,11 +39,11 @@ def test_what_is_remembered_of_one_connection_is_not_anothers(pki: Pki) -> None:
 def test_one_without_a_vouched_certificate_is_counted_by_address(peer: str, source: str, pki: Pki) -> None:
     assert Presenter(None, "main", peer).source == source
     # Such a certificate costs its maker nothing, so it is no source of its own.
-    assert Presenter(ClientCertificate(pki.client.der), "main", peer).source == source
+    assert Presenter(pki.client.presented, "main", peer).source == source
 
 
 def test_one_whose_certificate_an_authority_vouched_for_is_counted_by_it(pki: Pki) -> None:
-    certificate = ClientCertificate(pki.client.der)
+    certificate = pki.client.presented
     presenter = Presenter(certificate, "main", "192.0.2.1:1", certificate_must_be_valid=True)
     assert presenter.source == certificate.thumbprint_text
     nobody = Presenter(None, "main", "192.0.2.1:1", certificate_must_be_valid=True)

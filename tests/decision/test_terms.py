@@ -8,7 +8,6 @@ from sidecar.decision.confirmation import Confirmed, parse
 from sidecar.decision.failure import Denied, Failure
 from sidecar.decision.policy import Binding, IntrospectWhen, ReportOnly
 from sidecar.decision.reason import Reason
-from sidecar.decision.request import ClientCertificate
 from sidecar.decision.terms import IssuerTerms, PolicyTerms, RuleTerms
 from sidecar.decision.token import UNBOUND, AccessToken, ValidatedToken
 from tests.support.mint import AUDIENCE, ISSUER, SigningKey
@@ -96,7 +95,7 @@ def test_bound_token_must_confirm_in_every_mode(binding: Binding, pki: Pki) -> N
 
 
 def test_certificate_counts_until_it_ends_where_a_chain_is_asked_for(pki: Pki) -> None:
-    terms, end = issuer_terms(), ClientCertificate(pki.client.der).not_after
+    terms, end = issuer_terms(), pki.client.presented.not_after
     bound = parse({"x5t#S256": pki.client.thumbprint})
     assert terms.check_binding(bound, presentation(pki.client, end - 1, certificate_must_be_valid=True))
     strict = presentation(pki.client, end, certificate_must_be_valid=True)
@@ -105,7 +104,7 @@ def test_certificate_counts_until_it_ends_where_a_chain_is_asked_for(pki: Pki) -
 
 
 def test_permit_ends_with_the_token_or_with_the_certificate(pki: Pki) -> None:
-    terms, end = issuer_terms(), ClientCertificate(pki.client.der).not_after
+    terms, end = issuer_terms(), pki.client.presented.not_after
     strict = presenter(pki.client, certificate_must_be_valid=True)
     assert terms.valid_until(end - 100, strict) == end - 70
     assert terms.valid_until(end + 100, strict) == end

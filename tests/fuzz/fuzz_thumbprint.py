@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from sidecar.decision.diagnosis import diagnose_thumbprint
+from sidecar.proxy.certificates import client_certificate
 
 
 def _certificate() -> x509.Certificate:
@@ -21,8 +22,8 @@ def _certificate() -> x509.Certificate:
     return builder.public_key(key.public_key()).sign(key, hashes.SHA256())
 
 
-_CERTIFICATE = _certificate()
-_DIGEST = hashlib.sha256(_CERTIFICATE.public_bytes(Encoding.DER))
+_CERTIFICATE = client_certificate(_certificate().public_bytes(Encoding.DER))
+_DIGEST = hashlib.sha256(_CERTIFICATE.der)
 SEEDS = [b"A" * 43, b"0" * 64, _DIGEST.hexdigest().encode(), _DIGEST.digest(), b"AA:BB", b"==", b"+/+/"]
 
 

@@ -5,6 +5,7 @@ import pytest
 from sidecar.decision.denial import Reason
 from sidecar.proxy.configuration import Limits
 from sidecar.proxy.upstream.http1_reader import MAX_INTERIM_RESPONSES
+from sidecar.telemetry.record import AuditRecord
 from tests.proxy.conftest import Converse
 from tests.support.conversation import Conversation
 from tests.support.tls_client import Truncated
@@ -268,3 +269,27 @@ def test_upstream_is_not_given_more_time_by_interim_responses(talk: Conversation
     upstream.says(b"HTTP/1.1 102 Processing\r\n\r\n")
     talk.later(61)
     assert client.answer().status == 504
+
+
+def test_an_observer_that_raises_breaks_neither_the_answer_nor_the_connection(talk: Conversation) -> None:
+    """It is told when the exchange is over: the next request comes on the same connection, and the fault is told."""
+
+    def raises(record: AuditRecord) -> None:
+        raise ValueError("no line can be made")
+
+    talk.observed.observe = raises  # type: ignore[method-assign]
+    client, upstream = talk.client(), None
+    for _ in range(2):
+        client.says(GET)
+        upstream = upstream or talk.upstream()
+        assert upstream.request() is not None
+        upstream.says(EMPTY)
+        assert client.answer().status == 200
+    talk.gate.refuse("/b")
+    client.says(b"GET /b HTTP/1.1\r\nHost: api\r\n\r\n")
+    assert client.answer().status in {401, 403}
+    client.says(GET)
+    client.leaves()
+    assert client.is_closed
+    assert [name for name, _ in talk.observed.incidents] == ["internal_error"] * 4
+    talk.observed.incidents.clear()  # ours, and told

@@ -17,7 +17,6 @@ from sidecar.authorizer import Authorizer
 from sidecar.command.cli import main
 from sidecar.decision.permit import Permit
 from sidecar.decision.ports import KeySet
-from sidecar.decision.request import ClientCertificate
 from sidecar.rehearsal import question
 from sidecar.rehearsal.trial.played_issuers import PlayedIssuers
 from sidecar.rehearsal.trial.run import World
@@ -319,9 +318,7 @@ class Four:
         issuers = Published(self.loaded.policy)
         issuers.own = self.keys.keys("https://as.example.com")
         came = asyncio.run(
-            World(self.loaded, issuers).play(
-                case, lambda _name: ClientCertificate(self.pki.client.der), STARTED
-            )
+            World(self.loaded, issuers).play(case, lambda _name: self.pki.client.presented, STARTED)
         )
         return Said(
             came.bounds is not None, came.status, came.reason or came.would_deny, came.rule, came.challenge

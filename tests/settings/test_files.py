@@ -50,16 +50,27 @@ def test_a_key_that_is_none_is_refused(configuration: Configuration, content: by
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"nonsense", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"]
+    ("content", "problem"),
+    [
+        (b"", "no PEM certificate"),
+        (b"nonsense", "no PEM certificate"),
+        (
+            b"#\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+            "line 2: a broken certificate",
+        ),
+        (b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "a key, not a certificate"),
+    ],
 )
-def test_a_certificate_that_is_none_is_refused(configuration: Configuration, content: bytes) -> None:
+def test_a_certificate_that_is_none_is_refused(
+    configuration: Configuration, content: bytes, problem: str
+) -> None:
     (configuration.folder / "server.crt").write_bytes(content)
-    assert message(configuration) == "`server.crt` holds no PEM certificate, or a broken one"
+    assert message(configuration) == f"`server.crt`: {problem}"
 
 
 def test_a_truncated_certificate_is_refused(configuration: Configuration, pki: Pki) -> None:
     (configuration.folder / "server.crt").write_bytes(pki.server.pem[: len(pki.server.pem) // 2])
-    assert message(configuration) == "`server.crt` holds no PEM certificate, or a broken one"
+    assert message(configuration) == "`server.crt`: line 1: a certificate without an end"
 
 
 def test_an_absent_file_and_a_directory_are_named(configuration: Configuration) -> None:

@@ -114,5 +114,5 @@ class CleartextTls:
         return self.distrusted.isdisjoint(chain)
 
     def engine(self) -> CleartextEngine:
-        certificate = ClientCertificate(self.identity.der) if self.identity is not None else None
+        certificate = self.identity.presented if self.identity is not None else None
         return self.make(certificate, resumed=self.resumed)

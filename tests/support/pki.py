@@ -18,6 +18,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from sidecar.decision.client_certificate import ClientCertificate
+from sidecar.proxy.certificates import client_certificate
+
 PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
 
 HOUR = dt.timedelta(hours=1)
@@ -68,6 +71,11 @@ def certificate_pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
+def presented(certificate: x509.Certificate) -> ClientCertificate:
+    """A certificate as a listener sees it once the handshake has proved the key."""
+    return client_certificate(certificate_der(certificate))
+
+
 @dataclass(frozen=True, slots=True)
 class IdentityFiles:
     """Where `Identity.write` put the PEM files; `certificate` holds the chain too, leaf first."""
@@ -91,6 +99,11 @@ class Identity:
     @property
     def der(self) -> bytes:
         return certificate_der(self.certificate)
+
+    @property
+    def presented(self) -> ClientCertificate:
+        """The certificate as a listener sees it once the handshake has proved the key."""
+        return presented(self.certificate)
 
     @property
     def pem(self) -> bytes:

@@ -9,7 +9,7 @@ from sidecar.decision.denial import Denial, Failure, Reason
 from sidecar.decision.matching import RequestMatch
 from sidecar.decision.permit import Permit
 from sidecar.decision.policy import Rule
-from sidecar.decision.request import ClientCertificate, Presenter
+from sidecar.decision.request import Presenter
 from sidecar.decision.token import UNBOUND, Confirmation, ValidatedToken
 from sidecar.telemetry.configuration import Format, LoggingSettings
 from sidecar.telemetry.journal import Journal
@@ -45,7 +45,7 @@ def token(
 
 def presenter(identity: Identity | None = None, peer: str = "192.0.2.7:50000") -> Presenter:
     """A connection to the listener `main`."""
-    certificate = ClientCertificate(identity.der) if identity is not None else None
+    certificate = identity.presented if identity is not None else None
     return Presenter(certificate, "main", peer)
 
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 import yaml
 
 from tests.support.mint import AUDIENCE, ISSUER, SigningKey, jwks
+from tests.support.odd_certificates import OddCertificate
 from tests.support.pki import Identity, Pki, certificate_pem
 from tests.support.processes import Child, answers_ok, free_port, is_listening
 from tests.support.tls_client import Wire
@@ -99,7 +100,7 @@ class Sidecar:
         policy_document: Document | None = None,
         keys: Sequence[SigningKey | Mapping[str, object]] = (),
         service: Document | None = None,
-        server: Identity | None = None,
+        server: Identity | OddCertificate | None = None,
     ) -> None:
         """Writes the configuration; `service` is laid over the default service document (see `merged`)."""
         self.folder = folder

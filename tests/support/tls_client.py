@@ -15,6 +15,7 @@ from typing import Any, Self
 
 from cryptography import x509
 
+from tests.support.odd_certificates import OddCertificate
 from tests.support.pki import Identity, certificate_pem
 
 TIMEOUT = 20.0
@@ -65,7 +66,7 @@ class Response:
 
 
 def client_context(
-    identity: Identity | None = None,
+    identity: Identity | OddCertificate | None = None,
     trust: x509.Certificate | None = None,
     *,
     minimum: ssl.TLSVersion = TLS12,

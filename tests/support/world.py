@@ -19,7 +19,7 @@ from sidecar.decision.permit import Permit
 from sidecar.decision.policy import IssuerPolicy, Policy, Rule
 from sidecar.decision.ports import IssuerUnavailable, VerificationKey
 from sidecar.decision.presentation import Presentation
-from sidecar.decision.request import ClientCertificate, Presenter, RequestHead
+from sidecar.decision.request import Presenter, RequestHead
 from sidecar.decision.token import AccessToken, ValidatedToken
 from tests.support.mint import AUDIENCE, ISSUER, SigningKey
 from tests.support.pki import Identity
@@ -121,7 +121,7 @@ def head(
 
 def presenter(identity: Identity | None = None, listener: str = "main", **facts: Any) -> Presenter:
     """The other end of a connection, with `identity`'s certificate when one is given."""
-    certificate = None if identity is None else ClientCertificate(identity.der)
+    certificate = None if identity is None else identity.presented
     return Presenter(certificate, listener, "192.0.2.1:4711", **facts)
 
 

@@ -9,11 +9,13 @@ from sidecar.command.report import Report
 from sidecar.decision.denial import Denial, Failure, Reason
 from sidecar.decision.permit import Permit
 from sidecar.decision.policy import Rule
-from sidecar.decision.request import ClientCertificate, Presenter
+from sidecar.decision.request import Presenter
 from sidecar.telemetry.access import AccessLine, bounded, timestamp
 from sidecar.telemetry.adoption import MOST, OTHERS, RULES, STRANGERS, UNKNOWN, Client, rows
 from sidecar.telemetry.outcome import outcome_of
 from sidecar.telemetry.record import AuditRecord
+from tests.support.odd_certificates import OddCertificate, tlv
+from tests.support.odd_certificates import name as odd_name
 from tests.support.pki import Identity, Pki
 from tests.support.records import RULE, STARTED, RecordedTelemetry, denial, permit, presenter, record, token
 
@@ -35,7 +37,7 @@ def counts(row: dict[str, Any]) -> dict[str, int]:
 
 
 def digest(identity: Identity) -> bytes:
-    return ClientCertificate(identity.der).thumbprint
+    return identity.presented.thumbprint
 
 
 def refused(reason: Reason, bound_to: bytes | None = None, client: str | None = "client-1") -> Denial:
@@ -161,9 +163,8 @@ def test_names_from_certificates_cannot_crowd_out_the_clients_of_an_issuer(
     recorder: RecordedTelemetry, pki: Pki
 ) -> None:
     for number in range(STRANGERS + 20):
-        stranger = presenter(pki.client)
-        assert stranger.client_certificate is not None
-        stranger.client_certificate.__dict__["subject"] = f"CN=made-up-{number}"
+        made_up = OddCertificate(odd_name(tlv(0x0C, f"made-up-{number}".encode())))
+        stranger = Presenter(made_up.presented, "main", "192.0.2.7:50000")
         recorder.telemetry.observe(record(Denial(Reason.CREDENTIALS_MISSING), presenter=stranger))
     recorder.telemetry.observe(record(permit(token("honest"))))
     rows = told(recorder)

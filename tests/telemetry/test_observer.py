@@ -1,17 +1,21 @@
 """The observer counts and tells every way a request, a handshake or a connection can end."""
 
+import contextlib
 import json
 import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from sidecar.decision.denial import Reason
+from sidecar.decision.denial import Denial, Reason
+from sidecar.decision.permit import Permit
+from sidecar.decision.request import Presenter
 from sidecar.telemetry.allowance import BURST, MOST_DETAILS, PERIOD
-from sidecar.telemetry.configuration import Level
+from sidecar.telemetry.configuration import Format, Level
 from sidecar.telemetry.journal import adopt_library_logs
 from sidecar.telemetry.live import KEPT
 from sidecar.telemetry.metrics import total
@@ -198,3 +202,29 @@ def test_on_a_terminal_lines_are_for_people_and_elsewhere_for_machines() -> None
     os.close(master)
     piped = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=30, check=True)
     assert json.loads(piped.stdout)["port"] == 8443
+
+
+class Unprintable:
+    """A certificate that raises whatever is asked of it: a fault of ours, and no reason to lose the record."""
+
+    def __getattr__(self, name: str) -> object:
+        raise ValueError(name)
+
+
+@pytest.mark.parametrize("format", [Format.JSON, Format.TEXT])
+@pytest.mark.parametrize("decision", [permit(), denial()])
+def test_a_line_that_cannot_be_made_is_there_all_the_same(
+    tmp_path: Path,
+    format: Format,  # noqa: A002 — the setting's own word
+    decision: Permit | Denial,
+) -> None:
+    one = RecordedTelemetry(tmp_path, format)
+    broken = record(decision)
+    broken.presenter = cast(Presenter, Unprintable())
+    with contextlib.suppress(ValueError):  # what else it is asked for is another's to guard
+        one.telemetry.observe(broken)
+    (line,) = [text for text in one.text().splitlines() if "request-1" in text]
+    said = json.loads(line)
+    assert (said["incomplete"], said["request_id"], said["generation"]) == (True, "request-1", 3)
+    assert said["status"] == broken.status
+    assert one.metrics.counter("sidecar_incidents_total")[("internal_error",)] == 1

@@ -4,8 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from hmac import compare_digest
 from typing import Final
 
-from cryptography import x509
-
+from sidecar.decision.certificate import Certificate
 from sidecar.decision.confirmation.method import ConfirmationMethod, Confirmed
 from sidecar.decision.diagnosis import Diagnosis, diagnose_thumbprint
 from sidecar.decision.failure import Denied, Failure
@@ -72,13 +71,13 @@ class CertificateThumbprint(ConfirmationMethod):
         return expected == line.get(_PRESENTED) if isinstance(expected, str) and expected else None
 
     def diagnose(
-        self, value: object, presenter: Presenter, others: Sequence[x509.Certificate]
+        self, value: object, presenter: Presenter, others: Sequence[Certificate]
     ) -> Diagnosis | None:
         """What was hashed, or how the digest was written, in place of what RFC 8705 §3.1 says."""
         certificate = presenter.client_certificate
         if certificate is None or not isinstance(value, str):
             return None
-        found = diagnose_thumbprint(value, certificate.certificate, others)
+        found = diagnose_thumbprint(value, certificate, others)
         return None if found.mistake == "none" else found
 
 

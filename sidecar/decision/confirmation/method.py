@@ -9,8 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
-from cryptography import x509
-
+from sidecar.decision.certificate import Certificate
 from sidecar.decision.diagnosis import Diagnosis
 from sidecar.decision.failure import Failure
 from sidecar.decision.presentation import Presentation
@@ -79,7 +78,7 @@ class ConfirmationMethod(ABC):
 
     @abstractmethod
     def diagnose(
-        self, value: object, presenter: Presenter, others: Sequence[x509.Certificate]
+        self, value: object, presenter: Presenter, others: Sequence[Certificate]
     ) -> Diagnosis | None:
         """The probable mistake behind a `value` of the unverified token that was not confirmed, if one is known.
 

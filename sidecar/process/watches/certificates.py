@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
-from cryptography import x509
-
+from sidecar.proxy.certificates import certificates
 from sidecar.proxy.configuration import ProxySettings
 from sidecar.proxy.tls.revocation import revocation_lists
 from sidecar.telemetry.metrics import Sample
+
+_CERTIFICATE = ("sidecar_certificate_not_before_seconds", "sidecar_certificate_not_after_seconds")
+_LIST = ("sidecar_crl_this_update_seconds", "sidecar_crl_next_update_seconds")
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,15 +22,21 @@ class CertificateInUse:
     use: str
     """`listener main`, `client authorities of main`, `upstream`, `upstream authorities`."""
     subject: str
-    """RFC 4514."""
-    not_before: int
-    """Seconds since the epoch."""
-    not_after: int
-    """Seconds since the epoch."""
+    """RFC 4514; why not, when it cannot be read; the serial number when there is none."""
+    not_before: int | None
+    """Seconds since the epoch; None when OpenSSL cannot read the dates."""
+    not_after: int | None
+    """Seconds since the epoch; None when OpenSSL cannot read the dates."""
     is_ours: bool
     """We present it: an expired one fails every handshake."""
     is_list: bool = False
     """It is a revocation list; `subject` is its issuer."""
+
+    def fault(self, now: float) -> str:
+        """Why it is not valid at `now` (seconds since the epoch); empty when it is."""
+        if self.not_before is None or self.not_after is None:
+            return "dates that cannot be read"
+        return "expired" if now > self.not_after else "not valid yet" if now < self.not_before else ""
 
 
 def certificates_in_use(settings: ProxySettings) -> tuple[CertificateInUse, ...]:
@@ -56,14 +65,14 @@ def _files(settings: ProxySettings) -> Iterator[tuple[Path, str, bool]]:
 
 
 def _read(file: Path, use: str, *, is_ours: bool) -> CertificateInUse:
-    found = x509.load_pem_x509_certificates(file.read_bytes())
-    first = min(found, key=lambda one: one.not_valid_after_utc)
+    found = certificates(file.read_bytes())
+    first = min(found, key=lambda one: one.not_after)
     return CertificateInUse(
         str(file),
         use,
-        first.subject.rfc4514_string(),
-        int(max(one.not_valid_before_utc for one in found).timestamp()),
-        int(first.not_valid_after_utc.timestamp()),
+        first.called,
+        _whole(max(one.not_before for one in found)),
+        _whole(first.not_after),
         is_ours,
     )
 
@@ -74,18 +83,21 @@ def _list(file: Path, use: str) -> Iterator[CertificateInUse]:
     ]
     if lists:
         end, first = min(lists, key=lambda one: one[0])
-        issuer = first.crl.issuer.rfc4514_string()
+        issuer = first.issuer_name
         yield CertificateInUse(
             str(file), use, issuer, int(first.this_update), int(end), is_ours=False, is_list=True
         )
 
 
+def _whole(seconds: float) -> int | None:
+    return int(seconds) if isfinite(seconds) else None
+
+
 def samples(certificates: tuple[CertificateInUse, ...]) -> Iterator[Sample]:
     """From when to when each is valid; a file that is used twice counts once."""
     for one in {one.file: one for one in certificates}.values():
-        if one.is_list:
-            yield Sample("sidecar_crl_this_update_seconds", (one.file,), one.not_before)
-            yield Sample("sidecar_crl_next_update_seconds", (one.file,), one.not_after)
-        else:
-            yield Sample("sidecar_certificate_not_before_seconds", (one.file,), one.not_before)
-            yield Sample("sidecar_certificate_not_after_seconds", (one.file,), one.not_after)
+        start, end = _LIST if one.is_list else _CERTIFICATE
+        if one.not_before is not None:
+            yield Sample(start, (one.file,), one.not_before)
+        if one.not_after is not None:
+            yield Sample(end, (one.file,), one.not_after)

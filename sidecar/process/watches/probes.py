@@ -60,5 +60,5 @@ def certificate_checks(certificates: Iterable[CertificateInUse], now: float) -> 
     """Whether what we present to others is valid at `now`."""
     for one in certificates:
         if one.is_ours:
-            detail = "expired" if now > one.not_after else "not valid yet" if now < one.not_before else ""
+            detail = one.fault(now)
             yield Check(f"certificate of {one.use}", ok=not detail, detail=detail)

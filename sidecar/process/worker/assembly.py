@@ -82,8 +82,8 @@ def prepare(loaded: Loaded, ports: Ports, previous: Assembly | None = None) -> A
 def _refuse_expired(new: tuple[CertificateInUse, ...], old: tuple[CertificateInUse, ...]) -> None:
     """A valid certificate is not given up for one that has expired."""
     now = time.time()
-    valid = {one.use for one in old if one.is_ours and one.not_after > now}
-    expired = [one for one in new if one.is_ours and one.not_after <= now and one.use in valid]
+    valid = {one.use for one in old if one.is_ours and one.fault(now) != "expired"}
+    expired = [one for one in new if one.is_ours and one.fault(now) == "expired" and one.use in valid]
     if expired:
         message = "the certificate has expired; the one in force is valid"
         raise SettingsError([Problem(one.file, 0, 0, message) for one in expired])

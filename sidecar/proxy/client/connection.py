@@ -163,7 +163,7 @@ class ClientConnection(asyncio.Protocol):
             return
         until = NEVER
         if certificate is not None and certificate.not_after > now:
-            until = float(certificate.not_after)
+            until = certificate.not_after
         presenter = Presenter(
             certificate,
             listener.settings.name,

@@ -59,8 +59,10 @@ class Ending:
         """Nothing more will happen, and the client has what it gets."""
         if not self.is_over:
             self.is_over = True
-            self._report()
+            if self.place is not None:
+                self._leave_place()
             self._stream.over()
+            self._report()
 
     def abandon(self, cause: str) -> None:
         """The client is gone: nobody waits for the answer."""
@@ -82,4 +84,7 @@ class Ending:
         if self.place is not None:
             self._leave_place()
         self.record.duration = perf_counter() - self.started
-        self._serving.observer.observe(self.record)
+        try:
+            self._serving.observer.observe(self.record)
+        except Exception as error:  # noqa: BLE001 — who only watches must not break what is watched
+            self._serving.report_bug(error)

@@ -11,6 +11,7 @@ from OpenSSL._util import ffi as _ffi
 from OpenSSL._util import lib as _lib
 
 from sidecar.decision.request import ClientCertificate
+from sidecar.proxy.certificates import presented
 from sidecar.proxy.tls.sessions import Sessions
 from sidecar.proxy.tls.verification import Verification
 
@@ -68,7 +69,7 @@ class Engine(Protocol):
         """Plaintext to ciphertext."""
 
     def client_certificate(self) -> ClientCertificate | None:
-        """The certificate whose key the client proved to hold. Raises `TlsFailure`."""
+        """The certificate whose key the client proved to hold."""
 
     def is_resumed(self) -> bool:
         """Whether the handshake resumed a session."""
@@ -221,14 +222,11 @@ class OpenSslEngine:
         self._from_tls = connection._from_ssl = out
 
     def client_certificate(self) -> ClientCertificate | None:
-        """The certificate whose key the client proved to hold, from this very connection. Raises `TlsFailure`."""
+        """The certificate whose key the client proved to hold, from this very connection."""
         certificate = self._connection.get_peer_certificate()
         if certificate is None:
             return None
-        try:
-            return ClientCertificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate))
-        except ValueError as error:
-            raise TlsFailure("certificate_unreadable", str(error)) from None
+        return presented(certificate)
 
     def chain(self) -> list[bytes]:
         """The certificates the client sent, DER, its own first; of a resumed session only that one."""

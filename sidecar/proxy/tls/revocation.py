@@ -5,6 +5,10 @@ from typing import Final
 
 from cryptography import x509
 
+from sidecar.decision.der import SEQUENCE, elements, only
+from sidecar.decision.distinguished_name import rfc4514
+from sidecar.decision.strict import Malformed
+
 _BEGIN: Final = b"-----BEGIN X509 CRL-----"
 _END: Final = b"-----END X509 CRL-----"
 
@@ -21,8 +25,21 @@ class RevocationList:
 
     @property
     def issuer(self) -> bytes:
-        """The issuer's name, DER."""
-        return self.crl.issuer.public_bytes()
+        """The issuer's name, DER. Read from the list as it is: an authority's name need not be one that a library
+        can render. Empty when there is no telling.
+        """
+        try:
+            parts = elements(only(memoryview(self.crl.tbs_certlist_bytes)).content)
+            # RFC 5280 §5.1: TBSCertList ::= SEQUENCE { version OPTIONAL, signature, issuer, … }
+            sequences = [bytes(one.encoded) for one in parts if one.tag == SEQUENCE]
+        except Malformed:
+            return b""
+        return sequences[1] if len(sequences) > 1 else b""
+
+    @property
+    def issuer_name(self) -> str:
+        """The issuer's name for people (RFC 4514)."""
+        return str(rfc4514(memoryview(self.issuer)))
 
 
 def revocation_lists(data: bytes) -> tuple[RevocationList, ...]:

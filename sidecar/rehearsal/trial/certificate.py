@@ -11,6 +11,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sidecar.decision.request import ClientCertificate
+from sidecar.proxy.certificates import certificates as certificates_in
+from sidecar.proxy.certificates import client_certificate
 from sidecar.settings.case_sections import CaseCertificate
 
 _DAY = 86400.0
@@ -27,9 +29,8 @@ def authority(certificates: Mapping[str, CaseCertificate], now: float) -> Issue:
     def issue(name: str) -> ClientCertificate:
         wanted = certificates.get(name, CaseCertificate())
         if wanted.file is not None:
-            leaf = x509.load_pem_x509_certificates(wanted.file.read_bytes())[0]
-            return ClientCertificate(leaf.public_bytes(Encoding.DER))
-        return ClientCertificate(_certificate(name, wanted, now).public_bytes(Encoding.DER))
+            return client_certificate(certificates_in(wanted.file.read_bytes())[0].der)
+        return client_certificate(_certificate(name, wanted, now).public_bytes(Encoding.DER))
 
     return issue
 

@@ -152,7 +152,7 @@ def test_explain_decides_with_the_running_policy_and_names_the_mistake(
 @pytest.mark.parametrize(
     ("question", "complaint"),
     [
-        ({"certificate": "nonsense"}, "not a PEM certificate"),
+        ({"certificate": "nonsense"}, "certificate: no PEM certificate"),
         ({"url": "gopher://x"}, "neither a URL nor a path"),
         ({"headers": "X-A: b"}, "headers: expected a list"),
         ({"headers": ["X-A"]}, "headers: not 'Name: value'"),

@@ -8,7 +8,7 @@ from sidecar.decision.challenge import DESCRIPTIONS
 from sidecar.decision.denial import Denial
 from sidecar.decision.explanation import STAGES, Verdict, clause
 from sidecar.decision.permit import Permit
-from sidecar.telemetry.access import AccessLine, bounded
+from sidecar.telemetry.access import AccessLine, bounded, incomplete
 from sidecar.telemetry.live import Entry
 from sidecar.telemetry.outcome import denial_of
 from sidecar.telemetry.record import AuditRecord
@@ -23,14 +23,16 @@ def described(entries: Iterable[Entry]) -> list[Decision]:
     """Each request as JSON: the members of its log line, its number and its steps."""
     line = AccessLine()
     return [
-        {
-            **json.loads(line.render(record, labels)),
-            "number": number,
-            "steps": list(steps(record)),
-            "sentence": _sentence(record),
-        }
+        {"number": number, **_described(line, record, labels), "sentence": _sentence(record)}
         for number, record, labels in entries
     ]
+
+
+def _described(line: AccessLine, record: AuditRecord, labels: tuple[str, str, str]) -> Decision:
+    try:
+        return {**json.loads(line.render(record, labels)), "steps": list(steps(record))}
+    except Exception:  # noqa: BLE001 — one record must not take the others from the page; the log has told of it
+        return {**json.loads(incomplete(record, labels)), "steps": []}
 
 
 def _sentence(record: AuditRecord) -> str:

@@ -1,0 +1,109 @@
+"""Certificates as OpenSSL reads them: whether there is one, and from when to when it is valid.
+
+The rest is for `decision.certificate` to read, which refuses nothing that OpenSSL accepts.
+"""
+
+from calendar import timegm
+from collections.abc import Iterator
+from typing import Any, Final
+
+from OpenSSL import crypto
+from OpenSSL._util import ffi as _ffi
+from OpenSSL._util import lib as _lib
+
+from sidecar.decision.certificate import NEVER_VALID, Certificate
+from sidecar.decision.client_certificate import ClientCertificate
+
+_KINDS: Final = (b"CERTIFICATE", b"X509 CERTIFICATE", b"TRUSTED CERTIFICATE")
+"""What OpenSSL takes for a certificate in a PEM file."""
+_BEGIN: Final = b"-----BEGIN "
+_DASHES: Final = b"-----"
+
+
+class Unusable(ValueError):
+    """OpenSSL finds no certificate; the message is a few words, none of them the file's."""
+
+
+def presented(certificate: crypto.X509) -> ClientCertificate:
+    """The certificate of a finished handshake."""
+    return ClientCertificate(
+        crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate), validity(certificate)
+    )
+
+
+def client_certificate(der: bytes) -> ClientCertificate:
+    """A certificate that somebody is said to present; raises `Unusable`."""
+    return presented(_loaded(crypto.FILETYPE_ASN1, der, "no certificate"))
+
+
+def certificates(data: bytes, *, pem_only: bool = False) -> list[Certificate]:
+    """Every certificate of a file, PEM or DER, at least one; raises `Unusable` naming the one that is none."""
+    if _BEGIN not in data and not pem_only:
+        return [_certificate(_loaded(crypto.FILETYPE_ASN1, data, "no PEM or DER certificate"))]
+    found = [
+        _certificate(_loaded(crypto.FILETYPE_PEM, block, f"line {line}: a broken certificate"))
+        for line, block in _blocks(data)
+    ]
+    if not found:
+        otherwise = "no PEM certificate" if pem_only else "no PEM or DER certificate"
+        raise Unusable("a key, not a certificate" if b"KEY-----" in data else otherwise)
+    return found
+
+
+def validity(certificate: crypto.X509) -> tuple[float, float]:
+    """From when to when, in seconds since the epoch; `NEVER_VALID` when OpenSSL cannot tell."""
+    x509 = certificate._x509  # noqa: SLF001 — as in `tls`: the binding reads any time zone
+    start, end = _moment(_lib.X509_getm_notBefore(x509)), _moment(_lib.X509_getm_notAfter(x509))
+    return NEVER_VALID if start is None or end is None else (start, end)
+
+
+def _certificate(x509: crypto.X509) -> Certificate:
+    return Certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, x509), validity(x509))
+
+
+def _loaded(kind: int, data: bytes, otherwise: str) -> crypto.X509:
+    try:
+        return crypto.load_certificate(kind, data)
+    except crypto.Error:
+        raise Unusable(otherwise) from None
+
+
+def _blocks(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """The certificates of a PEM file (RFC 7468), each with its line."""
+    at, line = 0, 1
+    while (start := data.find(_BEGIN, at)) >= 0:
+        line += data.count(b"\n", at, start)
+        at = start + len(_BEGIN)
+        label = data[at : data.find(_DASHES, at)]
+        if label not in _KINDS:
+            continue
+        end = b"-----END " + label + _DASHES
+        stop = data.find(end, at)
+        if stop < 0:
+            raise Unusable(f"line {line}: a certificate without an end")
+        yield line, data[start : stop + len(end)] + b"\n"
+
+
+def _moment(time: Any) -> float | None:
+    """An ASN1_TIME, whose time zone and seconds OpenSSL knows how to read, in seconds since the epoch."""
+    made = _ffi.new("ASN1_GENERALIZEDTIME**")
+    if _lib.ASN1_TIME_to_generalizedtime(time, made) == _ffi.NULL:
+        _lib.ERR_clear_error()
+        return None
+    try:
+        text = _ffi.string(_lib.ASN1_STRING_get0_data(_ffi.cast("ASN1_STRING*", made[0])))
+        # YYYYMMDDHHMMSSZ, whatever it was before
+        return float(timegm((int(text[:4]), *(int(text[at : at + 2]) for at in range(4, 14, 2)))))
+    except ValueError:
+        return None
+    finally:
+        _lib.ASN1_GENERALIZEDTIME_free(made[0])
+
+
+def certifies(certificate: Certificate, public_key: bytes) -> bool:
+    """Whether a certificate is of this public key: SubjectPublicKeyInfo, DER (RFC 5280 §4.1.2.7)."""
+    try:
+        key = _loaded(crypto.FILETYPE_ASN1, certificate.der, "no certificate").get_pubkey()
+    except crypto.Error:
+        return False  # a key that OpenSSL does not know
+    return crypto.dump_publickey(crypto.FILETYPE_ASN1, key) == public_key
