@@ -15,3 +15,5 @@ class RequestMatch:
     query_present: frozenset[str] = frozenset()
     query_absent: frozenset[str] = frozenset()
     listeners: frozenset[str] = frozenset()
+    ignore_case: bool = False
+    """Path and query keys are compared without case, as the API behind compares them."""

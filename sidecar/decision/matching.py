@@ -32,11 +32,24 @@ _LAST: Final = 1 << 62
 class _Candidate:
     """A match at the end of its path in the tree."""
 
-    __slots__ = ("captures", "index", "is_plain", "match", "methods", "template")
+    __slots__ = (
+        "absent",
+        "captures",
+        "ignore_case",
+        "index",
+        "is_plain",
+        "match",
+        "methods",
+        "present",
+        "template",
+    )
 
     def __init__(self, index: int, match: RequestMatch) -> None:
         self.index = index
         self.match = match
+        self.ignore_case = match.ignore_case
+        self.present = _folded(match.query_present) if match.ignore_case else match.query_present
+        self.absent = _folded(match.query_absent) if match.ignore_case else match.query_absent
         self.template = template = Template.parse(match.path)
         self.captures: tuple[tuple[str, int], ...] = template.captures
         self.methods: frozenset[str] | None = match.methods or None
@@ -48,19 +61,25 @@ class _Candidate:
         match = self.match
         if match.listeners and listener not in match.listeners:
             return False
-        if not match.query_present and not match.query_absent:
+        if not self.present and not self.absent:
             return True
-        names = head.query_names
-        return match.query_present <= names and match.query_absent.isdisjoint(names)
+        names = head.folded_query_names if self.ignore_case else head.query_names
+        return self.present <= names and self.absent.isdisjoint(names)
+
+
+def _folded(names: frozenset[str]) -> frozenset[str]:
+    return frozenset([name.casefold() for name in names])
 
 
 class _Node:
     """One level of the tree. Candidates are in policy order."""
 
-    __slots__ = ("ends", "literals", "rests", "wildcard")
+    __slots__ = ("ends", "folded", "literals", "rests", "wildcard")
 
     def __init__(self) -> None:
         self.literals: dict[str, _Node] = {}
+        self.folded: dict[str, _Node] = {}
+        """Literals of templates that ignore case, without it."""
         self.wildcard: _Node | None = None
         self.ends: list[_Candidate] = []
         self.rests: list[_Candidate] = []
@@ -71,6 +90,8 @@ class _Node:
             if literal is None:
                 node.wildcard = node.wildcard or _Node()
                 node = node.wildcard
+            elif candidate.ignore_case:
+                node = node.folded.setdefault(literal.casefold(), _Node())
             else:
                 node = node.literals.setdefault(literal, _Node())
         (node.rests if candidate.template.takes_rest else node.ends).append(candidate)
@@ -184,6 +205,8 @@ class Matcher:
                     part = parts[depth]
                     if part in node.literals:
                         deeper.append(node.literals[part])
+                    if node.folded and (folded := part.casefold()) in node.folded:
+                        deeper.append(node.folded[folded])
                     if part and node.wildcard is not None:
                         deeper.append(node.wildcard)
             if not deeper:

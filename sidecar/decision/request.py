@@ -20,7 +20,17 @@ class RequestHead:
     No dataclass, because the `__init__` of one is not compiled, and this is made for every request.
     """
 
-    __slots__ = ("_query_names", "authorization", "host", "method", "path", "preflight", "query", "target")
+    __slots__ = (
+        "_folded_query_names",
+        "_query_names",
+        "authorization",
+        "host",
+        "method",
+        "path",
+        "preflight",
+        "query",
+        "target",
+    )
 
     def __init__(
         self,
@@ -46,6 +56,7 @@ class RequestHead:
         self.authorization = authorization
         """Every `Authorization` field value, in order (RFC 9110 §11.6.2)."""
         self._query_names: frozenset[str] | None = None
+        self._folded_query_names: frozenset[str] | None = None
         self.preflight = preflight
         """OPTIONS with `Origin` and `Access-Control-Request-Method`: a CORS preflight (Fetch standard §4.8)."""
 
@@ -61,6 +72,13 @@ class RequestHead:
             except TooManyNames as limit:
                 raise Denied(Reason.TARGET_TOO_LONG, "query", str(limit), "more") from None
         return self._query_names
+
+    @property
+    def folded_query_names(self) -> frozenset[str]:
+        """`query_names` without case; worked out once. Raises `Denied` (target_too_long)."""
+        if self._folded_query_names is None:
+            self._folded_query_names = frozenset([name.casefold() for name in self.query_names])
+        return self._folded_query_names
 
 
 class Presenter:

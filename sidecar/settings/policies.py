@@ -254,5 +254,8 @@ def request_match(section: Match) -> RequestMatch:
     if section.listener is not None:
         given["listeners"] = frozenset(section.listener)
     return RequestMatch(
-        query_present=frozenset(section.query.present), query_absent=frozenset(section.query.absent), **given
+        query_present=frozenset(section.query.present),
+        query_absent=frozenset(section.query.absent),
+        ignore_case=section.ignore_case,
+        **given,
     )

@@ -80,6 +80,7 @@ class _Node:
 
 def review(rules: Sequence[PlacedRule]) -> Iterator[Problem]:
     """Warnings about the rules, in the order of the policy."""
+    fallen = _falling_through(rules)
     tree, open_tree = _Node(), _Node()
     for placed in rules:
         template = Template.parse(placed.rule.match.path)
@@ -87,6 +88,7 @@ def review(rules: Sequence[PlacedRule]) -> Iterator[Problem]:
         if not doubts and not placed.rule.public:
             doubts = list(_crossing(placed, open_tree.meeting(template)))
         yield from doubts
+        yield from fallen.get(placed.rule.name, ())
         yield from _openness(placed, template)
         tree.add(placed, template)
         if placed.rule.public:
@@ -124,10 +126,75 @@ def _crossing(placed: PlacedRule, earlier: Iterator[PlacedRule]) -> Iterator[Pro
             return
 
 
+def _falling_through(rules: Sequence[PlacedRule]) -> dict[str, list[Problem]]:
+    """By a narrow rule's name: what the API may take for its path and a wider rule behind it lets through for less.
+
+    An API may compare without case (Express, ASP.NET) or take a suffix for a format (Rails, Spring): `/Admin` and
+    `/admin.json` are then `/admin` to it and another path to the rules.
+    """
+    found: dict[str, list[Problem]] = {}
+    order = {placed.rule.name: at for at, placed in enumerate(rules)}
+    behind = _Node()
+    for placed in reversed(rules):
+        template = Template.parse(placed.rule.match.path)
+        for other in sorted(behind.wider(template), key=lambda each: order[each.rule.name]):
+            variants = _variants(placed.rule.match, template, Template.parse(other.rule.match.path))
+            if (
+                variants
+                and _meet(placed.rule.match, other.rule.match)
+                and _asks_less(other.rule, placed.rule)
+            ):
+                place = f"rule {shown(other.rule.name)} ({other.place()})"
+                message = (
+                    f"{variants}, if the API takes it for the same, falls to {place}, which asks for less"
+                )
+                cure = (
+                    ""
+                    if placed.rule.match.ignore_case
+                    else " (`ignore_case: true` is for APIs that ignore case)"
+                )
+                found[placed.rule.name] = [placed.warning(message + cure, "match")]
+                break
+        behind.add(placed, template)
+    return found
+
+
+def _variants(match: RequestMatch, narrow: Template, wide: Template) -> str:
+    """Paths of another case or with a suffix that fit `wide` and not `narrow`; empty when there are none."""
+    literals, others = narrow.literals, wide.literals
+    free = [at for at, text in enumerate(literals) if text and (at >= len(others) or others[at] is None)]
+    cased = [at for at in free if not match.ignore_case and literals[at] != (literals[at] or "").swapcase()]
+    variants = [_path(literals, at, (literals[at] or "").swapcase()) for at in cased[-1:]]
+    if free and free[-1] == len(literals) - 1:
+        variants.append(_path(literals, free[-1], f"{literals[free[-1]]}.json"))
+    return " or ".join(map(shown, variants))
+
+
+def _path(literals: tuple[str | None, ...], at: int, text: str) -> str:
+    return "".join(f"/{text if index == at else part or '*'}" for index, part in enumerate(literals))
+
+
+def _asks_less(wide: Rule, narrow: Rule) -> bool:
+    """Whether `wide` lets something through that `narrow` refuses."""
+    if narrow.public or (narrow.report_only is not None and wide.report_only is None):
+        return False
+    return (
+        wide.public
+        or (wide.report_only is not None and narrow.report_only is None)
+        or (narrow.binding is Binding.REQUIRED and wide.binding not in (None, Binding.REQUIRED))
+        or not frozenset(narrow.scopes) <= frozenset(wide.scopes)
+        or not _all_within(frozenset(wide.any_scope), frozenset(narrow.any_scope))
+        or not _all_within(wide.issuers or frozenset(), narrow.issuers or frozenset())
+        or not _all_within(wide.audience or frozenset(), narrow.audience or frozenset())
+        or any(condition not in wide.conditions for condition in narrow.conditions)
+    )
+
+
 def _covers(wide: RequestMatch, narrow: RequestMatch) -> bool:
     """Whether all that fits `narrow` fits `wide`, apart from the path."""
     return (
-        _all_within(narrow.methods, wide.methods)
+        (wide.ignore_case or not narrow.ignore_case or not any(Template.parse(wide.path).literals))
+        and _all_within(narrow.methods, wide.methods)
         and _all_within(narrow.listeners, wide.listeners)
         and _hosts_within(narrow.hosts, wide.hosts)
         and wide.query_present <= narrow.query_present

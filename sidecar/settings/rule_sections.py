@@ -61,6 +61,8 @@ class Match(Section):
     query: Query = Query()
     listener: Texts | None = None
     """Names of listeners."""
+    ignore_case: bool = False
+    """Path and query keys are compared without case: for APIs that do so (Express, ASP.NET)."""
 
 
 class Require(Section):

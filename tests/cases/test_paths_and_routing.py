@@ -151,7 +151,7 @@ def test_no_header_chooses_the_rule(gate: Authorizer) -> None:
     """
     request = head(target="/rest")
     assert {name for name in dir(request) if not name.startswith("_")} == {
-        "method", "target", "path", "query", "query_names", "host", "authorization", "preflight",
+        "method", "target", "path", "query", "query_names", "folded_query_names", "host", "authorization", "preflight",
     }  # fmt: skip
     assert denied(decide(gate, request, presenter())).reason is Reason.CREDENTIALS_MISSING
 

@@ -13,8 +13,9 @@ from sidecar.decision.request import RequestHead
 from tests.support.world import head
 
 
-def match(path: str = "/**", **facts: Any) -> RequestMatch:
-    return RequestMatch(path=path, **{name: frozenset(values) for name, values in facts.items()})
+def match(path: str = "/**", *, ignore_case: bool = False, **facts: Any) -> RequestMatch:
+    given: dict[str, Any] = {name: frozenset(values) for name, values in facts.items()}
+    return RequestMatch(path=path, ignore_case=ignore_case, **given)
 
 
 def first(matches: Sequence[RequestMatch], request: RequestHead, listener: str = "main") -> int | None:
@@ -243,3 +244,60 @@ def test_matcher_that_went_through_a_pickle_finds_the_same() -> None:
     ):
         assert again.first(request) == matcher.first(request)
     assert again.first(head(target="/7", host="api.test")) == (1, {"id": "7"})
+
+
+# --- case ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path", ["/admin/users", "/Admin/users", "/ADMIN/Users", "/%C3%84dmin/x", "/\u00e4dmin"]
+)
+def test_template_that_ignores_case_fits_what_such_an_api_takes_for_its_path(path: str) -> None:
+    matches = [match("/admin/**", ignore_case=True), match("/\u00e4DMIN/**", ignore_case=True), match("/**")]
+    found = first(matches, head(target=path)) if path.isascii() else 1
+    assert found == (1 if path in {"/%C3%84dmin/x", "/\u00e4dmin"} else 0)
+
+
+def test_templates_with_and_without_case_stand_side_by_side_in_policy_order() -> None:
+    matches = [
+        match("/a/B"),
+        match("/a/{x}/c"),
+        match("/A/b", ignore_case=True),
+        match("/a/b/c", ignore_case=True),
+    ]
+    targets = ["/a/B", "/a/b", "/A/B", "/a/B/c", "/A/B/c"]
+    assert [first(matches, head(target=target)) for target in targets] == [0, 2, 2, 1, 3]
+
+
+def test_captures_keep_their_case() -> None:
+    found = Matcher([match("/Users/{id}", ignore_case=True)]).first(head(target="/uSERS/Alice"))
+    assert found == (0, {"id": "Alice"})
+
+
+def test_query_keys_are_compared_without_case_too() -> None:
+    matches = [
+        match(ignore_case=True, query_absent=["Debug"]),
+        match(ignore_case=True, query_present=["WSDL"]),
+    ]
+    targets = ["/", "/?a", "/?DEBUG", "/?debug&wsdl", "/?debug&Wsdl=1"]
+    assert [first(matches, head(target=target)) for target in targets] == [0, 0, None, 1, 1]
+
+
+def test_other_reading_that_leads_to_a_template_without_case_is_refused() -> None:
+    matcher = Matcher(
+        [match("/admin/**", ignore_case=True), match()], [frozenset(), frozenset({"encoded_slash"})]
+    )
+    assert matcher.first(head(target="/files%2Fx")) == (1, {})
+    with pytest.raises(Denied) as caught:
+        matcher.first(head(target="/ADMIN%2Fx"))
+    assert caught.value.reason is Reason.PATH_AMBIGUOUS
+
+
+# --- bounds --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("target", ["/" * 300, "/a%252fb%255cc;d//e"])
+def test_path_that_takes_more_work_than_it_is_worth_is_too_long(target: str) -> None:
+    with pytest.raises(Denied) as caught:
+        Matcher([match()], [frozenset(ALLOWABLE)]).first(head(target=target))
+    assert caught.value.reason is Reason.TARGET_TOO_LONG

@@ -54,6 +54,8 @@ def test_names_of_a_query_are_worked_out_once() -> None:
     head = RequestHead("GET", "/a?%61&b", "/a", "%61&b", "api.test")
     assert head.query_names == {"a", "b"}
     assert head.query_names is head.query_names
+    assert RequestHead("GET", "/a?B", "/a", "B", "api.test").folded_query_names == {"b"}
+    assert head.folded_query_names is head.folded_query_names
 
 
 def test_query_of_too_many_names_is_refused() -> None:

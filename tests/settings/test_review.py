@@ -180,3 +180,66 @@ def test_report_only_of_a_file_and_of_an_issuer_are_doubted_too(configuration: C
     )
     lines = [(one.line, one.column) for one in about_policy(configuration, END)]
     assert lines == [(6, 5), (8, 5)]
+
+
+# --- what an API may take for the path of a narrow rule
+
+
+ADMIN = 'match: {path: "/admin"}, require: {scopes: [admin]}'
+FALLS = "6: `/ADMIN` or `/admin.json`, if the API takes it for the same, falls to rule `r1` (policies/policy.yaml:7)"
+
+
+@pytest.mark.parametrize(
+    "wide",
+    [
+        'match: {path: "/{any}"}', "match: {path: /*}, require: {scopes: [read]}",
+        'match: {path: "/*"}, public: true', 'match: {path: "/*"}, require: {scopes: [admin]}, binding: not_required',
+        'match: {path: "/*"}, require: {scopes: [admin]}, report_only: {until: 2099-01-01}',
+    ],
+)  # fmt: skip
+def test_a_path_that_falls_through_to_a_rule_that_asks_for_less_is_a_doubt(
+    configuration: Configuration, wide: str
+) -> None:
+    narrow = ADMIN + ", binding: required"
+    said = doubts(configuration, narrow, wide)
+    cure = ", which asks for less (`ignore_case: true` is for APIs that ignore case)"
+    assert [one for one in said if "falls" in one] == [FALLS + cure]
+
+
+@pytest.mark.parametrize(
+    ("narrow", "wide"),
+    [
+        (ADMIN, 'match: {path: "/*"}, require: {scopes: [admin, more]}'),
+        (ADMIN, 'match: {path: "/*", methods: [GET]}, require: {scopes: [admin]}'),
+        (ADMIN, "match: {path: /admin, methods: [GET]}"),
+        (
+            'match: {path: "/admin", methods: [GET]}, require: {scopes: [admin]}',
+            'match: {path: "/*", methods: [PUT]}',
+        ),
+        ("match: {path: /admin}, public: true", 'match: {path: "/*"}'),
+        ('match: {path: "/{id}"}, require: {scopes: [admin]}', 'match: {path: "/**"}'),
+        ('match: {path: "/7/{id}", ignore_case: true}, require: {scopes: [a]}', 'match: {path: "/*/*"}'),
+        (
+            "match: {path: /admin}, require: {scopes: [a]}, report_only: {until: 2099-01-01}",
+            'match: {path: "/*"}',
+        ),
+    ],
+)
+def test_a_path_that_falls_to_no_rule_that_asks_for_less_is_no_doubt(
+    configuration: Configuration, narrow: str, wide: str
+) -> None:
+    assert not [one for one in doubts(configuration, narrow, wide) if "falls" in one]
+
+
+def test_with_ignore_case_only_the_suffix_is_a_doubt(configuration: Configuration) -> None:
+    narrow = 'match: {path: "/a/admin", ignore_case: true}, require: {scopes: [admin]}'
+    said = doubts(configuration, narrow, 'match: {path: "/a/**"}')
+    falls = "falls to rule `r1` (policies/policy.yaml:7), which asks for less"
+    assert said == [f"6: `/a/admin.json`, if the API takes it for the same, {falls}"]
+
+
+def test_a_rule_without_case_is_not_hidden_by_one_with(configuration: Configuration) -> None:
+    said = doubts(configuration, "match: {path: /a}", "match: {path: /a, ignore_case: true}")
+    assert not any("never" in one for one in said)
+    said = doubts(configuration, 'match: {path: "/*"}', "match: {path: /a, ignore_case: true}")
+    assert any("never" in one for one in said)
