@@ -1,7 +1,8 @@
 """`sidecar inject`: a filter for Kubernetes manifests, comments and all.
 
 Documents that do not change are passed on byte for byte. In those that do, only what changes is written anew:
-the pure injector works on plain data, and the difference is applied to the YAML tree as it was read.
+the pure injector works on plain data, and the difference becomes edits in the text (`manifest_text`). Where that
+cannot be, for an alias, say, the difference is applied to the YAML tree as it was read, and the tree is written.
 """
 
 import argparse
@@ -10,20 +11,20 @@ import io
 import itertools
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.comments import CommentedSeq
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.representer import RoundTripRepresenter
 from ruamel.yaml.scalarbool import ScalarBoolean
-from ruamel.yaml.scalarstring import LiteralScalarString
 
-from sidecar.command.injector_settings import injection_settings
-from sidecar.injection.bundle import inject_bundle
+from sidecar.command.injector_settings import OPTIONS, injection_settings
+from sidecar.command.manifest_text import CannotEdit, edited, laid_out, sequence_offset
+from sidecar.injection.bundle import Bundle, inject_bundle
 from sidecar.injection.patch import Operation, difference
 from sidecar.injection.problem import CannotInject
 from sidecar.injection.settings import InjectionSettings
@@ -53,10 +54,7 @@ class _Document:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """The options of `sidecar inject`."""
-    parser.add_argument(
-        "-f", "--filename", action="append", metavar="FILE", help="manifest to read; - is standard input"
-    )
-    parser.add_argument("-o", "--output", metavar="FILE", help="where to write; standard output by default")
+    configure_files(parser)
     parser.add_argument(
         "--settings", metavar="FILE", help="the injector's settings, as the webhook takes them"
     )
@@ -66,13 +64,35 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--kubernetes-version", metavar="1.NN", help="the cluster's version")
 
 
+def configure_files(parser: argparse.ArgumentParser) -> None:
+    """The options that say what is read and where the result goes."""
+    parser.add_argument(
+        "-f", "--filename", action="append", metavar="FILE", help="manifest to read; - is standard input"
+    )
+    parser.add_argument("-o", "--output", metavar="FILE", help="where to write; standard output by default")
+
+
 def execute(arguments: argparse.Namespace) -> int:
-    """Read manifests, write them with the sidecar in them; 0, or 1 and nothing written."""
+    """Read manifests, write them with the sidecar in them; 0, or 1 and nothing written.
+
+    Wrong usage (an option's value that cannot be) is 2, as argparse has it.
+    """
     try:
         settings = read_settings(arguments)
-        names: Sequence[str] = arguments.filename or ["-"]
-        documents = [document for name in names for document in read_documents(_text(name), name)]
-        bundle = inject_bundle([document.plain for document in documents], settings)
+    except SettingsError as error:
+        if all(problem.file == OPTIONS for problem in error.problems):
+            print("\n".join(_usage(problem) for problem in error.problems), file=sys.stderr)
+            return 2
+        raise
+    return rewrite(arguments, lambda manifests: inject_bundle(manifests, settings))
+
+
+def rewrite(arguments: argparse.Namespace, change: Callable[[Sequence[Any]], Bundle]) -> int:
+    """Read manifests, change them, write them; 0, or 1 and nothing written. Raises `SettingsError`."""
+    names: Sequence[str] = arguments.filename or ["-"]
+    documents = [document for name in names for document in read_documents(_text(name), name)]
+    try:
+        bundle = change([document.plain for document in documents])
     except CannotInject as error:
         print("\n".join(error.problems), file=sys.stderr)
         return 1
@@ -80,11 +100,33 @@ def execute(arguments: argparse.Namespace) -> int:
     output = _joined(written(document, manifest) for document, manifest in pairs)
     for note in bundle.notes:
         print(f"note: {note}", file=sys.stderr)
-    if arguments.output:
-        Path(arguments.output).write_text(output, encoding="utf-8")
-    else:
+    if not arguments.output:
         sys.stdout.write(output)
+        return 0
+    try:
+        Path(arguments.output).write_text(output, encoding="utf-8", newline="")
+    except OSError as error:
+        problem = Problem(arguments.output, 0, 0, f"cannot be written: {error.strerror}")
+        raise SettingsError([problem]) from None
     return 0
+
+
+_FLAGS: Final = {
+    "image": "--image",
+    "policies": "--policies",
+    "kubernetes": "--kubernetes-version",
+    "server_certificate": "--tls-secret",
+}
+
+
+def _usage(problem: Problem) -> str:
+    """The problem with the flag that it comes from in front."""
+    name, _, message = problem.message.partition(": ")
+    flag = _FLAGS.get(name.partition(".")[0])
+    if flag is None:
+        return f"sidecar inject: {problem.message}"
+    absent = message == "Field required"
+    return f"sidecar inject: {flag} {'is required, here or as `image` in --settings' if absent else message}"
 
 
 def read_settings(arguments: argparse.Namespace) -> InjectionSettings:
@@ -116,10 +158,16 @@ def written(document: _Document, manifest: Any) -> str:
     operations = difference(document.plain, manifest)
     if not operations:
         return document.text
+    try:
+        text = edited(document.text, operations, manifest)
+        if _plain(_parser(text).load(text)) == manifest:
+            return text
+    except (CannotEdit, YAMLError):
+        pass  # written anew below: an alias, say, stands for several places
     for operation in operations:
         _apply(document.tree, operation)
     # The last word has the data: should the tree have come to say anything else, comments are given up for it.
-    tree = document.tree if _plain(document.tree) == manifest else _commented(manifest)
+    tree = document.tree if _plain(document.tree) == manifest else laid_out(manifest)
     stream = io.StringIO()
     _parser(document.text).dump(tree, stream)
     head = "---\n" if SEPARATOR.match(document.text) and not stream.getvalue().startswith("---") else ""
@@ -133,17 +181,9 @@ def _parser(text: str) -> YAML:
     parser.width = 2**16
     if re.search(r":[ \t]+null\b", text):
         parser.Representer = _NullSpeltOut
-    offset = _sequence_offset(text)
+    offset = sequence_offset(text)
     parser.indent(mapping=2, sequence=2 + offset, offset=offset)
     return parser
-
-
-def _sequence_offset(text: str) -> int:
-    """How far the text indents `- ` below the key it belongs to: 0 or 2."""
-    found = re.search(
-        r"^( *)(?:- )?[^\s#-][^\n]*:[ \t]*\n(?:[ \t]*(?:#[^\n]*)?\n)*( *)- ", text, re.MULTILINE
-    )
-    return 2 if found is not None and len(found[2]) > len(found[1]) else 0
 
 
 def _apply(tree: Any, operation: Operation) -> None:
@@ -155,9 +195,9 @@ def _apply(tree: Any, operation: Operation) -> None:
     if operation.verb == "remove":
         del parent[last]
     elif isinstance(parent, CommentedSeq) and last == len(parent):
-        parent.append(_commented(operation.value))
+        parent.append(laid_out(operation.value))
     else:
-        parent[last] = _commented(operation.value)
+        parent[last] = laid_out(operation.value)
 
 
 def _own(node: Any) -> Any:
@@ -167,17 +207,6 @@ def _own(node: Any) -> Any:
     copied = copy.copy(node)
     copied.yaml_set_anchor(None)
     return copied
-
-
-def _commented(value: Any) -> Any:
-    """Plain data in the form that the round-trip writer lays out in blocks, lines of text as lines."""
-    if isinstance(value, Mapping):
-        return CommentedMap((key, _commented(one)) for key, one in value.items())
-    if isinstance(value, list):
-        return CommentedSeq(_commented(one) for one in value)
-    if isinstance(value, str) and "\n" in value:
-        return LiteralScalarString(value)
-    return value
 
 
 def _plain(tree: Any) -> Any:

@@ -1,6 +1,6 @@
-"""`sidecar webhook`: the mutating admission webhook, an HTTPS server for the cluster's API server.
+"""`sidecar webhook`: the admission webhooks, an HTTPS server for the cluster's API server.
 
-Theory of operation: one route answers AdmissionReviews with the pure injector; it keeps no state and asks the API
+Theory of operation: its routes answer AdmissionReviews with the pure injector; it keeps no state and asks the API
 server nothing, so it needs no permissions there. The certificate is read again when its file changes:
 new connections get the new one, running ones are left alone.
 """
@@ -12,14 +12,16 @@ import logging
 import signal
 import ssl
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
 from sidecar.command.injector_settings import injection_settings
-from sidecar.injection.admission import BadReview, review
+from sidecar.injection.admission import BadReview, guard, review
+from sidecar.injection.manifest import Mode
 from sidecar.injection.settings import InjectionSettings
 
 MAXIMUM_BODY = 8 * 1024 * 1024
@@ -28,7 +30,6 @@ MAXIMUM_BODY = 8 * 1024 * 1024
 REQUEST_SECONDS = 15.0
 SHUTDOWN_SECONDS = 10.0
 CERTIFICATE_POLL_SECONDS = 2.0
-SETTINGS: web.AppKey[InjectionSettings] = web.AppKey("settings", InjectionSettings)
 
 log = logging.getLogger("sidecar.webhook")
 
@@ -89,10 +90,15 @@ class ServedCertificate:
 
 
 def application(settings: InjectionSettings) -> web.Application:
-    """The routes: POST /mutate for the API server, GET /livez and /readyz for the kubelet."""
+    """The routes: POST for the API server, GET for the kubelet.
+
+    /mutate puts the sidecar into Pods that ask for it, /mutate/enforced into every Pod of an enforcing namespace, and
+    /validate keeps what was injected as it is.
+    """
     served = web.Application(client_max_size=MAXIMUM_BODY)
-    served[SETTINGS] = settings
-    served.router.add_post("/mutate", _mutate)
+    served.router.add_post("/mutate", _answers(lambda body: review(body, settings)))
+    served.router.add_post("/mutate/enforced", _answers(lambda body: review(body, settings, Mode.ENFORCED)))
+    served.router.add_post("/validate", _answers(guard))
     served.router.add_get("/livez", _alive)
     served.router.add_get("/readyz", _alive)
     return served
@@ -113,11 +119,22 @@ async def served(
         await runner.cleanup()
 
 
-async def _mutate(request: web.Request) -> web.Response:
+def _answers(
+    judged: Callable[[bytes], dict[str, Any]],
+) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """The handler that answers AdmissionReviews as `judged` does."""
+
+    async def handle(request: web.Request) -> web.Response:
+        return await _answer(request, judged)
+
+    return handle
+
+
+async def _answer(request: web.Request, judged: Callable[[bytes], dict[str, Any]]) -> web.Response:
     try:
         async with asyncio.timeout(REQUEST_SECONDS):
             body = await request.read()
-        answer = review(body, request.app[SETTINGS])
+        answer = judged(body)
     except BadReview as error:
         return _problem(400, str(error))
     except web.HTTPRequestEntityTooLarge:

@@ -6,28 +6,44 @@ with a sentence that says what to change. A request that is not an AdmissionRevi
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from sidecar.injection.manifest import Injection, inject
+from sidecar.injection.annotation import PREFIX
+from sidecar.injection.manifest import Injection, Mode, inject
 from sidecar.injection.patch import difference
+from sidecar.injection.placement import CONTAINER
 from sidecar.injection.problem import CannotInject
 from sidecar.injection.settings import InjectionSettings
 
 API_VERSION = "admission.k8s.io/v1"
 WARNING_LENGTH = 256
 UNPROCESSABLE = 422
+FORBIDDEN = 403
 
 
 class BadReview(Exception):
     """The request's body is not an AdmissionReview that this webhook can answer."""
 
 
-def review(body: bytes, settings: InjectionSettings) -> dict[str, Any]:
-    """Answer one AdmissionReview, given as JSON text. Raises `BadReview`."""
+def review(body: bytes, settings: InjectionSettings, mode: Mode = Mode.ASKED) -> dict[str, Any]:
+    """Answer one AdmissionReview of the mutating webhook, given as JSON text. Raises `BadReview`."""
+    return _answered(body, lambda request: _verdict(request, settings, mode))
+
+
+def guard(body: bytes) -> dict[str, Any]:
+    """Answer one AdmissionReview of the validating webhook: what protects a Pod that exists stays as it is.
+
+    Of a Pod's spec the API server lets only images and a few times be changed; annotations and labels, all.
+    Raises `BadReview`.
+    """
+    return _answered(body, _guarded)
+
+
+def _answered(body: bytes, verdict: Callable[[Mapping[str, Any]], dict[str, Any]]) -> dict[str, Any]:
     request = _request(body)
     try:
-        response = {"uid": request["uid"], **_verdict(request, settings)}
+        response = {"uid": request["uid"], **verdict(request)}
     except RecursionError:
         raise BadReview("the object is nested too deeply") from None
     return {"apiVersion": API_VERSION, "kind": "AdmissionReview", "response": response}
@@ -48,12 +64,44 @@ def _request(body: bytes) -> dict[str, Any]:
     return request
 
 
-def _verdict(request: Mapping[str, Any], settings: InjectionSettings) -> dict[str, Any]:
+def _guarded(request: Mapping[str, Any]) -> dict[str, Any]:
+    old, new = request.get("oldObject"), request.get("object")
+    if request.get("operation") != "UPDATE" or not isinstance(old, dict) or not isinstance(new, dict):
+        return {"allowed": True}
+    before, after = _protection(old), _protection(new)
+    changed = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
+    if not changed:
+        return {"allowed": True}
+    message = f"bound-token-sidecar protects this Pod, and {', '.join(changed)} cannot be changed in it: make a new Pod"
+    return {"allowed": False, "status": {"code": FORBIDDEN, "reason": "Forbidden", "message": message}}
+
+
+def _protection(pod: Mapping[str, Any]) -> dict[str, Any]:
+    """What the protection of a Pod consists of, as far as an update could reach it; empty where there is none."""
+    metadata, spec = pod.get("metadata"), pod.get("spec")
+    if not isinstance(spec, Mapping):
+        return {}
+    found: dict[str, Any] = {}
+    for field in ("initContainers", "containers"):
+        for one in spec.get(field) or []:
+            if isinstance(one, Mapping) and one.get("name") == CONTAINER:
+                found["the sidecar's container"] = one
+    if not found:
+        return {}
+    for name in ("annotations", "labels"):
+        held = metadata.get(name) if isinstance(metadata, Mapping) else None
+        for key, value in (held or {}).items() if isinstance(held, Mapping) else ():
+            if str(key).startswith(PREFIX):
+                found[f"{name[:-1]} {key}"] = value
+    return found
+
+
+def _verdict(request: Mapping[str, Any], settings: InjectionSettings, mode: Mode) -> dict[str, Any]:
     manifest = request.get("object")
     if request.get("operation") != "CREATE" or request.get("subResource") or not isinstance(manifest, dict):
         return {"allowed": True}
     try:
-        result = inject(manifest, settings, opt_in=True)
+        result = inject(manifest, settings, mode)
     except CannotInject as error:
         return _refused(error)
     return _allowed(manifest, result)

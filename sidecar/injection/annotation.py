@@ -1,21 +1,21 @@
 """The annotations by which a Pod asks for the sidecar, and by which the injector says what it did."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from sidecar.injection.problem import CannotInject
+from sidecar.injection.settings import CHOICES
 
 PREFIX = "bound-token-sidecar/"
 INJECT = PREFIX + "inject"
 STATUS = PREFIX + "status"
-SERVICE_FILE = PREFIX + "service-file"
-PROBE_RULES = PREFIX + "probe-rules"
 INJECTED_LABEL = PREFIX + "injected"
 """On every Pod with the sidecar, for the selectors of NetworkPolicies and PodMonitors."""
 
-_WRITTEN_BY_THE_INJECTOR = {STATUS, SERVICE_FILE, PROBE_RULES}
+_WRITTEN_BY_THE_INJECTOR = {STATUS, PREFIX + "service-file", PREFIX + "probe-rules"}
+"""The last two by version 0.1, which kept the files where whoever may patch a Pod could change them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +29,7 @@ class Wishes:
     tls_secret: str | None = None
     config_map: str | None = None
     probes: Literal["sidecar", "keep"] | None = None
+    upstream_host: Literal["127.0.0.1", "::1"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,20 +39,22 @@ class Status:
     container: str
     upstream_port: int
     port: int
+    undo: tuple[Any, ...] | None = None
+    """What takes it back (`undo.record`); None in a record of version 0.1, which had none."""
 
     def text(self) -> str:
         """The annotation's value."""
+        record = {"container": self.container, "upstream_port": self.upstream_port, "port": self.port}
         return json.dumps(
-            {"container": self.container, "upstream_port": self.upstream_port, "port": self.port},
-            separators=(",", ":"),
+            record if self.undo is None else {**record, "undo": self.undo}, separators=(",", ":")
         )
 
 
-def wishes(metadata: Mapping[str, Any]) -> Wishes:
-    """What the Pod's annotations ask for.
+def wishes(metadata: Mapping[str, Any], allowed: Collection[str] = CHOICES) -> Wishes:
+    """What the Pod's annotations ask for, of what its author is `allowed` to choose.
 
-    Raises `CannotInject` for a value that is not understood, and for a name of ours that does not exist:
-    a misspelt annotation must not silently mean the default.
+    Raises `CannotInject` for a value that is not understood, for a name of ours that does not exist (a misspelt
+    annotation must not silently mean the default), and for a choice that is not the author's.
     """
     annotations = _strings(metadata, "annotations")
     ours = {
@@ -60,15 +63,18 @@ def wishes(metadata: Mapping[str, Any]) -> Wishes:
         if key.startswith(PREFIX) and key not in _WRITTEN_BY_THE_INJECTOR
     }
     ours.pop("inject", None)
-    known: dict[str, str | None] = {
-        name: ours.pop(name, None)
-        for name in ("container", "upstream-port", "port", "policies", "tls-secret", "config-map", "probes")
-    }
+    known: dict[str, str | None] = {name: ours.pop(name, None) for name in CHOICES}
     if ours:
         raise CannotInject(*(f"annotation {PREFIX}{name} is not one this injector knows" for name in ours))
+    taken = [name for name, value in known.items() if value is not None and name not in allowed]
+    if taken:
+        raise CannotInject(*(f"annotation {PREFIX}{name} is not for a Pod to choose here" for name in taken))
     probes = known["probes"]
     if probes not in {None, "sidecar", "keep"}:
         raise CannotInject(f"annotation {PREFIX}probes must be 'sidecar' or 'keep'")
+    host = known["upstream-host"]
+    if host not in {None, "127.0.0.1", "::1"}:
+        raise CannotInject(f"annotation {PREFIX}upstream-host must be '127.0.0.1' or '::1'")
     return Wishes(
         container=known["container"],
         upstream_port=_port("upstream-port", known["upstream-port"]),
@@ -77,6 +83,7 @@ def wishes(metadata: Mapping[str, Any]) -> Wishes:
         tls_secret=known["tls-secret"],
         config_map=known["config-map"],
         probes=probes,  # type: ignore[arg-type]  # narrowed by the membership test above
+        upstream_host=host,  # type: ignore[arg-type]  # as above
     )
 
 
@@ -87,8 +94,14 @@ def status(metadata: Mapping[str, Any]) -> Status | None:
         return None
     try:
         record = json.loads(text)
-        return Status(str(record["container"]), int(record["upstream_port"]), int(record["port"]))
-    except (ValueError, TypeError, KeyError):
+        undo = record.get("undo")
+        return Status(
+            str(record["container"]),
+            int(record["upstream_port"]),
+            int(record["port"]),
+            tuple(undo) if isinstance(undo, list) else None,
+        )
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 

@@ -4,9 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sidecar.injection.manifest import inject, template_of
+from sidecar.injection.manifest import inject, template_of, uninject
 from sidecar.injection.problem import CannotInject
-from sidecar.injection.service import Protected, rewire_service
+from sidecar.injection.service import (
+    Protected,
+    http2_problems,
+    ingress_notes,
+    restored_service,
+    rewire_service,
+)
 from sidecar.injection.settings import InjectionSettings
 
 
@@ -30,7 +36,7 @@ def inject_bundle(manifests: Sequence[Any], settings: InjectionSettings) -> Bund
 
     def workload(manifest: dict[str, Any]) -> dict[str, Any]:
         try:
-            done = inject(manifest, settings, opt_in=False)
+            done = inject(manifest, settings)
         except CannotInject as error:
             problems.extend(f"{label(manifest)}: {problem}" for problem in error.problems)
             return manifest
@@ -41,11 +47,49 @@ def inject_bundle(manifests: Sequence[Any], settings: InjectionSettings) -> Bund
             protected.append(Protected(namespace, metadata.get("labels") or {}, done.status))
         return done.manifest
 
+    def surroundings(manifest: dict[str, Any]) -> dict[str, Any]:
+        problems.extend(f"{label(manifest)}: {problem}" for problem in http2_problems(manifest, protected))
+        led = rewire_service(manifest, protected)
+        if led.get("kind") == "Service" and any(one.selected_by(led) for one in protected):
+            services.append(led)
+        return led
+
+    services: list[dict[str, Any]] = []
     changed = [_each(manifest, workload) for manifest in manifests]
+    changed = [_each(manifest, surroundings) for manifest in changed]
     if problems:
         raise CannotInject(*problems)
-    changed = [_each(manifest, lambda one: rewire_service(one, protected)) for manifest in changed]
+
+    def ingress(manifest: dict[str, Any]) -> dict[str, Any]:
+        notes.extend(f"{label(manifest)}: {note}" for note in ingress_notes(manifest, services))
+        return manifest
+
+    for manifest in changed:
+        _each(manifest, ingress)
     return Bundle(tuple(changed), tuple(notes))
+
+
+def uninject_bundle(manifests: Sequence[Any]) -> Bundle:
+    """Take the sidecar out of every workload, and lead the Services back to where they led.
+
+    Raises `CannotInject` with the problems of all of them.
+    """
+    notes: list[str] = []
+    problems: list[str] = []
+
+    def each(manifest: dict[str, Any]) -> dict[str, Any]:
+        try:
+            done = uninject(manifest)
+        except CannotInject as error:
+            problems.extend(f"{label(manifest)}: {problem}" for problem in error.problems)
+            return manifest
+        notes.extend(f"{label(manifest)}: {note}" for note in done.notes)
+        return restored_service(done.manifest)
+
+    changed = tuple(_each(manifest, each) for manifest in manifests)
+    if problems:
+        raise CannotInject(*problems)
+    return Bundle(changed, tuple(notes))
 
 
 def label(manifest: Mapping[str, Any]) -> str:

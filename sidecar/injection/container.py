@@ -1,5 +1,6 @@
 """The sidecar's container and volumes."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from sidecar.injection import annotation
@@ -9,9 +10,9 @@ from sidecar.injection.problem import CannotInject
 from sidecar.injection.service_file import (
     CLIENT_CA_DIRECTORY,
     POLICY_DIRECTORY,
-    PROBE_FILE,
     SERVICE_DIRECTORY,
     SERVICE_FILE,
+    SERVICE_VARIABLE,
     STATE_DIRECTORY,
     TLS_DIRECTORY,
 )
@@ -26,14 +27,22 @@ IN_MEMORY = {"medium": "Memory", "sizeLimit": "16Mi"}
 
 
 def container(
-    wanted: Wishes, settings: InjectionSettings, port_entries: list[dict[str, Any]]
+    wanted: Wishes,
+    settings: InjectionSettings,
+    port_entries: list[dict[str, Any]],
+    files: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The container, under the "restricted" Pod security standard; native ones carry `restartPolicy`."""
+    """The container, under the "restricted" Pod security standard; native ones carry `restartPolicy`.
+
+    `files` are the generated files, by the environment variable that holds each; none when the Pod brings a service
+    file of its own.
+    """
+    service = f"env:{SERVICE_VARIABLE}" if files else f"{SERVICE_DIRECTORY}/{SERVICE_FILE}"
     body: dict[str, Any] = {
         "name": CONTAINER,
         "image": settings.image,
         "imagePullPolicy": settings.image_pull_policy,
-        "args": ["run", "--config", f"{SERVICE_DIRECTORY}/{SERVICE_FILE}"],
+        "args": ["run", "--config", service],
         "ports": [
             *port_entries,
             {"name": HEALTH_PORT_NAME, "containerPort": settings.health_port, "protocol": "TCP"},
@@ -43,8 +52,9 @@ def container(
         "securityContext": _security_context(wanted, settings),
         "volumeMounts": _mounts(wanted, settings),
     }
-    if settings.env:
-        body["env"] = [{"name": name, "value": value} for name, value in settings.env.items()]
+    environment = {**settings.env, **files}
+    if environment:
+        body["env"] = [{"name": name, "value": _literal(value)} for name, value in environment.items()]
     if settings.is_native:
         body["restartPolicy"] = "Always"
     if settings.pre_stop_seconds:
@@ -52,12 +62,16 @@ def container(
     return body
 
 
-def volumes(
-    wanted: Wishes, settings: InjectionSettings, *, workload: str | None, probe_rules: bool
-) -> list[dict[str, Any]]:
+def _literal(value: str) -> str:
+    """The kubelet expands `$(NAME)` in a container's environment; `$$` stands for one `$`."""
+    return value.replace("$(", "$$(")
+
+
+def volumes(wanted: Wishes, settings: InjectionSettings, *, workload: str | None) -> list[dict[str, Any]]:
     """The volumes that the container mounts, save one that the Pod already has."""
+    own = {"name": f"{VOLUME_PREFIX}service", "configMap": {"name": wanted.config_map}}
     made = [
-        {"name": f"{VOLUME_PREFIX}service", **_service_source(wanted, probe_rules=probe_rules)},
+        *([own] if wanted.config_map is not None else []),
         {"name": f"{VOLUME_PREFIX}policies", "configMap": {"name": wanted.policies or settings.policies}},
         *({"name": name, "emptyDir": dict(IN_MEMORY)} for name, _ in _written(settings)),
     ]
@@ -97,30 +111,15 @@ def _probes(port: int) -> dict[str, Any]:
 
 
 def _security_context(wanted: Wishes, settings: InjectionSettings) -> dict[str, Any]:
+    group = _group(wanted, settings)
     return {
         "allowPrivilegeEscalation": False,
         "capabilities": {"drop": ["ALL"]},
         "readOnlyRootFilesystem": True,
         "runAsNonRoot": True,
-        "runAsUser": settings.user,
-        "runAsGroup": _group(wanted, settings),
+        **({} if settings.user is None else {"runAsUser": settings.user}),
+        **({} if group is None else {"runAsGroup": group}),
         "seccompProfile": {"type": "RuntimeDefault"},
-    }
-
-
-def _service_source(wanted: Wishes, *, probe_rules: bool) -> dict[str, Any]:
-    if wanted.config_map is not None:
-        return {"configMap": {"name": wanted.config_map}}
-    files = {SERVICE_FILE: annotation.SERVICE_FILE}
-    if probe_rules:
-        files[PROBE_FILE] = annotation.PROBE_RULES
-    return {
-        "downwardAPI": {
-            "items": [
-                {"path": path, "fieldRef": {"fieldPath": f"metadata.annotations['{name}']"}}
-                for path, name in files.items()
-            ]
-        }
     }
 
 
@@ -142,8 +141,9 @@ def _tls_source(wanted: Wishes, settings: InjectionSettings, workload: str | Non
     return None
 
 
-def _group(wanted: Wishes, settings: InjectionSettings) -> int:
-    """Whose group may read the private key.
+def _group(wanted: Wishes, settings: InjectionSettings) -> int | None:
+    """Whose group may read the private key; None leaves it to the cluster, with the user (OpenShift gives every
+    namespace a range of its own, and its Pods an fsGroup that owns their Secrets' files).
 
     The kubelet gives a Secret's files to root:root, or to the Pod's fsGroup, of which every container is a member.
     With group 0 both can be read while nobody else can; a Pod's fsGroup is not ours to set, for it changes the
@@ -151,6 +151,8 @@ def _group(wanted: Wishes, settings: InjectionSettings) -> int:
     """
     if settings.group is not None:
         return settings.group
+    if settings.user is None:
+        return None
     source = settings.server_certificate
     return 0 if wanted.tls_secret is not None or source.secret is not None else settings.user
 
@@ -158,7 +160,7 @@ def _group(wanted: Wishes, settings: InjectionSettings) -> int:
 def _mounts(wanted: Wishes, settings: InjectionSettings) -> list[dict[str, Any]]:
     existing = settings.server_certificate.volume if wanted.tls_secret is None else None
     places = [
-        (f"{VOLUME_PREFIX}service", SERVICE_DIRECTORY),
+        *([(f"{VOLUME_PREFIX}service", SERVICE_DIRECTORY)] if wanted.config_map is not None else []),
         (f"{VOLUME_PREFIX}policies", POLICY_DIRECTORY),
         (existing or f"{VOLUME_PREFIX}tls", TLS_DIRECTORY),
     ]

@@ -2,14 +2,16 @@
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from sidecar.injection import annotation
 from sidecar.injection.annotation import Status, Wishes
-from sidecar.injection.placement import containers, has_sidecar, tcp_ports
-from sidecar.injection.pod import inject_pod
+from sidecar.injection.parts import containers, tcp_ports
+from sidecar.injection.placement import CONTAINER, has_sidecar
+from sidecar.injection.pod import InjectedPod, inject_pod, restored
 from sidecar.injection.problem import CannotInject
 from sidecar.injection.settings import InjectionSettings
 from sidecar.injection.shape import check_metadata, check_pod
@@ -23,6 +25,17 @@ COMMON_PATH = ("spec", "template")
 _JOB_OF_A_CRONJOB = re.compile(r"-\d{8,10}$")
 
 
+class Mode(Enum):
+    """Who gets the sidecar, and who has a say in it."""
+
+    ALL = "all"
+    """Every Pod that does not decline: `sidecar inject`, whose user has the manifest in his hands."""
+    ASKED = "asked"
+    """Only a Pod that asks: the webhook, in a namespace that opted in."""
+    ENFORCED = "enforced"
+    """Every Pod, and its author chooses nothing: the webhook, in an enforcing namespace."""
+
+
 @dataclass(frozen=True, slots=True)
 class Injection:
     """The manifest after the pass. `status` is `None` where there is no sidecar; unchanged manifests are
@@ -34,11 +47,11 @@ class Injection:
     notes: tuple[str, ...] = ()
 
 
-def inject(manifest: dict[str, Any], settings: InjectionSettings, *, opt_in: bool) -> Injection:
-    """Put the sidecar into the Pod (template) of `manifest`.
+def inject(manifest: dict[str, Any], settings: InjectionSettings, mode: Mode = Mode.ALL) -> Injection:
+    """Put the sidecar into the Pod (template) of `manifest`, or bring one that is there up to these settings.
 
-    With `opt_in` only a Pod that asks for it changes; without, any that does not decline. What has no Pod
-    template, and what already has the sidecar, comes back as it was. Raises `CannotInject`.
+    What has no Pod template comes back as it was, and so does a sidecar that somebody put in by hand; a webhook
+    refuses that one, since any container may carry the name. Raises `CannotInject`.
     """
     path = template_path(manifest)
     if path is None:
@@ -47,16 +60,114 @@ def inject(manifest: dict[str, Any], settings: InjectionSettings, *, opt_in: boo
     check_metadata(manifest.get("metadata"))
     check_pod(template)
     metadata = template.get("metadata") or {}
-    if has_sidecar(template["spec"]):
-        return Injection(manifest, annotation.status(metadata))
     asked = annotation.switch(metadata)
-    if asked is False or (opt_in and asked is None):
+    if asked is False and mode is Mode.ENFORCED:
+        raise CannotInject(f"annotation {annotation.INJECT}: a Pod cannot decline in an enforcing namespace")
+    if asked is False or (mode is Mode.ASKED and asked is None):
         return Injection(manifest, None)
+    if has_sidecar(template["spec"]):
+        return _again(manifest, path, settings, mode)
     if _is_silent_and_closed(template):
+        if mode is Mode.ENFORCED:
+            raise CannotInject(
+                "it declares no port; in an enforcing namespace declare the API's containerPort"
+            )
         return Injection(manifest, None, ("declares no port and does not ask: left as it is",))
-    wanted = annotation.wishes(metadata)
-    made = inject_pod(template, wanted, settings, workload=workload_name(manifest))
+    made = _injected(template, settings, mode, manifest)
     return Injection(_replaced(manifest, path, made.pod), made.status, made.notes)
+
+
+def uninject(manifest: dict[str, Any]) -> Injection:
+    """Take out of the Pod (template) what injection put in, and put back what it replaced.
+
+    What was changed since stays, and a note says so. Raises `CannotInject` for a sidecar of which there is no record.
+    """
+    path = template_path(manifest)
+    if path is None:
+        return Injection(manifest, None)
+    template = _at(manifest, path)
+    check_metadata(manifest.get("metadata"))
+    check_pod(template)
+    if not has_sidecar(template["spec"]):
+        return Injection(manifest, None)
+    status = annotation.status(template.get("metadata") or {})
+    if status is None:
+        raise CannotInject(f"container {CONTAINER} is there, but no record of an injection")
+    pod, notes = restored(template, status)
+    return Injection(_replaced(manifest, path, pod), status, notes)
+
+
+def _injected(
+    template: dict[str, Any], settings: InjectionSettings, mode: Mode, manifest: Mapping[str, Any]
+) -> InjectedPod:
+    allowed = () if mode is Mode.ENFORCED else settings.pod_may_choose
+    wanted = annotation.wishes(template.get("metadata") or {}, allowed)
+    return inject_pod(template, wanted, settings, workload=workload_name(manifest))
+
+
+def _again(
+    manifest: dict[str, Any], path: tuple[str, ...], settings: InjectionSettings, mode: Mode
+) -> Injection:
+    """A Pod that has a container of the sidecar's name."""
+    template = _at(manifest, path)
+    status = annotation.status(template.get("metadata") or {})
+    if status is None:
+        if mode is not Mode.ALL:
+            raise CannotInject(
+                f"container {CONTAINER} is there and no record of an injection: any container can carry the name;"
+                f' remove it, or annotate {annotation.INJECT}: "false" and protect the Pod by other means'
+            )
+        return Injection(
+            manifest, None, (f"container {CONTAINER} was not put there by injection: left as it is",)
+        )
+    if status.undo is None:
+        return _old_record(manifest, path, settings, mode, status)
+    before, left = restored(template, status)
+    made = _injected(before, settings, mode, manifest)
+    if made.pod == template:
+        return Injection(manifest, status, made.notes)
+    notes = (*left, *_changes(template, made.pod), *made.notes)
+    return Injection(_replaced(manifest, path, made.pod), made.status, notes)
+
+
+def _old_record(
+    manifest: dict[str, Any], path: tuple[str, ...], settings: InjectionSettings, mode: Mode, status: Status
+) -> Injection:
+    """What version 0.1 injected: its record does not say what it replaced, so only the image can follow."""
+    if mode is Mode.ENFORCED:
+        raise CannotInject(
+            "version 0.1 put the sidecar here: inject the manifest from before, with this version"
+        )
+    made = copy.deepcopy(_at(manifest, path))
+    note = (
+        "version 0.1 put the sidecar here: its settings stay; inject the manifest from before to renew them"
+    )
+    own = _sidecar(made)
+    if own is None or own.get("image") == settings.image:
+        return Injection(manifest, status, (note,))
+    notes = (f"image {own.get('image')} becomes {settings.image}", note)
+    own["image"] = settings.image
+    return Injection(_replaced(manifest, path, made), status, notes)
+
+
+def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
+    """What a second injection changed, in a sentence or two."""
+    before, after = _sidecar(old) or {}, _sidecar(new) or {}
+    if before.get("image") != after.get("image"):
+        yield f"image {before.get('image')} becomes {after.get('image')}"
+    fields = sorted(name for name in {*before, *after} - {"image"} if before.get(name) != after.get(name))
+    if fields:
+        yield f"the sidecar's settings are renewed: {', '.join(fields)}"
+    elif before.get("image") == after.get("image"):
+        yield "what the sidecar needs around it is renewed"
+
+
+def _sidecar(pod: Mapping[str, Any]) -> dict[str, Any] | None:
+    for field in ("initContainers", "containers"):
+        for one in containers(pod["spec"], field):
+            if one["name"] == CONTAINER:
+                return one
+    return None
 
 
 def template_path(manifest: Mapping[str, Any]) -> tuple[str, ...] | None:

@@ -4,7 +4,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sidecar.injection import safety
 from sidecar.injection.annotation import PREFIX, Wishes
+from sidecar.injection.parts import containers, tcp_ports
 from sidecar.injection.problem import CannotInject
 from sidecar.injection.settings import InjectionSettings
 
@@ -31,29 +33,14 @@ def place(
     placement = Placement(container["name"], upstream_port, wanted.port or settings.port)
     problems = [
         *_shape_problems(spec, settings),
+        *safety.isolation_problems(spec),
+        *safety.http2_problems(spec, container["name"], upstream_port),
         *_name_problems(spec),
         *_port_problems(spec, placement, settings),
     ]
     if problems:
         raise CannotInject(*problems)
     return placement
-
-
-def containers(spec: Mapping[str, Any], field: str = "containers") -> list[dict[str, Any]]:
-    """The containers listed under `field`; an absent or null list is empty."""
-    found: list[dict[str, Any]] = spec.get(field) or []
-    return found
-
-
-def ports(container: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The declared ports of a container; an absent or null list is empty."""
-    found: list[dict[str, Any]] = container.get("ports") or []
-    return found
-
-
-def tcp_ports(container: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The declared TCP ports."""
-    return [port for port in ports(container) if (port.get("protocol") or "TCP") == "TCP"]
 
 
 def has_sidecar(spec: Mapping[str, Any]) -> bool:

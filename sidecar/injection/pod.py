@@ -2,20 +2,29 @@
 
 Theory of operation: the API keeps its port but is expected to listen on 127.0.0.1 only. The sidecar listens
 on a port of its own and takes over the *name* of the API's port, so a Service that targets the name needs no
-change. The service file and the rules for the kubelet's probes are written into annotations and reach the
-sidecar's file system through the downward API: nothing else has to exist in the cluster but the policies and
-a certificate.
+change. The service file and the rules for the kubelet's probes stand in the container's environment, which is
+immutable in a Pod: nothing else has to exist in the cluster but the policies and a certificate, and nobody who may
+patch the Pod later changes what the sidecar obeys.
 """
 
 import copy
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from sidecar.injection import annotation, probe
+from sidecar.injection import annotation, probe, safety, undo
 from sidecar.injection.annotation import Status, Wishes
 from sidecar.injection.container import PORT_NAME, container, volumes
-from sidecar.injection.placement import Placement, containers, place, tcp_ports
-from sidecar.injection.service_file import DEFAULT_GRACE_SECONDS, probe_rules_text, service_text
+from sidecar.injection.parts import containers, tcp_ports
+from sidecar.injection.placement import Placement, place
+from sidecar.injection.problem import CannotInject
+from sidecar.injection.service_file import (
+    DEFAULT_GRACE_SECONDS,
+    PROBE_VARIABLE,
+    SERVICE_VARIABLE,
+    probe_rules_text,
+    service_text,
+)
 from sidecar.injection.settings import InjectionSettings
 
 LOOPBACK_PORT_NAME = "api-loopback"
@@ -40,30 +49,68 @@ def inject_pod(
     made = copy.deepcopy(pod)
     metadata, spec = made.get("metadata") or {}, made["spec"]
     placement = place(spec, metadata, wanted, settings)
+    notes = [*_notes(spec, metadata, placement, settings)]
     api_containers = containers(spec)
     through_sidecar = (wanted.probes or settings.probes) == "sidecar"
     rewired = probe.rewire(api_containers, placement, through_sidecar=through_sidecar)
+    _check_paths(rewired.public_paths, settings)
     entries = _move_port(api_containers, placement, settings)
-    probe_rules = bool(rewired.public_paths) and wanted.config_map is None
-    notes = [*rewired.notes, *_open_ports(api_containers, placement)]
+    notes += [*rewired.notes, *_open_ports(api_containers, placement)]
     if rewired.public_paths and wanted.config_map is not None:
         notes.append(f"the policy must let GET {' '.join(rewired.public_paths)} pass for the probes")
 
-    _append(spec, "volumes", volumes(wanted, settings, workload=workload, probe_rules=probe_rules))
+    files = _files(placement, wanted, settings, spec, rewired.public_paths)
+    _append(spec, "volumes", volumes(wanted, settings, workload=workload))
     field = "initContainers" if settings.is_native else "containers"
-    _append(spec, field, [container(wanted, settings, entries)])
+    _append(spec, field, [container(wanted, settings, entries, files)])
     _hold(api_containers, placement, settings)
     _pull_by(spec, settings)
-    status = Status(placement.container, placement.upstream_port, placement.port)
-    written = {
-        annotation.INJECT: "true",
-        annotation.STATUS: status.text(),
-        **_files(placement, wanted, settings, spec, rewired.public_paths),
-    }
-    annotations = {**(metadata.get("annotations") or {}), **written}
     labels = {**settings.labels, **(metadata.get("labels") or {}), annotation.INJECTED_LABEL: "true"}
+    annotations = {**(metadata.get("annotations") or {}), annotation.INJECT: "true"}
     made["metadata"] = {**metadata, "labels": labels, "annotations": annotations}
+    status = Status(
+        placement.container, placement.upstream_port, placement.port, tuple(undo.record(pod, made))
+    )
+    annotations[annotation.STATUS] = status.text()
     return InjectedPod(made, status, tuple(notes))
+
+
+def restored(pod: dict[str, Any], status: Status) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """A copy of an injected Pod without the sidecar, and a sentence for all that could not be put back.
+
+    Raises `CannotInject` when `status` does not say what was changed.
+    """
+    if status.undo is None:
+        raise CannotInject(
+            "version 0.1 put the sidecar here and kept no record of what it replaced: begin with the manifest from"
+            " before the injection"
+        )
+    made = copy.deepcopy(pod)
+    annotations = (made.get("metadata") or {}).get("annotations") or {}
+    annotations.pop(annotation.STATUS, None)
+    return made, tuple(undo.taken_back(made, status.undo))
+
+
+def _notes(
+    spec: dict[str, Any], metadata: dict[str, Any], placement: Placement, settings: InjectionSettings
+) -> Iterator[str]:
+    yield from safety.open_address_notes(spec, placement.container)
+    yield from safety.mesh_notes(metadata, placement.port)
+    yield from safety.registry_notes(settings.image)
+
+
+def _check_paths(paths: tuple[str, ...], settings: InjectionSettings) -> None:
+    """Raises `CannotInject` for a path that the probes would make public and the operator did not list."""
+    allowed = settings.public_probe_paths
+    refused = [path for path in paths if allowed is not None and path not in allowed]
+    if refused:
+        raise CannotInject(
+            *(
+                f"a probe would make GET {path} public, which is not in the injector's public_probe_paths;"
+                " use an exec probe or a listed path"
+                for path in refused
+            )
+        )
 
 
 def _move_port(
@@ -128,18 +175,19 @@ def _files(
     spec: dict[str, Any],
     public_paths: tuple[str, ...],
 ) -> dict[str, str]:
-    """The generated files, as annotations; none when the Pod brings a service file of its own."""
+    """The generated files, by the variable that holds each; none when the Pod brings a service file of its own."""
     if wanted.config_map is not None:
         return {}
     grace = spec.get("terminationGracePeriodSeconds")
     text = service_text(
         placement,
         settings,
+        upstream_host=wanted.upstream_host or settings.upstream_host,
         grace_seconds=DEFAULT_GRACE_SECONDS if grace is None else grace,
         probe_rules=bool(public_paths),
     )
-    rules = {annotation.PROBE_RULES: probe_rules_text(public_paths)} if public_paths else {}
-    return {annotation.SERVICE_FILE: text, **rules}
+    rules = {PROBE_VARIABLE: probe_rules_text(public_paths)} if public_paths else {}
+    return {SERVICE_VARIABLE: text, **rules}
 
 
 def _pull_by(spec: dict[str, Any], settings: InjectionSettings) -> None:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sidecar.injection.annotation import PREFIX
-from sidecar.injection.placement import Placement, ports
+from sidecar.injection.parts import ports
+from sidecar.injection.placement import Placement
 from sidecar.injection.problem import CannotInject
 
 PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
@@ -123,6 +124,6 @@ def _lead_through(action: dict[str, Any], placement: Placement, where: str, note
         raise CannotInject(f"{where} asks for a path that no rule can match literally: {path!r}")
     request["scheme"] = "HTTPS"
     request["port"] = placement.port
-    if path == "/":
-        notes.append(f"{where} makes GET / public; give the API a health path of its own")
+    advice = "; give the API a health path of its own" if path == "/" else " to whoever reaches the Service"
+    notes.append(f"{where} makes GET {path} public{advice}")
     return path

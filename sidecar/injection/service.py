@@ -1,11 +1,18 @@
-"""Services: the port keeps its name and its number; only where it leads changes."""
+"""Services and Ingresses in front of a protected workload.
+
+A Service's port keeps its name and its number; only where it leads changes. What it led to stands in an annotation of
+its own, so that it can be taken back.
+"""
 
 import copy
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sidecar.injection.annotation import Status
+from sidecar.injection import undo
+from sidecar.injection.annotation import STATUS, Status
+from sidecar.injection.safety import speaks_http2
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +22,15 @@ class Protected:
     namespace: str | None
     labels: Mapping[str, str]
     status: Status
+
+    def selected_by(self, service: Mapping[str, Any]) -> bool:
+        """Whether the selector of a Service finds the workload's Pods."""
+        namespace = (service.get("metadata") or {}).get("namespace")
+        spec = service.get("spec")
+        selector = spec.get("selector") if isinstance(spec, Mapping) else None
+        if not isinstance(selector, Mapping) or not selector or namespace != self.namespace:
+            return False
+        return all(self.labels.get(key) == value for key, value in selector.items())
 
 
 def rewire_service(service: dict[str, Any], protected: Iterable[Protected]) -> dict[str, Any]:
@@ -29,19 +45,87 @@ def rewire_service(service: dict[str, Any], protected: Iterable[Protected]) -> d
     spec = service.get("spec")
     if not isinstance(spec, Mapping) or not isinstance(spec.get("ports"), list):
         return service
-    made = copy.deepcopy(service)
+    before = restored_service(service)
+    made = copy.deepcopy(before)
     for one in protected:
-        if _selects(service, one):
+        if one.selected_by(service):
             _lead(made["spec"]["ports"], one.status)
+    if made == before:
+        return service if before == service else before
+    _keep_record(before, made)
     return made if made != service else service
 
 
-def _selects(service: Mapping[str, Any], workload: Protected) -> bool:
-    namespace = (service.get("metadata") or {}).get("namespace")
-    selector = service["spec"].get("selector")
-    if not isinstance(selector, Mapping) or not selector or namespace != workload.namespace:
-        return False
-    return all(workload.labels.get(key) == value for key, value in selector.items())
+def restored_service(service: dict[str, Any]) -> dict[str, Any]:
+    """A Service that leads where it led before the injection; the same object where nothing is recorded."""
+    if service.get("kind") != "Service" or service.get("apiVersion") != "v1":
+        return service
+    metadata = service.get("metadata")
+    annotations = metadata.get("annotations") if isinstance(metadata, Mapping) else None
+    text = annotations.get(STATUS) if isinstance(annotations, Mapping) else None
+    if not isinstance(text, str):
+        return service
+    try:
+        steps = json.loads(text)["undo"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        return service
+    made = copy.deepcopy(service)
+    del made["metadata"]["annotations"][STATUS]
+    undo.taken_back(made, steps if isinstance(steps, list) else [])
+    return made
+
+
+def http2_problems(service: Mapping[str, Any], protected: Iterable[Protected]) -> Iterator[str]:
+    """Ports of a Service that say that they speak gRPC or HTTP/2 and would lead to the sidecar."""
+    if service.get("kind") != "Service" or not isinstance(service.get("spec"), Mapping):
+        return
+    for one in protected:
+        if one.selected_by(service):
+            for port in service["spec"].get("ports") or []:
+                if isinstance(port, Mapping) and speaks_http2(port):
+                    yield (
+                        f"port {port.get('name', port.get('port'))} says that it speaks gRPC or HTTP/2, which the"
+                        " sidecar behind it does not: it would turn every caller away"
+                    )
+
+
+def ingress_notes(ingress: Mapping[str, Any], services: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """An Ingress that ends TLS in front of a Service of a protected workload leaves nothing to compare."""
+    spec = ingress.get("spec")
+    if ingress.get("kind") != "Ingress" or not isinstance(spec, Mapping) or not spec.get("tls"):
+        return
+    annotations = (ingress.get("metadata") or {}).get("annotations") or {}
+    if annotations.get("nginx.ingress.kubernetes.io/ssl-passthrough") == "true":
+        return
+    names = {(one.get("metadata") or {}).get("name") for one in services}
+    for name in sorted({*_backends(spec)} & names):
+        yield (
+            f"ends TLS in front of Service {name}: the sidecar sees the ingress, not the client; pass TLS through,"
+            " or take the certificate from the ingress by a header"
+        )
+
+
+def _backends(spec: Mapping[str, Any]) -> Iterator[str]:
+    paths = [
+        path
+        for rule in spec.get("rules") or []
+        if isinstance(rule, Mapping)
+        for path in (rule.get("http") or {}).get("paths") or []
+        if isinstance(path, Mapping)
+    ]
+    for backend in [spec.get("defaultBackend"), *(path.get("backend") for path in paths)]:
+        service = backend.get("service") if isinstance(backend, Mapping) else None
+        name = service.get("name") if isinstance(service, Mapping) else None
+        if isinstance(name, str):
+            yield name
+
+
+def _keep_record(before: dict[str, Any], made: dict[str, Any]) -> None:
+    metadata = made.setdefault("metadata", {})
+    annotations = {**(metadata.get("annotations") or {}), STATUS: ""}
+    metadata["annotations"] = annotations
+    steps = [step for step in undo.record(before, made) if step["at"] != ["metadata", "annotations", STATUS]]
+    annotations[STATUS] = json.dumps({"undo": steps}, separators=(",", ":"))
 
 
 def _lead(ports: list[Any], status: Status) -> None:

@@ -1,4 +1,4 @@
-"""The text of the files that the injector writes for one Pod: the service file and the probes' rules."""
+"""The text of the files that the injector writes for one Pod: the service file and the rules for its probes."""
 
 from collections.abc import Iterable
 
@@ -11,14 +11,22 @@ TLS_DIRECTORY = "/etc/sidecar/tls"
 CLIENT_CA_DIRECTORY = "/etc/sidecar/client-ca"
 STATE_DIRECTORY = "/var/lib/sidecar"
 SERVICE_FILE = "sidecar.yaml"
-PROBE_FILE = "probes.yaml"
+SERVICE_VARIABLE = "SIDECAR_SERVICE_FILE"
+PROBE_VARIABLE = "SIDECAR_PROBE_RULES"
+"""The files that the injector writes stand in the container's environment, which nobody can change in a Pod that
+exists; annotations can be patched later by whoever may label a Pod."""
 
 DEFAULT_GRACE_SECONDS = 30
 SECONDS_TO_STOP = 2
 
 
 def service_text(
-    placement: Placement, settings: InjectionSettings, *, grace_seconds: int, probe_rules: bool
+    placement: Placement,
+    settings: InjectionSettings,
+    *,
+    upstream_host: str,
+    grace_seconds: int,
+    probe_rules: bool,
 ) -> str:
     """The sidecar's service file.
 
@@ -26,22 +34,22 @@ def service_text(
     """
     tls = settings.server_certificate
     drain = max(1, grace_seconds - settings.pre_stop_seconds - SECONDS_TO_STOP)
-    policies = [PROBE_FILE] if probe_rules else []
+    policies = [f"env:{PROBE_VARIABLE}"] if probe_rules else []
     lines = [
         "listeners:",
-        f"  - address: 0.0.0.0:{placement.port}",
+        f"  - address: {address(settings, placement.port)}",
         "    tls:",
         f"      certificate_file: {TLS_DIRECTORY}/{tls.certificate_file}",
         f"      private_key_file: {TLS_DIRECTORY}/{tls.private_key_file}",
         "    client_certificate:",
         *(f"      {line}" for line in _client_certificate(settings)),
         "upstream:",
-        f"  url: http://127.0.0.1:{placement.upstream_port}",
+        f"  url: http://{_host(upstream_host)}:{placement.upstream_port}",
         f"policy_files: [{', '.join([*policies, f'{POLICY_DIRECTORY}/*.yaml'])}]",
-        f"health: {{address: 0.0.0.0:{settings.health_port}}}",
+        f"health: {{address: {address(settings, settings.health_port)}}}",
         f"admin: {{address: 127.0.0.1:{settings.admin_port}}}",
         f"timeouts: {{drain: {drain}s}}",
-        # Of its own below the volume, which everyone may write into: the sidecar makes it, mode 0700.
+        # A folder of its own below the volume, which everyone may write into: the sidecar makes it, mode 0700.
         *([f"state_directory: {STATE_DIRECTORY}/keys"] if settings.keep_issuer_keys else []),
         *(["bypass_check: {refuse_when_bypassable: true}"] if settings.refuse_when_bypassable else []),
     ]
@@ -58,6 +66,17 @@ def probe_rules_text(paths: Iterable[str]) -> str:
             "    public: true",
         ]
     return "\n".join(lines) + "\n"
+
+
+def address(settings: InjectionSettings, port: int) -> str:
+    """Where the sidecar listens: on all addresses of the families that the Pod has. Quoted, since `*` begins a
+    YAML alias.
+    """
+    return f'"{settings.wildcard}:{port}"'
+
+
+def _host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _client_certificate(settings: InjectionSettings) -> list[str]:

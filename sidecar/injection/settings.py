@@ -1,7 +1,7 @@
 """What the injector puts into a Pod, as its operator chose it."""
 
 import re
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -25,6 +25,11 @@ ObjectName = Annotated[str, AfterValidator(_object_name)]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=253)]
 EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
+Choice = Literal[
+    "container", "upstream-port", "port", "policies", "tls-secret", "config-map", "probes", "upstream-host"
+]
+CHOICES: Final[tuple[Choice, ...]] = get_args(Choice)
+"""What the author of a Pod may choose by an annotation of this name, where the settings let him."""
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi)?$")]
 
 
@@ -106,7 +111,11 @@ class InjectionSettings(_Strict):
     server_certificate: ServerCertificate = ServerCertificate()
     client_ca: ClientCa | None = None
     probes: Literal["sidecar", "keep"] = "sidecar"
-    user: Annotated[int, Field(ge=1, le=2**31 - 1, strict=True)] = 65532
+    public_probe_paths: tuple[str, ...] | None = None
+    upstream_host: Literal["127.0.0.1", "::1"] = "127.0.0.1"
+    families: Annotated[tuple[Literal["IPv4", "IPv6"], ...], Field(min_length=1)] = ("IPv4", "IPv6")
+    pod_may_choose: tuple[Choice, ...] = CHOICES
+    user: Annotated[int, Field(ge=1, le=2**31 - 1, strict=True)] | None = 65532
     group: Annotated[int, Field(ge=0, le=2**31 - 1, strict=True)] | None = None
     pre_stop_seconds: Annotated[int, Field(ge=0, le=300, strict=True)] = 5
     refuse_when_bypassable: bool = False
@@ -121,6 +130,13 @@ class InjectionSettings(_Strict):
         if len({self.port, self.health_port, self.admin_port}) != 3:
             raise ValueError("port, health_port and admin_port must differ")
         return self
+
+    @property
+    def wildcard(self) -> str:
+        """The host part of an address that takes every family of `families`."""
+        if len(set(self.families)) == 2:
+            return "*"
+        return "0.0.0.0" if self.families[0] == "IPv4" else "[::]"  # noqa: S104  # in the Pod's own network
 
     @property
     def minor(self) -> int:

@@ -42,7 +42,7 @@ class Listener:
         loop = asyncio.get_running_loop()
         self._sockets = await loop.create_server(
             lambda: ClientConnection(self, self._host),
-            self.settings.host,
+            None if self.settings.host == "*" else self.settings.host,
             self.settings.port,
             backlog=4096,
             reuse_port=reuse_port or None,

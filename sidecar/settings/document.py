@@ -9,6 +9,7 @@ values, nor plain words (`no`, `on`, `010`) that are a boolean or a number to so
 A document of that kind cannot grow while it is read, so its size is bounded by the file's.
 """
 
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,8 @@ import yaml
 
 from sidecar.settings.problem import Problem, SettingsError, sanitize
 
+FROM_ENVIRONMENT: Final = "env:"
+"""Begins the name of a document that stands in an environment variable."""
 FILE_BYTES: Final = 8 * 1024 * 1024
 """Largest file that is read."""
 DEPTH: Final = 32
@@ -100,7 +103,16 @@ def _member(mark: Mark, step: str | int) -> Mark | None:
 
 
 def read(path: Path) -> Document:
-    """The document in the file at `path`; raises `SettingsError` when there is none."""
+    """The document in the file at `path`; raises `SettingsError` when there is none.
+
+    `env:NAME` is the text of an environment variable: what nobody can change while the process runs.
+    """
+    variable = environment_variable(path)
+    if variable is not None:
+        text = os.environ.get(variable)
+        if text is None:
+            raise SettingsError([Problem(str(path), 0, 0, "there is no environment variable of this name")])
+        return parse(str(path), text.encode("utf-8", "surrogateescape"))
     try:
         with path.open("rb") as file:
             data = file.read(FILE_BYTES + 1)
@@ -109,6 +121,12 @@ def read(path: Path) -> Document:
     except ValueError:
         raise SettingsError([Problem(sanitize(str(path)), 0, 0, "is not a file name")]) from None
     return parse(str(path), data)
+
+
+def environment_variable(path: Path | str) -> str | None:
+    """The name in `env:NAME`; None for the path of a file."""
+    text = str(path)
+    return text.removeprefix(FROM_ENVIRONMENT) if text.startswith(FROM_ENVIRONMENT) else None
 
 
 def parse(file: str, data: bytes) -> Document:

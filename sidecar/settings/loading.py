@@ -72,7 +72,11 @@ class _Loading:
             issuers=IssuersSettings(tuple(self.policies.issuer_settings), services.state_directory),
             policy=policy,
             files=_files(Path(self.document.file), paths, sections),
-            policy_patterns=tuple(str(self.directory.absolute() / one) for one in service.policy_files),
+            policy_patterns=tuple(
+                str(self.directory.absolute() / one)
+                for one in service.policy_files
+                if documents.environment_variable(one) is None
+            ),
             warnings=tuple(sorted({*warnings, *doubts})),
             dangers=tuple(sorted(_dangers(sections))),
         )
@@ -83,7 +87,9 @@ class _Loading:
         return [one for one in found if not one.is_warning], [one for one in found if one.is_warning]
 
     def _policy_paths(self) -> list[Path]:
-        """The files that `policy_files` names, in the order of their names; even if the rest is wrong."""
+        """The files that `policy_files` names, those of the environment first, then in the order of their names; even
+        if the rest is wrong.
+        """
         data = self.document.data
         patterns = data.get("policy_files") if isinstance(data, dict) else None
         found: dict[Path, None] = {}
@@ -97,7 +103,9 @@ class _Loading:
             found.update(dict.fromkeys(matching))
         if len(found) > FILES:
             self.problems.append(self.document.problem(("policy_files",), f"more than {FILES} policy files"))
-        return sorted(found, key=str)[:FILES]
+        return sorted(found, key=lambda path: (documents.environment_variable(path) is None, str(path)))[
+            :FILES
+        ]
 
     def _listeners(self) -> list[str]:
         """Names of listeners, even of those that are wrong otherwise."""
@@ -108,6 +116,8 @@ class _Loading:
 
 
 def _matching(directory: Path, pattern: str) -> list[Path]:
+    if documents.environment_variable(pattern) is not None:
+        return [Path(pattern)]
     try:
         names = glob.glob(pattern, root_dir=directory, recursive=True)  # noqa: PTH207 — patterns may be absolute
     except (OSError, ValueError, RecursionError):
@@ -139,7 +149,8 @@ def _files(service: Path, policies: list[Path], sections: list[_Placed]) -> tupl
         for inner, value in _values(path, section)
         if isinstance(value, Path) and inner[-1] not in _NOT_READ
     ]
-    return tuple(dict.fromkeys([service, *policies, *named]))
+    read = [one for one in (service, *policies) if documents.environment_variable(one) is None]
+    return tuple(dict.fromkeys([*read, *named]))
 
 
 def _expiring(sections: list[_Placed], now: float | None) -> Iterator[Problem]:

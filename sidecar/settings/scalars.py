@@ -67,12 +67,14 @@ def parse_date(value: Any) -> int:
 
 
 def parse_address(value: Any) -> tuple[str, int]:
-    """Host and port of `host:port` or `[v6]:port`; raises `ValueError`."""
+    """Host and port of `host:port` or `[v6]:port`; host `*` for every address of every family. Raises `ValueError`."""
     if not isinstance(value, str) or not re.fullmatch(ADDRESS_PATTERN, value):
-        raise ValueError("an address is written 0.0.0.0:8443 or [::]:8443")
+        raise ValueError("an address is written 0.0.0.0:8443, [::]:8443 or *:8443 (all of IPv4 and IPv6)")
     host, _, port = value.rpartition(":")
     if int(port) > 65535:
         raise ValueError(f"{port} is not a port")
+    if host == "*" and int(port) == 0:
+        raise ValueError("*:0 could be a port of IPv4 and another one of IPv6: name a port")
     return host.strip("[]"), int(port)
 
 

@@ -2,6 +2,8 @@
 
 import difflib
 import io
+import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import yaml
 from sidecar.command.cli import main
 from tests.support.kubernetes import NEWEST, OLDEST, minor_of, schema_errors
 
+ROUNDTRIP = sorted((Path(__file__).parents[1] / "injection" / "roundtrip").glob("*.yaml"))
 MANIFESTS = sorted((Path(__file__).parents[1] / "injection" / "manifests").glob("*.yaml"))
 
 
@@ -124,7 +127,7 @@ def test_a_settings_file_decides_and_options_go_over_it(
         capsys, monkeypatch, text, "--settings", str(chosen), "--policies", "mine", "--tls-secret", "s"
     )
     assert "image: registry.example/sidecar:1" in made
-    assert "address: 0.0.0.0:9443" in made
+    assert 'address: "*:9443"' in made
     assert "name: mine" in made
     assert "secretName: s" in made
 
@@ -182,3 +185,74 @@ def test_wrong_settings_are_named(
 def test_a_file_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     assert run("-f", "nowhere.yaml") == 1
     assert capsys.readouterr().err.startswith("nowhere.yaml:0:0: cannot be read")
+
+
+def rewritten(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, text: str, *words: str
+) -> str:
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text, newline=""))
+    assert main(list(words)) == 0
+    return capsys.readouterr().out
+
+
+ANEW = {"whole-application", "host-port"}
+"""An alias that stands for several places is written out; a comment goes with the line that it stands on."""
+FLOW = {"flow-pod", "flow-lists", "cronjob-flow"}
+"""Lists that were opened for the sidecar's part stay open."""
+
+
+@pytest.mark.parametrize("path", [*MANIFESTS, *ROUNDTRIP], ids=lambda path: path.stem)
+def test_inject_inject_with_a_new_image_and_uninject_is_where_one_began(
+    path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with path.open(encoding="utf-8", newline="") as file:
+        text = file.read()
+    once = rewritten(capsys, monkeypatch, text, "inject", "--image", "registry.example/sidecar:1")
+    assert rewritten(capsys, monkeypatch, once, "inject", "--image", "registry.example/sidecar:1") == once
+    again = rewritten(capsys, monkeypatch, once, "inject", "--image", "registry.example/sidecar:2")
+    assert ("registry.example/sidecar:1" in once) == ("registry.example/sidecar:2" in again)
+    assert "registry.example/sidecar:1" not in again
+    back = rewritten(capsys, monkeypatch, again, "uninject")
+    assert list(yaml.safe_load_all(back)) == list(yaml.safe_load_all(text))
+    if path.stem not in ANEW | FLOW:
+        assert back == text
+
+
+def test_the_round_trip_has_thirty_manifests_and_more() -> None:
+    assert len([path for path in (*MANIFESTS, *ROUNDTRIP) if path.stem not in ANEW | FLOW]) >= 30
+
+
+def test_a_flow_manifest_gets_the_sidecar_in_blocks_and_a_readable_service_file(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = next(path for path in ROUNDTRIP if path.stem == "flow-args").read_text()
+    made = rewritten(capsys, monkeypatch, text, "inject", "--image", "registry.example/sidecar:1")
+    assert '          args: [serve,\n                 --workers,  "4",\n                 --quiet]\n' in made
+    assert "ports: [{containerPort: 8080}]" in made
+    assert "value: |\n" in made
+    assert "listeners:\n" in made
+
+
+def test_json_stays_json(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    text = next(path for path in ROUNDTRIP if path.stem == "kubectl.json").read_text()
+    made = rewritten(capsys, monkeypatch, text, "inject", "--image", "registry.example/sidecar:1")
+    assert json.loads(made)["spec"]["initContainers"][0]["name"] == "bound-token-sidecar"
+    assert made.startswith('{\n    "apiVersion": "v1",\n')
+
+
+def test_wrong_usage_names_the_flag_and_leaves_with_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["inject", "-f", os.devnull]) == 2
+    assert capsys.readouterr().err == (
+        "sidecar inject: --image is required, here or as `image` in --settings\n"
+    )
+    assert main(["inject", "-f", os.devnull, "--image", "a/b:1", "--kubernetes-version", "new"]) == 2
+    assert "sidecar inject: --kubernetes-version " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["inject", "--image", "registry.example/s:1"], ["uninject"]])
+def test_an_output_that_cannot_be_written_is_named(
+    command: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    there = tmp_path / "absent" / "x.yaml"
+    assert main([*command, "-f", os.devnull, "-o", str(there)]) == 1
+    assert f"{there}:0:0: cannot be written: No such file or directory" in capsys.readouterr().err

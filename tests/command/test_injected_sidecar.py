@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from sidecar.injection import annotation
 from sidecar.injection.manifest import inject
-from sidecar.injection.service_file import STATE_DIRECTORY
+from sidecar.injection.service_file import PROBE_VARIABLE, SERVICE_VARIABLE, STATE_DIRECTORY
 from sidecar.settings import load
-from tests.injection.samples import container, http_port, pod, settings
+from tests.injection.samples import container, files_of, http_port, pod, settings
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki
 from tests.support.recorder import Recorder
@@ -28,27 +27,27 @@ def laid_out(folder: Path, one: Sidecar, upstream_port: int) -> None:
         "api", http_port(upstream_port), livenessProbe={"httpGet": {"path": "/healthz", "port": "http"}}
     )
     ports = {"port": one.port, "health_port": one.health_port, "admin_port": one.admin_port}
-    made = inject(pod(probed), settings(**ports), opt_in=False).manifest
-    written = made["metadata"]["annotations"]
-    config = folder / "config"
-    config.mkdir()
-    service = written[annotation.SERVICE_FILE].replace("/etc/sidecar", str(folder))
-    service = service.replace(STATE_DIRECTORY, str(folder))
-    (config / "sidecar.yaml").write_text(
-        service.replace("0.0.0.0", "127.0.0.1") + "bypass_check: {enabled: false}\n"
-    )
-    (config / "probes.yaml").write_text(written[annotation.PROBE_RULES])
-    one.config = config / "sidecar.yaml"
+    made = inject(pod(probed), settings(**ports)).manifest
+    written = files_of(made)
+    service = written[SERVICE_VARIABLE].replace("/etc/sidecar", str(folder))
+    service = service.replace(STATE_DIRECTORY, str(folder)) + "bypass_check: {enabled: false}\n"
+    one.environment |= {SERVICE_VARIABLE: service, PROBE_VARIABLE: written[PROBE_VARIABLE]}
+    one.config = Path(f"env:{SERVICE_VARIABLE}")
 
 
 def test_the_kubelets_probe_passes_before_a_rule_that_asks_for_a_token(
-    tmp_path: Path, pki: Pki, signing_key: SigningKey
+    tmp_path: Path, pki: Pki, signing_key: SigningKey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with Recorder() as upstream:
         one = Sidecar(tmp_path, pki, upstream.url, policy_document=CATCH_ALL, keys=[signing_key])
         laid_out(tmp_path, one, upstream.port)
+        for name, text in one.environment.items():
+            monkeypatch.setenv(name, text)
         names = [rule.name for rule in load(one.config).policy.rules]
         with one:
+            for host in ("127.0.0.1", "::1"):  # a Pod may have either family, or both
+                with socket.create_connection((host, one.port), timeout=10):
+                    pass
             with one.connect() as wire:  # the kubelet has no certificate
                 probe = wire.request("GET", "/healthz?full=1", headers={"User-Agent": "kube-probe/1.33"})
                 other = wire.request("GET", "/accounts")
@@ -130,8 +129,8 @@ def test_the_generated_service_file_is_one_the_sidecar_takes(
         client_ca={"tls_volume": True, "file": "client-ca.crt"},
         refuse_when_bypassable=True,
     )
-    made = inject(pod(), chosen, opt_in=False).manifest
-    text = made["metadata"]["annotations"][annotation.SERVICE_FILE]
+    made = inject(pod(), chosen).manifest
+    text = files_of(made)[SERVICE_VARIABLE]
     one.config.write_text(text.replace("/etc/sidecar", str(tmp_path)))
     found = load(one.config)
     assert (found.proxy.upstream.host, found.proxy.upstream.port) == ("127.0.0.1", 8080)

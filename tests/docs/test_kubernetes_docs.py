@@ -69,9 +69,15 @@ def headings(text: str) -> list[str]:
 def test_every_annotation_in_the_table_is_one_the_injector_knows() -> None:
     table = PAGES["kubernetes.md"].partition("| annotation ")[2].partition("\n\n")[0]
     names = re.findall(r"^\| `([a-z-]+)` \|", table, re.MULTILINE)
-    examples: dict[str, Any] = {"inject": "true", "upstream-port": "8080", "port": "8443", "probes": "keep"}
+    examples: dict[str, Any] = {
+        "inject": "true",
+        "upstream-port": "8080",
+        "port": "8443",
+        "probes": "keep",
+        "upstream-host": "::1",
+    }
     annotations = {f"bound-token-sidecar/{name}": examples.get(name, "x") for name in names}
-    assert len(names) == 8
+    assert len(names) == 9
     assert wishes({"annotations": annotations}).config_map == "x"
 
 

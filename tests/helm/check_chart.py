@@ -178,7 +178,40 @@ def test_the_chart_and_the_injector_make_the_same_container(version: str) -> Non
     spec = only(rendered(values("application-minimal"), version), "Deployment")["spec"]["template"]["spec"]
     chosen = settings(image="bound-token-sidecar:0.1.0", kubernetes=".".join(version.split(".")[:2]))
     port = {"name": "bound-token", "containerPort": 8443, "protocol": "TCP"}
-    assert sidecar_of(spec) == container(Wishes(), chosen, [port])
+    own_file = Wishes(config_map="accounts-service")  # the chart's service file is a ConfigMap, too
+    assert sidecar_of(spec) == container(own_file, chosen, [port], {})
+
+
+def test_an_enforcing_namespace_and_a_guard_come_with_the_injector() -> None:
+    manifests = rendered(values("injector-minimal"), NEWEST)
+    mutating = only(manifests, "MutatingWebhookConfiguration")["webhooks"]
+    paths = {
+        one["clientConfig"]["service"]["path"]: one["namespaceSelector"]["matchLabels"] for one in mutating
+    }
+    assert paths == {
+        "/mutate": {"bound-token-sidecar/injection": "enabled"},
+        "/mutate/enforced": {"bound-token-sidecar/injection": "enforced"},
+    }
+    assert all(one["failurePolicy"] == "Fail" for one in mutating)
+    assert "matchConditions" not in mutating[1]
+    (guard,) = only(manifests, "ValidatingWebhookConfiguration")["webhooks"]
+    assert guard["rules"][0]["operations"] == ["UPDATE"]
+    assert guard["objectSelector"]["matchLabels"] == {"bound-token-sidecar/injected": "true"}
+    assert guard["clientConfig"]["service"]["path"] == "/validate"
+
+
+def test_the_cluster_may_choose_user_and_families(tmp_path: Path) -> None:
+    base = yaml.safe_load(values("application-minimal").read_text())
+    base["sidecar"] = {**base.get("sidecar", {}), "user": None, "families": ["IPv6"], "upstreamHost": "::1"}
+    (tmp_path / "v.yaml").write_text(yaml.safe_dump(base))
+    manifests = rendered(tmp_path / "v.yaml", NEWEST)
+    context = sidecar_of(only(manifests, "Deployment")["spec"]["template"]["spec"])["securityContext"]
+    assert not {"runAsUser", "runAsGroup"} & set(context)
+    (text,) = [one["data"]["sidecar.yaml"] for one in manifests if "sidecar.yaml" in one.get("data", {})]
+    file = yaml.safe_load(text)
+    assert file["listeners"][0]["address"] == "[::]:8443"
+    assert file["health"]["address"] == "[::]:9902"
+    assert file["upstream"]["url"].startswith("http://[::1]:")
 
 
 @pytest.mark.parametrize(("name", "kept"), [("application-minimal", True), ("application-no-extras", False)])
@@ -192,10 +225,7 @@ def test_the_keys_of_issuers_survive_a_restart_of_the_container_unless_told_othe
     assert ("bound-token-state" in volumes) is kept
     if kept:
         chosen = settings(image="bound-token-sidecar:0.1.0")
-        injected = {
-            one["name"]: one
-            for one in injected_volumes(Wishes(), chosen, workload="accounts", probe_rules=False)
-        }
+        injected = {one["name"]: one for one in injected_volumes(Wishes(), chosen, workload="accounts")}
         assert volumes["bound-token-state"] == injected["bound-token-state"]
         assert yaml.safe_load(service)["state_directory"] == f"{STATE_DIRECTORY}/keys"
     else:

@@ -56,6 +56,12 @@ def sidecar_of(spec: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
+def files_of(pod: dict[str, Any]) -> dict[str, str]:
+    """The files that the injector wrote into the sidecar's environment, by variable, as the kubelet hands them on."""
+    environment = sidecar_of(pod["spec"]).get("env") or []
+    return {one["name"]: one["value"].replace("$$(", "$(") for one in environment}
+
+
 def volume_of(spec: dict[str, Any], name: str) -> dict[str, Any]:
     (found,) = [one for one in spec["volumes"] if one["name"] == name]
     assert isinstance(found, dict)

@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.injection.admission import BadReview, review
-from sidecar.injection.manifest import template_of
+from sidecar.injection.admission import API_VERSION, BadReview, guard, review
+from sidecar.injection.annotation import PREFIX, STATUS
+from sidecar.injection.manifest import inject, template_of
 from sidecar.injection.placement import has_sidecar
 from tests.injection.reviews import (
     RESOURCES,
@@ -102,7 +104,8 @@ def test_notes_become_warnings_that_kubectl_shows() -> None:
     open_port = pod_as_the_api_server_has_it()
     open_port["spec"]["containers"][0]["ports"].append({"containerPort": 9090, "name": "metrics"})
     assert answer(open_port)["warnings"] == [
-        "bound-token-sidecar: port 9090 of container api stays outside the sidecar"
+        "bound-token-sidecar: livenessProbe of container api makes GET /healthz public to whoever reaches the Service",
+        "bound-token-sidecar: port 9090 of container api stays outside the sidecar",
     ]
 
 
@@ -181,3 +184,62 @@ def test_no_pod_however_odd_gets_more_than_a_yes_a_no_or_a_whole_patch(
     else:
         assert response["allowed"] is False
         assert response["status"]["message"]
+
+
+def update(
+    change: Callable[[dict[str, Any]], object], before: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """The answer of the validating webhook to a change of a Pod that has the sidecar."""
+    old = before or inject(pod_as_the_api_server_has_it(), settings()).manifest
+    new = copy.deepcopy(old)
+    change(new)
+    request = {"uid": "u", "operation": "UPDATE", "object": new, "oldObject": old}
+    body = {"apiVersion": API_VERSION, "kind": "AdmissionReview", "request": request}
+    response = guard(json.dumps(body).encode())["response"]
+    assert isinstance(response, dict)
+    return response
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        (lambda pod: sidecar_of(pod["spec"]).update(image="evil.example/x:1"), "the sidecar's container"),
+        (lambda pod: pod["metadata"]["annotations"].pop(STATUS), f"annotation {STATUS}"),
+        (lambda pod: pod["metadata"]["annotations"].update({f"{PREFIX}inject": "false"}), "annotation"),
+        (lambda pod: pod["metadata"]["labels"].pop(f"{PREFIX}injected"), f"label {PREFIX}injected"),
+    ],
+)
+def test_what_protects_a_pod_stays_as_it_is_for_its_life(
+    change: Callable[[dict[str, Any]], object], named: str
+) -> None:
+    response = update(change)
+    assert response["allowed"] is False
+    assert response["status"]["code"] == 403
+    assert named in response["status"]["message"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda pod: pod["spec"]["containers"][0].update(image="registry.example/api:2"),
+        lambda pod: pod["metadata"]["annotations"].update(mine="yes"),
+        lambda pod: pod["metadata"].update(finalizers=["a"]),
+    ],
+)
+def test_everything_else_of_a_pod_may_change(change: Callable[[dict[str, Any]], object]) -> None:
+    assert update(change) == {"uid": "u", "allowed": True}
+
+
+def test_a_pod_without_the_sidecar_is_nobodys_business() -> None:
+    assert update(
+        lambda pod: pod["metadata"]["annotations"].update(x="y"), pod_as_the_api_server_has_it()
+    ) == {
+        "uid": "u",
+        "allowed": True,
+    }
+
+
+def test_the_guard_answers_only_updates_of_objects() -> None:
+    for request in ({"operation": "CREATE", "object": {}}, {"operation": "UPDATE", "object": None}):
+        body = {"apiVersion": API_VERSION, "kind": "AdmissionReview", "request": {"uid": "u", **request}}
+        assert guard(json.dumps(body).encode())["response"] == {"uid": "u", "allowed": True}

@@ -7,15 +7,16 @@ import pytest
 import yaml
 
 from sidecar.injection import annotation
-from sidecar.injection.manifest import Injection, inject
+from sidecar.injection.manifest import Injection, Mode, inject
 from sidecar.injection.placement import CONTAINER
 from sidecar.injection.problem import CannotInject
+from sidecar.injection.service_file import PROBE_VARIABLE, SERVICE_VARIABLE
 from sidecar.injection.settings import InjectionSettings
-from tests.injection.samples import container, http_port, pod, settings, sidecar_of, volume_of
+from tests.injection.samples import container, files_of, http_port, pod, settings, sidecar_of, volume_of
 
 
 def injected(manifest: dict[str, Any], chosen: InjectionSettings | None = None) -> Injection:
-    return inject(manifest, chosen or settings(), opt_in=False)
+    return inject(manifest, chosen or settings())
 
 
 def spec_of(manifest: dict[str, Any], chosen: InjectionSettings | None = None) -> dict[str, Any]:
@@ -25,7 +26,7 @@ def spec_of(manifest: dict[str, Any], chosen: InjectionSettings | None = None) -
 
 
 def written(manifest: dict[str, Any], name: str) -> Any:
-    return yaml.safe_load(injected(manifest).manifest["metadata"]["annotations"][name])
+    return yaml.safe_load(files_of(injected(manifest).manifest)[name])
 
 
 def problems(manifest: dict[str, Any], chosen: InjectionSettings | None = None) -> str:
@@ -91,30 +92,27 @@ def test_a_port_without_a_name_gives_the_sidecar_its_own() -> None:
 
 
 def test_the_service_file_names_the_apis_port_on_loopback() -> None:
-    file = written(pod(container("api", http_port(3000))), annotation.SERVICE_FILE)
+    file = written(pod(container("api", http_port(3000))), SERVICE_VARIABLE)
     assert file["upstream"] == {"url": "http://127.0.0.1:3000"}
-    assert file["listeners"][0]["address"] == "0.0.0.0:8443"
+    assert file["listeners"][0]["address"] == "*:8443"
     assert file["listeners"][0]["client_certificate"] == {"trust": "any", "at_handshake": "optional"}
 
 
-def test_the_service_file_reaches_the_container_through_the_downward_api() -> None:
-    spec = spec_of(
-        pod(container("api", http_port(), livenessProbe={"httpGet": {"path": "/h", "port": 8080}}))
-    )
-    items = volume_of(spec, "bound-token-service")["downwardAPI"]["items"]
-    assert {item["path"]: item["fieldRef"]["fieldPath"] for item in items} == {
-        "sidecar.yaml": "metadata.annotations['bound-token-sidecar/service-file']",
-        "probes.yaml": "metadata.annotations['bound-token-sidecar/probe-rules']",
-    }
-    mounts = {one["name"]: one for one in sidecar_of(spec)["volumeMounts"]}
-    assert mounts["bound-token-service"]["mountPath"] == "/etc/sidecar/config"
-    assert mounts["bound-token-service"]["readOnly"] is True
+def test_what_the_sidecar_obeys_stands_in_its_environment_where_nobody_can_patch_it() -> None:
+    """The API server lets a Pod's annotations be changed at any time, a container's environment never."""
+    probed = pod(container("api", http_port(), livenessProbe={"httpGet": {"path": "/h", "port": 8080}}))
+    made = injected(probed).manifest
+    sidecar = sidecar_of(made["spec"])
+    assert sidecar["args"] == ["run", "--config", "env:SIDECAR_SERVICE_FILE"]
+    assert set(files_of(made)) == {"SIDECAR_SERVICE_FILE", "SIDECAR_PROBE_RULES"}
+    assert set(made["metadata"]["annotations"]) == {annotation.INJECT, annotation.STATUS}
+    assert not [one for one in made["spec"]["volumes"] if "downwardAPI" in one]
 
 
 @pytest.mark.parametrize(("grace", "drain"), [(None, "23s"), (60, "53s"), (0, "1s"), (7, "1s")])
 def test_the_drain_ends_before_the_kubelet_loses_patience(grace: int | None, drain: str) -> None:
     spec: dict[str, Any] = {} if grace is None else {"terminationGracePeriodSeconds": grace}
-    assert written(pod(**spec), annotation.SERVICE_FILE)["timeouts"] == {"drain": drain}
+    assert written(pod(**spec), SERVICE_VARIABLE)["timeouts"] == {"drain": drain}
 
 
 def test_http_probes_go_through_the_sidecar_and_their_paths_become_public() -> None:
@@ -131,12 +129,12 @@ def test_http_probes_go_through_the_sidecar_and_their_paths_become_public() -> N
         "periodSeconds": 3,
     }
     assert api["readinessProbe"]["httpGet"] == {"path": "/ready?full=1", "port": 8443, "scheme": "HTTPS"}
-    rules = written(pod(probed), annotation.PROBE_RULES)["rules"]
+    rules = written(pod(probed), PROBE_VARIABLE)["rules"]
     assert [rule["match"] for rule in rules] == [
         {"methods": ["GET"], "path": path} for path in ("/healthz", "/ready")
     ]
     assert all(rule["public"] is True for rule in rules)
-    assert written(pod(probed), annotation.SERVICE_FILE)["policy_files"][0] == "probes.yaml"
+    assert written(pod(probed), SERVICE_VARIABLE)["policy_files"][0] == f"env:{PROBE_VARIABLE}"
 
 
 def test_probes_of_other_ports_other_hosts_and_commands_stay_as_they_are() -> None:
@@ -151,7 +149,7 @@ def test_probes_of_other_ports_other_hosts_and_commands_stay_as_they_are() -> No
     manifest = pod(probed)
     after = spec_of(manifest)["containers"][0]
     assert all(after[name] == probed[name] for name in ("livenessProbe", "readinessProbe", "startupProbe"))
-    assert annotation.PROBE_RULES not in injected(manifest).manifest["metadata"]["annotations"]
+    assert PROBE_VARIABLE not in files_of(injected(manifest).manifest)
 
 
 def test_a_kept_probe_goes_by_number_because_the_name_has_moved() -> None:
@@ -230,6 +228,11 @@ def test_a_port_that_stays_open_is_named() -> None:
             pod(container("api", http_port(), livenessProbe={"httpGet": {"path": "/{id}", "port": 8080}})),
             "no rule can match literally",
         ),
+        (pod(shareProcessNamespace=True), "shareProcessNamespace lets the other containers read"),
+        (pod(hostPID=True), "hostPID shares the node's processes"),
+        (pod(container("api", http_port(name="grpc"))), "port grpc of container api speaks gRPC or HTTP/2"),
+        (pod(container("api", http_port(name="h2c-api"))), "speaks gRPC or HTTP/2"),
+        (pod(annotations={"upstream-host": "localhost"}), "upstream-host must be '127.0.0.1' or '::1'"),
         (pod(volumes="none"), "spec.volumes: Input should be a valid list"),
         (
             pod({"name": "api", "ports": [{"containerPort": "8080"}]}),
@@ -259,14 +262,16 @@ def test_a_pod_that_runs_to_completion_needs_a_native_sidecar() -> None:
 
 def test_injecting_twice_changes_nothing() -> None:
     once = injected(pod()).manifest
-    twice = injected(once, settings(image="registry.example/sidecar:2"))
+    twice = injected(once)
     assert twice.manifest is once
     assert twice.status == injected(pod()).status
 
 
-def test_a_sidecar_put_in_by_hand_is_left_alone() -> None:
+def test_a_sidecar_put_in_by_hand_is_left_alone_with_a_note() -> None:
     by_hand = pod(container("api", http_port()), container(CONTAINER))
-    assert injected(by_hand) == Injection(by_hand, None)
+    result = injected(by_hand)
+    assert (result.manifest, result.status) == (by_hand, None)
+    assert result.notes == (f"container {CONTAINER} was not put there by injection: left as it is",)
 
 
 def test_a_status_annotation_alone_does_not_keep_the_sidecar_out() -> None:
@@ -278,21 +283,22 @@ def test_a_status_annotation_alone_does_not_keep_the_sidecar_out() -> None:
 def test_a_status_that_cannot_be_read_is_none(text: str) -> None:
     once = injected(pod()).manifest
     once["metadata"]["annotations"][annotation.STATUS] = text
-    assert injected(once) == Injection(once, None)
+    assert annotation.status(once["metadata"]) is None
+    assert injected(once).manifest is once
 
 
 @pytest.mark.parametrize("asked", [None, "false"])
 def test_with_opt_in_a_pod_that_does_not_ask_stays_as_it_is(asked: str | None) -> None:
     silent = pod(annotations={} if asked is None else {"inject": asked})
-    assert inject(silent, settings(), opt_in=True) == Injection(silent, None)
+    assert inject(silent, settings(), Mode.ASKED) == Injection(silent, None)
 
 
 def test_a_label_asks_as_well_as_an_annotation_but_the_annotation_counts_first() -> None:
     labelled = pod()
     labelled["metadata"]["labels"] = {annotation.INJECT: "true"}
-    assert inject(labelled, settings(), opt_in=True).status is not None
+    assert inject(labelled, settings(), Mode.ASKED).status is not None
     labelled["metadata"]["annotations"] = {annotation.INJECT: "false"}
-    assert inject(labelled, settings(), opt_in=True).status is None
+    assert inject(labelled, settings(), Mode.ASKED).status is None
 
 
 def test_a_pod_that_serves_nobody_and_does_not_ask_is_left_alone_with_a_note() -> None:

@@ -7,14 +7,14 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from sidecar.injection import annotation
 from sidecar.injection.manifest import inject, workload_name
 from sidecar.injection.problem import CannotInject
-from tests.injection.samples import container, http_port, pod, settings, sidecar_of, volume_of
+from sidecar.injection.service_file import SERVICE_VARIABLE
+from tests.injection.samples import container, files_of, http_port, pod, settings, sidecar_of, volume_of
 
 
 def made(annotations: dict[str, str] | None = None, **changes: Any) -> dict[str, Any]:
-    return inject(pod(annotations=annotations), settings(**changes), opt_in=False).manifest
+    return inject(pod(annotations=annotations), settings(**changes)).manifest
 
 
 def test_the_certificate_comes_from_a_secret_named_after_the_workload() -> None:
@@ -28,15 +28,16 @@ def test_a_pod_may_name_its_own_secret_policies_and_port() -> None:
     wished = made({"tls-secret": "mine", "policies": "my-rules", "port": "9443"})
     assert volume_of(wished["spec"], "bound-token-tls")["secret"]["secretName"] == "mine"
     assert volume_of(wished["spec"], "bound-token-policies")["configMap"] == {"name": "my-rules"}
-    assert "0.0.0.0:9443" in wished["metadata"]["annotations"][annotation.SERVICE_FILE]
+    assert "*:9443" in files_of(wished)[SERVICE_VARIABLE]
 
 
 def test_a_pod_may_bring_its_own_service_file() -> None:
     probed = container("api", http_port(), livenessProbe={"httpGet": {"path": "/h", "port": 8080}})
-    result = inject(pod(probed, annotations={"config-map": "mine"}), settings(), opt_in=False)
+    result = inject(pod(probed, annotations={"config-map": "mine"}), settings())
     assert volume_of(result.manifest["spec"], "bound-token-service")["configMap"] == {"name": "mine"}
-    assert annotation.SERVICE_FILE not in result.manifest["metadata"]["annotations"]
-    assert result.notes == ("the policy must let GET /h pass for the probes",)
+    assert files_of(result.manifest) == {}
+    assert sidecar_of(result.manifest["spec"])["args"][-1] == "/etc/sidecar/config/sidecar.yaml"
+    assert result.notes[-1] == "the policy must let GET /h pass for the probes"
 
 
 def test_a_csi_driver_may_make_the_certificate() -> None:
@@ -53,7 +54,7 @@ def test_a_csi_driver_may_make_the_certificate() -> None:
 def test_a_volume_of_the_pod_may_hold_the_certificate_under_other_file_names() -> None:
     certificate = {"volume": "svids", "certificate_file": "svid.pem", "private_key_file": "svid_key.pem"}
     result = made(server_certificate=certificate, client_ca={"tls_volume": True, "file": "svid_bundle.pem"})
-    file = yaml.safe_load(result["metadata"]["annotations"][annotation.SERVICE_FILE])
+    file = yaml.safe_load(files_of(result)[SERVICE_VARIABLE])
     listener = file["listeners"][0]
     assert listener["tls"]["certificate_file"] == "/etc/sidecar/tls/svid.pem"
     assert listener["client_certificate"]["ca_file"] == "/etc/sidecar/tls/svid_bundle.pem"
@@ -83,21 +84,21 @@ def test_the_sleep_action_is_used_where_it_is_on_and_python_where_it_is_not() ->
 
 
 def test_an_api_that_can_be_bypassed_makes_the_sidecar_unready_only_when_asked() -> None:
-    strict = made(refuse_when_bypassable=True)["metadata"]["annotations"][annotation.SERVICE_FILE]
+    strict = files_of(made(refuse_when_bypassable=True))[SERVICE_VARIABLE]
     assert yaml.safe_load(strict)["bypass_check"] == {"refuse_when_bypassable": True}
-    lenient = made()["metadata"]["annotations"][annotation.SERVICE_FILE]
+    lenient = files_of(made())[SERVICE_VARIABLE]
     assert "bypass_check" not in lenient
 
 
 def test_the_last_good_keys_of_issuers_survive_a_restart_of_the_container_unless_told_otherwise() -> None:
     kept = made()
-    file = yaml.safe_load(kept["metadata"]["annotations"][annotation.SERVICE_FILE])
+    file = yaml.safe_load(files_of(kept)[SERVICE_VARIABLE])
     (mount,) = [one for one in sidecar_of(kept["spec"])["volumeMounts"] if one["name"] == "bound-token-state"]
     assert PurePath(file["state_directory"]).parent == PurePath(mount["mountPath"])
     assert mount.get("readOnly") is None
     assert volume_of(kept["spec"], "bound-token-state")["emptyDir"]["medium"] == "Memory"
     forgotten = made(keep_issuer_keys=False)
-    assert "state_directory" not in forgotten["metadata"]["annotations"][annotation.SERVICE_FILE]
+    assert "state_directory" not in files_of(forgotten)[SERVICE_VARIABLE]
     assert "bound-token-state" not in str(forgotten["spec"])
 
 
@@ -153,7 +154,7 @@ def test_a_nameless_pod_without_a_named_secret_is_refused() -> None:
     nameless = pod()
     del nameless["metadata"]["name"]
     with pytest.raises(CannotInject, match="tls-secret"):
-        inject(nameless, settings(), opt_in=False)
+        inject(nameless, settings())
 
 
 @pytest.mark.parametrize(
@@ -187,7 +188,7 @@ def test_the_api_outlives_its_endpoints_unless_it_has_a_hook_of_its_own(
     lifecycle: dict[str, Any] | None, version: str, hook: dict[str, Any] | None
 ) -> None:
     api = container("api", http_port(), lifecycle=lifecycle)
-    after = inject(pod(api), settings(kubernetes=version), opt_in=False).manifest["spec"]["containers"][0]
+    after = inject(pod(api), settings(kubernetes=version)).manifest["spec"]["containers"][0]
     hooks = after["lifecycle"] or {}
     assert hooks.get("preStop") == hook
     assert hooks.get("postStart") == (lifecycle or {}).get("postStart")
@@ -201,11 +202,56 @@ def test_pull_secrets_environment_and_labels_are_added_to_what_is_there() -> Non
         env={"SIDECAR_LOOP": "asyncio"},
         labels={"team": "x", "mesh": "no"},
     )
-    spec = inject(there, chosen, opt_in=False).manifest
+    spec = inject(there, chosen).manifest
     assert spec["spec"]["imagePullSecrets"] == [{"name": "own"}, {"name": "sidecars"}]
-    assert sidecar_of(spec["spec"])["env"] == [{"name": "SIDECAR_LOOP", "value": "asyncio"}]
+    assert sidecar_of(spec["spec"])["env"][0] == {"name": "SIDECAR_LOOP", "value": "asyncio"}
     assert spec["metadata"]["labels"] == {
         "team": "payments",
         "mesh": "no",
         "bound-token-sidecar/injected": "true",
     }
+
+
+def test_the_cluster_may_choose_the_user() -> None:
+    """OpenShift gives each namespace a range of its own and admits no other user."""
+    context = sidecar_of(made(user=None)["spec"])["securityContext"]
+    assert context["runAsNonRoot"] is True
+    assert not {"runAsUser", "runAsGroup"} & set(context)
+    assert sidecar_of(made(user=None, group=3000)["spec"])["securityContext"]["runAsGroup"] == 3000
+
+
+@pytest.mark.parametrize(
+    ("families", "host"), [(["IPv4", "IPv6"], "*"), (["IPv4"], "0.0.0.0"), (["IPv6"], "[::]")]
+)
+def test_the_sidecar_listens_on_the_families_of_the_cluster(families: list[str], host: str) -> None:
+    file = yaml.safe_load(files_of(made(families=families))[SERVICE_VARIABLE])
+    assert file["listeners"][0]["address"] == f"{host}:8443"
+    assert file["health"]["address"] == f"{host}:9902"
+
+
+def test_an_api_on_the_loopback_of_ipv6_is_found_there() -> None:
+    by_pod = yaml.safe_load(files_of(made({"upstream-host": "::1"}))[SERVICE_VARIABLE])
+    by_operator = yaml.safe_load(files_of(made(upstream_host="::1"))[SERVICE_VARIABLE])
+    assert by_pod["upstream"]["url"] == by_operator["upstream"]["url"] == "http://[::1]:8080"
+
+
+def test_what_a_pod_may_choose_is_the_operators() -> None:
+    asked = {"port": "9443", "policies": "mine"}
+    with pytest.raises(CannotInject, match=r"bound-token-sidecar/policies is not for a Pod to choose here"):
+        made(asked, pod_may_choose=["port"])
+    assert "*:9443" in files_of(made({"port": "9443"}, pod_may_choose=["port"]))[SERVICE_VARIABLE]
+
+
+def test_probes_make_public_what_the_operator_lists_and_nothing_else() -> None:
+    probed = pod(container("api", http_port(), livenessProbe={"httpGet": {"path": "/h", "port": 8080}}))
+    with pytest.raises(
+        CannotInject, match=r"GET /h public, which is not in the injector's public_probe_paths"
+    ):
+        inject(probed, settings(public_probe_paths=["/healthz"]))
+    assert inject(probed, settings(public_probe_paths=["/h"])).status is not None
+
+
+def test_an_environment_value_is_not_expanded_by_the_kubelet() -> None:
+    """`$(NAME)` in a container's environment stands for another variable."""
+    raw = sidecar_of(made(env={"TEXT": "$(SECRET)"})["spec"])["env"][0]
+    assert raw == {"name": "TEXT", "value": "$$(SECRET)"}

@@ -156,7 +156,10 @@ def test_a_unix_socket_upstream_and_a_default_port(configuration: Configuration)
             "6:18: expected one of debug, info, warning, error, got `warn`; did you mean `warning`?",
         ),
         ("logging: []", "6:10: expected a mapping of keys to values, got a list"),
-        ("health: {address: 9902}", "6:19: an address is written 0.0.0.0:8443 or [::]:8443"),
+        (
+            "health: {address: 9902}",
+            "6:19: an address is written 0.0.0.0:8443, [::]:8443 or *:8443 (all of IPv4 and IPv6)",
+        ),
         ("health: {}", "6:1: missing key `address`"),
         (
             "admin: {address: 0.0.0.0:9901}",

@@ -109,6 +109,8 @@ class Sidecar:
         self.log, self.output = folder / "sidecar.log", folder / "sidecar.out"
         self.child: Child | None = None
         self.program: list[str] = ["-m", "sidecar"]
+        self.environment: dict[str, str] = {}
+        """What its process finds in its environment besides."""
         """What Python runs."""
         for name in ["tls", "keys", "policies"]:
             (folder / name).mkdir(parents=True, exist_ok=True)
@@ -166,7 +168,7 @@ class Sidecar:
     def spawn(self) -> Child:
         """Runs it and returns at once: for configurations that must not start."""
         command = [sys.executable, *self.program, "run", "--config", str(self.config)]
-        return Child(command, self.log, output=self.output)
+        return Child(command, self.log, output=self.output, environment=self.environment or None)
 
     @property
     def process(self) -> Child:

@@ -18,21 +18,28 @@
 {{- end }}
 {{- $grace := int $sidecar.terminationGracePeriodSeconds }}
 {{- $drain := max 1 (sub (sub $grace (int $sidecar.preStopSeconds)) 2) }}
+{{- $host := "*" }}
+{{- if not (has "IPv6" $sidecar.families) }}
+{{- $host = "0.0.0.0" }}
+{{- else if not (has "IPv4" $sidecar.families) }}
+{{- $host = "[::]" }}
+{{- end }}
+{{- $upstream := ternary "[::1]" "127.0.0.1" (eq $sidecar.upstreamHost "::1") }}
 {{- $file := dict
     "listeners" (list (dict
-      "address" (printf "0.0.0.0:%d" (int $sidecar.port))
+      "address" (printf "%s:%d" $host (int $sidecar.port))
       "tls" $tls
       "client_certificate" $client))
-    "upstream" (dict "url" (printf "http://127.0.0.1:%d" (int $sidecar.upstreamPort)))
+    "upstream" (dict "url" (printf "http://%s:%d" $upstream (int $sidecar.upstreamPort)))
     "policy_files" $patterns
-    "health" (dict "address" (printf "0.0.0.0:%d" (int $sidecar.healthPort)))
+    "health" (dict "address" (printf "%s:%d" $host (int $sidecar.healthPort)))
     "admin" (dict "address" (printf "127.0.0.1:%d" (int $sidecar.adminPort)))
     "timeouts" (dict "drain" (printf "%ds" $drain)) }}
 {{- if $sidecar.refuseWhenBypassable }}
 {{- $file = merge $file (dict "bypass_check" (dict "refuse_when_bypassable" true)) }}
 {{- end }}
 {{- if $sidecar.keepIssuerKeys }}
-{{- /* Of its own below the volume, which everyone may write into: the sidecar makes it, mode 0700. */}}
+{{- /* A folder of its own below the volume, which everyone may write into: the sidecar makes it, mode 0700. */}}
 {{- $file = merge $file (dict "state_directory" "/var/lib/sidecar/keys") }}
 {{- end }}
 {{- mergeOverwrite $file (deepCopy $sidecar.serviceFile) | toYaml }}

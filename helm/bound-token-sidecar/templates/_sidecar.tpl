@@ -65,6 +65,9 @@ resources:
   {{- toYaml $sidecar.resources | nindent 2 }}
 securityContext:
   {{- $group := ternary 0 $sidecar.user (empty (or $sidecar.serverCertificate.csi $sidecar.serverCertificate.volume)) }}
+  {{- if kindIs "invalid" $sidecar.user }}
+  {{- $group = $sidecar.user }}
+  {{- end }}
   {{- if not (kindIs "invalid" $sidecar.group) }}
   {{- $group = $sidecar.group }}
   {{- end }}
@@ -98,16 +101,21 @@ lifecycle:
 {{- end }}
 
 {{- /*
-The "restricted" Pod security standard, and a read-only root besides: dict with user and group. Group 0 is whose the
-kubelet makes a Secret's files; no fsGroup is needed, which would change the owner of the API's volumes, too.
+The "restricted" Pod security standard, and a read-only root besides: dict with user and group. The kubelet gives a
+Secret's files to group 0; no fsGroup is needed, which would change the owner of the API's volumes, too. Without a user
+the cluster chooses both (OpenShift: from the namespace's range).
 */ -}}
 {{- define "bound-token-sidecar.securityContext" -}}
 allowPrivilegeEscalation: false
 capabilities: {drop: [ALL]}
 readOnlyRootFilesystem: true
 runAsNonRoot: true
+{{- if not (kindIs "invalid" .user) }}
 runAsUser: {{ .user }}
+{{- end }}
+{{- if not (kindIs "invalid" .group) }}
 runAsGroup: {{ .group }}
+{{- end }}
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
 

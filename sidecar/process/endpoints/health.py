@@ -77,7 +77,9 @@ class HealthServer:
     async def start(self, host: str, port: int) -> int:
         """Bind and serve; the port. Raises OSError."""
         await self._runner.setup()
-        self._listening = await asyncio.get_running_loop().create_server(self._admit, host, port, backlog=128)
+        self._listening = await asyncio.get_running_loop().create_server(
+            self._admit, None if host == "*" else host, port, backlog=128
+        )
         return int(self._listening.sockets[0].getsockname()[1])
 
     async def close(self) -> None:

@@ -60,7 +60,7 @@ async def look(
     if upstream.scheme == "unix" or not _is_here(upstream.host, addresses):
         return Look(upstream.port, (), ())
     ours = {one.host for one in listeners if one.port == upstream.port}
-    tried = tuple(one for one in addresses[:ADDRESSES] if not ours & {one, "", "0.0.0.0", "::"})  # noqa: S104  # compared
+    tried = tuple(one for one in addresses[:ADDRESSES] if not ours & {one, "*", "", "0.0.0.0", "::"})  # noqa: S104  # compared
     found = await asyncio.gather(*(_answers(one, upstream.port) for one in tried))
     return Look(
         upstream.port,

@@ -1,0 +1,110 @@
+"""What would make people believe in a protection that is not there: refused, or said in one sentence each. Pure."""
+
+import itertools
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from sidecar.injection.parts import containers, tcp_ports
+
+_HTTP2_NAME: Final = re.compile(r"(?:grpc|h2c|http2)(?:-.*)?", re.ASCII)
+_HTTP2_PROTOCOLS: Final = frozenset({"grpc", "h2c", "http2", "kubernetes.io/h2c"})
+_ANY_ADDRESS: Final = re.compile(r"(?:^|[=\s,/@'\"])(0\.0\.0\.0|\[::\]|::|\*)(?=$|[:\s,/'\"])")
+_ADDRESS_FLAG: Final = re.compile(
+    r"--?(?:b|bind|host|listen|address|addr|ip|bind-address|listen-address|server\.address)(?:[=\s]|$)",
+    re.ASCII,
+)
+_ADDRESS_VARIABLE: Final = re.compile(
+    r"(?:.*_)?(?:HOST|BIND|ADDRESS|ADDR|LISTEN|HOSTNAME|URLS)", re.ASCII | re.IGNORECASE
+)
+
+
+def speaks_http2(port: Mapping[str, Any]) -> bool:
+    """Whether a port of a container or a Service says, by name or `appProtocol`, that it speaks HTTP/2 in clear."""
+    name, protocol = str(port.get("name") or ""), str(port.get("appProtocol") or "")
+    return bool(_HTTP2_NAME.fullmatch(name)) or protocol.lower() in _HTTP2_PROTOCOLS
+
+
+def http2_problems(spec: Mapping[str, Any], container: str, number: int) -> Iterator[str]:
+    """The API's own port, where it speaks HTTP/2: its callers would all fail."""
+    for one in containers(spec):
+        for port in tcp_ports(one):
+            if one["name"] == container and port["containerPort"] == number and speaks_http2(port):
+                yield (
+                    f"port {port.get('name')} of container {one['name']} speaks gRPC or HTTP/2, which this sidecar"
+                    " does not: it would turn every caller away"
+                )
+
+
+def isolation_problems(spec: Mapping[str, Any]) -> Iterator[str]:
+    """Whoever shares the sidecar's process namespace reads its keys, and may stop it."""
+    if spec.get("shareProcessNamespace"):
+        yield "shareProcessNamespace lets the other containers read the sidecar's memory, keys and tokens included"
+    if spec.get("hostPID"):
+        yield "hostPID shares the node's processes: the sidecar's keys could be read from outside the Pod"
+
+
+def open_address_notes(spec: Mapping[str, Any], container: str) -> Iterator[str]:
+    """An API that is told to listen on all addresses is reached past the sidecar."""
+    for one in containers(spec):
+        if one["name"] != container:
+            continue
+        for where in _open_addresses(one):
+            yield (
+                f"container {one['name']} is told to listen on all addresses ({where}): whoever reaches the Pod"
+                " walks around the sidecar; let it listen on 127.0.0.1"
+            )
+
+
+def mesh_notes(metadata: Mapping[str, Any], number: int) -> Iterator[str]:
+    """A service mesh that ends TLS itself leaves the sidecar no certificate to compare."""
+    annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
+    istio = annotations.get("sidecar.istio.io/inject", labels.get("sidecar.istio.io/inject"))
+    excluded = str(annotations.get("traffic.sidecar.istio.io/excludeInboundPorts", ""))
+    if (istio == "true" or "istio.io/rev" in labels) and not _names(excluded, number):
+        yield (
+            "Istio's own sidecar would take the connections first: annotate"
+            f' traffic.sidecar.istio.io/excludeInboundPorts: "{number}"'
+        )
+    skipped = str(annotations.get("config.linkerd.io/skip-inbound-ports", ""))
+    linkerd = annotations.get("linkerd.io/inject") in {"enabled", "ingress"}
+    if linkerd and not _names(skipped, number):
+        yield (
+            "Linkerd's own proxy would take the connections first: annotate"
+            f' config.linkerd.io/skip-inbound-ports: "{number}"'
+        )
+
+
+def registry_notes(image: str) -> Iterator[str]:
+    """An image without a registry is Docker Hub's, whatever was meant."""
+    first, slash, _ = image.partition("/")
+    if not slash or not ("." in first or ":" in first or first == "localhost"):
+        full = image if slash else f"library/{image}"
+        yield f"image {image} names no registry: a node takes it for docker.io/{full}"
+
+
+def _open_addresses(container: Mapping[str, Any]) -> Iterator[str]:
+    words = [str(word) for field in ("command", "args") for word in container.get(field) or []]
+    for word, following in itertools.pairwise([*words, ""]):
+        if _ADDRESS_FLAG.match(word) and "=" not in word and " " not in word:
+            if _ANY_ADDRESS.match(following):
+                yield f"{word} {following}"[:80]
+        elif _ANY_ADDRESS.search(word) and (_ADDRESS_FLAG.search(word) or "0.0.0.0" in word):  # noqa: S104  # read
+            yield _shown(word)
+    for variable in container.get("env") or []:
+        name, value = str(variable.get("name", "")), variable.get("value")
+        if _ADDRESS_VARIABLE.fullmatch(name) and isinstance(value, str) and _ANY_ADDRESS.search(value):
+            yield f"{name}={value}"[:80]
+
+
+def _shown(word: str) -> str:
+    found = re.search(r"\S*(?:0\.0\.0\.0|\[::\]|::|\*)\S*", word)
+    return (found[0] if found else word)[:80]
+
+
+def _names(ports: str, number: int) -> bool:
+    for part in ports.split(","):
+        low, dash, high = part.strip().partition("-")
+        if low.isdigit() and (high.isdigit() if dash else True) and int(low) <= number <= int(high or low):
+            return True
+    return ports.strip() == "*"
