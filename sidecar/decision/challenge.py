@@ -52,6 +52,7 @@ DESCRIPTIONS: dict[Reason, str] = {
     Reason.ISSUER_UNAVAILABLE: "The access token cannot be checked now",
     Reason.OVERLOADED: "Too many requests are waiting",
     Reason.RULE_BUSY: "As many requests of this kind are under way as may be",
+    Reason.AUDIT_UNAVAILABLE: "The request cannot be recorded now",
     Reason.UPSTREAM_REFUSED: "The protected resource is out of reach",
     Reason.UPSTREAM_BROKEN: "The protected resource broke off its answer",
     Reason.UPSTREAM_TIMEOUT: "The protected resource took too long",

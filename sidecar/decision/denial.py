@@ -100,7 +100,7 @@ def _shape(reason: Reason) -> Shape:  # noqa: C901, PLR0912 — one row a reason
             return Shape(408, None, *_CLOSING)
         case Reason.ISSUER_UNAVAILABLE:
             return Shape(503, None, *_PLAIN)
-        case Reason.OVERLOADED | Reason.RULE_BUSY:
+        case Reason.OVERLOADED | Reason.RULE_BUSY | Reason.AUDIT_UNAVAILABLE:
             return Shape(503, None, *_PLAIN)
         case Reason.UPSTREAM_REFUSED | Reason.UPSTREAM_BROKEN:
             return Shape(502, None, *_PLAIN)

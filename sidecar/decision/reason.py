@@ -63,6 +63,7 @@ class Reason(Enum):
     ISSUER_UNAVAILABLE = "issuer_unavailable"
     OVERLOADED = "overloaded"
     RULE_BUSY = "rule_busy"
+    AUDIT_UNAVAILABLE = "audit_unavailable"
     UPSTREAM_REFUSED = "upstream_refused"
     UPSTREAM_BROKEN = "upstream_broken"
     UPSTREAM_TIMEOUT = "upstream_timeout"

@@ -1,7 +1,7 @@
 """The sections of the service file that concern the process: health, admin, logging, workers, and the whole file."""
 
 import ipaddress
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
@@ -12,6 +12,9 @@ from sidecar.settings.problem import shown
 from sidecar.settings.scalars import ADDRESS_PATTERN, Address, Duration, Form, Size, Text, parse_address
 from sidecar.settings.section import Section, mistake
 from sidecar.settings.service_sections import LimitsSection, Listener, Positive, TimeoutsSection, Upstream
+
+LEAST_AUDITED: Final = 64 * 1024
+"""Bytes of a buffer in which records have places: sixteen of them."""
 
 
 class Health(Section):
@@ -53,6 +56,8 @@ class Logging(Section):
     """`auto` (default): text on a terminal, json anywhere else."""
     access: Literal["all", "denied", "sampled"] | None = None
     """Which requests get a line. Default: all."""
+    audit: Literal["best_effort", "required"] | None = None
+    """`required`: no request is forwarded whose record has no place in the buffer: 503. Default: best_effort."""
     level: Literal["debug", "info", "warning", "error"] | None = None
     """Default: info."""
     sample: Positive | None = None
@@ -61,6 +66,19 @@ class Logging(Section):
     """Default: standard output. Opened again on SIGHUP."""
     buffered_bytes: Size | None = None
     """Lines wait here for a slow reader; past it they are dropped and counted. Default: 4MiB."""
+
+    @model_validator(mode="after")
+    def _audit(self) -> Self:
+        if self.audit != "required":
+            return self
+        if self.access in {"denied", "sampled"}:
+            message = (
+                f"`audit: required` needs a line for each request, `access: {self.access}` leaves some out"
+            )
+            raise mistake(message, "audit")
+        if self.buffered_bytes is not None and self.buffered_bytes < LEAST_AUDITED:
+            raise mistake("`audit: required` needs room for some records: at least 64KiB", "buffered_bytes")
+        return self
 
 
 def _http_url(value: str) -> str:

@@ -27,7 +27,7 @@ from sidecar.settings.configuration import (
 from sidecar.settings.operation_sections import Logging, ServiceFile, Tracing
 from sidecar.settings.section import Section
 from sidecar.settings.service_sections import Listener, Upstream
-from sidecar.telemetry.configuration import Access, Format, Level, LoggingSettings, TracingSettings
+from sidecar.telemetry.configuration import Access, Audit, Format, Level, LoggingSettings, TracingSettings
 
 
 def proxy_settings(file: ServiceFile, policy: Policy) -> ProxySettings:
@@ -75,7 +75,7 @@ def _admin(host: str, port: int | str) -> ServerAddress:
 
 
 def _logging(section: Logging) -> LoggingSettings:
-    enums = {"format": Format, "access": Access, "level": Level}
+    enums = {"format": Format, "access": Access, "audit": Audit, "level": Level}
     given: dict[str, Any] = {
         name: enums[name](value) if name in enums else value for name, value in section.given().items()
     }

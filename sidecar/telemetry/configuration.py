@@ -26,6 +26,15 @@ class Access(Enum):
     """What `denied` logs, and one permitted request in `sample`."""
 
 
+class Audit(Enum):
+    """What becomes of a request whose line has no place."""
+
+    BEST_EFFORT = "best_effort"
+    """It is served; the line is dropped and counted."""
+    REQUIRED = "required"
+    """It is not forwarded: 503. Its place is reserved before anything goes to the upstream."""
+
+
 class Level(Enum):
     """From which severity on the process speaks of itself. Access lines do not depend on it."""
 
@@ -41,6 +50,8 @@ class LoggingSettings:
 
     format: Format = Format.AUTO
     access: Access = Access.ALL
+    audit: Audit = Audit.BEST_EFFORT
+    """`REQUIRED` goes with `Access.ALL` alone."""
     level: Level = Level.INFO
     sample: int = 100
     """With `access: sampled`, one permitted request in so many."""

@@ -137,6 +137,7 @@ _ROWS = (
     # The process
     _histogram("event_loop_lag", "How late the event loop ran a timer.", SHORT),
     _counter("log_lines_dropped", "Lines lost because the log's reader was too slow or gone."),
+    _gauge("log_buffered_bytes", "Of lines that wait to be written, and of places reserved for lines."),
     _gauge("ready", "1 while requests should be sent here.", merge=Merge.MIN),
     _gauge("workers", "Worker processes alive."),
     _counter("worker_restarts", "Workers that ended on their own and were started again."),

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from sidecar.telemetry.access import AccessLine, bounded, incomplete, readable
 from sidecar.telemetry.adoption import Adoption
 from sidecar.telemetry.allowance import Allowances
-from sidecar.telemetry.configuration import Access, Format, LoggingSettings
+from sidecar.telemetry.configuration import Access, Audit, Format, LoggingSettings
 from sidecar.telemetry.journal import Journal
 from sidecar.telemetry.live import LiveDecisions
 from sidecar.telemetry.metrics import Metrics
@@ -42,6 +42,7 @@ class Telemetry:
         """Told of each request when tracing is on."""
         self._monotonic = monotonic
         """For the allowances: whoever sets the clock neither silences events nor opens the gates to a storm."""
+        self.places = journal.sink if logging.audit is Audit.REQUIRED else None
         self._line = AccessLine()
         self._logs_all = logging.access is Access.ALL
         self._sample = 0 if logging.access is Access.DENIED else max(1, logging.sample)
@@ -73,7 +74,7 @@ class Telemetry:
             except Exception as error:  # noqa: BLE001 — a fault of ours, and still a record
                 line = incomplete(record, labels)
                 self.incident("internal_error", f"{type(error).__name__} in an audit line")
-            self.journal.sink.write(line)
+            self.journal.sink.write(line, record.has_place)
         self._duration.observe(record.duration)
         decision = record.decision
         if decision is not None:

@@ -24,6 +24,7 @@ _FAILURES: Final = frozenset(
         Reason.ISSUER_UNAVAILABLE,
         Reason.OVERLOADED,
         Reason.RULE_BUSY,
+        Reason.AUDIT_UNAVAILABLE,
         Reason.UPSTREAM_REFUSED,
         Reason.UPSTREAM_BROKEN,
         Reason.UPSTREAM_TIMEOUT,

@@ -5,6 +5,7 @@ from typing import Protocol
 from sidecar.decision.denial import Denial, Reason
 from sidecar.decision.permit import Permit
 from sidecar.decision.request import Presenter
+from sidecar.telemetry.sink import LineSink
 
 
 class AuditRecord:
@@ -47,6 +48,9 @@ class AuditRecord:
     traceparent: bytes = b""
     """What the upstream is told."""
 
+    has_place: bool = False
+    """A place for its line was reserved in the log."""
+
     def __init__(self, presenter: Presenter, started: float, request_id: str, generation: int) -> None:
         self.presenter = presenter
         self.started = started
@@ -59,6 +63,10 @@ class AuditRecord:
 
 class Observer(Protocol):
     """Who is told what the data plane does. Called on the event loop; must neither block nor raise."""
+
+    @property
+    def places(self) -> LineSink | None:
+        """Where the place of each record is reserved before its request is forwarded; None: nowhere."""
 
     def observe(self, record: AuditRecord) -> None:
         """One request is over."""

@@ -38,6 +38,7 @@ def test_token_that_does_not_hold_is_an_invalid_token(name: str) -> None:
         ("issuer_unavailable", (503, None, False, False)),
         ("overloaded", (503, None, False, False)),
         ("rule_busy", (503, None, False, False)),
+        ("audit_unavailable", (503, None, False, False)),
         ("upstream_refused", (502, None, False, False)),
         ("upstream_broken", (502, None, False, False)),
         ("upstream_timeout", (504, None, False, False)),
@@ -49,7 +50,7 @@ def test_reason_has_its_answer(name: str, expected: tuple[object, ...]) -> None:
 
 
 def test_nothing_else_is_a_reason() -> None:
-    assert len(Reason) == len(OF_THE_TOKEN) + 24
+    assert len(Reason) == len(OF_THE_TOKEN) + 25
 
 
 def test_token_does_not_show_in_a_denial() -> None:

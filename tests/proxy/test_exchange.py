@@ -1,11 +1,14 @@
 """Requests of every shape, as the bytes exchanged (RFC 9110, RFC 9112)."""
 
+from pathlib import Path
+
 import pytest
 
 from sidecar.decision.denial import Reason
 from sidecar.proxy.configuration import Limits
 from sidecar.proxy.upstream.http1_reader import MAX_INTERIM_RESPONSES
 from sidecar.telemetry.record import AuditRecord
+from sidecar.telemetry.sink import PLACE, LineSink
 from tests.proxy.conftest import Converse
 from tests.support.conversation import Conversation
 from tests.support.tls_client import Truncated
@@ -293,3 +296,25 @@ def test_an_observer_that_raises_breaks_neither_the_answer_nor_the_connection(ta
     assert client.is_closed
     assert [name for name, _ in talk.observed.incidents] == ["internal_error"] * 4
     talk.observed.incidents.clear()  # ours, and told
+
+
+def test_nothing_is_forwarded_without_a_place_for_its_record(converse: Converse, tmp_path: Path) -> None:
+    sink = LineSink(path=tmp_path / "log", limit=PLACE + 1000, reserves=True)
+    talk = converse(places=sink)
+    first, second = talk.client(), talk.client()
+    first.says(GET)
+    upstream = talk.upstream()
+    assert upstream.request() is not None
+    second.says(GET)
+    refused = second.answer()
+    assert (refused.status, refused.json()["reason"]) == (503, "audit_unavailable")
+    assert len(talk.upstreams) == 1
+    upstream.says(EMPTY)
+    assert first.answer().status == 200
+    assert [(one.has_place, one.status) for one in talk.observed.records] == [(False, 503), (True, 200)]
+    sink.write("the first one's record\n", has_place=True)
+    second.says(GET)
+    assert upstream.request() is not None
+    upstream.says(EMPTY)
+    assert second.answer().status == 200
+    sink.close()

@@ -155,6 +155,19 @@ def test_a_unix_socket_upstream_and_a_default_port(configuration: Configuration)
             "logging: {level: warn}",
             "6:18: expected one of debug, info, warning, error, got `warn`; did you mean `warning`?",
         ),
+        (
+            "logging: {access: denied, audit: required}",
+            "6:27: `audit: required` needs a line for each request, `access: denied` leaves some out",
+        ),
+        (
+            "logging: {access: sampled, audit: required}",
+            "6:28: `audit: required` needs a line for each request, `access: sampled` leaves some out",
+        ),
+        (
+            "logging: {audit: required, buffered_bytes: 32KiB}",
+            "6:28: `audit: required` needs room for some records: at least 64KiB",
+        ),
+        ("logging: {audit: always}", "6:18: expected one of best_effort, required, got `always`"),
         ("logging: []", "6:10: expected a mapping of keys to values, got a list"),
         (
             "health: {address: 9902}",

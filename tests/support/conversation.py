@@ -31,6 +31,7 @@ from sidecar.proxy.configuration import (
 from sidecar.proxy.exchange.snapshot import Authorizes
 from sidecar.proxy.server import Server
 from sidecar.telemetry.record import AuditRecord
+from sidecar.telemetry.sink import LineSink
 from tests.support.cleartext import ALERT, CLOSE_NOTIFY, DATA, HANDSHAKE, CleartextTls, Unsealing, seal
 from tests.support.deciding import Decision, Gate, Observed
 from tests.support.memory_transport import MemoryTransport
@@ -227,6 +228,7 @@ class Conversation:
         listener: ListenerSettings = LISTENER,
         expected_bugs: int = 0,
         decides: Authorizes | None = None,
+        places: LineSink | None = None,
         **others: bool | str | frozenset[str],
     ) -> None:
         """`expected_bugs` is how many faults of our own the test provokes; any other fails it in the end."""
@@ -234,6 +236,7 @@ class Conversation:
         self.wall = STARTED
         self.gate = Gate()
         self.observed = Observed()
+        self.observed.places = places
         self.upstreams: list[Upstream] = []
         self.attempts = 0
         """Connections to the upstream that were tried."""

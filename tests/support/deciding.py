@@ -6,6 +6,7 @@ from sidecar.decision.denial import Denial, Reason
 from sidecar.decision.permit import Permit
 from sidecar.decision.request import Presenter, RequestHead
 from sidecar.telemetry.record import AuditRecord
+from sidecar.telemetry.sink import LineSink
 from tests.support.records import permit
 
 Decision = Permit | Denial
@@ -59,6 +60,7 @@ class Observed:
         self.handshakes: list[tuple[str, str]] = []
         self.incidents: list[tuple[str, str]] = []
         self.open = 0
+        self.places: LineSink | None = None
 
     def observe(self, record: AuditRecord) -> None:
         self.records.append(record)

@@ -46,7 +46,8 @@ def test_every_reason_has_an_outcome_and_is_counted(recorder: RecordedTelemetry)
     assert set(outcomes) == {reason.value for reason in Reason}
     failures = {name for name, outcome in outcomes.items() if outcome == "fail"}
     assert failures == {
-        "issuer_unavailable", "overloaded", "rule_busy", "upstream_refused", "upstream_broken", "upstream_timeout",
+        "issuer_unavailable", "overloaded", "rule_busy", "audit_unavailable",
+        "upstream_refused", "upstream_broken", "upstream_timeout",
         "internal_error",
     }  # fmt: skip
 

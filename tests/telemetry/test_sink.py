@@ -7,8 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.telemetry.sink import PIPE_BUFFER, LineSink
+from sidecar.telemetry.access import AccessLine
+from sidecar.telemetry.outcome import outcome_of
+from sidecar.telemetry.sink import PIPE_BUFFER, PLACE, LineSink
 from tests.support.processes import eventually
+from tests.support.records import record
 
 PATIENCE = 20.0
 """Seconds for a thread to write what it has: more than it needs on the busiest machine."""
@@ -151,3 +154,84 @@ def test_shared_pipe_gets_writes_that_do_not_tear_lines() -> None:
     os.close(reader)
     assert sorted(bytes(received).decode().splitlines(keepends=True)) == sorted(lines * 4)
     assert len(lines[0]) < PIPE_BUFFER
+
+
+def test_a_loop_that_never_turns_loses_no_line(tmp_path: Path) -> None:
+    """Ten times the buffer in one turn, as fast as records are made: no timer fires, and every line arrives."""
+    sink, timers = LineSink(path=tmp_path / "log", limit=1 << 20), []
+    sink.attach(lambda delay, flush: timers.append((delay, flush)))
+    line, pad = AccessLine(), "x" * 300
+    made = record(path=f"/{pad}")
+    labels = outcome_of(made)
+    count = 0
+    while count * 1000 < 10 << 20:
+        sink.write(line.render(made, labels))
+        count += 1
+    assert len(timers) == 1
+    sink.close(PATIENCE)
+    assert sink.dropped == 0
+    assert (tmp_path / "log").read_bytes().count(b"\n") == count
+
+
+def test_lines_without_a_place_leave_half_of_the_buffer_to_those_that_have_one() -> None:
+    reader, writer = os.pipe()
+    os.set_blocking(reader, False)
+    sink = LineSink(writer, limit=1_000_000, reserves=True)
+    sink.attach(lambda _delay, _flush: None)
+    for _ in range(2000):  # the pipe takes 64 KiB, whoever reads it
+        sink.write("d" * 999 + "\n")
+    assert sink.held <= 500_000
+    assert sink.dropped >= 1400
+    dropped, places = sink.dropped, 0
+    while sink.reserve():
+        places += 1
+    assert places >= 500_000 // PLACE - 1
+    assert not sink.reserve()
+    for _ in range(places):
+        sink.write("p" * 999 + "\n", has_place=True)
+    assert sink.dropped == dropped
+    received = bytearray()
+    os.set_blocking(reader, True)
+    drain = threading.Thread(target=lambda: received.extend(_read_all(reader)))
+    drain.start()
+    sink.close(PATIENCE)
+    os.close(writer)
+    drain.join(PATIENCE)
+    os.close(reader)
+    assert bytes(received).count(b"p" * 999 + b"\n") == places
+    assert sink.held == 0
+
+
+def test_a_place_is_given_back_with_its_line_however_long_that_is(tmp_path: Path) -> None:
+    sink = LineSink(path=tmp_path / "log", limit=2 * PLACE, reserves=True)
+    sink.attach(lambda _delay, _flush: None)
+    assert [sink.reserve() for _ in range(3)] == [True, True, False]
+    sink.write("x" * (3 * PLACE) + "\n", has_place=True)
+    assert not sink.reserve()
+    sink.write("y\n", has_place=True)
+    sink.close(PATIENCE)
+    assert (tmp_path / "log").read_text() == "x" * (3 * PLACE) + "\ny\n"
+    assert (sink.held, sink.dropped) == (0, 0)
+
+
+def test_what_cannot_be_written_is_tried_again_once_there_is_room(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.symlink_to("/dev/full")
+    sink = LineSink(path=path, reserves=True)
+    for number in range(3):
+        assert sink.reserve()
+        sink.write(f"{number}\n", has_place=True)
+    assert sink.held > 0
+    path.unlink()
+    sink.reopen()
+    eventually(lambda: path.exists() and path.read_text() == "0\n1\n2\n")
+    sink.close(PATIENCE)
+    assert sink.dropped == 0
+
+
+def test_a_sink_that_is_closed_gives_up_what_nobody_takes(tmp_path: Path) -> None:
+    sink = LineSink(path=Path("/dev/full"), reserves=True)
+    assert sink.reserve()
+    sink.write("x\n", has_place=True)
+    sink.close(PATIENCE)
+    assert sink.dropped == 1

@@ -262,3 +262,4 @@ class Worker:
             if state.age is not None:
                 yield Sample("sidecar_jwks_age_seconds", (state.issuer,), state.age)
         yield Sample("sidecar_log_lines_dropped_total", (), self.journal.sink.dropped)
+        yield Sample("sidecar_log_buffered_bytes", (), self.journal.sink.held)

@@ -144,6 +144,11 @@ class Exchange(Passenger):
             return
         if rule.limits is not None and not self._may_begin(rule.name, bounds):
             return
+        if serving.places is not None:
+            if not serving.places.reserve():
+                self.fail(Reason.AUDIT_UNAVAILABLE, "the log has no place for another record")
+                return
+            self.record.has_place = True
         self._replay = head
         self._dispatched = perf_counter()
         stream.expect_answer(bounds.response_timeout if request.complete else self._patience())

@@ -70,6 +70,8 @@ class Serving:
         self.report_bug = report_bug
         """Takes an exception that should not have been."""
         self.observer = observer
+        self.places = observer.places
+        """Where the place of a record is reserved before its request is forwarded; None: nowhere."""
         self.generation = generation
         self.documents = {path: document(body) for path, body in (documents or {}).items()}
         """Path → what the sidecar itself answers there."""
