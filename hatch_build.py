@@ -39,6 +39,7 @@ COMPILED = (
     "http/identity.py",
     "http/intake.py",
     "http/message.py",
+    "http/redirects.py",
     "http/response_fields.py",
     "http/target.py",
     "proxy/client/connection.py",

@@ -9,7 +9,7 @@ class RequestMatch:
 
     methods: frozenset[str] = frozenset()
     path: str = "/**"
-    """Template: segments, `{name}` for one segment, `*` for one segment, `**` for the rest."""
+    """Template: segments, `{name}` for one segment or its beginning, `*` for one segment, `**` for the rest."""
     hosts: frozenset[str] = frozenset()
     """Lower case, without port; `*.example.com` for one label and more."""
     query_present: frozenset[str] = frozenset()

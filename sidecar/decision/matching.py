@@ -41,6 +41,7 @@ class _Candidate:
         "match",
         "methods",
         "present",
+        "suffixes",
         "template",
     )
 
@@ -52,19 +53,39 @@ class _Candidate:
         self.absent = _folded(match.query_absent) if match.ignore_case else match.query_absent
         self.template = template = Template.parse(match.path)
         self.captures: tuple[tuple[str, int], ...] = template.captures
+        self.suffixes: tuple[tuple[int, str], ...] = template.suffixes
         self.methods: frozenset[str] | None = match.methods or None
-        self.is_plain = not (match.listeners or match.query_present or match.query_absent)
+        self.is_plain = not (
+            match.listeners or match.query_present or match.query_absent or template.suffixes
+        )
         """Only method and path matter."""
 
-    def fits(self, head: RequestHead, listener: str) -> bool:
-        """Whether what is neither host nor path fits."""
+    def fits(self, head: RequestHead, listener: str, parts: list[str]) -> bool:
+        """Whether the ends of segments, and what is neither host nor path, fit."""
         match = self.match
+        for at, suffix in self.suffixes:
+            part = parts[at]
+            end = part[-len(suffix) :]
+            # The capture before it is not empty.
+            if len(part) == len(end) or not (
+                end == suffix or (self.ignore_case and end.casefold() == suffix.casefold())
+            ):
+                return False
         if match.listeners and listener not in match.listeners:
             return False
         if not self.present and not self.absent:
             return True
         names = head.folded_query_names if self.ignore_case else head.query_names
         return self.present <= names and self.absent.isdisjoint(names)
+
+    def captured(self, parts: list[str]) -> dict[str, str]:
+        """What the template captures, by name."""
+        found = {name: parts[at] for name, at in self.captures}
+        for at, suffix in self.suffixes:
+            for name, place in self.captures:
+                if place == at:
+                    found[name] = parts[at][: -len(suffix)]
+        return found
 
 
 def _folded(names: frozenset[str]) -> frozenset[str]:
@@ -137,8 +158,7 @@ class Matcher:
             self._refuse_other_readings(found, ambiguities, head, listener)
         if found is None:
             return None
-        captures = found.captures
-        return found.index, {name: parts[at] for name, at in captures} if captures else _NOTHING
+        return found.index, found.captured(parts) if found.captures else _NOTHING
 
     def _find(self, parts: list[str], head: RequestHead, listener: str) -> _Candidate | None:
         found = self._search(self._any_host, parts, head, listener, None)
@@ -198,7 +218,7 @@ class Matcher:
                     if (
                         candidate.index < index
                         and (candidate.methods is None or method in candidate.methods)
-                        and (candidate.is_plain or candidate.fits(head, listener))
+                        and (candidate.is_plain or candidate.fits(head, listener, parts))
                     ):
                         best, index = candidate, candidate.index
                 if depth < last:

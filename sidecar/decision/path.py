@@ -32,6 +32,7 @@ NEVER: Final = {
     "control_character": "a control character, escaped or not",
     "invalid_escape": "a % without two hexadecimal digits",
     "invalid_utf8": "escapes that are not UTF-8, an overlong slash for instance",
+    "unescaped_text": "a character outside of ASCII that is not escaped (RFC 3986 §2.1), which is read in many ways",
     "fragment": "a #, which never belongs to a request (RFC 9112 §3.2)",
     "not_absolute": "no leading slash",
 }
@@ -51,7 +52,7 @@ class TooLong(ValueError):
 
 # Segments without escape, semicolon or leading dot, none of them empty: RFC 3986 §3.3 less what is odd.
 _PLAIN: Final = re.compile(r"(?:/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9_~!$&'()*+,=:@.-]*){0,255}/?")
-_LEGAL: Final = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:@%/\\]*")
+_LEGAL: Final = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:@%/\\\u0080-\U0010ffff]*")
 _ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _UNRESERVED: Final = re.compile(r"%(?:2[DdEe]|3[0-9]|[46][1-9A-Fa-f]|[57][0-9Aa]|5[Ff]|7[Ee])")
@@ -89,6 +90,8 @@ def segments(path: str) -> tuple[list[str], AbstractSet[str]]:
     kinds = {kind for kind, mark in _MARKS if mark.search(path)}
     if not path.startswith("/"):
         kinds.add("not_absolute")
+    if not path.isascii():
+        kinds.add("unescaped_text")
     if not _LEGAL.fullmatch(path):
         kinds.add("invalid_character")
     try:

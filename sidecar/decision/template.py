@@ -1,4 +1,4 @@
-"""Path templates: `/accounts/{id}/**`."""
+"""Path templates: `/accounts/{id}/**`, `/users/{id}:suspend`, `/reports/{name}.json`."""
 
 import re
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from sidecar.decision.path import ASTERISK, segments
 
-_CAPTURE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}")
+_CAPTURE = re.compile(r"\{([A-Za-z_][A-Za-z0-9_]*)\}([^{}*]*)")
 _SPECIAL = re.compile(r"[{}*]")
 
 
@@ -21,6 +21,12 @@ class Template:
     """Name and position of what is captured."""
     takes_rest: bool
     """Ends in `**`: whatever follows, nothing included."""
+    suffixes: tuple[tuple[int, str], ...] = ()
+    """Position of a capture and what, decoded, must stand behind it in its segment."""
+
+    def suffix(self, at: int) -> str:
+        """What must stand behind the capture of segment `at`; empty when nothing must."""
+        return dict(self.suffixes).get(at, "")
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -38,7 +44,12 @@ class Template:
         )
         if len(dict(captures)) != len(captures):
             raise ValueError("a name is captured twice")
-        return cls(tuple(map(_literal, parts)), captures, takes_rest)
+        suffixes = tuple(
+            (at, _text(found[2]))
+            for at, part in enumerate(parts)
+            if (found := _CAPTURE.fullmatch(part)) and found[2]
+        )
+        return cls(tuple(map(_literal, parts)), captures, takes_rest, suffixes)
 
 
 def _literal(part: str) -> str | None:
@@ -47,7 +58,14 @@ def _literal(part: str) -> str | None:
     if part == "**":
         raise ValueError("** stands only at the end")
     if _SPECIAL.search(part):
-        raise ValueError(f"a wildcard or a capture is a whole segment, unlike {part!r}")
+        raise ValueError(
+            f"a wildcard is a whole segment, and a capture begins one ({{id}}:go), unlike {part!r}"
+        )
+    return _text(part)
+
+
+def _text(part: str) -> str:
+    """A segment or the end of one, decoded."""
     if part.isascii():
         _, ambiguities = segments("/" + part)
         never_matches = ambiguities & {

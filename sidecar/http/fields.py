@@ -31,6 +31,7 @@ _HOP_BY_HOP: Final = 13
 _IDENTITY: Final = 14
 _UNDERSCORE: Final = 15
 _VIA: Final = 16
+_TE: Final = 17
 
 _KINDS: Final = {
     b"host": _HOST,
@@ -63,7 +64,7 @@ _KINDS: Final = {
     b"keep-alive": _HOP_BY_HOP,
     b"proxy-connection": _HOP_BY_HOP,
     b"proxy-authorization": _HOP_BY_HOP,
-    b"te": _HOP_BY_HOP,
+    b"te": _TE,
     b"http2-settings": _HOP_BY_HOP,
     b"dpop": _HOP_BY_HOP,
     b"via": _VIA,
@@ -134,6 +135,7 @@ class RequestFields:
         "origin",
         "preflight_method",
         "request_id",
+        "takes_trailers",
         "traceparent",
         "transfer_encoding",
         "upgrade",
@@ -152,6 +154,8 @@ class RequestFields:
         self.upgrade = b""
         self.origin = False
         self.preflight_method = False
+        self.takes_trailers = False
+        """The client reads trailer fields (RFC 9110 §10.1.4)."""
         self.traceparent = b""
         self.request_id = b""
         self.dropped = 0
@@ -204,6 +208,8 @@ class RequestFields:
         elif kind == _REQUEST_ID:
             self.request_id = value
             self.kept += (name, b": ", value, b"\r\n")
+        elif kind == _TE:
+            self.takes_trailers |= b"trailers" in [each.strip(b" \t") for each in value.lower().split(b",")]
         elif kind in (_FORWARDED, _VIA):
             self.forwarded.append((name, value))
         elif kind in (_IDENTITY, _UNDERSCORE):

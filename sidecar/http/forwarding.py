@@ -4,12 +4,14 @@ Outside of the listed peers nobody is believed: whatever the client said about i
 is what this connection's socket says.
 """
 
+import re
 from typing import Final
 
 from sidecar.http.fields import RequestFields
 from sidecar.http.message import Field
 
 _PSEUDONYM: Final = b"sidecar"
+_AUTHORITY: Final = re.compile(rb"[A-Za-z0-9._~\[\]:-]+\Z")
 _CHAINED: Final = (b"x-forwarded-for", b"forwarded", b"via")
 
 
@@ -37,6 +39,17 @@ class Forwarding:
         if host != self._host:
             self._block, self._host = self._render(host, {}), host
         return self._block
+
+    def origin(self, fields: RequestFields) -> bytes:
+        """Scheme and authority that the client called; empty when it named no host."""
+        scheme, host = b"https", fields.hosts[0] if fields.hosts else b""
+        for name, value in fields.forwarded if self._believed else ():
+            lower = name.lower()
+            if lower == b"x-forwarded-proto" and value in (b"http", b"https"):
+                scheme = value
+            elif lower == b"x-forwarded-host" and _AUTHORITY.match(value):
+                host = value
+        return b"%b://%b" % (scheme, host) if host else b""
 
     def _chained(self, told: list[Field], host: bytes) -> bytes:
         before: dict[bytes, bytes] = {}

@@ -38,8 +38,9 @@ def _framing_fault(request: Request, fields: RequestFields) -> Fault | None:
     if request.upgrade and (request.chunked or request.content_length):
         return Fault(Reason.REQUEST_MALFORMED, "a body on a request to upgrade")
     if request.minor_version == 0:
-        # RFC 9110 §10.1.1 and §7.8: both MUST be ignored in an HTTP/1.0 request.
+        # RFC 9110 §10.1.1 and §7.8: both MUST be ignored in an HTTP/1.0 request, which has no trailer fields either.
         fields.expect = fields.upgrade = b""
+        fields.takes_trailers = False
     if fields.expect and fields.expect.lower() != b"100-continue":
         return Fault(Reason.EXPECTATION_FAILED, "only 100-continue is understood")
     return None

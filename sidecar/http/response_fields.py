@@ -1,6 +1,7 @@
 """A response's header fields on their way through: what is removed, what is known of what goes on. Pure."""
 
-from collections.abc import Container
+import re
+from collections.abc import Callable, Container
 from typing import Final
 
 from sidecar.http.message import Field, MalformedResponse
@@ -13,6 +14,8 @@ _TRANSFER_ENCODING: Final = 3
 _UPGRADE: Final = 4
 _CONNECTION: Final = 5
 _HOP_BY_HOP: Final = 6
+_KEEP_ALIVE: Final = 7
+_LOCATION: Final = 8
 
 _RESPONSE_KINDS: Final = {
     b"content-length": CONTENT_LENGTH,
@@ -20,11 +23,15 @@ _RESPONSE_KINDS: Final = {
     b"transfer-encoding": _TRANSFER_ENCODING,
     b"upgrade": _UPGRADE,
     b"connection": _CONNECTION,
-    b"keep-alive": _HOP_BY_HOP,
+    b"keep-alive": _KEEP_ALIVE,
+    b"location": _LOCATION,
+    b"content-location": _LOCATION,
     b"proxy-connection": _HOP_BY_HOP,
     b"proxy-authenticate": _HOP_BY_HOP,
 }
 """Any other field goes on as it is."""
+_TIMEOUT: Final = re.compile(rb"(?:\A|[\s,;])timeout\s*=\s*\"?([0-9]{1,9})", re.IGNORECASE)
+"""Of Keep-Alive, which no RFC defines since RFC 2068 §19.7.1.1; servers send `timeout=5, max=100`."""
 _CACHED_NAMES: Final = 2048
 _LONGEST_CACHED: Final = 128
 """Bytes of a name that is remembered. Longer ones are in nobody's use, and must not fill the memory."""
@@ -33,7 +40,7 @@ _LONGEST_CACHED: Final = 128
 class ResponseFields:
     """A response's header fields, sorted out."""
 
-    __slots__ = ("chunked", "content_length", "has_date", "kept", "upgrade")
+    __slots__ = ("chunked", "content_length", "has_date", "is_located", "kept", "stays_open", "upgrade")
 
     def __init__(self) -> None:
         self.kept: list[bytes] = []
@@ -41,6 +48,29 @@ class ResponseFields:
         self.chunked = False
         self.upgrade = b""
         self.has_date = False
+        self.is_located = False
+        """There is a Location or a Content-Location (RFC 9110 §10.2.2, §8.7)."""
+        self.stays_open = -1.0
+        """Seconds for which the connection stays open unused, as the API says; negative: it does not say."""
+
+    def note(self, kind: int, name: bytes, value: bytes) -> None:
+        """A field of a rare kind."""
+        if kind == _UPGRADE:
+            self.upgrade = value
+        elif kind == _LOCATION:
+            self.is_located = True
+            self.kept += (name, b": ", value, b"\r\n")
+        elif kind == _KEEP_ALIVE:
+            found = _TIMEOUT.search(value)
+            if found is not None:
+                self.stays_open = float(found[1])
+
+    def rewrite(self, locations: Callable[[bytes], bytes]) -> None:
+        """Put what `locations` makes of it in the place of each Location and Content-Location."""
+        pieces = self.kept
+        for start in range(0, len(pieces), 4):
+            if pieces[start].lower() in (b"location", b"content-location"):
+                pieces[start + 2] = locations(pieces[start + 2])
 
     def drop(self, names: Container[bytes]) -> None:
         """Take out the fields of these names, which are lower case."""
@@ -78,10 +108,10 @@ def sort_response(fields: list[Field], seen: dict[bytes, int]) -> ResponseFields
             if value.strip(b" \t").lower() != b"chunked" or result.chunked:
                 raise MalformedResponse("Transfer-Encoding other than one `chunked`")
             result.chunked = True
-        elif kind == _UPGRADE:
-            result.upgrade = value
         elif kind == _CONNECTION and value.lower() not in (b"keep-alive", b"close", b"upgrade"):
             named = (named or set()) | {option.strip(b" \t").lower() for option in value.split(b",")}
+        else:
+            result.note(kind, name, value)
     if named:
         _drop_named(result, named)
     return result

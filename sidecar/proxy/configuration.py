@@ -105,8 +105,8 @@ class UpstreamSettings:
     connect_timeout: float = 2.0
     response_timeout: float = 60.0
     """Seconds from the end of the request to the response head."""
-    idle_timeout: float = 60.0
-    """Seconds a pooled connection is kept."""
+    idle_timeout: float = 4.0
+    """Seconds a pooled connection is kept: fewer than the 5 for which Node.js keeps one."""
     stream_timeout: float = 300.0
     """Seconds without a byte in either direction in a body or a tunnel; 0: none."""
     total_timeout: float = 0.0
@@ -116,6 +116,8 @@ class UpstreamSettings:
     """Requests that may wait for a connection; past it: 503."""
     resolve_interval: float = 30.0
     """Seconds between DNS look-ups of `host`."""
+    rewrites_redirects: bool = True
+    """Whether a redirect to the API's own address becomes one to what the client called."""
     forward_token: bool = False
     identity_headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Header name → claim name."""

@@ -34,6 +34,9 @@ def request_head(
         pieces.append(b"Content-Length: %d\r\n" % request.content_length)
     if fields.expect:
         pieces.append(b"Expect: 100-continue\r\n")
+    if fields.takes_trailers:
+        # RFC 9110 §10.1.4: TE goes from hop to hop, and its sender MUST name it in Connection.
+        pieces.append(b"TE: trailers\r\nConnection: TE\r\n")
     if asks_to_upgrade(request, fields):
         pieces.append(b"Upgrade: %b\r\nConnection: upgrade\r\n" % fields.upgrade)
     pieces.append(b"\r\n")

@@ -32,18 +32,37 @@ class PlacedRule:
         return f"{self.document.file}:{self.document.position(self.path)[0]}"
 
 
+_Edge = tuple[str, bool]
+"""A segment of a template: what stands in it, and whether any text that is not empty stands before that."""
+
+
+def _edges(template: Template) -> list[_Edge]:
+    return [
+        (template.suffix(at), True) if literal is None else (literal, False)
+        for at, literal in enumerate(template.literals)
+    ]
+
+
+def _takes(wide: _Edge, narrow: _Edge) -> bool:
+    """Whether each segment that `narrow` takes is one that `wide` takes."""
+    if wide == narrow:
+        return True
+    (end, is_open), (text, is_open_too) = wide, narrow
+    return is_open and text.endswith(end) and (is_open_too or len(text) > len(end))
+
+
 @dataclass(slots=True)
 class _Node:
     """One segment of the templates laid in so far."""
 
-    inner: "dict[str | None, _Node]" = field(default_factory=dict)
+    inner: "dict[_Edge, _Node]" = field(default_factory=dict)
     ends: list[PlacedRule] = field(default_factory=list)
     rests: list[PlacedRule] = field(default_factory=list)
 
     def add(self, placed: PlacedRule, template: Template) -> None:
         node = self
-        for literal in template.literals:
-            node = node.inner.setdefault(literal, _Node())
+        for edge in _edges(template):
+            node = node.inner.setdefault(edge, _Node())
         (node.rests if template.takes_rest else node.ends).append(placed)
 
     def wider(self, template: Template, depth: int = 0) -> Iterator[PlacedRule]:
@@ -53,11 +72,10 @@ class _Node:
             if not template.takes_rest:
                 yield from self.ends
             return
-        literal = template.literals[depth]
-        for edge in {literal, None}:
-            # A wildcard does not take the empty segment that a literal "" stands for.
-            if edge in self.inner and (edge is not None or literal != ""):
-                yield from self.inner[edge].wider(template, depth + 1)
+        narrow = _edges(template)[depth]
+        for edge, node in self.inner.items():
+            if _takes(edge, narrow):
+                yield from node.wider(template, depth + 1)
 
     def meeting(self, template: Template, depth: int = 0) -> Iterator[PlacedRule]:
         """The rules whose template takes some path that `template` takes."""
@@ -65,9 +83,9 @@ class _Node:
         if depth == len(template.literals):
             yield from self.inside() if template.takes_rest else self.ends
             return
-        literal = template.literals[depth]
+        other = _edges(template)[depth]
         for edge, node in self.inner.items():
-            if edge == literal or (edge is None and literal != "") or (literal is None and edge != ""):
+            if _takes(edge, other) or _takes(other, edge):
                 yield from node.meeting(template, depth + 1)
 
     def inside(self) -> Iterator[PlacedRule]:

@@ -9,6 +9,7 @@ from sidecar.decision.claim import ClaimCondition, OneOf
 from sidecar.decision.condition import AuthenticationContext, Condition
 from sidecar.decision.path import ALLOWABLE
 from sidecar.decision.template import Template
+from sidecar.proxy.client.http1_reader import METHODS
 from sidecar.settings.certificate_requirement import CertificateRequirement
 from sidecar.settings.claim_requirements import AuthorizationDetailSection, Claims
 from sidecar.settings.issuer_sections import Issuer, ReportOnlySection
@@ -22,7 +23,22 @@ Scope = Annotated[
     str, Form(r"^[\x21\x23-\x5b\x5d-\x7e]+$", "one scope: printable ASCII without spaces and quotes")
 ]
 """scope-token (RFC 6749 §3.3)."""
-Method = Annotated[str, Form(r"^[A-Z][A-Z0-9_-]*$", "a method: methods are in upper case", 32)]
+
+
+def check_method(method: str) -> str:
+    """A method that a request can have; raises `ValueError`."""
+    if method not in METHODS:
+        raise ValueError(
+            f"no request with the method {shown(method)} is ever let through{nearest(method, sorted(METHODS))}"
+        )
+    return method
+
+
+Method = Annotated[
+    str,
+    Form(r"^[A-Z][A-Z0-9_-]*$", "a method: methods are in upper case", 32),
+    AfterValidator(check_method),
+]
 """Case-sensitive (RFC 9110 §9.1)."""
 Host = Annotated[
     str,
@@ -55,7 +71,7 @@ class Match(Section):
 
     methods: Annotated[list[Method], Field(min_length=1)] | None = None
     path: Annotated[Text, AfterValidator(check_template)] | None = None
-    """Segments; {name} for one segment, * for one segment, a last ** for the rest."""
+    """Segments; {name} for one segment, {name}.json for one that ends so, * for one segment, a last ** for the rest."""
     host: Annotated[Hosts, Field(min_length=1)] | None = None
     """Lower case, without port; *.example.com for one label and more."""
     query: Query = Query()

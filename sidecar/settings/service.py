@@ -117,6 +117,7 @@ def _upstream(section: Upstream) -> UpstreamSettings:
     tls = given.pop("tls", None)
     tls_given = {} if tls is None else tls.given()
     tls_given.pop("insecure_private_key_readable_by_everyone", None)
+    given["rewrites_redirects"] = given.pop("redirects", "rewrite") == "rewrite"
     if "identity_headers" in given:
         given["identity_headers"] = MappingProxyType(given["identity_headers"])
     return UpstreamSettings(

@@ -154,7 +154,7 @@ class Upstream(Section):
     response_timeout: Duration | None = None
     """From the end of the request to the head of the response. Default: 60s."""
     idle_timeout: Duration | None = None
-    """How long an unused connection is kept. Default: 60s."""
+    """How long an unused connection is kept; less when the API says so in Keep-Alive. Default: 4s."""
     stream_timeout: Duration | None = None
     """Without a byte in either direction in a body or a tunnel. Default: 5m; 0s: none."""
     total_timeout: Duration | None = None
@@ -165,6 +165,9 @@ class Upstream(Section):
     """Requests that may wait for a connection; past it 503. Default: 1024."""
     resolve_interval: Duration | None = None
     """Between look-ups of the host's name. Default: 30s."""
+    redirects: Literal["rewrite", "pass"] | None = None
+    """Location and Content-Location that name the API's own loopback address, or the client's host with http://: become
+    what the client called, or go on as they came. Default: rewrite."""
     forward_token: bool | None = None
     """true: the API sees the Authorization field. Default: false."""
     identity_headers: IdentityHeaders | None = None

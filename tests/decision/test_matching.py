@@ -37,6 +37,13 @@ def first(matches: Sequence[RequestMatch], request: RequestHead, listener: str =
         ("/*/b", ["/a/b", "/b/b"], ["/b", "/a/a"]),
         ("/caf%C3%A9", ["/caf%C3%A9", "/caf%c3%a9"], ["/cafe"]),
         ("*", ["*"], ["/*", "/"]),
+        (
+            "/a/{x}:go",
+            ["/a/7:go", "/a/7%3Ago", "/a/7:x:go", "/a/:go:go"],
+            ["/a/:go", "/a/7", "/a/7:go/", "/a/7:Go"],
+        ),
+        ("/{x}.json", ["/a.json", "/.json.json", "/a%20b.json"], ["/.json", "/json", "/a.json/b", "/ajson"]),
+        ("/{x}:go/**", ["/7:go", "/7:go/a"], ["/7/a", "/:go/a"]),
     ],
 )
 def test_template_fits_these_paths_and_not_those(template: str, fits: list[str], fits_not: list[str]) -> None:
@@ -53,6 +60,31 @@ def test_first_rule_that_fits_decides_whatever_its_shape() -> None:
     assert first(list(reversed(rules)), head(target="/a/b")) == 0
     assert first(rules[1:], head(target="/a/b")) == 0
     assert first(rules[1:], head(target="/a/c")) == 1
+
+
+def test_end_of_a_segment_leads_to_its_own_rule_and_is_no_part_of_what_is_captured() -> None:
+    matcher = Matcher([match("/users/{id}:suspend"), match("/users/{id}"), match("/{a}.json/{b}/{c}:x/**")])
+    assert matcher.first(head(target="/users/7:suspend")) == (0, {"id": "7"})
+    assert matcher.first(head(target="/users/7")) == (1, {"id": "7"})
+    assert matcher.first(head(target="/users/7:resume")) == (1, {"id": "7:resume"})
+    assert matcher.first(head(target="/r.json/b/7:x/y")) == (2, {"a": "r", "b": "b", "c": "7"})
+    assert matcher.first(head(target="/users/:suspend")) == (1, {"id": ":suspend"})
+
+
+def test_end_of_a_segment_is_compared_without_case_where_the_rule_says_so() -> None:
+    matcher = Matcher([RequestMatch(path="/users/{id}:suspend", ignore_case=True)])
+    assert matcher.first(head(target="/USERS/A:Suspend")) == (0, {"id": "A"})
+    assert matcher.first(head(target="/users/:suspend")) is None
+    assert first([match("/users/{id}:suspend")], head(target="/users/7:Suspend")) is None
+
+
+def test_reading_without_parameters_does_not_lead_around_the_end_of_a_segment() -> None:
+    rules = [match("/users/{id}:suspend"), match("/users/{id}")]
+    matcher = Matcher(rules, [frozenset(), frozenset({"semicolon"})])
+    with pytest.raises(Denied) as denied:
+        matcher.first(head(target="/users/7:suspend;x"))
+    assert denied.value.reason is Reason.PATH_AMBIGUOUS
+    assert matcher.first(head(target="/users/7;x")) == (1, {"id": "7;x"})
 
 
 def test_no_rule_means_no_match() -> None:

@@ -29,8 +29,39 @@ def test_template_is_parsed(
 
 
 @pytest.mark.parametrize(
+    ("text", "suffixes"),
+    [
+        ("/users/{id}:suspend", ((1, ":suspend"),)),
+        ("/users/{id}%3Asuspend", ((1, ":suspend"),)),
+        ("/{name}.json", ((0, ".json"),)),
+        ("/{name}.json/{id}:x/**", ((0, ".json"), (1, ":x"))),
+        ("/{name}café", ((0, "café"),)),
+        ("/{name}", ()),
+    ],
+)
+def test_capture_may_be_followed_by_the_end_of_its_segment(
+    text: str, suffixes: tuple[tuple[int, str], ...]
+) -> None:
+    template = Template.parse(text)
+    assert template.suffixes == suffixes
+    assert [template.suffix(at) for at, _ in suffixes] == [end for _, end in suffixes]
+    assert template.suffix(9) == ""
+    assert all(template.literals[at] is None for _, at in template.captures)
+
+
+@pytest.mark.parametrize("text", ["/{id}%zz", "/{id}%00", "/{id}%ff", "/{id}#a"])
+def test_end_that_no_segment_has_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="never matches"):
+        Template.parse(text)
+
+
+@pytest.mark.parametrize(
     ("text", "why"),
     [
+        ("/a{id}:x", "whole segment"),
+        ("/{id}{name}", "whole segment"),
+        ("/{id}*", "whole segment"),
+        ("/{id}:x/{id}:y", "captured twice"),
         ("", "begins with /"),
         ("a", "begins with /"),
         ("**", "begins with /"),

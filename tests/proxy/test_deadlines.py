@@ -276,7 +276,7 @@ def test_pooled_connection_is_closed_when_nobody_uses_it(talk: Conversation) -> 
     client.says(GET)
     upstream = talk.upstream()
     upstream.says(EMPTY)
-    talk.later(59)
+    talk.later(3)
     assert not upstream.is_closed
     talk.later(2)
     assert upstream.is_closed

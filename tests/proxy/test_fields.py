@@ -40,7 +40,7 @@ def test_fields_keep_their_order_case_and_repetition(talk: Conversation) -> None
         b"Keep-Alive: timeout=5",
         b"Proxy-Connection: keep-alive",
         b"Proxy-Authorization: Basic x",
-        b"TE: trailers",
+        b"TE: gzip",
         b"Authorization: Bearer x",
         b"DPoP: x",
         b"Client-Cert: :x:",

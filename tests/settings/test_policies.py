@@ -67,7 +67,10 @@ REQUIRE = 'match: {path: "/a/{id}"}\n    require: {%s}'
     [
         ("match: {path: accounts}", "7:19: a path begins with /"),
         ('match: {path: "/a/**/b"}', "7:19: ** stands only at the end"),
-        ('match: {path: "/a/x{id}"}', "7:19: a wildcard or a capture is a whole segment, unlike 'x{id}'"),
+        (
+            'match: {path: "/a/x{id}"}',
+            "7:19: a wildcard is a whole segment, and a capture begins one ({id}:go), unlike 'x{id}'",
+        ),
         ('match: {path: "/{a}/{a}"}', "7:19: a name is captured twice"),
         (
             'match: {path: "/a?b=c"}',

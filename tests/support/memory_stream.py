@@ -100,6 +100,9 @@ class MemoryStream(ClientStream):
     def forwarding(self, fields: RequestFields) -> bytes:
         return b"Via: memory sidecar\r\n"
 
+    def origin(self, fields: RequestFields) -> bytes:
+        return b"https://api"
+
     def is_held(self) -> bool:
         return self._held
 

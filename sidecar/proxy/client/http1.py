@@ -210,6 +210,9 @@ class Http1Stream(ClientStream):
     def forwarding(self, fields: RequestFields) -> bytes:
         return self._forwarding.block(fields)
 
+    def origin(self, fields: RequestFields) -> bytes:
+        return self._forwarding.origin(fields)
+
     def is_held(self) -> bool:
         return self._link.is_held
 

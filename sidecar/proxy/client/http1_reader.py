@@ -14,7 +14,7 @@ any other, the bytes since it began are looked through for its target with one o
 from collections import deque
 from typing import Final
 
-from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from httptools import HttpParserError, HttpParserInvalidURLError, HttpParserUpgrade, HttpRequestParser
 
 from sidecar.decision.denial import Reason
 from sidecar.http.message import NO_HEAD, Fault, Request
@@ -22,6 +22,14 @@ from sidecar.proxy.configuration import Limits
 
 _METHODS: Final = {b"GET": "GET", b"HEAD": "HEAD", b"POST": "POST", b"PUT": "PUT", b"DELETE": "DELETE"}
 """The common ones, that none of them is decoded again and again."""
+METHODS: Final = frozenset(
+    {
+        "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "ACL", "BIND", "CHECKOUT", "COPY", "LINK", "LOCK",
+        "M-SEARCH", "MERGE", "MKACTIVITY", "MKCALENDAR", "MKCOL", "MOVE", "NOTIFY", "PROPFIND", "PROPPATCH", "PURGE",
+        "QUERY", "REBIND", "REPORT", "SEARCH", "SOURCE", "SUBSCRIBE", "UNBIND", "UNLINK", "UNLOCK", "UNSUBSCRIBE",
+    }
+)  # fmt: skip
+"""The methods that a request can have: those that the parser knows, without TRACE and CONNECT."""
 _CHUNK_OVERHEAD: Final = 26
 """Bytes of framing a chunk may need without any extension: 16 digits, two line ends, and the last chunk."""
 
@@ -91,6 +99,8 @@ class RequestReader:
 
     def _fail(self, error: HttpParserError) -> Fault:
         fault = Fault(Reason.REQUEST_MALFORMED, f"{type(error).__name__}: {error}"[:200])
+        if isinstance(error, HttpParserInvalidURLError) and not self._seen.partition(b"\r\n")[0].isascii():
+            fault = Fault(Reason.PATH_AMBIGUOUS, "unescaped_text: the target holds bytes outside of ASCII")
         request, self._parser = self._open, None
         if request is not None:
             request.fault = fault

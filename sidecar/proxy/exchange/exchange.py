@@ -18,7 +18,8 @@ from sidecar.decision.request import RequestHead
 from sidecar.http import intake
 from sidecar.http.fields import RequestFields, trailers
 from sidecar.http.message import Fault, MalformedResponse, Request, Response
-from sidecar.http.response_fields import sort_response
+from sidecar.http.redirects import Redirects
+from sidecar.http.response_fields import ResponseFields, sort_response
 from sidecar.proxy import outbound
 from sidecar.proxy.exchange.bounds import Bounds
 from sidecar.proxy.exchange.ending import Ending
@@ -282,11 +283,21 @@ class Exchange(Passenger):
             # RFC 9112 §6.1: such a message's framing is faulty.
             raise MalformedResponse("Transfer-Encoding in HTTP/1.0")
         record = self.record
+        if fields.stays_open >= 0 and self._upstream is not None:
+            self._upstream.stays_open = fields.stays_open
+        if fields.is_located and self._serving.redirects is not None:
+            self._bring_back(fields, self._serving.redirects)
         record.status = head.status
         record.upstream_seconds = perf_counter() - self._dispatched
         self.ending.has_begun = True
         self._replay = None
         self.stream.head(head, fields, data, end)
+
+    def _bring_back(self, fields: ResponseFields, redirects: Redirects) -> None:
+        """A redirect to the API's own address leads to what the client called."""
+        hosts, origin = self.fields.hosts, self.stream.origin(self.fields)
+        host = hosts[0] if hosts else b""
+        fields.rewrite(lambda location: redirects.as_called(location, host, origin))
 
     def _complete(self, response: Response) -> None:
         upstream, self._upstream = self._upstream, None

@@ -15,6 +15,7 @@ from sidecar.decision.request import Presenter, RequestHead
 from sidecar.http.answer import Answers, document
 from sidecar.http.fields import RequestFields
 from sidecar.http.identity import identity_block
+from sidecar.http.redirects import Redirects
 from sidecar.proxy.configuration import ProxySettings
 from sidecar.proxy.exchange.bounds import Bounds, bounds
 from sidecar.proxy.exchange.occupancy import Occupancy
@@ -59,6 +60,10 @@ class Serving:
         self.limits = settings.limits
         self.timeouts = settings.timeouts
         self.upstream = settings.upstream
+        upstream = settings.upstream
+        self.redirects = (
+            Redirects(upstream.scheme, upstream.host, upstream.port) if upstream.rewrites_redirects else None
+        )
         self.bounds = bounds(settings.limits, settings.upstream)
         """Of exchanges whose rule says nothing else."""
         self.authorizer = authorizer

@@ -57,6 +57,10 @@ class ClientStream(ABC):
         """Via, Forwarded and X-Forwarded-*: field lines about where the request came from (RFC 7239)."""
 
     @abstractmethod
+    def origin(self, fields: RequestFields) -> bytes:
+        """Scheme and authority that the client called; empty when it named no host."""
+
+    @abstractmethod
     def is_held(self) -> bool:
         """Whether the client may send no more for now: then it is not the client that is slow."""
 

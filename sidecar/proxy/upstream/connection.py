@@ -81,9 +81,10 @@ class UpstreamConnection(asyncio.Protocol):
         "_pool",
         "_tunnel",
         "blocked",
-        "idle_since",
+        "idle_until",
         "reader",
         "served",
+        "stays_open",
         "transport",
     )
 
@@ -102,7 +103,10 @@ class UpstreamConnection(asyncio.Protocol):
         """The upstream takes no more for now."""
         self.served = 0
         """Exchanges carried before the present one: a reused connection may have gone stale."""
-        self.idle_since = 0.0
+        self.idle_until = 0.0
+        """When it has been unused for too long, in the loop's time."""
+        self.stays_open = -1.0
+        """Seconds for which the API keeps it when it is unused; negative: it has not said."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)  # uvloop's has no such ancestor

@@ -3,6 +3,7 @@
 As for requests, the reader never calls outward: whoever feeds it looks at what came when `feed` has returned.
 """
 
+import re
 from typing import Final
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
@@ -13,6 +14,34 @@ MAX_INTERIM_RESPONSES: Final = 32
 """1xx responses before a final one; more is a fault of the upstream."""
 MAX_RESPONSE_HEAD: Final = 1 << 18
 """Bytes of a response's head with the interim ones before it, and again of its trailers."""
+
+
+_TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+_NO_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_LONGEST_SHOWN: Final = 64
+
+
+def unreadable_field(data: bytes) -> str:
+    """Which header field cannot be read, for the message to the API's owner: its name, bounded and escaped.
+
+    `data` is the part of the head that the parser was fed last; empty when nothing is wrong with any field in it.
+    """
+    name = b""
+    for number, line in enumerate(data.split(b"\r\n")):
+        if not line:
+            break
+        if line[:1] in (b" ", b"\t") and name:
+            return f", in the field {_shown(name)}, which is folded (RFC 9112 §5.2)"
+        if number == 0 and line.startswith(b"HTTP/"):
+            continue
+        name, colon, value = line.partition(b":")
+        if not colon or not _TOKEN.match(name) or _NO_VALUE.search(value):
+            return f", in the field {_shown(name)}"
+    return ""
+
+
+def _shown(name: bytes) -> str:
+    return ascii(name[:_LONGEST_SHOWN].decode("latin-1"))
 
 
 class ResponseReader:
@@ -73,7 +102,8 @@ class ResponseReader:
             self._parser = None
         except HttpParserError as error:
             if not (self._ready and (self._bodiless or self._current.complete)):
-                raise MalformedResponse(f"{type(error).__name__}: {error}"[:200]) from None
+                said = f"{type(error).__name__}: {error}"[:200]
+                raise MalformedResponse(said + ("" if self._ready else unreadable_field(data))) from None
             # The response is whole; what came behind it answers nothing that was asked.
             self._current.keep_alive = False
             self._parser = None

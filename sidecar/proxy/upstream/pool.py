@@ -19,6 +19,8 @@ from sidecar.telemetry.record import Observer
 
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
+_MARGIN: Final = 1.0
+"""Seconds before the API's own time in which a connection is not used any more: a request takes time to arrive."""
 
 
 class UpstreamPool(Pool):
@@ -54,11 +56,16 @@ class UpstreamPool(Pool):
     def submit(self, passenger: Passenger) -> None:
         """Put an exchange on a connection, now or when one is free; or tell it that there is none."""
         idle = self._idle
-        while idle:
-            connection = idle.pop()
-            if connection.is_usable:
-                passenger.attach(connection)
-                return
+        if idle:
+            now = self._loop.time()
+            while idle:
+                connection = idle.pop()
+                if connection.idle_until <= now:
+                    # The API may be closing it at this moment, and what is lost with it may not be sent again.
+                    connection.discard()
+                elif connection.is_usable:
+                    passenger.attach(connection)
+                    return
         if self.connections >= self.settings.max_connections:
             self._queue(passenger)
         elif self._loop.time() < self._down_until:
@@ -131,7 +138,13 @@ class UpstreamPool(Pool):
         if self._retired:
             connection.discard()
             return
-        connection.idle_since = self._loop.time()
+        lifetime, told = self.settings.idle_timeout, connection.stays_open
+        if 0 <= told < lifetime + _MARGIN:
+            lifetime = told - _MARGIN
+        if lifetime <= 0:
+            connection.discard()
+            return
+        connection.idle_until = self._loop.time() + lifetime
         self._idle.append(connection)
 
     def forget(self, connection: UpstreamConnection) -> None:
@@ -146,10 +159,9 @@ class UpstreamPool(Pool):
                 return
 
     def close_idle(self, now: float) -> None:
-        """Close connections that nobody used for `idle_timeout`. The longest idle come first."""
-        limit = now - self.settings.idle_timeout
-        while self._idle and self._idle[0].idle_since <= limit:
-            self._idle.pop(0).discard()
+        """Close connections that nobody used for `idle_timeout`, or for as long as the API keeps them."""
+        for connection in [each for each in self._idle if each.idle_until <= now]:
+            connection.discard()
 
     def retire(self) -> None:
         """What is in flight or in line finishes; no connection is kept after that."""
