@@ -42,7 +42,8 @@ LABEL org.opencontainers.image.title="bound-token-sidecar" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
 COPY --from=build /opt/sidecar /opt/sidecar
-ENV PYTHONUNBUFFERED=1 \
+ENV PATH="/opt/sidecar/bin:$PATH" \
+    PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1
 WORKDIR /etc/sidecar
 EXPOSE 8443 9902

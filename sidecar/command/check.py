@@ -6,14 +6,14 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
-from pathlib import Path
 
+from sidecar.command.service_file import add_config
 from sidecar.settings import Loaded, Problem, SettingsError, load
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the service file")
+    add_config(parser)
     parser.add_argument("--format", choices=("text", "json"), default="text", help="json: one object, for CI")
     parser.add_argument("--strict", action="store_true", help="warnings fail the check too")
     parser.add_argument(

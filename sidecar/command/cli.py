@@ -37,6 +37,9 @@ class Command:
 
 COMMANDS: Final = (
     Command("run", "sidecar.command.run", "serve until SIGTERM"),
+    Command(
+        "admin-url", "sidecar.command.admin_url", "print the link to the admin page of the sidecar that runs"
+    ),
     Command("check", "sidecar.command.check", "say everything that is wrong with a configuration"),
     Command("demo", "sidecar.command.demo", "play the main job on loopback, and stay up to be tried"),
     Command("explain", "sidecar.command.explain", "say check by check why a request is refused"),

@@ -87,7 +87,7 @@ It stays up. Try it from another terminal; the token is in {token}
   sidecar explain --config {folder}/sidecar.yaml --token @{token} --certificate {folder}/tls/thief.crt --url {url}
 
   audit records: {world.log}
-  dashboard:     http://127.0.0.1:{world.admin_port}/
+  dashboard:     http://127.0.0.1:{world.admin_port}/#token={(folder / "admin-token").read_text().strip()}
   metrics:       http://127.0.0.1:{world.health_port}/metrics
 
 Ctrl-C ends it.""",

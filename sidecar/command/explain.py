@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sidecar.authorizer import Authorizer
+from sidecar.command.service_file import add_config
 from sidecar.command.thumbprint import CertificateUnreadable, certificates
 from sidecar.decision.certificate import Certificate
 from sidecar.decision.ports import IssuerUnavailable
@@ -48,7 +49,7 @@ class Question:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add = parser.add_argument
-    add("--config", type=Path, required=True, metavar="FILE", help="the service file")
+    add_config(parser)
     add("--token", metavar="T", help="the access token; @FILE reads it from a file, - from standard input")
     add(
         "--certificate",

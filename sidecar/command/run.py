@@ -5,8 +5,8 @@ Exit codes: 0 after the drain or when told to end before it served, 1 when the c
 
 import argparse
 import sys
-from pathlib import Path
 
+from sidecar.command.service_file import add_config
 from sidecar.process.host import hardening
 from sidecar.process.host.early_signals import EARLY
 from sidecar.process.reload.loader import Reading
@@ -15,7 +15,7 @@ from sidecar.settings.problem import SettingsError
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the service file")
+    add_config(parser)
 
 
 def execute(arguments: argparse.Namespace) -> int:

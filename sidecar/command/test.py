@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from sidecar.command.service_file import add_config
 from sidecar.rehearsal.trial import junit
 from sidecar.rehearsal.trial.certificate import authority
 from sidecar.rehearsal.trial.played_issuers import PlayedIssuers
@@ -20,7 +21,7 @@ from sidecar.settings.problem import sanitize
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="the service file")
+    add_config(parser)
     parser.add_argument("cases", type=Path, nargs="+", metavar="CASES", help="case files")
     parser.add_argument("--junit", type=Path, metavar="FILE", help="write a JUnit report too")
 

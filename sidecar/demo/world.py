@@ -26,7 +26,7 @@ upstream:
   identity_headers: {{X-Auth-Subject: sub, X-Auth-Client: client_id}}
 policy_files: [policy.yaml]
 health: {{address: 127.0.0.1:{health}}}
-admin: {{address: 127.0.0.1:{admin}}}
+admin: {{address: 127.0.0.1:{admin}, token_file: admin-token}}
 logging: {{format: json, access: all}}
 """
 _POLICY = """\

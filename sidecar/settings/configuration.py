@@ -28,6 +28,14 @@ class ServerAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class AdminAddress(ServerAddress):
+    """Where the admin server listens, and where its token is kept."""
+
+    token_file: Path | None = None
+    """None: among the temporary files. A Unix socket asks for the account and has no token."""
+
+
+@dataclass(frozen=True, slots=True)
 class HardeningSettings:
     """What the Unix process does for its own safety."""
 
@@ -62,7 +70,7 @@ class ServiceSettings:
 
     health: ServerAddress | None = None
     """None: no health server."""
-    admin: ServerAddress | None = None
+    admin: AdminAddress | None = None
     """None: no admin server. Always loopback or a Unix socket."""
     logging: LoggingSettings = field(default_factory=LoggingSettings)
     tracing: TracingSettings = field(default_factory=TracingSettings)

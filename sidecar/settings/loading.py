@@ -22,7 +22,7 @@ from sidecar.settings.trust_review import expiry, unlisted_authorities
 FILES: Final = 1000
 """Most policy files."""
 
-_NOT_READ: Final = frozenset({"file", "state_directory"})
+_NOT_READ: Final = frozenset({"file", "state_directory", "token_file"})
 """Paths that the process writes to."""
 
 

@@ -47,6 +47,10 @@ class Admin(Section):
             {"anyOf": [{"type": "string", "pattern": p} for p in (ADDRESS_PATTERN, "^unix:///.+$")]}
         ),
     ]
+    """`127.0.0.1:9901`, `[::1]:9901` or `unix:///run/sidecar/admin.sock`."""
+    token_file: FileName | None = None
+    """Made at each start with mode 0600; `sidecar admin-url` makes a link of it. Default: among the temporary files.
+    A Unix socket needs none: it answers to the sidecar's own account and to root."""
 
 
 class Logging(Section):

@@ -17,6 +17,7 @@ from sidecar.proxy.configuration import (
     UpstreamSettings,
     UpstreamTlsSettings,
 )
+from sidecar.settings.admin import address_of
 from sidecar.settings.configuration import (
     BypassSettings,
     HardeningSettings,
@@ -54,7 +55,7 @@ def service_settings(file: ServiceFile) -> ServiceSettings:
     watch = {name: process.pop(name) for name in ("watch_files", "watch_interval") if name in process}
     return ServiceSettings(
         health=ServerAddress(*file.health.address) if file.health else None,
-        admin=_admin(*file.admin.address) if file.admin else None,
+        admin=address_of(file.admin) if file.admin else None,
         logging=_logging(file.logging),
         tracing=_tracing(file.tracing),
         workers=1 if file.workers is None else file.workers,
@@ -68,10 +69,6 @@ def service_settings(file: ServiceFile) -> ServiceSettings:
 
 def _made(kind: type[ProtectedResourceSettings], section: Section | None) -> ProtectedResourceSettings | None:
     return None if section is None else kind(**section.given())
-
-
-def _admin(host: str, port: int | str) -> ServerAddress:
-    return ServerAddress("", 0, str(port)) if isinstance(port, str) else ServerAddress(host, port)
 
 
 def _logging(section: Logging) -> LoggingSettings:

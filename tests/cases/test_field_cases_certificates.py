@@ -107,7 +107,7 @@ def test_what_openssl_accepts_is_served_with_one_record_a_request(
     for line in told[:3]:
         for failure in line.get("failures", ()):
             assert failure["presented"].startswith("unreadable (") == (kind not in READABLE)
-    status, body = get(f"{one.admin_url}/decisions")
+    status, body = get(f"{one.admin_url}/decisions", **one.admin_headers)
     assert status == 200
     assert odd.thumbprint in body
     assert "DeprecationWarning" not in one.log.read_text()
@@ -176,7 +176,7 @@ def test_what_check_calls_good_serves_as_server_certificate_and_as_authority(
         with one:
             with Wire.tls(one.port, pki.client) as wire:
                 assert wire.request(target="/public/x").status == 200
-            status, body = get(f"{one.admin_url}/state")
+            status, body = get(f"{one.admin_url}/state", **one.admin_headers)
             assert status == 200
             subjects = {each["use"]: each["subject"] for each in json.loads(body)["certificates"]}
             assert ALL[kind].presented.called in subjects.values()

@@ -64,7 +64,7 @@ def test_keys_and_introspection_are_counted_and_an_outage_has_its_cause(
             with one.connect(pki.client) as wire:
                 assert wire.request("GET", "/accounts/1", token="opaque-3").status == 503
             eventually(lambda: figures(one).get(("sidecar_introspection_total", name, "status"), 0) >= 1)
-            _, state = get(f"{one.admin_url}/state")
+            _, state = get(f"{one.admin_url}/state", **one.admin_headers)
             (shown,) = json.loads(state)["issuers"]
             assert shown["last_error"].startswith("introspection status: ")
             assert checks(one)[f"issuer keys {name}"][0], "an outage later on takes nobody out of service"

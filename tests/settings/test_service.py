@@ -7,6 +7,7 @@ import pytest
 
 from sidecar.proxy.configuration import AtHandshake, Trust
 from sidecar.settings import ServerAddress
+from sidecar.settings.configuration import AdminAddress
 from sidecar.telemetry.configuration import Access, Format, Level
 from tests.support.configuration import SERVICE, Configuration
 from tests.support.pki import Pki
@@ -96,7 +97,7 @@ def test_everything_about_the_process_arrives(whole: Configuration) -> None:
     loaded = whole.load()
     service = loaded.service
     assert service.health == ServerAddress("127.0.0.1", 9902)
-    assert service.admin == ServerAddress("", 0, "/run/admin.sock")
+    assert service.admin == AdminAddress("", 0, "/run/admin.sock")
     logging = service.logging
     assert (logging.format, logging.access, logging.level) == (Format.TEXT, Access.SAMPLED, Level.DEBUG)
     assert (logging.sample, logging.file) == (10, whole.folder / "log/access.log")

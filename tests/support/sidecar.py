@@ -127,7 +127,7 @@ class Sidecar:
             "upstream": {"url": upstream},
             "policy_files": ["policies/*.yaml"],
             "health": {"address": f"127.0.0.1:{self.health_port}"},
-            "admin": {"address": f"127.0.0.1:{self.admin_port}"},
+            "admin": {"address": f"127.0.0.1:{self.admin_port}", "token_file": "admin-token"},
             "logging": {"format": "json", "access": "all"},
             "bypass_check": {"enabled": False},  # it leaves loopback; its own tests give it a network
         }
@@ -192,6 +192,16 @@ class Sidecar:
     @property
     def admin_url(self) -> str:
         return f"http://127.0.0.1:{self.admin_port}"
+
+    @property
+    def admin_headers(self) -> dict[str, str]:
+        """What every request to the admin server must present."""
+        return {"Authorization": f"Bearer {(self.folder / 'admin-token').read_text().strip()}"}
+
+    @property
+    def admin_link(self) -> str:
+        """What `sidecar admin-url` prints."""
+        return f"{self.admin_url}/#token={(self.folder / 'admin-token').read_text().strip()}"
 
     def connect(self, identity: Identity | None = None, **options: Any) -> Wire:
         """A raw TLS connection to the listener (`Wire.tls` takes the options)."""

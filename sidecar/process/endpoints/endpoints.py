@@ -5,7 +5,9 @@ from collections.abc import Awaitable, Callable
 
 from sidecar.process.endpoints.admin.inspection import Inspection
 from sidecar.process.endpoints.admin.server import AdminServer
+from sidecar.process.endpoints.admin.token import AdminToken, token_file
 from sidecar.process.endpoints.health import HealthServer
+from sidecar.process.host import hardening
 from sidecar.settings.configuration import ServerAddress, ServiceSettings
 
 
@@ -22,16 +24,28 @@ class Endpoints:
     def __init__(self, service: ServiceSettings, inspection: Inspection) -> None:
         self._service = service
         self._health = HealthServer(inspection)
-        self._admin = AdminServer(inspection)
+        admin = service.admin
+        self._token = AdminToken(token_file(admin)) if admin is not None and not admin.path else None
+        self._admin = AdminServer(inspection, self._token)
         self._addresses: dict[str, str] = {}
 
     async def start(self) -> None:
         """Bind and serve. Raises OSError that names the address."""
         health, admin = self._service.health, self._service.admin
+        if self._token is not None:
+            self._token.write(self._owner())
         if admin is not None:
             await self._bind("admin", admin, lambda: self._admin.start(admin.host, admin.port, admin.path))
         if health is not None:  # last: whoever is told that we are ready finds everything open
             await self._bind("health", health, lambda: self._health.start(health.host, health.port))
+
+    def _owner(self) -> tuple[int, int] | None:
+        """The account that this process will be, whose the token's file must be."""
+        run_as = self._service.hardening.run_as
+        if run_as is None or os.geteuid() != 0:
+            return None
+        account = hardening.account(run_as)
+        return account.uid, account.gid
 
     async def _bind(self, name: str, address: ServerAddress, start: Callable[[], Awaitable[int]]) -> None:
         try:
@@ -48,4 +62,6 @@ class Endpoints:
     async def close(self) -> None:
         """Stop serving."""
         await self._admin.close()
+        if self._token is not None:
+            self._token.remove()
         await self._health.close()

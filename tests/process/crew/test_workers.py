@@ -36,7 +36,8 @@ def ask(one: Sidecar, method: str, path: str, body: object = None) -> Any:
     connection = http.client.HTTPConnection("127.0.0.1", one.admin_port, timeout=10)
     try:
         payload = None if body is None else json.dumps(body)
-        connection.request(method, path, payload, {"Content-Type": "application/json"} if payload else {})
+        headers = {"Content-Type": "application/json"} if payload else {}
+        connection.request(method, path, payload, {**headers, **one.admin_headers})
         return json.loads(connection.getresponse().read())
     finally:
         connection.close()

@@ -2,7 +2,10 @@
 
 import http.client
 import json
-import socket
+import os
+import stat
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -53,7 +56,7 @@ def ask(
 ) -> tuple[int, http.client.HTTPMessage, str]:
     """A request to the admin server; a header's underscores become hyphens, a Host may be set."""
     connection = http.client.HTTPConnection("127.0.0.1", one.admin_port, timeout=10)
-    sent = {name.replace("_", "-"): value for name, value in headers.items()}
+    sent = {**one.admin_headers, **{name.replace("_", "-"): value for name, value in headers.items()}}
     payload = None if body is None else json.dumps(body)
     if payload is not None:
         sent.setdefault("Content-Type", "application/json")
@@ -93,7 +96,7 @@ def test_decisions_after_a_cursor_are_only_the_new_ones(one: Sidecar) -> None:
 
 def test_decisions_are_streamed_as_they_come(one: Sidecar) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", one.admin_port, timeout=10)
-    connection.request("GET", "/decisions", headers={"Accept": "text/event-stream"})
+    connection.request("GET", "/decisions", headers={"Accept": "text/event-stream", **one.admin_headers})
     answer = connection.getresponse()
     assert answer.headers["Content-Type"] == "text/event-stream"
     with one.connect() as wire:
@@ -266,19 +269,115 @@ def test_body_that_is_no_json_object_is_refused(one: Sidecar) -> None:
     assert ask(one, "/explain", "POST", "x" * 300_000)[0] == 413
 
 
-def test_admin_may_listen_on_a_unix_socket(tmp_path: Path, pki: Pki, signing_key: SigningKey) -> None:
+PRIVATE = ["/decisions", "/state", "/clients", "/config", "/log-level", "/nowhere"]
+
+
+@pytest.mark.parametrize("path", PRIVATE)
+@pytest.mark.parametrize(
+    "presented", ["", "Bearer ", "Bearer wrong", "Basic {token}", "{token}", "Bearer {token}x"]
+)
+def test_nothing_is_told_without_the_token_of_this_start(one: Sidecar, path: str, presented: str) -> None:
+    """A neighbour in the Pod reaches loopback, and so does what an API can be made to fetch."""
+    token = one.admin_headers["Authorization"].removeprefix("Bearer ")
+    status, headers, body = ask(one, path, Authorization=presented.format(token=token))
+    assert (status, headers["WWW-Authenticate"]) == (401, "Bearer")
+    assert body == "this needs the token of this start: `sidecar admin-url` prints the link\n"
+    assert token not in body
+
+
+@pytest.mark.parametrize("path", ["/log-level", "/reload", "/explain"])
+def test_no_order_is_taken_without_the_token(one: Sidecar, path: str) -> None:
+    assert ask(one, path, "POST", {"level": "debug"}, Authorization="Bearer x")[0] == 401
+    assert document(one, "/log-level") == {"level": "info"}
+
+
+@pytest.mark.parametrize("path", ["/", "/admin.js", "/admin.css", "/icon.svg"])
+def test_page_itself_holds_nothing_and_needs_no_token(one: Sidecar, path: str) -> None:
+    assert ask(one, path, Authorization="")[0] == 200
+
+
+def test_token_is_new_at_each_start_readable_to_its_owner_alone_and_gone_at_the_end(
+    tmp_path: Path, pki: Pki, signing_key: SigningKey
+) -> None:
+    one = Sidecar(tmp_path, pki, "http://127.0.0.1:9", keys=[signing_key])
+    file = tmp_path / "admin-token"
+    file.write_text("left behind by a crash, or put there by somebody else\n")
+    file.chmod(0o666)
+    with file.open() as held_open:
+        tokens = set()
+        for _ in range(2):
+            one.start_unready()
+            assert (stat.S_IMODE(file.stat().st_mode), file.stat().st_uid) == (0o600, os.geteuid())
+            tokens.add(file.read_text())
+            assert ask(one, "/state")[0] == 200
+            assert one.stop() == 0
+            assert not file.exists()
+        assert len(tokens) == 2
+        assert tokens.isdisjoint({held_open.read()})
+
+
+def test_token_that_cannot_be_kept_ends_the_start_with_one_line(
+    tmp_path: Path, pki: Pki, signing_key: SigningKey
+) -> None:
+    service = {"admin": {"token_file": "nowhere/admin-token"}}
+    one = Sidecar(tmp_path, pki, "http://127.0.0.1:9", keys=[signing_key], service=service)
+    assert one.spawn().wait() == 1
+    (line,) = one.log.read_text().splitlines()
+    assert line == (
+        f"sidecar: admin.token_file: cannot write {tmp_path}/nowhere/admin-token: no such file or directory; "
+        "name a place that can be written"
+    )
+
+
+@pytest.fixture(scope="module")
+def on_a_socket(
+    tmp_path_factory: pytest.TempPathFactory, pki: Pki, signing_key: SigningKey
+) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("socket")
     with Recorder() as upstream:
-        path = tmp_path / "admin.sock"
-        service = fast({"admin": {"address": f"unix://{path}"}})
-        one = Sidecar(tmp_path, pki, upstream.url, keys=[signing_key], service=service)
-        with one, socket.socket(socket.AF_UNIX) as client:
-            client.settimeout(5)
-            client.connect(str(path))
-            client.sendall(b"GET /log-level HTTP/1.0\r\nHost: localhost\r\n\r\n")
-            answer = b""
-            while chunk := client.recv(4096):
-                answer += chunk
-    assert answer.startswith(b"HTTP/1.0 200")
+        path = folder / "admin.sock"
+        service = fast({"admin": {"address": f"unix://{path}", "token_file": None}})
+        with Sidecar(folder, pki, upstream.url, keys=[signing_key], service=service):
+            yield path
+
+
+ASK_BY_SOCKET = """
+import os, socket, sys
+if account := int(sys.argv[2]):
+    os.setgroups([])
+    os.setgid(account)
+    os.setuid(account)
+client = socket.socket(socket.AF_UNIX)
+client.connect(sys.argv[1])
+client.sendall(b"GET /log-level HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n")
+answer = b""
+while chunk := client.recv(4096): answer += chunk
+print(answer.split(None, 2)[1].decode())
+"""
+
+
+def asked_by(path: Path, uid: int) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", ASK_BY_SOCKET, str(path), str(uid)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_unix_socket_answers_to_the_account_of_the_sidecar(on_a_socket: Path) -> None:
+    assert asked_by(on_a_socket, 0) == "200", "whoever runs this test runs the sidecar, too"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_unix_socket_answers_to_no_other_account(on_a_socket: Path) -> None:
+    for folder in (on_a_socket.parent, *on_a_socket.parents):
+        if folder.stat().st_uid == os.geteuid() and folder != Path("/"):
+            folder.chmod(folder.stat().st_mode | 0o001)
+    on_a_socket.chmod(0o777)
+    assert asked_by(on_a_socket, 65534) == "403"
 
 
 # --- pure parts

@@ -49,7 +49,7 @@ def one(
 
 
 def ask(one: Sidecar) -> dict[str, Any]:
-    status, body = get(f"{one.admin_url}/clients")
+    status, body = get(f"{one.admin_url}/clients", **one.admin_headers)
     assert status == 200
     found: dict[str, Any] = json.loads(body)
     return found
@@ -152,7 +152,7 @@ def test_worker_that_was_started_again_says_since_when_it_counts(
 ) -> None:
     with sidecar(tmp_path, pki, signing_key, {"workers": 2}, policy_document=POLICY) as (one, _):
         before = ask(one)["since"]
-        victim = json.loads(get(f"{one.admin_url}/state")[1])["workers"][0]
+        victim = json.loads(get(f"{one.admin_url}/state", **one.admin_headers)[1])["workers"][0]
         os.kill(victim, signal.SIGKILL)
         eventually(lambda: ask(one)["since"] > before)
         visit(one, "/open/1", 200, signing_key.token(client_id="later"))
@@ -168,7 +168,7 @@ def test_page_says_so_when_no_client_has_come(tmp_path: Path, pki: Pki, signing_
         )
         with one:
             page = chromium.new_page()
-            page.goto(one.admin_url)
+            page.goto(one.admin_link)
             expect(page.locator("#adoption-note")).to_have_text(re.compile("^Since .* UTC: no request yet.$"))
             expect(page.locator("#adoption tr")).to_have_count(0)
         chromium.close()

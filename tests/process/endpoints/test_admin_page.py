@@ -60,7 +60,7 @@ def page(browser: Browser, one: Sidecar, pki: Pki, signing_key: SigningKey) -> I
         lambda message: complaints.append(message.text) if message.type in {"error", "warning"} else None,
     )
     opened.on("pageerror", lambda error: complaints.append(str(error)))
-    opened.goto(one.admin_url)
+    opened.goto(one.admin_link)
     expect(opened.locator("#readiness")).to_have_text("ready")
     expect(opened.locator("#decisions > li").first).to_be_visible()
     yield opened
@@ -202,7 +202,7 @@ def test_page_fits_its_window_and_can_be_read(
         reduced_motion="reduce",
     )
     opened = context.new_page()
-    opened.goto(one.admin_url)
+    opened.goto(one.admin_link)
     opened.locator("#decisions summary", has_text="binding_mismatch").first.click()
     expect(opened.locator("#certificates li").first).to_be_visible()
     assert opened.evaluate("document.documentElement.scrollWidth") == width

@@ -1,10 +1,16 @@
-"""The admin server. On loopback or a Unix socket only, which the settings see to; against pages of other origins in the
-same browser it defends itself: it answers to local names alone (DNS rebinding), changes nothing on GET, takes a POST
-only as JSON from its own page, and its page runs only its own script.
+"""The admin server. On loopback or a Unix socket only, which the settings see to.
+
+Everything but the page's own files asks for the token of this start, or, on a Unix socket, for the account of who
+connects: a neighbour in the Pod reaches loopback, too. Against pages of other origins in the same browser it defends
+itself besides: it answers to local names alone (DNS rebinding), changes nothing on GET, takes a POST only as JSON from
+its own page, and its page runs only its own script.
 """
 
 import asyncio
 import json
+import os
+import socket
+import struct
 from collections.abc import Awaitable, Callable
 from importlib import resources
 from json import dumps
@@ -13,6 +19,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from sidecar.process.endpoints.admin.inspection import Document, Inspection, Refused
+from sidecar.process.endpoints.admin.token import AdminToken
 from sidecar.telemetry.configuration import Level
 
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
@@ -40,6 +47,10 @@ BATCH = 50
 SILENCE = 15.0
 """Seconds after which a stream without news says that it is alive."""
 
+LOCKED = "this needs the token of this start: `sidecar admin-url` prints the link\n"
+PEER_CREDENTIALS = struct.Struct("iII")
+"""pid, uid and gid of who connected (unix(7), SO_PEERCRED)."""
+
 Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -54,8 +65,8 @@ async def _guarded(request: web.Request, handler: Respond) -> web.StreamResponse
             response = await handler(request)
         except Refused as error:
             response = web.json_response({"error": str(error)}, status=400)
-        except web.HTTPException as error:
-            response = web.Response(status=error.status, text=f"{error.reason}\n")
+        except web.HTTPException as failed:
+            response = web.Response(status=failed.status, text=f"{failed.reason}\n")
     if not response.prepared:
         response.headers.update(HEADERS)
     return response
@@ -83,12 +94,28 @@ def _is_local(url: str) -> bool:
         return False
 
 
+def _peer_account(request: web.Request) -> int | None:
+    """The uid of who connected to our Unix socket, or None when the system does not say."""
+    connection = request.transport.get_extra_info("socket") if request.transport is not None else None
+    if connection is None:
+        return None
+    with socket.socket(fileno=os.dup(connection.fileno())) as peer:
+        if peer.family is not socket.AF_UNIX:
+            return None
+        _, uid, _ = PEER_CREDENTIALS.unpack(
+            peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, PEER_CREDENTIALS.size)
+        )
+    return int(uid)
+
+
 class AdminServer:
     """Serves the page and what it asks for."""
 
-    def __init__(self, inspection: Inspection) -> None:
+    def __init__(self, inspection: Inspection, token: AdminToken | None) -> None:
+        """Without `token` it is told who connects, by a Unix socket."""
         self._inspection = inspection
-        application = web.Application(middlewares=[_guarded], client_max_size=1 << 18)
+        self._token = token
+        application = web.Application(middlewares=[_guarded, self._admitted], client_max_size=1 << 18)
         for path in FILES:
             application.router.add_get(path, self._file)
         add = application.router
@@ -114,6 +141,16 @@ class AdminServer:
         """Stop serving; open streams end."""
         self._closing.set()
         await self._runner.cleanup()
+
+    @web.middleware
+    async def _admitted(self, request: web.Request, handler: Respond) -> web.StreamResponse:
+        """Who may read decisions and give orders."""
+        if self._token is None:
+            if _peer_account(request) not in {0, os.geteuid()}:
+                return web.Response(status=403, text="another account: not the sidecar's own, nor root\n")
+        elif request.path not in FILES and not self._token.admits(request.headers.get("Authorization", "")):
+            return web.Response(status=401, text=LOCKED, headers={"WWW-Authenticate": "Bearer"})
+        return await handler(request)
 
     async def _file(self, request: web.Request) -> web.Response:
         name, content_type = FILES[request.path]

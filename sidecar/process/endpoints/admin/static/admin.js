@@ -5,6 +5,7 @@ const KEPT = 300; // decisions held in the page
 const POINTS = 60; // samples in a chart
 const PERIOD = 2000; // milliseconds between two looks at the state
 const CLIENTS_EVERY = 5; // looks: there may be thousands of clients
+const AGAIN = 1000; // milliseconds until a stream that ended is begun again
 const SHOWN = 100; // clients in the page
 const $ = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
@@ -26,6 +27,22 @@ function draw(name, attributes) {
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
   return element;
 }
+
+// The token of the link: in the fragment, which goes to no server; kept for this tab, and taken out of the address bar.
+function presented() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (given !== null) {
+    sessionStorage.setItem("token", given);
+    window.history.replaceState(null, "", location.pathname);
+  }
+  return sessionStorage.getItem("token") ?? "";
+}
+
+let token = presented();
+window.addEventListener("hashchange", () => { token = presented(); });
+
+const asked = (path, options = {}) =>
+  fetch(path, { ...options, headers: { ...options.headers, Authorization: `Bearer ${token}` } });
 
 const badge = (word, label) => make("span", { class: `badge ${word.replace(" ", "-")}` }, label ?? word);
 const OUTCOMES = { permit: "permitted", deny: "refused", report: "would refuse", fail: "failed" };
@@ -140,17 +157,35 @@ function arrive(entries) {
   tell();
 }
 
-function listen() {
-  const source = new EventSource("/decisions");
-  source.onmessage = (message) => {
-    const batch = JSON.parse(message.data);
-    live.skipped += batch.skipped;
-    if (live.paused) {
-      live.waiting.push(...batch.entries);
-      live.waiting.splice(0, Math.max(0, live.waiting.length - KEPT));
-      tell();
-    } else arrive(batch.entries);
-  };
+// A stream of events (WHATWG, server-sent events), read by hand: an EventSource cannot present the token.
+async function listen() {
+  try {
+    const headers = { Accept: "text/event-stream", "Last-Event-ID": live.cursor };
+    const response = await asked("/decisions", { headers });
+    if (!response.ok) throw new Error(`status ${response.status}`);
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    let held = "";
+    for (let part = await reader.read(); !part.done; part = await reader.read()) {
+      const events = (held + part.value).split("\n\n");
+      held = events.pop();
+      events.forEach(heard);
+    }
+  } catch { /* it is tried again, and `look` tells what is wrong */ }
+  setTimeout(listen, AGAIN);
+}
+
+function heard(event) {
+  const lines = event.split("\n");
+  const member = (name) => lines.find((line) => line.startsWith(`${name}: `))?.slice(name.length + 2);
+  if (member("data") === undefined) return;
+  live.cursor = member("id") ?? live.cursor;
+  const batch = JSON.parse(member("data"));
+  live.skipped += batch.skipped;
+  if (live.paused) {
+    live.waiting.push(...batch.entries);
+    live.waiting.splice(0, Math.max(0, live.waiting.length - KEPT));
+    tell();
+  } else arrive(batch.entries);
 }
 
 function pause() {
@@ -299,7 +334,10 @@ let looks = 0;
 
 async function look() {
   try {
-    const state = await (await fetch("/state")).json();
+    const response = await asked("/state");
+    $("locked").hidden = response.status !== 401;
+    if (!response.ok) throw new Error(`status ${response.status}`);
+    const state = await response.json();
     facts(state);
     figures(state);
     bars("rules", state.counts.requests, (rule) => (rule === "none" ? "(no rule)" : rule));
@@ -307,19 +345,19 @@ async function look() {
     things("issuers", state.issuers.map(issuer), "no issuer");
     things("certificates", state.certificates.map((one) => certificate(one, state.now)), "no certificate");
     configuration(state.configuration);
-    if (looks++ % CLIENTS_EVERY === 0) adoption(await (await fetch("/clients")).json(), state.configuration.report_only_until);
+    if (looks++ % CLIENTS_EVERY === 0) adoption(await (await asked("/clients")).json(), state.configuration.report_only_until);
     options(state.listeners);
     if (document.activeElement !== $("level")) $("level").value = state.log_level;
   } catch {
     $("readiness").className = "pill bad";
-    $("readiness").textContent = "out of reach";
+    $("readiness").textContent = $("locked").hidden ? "out of reach" : "locked";
   }
 }
 
 // --- what may be asked --------------------------------------------------------------------------
 
 async function post(path, body) {
-  const response = await fetch(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+  const response = await asked(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
   const answer = await response.json().catch(() => ({ error: `status ${response.status}` }));
   if (!response.ok) throw new Error(answer.error ?? `status ${response.status}`);
   return answer;

@@ -1,0 +1,30 @@
+"""Which service file a command is about: `--config`, else `SIDECAR_CONFIG`, else the one where one usually is."""
+
+import argparse
+import os
+from pathlib import Path
+from typing import Final
+
+VARIABLE: Final = "SIDECAR_CONFIG"
+USUAL: Final = (Path("sidecar.yaml"), Path("/etc/sidecar/config/sidecar.yaml"))
+"""In the working directory, and where the chart and the injector mount it."""
+
+
+def add_config(parser: argparse.ArgumentParser) -> None:
+    """Declare `--config`; wrong usage only where none is given and none is found."""
+    default = _default()
+    parser.add_argument(
+        "--config",
+        type=Path,
+        required=default is None,
+        default=default,
+        metavar="FILE",
+        help=f"the service file; else {VARIABLE}, ./{USUAL[0]} or {USUAL[1]}",
+    )
+
+
+def _default() -> Path | None:
+    named = os.environ.get(VARIABLE)
+    if named:
+        return Path(named)
+    return next((path for path in USUAL if path.is_file()), None)
