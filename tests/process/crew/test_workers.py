@@ -82,7 +82,7 @@ def test_log_level_and_explain_reach_the_workers(one: Sidecar, pki: Pki, signing
         "url": "/accounts/1",
     }
     assert ask(one, "POST", "/explain", question)["permit"] is True
-    assert "not a PEM" in ask(one, "POST", "/explain", {"certificate": "x"})["error"]
+    assert "no PEM certificate" in ask(one, "POST", "/explain", {"certificate": "x"})["error"]
 
 
 def test_one_reload_reaches_every_worker(one: Sidecar) -> None:

@@ -173,7 +173,7 @@ def test_explain_form_names_the_probable_mistake(page: Page, pki: Pki, signing_k
     expect(page.locator("#answer .steps")).to_contain_text("RFC 8705 §3")
     page.locator("#certificate").fill("nonsense")
     page.locator("#explain button[type=submit]").click()
-    expect(page.locator("#answer")).to_contain_text("not a PEM certificate")
+    expect(page.locator("#answer")).to_contain_text("no PEM certificate")
 
 
 def test_hostile_path_is_shown_as_text(page: Page, one: Sidecar) -> None:
