@@ -14,17 +14,20 @@ from typing import Final, cast
 
 from sidecar.decision import jose
 from sidecar.decision.cache import VerifiedTokens
-from sidecar.decision.confirmation import Confirmed, joined
+from sidecar.decision.confirmation import BROKEN, SCHEMES, Confirmed, joined
 from sidecar.decision.credentials import access_token
 from sidecar.decision.denial import Denial
 from sidecar.decision.explanation import Trace
 from sidecar.decision.facts import Facts
 from sidecar.decision.failure import Denied, Failure
+from sidecar.decision.nonce import Nonces
 from sidecar.decision.permit import Permit
 from sidecar.decision.policy import IntrospectWhen, Policy
 from sidecar.decision.ports import IssuerUnavailable, KeySet, KeySource, TokenIntrospector
 from sidecar.decision.presentation import Presentation
+from sidecar.decision.proof import Claim
 from sidecar.decision.reason import Reason
+from sidecar.decision.replay import ReplayGuard, ReplayUnknown
 from sidecar.decision.request import Presenter, RequestHead
 from sidecar.decision.terms import IssuerTerms, PolicyTerms, RuleTerms
 from sidecar.decision.token import AccessToken, Confirmation, ValidatedToken
@@ -46,6 +49,16 @@ class _Inquiry(Exception):
         self.token = token
 
 
+class _Claiming(Exception):
+    """A request may pass once another process has said that its proof was never used."""
+
+    def __init__(self, permit: Permit, terms: RuleTerms, answer: Awaitable[bool]) -> None:
+        super().__init__()
+        self.permit = permit
+        self.terms = terms
+        self.answer = answer
+
+
 class _Answers:
     """What issuers said to the questions about one request, or how they failed to."""
 
@@ -62,8 +75,10 @@ class Authorizer:
         policy: Policy,
         keys: KeySource,
         introspector: TokenIntrospector | None = None,
+        replay: ReplayGuard | None = None,
         *,
         digest_key: bytes,
+        nonces: Nonces | None = None,
         token_bytes: int = 16384,
         cached_tokens: int = 100_000,
         cached_bytes: int = 512 << 20,
@@ -72,13 +87,18 @@ class Authorizer:
         asks = any(issuer.introspect is not IntrospectWhen.NEVER for issuer in policy.issuers.values())
         if asks and introspector is None:
             raise ValueError("a policy that introspects needs an introspector")
+        if replay is None and "dpop" in policy.schemes:
+            raise ValueError("a policy that takes DPoP proofs needs a replay guard")
         self.policy = policy
         self.verified = VerifiedTokens(cached_tokens, cached_bytes)
         self._keys = keys
         self._introspector = cast("TokenIntrospector", introspector)  # None only if nobody is ever asked
+        self._replay = cast("ReplayGuard", replay)  # None only if no proof is ever taken
+        self._schemes = policy.schemes
+        self._nonces = nonces
         self._digest_key = digest_key
         self._token_bytes = token_bytes
-        self._terms = PolicyTerms(policy)
+        self._terms = PolicyTerms(policy, nonces)
 
     def authorize(
         self, head: RequestHead, presenter: Presenter, now: float, trace: Trace | None = None
@@ -92,6 +112,8 @@ class Authorizer:
             return self._decide(head, presenter, now, terms, None)
         except _Inquiry as inquiry:
             return self._inquire(inquiry, head, presenter, now, terms)
+        except _Claiming as claiming:
+            return self._claimed(claiming)
 
     def _decide(
         self,
@@ -107,7 +129,9 @@ class Authorizer:
             terms, captures = policy.first(head, presenter.listener)
             if terms.rule.public or (head.preflight and terms.rule.cors_preflight):
                 return Permit(terms.rule, None, (), _FOREVER)
-            credentials = access_token(head, self._digest_key, self._token_bytes, self.verified)
+            credentials = access_token(
+                head, self._digest_key, self._token_bytes, self.verified, self._schemes
+            )
             token = None if terms.explains else self._known(credentials)
             if token is None:
                 token = self._established(credentials, terms, presenter, answers)
@@ -122,24 +146,53 @@ class Authorizer:
                 confirmation = joined(confirmation, vouched.confirmation)
                 token = _bound_by(token, confirmation)
         except Denied as denied:
-            return _refused(denied.failure, policy, terms, token)
+            return self._refused(denied.failure, policy, terms, token, head=head, now=now)
         except IssuerUnavailable as outage:
             failure = Failure("issuer", Reason.ISSUER_UNAVAILABLE, "an answer of the issuer", outage.phase)
-            return _refused(failure, policy, terms, token, outage.retry_after)
+            return self._refused(
+                failure, policy, terms, token, head=head, now=now, retry_after=outage.retry_after
+            )
         # From here on the token is good, and what fails is collected: it may be reported instead of enforced.
         confirmed: tuple[Confirmed, ...] = ()
         failures: list[Failure] = []
         try:
-            confirmed = issuer.check_binding(confirmation, Presentation(head, presenter, credentials, now))
+            presentation = Presentation(head, presenter, credentials, now, issuer.proofs)
+            confirmed = issuer.check_binding(confirmation, presentation)
         except Denied as unbound:
+            if unbound.reason in BROKEN:
+                return self._refused(unbound.failure, policy, terms, token, head=head, now=now)
             failures = [unbound.failure]
         facts = Facts(head, token, presenter.client_certificate, captures, now, reveals=terms.explains)
         failures += terms.failures(facts)
         until = issuer.valid_until(expires_at, presenter, confirmed)
-        if not failures:
-            return Permit(terms.rule, token, confirmed, until)
-        denial = terms.denial(failures, token)
-        return Permit(terms.rule, token, confirmed, until, denial) if now < issuer.reports_until else denial
+        denial = terms.denial(failures, token, credentials.scheme) if failures else None
+        if denial is not None and now >= issuer.reports_until:
+            return denial
+        permit = Permit(terms.rule, token, confirmed, until, denial)
+        for one in confirmed:
+            if one.claim is not None and not terms.explains:
+                return self._unless_used(permit, terms, one.claim)
+        return permit
+
+    def _unless_used(self, permit: Permit, terms: RuleTerms, claim: Claim) -> Decision:
+        """The permit, once its proof is claimed (RFC 9449 §11.1): the last check, and the only one that leaves a trace.
+
+        Whoever explains a decision must not come here.
+        """
+        try:
+            answer = self._replay.claim(claim)
+        except ReplayUnknown as unknown:
+            return _unknown(permit, terms, unknown)
+        if not isinstance(answer, bool):
+            raise _Claiming(permit, terms, answer)
+        return permit if answer else _replayed(permit, terms)
+
+    async def _claimed(self, claiming: _Claiming) -> Decision:
+        try:
+            is_first = await claiming.answer
+        except ReplayUnknown as unknown:
+            return _unknown(claiming.permit, claiming.terms, unknown)
+        return claiming.permit if is_first else _replayed(claiming.permit, claiming.terms)
 
     def _known(self, credentials: AccessToken) -> ValidatedToken | None:
         """The token as it was verified before, while the key that verified it is in force."""
@@ -219,6 +272,8 @@ class Authorizer:
                 return self._decide(head, presenter, now, terms, answers)
             except _Inquiry as another:
                 inquiry = another
+            except _Claiming as claiming:
+                return await self._claimed(claiming)
 
     async def _ask(self, inquiry: _Inquiry, answers: _Answers, source: str) -> None:
         issuer = inquiry.issuer
@@ -233,6 +288,28 @@ class Authorizer:
         except (Denied, IssuerUnavailable) as problem:
             answers.tokens[issuer] = problem
 
+    def _refused(
+        self,
+        failure: Failure,
+        policy: PolicyTerms,
+        terms: RuleTerms | None,
+        token: ValidatedToken | None,
+        *,
+        head: RequestHead,
+        now: float,
+        retry_after: int | None = None,
+    ) -> Denial:
+        policy.refused(failure)
+        denial = Denial(
+            failure.reason, (failure,), terms.rule.name if terms else None, token, retry_after=retry_after
+        )
+        if terms is not None:
+            used = head.authorization[0].partition(" ")[0].lower() if len(head.authorization) == 1 else ""
+            denial.schemes = terms.challenges(SCHEMES.get(used, ""), failure.reason)
+        if failure.reason is Reason.PROOF_NONCE_REQUIRED and self._nonces is not None:
+            denial.nonce = self._nonces.fresh(now)
+        return denial
+
 
 def _bound_by(token: ValidatedToken, confirmation: Confirmation) -> ValidatedToken:
     """The token; where only the answer says what it is bound to (RFC 8705 §3.2), the record names that, too."""
@@ -241,13 +318,16 @@ def _bound_by(token: ValidatedToken, confirmation: Confirmation) -> ValidatedTok
     return replace(token, confirmation=confirmation, renderings={}, lines={})
 
 
-def _refused(
-    failure: Failure,
-    policy: PolicyTerms,
-    terms: RuleTerms | None,
-    token: ValidatedToken | None,
-    retry_after: int | None = None,
-) -> Denial:
-    policy.refused(failure)
-    rule = terms.rule.name if terms else None
-    return Denial(failure.reason, (failure,), rule, token, retry_after=retry_after)
+def _replayed(permit: Permit, terms: RuleTerms) -> Denial:
+    failure = Failure("dpop.jti", Reason.PROOF_REPLAYED, "a proof that was never used", "one that was")
+    return _after_all(permit, terms, failure)
+
+
+def _unknown(permit: Permit, terms: RuleTerms, unknown: ReplayUnknown) -> Denial:
+    failure = Failure("dpop.jti", Reason.REPLAY_UNKNOWN, "whether the proof was used before", unknown.why)
+    return _after_all(permit, terms, failure)
+
+
+def _after_all(permit: Permit, terms: RuleTerms, failure: Failure) -> Denial:
+    schemes = terms.challenges("DPoP", failure.reason)
+    return Denial(failure.reason, (failure,), terms.rule.name, permit.token, schemes=schemes)

@@ -10,11 +10,13 @@ TokenDigest = NewType("TokenDigest", bytes)
 class AccessToken:
     """The string a client presented (RFC 6749 §1.4). Opaque: its `repr` shows a digest, never itself."""
 
-    __slots__ = ("_value", "digest")
+    __slots__ = ("_value", "digest", "scheme")
 
-    def __init__(self, value: str, key: bytes) -> None:
+    def __init__(self, value: str, key: bytes, scheme: str = "Bearer") -> None:
         """`key` is the process's random digest key (at most 64 bytes)."""
         self._value = value
+        self.scheme = scheme
+        """The authentication scheme that it came with, as it is registered."""
         self.digest = cast("TokenDigest", blake2b(value.encode("ascii"), digest_size=16, key=key).digest())
 
     def reveal(self) -> str:

@@ -6,9 +6,10 @@ reason is in one table.
 
 import json
 import re
+from collections.abc import Iterator
 
 from sidecar.decision.confirmation import METHODS
-from sidecar.decision.denial import Denial, Reason, shape
+from sidecar.decision.denial import Denial, ErrorCode, Reason, shape
 
 # RFC 6750 §3: error and error_description are %x20-21 / %x23-5B / %x5D-7E; scope leaves the space between tokens.
 _OUTSIDE = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")
@@ -50,6 +51,7 @@ DESCRIPTIONS: dict[Reason, str] = {
     Reason.BODY_TOO_LARGE: "The request body is too large",
     Reason.REQUEST_TIMEOUT: "The request took too long to arrive",
     Reason.ISSUER_UNAVAILABLE: "The access token cannot be checked now",
+    Reason.REPLAY_UNKNOWN: "Whether the DPoP proof was used before cannot be told now",
     Reason.OVERLOADED: "Too many requests are waiting",
     Reason.RULE_BUSY: "As many requests of this kind are under way as may be",
     Reason.AUDIT_UNAVAILABLE: "The request cannot be recorded now",
@@ -81,34 +83,51 @@ TITLES = {
 """Reason phrases (RFC 9110 §15): the title of a problem of type `about:blank` (RFC 9457 §4.2.1)."""
 
 
-def challenge(
+def challenges(
     denial: Denial, realm: str | None = None, resource_metadata: str | None = None, *, disclose: bool = True
-) -> str | None:
-    """The value of `WWW-Authenticate`, or None when the answer carries none.
+) -> list[str]:
+    """The values of `WWW-Authenticate`, one for each scheme that is accepted; none when the answer carries none.
 
-    `resource_metadata` is the URL of RFC 9728 §5.1. `disclose` adds `error_description`.
+    `resource_metadata` is the URL of RFC 9728 §5.1. `disclose` adds `error_description`. RFC 9449 §7.1: the error
+    stands in the challenge of the scheme that was used, and `algs` in that of DPoP.
     """
     row = shape(denial.reason)
     if not row.challenge:
-        return None
-    parameters = []
-    if realm is not None:
-        parameters.append(f"realm={quoted(realm)}")
-    if row.error is not None:
-        parameters.append(f'error="{row.error.value}"')
+        return []
+    said: list[str] = []
+    for scheme, algorithms in denial.schemes:
+        parameters = [f"realm={quoted(realm)}"] if realm is not None else []
+        if not said:
+            parameters += _said(denial, row.error, disclose=disclose)
+        if algorithms:
+            parameters.append(f"algs={quoted(algorithms)}")
+        if resource_metadata is not None:
+            parameters.append(f"resource_metadata={quoted(resource_metadata)}")
+        said.append(f"{scheme} {', '.join(parameters)}".rstrip())
+    return said
+
+
+def challenge(
+    denial: Denial, realm: str | None = None, resource_metadata: str | None = None, *, disclose: bool = True
+) -> str | None:
+    """The same as one list (RFC 9110 §11.6.1), or None."""
+    return ", ".join(challenges(denial, realm, resource_metadata, disclose=disclose)) or None
+
+
+def _said(denial: Denial, error: ErrorCode | None, *, disclose: bool) -> Iterator[str]:
+    """What is wrong, and what would be right."""
+    if error is not None:
+        yield f'error="{error.value}"'
         if disclose:
-            parameters.append(f'error_description="{DESCRIPTIONS[denial.reason]}"')
+            yield f'error_description="{DESCRIPTIONS[denial.reason]}"'
     if denial.reason is Reason.SCOPE_INSUFFICIENT and denial.scope:
-        parameters.append(f'scope="{_printable(" ".join(denial.scope))}"')
+        yield f'scope="{_printable(" ".join(denial.scope))}"'
     if denial.reason is Reason.AUTHENTICATION_INSUFFICIENT:
         # RFC 9470 §3
         if denial.acr_values:
-            parameters.append(f'acr_values="{_printable(" ".join(denial.acr_values))}"')
+            yield f'acr_values="{_printable(" ".join(denial.acr_values))}"'
         if denial.max_age is not None:
-            parameters.append(f'max_age="{denial.max_age}"')
-    if resource_metadata is not None:
-        parameters.append(f"resource_metadata={quoted(resource_metadata)}")
-    return f"Bearer {', '.join(parameters)}".rstrip()
+            yield f'max_age="{denial.max_age}"'
 
 
 def problem(reason: Reason, request_id: str, *, disclose: bool = True) -> bytes:

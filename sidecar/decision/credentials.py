@@ -5,7 +5,7 @@ the decision.
 """
 
 import re
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from typing import Final
 
 from sidecar.decision.access_token import AccessToken, TokenDigest
@@ -13,31 +13,39 @@ from sidecar.decision.failure import Denied
 from sidecar.decision.reason import Reason
 from sidecar.decision.request import RequestHead
 
-# RFC 6750 §2.1: credentials = "Bearer" 1*SP b64token; RFC 9110 §11.1: the scheme is case-insensitive.
-_SCHEME: Final = "bearer"
+# RFC 6750 §2.1: credentials = "Bearer" 1*SP b64token; RFC 9449 §7.1 the same with "DPoP"; RFC 9110 §11.1: the scheme
+# is case-insensitive.
 _B64TOKEN: Final = re.compile(r"[A-Za-z0-9\-._~+/]+=*")
 _EXPECTED: Final = "Authorization: Bearer"
+BEARER: Final[Mapping[str, str]] = {"bearer": "Bearer"}
+"""Schemes that are accepted: in lower case → as registered."""
 
 
 def access_token(
-    head: RequestHead, digest_key: bytes, limit: int, verified: Container[TokenDigest] = ()
+    head: RequestHead,
+    digest_key: bytes,
+    limit: int,
+    verified: Container[TokenDigest] = (),
+    schemes: Mapping[str, str] = BEARER,
 ) -> AccessToken:
     """The access token of a request.
 
-    `limit` is in bytes. What is among `verified` was well-formed when it was verified, and is not looked through
-    again. Raises `Denied`: credentials_missing, credentials_repeated, credentials_malformed, token_too_large,
-    target_too_long.
+    `limit` is in bytes, `schemes` are those that some issuer accepts. What is among `verified` was well-formed when
+    it was verified, and is not looked through again. Raises `Denied`: credentials_missing, credentials_repeated,
+    credentials_malformed, token_too_large, target_too_long.
     """
     fields = head.authorization
     if len(fields) != 1:
         raise _none_or_several(head)
     scheme, space, rest = fields[0].partition(" ")
     value = rest if rest[:1] != " " else rest.lstrip(" ")
-    if not space or not value.isascii() or (scheme != "Bearer" and scheme.lower() != _SCHEME):
-        raise _not_bearer(scheme)
-    token = AccessToken(value, digest_key)
+    if scheme != "Bearer" or "bearer" not in schemes:
+        scheme = _accepted(scheme, schemes)
+    if not space or not value.isascii():
+        raise _malformed(scheme)
+    token = AccessToken(value, digest_key, scheme)
     if token.digest not in verified and not _B64TOKEN.fullmatch(value):
-        raise _not_bearer(scheme)
+        raise _malformed(scheme)
     if head.query and "access_token" in head.query_names:
         # RFC 6750 §2: "Clients MUST NOT use more than one method to transmit the token in each request."
         raise Denied(Reason.CREDENTIALS_REPEATED, "credentials", "one method", "Authorization and the query")
@@ -53,17 +61,22 @@ def _none_or_several(head: RequestHead) -> Denied:
     return Denied(Reason.CREDENTIALS_MISSING, "credentials", _EXPECTED, "no Authorization")
 
 
-def _not_bearer(scheme: str) -> Denied:
-    scheme = scheme.lower()
-    if scheme == _SCHEME:
-        return Denied(
-            Reason.CREDENTIALS_MALFORMED, "credentials", "Bearer, a space, a token", "something else"
-        )
+def _accepted(scheme: str, schemes: Mapping[str, str]) -> str:
+    """The scheme as registered; raises `Denied` (credentials_missing) for one that nobody accepts here."""
+    lower = scheme.lower()
+    if lower in schemes:
+        return schemes[lower]
     # RFC 6750 §3.1 counts "an unsupported authentication method" with a request that lacks any authentication
-    # information. So does the scheme DPoP: no token bound by `jkt` is accepted here, and none in another scheme.
-    named = scheme if scheme in _SCHEMES else "another scheme"
-    return Denied(Reason.CREDENTIALS_MISSING, "credentials", _EXPECTED, named)
+    # information.
+    named = lower if lower in _SCHEMES else "another scheme"
+    raise Denied(Reason.CREDENTIALS_MISSING, "credentials", _EXPECTED, named)
 
 
-_SCHEMES: Final = frozenset({"basic", "digest", "dpop", "negotiate", "mutual", "gnap"})
-"""Registered schemes that may be named in a record; anything else could be a misplaced token."""
+def _malformed(scheme: str) -> Denied:
+    return Denied(
+        Reason.CREDENTIALS_MALFORMED, "credentials", f"{scheme}, a space, a token", "something else"
+    )
+
+
+_SCHEMES: Final = frozenset({"basic", "bearer", "digest", "dpop", "negotiate", "mutual", "gnap", "mtls_pop"})
+"""Schemes that may be named in a record; anything else could be a misplaced token."""

@@ -73,8 +73,30 @@ def _shape(reason: Reason) -> Shape:  # noqa: C901, PLR0912 — one row a reason
             | Reason.CERTIFICATE_EXPIRED
             | Reason.CONFIRMATION_MALFORMED
             | Reason.CONFIRMATION_UNSUPPORTED
+            # RFC 9449 §7.1 and §7.2: so does a token that is bound to the key of a proof, and is not proven.
+            | Reason.SCHEME_MISMATCH
+            | Reason.PROOF_KEY_MISMATCH
         ):
             return Shape(401, ErrorCode.INVALID_TOKEN, *_CHALLENGED)
+        # RFC 9449 §7.1: "the error code invalid_dpop_proof" says that the proof is invalid by the criteria of §4.3.
+        case (
+            Reason.PROOF_MISSING
+            | Reason.PROOF_REPEATED
+            | Reason.PROOF_MALFORMED
+            | Reason.PROOF_ALGORITHM_REFUSED
+            | Reason.PROOF_KEY_REFUSED
+            | Reason.PROOF_METHOD_MISMATCH
+            | Reason.PROOF_TARGET_MISMATCH
+            | Reason.PROOF_TOKEN_MISMATCH
+            | Reason.PROOF_EXPIRED
+            | Reason.PROOF_NOT_YET_VALID
+            | Reason.PROOF_SIGNATURE_INVALID
+            | Reason.PROOF_REPLAYED
+        ):
+            return Shape(401, ErrorCode.INVALID_DPOP_PROOF, *_CHALLENGED)
+        # RFC 9449 §9: the resource server answers with 401 and the error code use_dpop_nonce.
+        case Reason.PROOF_NONCE_REQUIRED:
+            return Shape(401, ErrorCode.USE_DPOP_NONCE, *_CHALLENGED)
         case Reason.SCOPE_INSUFFICIENT:
             return Shape(403, ErrorCode.INSUFFICIENT_SCOPE, *_CHALLENGED)
         # RFC 9470 §3
@@ -100,7 +122,7 @@ def _shape(reason: Reason) -> Shape:  # noqa: C901, PLR0912 — one row a reason
             return Shape(408, None, *_CLOSING)
         case Reason.ISSUER_UNAVAILABLE:
             return Shape(503, None, *_PLAIN)
-        case Reason.OVERLOADED | Reason.RULE_BUSY | Reason.AUDIT_UNAVAILABLE:
+        case Reason.OVERLOADED | Reason.RULE_BUSY | Reason.AUDIT_UNAVAILABLE | Reason.REPLAY_UNKNOWN:
             return Shape(503, None, *_PLAIN)
         case Reason.UPSTREAM_REFUSED | Reason.UPSTREAM_BROKEN:
             return Shape(502, None, *_PLAIN)
@@ -115,10 +137,16 @@ def _shape(reason: Reason) -> Shape:  # noqa: C901, PLR0912 — one row a reason
 _SHAPES: Final = {reason: _shape(reason) for reason in Reason}
 
 
+BEARER_ONLY: Final[tuple[tuple[str, str], ...]] = (("Bearer", ""),)
+"""The schemes of a challenge unless told otherwise."""
+
+
 class Denial:
     """A refusal: the first reason, everything that failed, and what the challenge must say."""
 
-    __slots__ = ("acr_values", "failures", "max_age", "reason", "retry_after", "rule", "scope", "token")
+    __slots__ = (
+        "acr_values", "failures", "max_age", "nonce", "reason", "retry_after", "rule", "schemes", "scope", "token",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -131,6 +159,8 @@ class Denial:
         acr_values: tuple[str, ...] = (),
         max_age: int | None = None,
         retry_after: int | None = None,
+        schemes: tuple[tuple[str, str], ...] = BEARER_ONLY,
+        nonce: str | None = None,
     ) -> None:
         self.reason = reason
         self.failures = failures
@@ -146,6 +176,12 @@ class Denial:
         """Seconds, RFC 9470 §3."""
         self.retry_after = retry_after
         """Seconds, for a 503."""
+        self.schemes = schemes
+        """The schemes that the challenges name, that of the refused credentials first; each with its `algs`, which
+        are empty for one that has none.
+        """
+        self.nonce = nonce
+        """What `DPoP-Nonce` says (RFC 9449 §8.2); None: nothing."""
 
     def __repr__(self) -> str:
         return f"Denial({NAMES[self.reason]}, {self.failures}, rule={self.rule})"

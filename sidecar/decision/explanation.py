@@ -44,6 +44,7 @@ CLAUSES: Mapping[str, str] = {
     "issuer": "RFC 9110 §15.6.4",
     "cnf": "RFC 7800 §3.1",
     **{f"cnf.{member}": method.clause for member, method in METHODS.items()},
+    **{name: clause for method in METHODS.values() for name, clause, _ in method.checks},
     "certificate.not_after": "RFC 5280 §4.1.2.5",
     "scope": "RFC 6750 §3.1",
 }
@@ -60,7 +61,7 @@ STAGES = (
     ("typ",),
     ("exp", "nbf", "iat", "sub", "client_id", "jti"),
     ("aud",),
-    ("cnf", "certificate"),
+    ("cnf", "certificate", "dpop"),
     ("scope",),
 )
 """What every token goes through, in order; each stage goes by its first name. All failures of the last two are

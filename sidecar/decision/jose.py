@@ -115,9 +115,14 @@ def verify(jws: UnverifiedJws, algorithms: AbstractSet[str], keys: KeySet) -> Ve
         raise Denied(Reason.KEY_UNKNOWN, "kid", "a key of the issuer", _printable(jws.kid or "no kid"))
     if name not in key.algorithms or not _fits(key.key, name):
         raise Denied(Reason.ALGORITHM_REFUSED, "alg", " ".join(sorted(key.algorithms)), name)
-    if not _VERIFIERS[name].verify(jws._signed, key.key, jws._signature):  # noqa: SLF001 — the same module
+    if not is_signature(name, jws._signed, key.key, jws._signature):  # noqa: SLF001 — the same module
         raise Denied(Reason.SIGNATURE_INVALID, "signature", "a signature by the issuer's key", "another")
     return VerifiedClaims(jws._claims, jws.type, key)  # noqa: SLF001 — see above
+
+
+def is_signature(algorithm: str, signed: bytes, key: object, signature: bytes) -> bool:
+    """Whether `signature` is that of `signed` by the public `key`; `algorithm` is canonical and fits the key."""
+    return bool(_VERIFIERS[algorithm].verify(signed, key, signature))
 
 
 def _fits(key: object, algorithm: str) -> bool:

@@ -8,7 +8,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from sidecar.decision.condition import Condition
+from sidecar.decision.confirmation import ALIASES, SCHEMES
 from sidecar.decision.matching import Matcher, RequestMatch
+from sidecar.decision.origin import Origin
+from sidecar.decision.proof import PROOF_POLICY, ProofPolicy
+from sidecar.decision.token import CONFIRMABLE, Confirmable
 
 
 class Binding(Enum):
@@ -53,6 +57,10 @@ class IssuerPolicy:
     opaque_token_bytes: int = 4096
     """Largest opaque token that the issuer is asked about: what nobody verified goes no further in any size."""
     report_only: ReportOnly | None = None
+    confirmable: Confirmable = CONFIRMABLE
+    """The schemes with which its tokens may come, and what their `cnf` may hold."""
+    proof: ProofPolicy = PROOF_POLICY
+    """What is asked of DPoP proofs, where the scheme is accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +116,8 @@ class Policy:
     issuers: Mapping[str, IssuerPolicy]
     rules: tuple[Rule, ...]
     report_only: ReportOnly | None = None
+    origins: tuple[Origin, ...] = ()
+    """Where clients believe the protected resource to be: what `htu` of a DPoP proof is held against."""
     generation: int = 1
     matcher: Matcher = field(init=False, repr=False)
     """Over `rules`, by index."""
@@ -117,6 +127,18 @@ class Policy:
             [rule.match for rule in self.rules], [rule.allow_ambiguous_paths for rule in self.rules]
         )
         object.__setattr__(self, "matcher", matcher)
+
+    @property
+    def schemes(self) -> Mapping[str, str]:
+        """Every scheme that some issuer's tokens may come with, in lower case → as it is registered."""
+        accepted = {scheme for issuer in self.issuers.values() for scheme in issuer.confirmable.schemes}
+        return {
+            lower: scheme
+            for lower, scheme in SCHEMES.items()
+            if scheme in accepted
+            or (ALIASES.get(scheme) in accepted)
+            or (not accepted and scheme == "Bearer")
+        }
 
     def needed_issuers(self) -> frozenset[str]:
         """The issuers whose tokens some rule accepts: without their keys it could only answer 503."""

@@ -14,7 +14,7 @@ from sidecar.decision.jose import VerifiedClaims
 from sidecar.decision.policy import IssuerPolicy
 from sidecar.decision.reason import Reason
 from sidecar.decision.strict import Malformed, numeric_date
-from sidecar.decision.token import Claims, TokenDigest, ValidatedToken
+from sidecar.decision.token import CONFIRMABLE, Claims, Confirmable, TokenDigest, ValidatedToken
 
 _FOREVER = float("inf")
 
@@ -33,10 +33,12 @@ def validate(verified: VerifiedClaims, issuer: IssuerPolicy, digest: TokenDigest
     for name in ("iss", "aud", "exp"):
         if name not in claims:
             raise Denied(Reason.CLAIM_MISSING, name, "present", "missing")
-    return _token(claims, issuer.issuer, digest, verified.key)
+    return _token(claims, issuer.issuer, digest, verified.key, issuer.confirmable)
 
 
-def introspected(response: Mapping[str, Any], issuer: str, digest: TokenDigest) -> ValidatedToken:
+def introspected(
+    response: Mapping[str, Any], issuer: str, digest: TokenDigest, confirmable: Confirmable = CONFIRMABLE
+) -> ValidatedToken:
     """The token that an introspection response describes (RFC 7662 §2.2).
 
     `issuer` is the one that was asked. A response without `exp` holds until it is asked for again. Raises `Denied`
@@ -48,10 +50,12 @@ def introspected(response: Mapping[str, Any], issuer: str, digest: TokenDigest) 
         raise Malformed("active is not a boolean")
     if not active:
         raise Denied(Reason.TOKEN_INACTIVE, "active", "true", "false")
-    return _token({"iss": issuer, **response}, issuer, digest, None)
+    return _token({"iss": issuer, **response}, issuer, digest, None, confirmable)
 
 
-def _token(claims: Claims, issuer: str, digest: TokenDigest, key: object) -> ValidatedToken:
+def _token(
+    claims: Claims, issuer: str, digest: TokenDigest, key: object, confirmable: Confirmable
+) -> ValidatedToken:
     # RFC 9068 §4: the issuer identifier "MUST exactly match the value of the "iss" claim".
     if claims["iss"] != issuer:
         raise Denied(Reason.ISSUER_UNKNOWN, "iss", issuer, "another issuer")
@@ -65,7 +69,9 @@ def _token(claims: Claims, issuer: str, digest: TokenDigest, key: object) -> Val
         expires_at=_FOREVER if expires_at is None else expires_at,
         not_before=_time(claims, "nbf"),
         issued_at=_time(claims, "iat"),
-        confirmation=confirmation.parse(claims["cnf"]) if "cnf" in claims else confirmation.UNBOUND,
+        confirmation=confirmation.parse(claims["cnf"], confirmable)
+        if "cnf" in claims
+        else confirmation.UNBOUND,
         token_id=_string(claims, "jti"),
         claims=claims,
         key_id=key,

@@ -5,12 +5,14 @@ from typing import Final
 
 
 class ErrorCode(Enum):
-    """The `error` values of a challenge (RFC 6750 §3.1, RFC 9470 §3)."""
+    """The `error` values of a challenge (RFC 6750 §3.1, RFC 9470 §3, RFC 9449 §12.2)."""
 
     INVALID_REQUEST = "invalid_request"
     INVALID_TOKEN = "invalid_token"  # noqa: S105 — an OAuth error code, not a password
     INSUFFICIENT_SCOPE = "insufficient_scope"
     INSUFFICIENT_USER_AUTHENTICATION = "insufficient_user_authentication"
+    INVALID_DPOP_PROOF = "invalid_dpop_proof"
+    USE_DPOP_NONCE = "use_dpop_nonce"
 
 
 class Reason(Enum):
@@ -44,6 +46,22 @@ class Reason(Enum):
     CERTIFICATE_EXPIRED = "certificate_expired"
     CONFIRMATION_MALFORMED = "confirmation_malformed"
     CONFIRMATION_UNSUPPORTED = "confirmation_unsupported"
+    SCHEME_MISMATCH = "scheme_mismatch"
+    # The proof (RFC 9449 §4.3)
+    PROOF_MISSING = "proof_missing"
+    PROOF_REPEATED = "proof_repeated"
+    PROOF_MALFORMED = "proof_malformed"
+    PROOF_ALGORITHM_REFUSED = "proof_algorithm_refused"
+    PROOF_KEY_REFUSED = "proof_key_refused"
+    PROOF_KEY_MISMATCH = "proof_key_mismatch"
+    PROOF_METHOD_MISMATCH = "proof_method_mismatch"
+    PROOF_TARGET_MISMATCH = "proof_target_mismatch"
+    PROOF_TOKEN_MISMATCH = "proof_token_mismatch"  # noqa: S105 — a reason, not a password
+    PROOF_NONCE_REQUIRED = "proof_nonce_required"
+    PROOF_EXPIRED = "proof_expired"
+    PROOF_NOT_YET_VALID = "proof_not_yet_valid"
+    PROOF_SIGNATURE_INVALID = "proof_signature_invalid"
+    PROOF_REPLAYED = "proof_replayed"
     # What the rule asks for
     RULE_UNMATCHED = "rule_unmatched"
     SCOPE_INSUFFICIENT = "scope_insufficient"
@@ -61,6 +79,7 @@ class Reason(Enum):
     REQUEST_TIMEOUT = "request_timeout"
     # Others than the client
     ISSUER_UNAVAILABLE = "issuer_unavailable"
+    REPLAY_UNKNOWN = "replay_unknown"
     OVERLOADED = "overloaded"
     RULE_BUSY = "rule_busy"
     AUDIT_UNAVAILABLE = "audit_unavailable"

@@ -28,6 +28,7 @@ class RequestHead:
         "method",
         "path",
         "preflight",
+        "proofs",
         "query",
         "target",
     )
@@ -42,6 +43,7 @@ class RequestHead:
         *,
         authorization: tuple[str, ...] = (),
         preflight: bool = False,
+        proofs: tuple[str, ...] = (),
     ) -> None:
         self.method = method
         """Case-sensitive, as received (RFC 9110 §9.1)."""
@@ -55,6 +57,8 @@ class RequestHead:
         """For matching only: lower case, without port and trailing dot."""
         self.authorization = authorization
         """Every `Authorization` field value, in order (RFC 9110 §11.6.2)."""
+        self.proofs = proofs
+        """Every `DPoP` field value, in order (RFC 9449 §4.1)."""
         self._query_names: frozenset[str] | None = None
         self._folded_query_names: frozenset[str] | None = None
         self.preflight = preflight

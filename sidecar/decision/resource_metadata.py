@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from sidecar.decision.confirmation import METHODS
+from sidecar.decision.confirmation import ALIASES, METHODS
 from sidecar.decision.policy import Policy
 
 WELL_KNOWN = "/.well-known/oauth-protected-resource"
@@ -47,8 +47,11 @@ def _members(resource: str, policy: Policy) -> dict[str, object]:
         # RFC 6750 §2.1 is the only way in which a token is taken here.
         "bearer_methods_supported": ["header"],
     }
+    schemes = set(policy.schemes.values()) - ALIASES.keys()
+    proofs = [one.proof for one in policy.issuers.values() if "DPoP" in one.confirmable.schemes]
+    algorithms = frozenset[str]().union(*(proof.algorithms for proof in proofs))
     for method in METHODS.values():
-        members |= method.metadata()
+        members |= method.metadata(schemes, algorithms)
     return {name: value for name, value in members.items() if value != []}
 
 

@@ -4,18 +4,20 @@ Nothing here knows whether a decision is explained. `watched` has the same terms
 checks of these and tell what came of each, so that the order of checks reads the same and costs nothing either way.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 from sidecar.decision import jose, profile
-from sidecar.decision.confirmation import Confirmed, confirm
-from sidecar.decision.denial import Denial
+from sidecar.decision.confirmation import ALIASES, OF_PROOFS, Confirmed, check_scheme, confirm
+from sidecar.decision.denial import BEARER_ONLY, Denial
 from sidecar.decision.facts import Facts
 from sidecar.decision.failure import Denied, Failure
 from sidecar.decision.jose import UnverifiedJws, VerifiedClaims, canonical_algorithm
+from sidecar.decision.nonce import Nonces
 from sidecar.decision.policy import Binding, IntrospectWhen, IssuerPolicy, Policy, ReportOnly, Rule
 from sidecar.decision.ports import KeySet
 from sidecar.decision.presentation import Presentation
+from sidecar.decision.proof import ProofTerms
 from sidecar.decision.reason import Reason
 from sidecar.decision.request import Presenter, RequestHead
 from sidecar.decision.token import AccessToken, Confirmation, TokenDigest, ValidatedToken
@@ -27,11 +29,25 @@ class IssuerTerms:
     """What one rule asks of the tokens of one issuer."""
 
     __slots__ = (
-        "algorithms", "audience", "introspects", "introspects_all", "name", "opaque_token_bytes", "policy",
-        "reports_until", "requires_binding", "rule_audience", "skew",
+        "accepts_bearer",
+        "algorithms",
+        "audience",
+        "introspects",
+        "introspects_all",
+        "name",
+        "opaque_token_bytes",
+        "policy",
+        "proofs",
+        "reports_until",
+        "requires_binding",
+        "rule_audience",
+        "schemes",
+        "skew",
     )  # fmt: skip
 
-    def __init__(self, issuer: IssuerPolicy, rule: Rule, policy: Policy) -> None:
+    def __init__(
+        self, issuer: IssuerPolicy, rule: Rule, policy: Policy, nonces: Nonces | None = None
+    ) -> None:
         self.policy = issuer
         self.name = issuer.issuer
         self.algorithms = frozenset(map(canonical_algorithm, issuer.algorithms))
@@ -45,6 +61,11 @@ class IssuerTerms:
         self.introspects_all = issuer.introspect is IntrospectWhen.ALWAYS
         ends: list[ReportOnly | None] = [rule.report_only, issuer.report_only, policy.report_only]
         self.reports_until: float = max((end.until for end in ends if end is not None), default=_NEVER)
+
+        schemes = self.schemes = issuer.confirmable.schemes
+        self.accepts_bearer = "Bearer" in schemes
+        self.proofs = ProofTerms(issuer.proof, policy.origins, nonces) if "DPoP" in schemes else None
+        """What is asked of DPoP proofs; None where the scheme is not accepted."""
 
     def check_opaque_size(self, size: int) -> None:
         """Raises `Denied` (token_too_large) for an opaque token of more bytes than the issuer is asked about."""
@@ -105,6 +126,8 @@ class IssuerTerms:
         confirmed = confirm(confirmation, presentation)
         if self.requires_binding and not confirmed:
             raise Denied(Reason.BINDING_MISSING, "cnf", "a token bound to the client certificate", "no cnf")
+        if presentation.token.scheme != "Bearer" or not self.accepts_bearer:
+            check_scheme(presentation.token.scheme, self.schemes, confirmed)
         return confirmed
 
     def valid_until(
@@ -122,19 +145,24 @@ class RuleTerms:
     """What one rule asks of a request."""
 
     __slots__ = (
-        "_acr_values", "_all_scopes", "_max_age", "any_scope", "conditions", "explains", "issuers", "rule", "scopes",
+        "_acr_values", "_all_scopes", "_max_age", "any_scope", "conditions", "explains", "has_several",
+        "issuers", "rule", "schemes", "scopes",
     )  # fmt: skip
 
-    def __init__(self, rule: Rule, policy: Policy) -> None:
+    def __init__(self, rule: Rule, policy: Policy, nonces: Nonces | None = None) -> None:
         self.rule = rule
         self.explains = False
         """The decision is being explained: nothing is taken from a cache, and failures may show what the token says."""
         accepted = policy.issuers if rule.issuers is None else rule.issuers
         self.issuers: dict[str, IssuerTerms] = {
-            name: IssuerTerms(issuer, rule, policy)
+            name: IssuerTerms(issuer, rule, policy, nonces)
             for name, issuer in policy.issuers.items()
             if name in accepted
         }
+        self.schemes = _schemes(self.issuers.values())
+        """The schemes that its tokens may come with, each with its `algs` (RFC 9449 §7.1)."""
+        self.has_several = len(self.schemes) > 1
+        """Whether there is more than one of them."""
         self.scopes = frozenset(rule.scopes)
         self.any_scope = frozenset(rule.any_scope)
         self.conditions = rule.conditions
@@ -185,7 +213,16 @@ class RuleTerms:
             failures.append(Failure("scope", Reason.SCOPE_INSUFFICIENT, expected, granted))
         return failures
 
-    def denial(self, failures: list[Failure], token: ValidatedToken) -> Denial:
+    def challenges(self, scheme: str, reason: Reason) -> tuple[tuple[str, str], ...]:
+        """The schemes that a challenge names: that in which the error is said comes first."""
+        asked = ALIASES.get(scheme, scheme)
+        if reason in OF_PROOFS:  # a token that is bound to a key and came as Bearer, too (RFC 9449 §7.2)
+            asked = "DPoP"
+        if not self.has_several or self.schemes[0][0] == asked:
+            return self.schemes
+        return tuple(sorted(self.schemes, key=lambda one: one[0] != asked))
+
+    def denial(self, failures: list[Failure], token: ValidatedToken, scheme: str = "Bearer") -> Denial:
         """The refusal for conditions that did not hold: the first one gives the reason."""
         return Denial(
             failures[0].reason,
@@ -195,17 +232,29 @@ class RuleTerms:
             scope=self._all_scopes,
             acr_values=self._acr_values,
             max_age=self._max_age,
+            schemes=self.challenges(scheme, failures[0].reason) if self.has_several else self.schemes,
         )
+
+
+def _schemes(issuers: Iterable[IssuerTerms]) -> tuple[tuple[str, str], ...]:
+    algorithms: dict[str, set[str]] = {}
+    for issuer in issuers:
+        for scheme in issuer.schemes:
+            algorithms.setdefault(scheme, set())
+            if scheme == "DPoP":
+                algorithms[scheme] |= issuer.policy.proof.algorithms
+    return tuple((name, " ".join(sorted(algs))) for name, algs in sorted(algorithms.items())) or BEARER_ONLY
 
 
 class PolicyTerms:
     """What the whole policy asks: which rule a request is held against."""
 
-    __slots__ = ("policy", "rules")
+    __slots__ = ("nonces", "policy", "rules")
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: Policy, nonces: Nonces | None = None) -> None:
         self.policy = policy
-        self.rules = [RuleTerms(rule, policy) for rule in policy.rules]
+        self.nonces = nonces
+        self.rules = [RuleTerms(rule, policy, nonces) for rule in policy.rules]
 
     def first(self, head: RequestHead, listener: str) -> tuple[RuleTerms, Mapping[str, str]]:
         """The first rule that fits, and what its path captured; raises `Denied`: rule_unmatched, path_ambiguous."""

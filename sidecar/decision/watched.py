@@ -6,11 +6,13 @@ cost more than the checks. So an unexplained decision has no trace at all, and n
 
 from collections.abc import Mapping
 
-from sidecar.decision.confirmation import Confirmed
+from sidecar.decision.confirmation import BROKEN, METHODS, Confirmed
+from sidecar.decision.confirmation.method import ConfirmationMethod
 from sidecar.decision.explanation import Trace
 from sidecar.decision.facts import Facts
 from sidecar.decision.failure import Denied, Failure
 from sidecar.decision.jose import UnverifiedJws, VerifiedClaims
+from sidecar.decision.nonce import Nonces
 from sidecar.decision.policy import IssuerPolicy, Policy, Rule
 from sidecar.decision.ports import KeySet
 from sidecar.decision.presentation import Presentation
@@ -22,8 +24,10 @@ from sidecar.decision.token import AccessToken, Confirmation, TokenDigest, Valid
 class WatchedIssuerTerms(IssuerTerms):
     """What one rule asks of the tokens of one issuer."""
 
-    def __init__(self, issuer: IssuerPolicy, rule: Rule, policy: Policy, trace: Trace) -> None:
-        super().__init__(issuer, rule, policy)
+    def __init__(
+        self, issuer: IssuerPolicy, rule: Rule, policy: Policy, nonces: Nonces | None, trace: Trace
+    ) -> None:
+        super().__init__(issuer, rule, policy, nonces)
         self._trace = trace
 
     def verify(self, jws: UnverifiedJws, keys: KeySet) -> VerifiedClaims:
@@ -62,31 +66,43 @@ class WatchedIssuerTerms(IssuerTerms):
         try:
             confirmed = super().check_binding(confirmation, presentation)
         except Denied as denied:
-            self._trace.failed(denied.failure)
+            for method in METHODS.values():
+                self._tell(method, denied.failure.check)
+            if denied.reason not in BROKEN:  # one that ends the decision is told by whoever ends it
+                self._trace.failed(denied.failure)
             raise
+        for one in confirmed:
+            self._tell(METHODS[one.member])
         members = [one.member for one in confirmed]
         mode = "required" if self.requires_binding else "not required"
         check = f"cnf.{members[0]}" if members else "cnf"
         self._trace.passed(check, mode, " ".join(members) or "no cnf")
         return confirmed
 
+    def _tell(self, method: ConfirmationMethod, end: str | None = None) -> None:
+        """The checks of a method that has several: all, or those before the one that failed."""
+        names = [name for name, _, _ in method.checks]
+        count = len(names) if end is None else names.index(end) if end in names else 0
+        for name, _, asked in method.checks[:count]:
+            self._trace.passed(name, asked, "as asked")
+
 
 class WatchedRuleTerms(RuleTerms):
     """What one rule asks of a request."""
 
-    def __init__(self, rule: Rule, policy: Policy, trace: Trace) -> None:
-        super().__init__(rule, policy)
+    def __init__(self, rule: Rule, policy: Policy, nonces: Nonces | None, trace: Trace) -> None:
+        super().__init__(rule, policy, nonces)
         self.explains = True
         self._trace = trace
         self.issuers = {
-            name: WatchedIssuerTerms(terms.policy, rule, policy, trace)
+            name: WatchedIssuerTerms(terms.policy, rule, policy, nonces, trace)
             for name, terms in self.issuers.items()
         }
         self.conditions = tuple(trace.watching(one) for one in rule.conditions)
 
     def is_opaque(self, token: AccessToken) -> bool:
         """Tells that there is one token."""
-        self._trace.passed("credentials", "Authorization: Bearer", f"a token of {len(token)} bytes")
+        self._trace.passed("credentials", f"Authorization: {token.scheme}", f"a token of {len(token)} bytes")
         return super().is_opaque(token)
 
     def parse(self, token: AccessToken) -> UnverifiedJws:
@@ -118,6 +134,7 @@ class WatchedPolicyTerms(PolicyTerms):
 
     def __init__(self, terms: PolicyTerms, trace: Trace) -> None:
         self.policy = terms.policy
+        self.nonces = terms.nonces
         self.rules = terms.rules
         self._trace = trace
 
@@ -126,7 +143,7 @@ class WatchedPolicyTerms(PolicyTerms):
         self._trace.restart()
         terms, captures = super().first(head, listener)
         self._trace.passed("rule", "a rule that fits", terms.rule.name)
-        return WatchedRuleTerms(terms.rule, self.policy, self._trace), captures
+        return WatchedRuleTerms(terms.rule, self.policy, self.nonces, self._trace), captures
 
     def refused(self, failure: Failure) -> None:
         """Tells what ended the decision."""

@@ -6,7 +6,7 @@ one that the client gets. Nothing in it depends on the request but its id.
 
 from typing import Final, NamedTuple
 
-from sidecar.decision.challenge import challenge, problem
+from sidecar.decision.challenge import challenges, problem
 from sidecar.decision.denial import Denial, shape
 from sidecar.http.message import Field
 
@@ -66,8 +66,9 @@ class Answer:
 
     @property
     def challenge(self) -> str | None:
-        """The value of `WWW-Authenticate` (RFC 9110 §11.6.1), when there is one."""
-        return self.field(b"WWW-Authenticate")
+        """The challenges (RFC 9110 §11.6.1), as one list, when there are any."""
+        said = [value.decode("latin-1") for name, value in self.fields if name == b"WWW-Authenticate"]
+        return ", ".join(said) if said else None
 
 
 class Answers:
@@ -79,7 +80,15 @@ class Answers:
 
     def to(self, denial: Denial) -> Answer:
         """Problem details (RFC 9457), and the challenge where there is one (RFC 6750 §3)."""
-        key = (denial.reason, denial.scope, denial.acr_values, denial.max_age, denial.retry_after)
+        key = (
+            denial.reason,
+            denial.scope,
+            denial.acr_values,
+            denial.max_age,
+            denial.retry_after,
+            denial.schemes,
+            denial.nonce,
+        )
         try:
             return self._made[key]
         except KeyError:
@@ -93,9 +102,10 @@ def _answer(denial: Denial, wording: Wording) -> Answer:
     beginning, _, end = problem(denial.reason, _ID, disclose=wording.disclose).rpartition(_ID.encode("ascii"))
     assert end == b'"}'  # noqa: S101 — the request id is the last member
     fields = [(b"Content-Type", b"application/problem+json"), (b"Cache-Control", b"no-store")]
-    said = challenge(denial, wording.realm, wording.resource_metadata, disclose=wording.disclose)
-    if said is not None:
-        fields.append((b"WWW-Authenticate", said.encode("latin-1", "replace")))
+    said = challenges(denial, wording.realm, wording.resource_metadata, disclose=wording.disclose)
+    fields += [(b"WWW-Authenticate", one.encode("latin-1", "replace")) for one in said]
+    if denial.nonce is not None:
+        fields.append((b"DPoP-Nonce", denial.nonce.encode("ascii")))
     row = shape(denial.reason)
     if row.status == 503:
         fields.append((b"Retry-After", b"%d" % (denial.retry_after or 1)))

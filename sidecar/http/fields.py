@@ -32,6 +32,7 @@ _IDENTITY: Final = 14
 _UNDERSCORE: Final = 15
 _VIA: Final = 16
 _TE: Final = 17
+_DPOP: Final = 18
 
 _KINDS: Final = {
     b"host": _HOST,
@@ -66,7 +67,7 @@ _KINDS: Final = {
     b"proxy-authorization": _HOP_BY_HOP,
     b"te": _TE,
     b"http2-settings": _HOP_BY_HOP,
-    b"dpop": _HOP_BY_HOP,
+    b"dpop": _DPOP,
     b"via": _VIA,
 }
 _CACHED_NAMES: Final = 2048
@@ -134,6 +135,7 @@ class RequestFields:
         "kept",
         "origin",
         "preflight_method",
+        "proofs",
         "request_id",
         "takes_trailers",
         "traceparent",
@@ -146,6 +148,8 @@ class RequestFields:
         """`name: value CRLF` in pieces, in order."""
         self.hosts: list[bytes] = []
         self.authorization: list[bytes] = []
+        self.proofs: list[bytes] = []
+        """Values of `DPoP` (RFC 9449 §4.1): for the decision alone, they do not go on."""
         self.forwarded: list[Field] = []
         self.connection = b""
         self.content_length: int | None = None
@@ -182,6 +186,8 @@ class RequestFields:
             self.hosts.append(value)
         elif kind == _AUTHORIZATION:
             self.authorization.append(value)
+        elif kind == _DPOP:
+            self.proofs.append(value)
         elif kind == _CONNECTION:
             self.connection += b"," + value if self.connection else value
         elif kind == _CONTENT_LENGTH:

@@ -58,4 +58,5 @@ def _told(request: Request, fields: RequestFields, target: Target) -> RequestHea
         if len(authorization) == 1
         else tuple([value.decode("latin-1") for value in authorization]),
         preflight=request.method == "OPTIONS" and fields.origin and fields.preflight_method,
+        proofs=tuple([value.decode("latin-1") for value in fields.proofs]) if fields.proofs else (),
     )

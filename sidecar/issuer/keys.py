@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sidecar.decision.jwk import ParsedKey, Unusable, UnusableKey, parse_jwk
 from sidecar.decision.ports import VerificationKey
-from sidecar.issuer.jwk import ParsedKey, Unusable, UnusableKey, parse_jwk
 
 
 class NotAKeySet(Exception):

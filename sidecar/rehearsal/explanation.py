@@ -11,7 +11,7 @@ from sidecar.decision.challenge import DESCRIPTIONS
 from sidecar.decision.confirmation import METHODS
 from sidecar.decision.denial import Denial
 from sidecar.decision.diagnosis import Diagnosis
-from sidecar.decision.explanation import Step, Trace, Verdict
+from sidecar.decision.explanation import Step, Trace
 from sidecar.decision.permit import Permit
 from sidecar.decision.policy import RuleLimits
 from sidecar.decision.request import Presenter, RequestHead
@@ -22,6 +22,8 @@ from sidecar.rehearsal.request import Received, Reception
 
 SIGNATURE = "signature"
 """The check that is assumed to pass when there are no keys."""
+_OF_BINDING = frozenset({"cnf", "dpop"})
+"""Families of checks that say whose the token is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,7 @@ async def explain(
         steps=trace.complete(),
         decision=decision,
         answer=reception.answers.to(decision) if isinstance(decision, Denial) else None,
-        diagnosis=_diagnosis(head, presenter, trace.steps, others),
+        diagnosis=_diagnosis(head, presenter, _denial(decision), others),
         bounds=reception.bounds.under(decision.rule.limits or RuleLimits())
         if isinstance(decision, Permit)
         else None,
@@ -141,19 +143,24 @@ def _undecided(received: Received, reception: Reception, trace: Trace) -> Explan
     return Explanation(trace.complete(), denial, reception.answers.to(denial), None, None)
 
 
+def _denial(decision: Permit | Denial) -> Denial | None:
+    return decision.would_deny if isinstance(decision, Permit) else decision
+
+
 def _diagnosis(
-    head: RequestHead, presenter: Presenter, steps: Sequence[Step], others: Sequence[Certificate]
+    head: RequestHead, presenter: Presenter, denial: Denial | None, others: Sequence[Certificate]
 ) -> Diagnosis | None:
-    """What the token is really bound to, when a check of the binding failed."""
-    failed = any(step.verdict is Verdict.FAILED and step.check.partition(".")[0] == "cnf" for step in steps)
+    """What the token is really bound to, or how its proof was made, when a check of the binding failed."""
     # The members as the token has them, right or wrong; nothing else of an unverified token is looked at.
     confirmation = unverified_claims(head).get("cnf")
-    if not failed or not isinstance(confirmation, dict):
+    if denial is None or not isinstance(confirmation, dict):
         return None
-    for name, method in METHODS.items():
-        found = method.diagnose(confirmation.get(name), presenter, others)
-        if found is not None:
-            return found
+    failed = [one for one in denial.failures if one.check.partition(".")[0] in _OF_BINDING]
+    for failure in failed:
+        for name, method in METHODS.items():
+            found = method.diagnose(confirmation.get(name), failure, head, presenter, others)
+            if found is not None:
+                return found
     return None
 
 

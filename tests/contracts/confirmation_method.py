@@ -16,6 +16,9 @@ from sidecar.telemetry.access import connection_members
 class ConfirmationMethodContract(ABC):
     """The fixtures say what is right and wrong for one method."""
 
+    mismatch = Reason.BINDING_MISMATCH
+    """Why a stranger is refused."""
+
     @abstractmethod
     def method(self) -> ConfirmationMethod: ...
 
@@ -44,7 +47,7 @@ class ConfirmationMethodContract(ABC):
         method = self.method()
         with pytest.raises(Denied) as caught:
             method.confirm(method.parse(self.rightful()[0]), self.stranger())
-        assert caught.value.reason is Reason.BINDING_MISMATCH
+        assert caught.value.reason is self.mismatch
 
     def test_presenter_without_proof_does_not(self) -> None:
         method = self.method()
@@ -69,7 +72,7 @@ class ConfirmationMethodContract(ABC):
         assert self.method().expected
         assert self.method().clause.startswith("RFC ")
         assert self.method().scheme
-        assert self.method().metadata()
+        assert self.method().metadata({self.method().scheme}, {"ES256"})
 
     def test_every_refusal_of_its_own_has_words_for_the_client(self) -> None:
         method = self.method()

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.decision.challenge import DESCRIPTIONS, TITLES, challenge, problem, quoted
+from sidecar.decision.challenge import DESCRIPTIONS, TITLES, challenge, challenges, problem, quoted
 from sidecar.decision.denial import Denial, Reason, shape
 
 
@@ -83,3 +83,13 @@ def test_undisclosed_problem_says_no_reason() -> None:
 def test_tables_have_no_row_too_many() -> None:
     assert set(DESCRIPTIONS) == set(Reason)
     assert set(TITLES) == {shape(reason).status for reason in Reason}
+
+
+def test_each_scheme_has_its_challenge_and_the_error_stands_in_the_first() -> None:
+    """RFC 9449 §7.1, figure 17."""
+    denial = Denial(Reason.PROOF_EXPIRED, schemes=(("DPoP", "ES256 PS256"), ("Bearer", "")))
+    assert challenges(denial, "api", disclose=False) == [
+        'DPoP realm="api", error="invalid_dpop_proof", algs="ES256 PS256"', 'Bearer realm="api"',
+    ]  # fmt: skip
+    assert challenge(denial, disclose=False) == 'DPoP error="invalid_dpop_proof", algs="ES256 PS256", Bearer'
+    assert challenges(Denial(Reason.RULE_UNMATCHED)) == []

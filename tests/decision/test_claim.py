@@ -207,3 +207,14 @@ def test_text_at_a_path_is_text_or_nothing() -> None:
     assert text_at({"a": {"b": "x"}}, ("a", "b")) == "x"
     assert text_at({"a": 1}, ("a",)) is None
     assert text_at({}, ("a",)) is None
+
+
+def test_condition_says_where_it_stands_and_what_it_takes_from_the_path() -> None:
+    claim = ClaimCondition(("a", "b"), OneOf((Captured("{id}"), "x")))
+    assert (claim.place, claim.clause) == (("claims", "a.b"), "the policy")
+    assert claim.captures == {"id"}
+    detail = AuthorizationDetail("t", ((("a",), Equals(Captured("{x}"))), (("b",), Prefix(Captured("{y}-")))))
+    assert (detail.place, detail.check) == (("authorization_details",), "authorization_details")
+    assert detail.captures == {"x", "y"}
+    assert Contains((Captured("{z}"),)).captures == {"z"}
+    assert Exists().captures == Equals(1).captures == frozenset()

@@ -1,6 +1,6 @@
 import pytest
 
-from sidecar.decision.condition import AuthenticationContext, Facts
+from sidecar.decision.condition import CLAUSES, AuthenticationContext, Facts
 from sidecar.decision.denial import Reason
 from sidecar.decision.token import UNBOUND, ValidatedToken
 from tests.support.world import head
@@ -47,3 +47,10 @@ def test_authentication_at_no_known_time_is_not_recent(auth_time: object) -> Non
 
 def test_missing_auth_time_is_not_recent() -> None:
     assert failure_of(AuthenticationContext(max_age=60)) is not None
+
+
+def test_condition_brings_its_clause_and_takes_nothing_from_the_path_unless_it_says_so() -> None:
+    condition = AuthenticationContext(("mfa",))
+    assert CLAUSES["authentication_context"] == condition.clause == "RFC 9470 §5"
+    assert (condition.place, condition.captures) == (("authentication_context",), frozenset())
+    assert not condition.names_holder

@@ -51,7 +51,7 @@ def test_two_authorization_fields_are_refused_even_when_equal() -> None:
         ("Bearerabc", "another scheme"),
         ("eyJhbGciOiJFUzI1NiJ9.e30.c2ln", "another scheme"),
         ("", "another scheme"),
-        ("MTLS_POP abc", "another scheme"),
+        ("MTLS_POP abc", "mtls_pop"),
     ],
 )
 def test_another_scheme_counts_as_no_credentials_and_is_never_quoted(field: str, shown: str) -> None:

@@ -7,7 +7,20 @@ OF_THE_TOKEN = [
     "token_not_yet_valid", "token_inactive", "header_refused", "algorithm_refused", "key_unknown", "signature_invalid",
     "issuer_unknown", "audience_mismatch", "claim_missing", "claim_malformed", "binding_mismatch", "binding_missing",
     "certificate_missing", "certificate_expired", "confirmation_malformed", "confirmation_unsupported",
+    "scheme_mismatch", "proof_key_mismatch",
 ]  # fmt: skip
+
+
+OF_THE_PROOF = [
+    "proof_missing", "proof_repeated", "proof_malformed", "proof_algorithm_refused", "proof_key_refused",
+    "proof_method_mismatch", "proof_target_mismatch", "proof_token_mismatch", "proof_expired", "proof_not_yet_valid",
+    "proof_signature_invalid", "proof_replayed",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", OF_THE_PROOF)
+def test_proof_that_does_not_hold_is_an_invalid_proof(name: str) -> None:
+    assert shape(Reason(name)) == (401, ErrorCode.INVALID_DPOP_PROOF, True, False)
 
 
 @pytest.mark.parametrize("name", OF_THE_TOKEN)
@@ -22,6 +35,8 @@ def test_token_that_does_not_hold_is_an_invalid_token(name: str) -> None:
         ("credentials_repeated", (400, ErrorCode.INVALID_REQUEST, True, False)),
         ("credentials_malformed", (400, ErrorCode.INVALID_REQUEST, True, False)),
         ("token_too_large", (400, ErrorCode.INVALID_REQUEST, True, False)),
+        ("proof_nonce_required", (401, ErrorCode.USE_DPOP_NONCE, True, False)),
+        ("replay_unknown", (503, None, False, False)),
         ("scope_insufficient", (403, ErrorCode.INSUFFICIENT_SCOPE, True, False)),
         ("authentication_insufficient", (401, ErrorCode.INSUFFICIENT_USER_AUTHENTICATION, True, False)),
         ("rule_unmatched", (403, None, False, False)),
@@ -50,7 +65,7 @@ def test_reason_has_its_answer(name: str, expected: tuple[object, ...]) -> None:
 
 
 def test_nothing_else_is_a_reason() -> None:
-    assert len(Reason) == len(OF_THE_TOKEN) + 25
+    assert len(Reason) == len(OF_THE_TOKEN) + len(OF_THE_PROOF) + 27
 
 
 def test_token_does_not_show_in_a_denial() -> None:

@@ -2,6 +2,7 @@ import pytest
 
 from sidecar.decision.denial import Denied
 from sidecar.decision.policy import Policy
+from sidecar.decision.token import Confirmable
 from tests.support.world import head, issuer_policy, policy, rule
 
 
@@ -35,3 +36,12 @@ def test_issuers_that_some_rule_accepts_are_needed() -> None:
         "https://a.example",
         "https://b.example",
     }
+
+
+def test_schemes_are_those_of_any_issuer_and_their_other_names() -> None:
+    bearer = {"bearer": "Bearer", "mtls_pop": "MTLS_POP"}
+    assert policy().schemes == bearer
+    assert policy(issuers=[]).schemes == {"bearer": "Bearer"}
+    proofs = issuer_policy("https://b.example", confirmable=Confirmable(("DPoP",)))
+    assert policy(issuers=[proofs]).schemes == {"dpop": "DPoP"}
+    assert policy(issuers=[proofs, issuer_policy()]).schemes == {**bearer, "dpop": "DPoP"}

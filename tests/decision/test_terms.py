@@ -7,12 +7,14 @@ from sidecar.decision.condition import AuthenticationContext, Facts
 from sidecar.decision.confirmation import Confirmed, parse
 from sidecar.decision.failure import Denied, Failure
 from sidecar.decision.policy import Binding, IntrospectWhen, ReportOnly
+from sidecar.decision.presentation import Presentation
+from sidecar.decision.proof import ProofPolicy
 from sidecar.decision.reason import Reason
 from sidecar.decision.terms import IssuerTerms, PolicyTerms, RuleTerms
 from sidecar.decision.token import UNBOUND, AccessToken, ValidatedToken
 from tests.support.mint import AUDIENCE, ISSUER, SigningKey
 from tests.support.pki import Pki
-from tests.support.world import Keys, head, issuer_policy, policy, presentation, presenter, rule
+from tests.support.world import BOTH, Keys, head, issuer_policy, policy, presentation, presenter, rule
 
 NOW = 1_000_000
 
@@ -211,3 +213,30 @@ def test_first_rule_that_fits_gives_the_terms() -> None:
     assert (found.rule.name, dict(captures)) == ("b", {"id": "b"})
     assert reason(terms.first, head(target="/b/c"), "main") is Reason.RULE_UNMATCHED
     terms.refused(Failure("rule", Reason.RULE_UNMATCHED))
+
+
+def test_challenge_names_first_the_scheme_in_which_the_error_is_said() -> None:
+    both = issuer_policy(confirmable=BOTH, proof=ProofPolicy(algorithms=frozenset({"ES256"})))
+    terms = RuleTerms(rule(), policy(issuers=[both]))
+    bearer, dpop = ("Bearer", ""), ("DPoP", "ES256")
+    assert terms.schemes == (bearer, dpop)
+    assert terms.challenges("Bearer", Reason.TOKEN_EXPIRED) == (bearer, dpop)
+    assert terms.challenges("MTLS_POP", Reason.TOKEN_EXPIRED) == (bearer, dpop)
+    assert terms.challenges("DPoP", Reason.TOKEN_EXPIRED) == (dpop, bearer)
+    assert terms.challenges("Bearer", Reason.PROOF_MISSING) == (dpop, bearer)
+    assert RuleTerms(rule(), policy()).challenges("DPoP", Reason.TOKEN_EXPIRED) == (bearer,)
+
+
+def test_scheme_other_than_bearer_needs_what_it_stands_for(pki: Pki) -> None:
+    given = Presentation(head(), presenter(pki.client), AccessToken("t", b"key", "MTLS_POP"), NOW)
+    bound = parse({"x5t#S256": pki.client.thumbprint})
+    assert issuer_terms().check_binding(bound, given)
+    assert (
+        reason(issuer_terms(binding=Binding.IF_BOUND).check_binding, UNBOUND, given) is Reason.SCHEME_MISMATCH
+    )
+
+
+def test_opaque_token_is_bounded() -> None:
+    terms = issuer_terms()
+    terms.check_opaque_size(terms.opaque_token_bytes)
+    assert reason(terms.check_opaque_size, terms.opaque_token_bytes + 1) is Reason.TOKEN_TOO_LARGE

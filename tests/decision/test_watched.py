@@ -1,5 +1,7 @@
 """The same checks as `terms`, told: what came of each, in order."""
 
+import contextlib
+import time
 from typing import Any
 
 import pytest
@@ -10,6 +12,8 @@ from sidecar.decision.confirmation import parse
 from sidecar.decision.explanation import Trace
 from sidecar.decision.failure import Denied, Failure
 from sidecar.decision.policy import Binding
+from sidecar.decision.presentation import Presentation
+from sidecar.decision.proof import CHECKS
 from sidecar.decision.reason import Reason
 from sidecar.decision.terms import IssuerTerms, PolicyTerms, RuleTerms
 from sidecar.decision.token import UNBOUND, AccessToken
@@ -17,7 +21,8 @@ from sidecar.decision.watched import WatchedPolicyTerms
 from tests.decision.test_terms import NOW, token
 from tests.support.mint import AUDIENCE, ISSUER, SigningKey
 from tests.support.pki import Pki
-from tests.support.world import Keys, head, policy, presentation, rule
+from tests.support.proofs import Prover
+from tests.support.world import BOTH, Keys, head, policy, presentation, presenter, proving, rule
 
 
 def watched(**facts: Any) -> tuple[RuleTerms, IssuerTerms, Trace]:
@@ -112,3 +117,20 @@ def test_granted_scope_is_told_where_one_was_asked_for() -> None:
     terms, _, trace = watched(scopes=("a",))
     terms.failures(facts(scope=frozenset({"a", "b"})))
     assert outline(trace) == [("scope", "a", "a b")]
+
+
+def test_checks_of_a_proof_are_told_up_to_the_one_that_failed() -> None:
+    prover = Prover.create()
+    trace = Trace()
+    terms, _ = WatchedPolicyTerms(PolicyTerms(proving()), trace).first(head(), "main")
+    trace.restart()
+    bound, token = parse(prover.cnf, BOTH), AccessToken("token", b"key", "DPoP")
+    names = [name for name, _, _ in CHECKS]
+    for method, told in (("GET", [*names, "cnf.jkt"]), ("POST", names[: names.index("dpop.htm")])):
+        issuer = terms.issuer(ISSUER)
+        request = head(proofs=(prover.proof("token", method),))
+        given = Presentation(request, presenter(), token, time.time(), issuer.proofs)
+        with contextlib.suppress(Denied):
+            issuer.check_binding(bound, given)
+        assert [step.check for step in trace.steps] == told
+        trace.restart()

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.decision.jwk import Unusable
 from sidecar.issuer.http import FetchFailed
-from sidecar.issuer.jwk import Unusable
 from sidecar.issuer.keys import NotAKeySet, load_key_set
 from sidecar.issuer.metadata import parse_metadata, parse_object
 from tests.support.mint import SigningKey

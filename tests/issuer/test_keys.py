@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.issuer.jwk import Unusable
+from sidecar.decision.jwk import Unusable
 from sidecar.issuer.keys import NO_KEYS, NotAKeySet, load_key_set
 from tests.support.mint import SigningKey, jwks
 

@@ -15,12 +15,16 @@ from sidecar.authorizer import Authorizer, Decision
 from sidecar.decision.denial import Denial
 from sidecar.decision.jose import canonical_algorithm
 from sidecar.decision.matching import RequestMatch
+from sidecar.decision.nonce import Nonces
+from sidecar.decision.origin import Origin
 from sidecar.decision.permit import Permit
 from sidecar.decision.policy import IssuerPolicy, Policy, Rule
 from sidecar.decision.ports import IssuerUnavailable, VerificationKey
 from sidecar.decision.presentation import Presentation
+from sidecar.decision.proof import PROOF_POLICY, ProofPolicy
+from sidecar.decision.replay import ReplayGuard
 from sidecar.decision.request import Presenter, RequestHead
-from sidecar.decision.token import AccessToken, ValidatedToken
+from sidecar.decision.token import AccessToken, Confirmable, ValidatedToken
 from tests.support.mint import AUDIENCE, ISSUER, SigningKey
 from tests.support.pki import Identity
 
@@ -146,9 +150,24 @@ def rule(name: str = "all", path: str = "/**", **facts: Any) -> Rule:
 
 
 def authorizer(
-    given: Policy, keys: Keys, introspection: Introspection | None = None, **limits: int
+    given: Policy,
+    keys: Keys,
+    introspection: Introspection | None = None,
+    replay: ReplayGuard | None = None,
+    nonces: Nonces | None = None,
+    **limits: int,
 ) -> Authorizer:
-    return Authorizer(given, keys, introspection, digest_key=DIGEST_KEY, **limits)
+    return Authorizer(given, keys, introspection, replay, digest_key=DIGEST_KEY, nonces=nonces, **limits)
+
+
+ORIGIN = Origin("https://api.example.com")
+BOTH = Confirmable(("Bearer", "DPoP"))
+
+
+def proving(*rules: Rule, proof: ProofPolicy = PROOF_POLICY, **facts: Any) -> Policy:
+    """A policy whose one issuer binds tokens to keys, too."""
+    given = issuer_policy(confirmable=facts.pop("confirmable", BOTH), proof=proof, **facts)
+    return policy(*rules, issuers=[given], origins=(ORIGIN,))
 
 
 def decide(

@@ -11,42 +11,97 @@ from typing import Final
 
 from sidecar.decision.confirmation.certificate import CertificateThumbprint
 from sidecar.decision.confirmation.method import ConfirmationMethod, Confirmed
+from sidecar.decision.confirmation.proof_key import ProofKeyThumbprint
 from sidecar.decision.failure import Denied, Failure
 from sidecar.decision.presentation import Presentation
 from sidecar.decision.reason import Reason
 from sidecar.decision.request import Presenter
 from sidecar.decision.strict import Malformed
-from sidecar.decision.token import UNBOUND, Confirmation
+from sidecar.decision.token import CONFIRMABLE, UNBOUND, Confirmable, Confirmation
 
-__all__ = ["METHODS", "UNBOUND", "Confirmed", "Held", "confirm", "held", "held_in", "joined", "parse"]
+__all__ = [
+    "ALIASES",
+    "BROKEN",
+    "METHODS",
+    "OF_PROOFS",
+    "SCHEMES",
+    "UNBOUND",
+    "Confirmed",
+    "Held",
+    "check_scheme",
+    "confirm",
+    "held",
+    "held_in",
+    "joined",
+    "parse",
+]
 
 METHODS: Final[Mapping[str, ConfirmationMethod]] = {
     method.member: method
     for method in (
         CertificateThumbprint(),  # RFC 8705 §3.1
+        ProofKeyThumbprint(),  # RFC 9449 §6.1
     )
 }
 """The IANA registry "JWT Confirmation Methods", as far as it is verified here."""
 
 
-def parse(value: object) -> Confirmation:
+SCHEMES: Final[Mapping[str, str]] = {
+    "bearer": "Bearer",  # RFC 6750 §2.1
+    "dpop": "DPoP",  # RFC 9449 §7.1
+    "mtls_pop": "MTLS_POP",  # what one vendor's clients call Bearer for a token that is bound to a certificate
+}
+"""Authentication schemes in lower case → as they are registered or used."""
+ALIASES: Final[Mapping[str, str]] = {"MTLS_POP": "Bearer"}
+"""Scheme → the one of which it is another name, for tokens that a method of that scheme confirmed."""
+BROKEN: Final = frozenset(reason for method in METHODS.values() for reason in method.broken)
+"""Reasons that are never only reported."""
+
+
+OF_PROOFS: Final = METHODS["jkt"].reasons.keys() - {Reason.SCHEME_MISMATCH}
+"""Reasons that are said in the challenge of the scheme DPoP, whatever the scheme that came."""
+
+
+def check_scheme(scheme: str, accepted: Collection[str], confirmed: tuple[Confirmed, ...]) -> None:
+    """A token comes with a scheme that its issuer's tokens may come with and that is of a method that confirmed it;
+    only `Bearer` itself takes an unbound one.
+
+    Raises `Denied` (scheme_mismatch).
+    """
+    asked = ALIASES.get(scheme, scheme)
+    if asked not in accepted:
+        raise Denied(Reason.SCHEME_MISMATCH, "cnf", " or ".join(accepted), scheme)
+    if scheme != "Bearer" and not any(METHODS[one.member].scheme == asked for one in confirmed):
+        raise Denied(Reason.SCHEME_MISMATCH, "cnf", f"a token for the scheme {scheme}", "another token")
+
+
+def parse(value: object, accepted: Confirmable = CONFIRMABLE) -> Confirmation:
     """The confirmation that a `cnf` claim asks for. A claim that nobody can ever confirm still parses: its
     `refusal` says why, and `confirm` raises it, so that the record can name the token's owner.
+
+    `accepted` is what the token's issuer may ask for.
     """
     if type(value) is not dict or not value:
         shape = "an empty object" if value == {} else type(value).__name__
         return _refused(Reason.CONFIRMATION_MALFORMED, "cnf", "an object with a member", shape)
     members: dict[str, bytes] = {}
     for name, member in value.items():
-        if name not in METHODS:
-            shown = ascii(name[:32])
-            return _refused(Reason.CONFIRMATION_UNSUPPORTED, "cnf", " ".join(METHODS), shown)
+        if name in accepted.informative:
+            continue
+        if name not in METHODS or not METHODS[name].is_accepted(accepted.schemes):
+            expected = " ".join(one for one in METHODS if METHODS[one].is_accepted(accepted.schemes))
+            return _refused(Reason.CONFIRMATION_UNSUPPORTED, "cnf", expected, ascii(name[:32]))
         try:
             members[name] = METHODS[name].parse(member)
         except Malformed as problem:
             return _refused(
                 Reason.CONFIRMATION_MALFORMED, f"cnf.{name}", METHODS[name].expected, str(problem)
             )
+    if not members:
+        # A `cnf` that says something of a key and binds to none: it was bound to something that is not here.
+        return _refused(
+            Reason.CONFIRMATION_MALFORMED, "cnf", "a member that binds", "only informative members"
+        )
     return Confirmation(members)
 
 

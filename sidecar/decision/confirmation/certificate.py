@@ -10,7 +10,7 @@ from sidecar.decision.diagnosis import Diagnosis, diagnose_thumbprint
 from sidecar.decision.failure import Denied, Failure
 from sidecar.decision.presentation import Presentation
 from sidecar.decision.reason import Reason
-from sidecar.decision.request import Presenter
+from sidecar.decision.request import Presenter, RequestHead
 from sidecar.decision.strict import Malformed, base64url, base64url_text
 
 MEMBER: Final = "x5t#S256"
@@ -32,6 +32,12 @@ class CertificateThumbprint(ConfirmationMethod):
             Reason.CERTIFICATE_MISSING: "The access token is bound to a client certificate and none was presented",
             Reason.CERTIFICATE_EXPIRED: "The client certificate expired",
         }
+        self.broken = frozenset()
+        self.checks = ()
+
+    def is_accepted(self, schemes: Collection[str]) -> bool:
+        """Whatever the scheme: each member of `cnf` must confirm."""
+        return True
 
     def parse(self, value: object) -> bytes:
         """32 bytes. RFC 8705 §3.1: the value "MUST omit all trailing pad '=' characters and MUST NOT include any
@@ -52,9 +58,9 @@ class CertificateThumbprint(ConfirmationMethod):
             raise Denied(Reason.BINDING_MISMATCH, _CHECK, base64url_text(value), certificate.thumbprint_text)
         return Confirmed(MEMBER, presenter.valid_until)
 
-    def metadata(self) -> Mapping[str, object]:
+    def metadata(self, schemes: Collection[str], algorithms: Collection[str]) -> Mapping[str, object]:
         """RFC 8705 §3.3: a bound token is verified whatever the policy asks for."""
-        return {"tls_client_certificate_bound_access_tokens": True}
+        return {"tls_client_certificate_bound_access_tokens": True} if self.scheme in schemes else {}
 
     def record(self, value: bytes | None) -> str:
         """The thumbprint that the token names; empty when it names none."""
@@ -71,7 +77,12 @@ class CertificateThumbprint(ConfirmationMethod):
         return expected == line.get(_PRESENTED) if isinstance(expected, str) and expected else None
 
     def diagnose(
-        self, value: object, presenter: Presenter, others: Sequence[Certificate]
+        self,
+        value: object,
+        failure: Failure,
+        head: RequestHead,
+        presenter: Presenter,
+        others: Sequence[Certificate],
     ) -> Diagnosis | None:
         """What was hashed, or how the digest was written, in place of what RFC 8705 §3.1 says."""
         certificate = presenter.client_certificate

@@ -13,8 +13,9 @@ from sidecar.decision.certificate import Certificate
 from sidecar.decision.diagnosis import Diagnosis
 from sidecar.decision.failure import Failure
 from sidecar.decision.presentation import Presentation
+from sidecar.decision.proof import Claim
 from sidecar.decision.reason import Reason
-from sidecar.decision.request import Presenter
+from sidecar.decision.request import Presenter, RequestHead
 
 FOREVER: Final = float("inf")
 
@@ -22,13 +23,15 @@ FOREVER: Final = float("inf")
 class Confirmed:
     """The evidence that a presenter holds the key that a token is bound to. Treat as immutable."""
 
-    __slots__ = ("member", "until")
+    __slots__ = ("claim", "member", "until")
 
-    def __init__(self, member: str, until: float = FOREVER) -> None:
+    def __init__(self, member: str, until: float = FOREVER, claim: Claim | None = None) -> None:
         self.member = member
         """The member of `cnf` that was confirmed."""
         self.until = until
         """Until when this holds, in seconds since the epoch."""
+        self.claim = claim
+        """What must be claimed before anything is permitted, so that no other request can use it again."""
 
     def __repr__(self) -> str:
         return f"Confirmed({self.member})"
@@ -47,6 +50,14 @@ class ConfirmationMethod(ABC):
     """The RFC and section that asks for the check `cnf.` + member."""
     reasons: Mapping[Reason, str]
     """Why it refuses → what the client may be told."""
+    broken: frozenset[Reason] = frozenset()
+    """Those of its reasons that are never only reported: what was presented is no proof at all."""
+    checks: Sequence[tuple[str, str, str]] = ()
+    """Its checks in order, where it has several: name, clause, what is asked for."""
+
+    @abstractmethod
+    def is_accepted(self, schemes: Collection[str]) -> bool:
+        """Whether an issuer whose tokens may come with `schemes` can bind them so."""
 
     @abstractmethod
     def parse(self, value: object) -> bytes:
@@ -57,8 +68,10 @@ class ConfirmationMethod(ABC):
         """The evidence that the presenter holds the key; raises `Denied` when it is not there."""
 
     @abstractmethod
-    def metadata(self) -> Mapping[str, object]:
-        """Members of the protected resource metadata (RFC 9728 §2) that say how tokens are bound."""
+    def metadata(self, schemes: Collection[str], algorithms: Collection[str]) -> Mapping[str, object]:
+        """Members of the protected resource metadata (RFC 9728 §2) that say how tokens are bound, where the policy
+        accepts `schemes` and proofs with `algorithms`.
+        """
 
     @abstractmethod
     def record(self, value: bytes | None) -> str:
@@ -78,9 +91,15 @@ class ConfirmationMethod(ABC):
 
     @abstractmethod
     def diagnose(
-        self, value: object, presenter: Presenter, others: Sequence[Certificate]
+        self,
+        value: object,
+        failure: Failure,
+        head: RequestHead,
+        presenter: Presenter,
+        others: Sequence[Certificate],
     ) -> Diagnosis | None:
-        """The probable mistake behind a `value` of the unverified token that was not confirmed, if one is known.
+        """The probable mistake behind `failure`, when a `value` of the unverified token was not confirmed, if one is
+        known.
 
         `others` are certificates for which the right one could have been mistaken.
         """

@@ -3,10 +3,14 @@ import base64
 import pytest
 
 from sidecar.decision.confirmation.certificate import CertificateThumbprint
+from sidecar.decision.failure import Failure
 from sidecar.decision.presentation import Presentation
+from sidecar.decision.reason import Reason
 from tests.contracts.confirmation_method import ConfirmationMethodContract
 from tests.support.pki import Pki
-from tests.support.world import presentation
+from tests.support.world import head, presentation
+
+MISMATCH = Failure("cnf.x5t#S256", Reason.BINDING_MISMATCH)
 
 
 class TestCertificateThumbprint(ConfirmationMethodContract):
@@ -51,11 +55,15 @@ class TestCertificateThumbprint(ConfirmationMethodContract):
     def test_mistake_is_named_from_the_value_alone(self) -> None:
         method, holder = self.method(), presentation(self.pki.client).presenter
         right = str(self.rightful()[0])
-        found = method.diagnose(method.parse(right).hex(), holder, ())
+        found = method.diagnose(method.parse(right).hex(), MISMATCH, head(), holder, ())
         assert found is not None
         assert found.mistake == "hex"
         for value, presenter in ((right, holder), (None, holder), (right, presentation(None).presenter)):
-            assert method.diagnose(value, presenter, ()) is None
+            assert method.diagnose(value, MISMATCH, head(), presenter, ()) is None
+
+    def test_it_may_be_one_member_of_several_whatever_the_scheme(self) -> None:
+        assert self.method().is_accepted({"DPoP"})
+        assert self.method().metadata({"DPoP"}, {"ES256"}) == {}
 
     def test_record_of_another_certificate_or_of_none_is_a_mismatch(self) -> None:
         method = self.method()

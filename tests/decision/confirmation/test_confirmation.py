@@ -1,9 +1,20 @@
 import pytest
 
 from sidecar.decision import confirmation
-from sidecar.decision.confirmation import UNBOUND, confirm, joined, parse
-from sidecar.decision.denial import Denied, Reason
-from sidecar.decision.token import Confirmation
+from sidecar.decision.confirmation import (
+    UNBOUND,
+    Confirmed,
+    Held,
+    check_scheme,
+    confirm,
+    held,
+    held_in,
+    joined,
+    parse,
+)
+from sidecar.decision.failure import Denied, Failure
+from sidecar.decision.reason import Reason
+from sidecar.decision.token import Confirmable, Confirmation
 from tests.support.pki import Pki
 from tests.support.world import presentation
 
@@ -74,5 +85,49 @@ def test_unconfirmable_answer_of_introspection_is_not_dropped() -> None:
 
 
 def test_table_names_each_method_by_its_member() -> None:
-    assert set(confirmation.METHODS) == {"x5t#S256"}
+    assert set(confirmation.METHODS) == {"x5t#S256", "jkt"}
     assert all(method.member == name for name, method in confirmation.METHODS.items())
+
+
+BOTH = Confirmable(("Bearer", "DPoP"), frozenset({"note"}))
+
+
+def test_informative_member_is_left_out_and_binds_nothing() -> None:
+    assert parse({"jkt": "A" * 43, "note": 1}, BOTH).members == {"jkt": bytes(32)}
+    alone = parse({"note": 1}, BOTH).refusal
+    assert alone is not None
+    assert alone.presented == "only informative members"
+
+
+@pytest.mark.parametrize(
+    ("scheme", "accepted", "members", "is_good"),
+    [
+        ("Bearer", ("Bearer",), (), True), ("Bearer", ("DPoP",), ("x5t#S256",), False),
+        ("DPoP", ("DPoP",), ("jkt",), True), ("DPoP", ("DPoP",), ("x5t#S256",), False),
+        ("DPoP", ("Bearer",), ("jkt",), False), ("DPoP", ("DPoP",), ("x5t#S256", "jkt"), True),
+        ("MTLS_POP", ("Bearer",), ("x5t#S256",), True), ("MTLS_POP", ("Bearer",), (), False),
+    ],
+)  # fmt: skip
+def test_token_comes_with_a_scheme_of_what_confirmed_it(
+    scheme: str, accepted: tuple[str, ...], members: tuple[str, ...], *, is_good: bool
+) -> None:
+    evidence = tuple(map(Confirmed, members))
+    if is_good:
+        check_scheme(scheme, accepted, evidence)
+    else:
+        with pytest.raises(Denied) as caught:
+            check_scheme(scheme, accepted, evidence)
+        assert caught.value.reason is Reason.SCHEME_MISMATCH
+
+
+def test_request_is_held_by_every_member_or_by_none(pki: Pki) -> None:
+    holder = presentation(pki.client).presenter
+    ours = {"x5t#S256": pki.client.thumbprint}
+    mismatch = [Failure("dpop.jkt", Reason.PROOF_KEY_MISMATCH)]
+    assert held(UNBOUND, holder, ()) is Held.UNBOUND
+    assert held(parse(ours), holder, ()) is Held.BOUND
+    assert held(parse({**ours, "jkt": "A" * 43}, BOTH), holder, mismatch) is Held.MISMATCHED
+    line = {"expected_thumbprint": "a", "presented_thumbprint": "a"}
+    assert held_in({}, ()) is Held.UNBOUND
+    assert held_in(line, ()) is Held.BOUND
+    assert held_in({**line, "expected_key_thumbprint": "x"}, ["proof_expired"]) is Held.MISMATCHED

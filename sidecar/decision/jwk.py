@@ -13,8 +13,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from sidecar.decision.jose import canonical_algorithm
+from sidecar.decision.roca import is_roca_modulus
 from sidecar.decision.strict import Malformed, base64url
-from sidecar.issuer.roca import is_roca_modulus
 
 MINIMUM_RSA_BITS = 2048
 """RFC 7518 §3.3: "A key of size 2048 bits or larger MUST be used with these algorithms." """
@@ -147,6 +147,15 @@ def _octets(jwk: Mapping[str, Any], name: str) -> bytes:
 _Parsed = tuple[PublicKey, frozenset[str], tuple[str, ...]]
 
 
+def _made(
+    numbers: rsa.RSAPublicNumbers | ec.EllipticCurvePublicNumbers, flaw: Unusable, detail: str
+) -> PublicKey:
+    try:
+        return numbers.public_key()
+    except (ValueError, UnsupportedAlgorithm):
+        raise UnusableKey(flaw, detail) from None
+
+
 def _parse_rsa(jwk: Mapping[str, Any]) -> _Parsed:
     """RFC 7518 §6.3.1, with the checks of FIPS 186-5 §A.1.1 on the exponent."""
     modulus, exponent = (int.from_bytes(_octets(jwk, name), "big") for name in ("n", "e"))
@@ -161,10 +170,8 @@ def _parse_rsa(jwk: Mapping[str, Any]) -> _Parsed:
         raise UnusableKey(Unusable.MALFORMED, "the modulus is even")
     if is_roca_modulus(modulus):
         raise UnusableKey(Unusable.ROCA, "made by the flawed generator of CVE-2017-15361")
-    try:
-        return rsa.RSAPublicNumbers(exponent, modulus).public_key(), _RSA, ("n", "e")
-    except (ValueError, UnsupportedAlgorithm) as error:
-        raise UnusableKey(Unusable.MALFORMED, str(error)) from None
+    numbers = rsa.RSAPublicNumbers(exponent, modulus)
+    return _made(numbers, Unusable.MALFORMED, "no RSA key that OpenSSL takes"), _RSA, ("n", "e")
 
 
 def _parse_ec(jwk: Mapping[str, Any]) -> _Parsed:
@@ -179,10 +186,8 @@ def _parse_ec(jwk: Mapping[str, Any]) -> _Parsed:
     if (len(x), len(y)) != (size, size):
         raise UnusableKey(Unusable.MALFORMED, f"x and y are not {size} octets each")
     numbers = ec.EllipticCurvePublicNumbers(int.from_bytes(x, "big"), int.from_bytes(y, "big"), curve)
-    try:
-        return numbers.public_key(), frozenset({algorithm}), ("crv", "x", "y")
-    except ValueError:
-        raise UnusableKey(Unusable.OFF_CURVE, f"the point is not on {name}") from None
+    key = _made(numbers, Unusable.OFF_CURVE, f"the point is not on {name}")
+    return key, frozenset({algorithm}), ("crv", "x", "y")
 
 
 _P25519 = 2**255 - 19

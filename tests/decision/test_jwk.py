@@ -6,8 +6,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.issuer.jwk import ParsedKey, Unusable, UnusableKey, parse_jwk
-from sidecar.issuer.roca import is_roca_modulus
+from sidecar.decision.jwk import ParsedKey, Unusable, UnusableKey, parse_jwk
 from tests.support.mint import SigningKey, base64url
 from tests.support.weak_keys import integer, roca_key, rsa_jwk
 
@@ -89,11 +88,6 @@ def test_key_of_the_roca_generator_is_skipped() -> None:
     key = roca_key(random.Random(20171016))
     assert "CVE-2017-15361" in unusable(key.jwk).detail
     assert unusable(key.jwk).reason is Unusable.ROCA
-
-
-def test_no_honest_modulus_bears_the_roca_fingerprint() -> None:
-    rng = random.Random(1)
-    assert not any(is_roca_modulus(rng.getrandbits(2048) | 1 | 1 << 2047) for _ in range(20_000))
 
 
 @pytest.mark.parametrize("algorithm", ["ES256", "ES384", "ES512"])

@@ -1,0 +1,95 @@
+"""Terms and keys of proofs; each of the checks is tested with its confirmation method, `test_proof_key`."""
+
+import json
+import time
+from typing import Any
+
+import pytest
+
+from sidecar.decision.failure import Denied
+from sidecar.decision.nonce import Nonces
+from sidecar.decision.proof import CHECKS, PROOF_POLICY, Claim, ProofPolicy, ProofTerms, judge, thumbprint_of
+from sidecar.decision.reason import Reason
+from sidecar.decision.strict import Malformed, base64url_text
+from sidecar.decision.token import AccessToken
+from tests.decision.confirmation.test_proof_key import ACCEPTED, HOSTILE_KEYS, NEGATIVES, PROVER, TOKEN
+from tests.support.proofs import Prover
+from tests.support.world import ORIGIN, head
+
+VALUE = thumbprint_of(PROVER.jwk)
+
+
+def judged(
+    *proofs: str, terms: ProofTerms | None = None, value: bytes = VALUE, **facts: Any
+) -> Claim | Reason:
+    given = terms or ProofTerms(PROOF_POLICY, (ORIGIN,))
+    try:
+        return judge(
+            head(proofs=proofs, **facts), AccessToken(TOKEN, b"key", "DPoP"), value, given, time.time()
+        )
+    except Denied as denied:
+        known = denied.failure.check in {name for name, _, _ in CHECKS}
+        return denied.reason if known else Reason.INTERNAL_ERROR
+
+
+def test_every_negative_fails_at_a_check_that_has_a_name_and_a_clause() -> None:
+    for make, reason in NEGATIVES.values():
+        assert judged(*make()) is reason
+    for accepted in ACCEPTED.values():
+        assert isinstance(judged(accepted()), Claim)
+    for jwk in HOSTILE_KEYS:
+        assert judged(PROVER.proof(TOKEN, header={"jwk": jwk})) is Reason.PROOF_KEY_REFUSED
+    for bad in (
+        PROVER.proof(TOKEN, jti="x" * 600), PROVER.proof(TOKEN, jti="x" * 60_000),
+        PROVER.proof(TOKEN, header={"crit": []}),
+    ):  # fmt: skip
+        assert judged(bad) is Reason.PROOF_MALFORMED
+    assert judged(PROVER.proof(TOKEN), target="*") is Reason.PROOF_TARGET_MISMATCH
+
+
+def test_key_of_the_token_that_is_no_key_verifies_nothing() -> None:
+    jwk = {**PROVER.jwk, "y": PROVER.jwk["x"]}
+    assert (
+        judged(PROVER.proof(TOKEN, header={"jwk": jwk}), value=thumbprint_of(jwk)) is Reason.PROOF_KEY_REFUSED
+    )
+
+
+def test_thumbprint_is_that_of_rfc_7638() -> None:
+    """RFC 7638 §3.1, the example."""
+    modulus = (
+        "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknj"
+        "hMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQ"
+        "vRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzK"
+        "nqDKgw"
+    )
+    jwk = {"kty": "RSA", "n": modulus, "e": "AQAB", "alg": "RS256", "kid": "2011-04-29"}
+    assert base64url_text(thumbprint_of(jwk)) == "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+    assert base64url_text(VALUE) == PROVER.thumbprint
+    for other in ({"kty": "oct", "k": "x"}, {"kty": "EC"}, {}):
+        with pytest.raises(Malformed):
+            thumbprint_of(other)
+
+
+def test_keys_that_were_made_are_kept_in_bounded_number() -> None:
+    for _ in range(1030):
+        prover = Prover.create("EdDSA")
+        assert isinstance(judged(prover.proof(TOKEN), value=thumbprint_of(prover.jwk)), Claim)
+
+
+def test_nonce_counts_only_where_one_is_required() -> None:
+    nonces = Nonces(b"k" * 32)
+    required = ProofTerms(ProofPolicy(requires_nonce=True), (ORIGIN,), nonces)
+    assert ProofTerms(PROOF_POLICY, (ORIGIN,), nonces).nonces is None
+    assert judged(PROVER.proof(TOKEN), terms=required) is Reason.PROOF_NONCE_REQUIRED
+    assert judged(PROVER.proof(TOKEN, nonce="x"), terms=required) is Reason.PROOF_NONCE_REQUIRED
+    assert isinstance(judged(PROVER.proof(TOKEN, nonce=nonces.fresh(time.time())), terms=required), Claim)
+
+
+def test_algorithms_are_named_in_order_and_known_by_either_name() -> None:
+    policy = ProofPolicy(algorithms=frozenset({"Ed25519", "ES256"}))
+    assert policy.algs == "ES256 Ed25519"
+    assert ProofTerms(policy, ()).algorithms == {"ES256", "EdDSA"}
+
+
+def test_thumbprint_takes_any_text_without_raising_something_else() -> None:
+    assert len(thumbprint_of(json.loads('{"kty":"OKP","crv":"\\ud800","x":"\\u00e4"}'))) == 32
