@@ -107,13 +107,6 @@ def challenges(
     return said
 
 
-def challenge(
-    denial: Denial, realm: str | None = None, resource_metadata: str | None = None, *, disclose: bool = True
-) -> str | None:
-    """The same as one list (RFC 9110 §11.6.1), or None."""
-    return ", ".join(challenges(denial, realm, resource_metadata, disclose=disclose)) or None
-
-
 def _said(denial: Denial, error: ErrorCode | None, *, disclose: bool) -> Iterator[str]:
     """What is wrong, and what would be right."""
     if error is not None:

@@ -13,6 +13,7 @@ from abc import ABC, abstractmethod
 from array import array
 from collections.abc import Awaitable, Callable
 from hashlib import blake2b
+from sys import getsizeof
 from typing import Final
 
 from sidecar.decision.proof import Claim
@@ -24,6 +25,7 @@ _SHARE: Final = 8
 _SLOT_BYTES: Final = 3
 _DIGEST_BYTES: Final = 12
 _TURN: Final = 1000
+_ENTRY: Final = getsizeof(bytes(_SLOT_BYTES + _DIGEST_BYTES))
 
 
 class ReplayUnknown(Exception):
@@ -75,6 +77,12 @@ class ReplayMemory(ReplayGuard):
     def __len__(self) -> int:
         """Proofs remembered."""
         return self._size
+
+    @property
+    def size(self) -> int:
+        """What the proofs take, in bytes."""
+        entries = sum(getsizeof(one.entries) for one in self._seconds.values())
+        return entries + self._size * _ENTRY + getsizeof(self._counts)
 
     def claim(self, claim: Claim) -> bool:
         """Raises `ReplayUnknown`."""

@@ -4,8 +4,13 @@ from typing import Any
 
 import pytest
 
-from sidecar.decision.challenge import DESCRIPTIONS, TITLES, challenge, challenges, problem, quoted
+from sidecar.decision.challenge import DESCRIPTIONS, TITLES, challenges, problem, quoted
 from sidecar.decision.denial import Denial, Reason, shape
+
+
+def challenge(denial: Denial, *wording: str | None, disclose: bool = True) -> str | None:
+    """All of them as one list."""
+    return ", ".join(challenges(denial, *wording, disclose=disclose)) or None
 
 
 def test_request_without_credentials_is_challenged_without_an_error() -> None:

@@ -3,7 +3,7 @@
 import inspect
 
 from sidecar.authorizer import Authorizer
-from sidecar.decision.challenge import challenge, problem
+from sidecar.decision.challenge import challenges, problem
 from sidecar.decision.denial import Denial
 from sidecar.decision.matching import RequestMatch
 from sidecar.decision.permit import Permit
@@ -51,7 +51,7 @@ def target(data: bytes) -> None:
     assert not inspect.isawaitable(decision)
     assert not isinstance(decision, Permit)
     assert isinstance(decision, Denial)
-    value = challenge(decision, "realm") or ""
+    value = ", ".join(challenges(decision, "realm"))
     assert value.isascii()
     assert value.isprintable()
     assert problem(decision.reason, "id").isascii()

@@ -33,7 +33,7 @@ def calls_of(name: str) -> set[str]:
         ("RequestHead", "http/intake.py"),
         ("Answer", "http/answer.py"),
         ("problem", "http/answer.py"),
-        ("challenge", "http/answer.py"),
+        ("challenges", "http/answer.py"),
     ],
 )
 def test_only_one_place_makes_it(thing: str, maker: str) -> None:
