@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from sidecar.decision.denial import Reason
+from sidecar.http.claimed_identity import ClaimedIdentity
 from sidecar.http.message import Fault, Field
 
 # What happens to a header field. Plain numbers: a compiled module reads them for nothing, and a member of an
@@ -33,6 +34,8 @@ _UNDERSCORE: Final = 15
 _VIA: Final = 16
 _TE: Final = 17
 _DPOP: Final = 18
+_CLAIM: Final = 19  # who the client is, as a proxy would say it: passed on from listed peers only
+_METHOD_OVERRIDE: Final = 20
 
 _KINDS: Final = {
     b"host": _HOST,
@@ -57,8 +60,6 @@ _KINDS: Final = {
     b"x-forwarded-server": _FORWARDED,
     b"x-forwarded-ssl": _FORWARDED,
     b"x-forwarded-client-cert": _FORWARDED,
-    b"x-original-url": _FORWARDED,
-    b"x-rewrite-url": _FORWARDED,
     b"x-real-ip": _FORWARDED,
     b"client-cert": _FORWARDED,
     b"client-cert-chain": _FORWARDED,
@@ -91,9 +92,18 @@ def spelling(name: bytes) -> bytes:
 class FieldRules:
     """Classifies header names for one configuration; remembers names it has seen, in bounded number."""
 
-    def __init__(self, identity_names: Iterable[str], *, keep_underscores: bool = False) -> None:
+    def __init__(
+        self,
+        identity_names: Iterable[str],
+        *,
+        keep_underscores: bool = False,
+        claimed: ClaimedIdentity | None = None,
+        refuse_method_overrides: bool = False,
+    ) -> None:
         self._identity = frozenset(spelling(name.encode("ascii")) for name in identity_names)
         self._keep_underscores = keep_underscores
+        self._claimed = claimed or ClaimedIdentity()
+        self._refuse_method_overrides = refuse_method_overrides
         self.seen: dict[bytes, int] = {}
 
     def kind(self, name: bytes) -> int:
@@ -112,12 +122,22 @@ class FieldRules:
         if plain in self._identity:
             return _IDENTITY
         lower = name.lower()
-        if lower != plain and plain in _KINDS:
+        kind = self._kind(plain)
+        if lower != plain and kind != _KEEP:
             # `Content_Length` is no Content-Length to us, but may be one to the upstream.
-            return _UNDERSCORE
+            return _METHOD_OVERRIDE if kind == _METHOD_OVERRIDE else _UNDERSCORE
         if b"_" in lower and not self._keep_underscores:
             return _UNDERSCORE
-        return _KINDS.get(lower, _KEEP)
+        return kind
+
+    def _kind(self, plain: bytes) -> int:
+        kind = _KINDS.get(plain, _KEEP)
+        name = plain.decode("ascii")
+        if kind == _KEEP and self._claimed.claims(name):
+            return _CLAIM
+        if kind == _KEEP and self._refuse_method_overrides and self._claimed.overrides_method(name):
+            return _METHOD_OVERRIDE
+        return kind
 
 
 class RequestFields:
@@ -125,6 +145,7 @@ class RequestFields:
 
     __slots__ = (
         "authorization",
+        "claims",
         "connection",
         "content_length",
         "dropped",
@@ -151,6 +172,8 @@ class RequestFields:
         self.proofs: list[bytes] = []
         """Values of `DPoP` (RFC 9449 §4.1): for the decision alone, they do not go on."""
         self.forwarded: list[Field] = []
+        self.claims: list[Field] = []
+        """Who the client is, as a proxy would say it."""
         self.connection = b""
         self.content_length: int | None = None
         self.transfer_encoding: bytes | None = None
@@ -218,6 +241,11 @@ class RequestFields:
             self.takes_trailers |= b"trailers" in [each.strip(b" \t") for each in value.lower().split(b",")]
         elif kind in (_FORWARDED, _VIA):
             self.forwarded.append((name, value))
+        elif kind == _CLAIM:
+            self.claims.append((name, value))
+        elif kind == _METHOD_OVERRIDE:
+            # The rule was chosen by the method. Without the field the API would do what was not asked for.
+            self.fault = Fault(Reason.REQUEST_MALFORMED, "a method override, where rules name methods")
         elif kind in (_IDENTITY, _UNDERSCORE):
             self.dropped += 1
 
@@ -235,6 +263,7 @@ class RequestFields:
             kind = rules.kind(name)
             if kind in (_KEEP, _ORIGIN, _PREFLIGHT_METHOD, _REQUEST_ID) and name.lower() not in named:
                 self.kept += (name, b": ", value, b"\r\n")
+        self.claims = [each for each in self.claims if each[0].lower() not in named]
         if b"x-request-id" in named:
             self.request_id = b""
         if b"traceparent" in named:

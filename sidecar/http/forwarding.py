@@ -30,7 +30,13 @@ class Forwarding:
         self._block = b""
 
     def block(self, fields: RequestFields) -> bytes:
-        """The fields, each with its line end."""
+        """The fields, each with its line end.
+
+        Claims of identity from a peer that is believed are among them, and no more in `fields` then.
+        """
+        if fields.claims and self._believed:
+            claims, fields.claims = fields.claims, []
+            return b"".join([b"%b: %b\r\n" % claim for claim in claims]) + self.block(fields)
         host = fields.hosts[0] if fields.hosts else b""
         if fields.forwarded and (
             self._believed or any(name.lower() == b"via" for name, _ in fields.forwarded)

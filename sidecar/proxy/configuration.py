@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from sidecar.http.answer import Wording
+from sidecar.http.claimed_identity import ClaimedIdentity
 from sidecar.http.fields import FieldRules
 
 
@@ -184,10 +185,21 @@ class ProxySettings:
     """Lets names with `_` through to an upstream that may take them for `-`: an invitation to spoofing."""
     disclose_reasons: bool = True
     """Whether `error_description` names the reason."""
+    strip_headers: frozenset[str] = frozenset()
+    """More headers that claim an identity: passed on from peers in `forwarded_from` only."""
+    keep_headers: frozenset[str] = frozenset()
+    """Headers that claim an identity, and that everybody may send after all."""
+    refuse_method_overrides: bool = False
+    """Rules name methods, so no header may ask the API for another."""
 
     def field_rules(self) -> FieldRules:
         """How the header fields of requests are classified."""
-        return FieldRules(self.identity_names, keep_underscores=self.keep_headers_with_underscores)
+        return FieldRules(
+            self.identity_names,
+            keep_underscores=self.keep_headers_with_underscores,
+            claimed=ClaimedIdentity(self.strip_headers, self.keep_headers),
+            refuse_method_overrides=self.refuse_method_overrides,
+        )
 
     def wording(self, resource_metadata: str | None) -> Wording:
         """What answers to denials say; `resource_metadata` is the URL of the metadata, if it is published."""

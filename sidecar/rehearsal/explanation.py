@@ -39,6 +39,8 @@ class Explanation:
     """The probable mistake behind a thumbprint that does not match."""
     bounds: Bounds | None
     """What bounds the exchange, when the request is forwarded."""
+    stripped: tuple[str, ...] = ()
+    """Headers that are not passed on, since they claim an identity and no listed proxy said it."""
     assumes_signature: bool = False
     """The signature was not verified, for want of keys; the rest was checked as if it were good."""
 
@@ -89,6 +91,7 @@ class Explanation:
             "diagnosis": None
             if self.diagnosis is None
             else {"mistake": self.diagnosis.mistake, "sentence": self.diagnosis.sentence},
+            "stripped_headers": list(self.stripped),
             "limits": None if self.bounds is None else asdict(self.bounds),
             "steps": [
                 {
@@ -130,6 +133,7 @@ async def explain(
         bounds=reception.bounds.under(decision.rule.limits or RuleLimits())
         if isinstance(decision, Permit)
         else None,
+        stripped=tuple([name.decode("latin-1") for name, _ in received.fields.claims]),
     )
 
 

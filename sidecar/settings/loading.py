@@ -135,6 +135,7 @@ def _values(path: tuple[str | int, ...], section: Section) -> Iterator[tuple[tup
         if isinstance(value, Section):
             yield from _values(inner, value)
         elif isinstance(value, list):
+            yield inner, value
             for index, member in enumerate(value):
                 if isinstance(member, Section):
                     yield from _values((*inner, index), member)
@@ -168,3 +169,5 @@ def _dangers(sections: list[_Placed]) -> Iterator[Problem]:
         for inner, value in _values(path, section):
             if str(inner[-1]).startswith("insecure_") and value is True:
                 yield document.warning(inner, f"`{inner[-1]}` is on")
+            elif str(inner[-1]).startswith("insecure_") and isinstance(value, list) and value:
+                yield document.warning(inner, f"`{inner[-1]}` is on: {', '.join(map(shown, value))}")

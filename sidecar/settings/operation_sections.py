@@ -6,10 +6,20 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
+from sidecar.http.claimed_identity import is_known
 from sidecar.settings.files import FileName
 from sidecar.settings.issuer_sections import Url
 from sidecar.settings.problem import shown
-from sidecar.settings.scalars import ADDRESS_PATTERN, Address, Duration, Form, Size, Text, parse_address
+from sidecar.settings.scalars import (
+    ADDRESS_PATTERN,
+    Address,
+    Duration,
+    Form,
+    HeaderName,
+    Size,
+    Text,
+    parse_address,
+)
 from sidecar.settings.section import Section, mistake
 from sidecar.settings.service_sections import LimitsSection, Listener, Positive, TimeoutsSection, Upstream
 
@@ -204,6 +214,24 @@ class ServiceFile(Section):
     """Whether a refusal's `error_description` names the reason. Default: true."""
     insecure_keep_headers_with_underscores: bool = False
     """DANGEROUS: lets names with `_` through to an API that may take them for `-`."""
+    strip_headers: list[HeaderName] = Field(default_factory=list)
+    """More headers that claim an identity: passed on from peers in `forwarded_from` only."""
+    insecure_keep_headers: list[HeaderName] = Field(default_factory=list)
+    """DANGEROUS: headers that claim an identity or override the method, and that every client may send after all."""
+
+    @model_validator(mode="after")
+    def _headers(self) -> Self:
+        """What is kept must be something that else is not."""
+        stripped = {name.lower() for name in self.strip_headers}
+        ours = {name.lower() for name in self.upstream.identity_headers or ()}
+        for name in self.insecure_keep_headers:
+            if name.lower() in stripped:
+                raise mistake(f"{shown(name)} is in `strip_headers` too", "insecure_keep_headers")
+            if name.lower() in ours:
+                raise mistake(f"{shown(name)} is an identity header of `upstream`", "insecure_keep_headers")
+            if not is_known(name):
+                raise mistake(f"{shown(name)} is passed on in any case", "insecure_keep_headers")
+        return self
 
     @model_validator(mode="after")
     def _addresses(self) -> Self:

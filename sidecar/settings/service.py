@@ -45,6 +45,9 @@ def proxy_settings(file: ServiceFile, policy: Policy) -> ProxySettings:
             name for rule in policy.rules for name in rule.identity_headers or ()
         ),
         keep_headers_with_underscores=file.insecure_keep_headers_with_underscores,
+        strip_headers=frozenset(file.strip_headers),
+        keep_headers=frozenset(file.insecure_keep_headers),
+        refuse_method_overrides=any(rule.match.methods for rule in policy.rules),
         **given,
     )
 

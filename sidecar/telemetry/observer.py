@@ -18,6 +18,8 @@ from sidecar.telemetry.metrics import Metrics
 from sidecar.telemetry.outcome import PERMIT, REPORT, outcome_of
 from sidecar.telemetry.record import AuditRecord
 
+_MOST_STRIPPED = 64
+"""Headers that are named in the log when they are stripped: their names are chosen by clients."""
 Clock = Callable[[], float]
 
 
@@ -61,6 +63,8 @@ class Telemetry:
         self._open[()] = self._accepted[()] = 0
         self._handshakes = metrics.counter("sidecar_tls_handshakes_total")
         self._allowances = Allowances(self._tell_sum)
+        self._stripped: set[str] = set()
+        """Headers that were named in the log."""
 
     def observe(self, record: AuditRecord) -> None:
         """One request is over."""
@@ -132,6 +136,14 @@ class Telemetry:
     def connection_closed(self) -> None:
         """A client connection is gone."""
         self._open[()] -= 1
+
+    def header_stripped(self, name: str) -> None:
+        """A header that claims an identity was not passed on: counted, and its name logged once."""
+        self.metrics.increment("sidecar_incidents_total", "header_stripped")
+        name = bounded(name.lower())
+        if name not in self._stripped and len(self._stripped) < _MOST_STRIPPED:
+            self._stripped.add(name)
+            self.journal.info("header not passed on: it claims an identity", name=name)
 
     def incident(self, name: str, detail: str = "") -> None:
         """Something worth counting that is no request."""

@@ -83,6 +83,9 @@ class Observer(Protocol):
     def connection_closed(self) -> None:
         """A client connection is gone."""
 
+    def header_stripped(self, name: str) -> None:
+        """A header that claims an identity, from a peer that may not say it, was not passed on."""
+
     def incident(self, name: str, detail: str = "") -> None:
         """Something worth counting that is no request: `connection_refused`, `connections_given_up`, `header_dropped`,
         `identity_headers_large`, `upstream_down`, `internal_error`. The name is a metric label from a closed

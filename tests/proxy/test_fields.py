@@ -303,3 +303,79 @@ def test_one_who_sends_many_names_does_not_make_the_others_strangers_for_good() 
     rules.kind(b"X-Honest")
     assert b"X-Honest" in rules.seen
     assert len(rules.seen) <= 2048
+
+
+# --- headers that claim an identity ---------------------------------------------------------------
+
+
+CLAIMS = [
+    "X-ARR-ClientCert", "X-SSL-Client-Verify", "x-ssl-client-s-dn", "X-Amzn-Mtls-Clientcert-Serial-Number",
+    "X-Amzn-Mtls-Clientcert", "X-Forwarded-Tls-Client-Cert-Info", "Remote-User", "X-Forwarded-User",
+    "X-Forwarded-Email", "X-Forwarded-Groups", "X-Original-URL", "X-Original-Method", "X-Rewrite-URL",
+    "X-Auth-Request-User", "X-MS-CLIENT-PRINCIPAL-NAME",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", CLAIMS)
+def test_header_that_claims_an_identity_is_passed_on_from_listed_peers_only(
+    converse: Converse, name: str
+) -> None:
+    talk = converse()
+    assert forwarded(talk, f"{name}: root\r\n".encode()).all(name) == []
+    assert ("header_stripped", name) in talk.observed.incidents
+    behind = converse(listener=replace(LISTENER, forwarded_from=(ip_network("192.0.2.0/24"),)))
+    assert forwarded(behind, f"{name}: root\r\n{name}: 2\r\n".encode()).all(name) == ["root", "2"]
+    assert behind.observed.incidents == []
+
+
+@pytest.mark.parametrize("name", ["X_Forwarded_User", "X.Remote.User", "REMOTE_USER", "X-Ssl_Client-Cert"])
+def test_other_spelling_of_such_a_header_is_passed_on_from_nobody(converse: Converse, name: str) -> None:
+    listener = replace(LISTENER, forwarded_from=(ip_network("192.0.2.0/24"),))
+    talk = converse(listener=listener, keep_headers_with_underscores=True)
+    request = forwarded(talk, f"{name}: root\r\n".encode())
+    assert "root" not in [value for _, value in request.headers]
+
+
+def test_more_names_can_be_stripped_and_some_kept(converse: Converse) -> None:
+    talk = converse(
+        strip_headers=frozenset({"X-Employee"}),
+        keep_headers=frozenset({"X-Forwarded-User", "X-Original-Host"}),
+    )
+    request = forwarded(
+        talk,
+        b"X-EMPLOYEE: 7\r\nX-Forwarded-User: a\r\nX-Original-Host: b\r\nX-Original-URL: c\r\nX-Plain: d\r\n",
+    )
+    names = ["x-employee", "x-forwarded-user", "x-original-host", "x-original-url", "x-plain"]
+    assert [request.all(name) for name in names] == [[], ["a"], ["b"], [], ["d"]]
+
+
+def test_claim_of_a_listed_peer_that_connection_names_stays_behind(converse: Converse) -> None:
+    talk = converse(listener=replace(LISTENER, forwarded_from=(ip_network("192.0.2.0/24"),)))
+    request = forwarded(talk, b"Connection: x-remote-user\r\nX-Remote-User: a\r\nRemote-User: b\r\n")
+    assert (request.all("x-remote-user"), request.all("remote-user")) == ([], ["b"])
+
+
+def test_identity_header_of_ours_is_taken_from_no_listed_peer(converse: Converse) -> None:
+    talk = converse(
+        listener=replace(LISTENER, forwarded_from=(ip_network("192.0.2.0/24"),)),
+        upstream=replace(UPSTREAM, identity_headers={"X-Remote-User": "sub"}),
+    )
+    talk.gate.verdicts["/a"] = permit(token(claims={"sub": "alice"}))
+    assert forwarded(talk, b"X-Remote-User: root\r\n").all("x-remote-user") == ["alice"]
+
+
+@pytest.mark.parametrize("name", ["X-HTTP-Method-Override", "x-http-method", "X_Method_Override"])
+def test_method_override_is_400_where_rules_name_methods(converse: Converse, name: str) -> None:
+    talk = converse(refuse_method_overrides=True)
+    client = talk.client()
+    client.says(f"POST /a HTTP/1.1\r\nHost: api\r\nContent-Length: 0\r\n{name}: DELETE\r\n\r\n".encode())
+    assert client.statuses() == [400]
+    assert talk.untouched
+    assert talk.gate.asked == []
+
+
+def test_method_override_passes_where_they_do_not_or_where_it_is_kept(converse: Converse) -> None:
+    field = b"X-HTTP-Method-Override: DELETE\r\n"
+    assert forwarded(converse(), field).all("x-http-method-override") == ["DELETE"]
+    kept = converse(refuse_method_overrides=True, keep_headers=frozenset({"X-HTTP-Method-Override"}))
+    assert forwarded(kept, field).all("x-http-method-override") == ["DELETE"]

@@ -351,6 +351,18 @@ def test_header_fields_are_sorted_as_the_data_plane_sorts_them(explainer: Explai
     assert (code, "verdict  deny: request_malformed (no rule)" in said) == (1, True)
     assert "presented  Connection names a field that is end-to-end" in said
     assert "answer   400 Bad Request: The request is malformed" in said
+    words = ("--header", "X-Forwarded-User: root", "--token", token)
+    code, said = explainer.run(*words, certificate=explainer.pki.client.pem)
+    assert code == 0
+    assert (
+        "stripped X-Forwarded-User: it claims an identity, and only a peer in `forwarded_from` may say it"
+        in said
+    )
+    assert explainer.document(*words, certificate=explainer.pki.client.pem)["stripped_headers"] == [
+        "X-Forwarded-User"
+    ]
+    code, said = explainer.run("--header", "X-HTTP-Method-Override: DELETE")
+    assert (code, "a method override, where rules name methods" in said) == (1, True)
     code, said = explainer.run("--header", "nonsense")
     assert (code, said) == (1, "'nonsense' is not 'Name: value'\n")
 

@@ -9,7 +9,7 @@ from sidecar.proxy.configuration import AtHandshake, Trust
 from sidecar.settings import ServerAddress
 from sidecar.settings.configuration import AdminAddress
 from sidecar.telemetry.configuration import Access, Format, Level
-from tests.support.configuration import SERVICE, Configuration
+from tests.support.configuration import ISSUER, SERVICE, Configuration
 from tests.support.pki import Pki
 
 EVERYTHING = """\
@@ -51,6 +51,8 @@ bypass_check: {enabled: false, interval: 5m, refuse_when_bypassable: true}
 protected_resource: {resource: https://api.example.com, serve: false}
 realm: accounts
 disclose_reasons: false
+strip_headers: [X-Employee]
+insecure_keep_headers: [X-Forwarded-User]
 insecure_keep_headers_with_underscores: true
 """
 
@@ -122,9 +124,49 @@ def test_files_that_were_read_are_named_and_files_to_be_written_are_not(whole: C
 
 
 def test_dangerous_settings_are_listed_for_the_log(whole: Configuration) -> None:
-    (danger,) = whole.load().dangers
+    named, danger = whole.load().dangers
+    assert named.message == "`insecure_keep_headers` is on: `X-Forwarded-User`"
     assert danger.message == "`insecure_keep_headers_with_underscores` is on"
     assert danger.line == len(EVERYTHING.splitlines())
+
+
+def test_headers_to_strip_and_to_keep_arrive(whole: Configuration) -> None:
+    proxy = whole.load().proxy
+    assert (set(proxy.strip_headers), set(proxy.keep_headers)) == ({"X-Employee"}, {"X-Forwarded-User"})
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("insecure_keep_headers: [X-Plain]", "`X-Plain` is passed on in any case"),
+        (
+            "strip_headers: [Remote-User]\ninsecure_keep_headers: [remote-user]",
+            "`remote-user` is in `strip_headers` too",
+        ),
+        ("strip_headers: [a_b]", "a header name of letters, digits and hyphens"),
+    ],
+)
+def test_headers_that_cannot_be_kept_or_stripped_are_mistakes(
+    configuration: Configuration, said: str, message: str
+) -> None:
+    configuration.write_service(SERVICE + said + "\n")
+    assert any(message in problem.message for problem in configuration.problems())
+
+
+def test_header_that_is_our_own_is_kept_from_nobody(configuration: Configuration) -> None:
+    text = SERVICE.replace(
+        '"http://127.0.0.1:8080"', '"http://127.0.0.1:8080", identity_headers: {X-Remote-User: sub}'
+    )
+    configuration.write_service(text + "insecure_keep_headers: [X-Remote-User]\n")
+    (problem,) = configuration.problems()
+    assert "is an identity header of `upstream`" in problem.message
+
+
+def test_method_overrides_are_refused_where_a_rule_names_methods(configuration: Configuration) -> None:
+    for methods, refused in (("", False), (", methods: [GET]", True)):
+        rules = f"  - {{name: a, match: {{path: /a}}}}\n  - {{name: b, match: {{path: /b{methods}}}}}\n"
+        configuration.write_policy(f"{ISSUER}rules:\n{rules}")
+        assert configuration.load().proxy.refuse_method_overrides is refused
 
 
 def test_a_unix_socket_upstream_and_a_default_port(configuration: Configuration) -> None:

@@ -74,5 +74,8 @@ class Observed:
     def connection_closed(self) -> None:
         self.open -= 1
 
+    def header_stripped(self, name: str) -> None:
+        self.incidents.append(("header_stripped", name))
+
     def incident(self, name: str, detail: str = "") -> None:
         self.incidents.append((name, detail))

@@ -77,6 +77,16 @@ def test_connections_and_handshakes_are_counted(recorder: RecordedTelemetry) -> 
     assert (line["name"], line["peer"]) == ("certificate_refused", "192.0.2.7:50000")
 
 
+def test_header_that_is_stripped_is_counted_and_named_once(recorder: RecordedTelemetry) -> None:
+    for name in ["X-Forwarded-User", "x-forwarded-user", "Remote-User", "X-Forwarded-User"]:
+        recorder.telemetry.header_stripped(name)
+    assert [line["name"] for line in recorder.lines()] == ["x-forwarded-user", "remote-user"]
+    assert recorder.metrics.counters["sidecar_incidents_total"] == {("header_stripped",): 4}
+    for number in range(200):
+        recorder.telemetry.header_stripped(f"X-Original-{number}")
+    assert len(recorder.lines()) <= 64
+
+
 def test_a_storm_of_one_incident_is_a_few_lines_and_their_sum(recorder: RecordedTelemetry) -> None:
     for _ in range(100):
         recorder.telemetry.incident("upstream_down", "connection refused")

@@ -180,6 +180,8 @@ class Exchange(Passenger):
         self._asked_to_upgrade = request.upgrade and outbound.asks_to_upgrade(request, fields)
         self.awaits_continue = bool(fields.expect) and not request.complete
         said = self.stream.forwarding(fields) + serving.tracing(fields, self.record) + identity
+        for name, _ in fields.claims:  # those that nobody may make
+            serving.observer.header_stripped(name.decode("latin-1"))
         return outbound.request_head(request, fields, head, said=said, token=serving.upstream.forward_token)
 
     def attach(self, upstream: UpstreamConnection) -> None:
