@@ -11,6 +11,11 @@ from sidecar.http.answer import Wording
 from sidecar.http.claimed_identity import ClaimedIdentity
 from sidecar.http.fields import FieldRules
 
+CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
+"""id-kp-clientAuth (RFC 5280 §4.2.1.12)."""
+SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
+"""id-kp-serverAuth."""
+
 
 class Trust(Enum):
     """Which client certificates a listener accepts in the handshake."""
@@ -55,6 +60,12 @@ class TlsSettings:
     """When authorities or lists change, close connections whose client certificate they no longer accept; None: with
     a `crl_file`."""
     crl_required_for: CrlRequired = CrlRequired.LEAF
+    partial_chain: bool = False
+    """A chain may end in an authority of `ca_file` that is no root."""
+    extended_key_usage: frozenset[str] = frozenset({CLIENT_AUTH})
+    """Purposes, dotted object identifiers, of which each certificate of a chain must have one, or name none at all
+    (RFC 5280 §4.2.1.12); empty: any.
+    """
 
     @property
     def closes_on_ca_change(self) -> bool:

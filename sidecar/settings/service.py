@@ -6,6 +6,8 @@ from urllib.parse import urlsplit
 
 from sidecar.decision.policy import Policy
 from sidecar.proxy.configuration import (
+    CLIENT_AUTH,
+    SERVER_AUTH,
     AtHandshake,
     CrlRequired,
     Limits,
@@ -29,6 +31,8 @@ from sidecar.settings.operation_sections import Logging, ServiceFile, Tracing
 from sidecar.settings.section import Section
 from sidecar.settings.service_sections import Listener, Upstream
 from sidecar.telemetry.configuration import Access, Audit, Format, Level, LoggingSettings, TracingSettings
+
+_PURPOSES = {"client_auth": CLIENT_AUTH, "server_auth": SERVER_AUTH}
 
 
 def proxy_settings(file: ServiceFile, policy: Policy) -> ProxySettings:
@@ -99,6 +103,10 @@ def _listener(section: Listener) -> ListenerSettings:
         tls["trust"] = Trust(tls["trust"])
     if "at_handshake" in tls:
         tls["at_handshake"] = AtHandshake(tls["at_handshake"])
+    if tls.pop("insecure_any_extended_key_usage", False):
+        tls["extended_key_usage"] = frozenset()
+    elif "extended_key_usage" in tls:
+        tls["extended_key_usage"] = frozenset(_PURPOSES.get(one, one) for one in tls["extended_key_usage"])
     if "crl_required_for" in tls:
         tls["crl_required_for"] = CrlRequired(tls["crl_required_for"])
     return ListenerSettings(

@@ -15,6 +15,14 @@ Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Positive = Annotated[int, Field(ge=1, le=1_000_000_000)]
 
 
+Purpose = Annotated[
+    str,
+    Form(
+        r"^(client_auth|server_auth|[0-2](\.[0-9]{1,10}){1,20})$", "client_auth, server_auth or 1.3.6.1…", 80
+    ),
+]
+
+
 class ListenerTls(OwnCertificate):
     """TLS of one listener."""
 
@@ -40,6 +48,13 @@ class ClientCertificate(Section):
     crl_required_for: Literal["leaf", "chain"] | None = None
     """Whose issuer must have a list in `crl_file`: `leaf` (default), the client's certificate; `chain`: every
     certificate, a root's own included."""
+    partial_chain: bool | None = None
+    """true: a chain may end in any authority of `ca_file`, root or not. Default: false."""
+    extended_key_usage: Annotated[list[Purpose], Field(min_length=1)] | None = None
+    """What certificates must be for, one of: `client_auth`, `server_auth` or an object identifier. One that names no
+    purpose is for all (RFC 5280 §4.2.1.12). Default: [client_auth]."""
+    insecure_any_extended_key_usage: bool = False
+    """DANGEROUS: accepts certificates whatever they are for, those that sign code or mail included."""
     at_handshake: Literal["optional", "required"] | None = None
     """`optional` (default): a missing certificate is answered by the rules; `required`: it ends the handshake."""
     close_on_ca_change: bool | None = None
@@ -49,9 +64,17 @@ class ClientCertificate(Section):
     def _trust(self) -> Self:
         if self.trust == "ca" and self.ca_file is None:
             raise mistake("`trust: ca` needs a `ca_file`", "trust")
-        for name in ("ca_file", "crl_file"):
-            if self.trust != "ca" and getattr(self, name) is not None:
+        for name in (
+            "ca_file",
+            "crl_file",
+            "partial_chain",
+            "extended_key_usage",
+            "insecure_any_extended_key_usage",
+        ):
+            if self.trust != "ca" and getattr(self, name):
                 raise mistake(f"`{name}` has no effect without `trust: ca`", name)
+        if self.insecure_any_extended_key_usage and self.extended_key_usage is not None:
+            raise mistake("with `insecure_any_extended_key_usage` it has no effect", "extended_key_usage")
         if self.crl_required_for is not None and self.crl_file is None:
             raise mistake("`crl_required_for` has no effect without a `crl_file`", "crl_required_for")
         return self

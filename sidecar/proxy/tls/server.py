@@ -14,12 +14,12 @@ from typing import Final
 from OpenSSL import SSL
 from OpenSSL._util import lib as _lib
 
-from sidecar.proxy.configuration import AtHandshake, CrlRequired, TlsSettings, Trust
-from sidecar.proxy.tls import verification
+from sidecar.proxy.configuration import AtHandshake, TlsSettings, Trust
+from sidecar.proxy.tls.authorities import is_authority, read_authorities
 from sidecar.proxy.tls.engine import OpenSslEngine, TlsFailure
 from sidecar.proxy.tls.revocation import RevocationList, revocation_lists
 from sidecar.proxy.tls.sessions import Sessions
-from sidecar.proxy.tls.verification import SecondLook
+from sidecar.proxy.tls.verification import ChainVerification, accept_possession
 
 _CIPHERS_1_2: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 
@@ -30,7 +30,7 @@ class ServerTls:
     def __init__(self, settings: TlsSettings, listener: str, clock: Callable[[], float] = time.time) -> None:
         """Raises `OSError`, `SSL.Error` or `ValueError` for files that cannot be used."""
         self.settings = settings
-        self._second_look: SecondLook | None = None
+        self._chains: ChainVerification | None = None
         self._context = context = SSL.Context(SSL.TLS_SERVER_METHOD)
         minimum = SSL.TLS1_3_VERSION if settings.minimum_version == "1.3" else SSL.TLS1_2_VERSION
         context.set_min_proto_version(minimum)
@@ -54,23 +54,24 @@ class ServerTls:
         if settings.at_handshake is AtHandshake.REQUIRED:
             mode |= SSL.VERIFY_FAIL_IF_NO_PEER_CERT
         if settings.trust is Trust.ANY:
-            self._context.set_verify(mode, verification.accept_possession)
+            self._context.set_verify(mode, accept_possession)
             return ()
         if settings.ca_file is None:
             raise ValueError("trust: ca needs ca_file")
-        self._context.load_verify_locations(str(settings.ca_file))
-        self._context.load_client_ca(str(settings.ca_file).encode())
-        needs_every_list = settings.crl_required_for is CrlRequired.CHAIN
+        authorities = read_authorities(settings.ca_file.read_bytes())
+        if settings.partial_chain and not all(map(is_authority, authorities.certificates)):
+            raise ValueError("partial_chain: ca_file holds a certificate that is no authority (CA:TRUE)")
+        if not authorities.are_too_many_to_name:
+            for one in authorities.certificates:
+                _lib.SSL_CTX_add_client_CA(self._context._context, one._x509)
         lists: tuple[RevocationList, ...] = ()
         if settings.crl_file is not None:
             lists = revocation_lists(settings.crl_file.read_bytes())
-            store = self._context.get_cert_store()
-            assert store is not None  # noqa: S101 — a context always has one
-            verification.check_revocation(store, lists)
-        if settings.closes_on_ca_change:
-            self._second_look = SecondLook(settings.ca_file, lists, needs_every_list=needs_every_list)
-        accept = verification.accept_chain_with_every_list if needs_every_list else verification.accept_chain
-        self._context.set_verify(mode, accept)
+        self._chains = ChainVerification(settings, authorities, lists)
+        store = self._context.get_cert_store()
+        assert store is not None  # noqa: S101 — a context always has one
+        self._chains.prepare(store)
+        self._context.set_verify(mode, self._chains.accept)
         return lists
 
     def _identity(self, listener: str) -> bytes:
@@ -85,6 +86,8 @@ class ServerTls:
             settings.at_handshake.value,
             settings.minimum_version,
             settings.crl_required_for.value,
+            str(settings.partial_chain),
+            " ".join(sorted(settings.extended_key_usage)),
         ):
             digest.update(b"\0" + part.encode())
         for file in (settings.ca_file, settings.crl_file, settings.certificate_file):
@@ -92,11 +95,8 @@ class ServerTls:
         return digest.digest()
 
     def accepts(self, chain: list[bytes]) -> bool:
-        """Whether a chain that an earlier configuration accepted still verifies under this one.
-
-        It is asked only where `close_on_ca_change` holds.
-        """
-        return self._second_look is None or not chain or self._second_look.accepts(chain)
+        """Whether a chain that an earlier configuration accepted still verifies under this one."""
+        return self._chains is None or not chain or self._chains.accepts(chain)
 
     def engine(self) -> OpenSslEngine:
         """TLS for one new connection."""

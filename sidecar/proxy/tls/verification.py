@@ -2,20 +2,24 @@
 
 Revocation (RFC 5280 §6.3): OpenSSL looks at every certificate of the chain. A certificate whose issuer has no list here
 is refused when it is the client's own; an authority above it passes, is counted, and `sidecar check` warns of it,
-because a root that has no list would refuse everyone. A list past its end refuses, wherever it stands.
+because a root that has no list would refuse everyone. A list past its end refuses, wherever it stands. An anchor that
+is no root needs no list, and OpenSSL finds none: its issuer is not in the chain. One that a list names is no anchor.
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Final
 
+from cryptography import x509
 from OpenSSL import SSL, crypto
 from OpenSSL._util import ffi as _ffi
 from OpenSSL._util import lib as _lib
 
+from sidecar.proxy.configuration import CLIENT_AUTH, CrlRequired, TlsSettings
+from sidecar.proxy.tls.authorities import Authorities, is_root
 from sidecar.proxy.tls.revocation import RevocationList
 
 _EE_KEY_TOO_SMALL: Final = 66
+_WRONG_PURPOSE: Final = 26
 _CRL_MISSING: Final = 3
 """X509_V_ERR_UNABLE_TO_GET_CRL."""
 
@@ -50,67 +54,126 @@ def accept_possession(connection: SSL.Connection, _c: crypto.X509, error: int, d
     return True
 
 
-def accept_chain(connection: SSL.Connection, _c: crypto.X509, error: int, depth: int, ok: int) -> bool:
-    """What OpenSSL accepts, and an authority that no list speaks of."""
-    if ok:
-        return True
-    if error == _CRL_MISSING and depth > 0:
-        of(connection).unchecked = True
-        return True
-    return _refuse(connection, error)
-
-
-def accept_chain_with_every_list(
-    connection: SSL.Connection, _c: crypto.X509, error: int, _depth: int, ok: int
-) -> bool:
-    """What OpenSSL accepts: with `crl_required_for: chain` a list that is missing refuses, wherever."""
-    return True if ok else _refuse(connection, error)
-
-
 def _refuse(connection: SSL.Connection, error: int) -> bool:
     text = _ffi.string(_lib.X509_verify_cert_error_string(error)).decode("ascii", "replace")
     of(connection).refused = text
     return False
 
 
-def check_revocation(store: crypto.X509Store, lists: Sequence[RevocationList]) -> None:
-    """Make a store look at every certificate of a chain."""
-    for each in lists:
-        store.add_crl(each.crl)
-    store.set_flags(crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL)
+class ChainVerification:
+    """Verifies clients' chains as the settings of one listener say, in handshakes and later."""
 
+    def __init__(
+        self, settings: TlsSettings, authorities: Authorities, lists: Sequence[RevocationList]
+    ) -> None:
+        self._usages = settings.extended_key_usage
+        self._needs_every_list = settings.crl_required_for is CrlRequired.CHAIN
+        self._authorities = [one for one in authorities.certificates if not _is_revoked(one, lists)]
+        self._lists = lists
+        self._partial = settings.partial_chain
+        self._is_usual = self._usages == {CLIENT_AUTH}
+        """OpenSSL's own idea of a client's certificate does."""
+        self._anchors = frozenset(_digest(one) for one in self._authorities)
+        self._second: tuple[crypto.X509Store, crypto.X509Store] | None = None
 
-class SecondLook:
-    """Judges chains outside a handshake, where OpenSSL's callback is out of reach: by one certificate at a time."""
+    def prepare(self, store: crypto.X509Store) -> None:
+        """Make a store judge by authorities, lists and purposes."""
+        self._add_chains(store, self._purpose)
+        if self._lists:
+            self._add_lists(store, crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL)
 
-    def __init__(self, ca_file: Path, lists: Sequence[RevocationList], *, needs_every_list: bool) -> None:
-        """Raises `OpenSSL.crypto.Error` for a file without a certificate."""
-        self._needs_every_list = needs_every_list
-        self._chains = crypto.X509Store()
-        self._chains.load_locations(str(ca_file))
-        self._certificates: crypto.X509Store | None = None
-        if lists:
-            self._certificates = crypto.X509Store()
-            self._certificates.load_locations(str(ca_file))
-            for each in lists:
-                self._certificates.add_crl(each.crl)
-            self._certificates.set_flags(crypto.X509StoreFlags.CRL_CHECK)
+    @property
+    def _purpose(self) -> int:
+        return int(_lib.X509_PURPOSE_SSL_CLIENT if self._is_usual else _lib.X509_PURPOSE_ANY)
+
+    def _add_chains(self, store: crypto.X509Store, purpose: int) -> None:
+        for each in self._authorities:
+            store.add_cert(each)
+        _lib.X509_STORE_set_purpose(store._store, purpose)
+        if self._partial:
+            store.set_flags(crypto.X509StoreFlags.PARTIAL_CHAIN)
+
+    def _add_lists(self, store: crypto.X509Store, flags: int) -> None:
+        for each in self._lists:
+            store.add_crl(each.crl)
+        store.set_flags(flags)
+
+    def accept(
+        self, connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int
+    ) -> bool:
+        """OpenSSL's callback: what it accepts, but for purposes of our own; and an authority that no list speaks of."""
+        if ok:
+            return self._is_usual or self._is_fit(certificate) or _refuse(connection, _WRONG_PURPOSE)
+        if depth > 0 and self._is_tolerable(certificate, error):
+            if not self._is_anchor(certificate):
+                of(connection).unchecked = True
+            return True
+        return _refuse(connection, error)
+
+    def _is_tolerable(self, certificate: crypto.X509, error: int) -> bool:
+        """Whether the want of a list is no reason to refuse, above the client's own certificate."""
+        return error == _CRL_MISSING and (not self._needs_every_list or self._is_anchor(certificate))
+
+    def _is_anchor(self, certificate: crypto.X509) -> bool:
+        return _digest(certificate) in self._anchors
+
+    def _is_fit(self, certificate: crypto.X509) -> bool:
+        """Whether a certificate is for one of the purposes of the settings, or says of none (RFC 5280 §4.2.1.12)."""
+        if not self._usages:
+            return True
+        try:
+            extensions = certificate.to_cryptography().extensions
+            found = extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+        except x509.ExtensionNotFound:
+            return True
+        except (ValueError, x509.DuplicateExtension):
+            return False
+        return any(one.dotted_string in self._usages for one in found)
+
+    # --- the second look, where OpenSSL's callback is out of reach: one certificate at a time
 
     def accepts(self, chain: Sequence[bytes]) -> bool:
         """Whether a chain, DER, the client's certificate first, would be accepted now."""
+        if self._second is None:
+            self._second = crypto.X509Store(), crypto.X509Store()
+            self._add_chains(self._second[0], self._purpose)
+            self._add_chains(self._second[1], _lib.X509_PURPOSE_ANY)
+            if self._lists:
+                self._add_lists(self._second[1], crypto.X509StoreFlags.CRL_CHECK)
         own, *others = (crypto.load_certificate(crypto.FILETYPE_ASN1, der) for der in chain)
         try:
-            verified = crypto.X509StoreContext(self._chains, own, others).get_verified_chain()
+            verified = crypto.X509StoreContext(self._second[0], own, others).get_verified_chain()
         except crypto.X509StoreContextError:
             return False
-        return all(self._is_current(verified[depth:], depth) for depth in range(len(verified)))
+        if not self._is_usual and not all(self._is_fit(one) for one in verified):
+            return False
+        return not self._lists or all(
+            self._is_current(self._second[1], verified[depth:], depth) for depth in range(len(verified))
+        )
 
-    def _is_current(self, chain: Sequence[crypto.X509], depth: int) -> bool:
+    def _is_current(self, store: crypto.X509Store, chain: Sequence[crypto.X509], depth: int) -> bool:
         """Whether no list speaks against the first of `chain`."""
-        if self._certificates is None:
-            return True
         try:
-            crypto.X509StoreContext(self._certificates, chain[0], chain[1:]).verify_certificate()
+            crypto.X509StoreContext(store, chain[0], chain[1:]).verify_certificate()
         except crypto.X509StoreContextError as error:
-            return error.errors[0] == _CRL_MISSING and depth > 0 and not self._needs_every_list
+            return depth > 0 and self._is_tolerable(chain[0], error.errors[0])
         return True
+
+
+def _is_revoked(certificate: crypto.X509, lists: Sequence[RevocationList]) -> bool:
+    """Whether the configuration's own lists name one of its authorities, roots apart: OpenSSL looks after these."""
+    if not lists or is_root(certificate):
+        return False
+    try:
+        found = certificate.to_cryptography()
+        return any(
+            one.crl.issuer == found.issuer
+            and one.crl.get_revoked_certificate_by_serial_number(found.serial_number) is not None
+            for one in lists
+        )
+    except ValueError:
+        return False
+
+
+def _digest(certificate: crypto.X509) -> str:
+    return certificate.digest("sha256").decode()
