@@ -70,10 +70,11 @@ class Surroundings:
 
 async def assemble(settings: IssuerSettings, given: Surroundings) -> Issuer:
     """One issuer, not started. Raises `OSError` and `ValueError` when a file cannot be used."""
-    return await asyncio.to_thread(_assembled, settings, given)
+    return await asyncio.to_thread(assembled, settings, given)
 
 
-def _assembled(settings: IssuerSettings, given: Surroundings) -> Issuer:
+def assembled(settings: IssuerSettings, given: Surroundings) -> Issuer:
+    """As `assemble`; blocks."""
     http = HttpClient.create(settings.http)
     discovery = settings.keys if isinstance(settings.keys, Discovery) else Discovery()
     metadata = MetadataSource(

@@ -112,9 +112,10 @@ class FileOrigin:
 
     async def fetch(self) -> FetchedKeys | None:
         """Raises `FetchFailed`."""
-        return await asyncio.to_thread(self._read)
+        return await asyncio.to_thread(self.read)
 
-    def _read(self) -> FetchedKeys | None:
+    def read(self) -> FetchedKeys | None:
+        """As `fetch`; blocks."""
         try:
             state = os.stat(self._path)  # noqa: PTH116 — follows the links that Kubernetes swaps
             seen = (state.st_dev, state.st_ino, state.st_mtime_ns, state.st_size)

@@ -39,9 +39,9 @@ def client_certificate(der: bytes) -> ClientCertificate:
 def certificates(data: bytes, *, pem_only: bool = False) -> list[Certificate]:
     """Every certificate of a file, PEM or DER, at least one; raises `Unusable` naming the one that is none."""
     if _BEGIN not in data and not pem_only:
-        return [_certificate(_loaded(crypto.FILETYPE_ASN1, data, "no PEM or DER certificate"))]
+        return [certificate_of(_loaded(crypto.FILETYPE_ASN1, data, "no PEM or DER certificate"))]
     found = [
-        _certificate(_loaded(crypto.FILETYPE_PEM, block, f"line {line}: a broken certificate"))
+        certificate_of(_loaded(crypto.FILETYPE_PEM, block, f"line {line}: a broken certificate"))
         for line, block in _blocks(data)
     ]
     if not found:
@@ -57,7 +57,8 @@ def validity(certificate: crypto.X509) -> tuple[float, float]:
     return NEVER_VALID if start is None or end is None else (start, end)
 
 
-def _certificate(x509: crypto.X509) -> Certificate:
+def certificate_of(x509: crypto.X509) -> Certificate:
+    """A certificate that OpenSSL has read, for the second reader."""
     return Certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, x509), validity(x509))
 
 

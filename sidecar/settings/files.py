@@ -19,6 +19,7 @@ from pydantic_core import PydanticCustomError
 from sidecar.decision.certificate import Certificate
 from sidecar.proxy.certificates import Unusable, certifies
 from sidecar.proxy.certificates import certificates as certificates_in
+from sidecar.proxy.tls.authorities import Authorities, read_authorities
 from sidecar.proxy.tls.revocation import RevocationList, revocation_lists
 from sidecar.settings.problem import shown
 from sidecar.settings.section import FILE_ABSENT, Surroundings, mistake
@@ -77,6 +78,14 @@ def certificates(path: Path) -> list[Certificate]:
         return certificates_in(data, pem_only=True)
     except Unusable as problem:
         raise mistake(f"{shown(str(path))}: {problem}") from None
+
+
+def authorities(path: Path) -> Authorities:
+    """The authorities of a PEM file, at least one; raises `PydanticCustomError`."""
+    try:
+        return read_authorities(_content(path))
+    except ValueError:
+        raise mistake(f"{shown(str(path))} holds no PEM certificate, or only broken ones") from None
 
 
 def private_key(path: Path) -> PrivateKeyTypes:
@@ -142,6 +151,7 @@ FileName = Annotated[Path, BeforeValidator(resolve, json_schema_input_type=str),
 """A file that need not be there yet."""
 ReadableFile = Annotated[FileName, AfterValidator(_checked(_content)), _NAME]
 CertificateFile = Annotated[FileName, AfterValidator(_checked(certificates)), _NAME]
+AuthoritiesFile = Annotated[FileName, AfterValidator(_checked(authorities)), _NAME]
 PrivateKeyFile = Annotated[FileName, AfterValidator(_checked(private_key)), _NAME]
 RevocationFile = Annotated[FileName, AfterValidator(_checked(crls)), _NAME]
 KeySetFile = Annotated[FileName, AfterValidator(_checked(_key_set)), _NAME]

@@ -17,7 +17,8 @@ from sidecar.settings.policies import Policies
 from sidecar.settings.problem import Problem, SettingsError, shown
 from sidecar.settings.section import Section, Surroundings, validate
 from sidecar.settings.service import proxy_settings, service_settings
-from sidecar.settings.trust_review import expiry, unlisted_authorities
+from sidecar.settings.trust_review import doubtful_authorities, expiry, unlisted_authorities
+from sidecar.settings.tryout import tried
 
 FILES: Final = 1000
 """Most policy files."""
@@ -59,12 +60,17 @@ class _Loading:
         sections = [(self.document, (), service), *self.policies.sections]
         services, policy = service_settings(service), self.policies.policy()
         proxy = proxy_settings(service, policy)
+        found = [*warnings, *tried(self.document, proxy, self.policies.placed_issuers)]
+        if errors := [one for one in found if not one.is_warning]:
+            raise SettingsError(errors)
         trusting = frozenset(one.name for one in proxy.listeners if one.tls.trust is Trust.ANY)
         doubts = {
             *self.policies.doubts(trusting, now),
             *review_limits(self.policies.rules, proxy.upstream, services.workers),
             *_expiring(sections, now),
             *unlisted_authorities(self.document, service),
+            *doubtful_authorities(self.document, service),
+            *self._no_rules(),
         }
         return Loaded(
             proxy=proxy,
@@ -77,9 +83,13 @@ class _Loading:
                 for one in service.policy_files
                 if documents.environment_variable(one) is None
             ),
-            warnings=tuple(sorted({*warnings, *doubts})),
+            warnings=tuple(sorted({*found, *doubts})),
             dangers=tuple(sorted(_dangers(sections))),
         )
+
+    def _no_rules(self) -> Iterator[Problem]:
+        if not self.policies.rules:
+            yield self.document.warning(("policy_files",), "there is no rule: every request will be refused")
 
     def _sorted_out(self) -> tuple[list[Problem], list[Problem]]:
         """What stands in the way, and what does not."""

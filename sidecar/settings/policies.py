@@ -45,6 +45,8 @@ class Policies:
     """Every valid section, where it stands."""
     issuers: dict[str, IssuerPolicy] = field(default_factory=dict)
     issuer_settings: list[IssuerSettings] = field(default_factory=list)
+    placed_issuers: list[tuple[Document, tuple[str | int, ...], IssuerSettings]] = field(default_factory=list)
+    """The same, and where each stands."""
     rules: list[PlacedRule] = field(default_factory=list)
     _issuers_named: dict[str, Problem] = field(default_factory=dict)
     _rules_named: dict[str, Problem] = field(default_factory=dict)
@@ -87,6 +89,7 @@ class Policies:
             self.sections.append((document, path, section))
             self.issuers.setdefault(section.issuer, issuer_policy(section))
             self.issuer_settings.append(issuer_settings(section))
+            self.placed_issuers.append((document, path, self.issuer_settings[-1]))
 
     def _add_rule(
         self,

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from sidecar.settings.files import CertificateFile, PrivateKeyFile, RevocationFile
+from sidecar.settings.files import AuthoritiesFile, CertificateFile, PrivateKeyFile, RevocationFile
 from sidecar.settings.own_certificate import OwnCertificate
 from sidecar.settings.problem import shown
 from sidecar.settings.scalars import Address, Duration, Form, HeaderName, Network, Size, Text
@@ -41,13 +41,13 @@ class ClientCertificate(Section):
 
     trust: Literal["any", "ca"] | None = None
     """`any` (default): possession of the key is what counts (RFC 8705 §6.2); `ca`: the chain must verify."""
-    ca_file: CertificateFile | None = None
+    ca_file: AuthoritiesFile | None = None
     """PEM: the authorities that clients' chains must end in; with `trust: ca`."""
     crl_file: RevocationFile | None = None
     """PEM, one list or several, or DER: revoked certificates; with `trust: ca`."""
     crl_required_for: Literal["leaf", "chain"] | None = None
     """Whose issuer must have a list in `crl_file`: `leaf` (default), the client's certificate; `chain`: every
-    certificate, a root's own included."""
+    certificate below the authority of `ca_file`."""
     partial_chain: bool | None = None
     """true: a chain may end in any authority of `ca_file`, root or not. Default: false."""
     extended_key_usage: Annotated[list[Purpose], Field(min_length=1)] | None = None

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Final
 
 from sidecar.decision.certificate import Certificate, Unreadable
+from sidecar.proxy.tls.authorities import Authorities, is_root
 from sidecar.proxy.tls.revocation import RevocationList
 from sidecar.settings.document import Document
-from sidecar.settings.files import certificates, crls, is_there
+from sidecar.settings.files import authorities, certificates, crls, is_there
 from sidecar.settings.operation_sections import ServiceFile
 from sidecar.settings.policies import SOON
 from sidecar.settings.problem import Problem, shown
@@ -20,7 +21,8 @@ _CERTIFICATES: Final = frozenset({"certificate_file", "ca_file"})
 def expiry(setting: str, file: Path, now: float) -> str | None:
     """What there is to say of the end of a file of certificates or revocation lists at `now`, if anything."""
     if setting in _CERTIFICATES:
-        first_to_end = min(certificates(file), key=lambda one: one.not_after)
+        found = authorities(file).readable if setting == "ca_file" else certificates(file)
+        first_to_end = min(found, key=lambda one: one.not_after)
         begin, end = first_to_end.not_before, first_to_end.not_after
         if not isfinite(end):
             return f"{shown(str(file))} holds a certificate whose dates cannot be read"
@@ -51,7 +53,7 @@ def unlisted_authorities(document: Document, service: ServiceFile) -> Iterator[P
             continue
         if not (is_there(section.ca_file) and is_there(section.crl_file)):
             continue
-        names = _unlisted(certificates(section.ca_file), crls(section.crl_file))
+        names = _unlisted(authorities(section.ca_file).readable, crls(section.crl_file))
         for name in names:
             message = (
                 f"{shown(str(section.crl_file))} holds no list of {shown(name)}: a client that it certified itself "
@@ -59,6 +61,45 @@ def unlisted_authorities(document: Document, service: ServiceFile) -> Iterator[P
                 + ("too" if section.crl_required_for == "chain" else "is not checked for revocation")
             )
             yield document.warning(("listeners", index, "client_certificate", "crl_file"), message)
+
+
+def doubtful_authorities(document: Document, service: ServiceFile) -> Iterator[Problem]:
+    """Client authorities that cannot be read, or that no chain can end in."""
+    for index, listener in enumerate(service.listeners):
+        section = listener.client_certificate
+        if section.ca_file is None or not is_there(section.ca_file):
+            continue
+        found, file = authorities(section.ca_file), shown(str(section.ca_file))
+        messages = [
+            f"{file}: line {line}: a broken certificate: it vouches for nobody, the others are not affected"
+            for line in found.broken
+        ]
+        if not section.partial_chain:
+            messages += [
+                f"{file} holds {shown(name)}, but no root above it: a chain that leads to it is refused; add the root, "
+                "or set `partial_chain: true`"
+                for name in _rootless(found)
+            ]
+        for message in messages:
+            yield document.warning(("listeners", index, "client_certificate", "ca_file"), message)
+
+
+def _rootless(found: Authorities) -> list[str]:
+    """The authorities from which no way leads up to a root of the same file."""
+    left = list(zip(found.certificates, found.readable, strict=True))
+    reached = {_subject(one) for x509, one in left if is_root(x509)}
+    while below := [pair for pair in left if _issuer(pair[1]) in reached]:
+        reached |= {_subject(one) for _, one in below}
+        left = [pair for pair in left if pair not in below]
+    return [one.called for _, one in left if _subject(one) not in reached]
+
+
+def _subject(one: Certificate) -> bytes:
+    return b"" if isinstance(one.fields, Unreadable) else bytes(one.fields.subject)
+
+
+def _issuer(one: Certificate) -> bytes:
+    return b"" if isinstance(one.fields, Unreadable) else bytes(one.fields.issuer)
 
 
 def _unlisted(authorities: Sequence[Certificate], lists: Sequence[RevocationList]) -> list[str]:

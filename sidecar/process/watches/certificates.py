@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sidecar.proxy.certificates import certificates
 from sidecar.proxy.configuration import ProxySettings
+from sidecar.proxy.tls.authorities import read_authorities
 from sidecar.proxy.tls.revocation import revocation_lists
 from sidecar.telemetry.metrics import Sample
 
@@ -65,7 +66,8 @@ def _files(settings: ProxySettings) -> Iterator[tuple[Path, str, bool]]:
 
 
 def _read(file: Path, use: str, *, is_ours: bool) -> CertificateInUse:
-    found = certificates(file.read_bytes())
+    data = file.read_bytes()
+    found = certificates(data) if is_ours else read_authorities(data).readable
     first = min(found, key=lambda one: one.not_after)
     return CertificateInUse(
         str(file),

@@ -9,6 +9,9 @@ from OpenSSL import crypto
 from OpenSSL._util import ffi as _ffi
 from OpenSSL._util import lib as _lib
 
+from sidecar.decision.certificate import Certificate
+from sidecar.proxy.certificates import certificate_of
+
 _BLOCK: Final = re.compile(
     rb"-----BEGIN ((?:X509 |TRUSTED )?CERTIFICATE)-----.*?(?:-----END \1-----|\Z)", re.DOTALL
 )
@@ -23,6 +26,11 @@ class Authorities:
     certificates: tuple[crypto.X509, ...]
     broken: tuple[int, ...]
     """Lines at which a certificate begins that OpenSSL cannot read."""
+
+    @property
+    def readable(self) -> list[Certificate]:
+        """The certificates, for those who look into them."""
+        return [certificate_of(one) for one in self.certificates]
 
     @property
     def are_too_many_to_name(self) -> bool:
