@@ -81,8 +81,11 @@ def _parts(world: World, client: float) -> dict[str, float]:
     reader, engine = stream._reader, world.connection.link.engine
 
     def read() -> Request:
-        reader.feed(plain)
-        return reader.messages.popleft()
+        reader.unread = plain
+        reader.read()
+        message, reader.message = reader.message, None
+        assert message is not None
+        return message
 
     request = read()
     one = Exchange(stream, request, serving)

@@ -74,11 +74,12 @@ class Reception:
         if isinstance(written, Fault):
             return _faulty(written)
         reader = RequestReader(self._limits)
-        fault = reader.feed(written)
+        reader.unread = written
+        reader.read()
         reader.close()
-        if reader.messages:
-            return reader.messages.popleft()
-        return _faulty(fault or Fault(Reason.REQUEST_MALFORMED, "no head of a request"))
+        return reader.message or _faulty(
+            reader.fault or Fault(Reason.REQUEST_MALFORMED, "no head of a request")
+        )
 
 
 def _written(sent: Sent) -> bytes | Fault:

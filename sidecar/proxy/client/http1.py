@@ -18,12 +18,16 @@ from sidecar.http.response_fields import ResponseFields
 from sidecar.proxy import outbound, refusal
 from sidecar.proxy.client.host import Host
 from sidecar.proxy.client.http1_reader import RequestReader
-from sidecar.proxy.client.link import CLOSED, EXCHANGE, HEAD, IDLE, TUNNEL, Link
+from sidecar.proxy.client.link import CLOSED, EXCHANGE, HEAD, IDLE, LINGER, TUNNEL, Link
 from sidecar.proxy.exchange.exchange import Exchange
 from sidecar.proxy.exchange.stream import NEVER, ClientStream
 
 _DISCARDED_BODY: Final = 65536
 """A refused body of up to this size is read and thrown away, which is cheaper than a new TLS handshake."""
+_WORK: Final = 65536
+"""Bytes that are read in one turn of the event loop. A turn begins one request at most: others are waiting."""
+_PIECE_WORK: Final = 512
+"""What reading a piece costs beside its bytes, in bytes."""
 _FINAL_CHUNK: Final = b"0\r\n"
 
 
@@ -31,8 +35,8 @@ class Http1Stream(ClientStream):
     """The requests of one connection, and the answer to the one under way."""
 
     __slots__ = (
-        "_chunked", "_client_ended", "_fault", "_forwarding", "_host", "_keep_alive", "_link", "_reader", "_requests",
-        "_sheds", "distrusted", "exchange", "retired",
+        "_chunked", "_client_ended", "_forwarding", "_held", "_host", "_keep_alive", "_link", "_reader", "_requests",
+        "_sheds", "_waits", "distrusted", "exchange", "retired",
     )  # fmt: skip
 
     def __init__(
@@ -43,7 +47,10 @@ class Http1Stream(ClientStream):
         self._host = host
         self._forwarding = forwarding
         self._reader = RequestReader(host.settings.limits)
-        self._fault: Fault | None = None
+        self._held = False
+        """The exchange takes no more for now."""
+        self._waits = False
+        """What is unread waits for the next turn of the event loop."""
         self._requests = 0
         self._client_ended = False
         self._keep_alive = False
@@ -70,31 +77,84 @@ class Http1Stream(ClientStream):
             exchange.tunnel.from_client(plaintext)
             return
         reader = self._reader
-        fault = reader.feed(plaintext)
-        if fault is not None and self._fault is None:
-            self._fault = fault
-        if exchange is None:
-            self._advance()
-            return
-        exchange.request_arrived()
-        if self.exchange is not None and (reader.messages or reader.after_upgrade):
-            self._link.hold()
+        if reader.unread:
+            reader.give(plaintext)
+        else:
+            reader.unread = plaintext
+        if not self._waits:
+            self._read_on()
 
-    def _advance(self) -> None:
-        """Begin the next request that is here, if the one before it is over."""
-        reader, link = self._reader, self._link
-        while reader.messages and self.exchange is None and not link.is_ending:
-            if link.blocked_since != NEVER:
-                # Answers that nobody reads must not pile up: the next request waits for its reader.
-                link.hold()
+    def _read_on(self) -> None:
+        """Read what came and act on it, as far as one turn of the event loop goes."""
+        reader, link, left, begun = self._reader, self._link, _WORK, False
+        while True:
+            phase, exchange, message = link.phase, self.exchange, reader.message
+            if self._waits or phase is CLOSED or phase is LINGER:
                 return
-            self._begin(reader.messages.popleft())
-        if self.exchange is not None or link.is_ending:
+            if exchange is not None:
+                if exchange.request.complete or self._held or not reader.unread:
+                    break
+            elif message is None and reader.fault is None and not reader.unread:
+                break
+            if left <= 0 or (begun and exchange is None):
+                self._next_turn()
+                return
+            if exchange is not None:
+                reader.read()
+                left -= reader.work + _PIECE_WORK
+                exchange.request_arrived()
+            elif message is not None:
+                if link.blocked_since != NEVER:
+                    # Answers that nobody reads must not pile up: the next request waits for its reader.
+                    link.hold()
+                    return
+                reader.message, begun = None, True
+                self._begin(message)
+            elif reader.fault is not None:
+                self.answer_fault(reader.fault)
+            else:
+                left -= self._read_head()
+        if reader.unread or reader.in_head or link.is_held or self._client_ended:
+            self._settle()
+
+    def _read_head(self) -> int:
+        """Read a piece of a head; returns what that took. The beginning of its body goes on with a whole head."""
+        reader = self._reader
+        reader.read()
+        work = reader.work + _PIECE_WORK
+        if reader.unread and reader.message is not None and not reader.message.complete:
+            reader.read()
+            work += reader.work
+        return work
+
+    def _next_turn(self) -> None:
+        """Go on when all others had their turn."""
+        if not self._waits:
+            self._waits = True
+            self._link.hold()
+            self._host.call_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._waits = False
+        try:
+            self._read_on()
+        except Exception as error:  # noqa: BLE001 — one connection's bug must not take others, and is never a pass
+            self._host.report_bug(error)
+            self._link.abort()
+
+    def _settle(self) -> None:
+        """All is done that could be done with what came: read on, or not."""
+        reader, link, exchange = self._reader, self._link, self.exchange
+        if not reader.unread and self._client_ended and (exchange is None or not exchange.request.complete):
+            self.gone()
+            link.close()
             return
-        if self._fault is not None:
-            self.answer_fault(self._fault)
-        elif reader.in_head and link.phase is not HEAD:
+        if exchange is None and reader.in_head and link.phase is not HEAD:
             self._expect_head()
+        if reader.unread:
+            link.hold()
+        elif not self._held:
+            link.release()
 
     def _expect_head(self) -> None:
         self._link.phase = HEAD
@@ -126,7 +186,7 @@ class Http1Stream(ClientStream):
         request = Request()
         request.complete = True
         request.fault = fault
-        self._fault = None
+        self._reader.fault = None
         self._begin(request)
 
     def blocked(self) -> None:
@@ -138,23 +198,23 @@ class Http1Stream(ClientStream):
         """The client reads again."""
         if self.exchange is not None:
             self.exchange.release_upstream()
-        elif not self._link.is_ending:
-            if not self._reader.messages:
-                self.release()
-            self._advance()
+        else:
+            self._read_on()
 
     def says_no_more(self) -> bool:
         """close_notify ends one direction only (RFC 8446 §6.1): what was asked for is still answered.
 
         Returns whether nothing was.
         """
-        exchange = self.exchange
+        exchange, reader = self.exchange, self._reader
         if self._client_ended:
             return False
         self._client_ended = True
         if exchange is not None and exchange.tunnel is not None:
             exchange.tunnel.client_ended()
             return False
+        if reader.unread or reader.message is not None:
+            return False  # `_settle` sees
         return exchange is None or not exchange.request.complete
 
     def gone(self) -> None:
@@ -167,6 +227,7 @@ class Http1Stream(ClientStream):
     def lost(self) -> None:
         """The connection is closed."""
         self.gone()
+        self._reader.take_unread()
         self._reader.close()
 
     # --- order ---------------------------------------------------------------------------------------
@@ -217,11 +278,16 @@ class Http1Stream(ClientStream):
         return self._link.is_held
 
     def hold(self) -> None:
+        self._held = True
         self._link.hold()
 
     def release(self) -> None:
         if self._link.is_held:
             self.expect_body()
+        self._held = False
+        if self._reader.unread:
+            self._next_turn()
+        else:
             self._link.release()
 
     def interim(self, head: Response, fields: ResponseFields) -> None:
@@ -281,8 +347,7 @@ class Http1Stream(ClientStream):
     def switch(self, head: Response, fields: ResponseFields) -> bytes:
         self._link.write(outbound.switching_head(head, fields))
         self._link.phase = TUNNEL
-        early, self._reader.after_upgrade = self._reader.after_upgrade, b""
-        return early or b""
+        return self._reader.take_unread()
 
     def cut(self) -> None:
         self._keep_alive = False
@@ -308,14 +373,17 @@ class Http1Stream(ClientStream):
     def _go_on(self) -> None:
         """To the next request, or the end."""
         reader, link = self._reader, self._link
-        if self.distrusted or (self._client_ended and not reader.messages):
+        waiting = bool(reader.unread) or reader.message is not None or reader.fault is not None
+        self._held = False
+        if self.distrusted or (self._client_ended and not waiting):
             link.close()
             return
         self._become_idle()
-        if reader.in_head and not reader.messages:
-            self._expect_head()
-        if link.is_held and not reader.messages:
-            self.release()
-        if reader.messages or self._fault is not None:
+        if waiting:
             # Not from here: a thousand pipelined requests must not become a thousand stack frames.
-            self._host.call_soon(self._advance)
+            self._next_turn()
+            return
+        if reader.in_head:
+            self._expect_head()
+        if link.is_held:
+            link.release()

@@ -1,17 +1,17 @@
 """Bytes of a client → requests (RFC 9112), by the parser llhttp through httptools.
 
-Theory of operation. A reader is fed plain bytes and turns them into messages. It never calls outward: whoever feeds
-it looks at `messages` when `feed` has returned, because llhttp reports a bad Transfer-Encoding only *after* it has
-said that the head is complete, and nothing of such a message may have been acted on. A message grows while its body
-arrives: `take_body` hands over what came since the last call.
+Theory of operation. A reader is given plain bytes and turns them into messages, a piece for each call: at most one head
+is completed by one piece, and a piece ends where a head ends, so that what a client sends at once costs no more at once
+than its owner allows. What is not read yet stays as it came. The reader never calls outward: whoever calls it looks at
+`message` afterwards, because llhttp reports a bad Transfer-Encoding only *after* it has said that the head is complete,
+and nothing of such a message may have been acted on. A message grows while its body arrives: `take_body` hands over
+what came since the last call.
 
 What llhttp lets pass and this module does not: versions other than 1.0 and 1.1, Transfer-Encoding in HTTP/1.0 or
 other than exactly `chunked`, anything over its limit, and the request lines of RTSP and ICE. Of these llhttp does not
-tell, nor where a head began. A head that what was read begins with has its protocol where method and target say; for
-any other, the bytes since it began are looked through for its target with one of these names behind it.
+tell. A head that one piece holds has its protocol where method and target say; of any other, the first line is kept.
 """
 
-from collections import deque
 from typing import Final
 
 from httptools import HttpParserError, HttpParserInvalidURLError, HttpParserUpgrade, HttpRequestParser
@@ -30,6 +30,11 @@ METHODS: Final = frozenset(
     }
 )  # fmt: skip
 """The methods that a request can have: those that the parser knows, without TRACE and CONNECT."""
+_END: Final = b"\r\n\r\n"
+_PIECE: Final = 16384
+"""Bytes of chunks, or of a head, that are parsed at once: beginnings of some 1,000 chunks of one byte."""
+_CHUNK_WORK: Final = 64
+"""Each chunk costs as much as so many bytes."""
 _CHUNK_OVERHEAD: Final = 26
 """Bytes of framing a chunk may need without any extension: 16 digits, two line ends, and the last chunk."""
 
@@ -38,29 +43,47 @@ class RequestReader:
     """Client bytes → requests."""
 
     __slots__ = (
-        "_begins", "_fed", "_head", "_held", "_limits", "_open", "_other_targets", "_parser", "_seen",
-        "after_upgrade", "head_bytes", "in_head", "messages",
+        "_at",
+        "_head",
+        "_head_bytes",
+        "_limits",
+        "_line",
+        "_open",
+        "_parser",
+        "_piece",
+        "_tail",
+        "fault",
+        "in_head",
+        "is_upgraded",
+        "message",
+        "unread",
+        "work",
     )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
-        self.messages: deque[Request] = deque()
-        """Requests whose head is complete and which nobody has taken yet, in order."""
-        self.after_upgrade: bytes | None = None
-        """What came behind a request that asks for another protocol; None while no request did."""
-        self.head_bytes = 0
-        """Bytes received while a head was arriving."""
+        self.message: Request | None = None
+        """A request whose head is complete and which nobody has taken yet."""
+        self.fault: Fault | None = None
+        """What is wrong: the connection cannot go on after that."""
+        self.is_upgraded = False
+        """A request asks for another protocol: what comes behind it is not for this reader."""
         self.in_head = False
         """Part of a head has arrived."""
+        self.work = 0
+        """What the last piece took: its size in bytes, with a surcharge for what is dear whatever its size."""
+        self.unread = b""
+        """What came and was not read, with what was read of it in front. Set it when it is empty, else `give`."""
         self._limits = limits
-        self._fed = 0
-        self._held = b""
-        """What was read since a head began that is not complete."""
-        self._seen = b""
-        """The same with what is being read."""
-        self._begins = False
-        """What is being read begins with the next head."""
-        self._other_targets: frozenset[bytes] | None = None
-        """Targets that stand there before the name of another protocol; None while nobody has looked."""
+        self._at = 0
+        """Where in `unread` the next piece begins."""
+        self._piece = b""
+        """What is being read, when a head may begin with it."""
+        self._line: bytes | None = None
+        """The first line, or the beginning of it, of a head that came in several pieces."""
+        self._tail = b""
+        """The last bytes of the piece before, when it ended within a message."""
+        self._head_bytes = 0
+        """Bytes received of the head that is arriving."""
         self._head = NO_HEAD
         self._open: Request | None = None
         self._parser: HttpRequestParser | None = HttpRequestParser(self)
@@ -69,66 +92,126 @@ class RequestReader:
         """Let go of the parser: it and this reader refer to each other."""
         self._parser = None
 
-    def feed(self, data: bytes) -> Fault | None:
-        """Take plain bytes. Returns what is wrong, if anything is: the connection cannot go on after that.
+    def take_unread(self) -> bytes:
+        """What came and was not read."""
+        data, self.unread, self._at = self.unread[self._at :], b"", 0
+        return data
 
-        Requests completed before the fault are in `messages` and are good; the faulty one is not, unless it was
-        handed over in an earlier call, in which case its `fault` is set.
+    def give(self, data: bytes) -> None:
+        """Take plain bytes."""
+        self.unread = self.take_unread() + data
+
+    def read(self) -> None:
+        """Read the next piece of what came.
+
+        Afterwards `message` may be a new request. When `fault` is set, the request before it is good; the faulty one
+        is none, unless its head was complete in an earlier piece: then its own `fault` is set, too.
         """
-        if self._parser is None:
-            return Fault(Reason.REQUEST_MALFORMED, "data after the end")
-        if self.after_upgrade is not None:
-            self.after_upgrade += data
-            return None
-        self._fed = size = len(data)
-        if self._open is None:
-            self.head_bytes += size
+        parser, request, data = self._parser, self._open, self.unread
+        size = self.work = len(data)
+        if parser is None:
+            self.take_unread()
+            self.fault = self.fault or Fault(Reason.REQUEST_MALFORMED, "data after the end")
+            return
+        if request is None and not self._at and not self.in_head and data.find(_END) + 4 == size:
+            self.unread = b""
         else:
-            self._open.overhead += size
-        self._begins = self._open is None and not self._held
-        self._seen = seen = self._held + data if self._held else data
-        self._other_targets = None
+            data = self._next(request)
+            size = self.work = len(data)
+        if request is not None:
+            request.overhead += size
+        else:
+            if self._head_bytes:
+                self._follow_line(data)
+            else:
+                self._piece = data
+            self._head_bytes += size
         try:
-            self._parser.feed_data(data)
-        except HttpParserUpgrade as upgrade:
-            self.after_upgrade = data[upgrade.args[0] :]
+            parser.feed_data(data)
+        except HttpParserUpgrade:
+            self.is_upgraded = True
         except HttpParserError as error:
-            return self._fail(error)
-        self._held, self._seen = seen if self.in_head else b"", b""
-        return self._check_limits()
+            self._fail(error)
+            return
+        self._piece = b""
+        if self.in_head or self._open is not None:
+            self._check_limits(data)
+        else:
+            self._tail, self._head_bytes = b"", 0
 
-    def _fail(self, error: HttpParserError) -> Fault:
+    def _next(self, request: Request | None) -> bytes:
+        """The next bytes that are parsed at once."""
+        unread, at = self.unread, self._at
+        left = _length(request) - request.body_bytes if request is not None else -1
+        if left >= 0:
+            end = at + left
+        else:
+            # Here a head ends, and a body of chunks with its trailers; content may hold the same bytes, at no harm.
+            tail = self._tail
+            found = (tail + unread[at : at + _PIECE]).find(_END)
+            end = at + (found + 4 - len(tail) if found >= 0 else _PIECE)
+        if end >= len(unread):
+            return self.take_unread()
+        self._at = end
+        return unread[at:end]
+
+    def _follow_line(self, data: bytes) -> None:
+        """`data` is part of a head that is not complete."""
+        line = self._line
+        if line is None or b"\r\n" not in line:
+            self._line = _first_line((line or b"") + data)
+
+    def _fail(self, error: HttpParserError) -> None:
         fault = Fault(Reason.REQUEST_MALFORMED, f"{type(error).__name__}: {error}"[:200])
-        if isinstance(error, HttpParserInvalidURLError) and not self._seen.partition(b"\r\n")[0].isascii():
-            fault = Fault(Reason.PATH_AMBIGUOUS, "unescaped_text: the target holds bytes outside of ASCII")
+        if isinstance(error, HttpParserInvalidURLError):
+            line = (self._line or _first_line(self._piece)).partition(b"\r\n")[0]
+            if not line.isascii():
+                fault = Fault(
+                    Reason.PATH_AMBIGUOUS, "unescaped_text: the target holds bytes outside of ASCII"
+                )
+        self.fault = fault = self.fault or fault
         request, self._parser = self._open, None
         if request is not None:
             request.fault = fault
-            if self.messages and self.messages[-1] is request:
-                self.messages.pop()
-        return fault
+            if self.message is request:
+                self.message = None
 
-    def _check_limits(self) -> Fault | None:
-        limits, request = self._limits, self._open
-        if request is None:
-            if not self.in_head or self.head_bytes <= min(limits.target_bytes, limits.header_bytes):
-                return None
-            head, fault = self._head, None
-            if not head.target or len(head.target) > limits.target_bytes:
-                fault = Fault(Reason.TARGET_TOO_LONG, f"target over {limits.target_bytes} bytes")
-            elif self.head_bytes > limits.header_bytes:
-                fault = Fault(Reason.HEADER_TOO_LARGE, f"head over {limits.header_bytes} bytes")
-            if fault is not None:
-                self._parser = None
-            return fault
+    def _check_limits(self, data: bytes) -> None:
+        """Of a message that is not complete, and of which `data` came last."""
+        self._tail = (self._tail + data)[-3:]
+        if self._open is not None:
+            self._check_body_limits(self._open)
+            return
+        if self._line is None:
+            self._follow_line(data)
+        self._check_head_limits()
+
+    def _check_body_limits(self, request: Request) -> None:
+        limits = self._limits
+        # What one chunk did not need of its room for framing is not there for the next.
+        request.overhead = max(request.overhead, 0)
         if request.overhead > limits.chunk_extension_bytes and request.chunked:
             request.fault = Fault(Reason.REQUEST_MALFORMED, "chunk extensions over the limit")
         elif request.trailer_bytes > limits.trailer_bytes:
             request.fault = Fault(Reason.HEADER_TOO_LARGE, f"trailers over {limits.trailer_bytes} bytes")
-        return request.fault
+        self.fault = self.fault or request.fault
+
+    def _check_head_limits(self) -> None:
+        """Of a head that is not complete: what would be refused in the end is refused now."""
+        head, limits = self._head, self._limits
+        if len(head.fields) > limits.headers:
+            self.fault = Fault(Reason.HEADER_TOO_LARGE, f"more than {limits.headers} header fields")
+        elif self._head_bytes <= min(limits.target_bytes, limits.header_bytes):
+            return
+        elif not head.target or len(head.target) > limits.target_bytes:
+            self.fault = Fault(Reason.TARGET_TOO_LONG, f"target over {limits.target_bytes} bytes")
+        elif self._head_bytes > limits.header_bytes:
+            self.fault = Fault(Reason.HEADER_TOO_LARGE, f"head over {limits.header_bytes} bytes")
+        if self.fault is not None:
+            self._parser = None
 
     def _head_too_large(self, request: Request) -> Fault | None:
-        """Exact sizes, as what was read may hold more than one head."""
+        """Exact sizes, of the fields alone."""
         limits = self._limits
         if len(request.fields) > limits.headers:
             return Fault(Reason.HEADER_TOO_LARGE, f"more than {limits.headers} header fields")
@@ -138,15 +221,13 @@ class RequestReader:
         return None
 
     def _check_protocol(self, request: Request, version: str) -> None:
-        """Of a request line that may name another version or protocol: if it does not, the same target does nearby."""
+        """Of a request line that may name another version or protocol."""
         if version != "1.1":
             request.minor_version = 0
             if version != "1.0":
                 request.fault = Fault(Reason.VERSION_UNSUPPORTED, "HTTP/1.0 and HTTP/1.1 only")
-        if self._other_targets is None:
-            before = [*self._seen.split(b" RTSP/")[:-1], *self._seen.split(b" ICE/")[:-1]]
-            self._other_targets = frozenset(text.rstrip(b" ").rpartition(b" ")[2] for text in before)
-        if request.target in self._other_targets:
+        line = (self._line or _first_line(self._piece)).partition(b"\r\n")[0]
+        if not line.rpartition(b" ")[2].startswith(b"HTTP/"):
             request.fault = Fault(Reason.REQUEST_MALFORMED, "not HTTP")
 
     # Called by the parser.
@@ -178,23 +259,24 @@ class RequestReader:
         request.upgrade = parser.should_upgrade()
         size = len(request.target)
         at = len(method) + 1 + size
-        if not (self._begins and self._seen[at : at + 10] == b" HTTP/1.1\r"):
+        if self._piece[at : at + 10] != b" HTTP/1.1\r":
             self._check_protocol(request, parser.get_http_version())
-        self._begins = False
         if size > limits.target_bytes:
             request.fault = Fault(Reason.TARGET_TOO_LONG, f"target over {limits.target_bytes} bytes")
-        elif self.head_bytes + self._fed > limits.header_bytes or len(request.fields) > limits.headers:
-            # An upper bound only, as a head may begin in the middle of what was read: now it is counted exactly.
+        elif self._head_bytes > limits.header_bytes or len(request.fields) > limits.headers:
             request.fault = self._head_too_large(request) or request.fault
-        self.head_bytes = 0
+        self._line, self._head_bytes = None, 0
         self.in_head = False
         # An idle connection keeps nothing of the last head, its token least of all.
-        self._open, self._head = request, NO_HEAD
-        self.messages.append(request)
+        self._open, self._head, self._tail = request, NO_HEAD, b""
+        if self.message is not None:
+            raise RuntimeError("a piece holds two heads")
+        self.message = request
 
     def on_chunk_header(self) -> None:
         if self._open is not None:
             self._open.overhead -= _CHUNK_OVERHEAD
+            self.work += _CHUNK_WORK
 
     def on_body(self, data: bytes) -> None:
         request = self._open
@@ -210,3 +292,21 @@ class RequestReader:
             if request.trailer_bytes > limit:
                 request.fault = Fault(Reason.HEADER_TOO_LARGE, f"trailers over {limit} bytes")
             self._open = None
+
+
+def _length(request: Request) -> int:
+    """The `Content-Length` that rules the body of a request (RFC 9112 §6.3), before or after anybody has checked it;
+    less than 0 when another rule does.
+    """
+    if request.content_length is not None and not request.chunked:
+        return request.content_length
+    names = {name.lower(): value for name, value in request.fields}
+    value = names.get(b"content-length", b"")
+    return int(value) if value.isdigit() and b"transfer-encoding" not in names else -1
+
+
+def _first_line(data: bytes) -> bytes:
+    """Up to the first line's end, that included; the empty lines that may stand before it are not (RFC 9112 §2.2)."""
+    data = data.lstrip(b"\r\n")
+    end = data.find(b"\r\n")
+    return data[: end + 2] if end >= 0 else data

@@ -50,8 +50,8 @@ class ResponseReader:
     """
 
     __slots__ = (
-        "_begins", "_bodiless", "_current", "_head_bytes", "_heads", "_parser", "_ready", "after_upgrade", "body",
-        "interims",
+        "_barren", "_begins", "_bodiless", "_current", "_head_bytes", "_heads", "_parser", "_ready", "after_upgrade",
+        "body", "interims",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -64,6 +64,8 @@ class ResponseReader:
             self._parser = HttpResponseParser(self)
         self._bodiless, self._current = bodiless, Response()
         self._ready, self._begins, self._head_bytes = False, False, 0
+        self._barren = 0
+        """Bytes since the last content."""
         self._heads: list[Response] = []
         self.body: list[bytes] = []
         """Content that arrived since the reader was last fed."""
@@ -114,6 +116,11 @@ class ResponseReader:
                 self._current.keep_alive = False
             self._parser = None
             self.body.clear()
+        elif self._ready and not self._current.complete:
+            # Neither the extension of a chunk nor a trailer field ends of itself.
+            self._barren = 0 if self.body else self._barren + len(data)
+            if self._barren > 2 * MAX_RESPONSE_HEAD:
+                raise MalformedResponse("framing or trailers too large")
         heads = self._heads
         if heads:
             self._heads = []

@@ -1,0 +1,183 @@
+"""What one client or upstream sends at once costs no more at once than a bounded share: the others have their turn.
+
+Counted, not timed: requests begun, bytes read, bytes held.
+"""
+
+import pytest
+
+from sidecar.decision.denial import Reason
+from sidecar.http.message import MalformedResponse
+from sidecar.proxy.client.http1_reader import RequestReader
+from sidecar.proxy.configuration import Limits
+from sidecar.proxy.upstream.http1_reader import ResponseReader
+from tests.support.cleartext import DATA, seal
+from tests.support.conversation import Client, Conversation
+
+SHORTEST = b"GET / HTTP/1.1\r\nHost:a\r\n\r\n"
+OTHER = b"GET /other HTTP/1.1\r\nHost: api\r\n\r\n"
+
+
+def says_with(talk: Conversation, greedy: Client, data: bytes, honest: Client) -> None:
+    """Both are read in the same turn, the greedy one first."""
+    greedy.transport.arrive(seal(DATA, data))
+    honest.transport.arrive(seal(DATA, OTHER))
+    talk.loop.settle()
+
+
+def test_pipelined_requests_of_one_client_let_others_pass(talk: Conversation) -> None:
+    talk.gate.refuse("/", Reason.CREDENTIALS_MISSING)
+    talk.gate.refuse("/other", Reason.CREDENTIALS_MISSING)
+    greedy, honest = talk.client(), talk.client()
+    says_with(talk, greedy, SHORTEST * 2000, honest)
+    assert [head.path for head in talk.gate.asked].index("/other") <= 1
+    assert greedy.statuses() == [401] * 2000
+    assert honest.statuses() == [401]
+    assert len(talk.outcomes) == 2001
+
+
+def test_pipelined_requests_of_several_clients_take_turns(talk: Conversation) -> None:
+    talk.gate.refuse("/", Reason.CREDENTIALS_MISSING)
+    clients = [talk.client() for _ in range(3)]
+    for client in clients:
+        client.transport.arrive(seal(DATA, SHORTEST * 50))
+    talk.loop.settle()
+    sources = [record.presenter.peer for record in talk.observed.records]
+    assert len(sources) == 150
+    presenters = [id(each) for each in talk.gate.presenters]
+    assert all(len(set(presenters[at : at + 3])) == 3 for at in range(0, 150, 3))
+    assert all(client.statuses() == [401] * 50 for client in clients)
+
+
+def test_nothing_more_is_read_from_the_socket_while_requests_wait(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(SHORTEST * 3)
+    assert not client.is_read
+    upstream = talk.upstream()
+    upstream.says(*[b"HTTP/1.1 204 No Content\r\n\r\n"] * 3)
+    assert client.is_read
+    assert client.statuses() == [204] * 3
+
+
+def test_goodbye_behind_pipelined_requests_ends_after_their_answers(talk: Conversation) -> None:
+    talk.gate.refuse("/", Reason.CREDENTIALS_MISSING)
+    client = talk.client()
+    client.says(SHORTEST * 20)
+    client.says_no_more()
+    assert client.statuses() == [401] * 20
+    assert client.got_goodbye
+
+
+def test_body_of_tiny_chunks_is_read_a_piece_at_a_time(talk: Conversation) -> None:
+    greedy, honest = talk.client(), talk.client()
+    head = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    chunks = b"1\r\nx\r\n" * 20_000
+    says_with(talk, greedy, head + chunks + b"0\r\n\r\n", honest)
+    assert [each.path for each in talk.gate.asked] == ["/other", "/"]
+    assert sum(len(each.body) for upstream in talk.upstreams for each in upstream.requests()) == 20_000
+    for upstream in talk.upstreams:
+        upstream.says(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert greedy.statuses() == honest.statuses() == [204]
+
+
+def read_all(reader: RequestReader, data: bytes) -> int:
+    """As a connection that takes every request at once; returns the greatest work of one piece."""
+    most = 0
+    if reader.unread:
+        reader.give(data)
+    else:
+        reader.unread = data
+    while reader.unread and reader.fault is None:
+        reader.read()
+        most = max(most, reader.work)
+        reader.message = None
+    return most
+
+
+def test_piece_of_chunks_costs_as_much_as_a_bounded_number_of_them() -> None:
+    reader = RequestReader(Limits())
+    reader.unread = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    reader.read()
+    assert read_all(reader, b"1\r\nx\r\n" * 50_000) <= 16384 + 64 * 16384 // 6 + 64
+    assert reader.fault is None
+
+
+def test_reads_that_each_end_within_a_head_are_neither_kept_nor_read_again() -> None:
+    """No read ends where a head ends; what was in earlier ones, tokens included, is forgotten with its request."""
+    reader = RequestReader(Limits())
+    request = b"GET / HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer abc\r\n\r\n"
+    stream = request * 2000
+    size = len(request) * 3 + 7
+    worked = 0
+    for at in range(0, len(stream), size):
+        reader.unread = stream[at : at + size]
+        while reader.unread:
+            reader.read()
+            worked += reader.work
+            reader.message = None
+        held = [getattr(reader, name) for name in ("unread", "_line", "_piece", "_tail")]
+        assert sum(len(each) for each in held if each) < 64
+    assert worked == len(stream)
+
+
+@pytest.mark.parametrize("size", [1, 5, 1000])
+def test_too_many_fields_are_refused_before_the_head_is_complete(size: int) -> None:
+    reader = RequestReader(Limits(headers=100))
+    stream = b"GET / HTTP/1.1\r\nHost: a\r\n" + b"a:b\r\n" * 5000
+    given = 0
+    for at in range(0, len(stream), size):
+        given += size
+        read_all(reader, stream[at : at + size])
+        if reader.fault is not None:
+            break
+    assert reader.fault is not None
+    assert reader.fault.reason is Reason.HEADER_TOO_LARGE
+    assert given <= 25 + 5 * 102 + size
+
+
+def test_client_hears_at_once_that_its_head_has_too_many_fields(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(b"GET / HTTP/1.1\r\nHost: a\r\n" + b"a:b\r\n" * 500)
+    assert client.answer().status == 431
+    assert talk.outcomes == [("", 431, "header_too_large")]
+
+
+def test_small_chunks_give_no_credit_for_trailers() -> None:
+    limits = Limits(trailer_bytes=8192, chunk_extension_bytes=4096)
+    reader = RequestReader(limits)
+    reader.unread = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    reader.read()
+    request, reader.message = reader.message, None
+    assert request is not None
+    request.chunked = True
+    read_all(reader, b"1\r\nx\r\n" * 100_000 + b"0\r\nX: ")
+    given = 0
+    while reader.fault is None:
+        read_all(reader, b"y" * 1000)
+        given += 1000
+        assert given < 40_000
+    assert request.fault is not None
+
+
+@pytest.mark.parametrize("endless", [b"0\r\nX: ", b"1;"])
+def test_framing_of_an_upstream_that_does_not_end_is_cut(endless: bytes) -> None:
+    """A trailer field or the extension of a chunk (RFC 9112 §7.1.1, §7.1.2) has no length that was announced."""
+    reader = ResponseReader()
+    reader.begin(bodiless=False)
+    reader.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n" + endless)
+    reader.body = []
+    for _ in range(8):
+        reader.feed(b"y" * 65536)
+    with pytest.raises(MalformedResponse):
+        reader.feed(b"y" * 65536)
+
+
+def test_client_of_such_an_upstream_sees_that_the_answer_is_not_whole(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(OTHER)
+    upstream = talk.upstream()
+    upstream.says(
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX: ", *[b"y" * 65536] * 20
+    )
+    assert client.was_cut
+    assert upstream.is_closed
+    assert talk.outcomes == [("/other", 200, "upstream_broken")]
