@@ -53,6 +53,7 @@ COMPILED = (
     "proxy/exchange/exchange.py",
     "proxy/exchange/snapshot.py",
     "proxy/exchange/stream.py",
+    "proxy/exchange/tunnel.py",
     "proxy/outbound.py",
     "proxy/refusal.py",
     "proxy/tls/engine.py",

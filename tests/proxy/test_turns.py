@@ -4,11 +4,14 @@ Counted, not timed: requests begun, bytes read, bytes held.
 """
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sidecar.decision.denial import Reason
 from sidecar.http.message import MalformedResponse
 from sidecar.proxy.client.http1_reader import RequestReader
 from sidecar.proxy.configuration import Limits
+from sidecar.proxy.exchange.tunnel import FrameTracker
 from sidecar.proxy.upstream.http1_reader import ResponseReader
 from tests.support.cleartext import DATA, seal
 from tests.support.conversation import Client, Conversation
@@ -181,3 +184,67 @@ def test_client_of_such_an_upstream_sees_that_the_answer_is_not_whole(talk: Conv
     assert client.was_cut
     assert upstream.is_closed
     assert talk.outcomes == [("/other", 200, "upstream_broken")]
+
+
+def test_tiny_records_are_decrypted_a_few_at_a_time(talk: Conversation) -> None:
+    """Each record of one byte costs as much as a whole one (RFC 8446 §5.1 allows any size)."""
+    greedy, honest = talk.client(), talk.client()
+    body = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 20000\r\n\r\n" + b"x" * 20_000
+    greedy.transport.arrive(b"".join(seal(DATA, body[at : at + 1]) for at in range(len(body))))
+    honest.transport.arrive(seal(DATA, OTHER))
+    talk.loop.settle()
+    assert [head.path for head in talk.gate.asked] == ["/", "/other"]
+    # The API learns of the other request before the tenth part of the body has come.
+    assert talk.upstreams[1].hears().startswith(b"GET /other")
+    assert sum(len(each.body) for each in talk.upstreams[0].requests()) == 20_000
+    for upstream in talk.upstreams:
+        upstream.says(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert greedy.statuses() == honest.statuses() == [204]
+    assert greedy.is_read
+
+
+def test_nothing_is_read_from_the_socket_while_ciphertext_waits(talk: Conversation) -> None:
+    talk.ponders("/")
+    client = talk.client()
+    client.says(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 900000\r\n\r\n")
+    client.sends(seal(DATA, b"x" * 3000) * 300)
+    assert not client.is_read
+    talk.decide("/")
+    assert client.is_read
+    assert sum(len(each.body) for each in talk.upstream().requests()) == 900_000
+    talk.upstreams[0].says(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert client.statuses() == [204]
+
+
+def test_frames_without_content_are_followed_in_one_pass() -> None:
+    tracker = FrameTracker()
+    stream = b"\x81\x80abcd" * 50_000
+    tracker.feed(stream)
+    assert tracker.is_between_frames
+    tracker.feed(b"\x81")
+    assert not tracker.is_between_frames
+    tracker.feed(b"\x80abc")
+    assert not tracker.is_between_frames
+    tracker.feed(b"d")
+    assert tracker.is_between_frames
+
+
+@given(
+    frames=st.lists(
+        st.tuples(st.sampled_from([0, 1, 125, 126, 127, 65535, 65536]), st.booleans()), min_size=1, max_size=4
+    ),
+    cuts=st.lists(st.integers(1, 5), max_size=30),
+)
+def test_frames_cut_anywhere_are_followed(frames: list[tuple[int, bool]], cuts: list[int]) -> None:
+    """RFC 6455 §5.2."""
+    stream, ends = b"", {0}
+    for size, masked in frames:
+        short = size if size < 126 else 126 if size < 65536 else 127
+        extended = b"" if size < 126 else size.to_bytes(2 if size < 65536 else 8, "big")
+        stream += bytes((0x82, short | masked << 7)) + extended + b"mask" * masked + bytes(size)
+        ends.add(len(stream))
+    tracker, at = FrameTracker(), 0
+    for size in [*cuts, len(stream)]:
+        tracker.feed(stream[at : at + size])
+        at = min(at + size, len(stream))
+        assert tracker.is_between_frames is (at in ends)

@@ -39,6 +39,7 @@ class CleartextEngine:
 
     def __init__(self, certificate: ClientCertificate | None, *, resumed: bool) -> None:
         self.established = False
+        self.records = 0
         self.eof = False
         self._said_goodbye = False
         self._certificate = certificate
@@ -53,6 +54,7 @@ class CleartextEngine:
         except ValueError:
             self._out += seal(ALERT, b"unexpected_message")
             raise TlsFailure("not_tls", "wrong version number") from None
+        self.records += len(records)
         for kind, payload in records:
             if kind == HANDSHAKE:
                 self.established = True

@@ -18,6 +18,12 @@ from sidecar.proxy.exchange.exchange import Exchange
 from sidecar.proxy.exchange.stream import NEVER
 from sidecar.proxy.tls import TlsFailure
 
+_SLICE: Final = 4096
+"""Bytes of ciphertext that are decrypted at once: 180 records of one byte at most."""
+_TURN: Final = 65536
+"""Bytes of ciphertext for one turn of the event loop."""
+_RECORDS: Final = 64
+"""TLS records for one turn, to the end of a slice."""
 _LINGER_BYTES: Final = 1 << 20
 """What a client may still send after its last answer."""
 
@@ -89,10 +95,41 @@ class ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         try:
-            self._receive(data)
+            if len(data) <= _SLICE and not self.link.unread:
+                self._receive(data)
+            else:
+                self._receive_much(data)
         except Exception as error:  # noqa: BLE001 — one connection's bug must not take others, and is never a pass
             self._host.report_bug(error)
             self.link.abort()
+
+    def _receive_much(self, data: bytes) -> None:
+        """Take as much as one turn of the event loop may cost; the rest has to wait."""
+        link = self.link
+        data = link.unread + data if link.unread else data
+        engine, at = link.engine, 0
+        most = engine.records + _RECORDS
+        while (
+            at < min(len(data), _TURN)
+            and engine.records < most
+            and not link.is_held
+            and link.phase is not CLOSED
+        ):
+            self._receive(data[at : at + _SLICE])
+            at += _SLICE
+        if link.phase is CLOSED:
+            return
+        link.keep(data[at:])
+        if at < len(data):
+            self._host.call_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        """Go on with what was left; while the wire takes no more, a little later."""
+        if self.link.unread:
+            if self.link.is_held:
+                self.link.when_released = self._take_turn
+            else:
+                self.data_received(b"")
 
     def _receive(self, data: bytes) -> None:
         link = self.link

@@ -1,6 +1,7 @@
 """The transport and the TLS under one client connection: how it is written to, held, and ended."""
 
 import asyncio
+from collections.abc import Callable
 from enum import Enum
 from typing import Final
 
@@ -39,14 +40,20 @@ CLOSED: Final = Phase.CLOSED
 class Link:
     """One client's TCP connection, with TLS in it."""
 
-    __slots__ = ("_host", "_transport", "blocked_since", "deadline", "engine", "is_held", "phase")
+    __slots__ = (
+        "_host", "_transport", "blocked_since", "deadline", "engine", "is_held", "phase", "unread", "when_released",
+    )  # fmt: skip
 
     def __init__(self, host: Host, engine: Engine) -> None:
         self._host = host
         self._transport: asyncio.Transport | None = None
         self.engine = engine
         self.is_held = False
-        """Reading from the client is paused."""
+        """The wire takes no more for now."""
+        self.unread = b""
+        """Ciphertext that waits for a later turn of the event loop; meanwhile nothing is read from the socket."""
+        self.when_released: Callable[[], None] | None = None
+        """Goes on with `unread` when the wire takes more."""
         self.phase: Phase = HANDSHAKE
         self.deadline = NEVER
         """When the handshake, or the end of the connection, must be over."""
@@ -60,6 +67,7 @@ class Link:
     def lose(self) -> None:
         """The connection is gone."""
         self.phase = CLOSED
+        self.unread, self.when_released = b"", None
         self._transport = None
 
     @property
@@ -86,12 +94,32 @@ class Link:
         """Read no more from the client for now."""
         if not self.is_held and self._transport is not None:
             self.is_held = True
-            self._transport.pause_reading()
+            if not self.unread:
+                self._transport.pause_reading()
 
     def release(self) -> None:
         """Read on."""
         if self.is_held and self._transport is not None and not self._transport.is_closing():
             self.is_held = False
+            if not self.unread:
+                self._transport.resume_reading()
+            elif self.when_released is not None:
+                self._host.call_soon(self.when_released)
+                self.when_released = None
+
+    def keep(self, ciphertext: bytes) -> None:
+        """What was read is too much for one turn: this is for later. Nothing: it is read up."""
+        rested, self.unread = bool(self.unread), ciphertext
+        if (
+            self._transport is None
+            or self.is_held
+            or self._transport.is_closing()
+            or rested is bool(ciphertext)
+        ):
+            return
+        if ciphertext:
+            self._transport.pause_reading()
+        else:
             self._transport.resume_reading()
 
     def linger(self) -> None:

@@ -17,7 +17,9 @@ class FrameTracker:
 
     def __init__(self) -> None:
         self._header = b""
+        """The beginning of a frame's header, while that is not whole."""
         self._remaining = 0
+        """Bytes of mask and payload that are still to come."""
 
     @property
     def is_between_frames(self) -> bool:
@@ -25,29 +27,23 @@ class FrameTracker:
         return self._remaining == 0 and not self._header
 
     def feed(self, data: bytes) -> None:
-        """Follow the next bytes of the stream."""
-        position, size = 0, len(data)
-        while position < size:
-            if self._remaining:
-                step = min(self._remaining, size - position)
-                self._remaining -= step
-                position += step
-                continue
-            self._header += data[position : position + 1]
-            position += 1
-            self._remaining = self._payload()
-
-    def _payload(self) -> int:
-        """Payload length when the header is whole, and forget the header; else 0."""
-        header = self._header
-        if len(header) < 2:
-            return 0
-        length, mask = header[1] & 0x7F, 4 if header[1] & 0x80 else 0
-        extended = {126: 2, 127: 8}.get(length, 0)
-        if len(header) < 2 + extended:
-            return 0
-        self._header = b""
-        return (int.from_bytes(header[2 : 2 + extended], "big") if extended else length) + mask
+        """Follow the next bytes of the stream, a frame at a time."""
+        if self._header:
+            data, self._header = self._header + data, b""
+        at, size = self._remaining, len(data)
+        while at + 2 <= size:
+            first = data[at + 1]
+            length, header = first & 0x7F, 2
+            if length > 125:
+                header = 4 if length == 126 else 10
+                if at + header > size:
+                    break
+                length = int.from_bytes(data[at + 2 : at + header], "big")
+            at += header + length + (4 if first & 0x80 else 0)
+        if at < size:
+            self._header, self._remaining = data[at:], 0
+        else:
+            self._remaining = at - size
 
 
 def close_frame(code: int, reason: str, *, masked: bool) -> bytes:

@@ -56,6 +56,8 @@ class Engine(Protocol):
     """One connection's TLS: bytes in, bytes out, no socket."""
 
     established: bool
+    records: int
+    """How many TLS records have begun; not of those that came each by itself."""
     eof: bool
     """The client said that it will send no more (close_notify)."""
 
@@ -100,6 +102,7 @@ class OpenSslEngine:
         "_torn",
         "eof",
         "established",
+        "records",
     )
 
     def __init__(self, context: SSL.Context, sessions: Sessions) -> None:
@@ -113,6 +116,7 @@ class OpenSslEngine:
         """Bytes that are still to come of the record that has begun."""
         self._torn = b""
         """The beginning of a record's header."""
+        self.records = 0
         self.established = False
         self.eof = False
 
@@ -142,6 +146,7 @@ class OpenSslEngine:
         at = self._due
         while at + _HEADER <= size:
             at += _length(data, at)
+            self.records += 1
         self._due, self._torn = (0, data[at:]) if at < size else (at - size, b"")
         return False
 
