@@ -14,20 +14,25 @@ import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from aiohttp import web
 
+from sidecar.command.admission_intake import (
+    HANDSHAKE_SECONDS,
+    MAXIMUM_BODY,
+    Bodies,
+    Callers,
+    Overloaded,
+    admitted,
+)
 from sidecar.command.injector_settings import injection_settings
 from sidecar.injection.admission import BadReview, guard, review
 from sidecar.injection.manifest import Mode
 from sidecar.injection.settings import InjectionSettings
 
-MAXIMUM_BODY = 8 * 1024 * 1024
-"""Bytes. An object in etcd is at most 1.5 MiB; a review carries it at most twice, with room to spare."""
-
-REQUEST_SECONDS = 15.0
 SHUTDOWN_SECONDS = 10.0
 CERTIFICATE_POLL_SECONDS = 2.0
 
@@ -39,6 +44,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--settings", required=True, metavar="FILE", help="what to inject")
     parser.add_argument("--certificate", required=True, metavar="FILE", help="server certificate, PEM")
     parser.add_argument("--private-key", required=True, metavar="FILE", help="its key, PEM")
+    parser.add_argument(
+        "--client-ca", type=Path, metavar="FILE", help="answer only to certificates of this authority, PEM"
+    )
+    parser.add_argument(
+        "--client-name",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="and with this name; may be given again",
+    )
     parser.add_argument("--host", default="0.0.0.0", help="address to listen on")  # noqa: S104  # a Pod's
     parser.add_argument("--port", type=int, default=9443, help="port to listen on; 0 chooses one")
 
@@ -49,10 +64,12 @@ def execute(arguments: argparse.Namespace) -> int:
     settings = injection_settings(arguments.settings, {})
     try:
         certificate = ServedCertificate(Path(arguments.certificate), Path(arguments.private_key))
+        callers = Callers(arguments.client_ca, arguments.client_name)
+        callers.ask_for_certificates(certificate.context)
     except OSError as error:
         print(f"the certificate cannot be used: {error}", file=sys.stderr)
         return 1
-    asyncio.run(_serve_until_told(settings, certificate, arguments.host, arguments.port))
+    asyncio.run(_serve_until_told(settings, certificate, callers, arguments.host, arguments.port))
     return 0
 
 
@@ -89,16 +106,17 @@ class ServedCertificate:
         return tuple(_identity(path) for path in (self._certificate, self._private_key))
 
 
-def application(settings: InjectionSettings) -> web.Application:
+def application(settings: InjectionSettings, callers: Callers) -> web.Application:
     """The routes: POST for the API server, GET for the kubelet.
 
     /mutate puts the sidecar into Pods that ask for it, /mutate/enforced into every Pod of an enforcing namespace, and
     /validate keeps what was injected as it is.
     """
-    served = web.Application(client_max_size=MAXIMUM_BODY)
-    served.router.add_post("/mutate", _answers(lambda body: review(body, settings)))
-    served.router.add_post("/mutate/enforced", _answers(lambda body: review(body, settings, Mode.ENFORCED)))
-    served.router.add_post("/validate", _answers(guard))
+    served = web.Application()
+    answers = partial(_answers, Bodies(), callers)
+    served.router.add_post("/mutate", answers(lambda body: review(body, settings)))
+    served.router.add_post("/mutate/enforced", answers(lambda body: review(body, settings, Mode.ENFORCED)))
+    served.router.add_post("/validate", answers(guard))
     served.router.add_get("/livez", _alive)
     served.router.add_get("/readyz", _alive)
     return served
@@ -106,41 +124,57 @@ def application(settings: InjectionSettings) -> web.Application:
 
 @asynccontextmanager
 async def served(
-    settings: InjectionSettings, certificate: ServedCertificate, host: str, port: int
+    settings: InjectionSettings, certificate: ServedCertificate, callers: Callers, host: str, port: int
 ) -> AsyncIterator[int]:
     """Serve while the block runs; yields the port. Raises `OSError` if it cannot be had."""
-    runner = web.AppRunner(application(settings), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+    runner = web.AppRunner(application(settings, callers), access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
+    server = runner.server
+    assert server is not None  # noqa: S101 — set up just now
+    loop = asyncio.get_running_loop()
+    listening = await loop.create_server(
+        partial(admitted, server),
+        host,
+        port,
+        ssl=certificate.context,
+        ssl_handshake_timeout=HANDSHAKE_SECONDS,
+    )
     try:
-        site = web.TCPSite(runner, host, port, ssl_context=certificate.context)
-        await site.start()
-        yield int(runner.addresses[0][1])
+        yield int(listening.sockets[0].getsockname()[1])
     finally:
+        listening.close()
         await runner.cleanup()
 
 
 def _answers(
+    bodies: Bodies,
+    callers: Callers,
     judged: Callable[[bytes], dict[str, Any]],
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
     """The handler that answers AdmissionReviews as `judged` does."""
 
     async def handle(request: web.Request) -> web.Response:
-        return await _answer(request, judged)
+        refusal = callers.refusal(request)
+        return _problem(403, refusal) if refusal is not None else await _answer(request, bodies, judged)
 
     return handle
 
 
-async def _answer(request: web.Request, judged: Callable[[bytes], dict[str, Any]]) -> web.Response:
+async def _answer(
+    request: web.Request, bodies: Bodies, judged: Callable[[bytes], dict[str, Any]]
+) -> web.Response:
     try:
-        async with asyncio.timeout(REQUEST_SECONDS):
-            body = await request.read()
-        answer = judged(body)
+        answer = judged(await bodies.received(request))
     except BadReview as error:
         return _problem(400, str(error))
     except web.HTTPRequestEntityTooLarge:
         return _problem(413, f"the body is larger than {MAXIMUM_BODY} bytes")
     except TimeoutError:
         return _problem(408, "the body did not arrive in time")
+    except ConnectionError:
+        return _problem(400, "the connection ended in the body")
+    except Overloaded:
+        return _problem(503, "the body did not arrive before there were too many newer ones")
     response = answer["response"]
     if not response["allowed"]:
         log.info("refused %s: %s", json.dumps(response["uid"]), response["status"]["message"])
@@ -157,13 +191,13 @@ def _problem(status: int, detail: str) -> web.Response:
 
 
 async def _serve_until_told(
-    settings: InjectionSettings, certificate: ServedCertificate, host: str, port: int
+    settings: InjectionSettings, certificate: ServedCertificate, callers: Callers, host: str, port: int
 ) -> None:
     told = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, told.set)
-    async with served(settings, certificate, host, port) as actual:
+    async with served(settings, certificate, callers, host, port) as actual:
         log.info("webhook listens on %s:%d", host, actual)
         while not told.is_set():
             try:

@@ -3,18 +3,22 @@
 import http.client
 import json
 import signal
+import socket
 import ssl
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from dataclasses import replace as replace_fields
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.x509.oid import NameOID
 
+from sidecar.command.admission_intake import BODIES, CONNECTIONS, MAXIMUM_BODY
 from tests.injection.reviews import UID, encoded, patched, pod_as_the_api_server_has_it, review_of
 from tests.injection.samples import sidecar_of
-from tests.support.pki import Identity, Pki
+from tests.support.pki import Identity, Pki, certificate_pem
 from tests.support.processes import Child, eventually, free_port, is_listening, running
 
 COMMAND = [sys.executable, "-m", "sidecar", "webhook"]
@@ -76,6 +80,89 @@ def webhook(pki: Pki, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webh
     context = ssl.create_default_context(cafile=str(directory / "root.crt"))
     with running(arguments, directory / "log", lambda: is_listening(port)) as child:
         yield Webhook(port, context, child, directory)
+
+
+@pytest.fixture(scope="module")
+def guarded(pki: Pki, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Webhook]:
+    """One that answers only to the client named `client`."""
+    directory = tmp_path_factory.mktemp("guarded")
+    files = pki.server.write(directory, "tls")
+    (directory / "injector.yaml").write_text(SETTINGS)
+    (directory / "root.crt").write_bytes(pki.server_authority.pem)
+    (directory / "client-ca.crt").write_bytes(certificate_pem(pki.client_authority.certificate))
+    port = free_port()
+    arguments = [*COMMAND, "--settings", directory / "injector.yaml", "--host", "127.0.0.1", "--port", port]
+    arguments += ["--certificate", files.certificate, "--private-key", files.private_key]
+    arguments += ["--client-ca", directory / "client-ca.crt", "--client-name", name_of(pki.client)]
+    context = ssl.create_default_context(cafile=str(directory / "root.crt"))
+    with running(arguments, directory / "log", lambda: is_listening(port)) as child:
+        yield Webhook(port, context, child, directory)
+
+
+def name_of(identity: Identity) -> str:
+    (found,) = identity.certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return str(found.value)
+
+
+def presenting(webhook: Webhook, identity: Identity) -> Webhook:
+    files = identity.write(webhook.directory, name_of(identity))
+    context = ssl.create_default_context(cafile=str(webhook.directory / "root.crt"))
+    context.load_cert_chain(files.certificate, files.private_key)
+    return replace_fields(webhook, tls=context)
+
+
+def test_only_the_api_server_is_answered_where_its_certificate_is_known(guarded: Webhook, pki: Pki) -> None:
+    body = encoded(review_of(pod_as_the_api_server_has_it()))
+    assert presenting(guarded, pki.client).call("POST", "/mutate", body)[0] == 200
+    for path in ("/mutate", "/mutate/enforced", "/validate"):
+        status, answer = guarded.call("POST", path, body)
+        assert (status, answer["detail"]) == (403, "the API server's client certificate is wanted")
+        status, answer = presenting(guarded, pki.other_client).call("POST", path, body)
+        assert (status, "another name" in answer["detail"]) == (403, True)
+    assert guarded.call("GET", "/livez")[0] == 200, "the kubelet has no certificate"
+    with pytest.raises((ssl.SSLError, ConnectionError)):
+        presenting(guarded, pki.stranger).call("POST", "/mutate", body)
+
+
+def half_a_body(webhook: Webhook, size: int) -> ssl.SSLSocket:
+    """A connection that has sent all but the last byte of a body."""
+    raw = socket.create_connection(("127.0.0.1", webhook.port), 20)
+    wire = webhook.tls.wrap_socket(raw, server_hostname="localhost")
+    head = f"POST /mutate HTTP/1.1\r\nHost: localhost\r\nContent-Length: {size}\r\n\r\n"
+    wire.sendall(head.encode() + b" " * (size - 1))
+    return wire
+
+
+def test_bodies_that_do_not_end_take_bounded_memory_and_shut_nobody_out(webhook: Webhook) -> None:
+    before = webhook.child.memory().now
+    hostile = [half_a_body(webhook, MAXIMUM_BODY) for _ in range(12)]
+    try:
+        status, answer = webhook.call("POST", "/mutate", encoded(review_of(pod_as_the_api_server_has_it())))
+        assert (status, answer["response"]["allowed"]) == (200, True)
+        assert b" 503 " in hostile[0].recv(64), "the oldest left for the newest"
+        grown = webhook.child.memory().now - before
+        assert grown < BODIES + (24 << 20), f"{grown >> 20} MiB for {len(hostile)} half bodies"
+    finally:
+        for wire in hostile:
+            wire.close()
+
+
+def test_connections_of_one_address_are_bounded_and_shut_nobody_out(webhook: Webhook) -> None:
+    def connected() -> ssl.SSLSocket:
+        raw = socket.create_connection(("127.0.0.1", webhook.port), 20)
+        return webhook.tls.wrap_socket(raw, server_hostname="localhost")
+
+    def held() -> int:
+        return len(list(Path(f"/proc/{webhook.child.pid}/fd").iterdir()))
+
+    silent: list[socket.socket] = [connected() for _ in range(CONNECTIONS + 40)]
+    silent += [socket.create_connection(("127.0.0.1", webhook.port), 20) for _ in range(200)]
+    try:
+        assert webhook.call("GET", "/readyz")[0] == 200
+        eventually(lambda: held() < CONNECTIONS + 30, what="those without a handshake to be gone")
+    finally:
+        for wire in silent:
+            wire.close()
 
 
 def test_a_pod_sent_by_the_api_server_comes_back_with_a_patch(webhook: Webhook) -> None:

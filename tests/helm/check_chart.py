@@ -128,8 +128,32 @@ def test_the_service_leads_to_the_sidecar_and_the_api_declares_no_port(path: Pat
     port = only(manifests, "Service", name_of(manifests))["spec"]["ports"][0]
     assert port["targetPort"] == sidecar_of(spec)["ports"][0]["containerPort"]
     assert "ports" not in next(one for one in spec["containers"] if one["name"] == "api")
-    for policy in (one for one in manifests if one["kind"] == "NetworkPolicy"):
+    policies = [one for one in manifests if one["kind"] == "NetworkPolicy"]
+    for policy in (one for one in policies if not one["metadata"]["name"].endswith("-injector")):
         assert policy["spec"]["ingress"][0]["ports"] == [{"port": port["targetPort"], "protocol": "TCP"}]
+
+
+def test_the_webhook_is_reached_on_one_port_and_reaches_nothing() -> None:
+    policy = only(rendered(values("injector-minimal"), NEWEST), "NetworkPolicy")["spec"]
+    assert policy["ingress"] == [{"ports": [{"port": 9443, "protocol": "TCP"}]}]
+    assert (policy["policyTypes"], policy.get("egress")) == (["Ingress", "Egress"], None)
+
+
+def test_the_webhook_may_be_left_to_the_api_server() -> None:
+    manifests = rendered(values("injector-guarded"), NEWEST)
+    assert only(manifests, "NetworkPolicy")["spec"]["ingress"][0]["from"] == [
+        {"ipBlock": {"cidr": "10.0.0.0/28"}}
+    ]
+    spec = only(manifests, "Deployment")["spec"]["template"]["spec"]
+    (webhook,) = spec["containers"]
+    assert webhook["args"][-2:] == [
+        "--client-ca=/etc/sidecar/api-server/ca.crt",
+        "--client-name=kube-apiserver",
+    ]
+    assert {"name": "api-server", "mountPath": "/etc/sidecar/api-server", "readOnly": True} in webhook[
+        "volumeMounts"
+    ]
+    assert {"name": "api-server", "configMap": {"name": "api-server-client-ca"}} in spec["volumes"]
 
 
 def name_of(manifests: list[dict[str, Any]]) -> str:
