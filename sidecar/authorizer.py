@@ -143,6 +143,7 @@ class Authorizer:
                 vouched = self._introspected(credentials, issuer, answers)
                 issuer.check_time(vouched, now)
                 expires_at = min(expires_at, vouched.expires_at)
+                token = issuer.agreed(token, vouched)
                 confirmation = joined(confirmation, vouched.confirmation)
                 token = _bound_by(token, confirmation)
         except Denied as denied:

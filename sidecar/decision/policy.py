@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from sidecar.decision.claim_names import CLAIM_NAMES, ClaimNames
 from sidecar.decision.condition import Condition
 from sidecar.decision.confirmation import ALIASES, SCHEMES
 from sidecar.decision.matching import Matcher, RequestMatch
@@ -53,7 +54,12 @@ class IssuerPolicy:
     binding: Binding = Binding.REQUIRED
     clock_skew: int = 30
     """Seconds."""
+    claim_names: ClaimNames = CLAIM_NAMES
+    audience_missing: bool = False
+    """DANGEROUS: a token without an audience is meant for every protected resource, this one too."""
     introspect: IntrospectWhen = IntrospectWhen.NEVER
+    same_subject: bool = True
+    """With `ALWAYS`: `sub` of the token and of the answer must not differ; False for pairwise identifiers."""
     opaque_token_bytes: int = 4096
     """Largest opaque token that the issuer is asked about: what nobody verified goes no further in any size."""
     report_only: ReportOnly | None = None

@@ -106,12 +106,27 @@ class IssuerTerms:
         # resource server as a valid audience."
         for accepted in (self.audience, self.rule_audience):
             if accepted is not None and accepted.isdisjoint(token.audience):
+                if accepted is self.audience and self._may_lack_audience(token):
+                    continue
                 expected = " ".join(sorted(accepted))
                 raise Denied(Reason.AUDIENCE_MISMATCH, "aud", expected, self._shown(token))
 
+    def _may_lack_audience(self, token: ValidatedToken) -> bool:
+        return self.policy.audience_missing and not token.audience and token.claims.get("aud") is None
+
     def _shown(self, token: ValidatedToken) -> str:
-        """What a record may say of the token's audience."""
-        return "another audience"
+        """What a record says of the token's audience: whoever runs the API must know for whom it was issued."""
+        if not token.audience:
+            return "no audience"
+        return f"another audience: {ascii(' '.join(token.audience))[1:-1][:200]}"
+
+    def agreed(self, token: ValidatedToken, vouched: ValidatedToken) -> ValidatedToken:
+        """What the token and the issuer's answer about it say together; raises `Denied`: audience_mismatch,
+        token_inactive.
+        """
+        if vouched.audience or vouched.claims.get("aud") is not None:
+            self.check_audience(vouched)
+        return profile.agreed(token, vouched, self.policy)
 
     def check_binding(self, confirmation: Confirmation, presentation: Presentation) -> tuple[Confirmed, ...]:
         """The evidence for each member of `cnf`.

@@ -6,6 +6,8 @@ Times are seconds, sizes are bytes.
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sidecar.decision.claim_names import CLAIM_NAMES, ClaimNames
+
 # --- how an issuer is reached -------------------------------------------------------------------
 
 
@@ -191,6 +193,7 @@ class IntrospectionSettings:
     token_type_hint: str | None = "access_token"  # noqa: S105 — an RFC 7662 §2.1 hint, not a password
     signed: SignedResponse | None = None
     breaker: CircuitBreakerSettings = CircuitBreakerSettings()
+    claim_names: ClaimNames = CLAIM_NAMES
 
 
 # --- one issuer, and all of them ----------------------------------------------------------------

@@ -190,6 +190,8 @@ class Introspection(Section):
 
     when: Literal["opaque", "always"]
     """`opaque`: tokens that are no JWT; `always`: JWTs too, after their signature was verified."""
+    same_subject: bool | None = None
+    """With `always`: `sub` of token and answer must not differ; false for pairwise identifiers. Default: true."""
     client_id: Text
     client_authentication: ClientAuthenticationSection
     endpoint: Url | None = None
@@ -214,7 +216,16 @@ class Introspection(Section):
     circuit_breaker: CircuitBreaker | None = None
 
 
-TokenType = Annotated[str, Form(r"^[a-z0-9!#$&^_.+/-]*$", "a media type in lower case", 127)]
+TokenType = Annotated[str, Form(r"^[A-Za-z0-9!#$&^_.+/-]*$", "a media type", 127)]
+
+
+class ClaimNamesSection(Section):
+    """Which claims say what; the first that is present counts, null is absent."""
+
+    scope: Annotated[Texts, Field(min_length=1, max_length=8)] | None = None
+    """Text that is split at spaces, or a list. Default: scope."""
+    client_id: Annotated[Texts, Field(min_length=1, max_length=8)] | None = None
+    """Default: client_id."""
 
 
 class Issuer(Section):
@@ -224,6 +235,11 @@ class Issuer(Section):
     """Its identifier, compared exactly with `iss`."""
     audience: Annotated[Texts, Field(min_length=1)]
     """Who the protected resource is: one of these must be in `aud`."""
+    audience_claim: Text | None = None
+    """The claim that takes the place of `aud` in tokens without one, e.g. client_id."""
+    insecure_audience_missing: bool = False
+    """DANGEROUS: tokens without `aud` pass; they were issued for whoever takes them."""
+    claim_names: ClaimNamesSection = ClaimNamesSection()
     keys: Keys | None = None
     """Where its keys come from; left out only for opaque tokens."""
     http: Http = Http()
@@ -242,6 +258,16 @@ class Issuer(Section):
     def _reachable(self) -> Self:
         if self.clock_skew is not None and self.clock_skew > 600:
             raise mistake("more than 10m", "clock_skew")
+        if self.audience_claim == "aud":
+            raise mistake("`aud` is where an audience is looked for anyway", "audience_claim")
+        if self.audience_claim is not None and self.insecure_audience_missing:
+            raise mistake("has no effect with `audience_claim`", "insecure_audience_missing")
+        if (
+            self.introspection
+            and self.introspection.same_subject is not None
+            and self.introspection.when != "always"
+        ):
+            raise mistake("`same_subject` has no effect without `when: always`", "introspection")
         if self.keys is None and self.introspection is None:
             raise mistake("needs `keys`, or `introspection` for opaque tokens")
         if self.keys is None and self.introspection is not None and self.introspection.signed is not None:

@@ -1,7 +1,9 @@
 """What a policy file says of reaching an issuer, as frozen values."""
 
+from dataclasses import replace
 from typing import Any
 
+from sidecar.decision.claim_names import ClaimNames
 from sidecar.issuer.configuration import (
     CircuitBreakerSettings,
     ClientAuthentication,
@@ -30,7 +32,16 @@ from sidecar.settings.issuer_sections import (
 )
 
 _ORIGINS = ("discovery", "discovery_url", "jwks_url", "jwks_file")
+_ELSEWHERE = (
+    "when", "same_subject", "client_id", "client_authentication", "signed", "circuit_breaker", "token_bytes",
+)  # fmt: skip
 _SWITCH = "insecure_private_key_readable_by_everyone"
+
+
+def claim_names(section: Issuer) -> ClaimNames:
+    """Where its tokens, and its answers about them, say what."""
+    given = {name: tuple(names) for name, names in section.claim_names.given().items()}
+    return ClaimNames(**given, audience=section.audience_claim)
 
 
 def issuer_settings(section: Issuer) -> IssuerSettings:
@@ -40,7 +51,9 @@ def issuer_settings(section: Issuer) -> IssuerSettings:
         keys=None if section.keys is None else _origin(section.keys),
         refresh=RefreshSettings() if section.keys is None else _refresh(section.keys),
         http=_http(section.http),
-        introspection=None if section.introspection is None else _introspection(section.introspection),
+        introspection=None
+        if section.introspection is None
+        else replace(_introspection(section.introspection), claim_names=claim_names(section)),
     )
 
 
@@ -62,7 +75,7 @@ def _http(section: Http) -> HttpSettings:
 
 def _introspection(section: Introspection) -> IntrospectionSettings:
     given: dict[str, Any] = section.given()
-    for name in ("when", "client_id", "client_authentication", "signed", "circuit_breaker", "token_bytes"):
+    for name in _ELSEWHERE:
         given.pop(name, None)
     if section.signed is not None:
         given["signed"] = _signed(section.signed)

@@ -24,7 +24,7 @@ from sidecar.issuer.configuration import IssuerSettings
 from sidecar.settings import document as documents
 from sidecar.settings.document import Document
 from sidecar.settings.issuer_sections import Issuer, ReportOnlySection
-from sidecar.settings.issuers import issuer_settings
+from sidecar.settings.issuers import claim_names, issuer_settings
 from sidecar.settings.problem import Problem, SettingsError, shown
 from sidecar.settings.review import PlacedRule, review
 from sidecar.settings.rule_sections import Match, PolicyFile, RuleSection
@@ -198,18 +198,25 @@ def issuer_policy(section: Issuer) -> IssuerPolicy:
     if section.algorithms is not None:
         given["algorithms"] = frozenset(section.algorithms)
     if section.token_types is not None:
-        given["token_types"] = frozenset(one.removeprefix("application/") for one in section.token_types)
+        given["token_types"] = frozenset(
+            # RFC 7515 §4.1.9, RFC 2045 §5.1: media types are compared without regard to case.
+            one.lower().removeprefix("application/")
+            for one in section.token_types
+        )
     if section.binding is not None:
         given["binding"] = Binding(section.binding)
     if section.clock_skew is not None:
         given["clock_skew"] = int(section.clock_skew)
     if section.introspection is not None:
         given["introspect"] = IntrospectWhen(section.introspection.when)
+        given["same_subject"] = section.introspection.same_subject is not False
         if section.introspection.token_bytes is not None:
             given["opaque_token_bytes"] = section.introspection.token_bytes
     return IssuerPolicy(
         issuer=section.issuer,
         audience=frozenset(section.audience),
+        audience_missing=section.insecure_audience_missing,
+        claim_names=claim_names(section),
         report_only=_report_only(section.report_only),
         **given,
     )

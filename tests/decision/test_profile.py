@@ -3,6 +3,7 @@ from typing import Any
 import pytest
 
 from sidecar.decision import profile
+from sidecar.decision.claim_names import ClaimNames
 from sidecar.decision.denial import Denied, Reason
 from sidecar.decision.jose import VerifiedClaims
 from sidecar.decision.strict import Malformed
@@ -82,8 +83,7 @@ def test_issuer_is_compared_exactly(issuer: object, validate: Any) -> None:
     ("name", "value"),
     [
         ("exp", True), ("exp", "1"), ("exp", 1e308), ("exp", -1), ("exp", None), ("exp", [1]), ("nbf", "0"),
-        ("iat", False), ("aud", 1), ("aud", None), ("aud", {}), ("aud", [AUDIENCE, 1]), ("aud", [[AUDIENCE]]),
-        ("sub", 1), ("sub", None), ("client_id", ["a"]), ("jti", {}), ("scope", ["a"]), ("scope", None), ("scope", 1),
+        ("iat", False), ("aud", 1), ("aud", {}), ("aud", [AUDIENCE, 1]), ("aud", [[AUDIENCE]]),
     ],
 )  # fmt: skip
 def test_claim_of_the_wrong_type_is_refused(name: str, value: object, validate: Any) -> None:
@@ -104,6 +104,116 @@ def test_confirmation_that_nobody_can_confirm_is_bound_to_nobody(cnf: object, va
     confirmation = validate(cnf=cnf).confirmation
     assert confirmation.is_bound
     assert confirmation.refusal is not None
+
+
+@pytest.mark.parametrize("name", ["sub", "client_id", "jti", "scope", "nbf", "iat"])
+def test_null_is_absent_where_nothing_must_be_there(name: str, validate: Any) -> None:
+    token = validate(**{name: None})
+    found = {
+        "sub": token.subject, "client_id": token.client_id, "jti": token.token_id, "nbf": token.not_before,
+        "iat": token.issued_at, "scope": token.scope or None,
+    }  # fmt: skip
+    assert found[name] is None
+    assert name == "sub" or token.subject == "alice"
+
+
+@pytest.mark.parametrize("name", ["exp", "iss"])
+def test_null_is_never_absent_where_something_must_be_there(name: str, validate: Any) -> None:
+    assert refused(validate, **{name: None}).failure.check == name
+
+
+def test_null_is_never_an_absent_confirmation(validate: Any) -> None:
+    assert validate(cnf=None).confirmation.refusal is not None
+
+
+@pytest.mark.parametrize("value", [["a"], {}, True, 1.5])
+@pytest.mark.parametrize("name", ["sub", "client_id", "jti"])
+def test_a_name_that_is_none_names_nobody_and_fails_no_token(name: str, value: object, validate: Any) -> None:
+    token = validate(**{name: value})
+    assert {"sub": token.subject, "client_id": token.client_id, "jti": token.token_id}[name] is None
+
+
+@pytest.mark.parametrize("name", ["sub", "client_id", "jti"])
+def test_a_name_may_be_an_integer(name: str, validate: Any) -> None:
+    token = validate(**{name: 42})
+    assert {"sub": token.subject, "client_id": token.client_id, "jti": token.token_id}[name] == "42"
+
+
+@pytest.mark.parametrize(
+    ("scope", "tokens"),
+    [
+        (["a", "b c"], {"a", "b c"}), ([], set()), ("a b", {"a", "b"}), (["a", 1], set()), ({"a": 1}, set()),
+        (7, set()), (True, set()), ([["a"]], set()),
+    ],
+)  # fmt: skip
+def test_a_list_of_strings_is_a_set_of_scopes_and_anything_else_grants_nothing(
+    scope: object, tokens: set[str], validate: Any
+) -> None:
+    assert validate(scope=scope).scope == tokens
+
+
+def test_the_first_claim_that_is_present_counts_and_never_a_union(validate: Any) -> None:
+    named = issuer_policy(claim_names=ClaimNames(scope=("scope", "scp"), client_id=("azp", "client_id")))
+    both = validate(policy=named, scope="a", scp="b", azp="first", client_id="second")
+    assert (both.scope, both.client_id) == ({"a"}, "first")
+    assert both.claims["client_id"] == "first"
+    other = validate(policy=named, scope=None, scp=["b", "c"], azp=None)
+    assert (other.scope, other.client_id) == ({"b", "c"}, "client-1")
+    assert other.claims["scope"] == ["b", "c"]
+    # Present and of another type: it is the one, and says nothing.
+    wrong = validate(policy=named, azp={}, scope=7, scp="b")
+    assert (wrong.scope, wrong.client_id, wrong.claims["client_id"]) == (frozenset(), None, None)
+
+
+def test_another_claim_may_take_the_place_of_the_audience(validate: Any) -> None:
+    by_client = issuer_policy(audience=frozenset({"client-1"}), claim_names=ClaimNames(audience="client_id"))
+    assert validate(policy=by_client, without="aud").audience == ("client-1",)
+    assert validate(policy=by_client, aud=None).audience == ("client-1",)
+    assert validate(policy=by_client).audience == (AUDIENCE,)
+    assert refused(validate, policy=by_client, without="aud", client_id=None).failure.check == "aud"
+
+
+def test_a_token_without_an_audience_passes_where_that_is_allowed(validate: Any) -> None:
+    assert refused(validate, aud=None).failure.presented == "no audience"
+    assert validate(policy=issuer_policy(audience_missing=True), without="aud").audience == ()
+
+
+def agreement(signed: dict[str, Any], answer: dict[str, Any], **policy: Any) -> ValidatedToken:
+    issuer = issuer_policy(**policy)
+    token = profile.introspected({"active": True, **signed}, ISSUER, DIGEST)
+    return profile.agreed(token, profile.introspected({"active": True, **answer}, ISSUER, DIGEST), issuer)
+
+
+@pytest.mark.parametrize(
+    ("answer", "scope"),
+    [
+        ({}, "a b"),
+        ({"scope": None}, "a b"),
+        ({"scope": "b c"}, "b"),
+        ({"scope": ""}, ""),
+        ({"scope": "a b c"}, "a b"),
+    ],
+)
+def test_scopes_of_a_token_and_of_the_answer_about_it_intersect(
+    answer: dict[str, object], scope: str
+) -> None:
+    token = agreement({"scope": "a b"}, answer)
+    assert token.scope == frozenset(scope.split())
+    assert token.claims["scope"] == scope
+
+
+@pytest.mark.parametrize("name", ["sub", "client_id"])
+def test_a_token_and_an_answer_about_another_do_not_agree(name: str) -> None:
+    for value in ("b", 7):
+        with pytest.raises(Denied) as caught:
+            agreement({name: "a"}, {name: value})
+        assert (caught.value.reason, caught.value.failure.check) == (Reason.TOKEN_INACTIVE, name)
+    for signed, answer in [({name: "a"}, {name: "a"}), ({name: "a"}, {}), ({}, {name: "a"})]:
+        assert agreement(signed, answer).issuer == ISSUER
+
+
+def test_subjects_may_differ_where_identifiers_are_pairwise() -> None:
+    assert agreement({"sub": "a"}, {"sub": "b"}, same_subject=False).subject == "a"
 
 
 def introspect(**response: object) -> ValidatedToken:

@@ -135,8 +135,8 @@ SIGNED_WITHOUT_KEYS = """\
         ("{discovery: true}", "{discovery: true}\n    clock_skew: 1h", "5:5: more than 10m"),
         (
             "{discovery: true}",
-            "{discovery: true}\n    token_types: [JWT]",
-            "5:19: `JWT` is not a media type in lower case",
+            "{discovery: true}\n    token_types: [at jwt]",
+            "5:19: `at jwt` is not a media type",
         ),
         (
             "{discovery: true}",

@@ -107,13 +107,14 @@ class PlayedIssuers:
             "iss": issuer.issuer,
             "aud": min(issuer.audience),
             "sub": "subject",
-            "client_id": "client",
             "iat": int(min(now, now + (wanted.expires_in or 0) - 1)),
             "exp": int(now + (_LIFETIME if wanted.expires_in is None else wanted.expires_in)),
             "jti": f"case-{len(self._answers)}",
         }
         if bound_to is not None:
             claims["cnf"] = {"x5t#S256": base64url_text(bound_to.thumbprint)}
+        if not wanted.claims.keys() & set(issuer.claim_names.client_id):
+            claims[issuer.claim_names.client_id[0]] = "client"  # where this issuer's tokens name it
         claims |= wanted.claims
         return {name: value for name, value in claims.items() if name not in wanted.without}
 
