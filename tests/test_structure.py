@@ -133,3 +133,12 @@ def calls(tree: ast.Module, name: str) -> Iterable[ast.Call]:
 def test_a_request_head_has_one_maker() -> None:
     makers = {name for name, tree in SOURCES.items() for _ in calls(tree, "RequestHead")}
     assert makers == {"sidecar.http.intake"}
+
+
+def test_no_two_public_classes_have_one_name() -> None:
+    found: dict[str, list[str]] = {}
+    for name, tree in SOURCES.items():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(name)
+    assert {name: modules for name, modules in found.items() if len(modules) > 1} == {}

@@ -22,7 +22,7 @@ from sidecar.proxy.certificates import client_certificate
 from sidecar.proxy.configuration import ListenerSettings, Trust
 from sidecar.rehearsal.assumption import AssumedKeys
 from sidecar.rehearsal.explanation import SIGNATURE, Explanation, explain, unverified_claims
-from sidecar.rehearsal.keys import FixedKeys, KeysUnreadable, asked, local_keys
+from sidecar.rehearsal.key_sources import FixedKeys, KeysUnreadable, asked, local_keys
 from sidecar.rehearsal.rendering import render
 from sidecar.rehearsal.request import Reception, Sent, field, split, with_host
 from sidecar.settings import Loaded, load

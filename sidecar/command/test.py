@@ -13,7 +13,7 @@ from sidecar.rehearsal.trial import junit
 from sidecar.rehearsal.trial.certificate import authority
 from sidecar.rehearsal.trial.played_issuers import PlayedIssuers
 from sidecar.rehearsal.trial.result import Result, table
-from sidecar.rehearsal.trial.run import CaseMistake, World, differences
+from sidecar.rehearsal.trial.run import CaseMistake, Stage, differences
 from sidecar.settings import load
 from sidecar.settings.cases import PolicyCase, load_cases
 from sidecar.settings.problem import sanitize
@@ -31,7 +31,7 @@ def execute(arguments: argparse.Namespace) -> int:
     # Keys and certificates of the configuration play no part: the cases bring their own.
     loaded = load(arguments.config, absent_files_pass=True)
     cases = load_cases(arguments.cases)
-    world = World(loaded, PlayedIssuers(loaded.policy))
+    world = Stage(loaded, PlayedIssuers(loaded.policy))
     results = asyncio.run(_play(world, cases, time.time()))
     in_colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     print("\n".join(table(results, in_colour=in_colour)))
@@ -44,11 +44,11 @@ def execute(arguments: argparse.Namespace) -> int:
     return 0 if all(result.is_good for result in results) else 1
 
 
-async def _play(world: World, cases: Sequence[PolicyCase], now: float) -> list[Result]:
+async def _play(world: Stage, cases: Sequence[PolicyCase], now: float) -> list[Result]:
     return [await _result(world, case, now) for case in cases]
 
 
-async def _result(world: World, case: PolicyCase, now: float) -> Result:
+async def _result(world: Stage, case: PolicyCase, now: float) -> Result:
     moment = now if case.at is None else case.at
     request = sanitize(f"{case.request.method or 'GET'} {case.request.target or '/'}")
     started = time.perf_counter()

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from sidecar.decision.certificate import Certificate
-from sidecar.proxy.certificates import Unusable
+from sidecar.proxy.certificates import UnusableCertificate
 from sidecar.proxy.certificates import certificates as certificates_in
 from sidecar.telemetry.access import visible
 
@@ -40,7 +40,7 @@ def certificates(path: Path) -> list[Certificate]:
     """Every certificate of a PEM or DER file, at least one; raises `CertificateUnreadable`."""
     try:
         return certificates_in(_content(path))
-    except Unusable as problem:
+    except UnusableCertificate as problem:
         raise CertificateUnreadable(str(problem)) from None
 
 

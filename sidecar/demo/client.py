@@ -12,7 +12,7 @@ _STEP = 262144
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
+class Reply:
     """What came back."""
 
     status: int
@@ -39,7 +39,7 @@ def context(authority: Identity, identity: Identity | None) -> ssl.SSLContext:
     return client_context(ServerTrust(authority.certificate_file, *own, strict=True))
 
 
-async def ask(port: int, settings: ssl.SSLContext, head: str, body_size: int = 0) -> Response:
+async def ask(port: int, settings: ssl.SSLContext, head: str, body_size: int = 0) -> Reply:
     """Send one request, with a body of `body_size` bytes, and read the whole answer."""
     async with asyncio.timeout(_SECONDS):
         reader, writer = await asyncio.open_connection(
@@ -57,6 +57,6 @@ async def ask(port: int, settings: ssl.SSLContext, head: str, body_size: int = 0
             while data := await reader.read(_STEP):
                 size += len(data)
                 first = first or data[:65536]
-            return Response(int(received.split(" ", 2)[1]), received, first, size)
+            return Reply(int(received.split(" ", 2)[1]), received, first, size)
         finally:
             writer.close()

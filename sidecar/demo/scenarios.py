@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sidecar.demo.client import Response, ask, context
+from sidecar.demo.client import Reply, ask, context
 from sidecar.demo.material import Identity
 from sidecar.demo.world import World
 
@@ -25,7 +25,7 @@ class Scenario:
     method: str = "GET"
     fields: tuple[str, ...] = ()
     body_size: int = 0
-    verify: Callable[[Response], str | None] = lambda _answer: None
+    verify: Callable[[Reply], str | None] = lambda _answer: None
     """What is wrong with the answer beyond its status, or None."""
 
     @property
@@ -62,7 +62,7 @@ async def play(world: World, scenario: Scenario) -> Outcome:
     return Outcome(scenario, wrong or came, came == scenario.promised and wrong is None)
 
 
-def _no_forgery(answer: Response) -> str | None:
+def _no_forgery(answer: Reply) -> str | None:
     """The API must have seen the subject of the token, and nothing that the client made up."""
     seen = {name.lower(): value for name, value in json.loads(answer.body)["headers"].items()}
     if seen.get("x-auth-subject") != "alice":
@@ -72,11 +72,11 @@ def _no_forgery(answer: Response) -> str | None:
     return "the token arrived" if "authorization" in seen else None
 
 
-def _all_came(answer: Response) -> str | None:
+def _all_came(answer: Reply) -> str | None:
     return None if answer.size == _LARGE else f"{answer.size} bytes came"
 
 
-def _all_arrived(answer: Response) -> str | None:
+def _all_arrived(answer: Reply) -> str | None:
     received = json.loads(answer.body)["received"]
     return None if received == _LARGE else f"{received} bytes arrived"
 

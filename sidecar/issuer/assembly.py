@@ -21,7 +21,7 @@ from sidecar.issuer.http import HttpClient
 from sidecar.issuer.introspection import IntrospectionParts, IssuerIntrospection
 from sidecar.issuer.jwks import IssuerKeys
 from sidecar.issuer.metadata import MetadataSource
-from sidecar.issuer.origin import DiscoveredOrigin, FileOrigin, Origin, UrlOrigin
+from sidecar.issuer.origin import DiscoveredOrigin, FileOrigin, KeyOrigin, UrlOrigin
 from sidecar.issuer.signed_response import SignedResponseVerifier
 from sidecar.issuer.state import StateFile
 from sidecar.telemetry.issuer_observer import IssuerObserver
@@ -59,7 +59,7 @@ class Issuer:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Shared:
     """What all issuers are given."""
 
     observer: IssuerObserver
@@ -68,12 +68,12 @@ class Surroundings:
     generation: int
 
 
-async def assemble(settings: IssuerSettings, given: Surroundings) -> Issuer:
+async def assemble(settings: IssuerSettings, given: Shared) -> Issuer:
     """One issuer, not started. Raises `OSError` and `ValueError` when a file cannot be used."""
     return await asyncio.to_thread(assembled, settings, given)
 
 
-def assembled(settings: IssuerSettings, given: Surroundings) -> Issuer:
+def assembled(settings: IssuerSettings, given: Shared) -> Issuer:
     """As `assemble`; blocks."""
     http = HttpClient.create(settings.http)
     discovery = settings.keys if isinstance(settings.keys, Discovery) else Discovery()
@@ -88,7 +88,7 @@ def assembled(settings: IssuerSettings, given: Surroundings) -> Issuer:
 
 
 def _keys(
-    settings: IssuerSettings, http: HttpClient, metadata: MetadataSource, given: Surroundings
+    settings: IssuerSettings, http: HttpClient, metadata: MetadataSource, given: Shared
 ) -> IssuerKeys | None:
     origin = _origin(settings, http, metadata)
     if origin is None:
@@ -104,7 +104,7 @@ def _keys(
     )
 
 
-def _origin(settings: IssuerSettings, http: HttpClient, metadata: MetadataSource) -> Origin | None:
+def _origin(settings: IssuerSettings, http: HttpClient, metadata: MetadataSource) -> KeyOrigin | None:
     match settings.keys:
         case JwksFile():
             return FileOrigin(settings.keys, settings.http.document_bytes)
@@ -123,7 +123,7 @@ def _introspection(
     introspection: IntrospectionSettings,
     metadata: MetadataSource,
     keys: IssuerKeys | None,
-    given: Surroundings,
+    given: Shared,
 ) -> IssuerIntrospection:
     authentication = introspection.client_authentication
     verifier = None

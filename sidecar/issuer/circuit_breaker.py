@@ -43,7 +43,7 @@ class CircuitOpen(Exception):
         """Seconds."""
 
 
-class Admission:
+class Passage:
     """One question that was let through. It is reported once: `succeed` or `fail`."""
 
     __slots__ = ("is_probe", "source", "token")
@@ -87,12 +87,12 @@ class CircuitBreaker:
         if remaining > 0 or self._probing >= self._settings.probes:
             raise CircuitOpen(remaining)
 
-    def admit(self, source: str, token: TokenDigest) -> Admission:
+    def admit(self, source: str, token: TokenDigest) -> Passage:
         """Let one question pass, perhaps as a probe. Raises `CircuitOpen`."""
         self.check(source, token)
         is_probe = self._open_until is not None
         self._probing += is_probe
-        return Admission(source, token, is_probe=is_probe)
+        return Passage(source, token, is_probe=is_probe)
 
     def succeed(self) -> None:
         """An admitted question was answered."""
@@ -100,7 +100,7 @@ class CircuitBreaker:
         self._unclear.clear()
         self._failed_tokens.clear()
 
-    def fail(self, admission: Admission, blame: Blame) -> None:
+    def fail(self, admission: Passage, blame: Blame) -> None:
         """An admitted question was not answered."""
         if blame is not Blame.ENDPOINT:
             self._remember(admission.token)

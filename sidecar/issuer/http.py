@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 import aiohttp
 
 from sidecar.issuer.configuration import HttpSettings
-from sidecar.issuer.trust import Trust, TrustFiles
+from sidecar.issuer.trust import TrustFiles, TrustNow
 
 _LOOK: Final = 0.005
 """Seconds between two looks whether the connections have ended."""
@@ -54,7 +54,7 @@ class FetchFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class Fetched:
     """What an issuer answered with status 200."""
 
     body: bytes
@@ -99,7 +99,7 @@ class HttpClient:
     good stays in use.
     """
 
-    def __init__(self, settings: HttpSettings, files: TrustFiles, trust: Trust) -> None:
+    def __init__(self, settings: HttpSettings, files: TrustFiles, trust: TrustNow) -> None:
         self.settings = settings
         self._files = files
         self._trust = trust
@@ -145,18 +145,18 @@ class HttpClient:
                 return
             await asyncio.sleep(_LOOK)
 
-    async def get(self, url: str, accept: str) -> Document:
+    async def get(self, url: str, accept: str) -> Fetched:
         """Fetch a document, on a connection of its own. Raises `FetchFailed`."""
         request = _Request("GET", url, {"Accept": accept}, None, self.settings.document_bytes)
         return await self._bounded(request, is_pooled=False)
 
     async def post(
         self, url: str, form: Mapping[str, str], headers: Mapping[str, str], limit: int
-    ) -> Document:
+    ) -> Fetched:
         """Post a form, on a pooled connection; at most `limit` bytes are read. Raises `FetchFailed`."""
         return await self._bounded(_Request("POST", url, headers, form, limit), is_pooled=True)
 
-    async def _bounded(self, request: _Request, *, is_pooled: bool) -> Document:
+    async def _bounded(self, request: _Request, *, is_pooled: bool) -> Fetched:
         trace = _Trace()
         try:
             self._check_scheme(request.url)
@@ -199,7 +199,7 @@ class HttpClient:
             self._retired.append(self._sessions)
         self._sessions = None
 
-    async def _exchange(self, request: _Request, trace: _Trace, *, is_pooled: bool) -> Document:
+    async def _exchange(self, request: _Request, trace: _Trace, *, is_pooled: bool) -> Fetched:
         sessions = self._open()
         session = sessions.pooled if is_pooled else sessions.fresh
         async with session.request(
@@ -220,7 +220,7 @@ class HttpClient:
                     response.status,
                     _retry_after(response.headers),
                 )
-            return Document(
+            return Fetched(
                 await _read(response, request.limit), response.content_type.lower(), response.headers
             )
 

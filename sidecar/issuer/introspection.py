@@ -22,7 +22,7 @@ from sidecar.issuer.circuit_breaker import Blame, CircuitBreaker, CircuitOpen
 from sidecar.issuer.client_authentication import ClientAuthenticator
 from sidecar.issuer.clock import Clock
 from sidecar.issuer.configuration import IntrospectionSettings, SelfSignedTlsClientAuth, TlsClientAuth
-from sidecar.issuer.http import Document, FetchFailed, HttpClient
+from sidecar.issuer.http import Fetched, FetchFailed, HttpClient
 from sidecar.issuer.introspection_cache import Answer, IntrospectionCache
 from sidecar.issuer.metadata import Metadata, MetadataSource, parse_object
 from sidecar.issuer.shares import NoPlaceToWait, Places
@@ -219,7 +219,7 @@ class IssuerIntrospection:
         except Malformed as problem:
             raise FetchFailed("parse", str(problem)) from None
 
-    async def _response(self, document: Document) -> Mapping[str, Any]:
+    async def _response(self, document: Fetched) -> Mapping[str, Any]:
         if self._parts.verifier is not None:
             if document.media_type != MEDIA_TYPE:
                 raise FetchFailed("parse", "the response is not signed")

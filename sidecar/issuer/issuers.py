@@ -11,7 +11,7 @@ from typing import Self
 
 from sidecar.decision.ports import IssuerUnavailable
 from sidecar.decision.token import AccessToken, ValidatedToken
-from sidecar.issuer.assembly import Issuer, Surroundings, assemble
+from sidecar.issuer.assembly import Issuer, Shared, assemble
 from sidecar.issuer.clock import SYSTEM_CLOCK, Clock
 from sidecar.issuer.configuration import IssuerSettings, IssuersSettings
 from sidecar.issuer.introspection import IssuerIntrospection
@@ -147,7 +147,7 @@ class Issuers:
             self._observer.issuer_incident(
                 one.issuer, "insecure_http", "http is allowed: whoever is on the path chooses the keys"
             )
-        given = Surroundings(self._observer, self._clock, settings.state_directory, generation)
+        given = Shared(self._observer, self._clock, settings.state_directory, generation)
         return await assemble(one, given)
 
     async def __aenter__(self) -> Self:

@@ -28,7 +28,7 @@ from sidecar.issuer.clock import SYSTEM_CLOCK, Clock
 from sidecar.issuer.configuration import RefreshSettings
 from sidecar.issuer.http import FetchFailed
 from sidecar.issuer.keys import NO_KEYS, NotAKeySet, PublishedKeys, load_key_set
-from sidecar.issuer.origin import FetchedKeys, Origin
+from sidecar.issuer.origin import FetchedKeys, KeyOrigin
 from sidecar.issuer.readiness import KeyState
 from sidecar.issuer.shares import Shares
 from sidecar.issuer.state import StateFile, StateUnusable
@@ -75,7 +75,7 @@ class IssuerKeys:
     def __init__(
         self,
         issuer: str,
-        origin: Origin,
+        origin: KeyOrigin,
         settings: RefreshSettings,
         observer: IssuerObserver,
         *,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from sidecar.issuer.configuration import JwksFile
-from sidecar.issuer.http import Document, FetchFailed, HttpClient
+from sidecar.issuer.http import Fetched, FetchFailed, HttpClient
 from sidecar.issuer.metadata import MetadataSource, parse_object
 
 JWKS_ACCEPT = "application/jwk-set+json, application/json"
@@ -22,7 +22,7 @@ class FetchedKeys:
     """Seconds it may be used for (RFC 9111 §5.2.2.1); None when nothing was said."""
 
 
-class Origin(Protocol):
+class KeyOrigin(Protocol):
     """One way to get a JWK set."""
 
     @property
@@ -37,7 +37,7 @@ class Origin(Protocol):
         """The document, or None when it is known not to have changed. Raises `FetchFailed`."""
 
 
-def max_age(headers: Document) -> float | None:
+def max_age(headers: Fetched) -> float | None:
     """How long a private cache may keep this answer: `max-age` less `Age` (RFC 9111 §4.2.1, §5.2).
 
     `no-store` and `no-cache` count as 0; the configured lower bound then holds.

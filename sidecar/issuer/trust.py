@@ -18,7 +18,7 @@ _Seen = tuple[tuple[int, ...] | None, ...]
 
 
 @dataclass(slots=True, eq=False)
-class Trust:
+class TrustNow:
     """What the files held."""
 
     context: ssl.SSLContext
@@ -45,14 +45,14 @@ class TrustFiles:
     strict: bool = False
     """As `ServerTrust.strict`."""
 
-    def read(self) -> Trust:
+    def read(self) -> TrustNow:
         """Raises `OSError` (`ssl.SSLError` is one) and `ValueError`. Blocks."""
         seen = self._look()
         trusted = ServerTrust(self.ca_file, self.certificate_file, self.private_key_file, self.strict)
         context = client_context(trusted)
-        return Trust(context, self._proxy_headers(), seen, time.monotonic())
+        return TrustNow(context, self._proxy_headers(), seen, time.monotonic())
 
-    def changed_since(self, trust: Trust) -> Trust:
+    def changed_since(self, trust: TrustNow) -> TrustNow:
         """`trust` itself, or what the files hold now when they changed and are good. Blocks."""
         trust.looked = time.monotonic()
         if self._look() == trust.seen:

@@ -20,7 +20,7 @@ _BEGIN: Final = b"-----BEGIN "
 _DASHES: Final = b"-----"
 
 
-class Unusable(ValueError):
+class UnusableCertificate(ValueError):
     """OpenSSL finds no certificate; the message is a few words, none of them the file's."""
 
 
@@ -32,12 +32,12 @@ def presented(certificate: crypto.X509) -> ClientCertificate:
 
 
 def client_certificate(der: bytes) -> ClientCertificate:
-    """A certificate that somebody is said to present; raises `Unusable`."""
+    """A certificate that somebody is said to present; raises `UnusableCertificate`."""
     return presented(_loaded(crypto.FILETYPE_ASN1, der, "no certificate"))
 
 
 def certificates(data: bytes, *, pem_only: bool = False) -> list[Certificate]:
-    """Every certificate of a file, PEM or DER, at least one; raises `Unusable` naming the one that is none."""
+    """Every certificate of a file, PEM or DER, at least one; raises `UnusableCertificate`, which names it."""
     if _BEGIN not in data and not pem_only:
         return [certificate_of(_loaded(crypto.FILETYPE_ASN1, data, "no PEM or DER certificate"))]
     found = [
@@ -46,7 +46,7 @@ def certificates(data: bytes, *, pem_only: bool = False) -> list[Certificate]:
     ]
     if not found:
         otherwise = "no PEM certificate" if pem_only else "no PEM or DER certificate"
-        raise Unusable("a key, not a certificate" if b"KEY-----" in data else otherwise)
+        raise UnusableCertificate("a key, not a certificate" if b"KEY-----" in data else otherwise)
     return found
 
 
@@ -66,7 +66,7 @@ def _loaded(kind: int, data: bytes, otherwise: str) -> crypto.X509:
     try:
         return crypto.load_certificate(kind, data)
     except crypto.Error:
-        raise Unusable(otherwise) from None
+        raise UnusableCertificate(otherwise) from None
 
 
 def _blocks(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -81,7 +81,7 @@ def _blocks(data: bytes) -> Iterator[tuple[int, bytes]]:
         end = b"-----END " + label + _DASHES
         stop = data.find(end, at)
         if stop < 0:
-            raise Unusable(f"line {line}: a certificate without an end")
+            raise UnusableCertificate(f"line {line}: a certificate without an end")
         yield line, data[start : stop + len(end)] + b"\n"
 
 

@@ -10,14 +10,14 @@ from sidecar.authorizer import Authorizer
 from sidecar.decision.certificate import Certificate
 from sidecar.decision.request import Presenter
 from sidecar.http.message import Field
-from sidecar.proxy.certificates import Unusable, client_certificate
+from sidecar.proxy.certificates import UnusableCertificate, client_certificate
 from sidecar.proxy.certificates import certificates as certificates_in
 from sidecar.proxy.configuration import ProxySettings, Trust
 from sidecar.rehearsal.explanation import explain
 from sidecar.rehearsal.request import Reception, Sent, field, split, with_host
 from sidecar.settings.configuration import Loaded
 
-Document = dict[str, Any]
+JsonObject = dict[str, Any]
 """JSON."""
 
 LONGEST = 65536
@@ -30,7 +30,7 @@ class BadQuestion(Exception):
     """What was asked cannot be answered; the message is one plain line for who asked."""
 
 
-async def answer(question: Document, authorizer: Authorizer, loaded: Loaded, now: float) -> Document:
+async def answer(question: JsonObject, authorizer: Authorizer, loaded: Loaded, now: float) -> JsonObject:
     """The explanation as JSON, as of `now` (seconds since the epoch). Raises `BadQuestion`."""
     texts = {name: _text(question, name) for name in MEMBERS}
     certificates = _certificates(texts["certificate"])
@@ -46,14 +46,14 @@ async def answer(question: Document, authorizer: Authorizer, loaded: Loaded, now
     return explanation.document()
 
 
-def _text(question: Document, name: str) -> str:
+def _text(question: JsonObject, name: str) -> str:
     value = question.get(name, "")
     if not isinstance(value, str) or len(value) > LONGEST:
         raise BadQuestion(f"{name}: expected text of at most {LONGEST} characters")
     return value.strip()
 
 
-def _fields(question: Document) -> list[Field]:
+def _fields(question: JsonObject) -> list[Field]:
     lines = question.get("headers", [])
     if not isinstance(lines, list) or not all(isinstance(line, str) for line in lines):
         raise BadQuestion("headers: expected a list of 'Name: value'")
@@ -68,7 +68,7 @@ def _certificates(pem: str) -> list[Certificate]:
         return []
     try:
         return certificates_in(pem.encode(), pem_only=True)
-    except Unusable as problem:
+    except UnusableCertificate as problem:
         raise BadQuestion(f"certificate: {problem}") from None
 
 

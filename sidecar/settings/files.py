@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, ValidationInfo, WithJsonSc
 from pydantic_core import PydanticCustomError
 
 from sidecar.decision.certificate import Certificate
-from sidecar.proxy.certificates import Unusable, certifies
+from sidecar.proxy.certificates import UnusableCertificate, certifies
 from sidecar.proxy.certificates import certificates as certificates_in
 from sidecar.proxy.tls.authorities import Authorities, read_authorities
 from sidecar.proxy.tls.revocation import RevocationList, revocation_lists
@@ -76,7 +76,7 @@ def certificates(path: Path) -> list[Certificate]:
     data = _content(path)
     try:
         return certificates_in(data, pem_only=True)
-    except Unusable as problem:
+    except UnusableCertificate as problem:
         raise mistake(f"{shown(str(path))}: {problem}") from None
 
 

@@ -174,7 +174,7 @@ class Signed(Section):
     """Largest distance of `iat` from now. Default: 1m."""
 
 
-class CircuitBreaker(Section):
+class CircuitBreakerSection(Section):
     """When an endpoint that keeps failing is left alone."""
 
     failures: Positive | None = None
@@ -213,7 +213,7 @@ class Introspection(Section):
     token_bytes: Size | None = None
     """Largest opaque token that is asked about. Default: 4KiB."""
     signed: Signed | None = None
-    circuit_breaker: CircuitBreaker | None = None
+    circuit_breaker: CircuitBreakerSection | None = None
 
 
 TokenType = Annotated[str, Form(r"^[A-Za-z0-9!#$&^_.+/-]*$", "a media type", 127)]
@@ -228,7 +228,7 @@ class ClaimNamesSection(Section):
     """Default: client_id."""
 
 
-class Issuer(Section):
+class IssuerSection(Section):
     """One authorization server, and what is accepted from it."""
 
     issuer: Url

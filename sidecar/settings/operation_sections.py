@@ -21,7 +21,13 @@ from sidecar.settings.scalars import (
     parse_address,
 )
 from sidecar.settings.section import Section, mistake
-from sidecar.settings.service_sections import LimitsSection, Listener, Positive, TimeoutsSection, Upstream
+from sidecar.settings.service_sections import (
+    LimitsSection,
+    ListenerSection,
+    Positive,
+    TimeoutsSection,
+    Upstream,
+)
 
 LEAST_AUDITED: Final = 64 * 1024
 """Bytes of a buffer in which records have places: sixteen of them."""
@@ -181,7 +187,7 @@ Workers = Annotated[
 class ServiceFile(Section):
     """The service file, `config/sidecar.yaml`."""
 
-    listeners: Annotated[list[Listener], Field(min_length=1)]
+    listeners: Annotated[list[ListenerSection], Field(min_length=1)]
     upstream: Upstream
     policy_files: Annotated[list[Text], Field(min_length=1)]
     """File names or patterns (`policies/*.yaml`), relative to this file; merged in name order."""

@@ -23,8 +23,8 @@ from sidecar.decision.template import Template
 from sidecar.issuer.configuration import IssuerSettings
 from sidecar.settings import document as documents
 from sidecar.settings.document import Document
-from sidecar.settings.issuer_sections import Issuer, ReportOnlySection
-from sidecar.settings.issuers import claim_names, issuer_settings
+from sidecar.settings.issuer_sections import IssuerSection, ReportOnlySection
+from sidecar.settings.issuer_settings import claim_names, issuer_settings
 from sidecar.settings.problem import Problem, SettingsError, shown
 from sidecar.settings.review import PlacedRule, review
 from sidecar.settings.rule_sections import Match, PolicyFile, RuleSection
@@ -83,7 +83,7 @@ class Policies:
     def _add_issuer(self, document: Document, index: int, data: Any, around: Surroundings) -> None:
         path = ("issuers", index)
         self._name_once(self._issuers_named, document, (*path, "issuer"), data, "issuer")
-        section, problems = validate(Issuer, document, path, data, around)
+        section, problems = validate(IssuerSection, document, path, data, around)
         self.problems.extend(problems)
         if section is not None:
             self.sections.append((document, path, section))
@@ -141,7 +141,7 @@ class Policies:
                 yield placed.warning(message, "require", "client_certificate")
         yield from review(self.rules)
         for document, path, section in self.sections:
-            if isinstance(section, Issuer) and section.binding == "not_required":
+            if isinstance(section, IssuerSection) and section.binding == "not_required":
                 message = "does not require binding: a stolen unbound token passes"
                 yield document.warning((*path, "binding"), message)
         if not self.issuers and any(not placed.rule.public for placed in self.rules):
@@ -153,7 +153,7 @@ class Policies:
         issuers = [
             (document, path, self.issuers[section.issuer].report_only)
             for document, path, section in self.sections
-            if isinstance(section, Issuer)
+            if isinstance(section, IssuerSection)
         ]
         for document, path, report_only in (*placed, *issuers):
             if report_only is None or report_only.until - now > SOON:
@@ -192,7 +192,7 @@ def _references(rule: Rule) -> Iterator[tuple[tuple[str, ...], str, frozenset[st
         yield ("match", "listener"), "listener", rule.match.listeners
 
 
-def issuer_policy(section: Issuer) -> IssuerPolicy:
+def issuer_policy(section: IssuerSection) -> IssuerPolicy:
     """What is accepted from one issuer."""
     given: dict[str, Any] = {}
     if section.algorithms is not None:

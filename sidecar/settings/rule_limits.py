@@ -38,7 +38,7 @@ def _some_time(seconds: float) -> float:
     return seconds
 
 
-class RuleLimits(Section):
+class RuleLimitsSection(Section):
     """Bounds for this rule alone, in place of the service's."""
 
     elsewhere: ClassVar[Mapping[str, str]] = MappingProxyType(

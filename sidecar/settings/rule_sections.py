@@ -12,9 +12,9 @@ from sidecar.decision.template import Template
 from sidecar.proxy.client.http1_reader import METHODS
 from sidecar.settings.certificate_requirement import CertificateRequirement
 from sidecar.settings.claim_requirements import AuthorizationDetailSection, Claims
-from sidecar.settings.issuer_sections import Issuer, ReportOnlySection
+from sidecar.settings.issuer_sections import IssuerSection, ReportOnlySection
 from sidecar.settings.problem import shown
-from sidecar.settings.rule_limits import RuleLimits
+from sidecar.settings.rule_limits import RuleLimitsSection
 from sidecar.settings.scalars import Duration, Form, Text, Texts, as_list
 from sidecar.settings.section import Section, mistake, nearest
 from sidecar.settings.service_sections import IdentityHeaders
@@ -153,7 +153,7 @@ class RuleSection(Section):
     """Default: the issuer's."""
     require: Require | None = None
     report_only: ReportOnlySection | None = None
-    limits: RuleLimits | None = None
+    limits: RuleLimitsSection | None = None
     """In place of what bounds the service."""
     identity_headers: IdentityHeaders | None = None
     """Header → claim, in place of the upstream's."""
@@ -176,7 +176,7 @@ class RuleSection(Section):
 class PolicyFile(Section):
     """A policy file. Several are merged in the order of their names."""
 
-    issuers: list[Issuer] = Field(default_factory=list)
+    issuers: list[IssuerSection] = Field(default_factory=list)
     rules: list[RuleSection] = Field(default_factory=list)
     report_only: ReportOnlySection | None = None
     """For every rule of this file."""

@@ -29,7 +29,7 @@ from sidecar.settings.configuration import (
 )
 from sidecar.settings.operation_sections import Logging, ServiceFile, Tracing
 from sidecar.settings.section import Section
-from sidecar.settings.service_sections import Listener, Upstream
+from sidecar.settings.service_sections import ListenerSection, Upstream
 from sidecar.telemetry.configuration import Access, Audit, Format, Level, LoggingSettings, TracingSettings
 
 _PURPOSES = {"client_auth": CLIENT_AUTH, "server_auth": SERVER_AUTH}
@@ -95,7 +95,7 @@ def _tracing(section: Tracing | None) -> TracingSettings:
     return TracingSettings(**given)
 
 
-def _listener(section: Listener) -> ListenerSettings:
+def _listener(section: ListenerSection) -> ListenerSettings:
     host, port = section.address
     tls = section.tls.given() | section.client_certificate.given()
     tls.pop("insecure_private_key_readable_by_everyone", None)

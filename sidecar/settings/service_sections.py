@@ -23,7 +23,7 @@ Purpose = Annotated[
 ]
 
 
-class ListenerTls(OwnCertificate):
+class ListenerTlsSection(OwnCertificate):
     """TLS of one listener."""
 
     certificate_file: CertificateFile
@@ -36,7 +36,7 @@ class ListenerTls(OwnCertificate):
     """How long a TLS session may be resumed, from its full handshake on. Default: 1h."""
 
 
-class ClientCertificate(Section):
+class ClientCertificateSection(Section):
     """Which client certificates a listener accepts."""
 
     trust: Literal["any", "ca"] | None = None
@@ -80,7 +80,7 @@ class ClientCertificate(Section):
         return self
 
 
-class Listener(Section):
+class ListenerSection(Section):
     """One address that is listened on."""
 
     name: (
@@ -90,8 +90,8 @@ class Listener(Section):
     """What rules and logs call it. Default: its address."""
     address: Address
     """`host:port`; port 0 takes a free one."""
-    tls: ListenerTls
-    client_certificate: ClientCertificate = ClientCertificate()
+    tls: ListenerTlsSection
+    client_certificate: ClientCertificateSection = ClientCertificateSection()
     proxy_protocol_from: list[Network] = Field(default_factory=list)
     """Peers that must send a PROXY protocol header. Default: none may."""
     forwarded_from: list[Network] = Field(default_factory=list)

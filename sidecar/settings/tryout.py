@@ -11,7 +11,7 @@ from typing import Final
 
 from OpenSSL import SSL
 
-from sidecar.issuer.assembly import Surroundings, assembled
+from sidecar.issuer.assembly import Shared, assembled
 from sidecar.issuer.clock import SYSTEM_CLOCK
 from sidecar.issuer.configuration import IssuerSettings, JwksFile
 from sidecar.issuer.http import FetchFailed
@@ -110,7 +110,7 @@ class _Unheard:
 
 def _issuer(document: Document, at: tuple[str | int, ...], settings: IssuerSettings) -> Iterator[Problem]:
     try:
-        assembled(settings, Surroundings(_Unheard(), SYSTEM_CLOCK, None, 1))
+        assembled(settings, Shared(_Unheard(), SYSTEM_CLOCK, None, 1))
     except FileNotFoundError:
         return  # said elsewhere, as a problem or as a warning
     except (OSError, ValueError) as error:

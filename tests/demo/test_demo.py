@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.demo import scenarios
-from sidecar.demo.client import Response
+from sidecar.demo.client import Reply
 
 PROMISES = (
     "the rightful client",
@@ -96,6 +96,6 @@ def run(command: str) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_a_broken_promise_would_be_seen(verify: object, body: bytes, complaint: str) -> None:
-    answer = Response(200, "HTTP/1.1 200 OK", body, len(body))
+    answer = Reply(200, "HTTP/1.1 200 OK", body, len(body))
     assert callable(verify)
     assert verify(answer) == complaint

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from sidecar.decision.policy import Rule
 from sidecar.settings import document as documents
-from sidecar.settings.issuer_sections import Issuer
-from sidecar.settings.issuers import issuer_settings
+from sidecar.settings.issuer_sections import IssuerSection
+from sidecar.settings.issuer_settings import issuer_settings
 from sidecar.settings.policies import issuer_policy, rule
 from sidecar.settings.problem import Problem, SettingsError
 from sidecar.settings.rule_sections import PolicyFile, RuleSection
@@ -41,7 +41,7 @@ def target(data: bytes) -> None:
         assert isinstance(section, RuleSection)
         assert isinstance(rule(section, file.report_only), Rule)
     for issuer in file.issuers:
-        assert isinstance(issuer, Issuer)
+        assert isinstance(issuer, IssuerSection)
         assert issuer_policy(issuer).issuer == issuer_settings(issuer).issuer
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from sidecar.issuer.configuration import HttpSettings
-from sidecar.issuer.http import Document, FetchFailed, HttpClient
+from sidecar.issuer.http import Fetched, FetchFailed, HttpClient
 from tests.support.issuer import (
     INTROSPECTION_PATH,
     JWKS_PATH,
@@ -37,8 +37,8 @@ PATIENT = HttpSettings(connect_timeout=50.0, timeout=55.0)
 """A resolver of names that is out of reach takes its time to say so."""
 
 
-def fetched(url: str, settings: HttpSettings = PLAIN) -> Document:
-    async def scenario() -> Document:
+def fetched(url: str, settings: HttpSettings = PLAIN) -> Fetched:
+    async def scenario() -> Fetched:
         client = HttpClient.create(settings)
         try:
             return await client.get(url, JSON)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.issuer.configuration import HttpSettings
-from sidecar.issuer.http import Document, FetchFailed, HttpClient
+from sidecar.issuer.http import Fetched, FetchFailed, HttpClient
 from tests.support.issuer import (
     JWKS_PATH,
     ScriptedIssuer,
@@ -25,8 +25,8 @@ from tests.support.processes import free_port
 JSON = "application/json"
 
 
-def fetched(url: str, settings: HttpSettings = PLAIN) -> Document:
-    async def scenario() -> Document:
+def fetched(url: str, settings: HttpSettings = PLAIN) -> Fetched:
+    async def scenario() -> Fetched:
         client = HttpClient.create(settings)
         try:
             return await client.get(url, JSON)

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from sidecar.decision.ports import IssuerUnavailable
-from sidecar.issuer.http import Document
+from sidecar.issuer.http import Fetched
 from sidecar.issuer.issuers import Issuers
 from sidecar.issuer.origin import FetchedKeys, max_age
 from tests.support.issuer import JWKS_PATH, Held, ScriptedIssuer, answer
@@ -121,7 +121,7 @@ async def web_response(_request: web.Request, times: list[float], issuer: Script
 def test_interval_stays_within_its_bounds(
     cache_control: str, minimum: float, maximum: float, signing_key: SigningKey
 ) -> None:
-    said = max_age(Document(b"", "", {"Cache-Control": cache_control}))
+    said = max_age(Fetched(b"", "", {"Cache-Control": cache_control}))
     settings = replace(
         QUICK, minimum_interval=minimum, maximum_interval=maximum, default_interval=0.2, jitter=0.1
     )

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from sidecar.issuer.configuration import JwksFile
-from sidecar.issuer.http import Document, FetchFailed
+from sidecar.issuer.http import Fetched, FetchFailed
 from sidecar.issuer.origin import FetchedKeys, FileOrigin, max_age
 from tests.support.mint import SigningKey, jwks
 
 
 def age(**headers: str) -> float | None:
-    return max_age(Document(b"", "", {name.replace("_", "-"): value for name, value in headers.items()}))
+    return max_age(Fetched(b"", "", {name.replace("_", "-"): value for name, value in headers.items()}))
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ from sidecar.decision.denial import Denial
 from sidecar.decision.diagnosis import diagnose_thumbprint
 from sidecar.decision.request import Presenter
 from sidecar.process.endpoints.admin.decisions import described
-from sidecar.proxy.certificates import Unusable, certificates
+from sidecar.proxy.certificates import UnusableCertificate, certificates
 from sidecar.proxy.tls import ServerTls, TlsFailure
 from tests.support.live_server import tls_settings
 from tests.support.mint import SigningKey
@@ -147,7 +147,7 @@ def commands(world: World, der: bytes) -> None:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
             code = main(["thumbprint", str(file)])
         assert (code, len(err.getvalue().splitlines())) in {(0, 0), (1, 1)}
-    with contextlib.suppress(Unusable):
+    with contextlib.suppress(UnusableCertificate):
         for certificate in certificates(pem(der), pem_only=True):
             assert certificate.called
             assert certificate.serial_number

@@ -19,7 +19,7 @@ from sidecar.decision.permit import Permit
 from sidecar.decision.ports import KeySet
 from sidecar.rehearsal import question
 from sidecar.rehearsal.trial.played_issuers import PlayedIssuers
-from sidecar.rehearsal.trial.run import World
+from sidecar.rehearsal.trial.run import Stage
 from sidecar.settings.case_sections import Case, CaseExpectation, CaseRequest
 from sidecar.settings.cases import PolicyCase
 from sidecar.settings.configuration import Loaded
@@ -318,7 +318,7 @@ class Four:
         issuers = Published(self.loaded.policy)
         issuers.own = self.keys.keys("https://as.example.com")
         came = asyncio.run(
-            World(self.loaded, issuers).play(case, lambda _name: self.pki.client.presented, STARTED)
+            Stage(self.loaded, issuers).play(case, lambda _name: self.pki.client.presented, STARTED)
         )
         return Said(
             came.bounds is not None, came.status, came.reason or came.would_deny, came.rule, came.challenge

@@ -15,12 +15,12 @@ from sidecar.issuer.configuration import (
 )
 from sidecar.proxy.configuration import Limits, Timeouts, TlsSettings, UpstreamSettings
 from sidecar.settings.configuration import BypassSettings, ServiceSettings
-from sidecar.settings.issuer_sections import CircuitBreaker, Http, Introspection, Keys
+from sidecar.settings.issuer_sections import CircuitBreakerSection, Http, Introspection, Keys
 from sidecar.settings.operation_sections import BypassCheck, Logging, ServiceFile, Tracing
 from sidecar.settings.scalars import parse_duration, parse_size
 from sidecar.settings.schema import descriptions
 from sidecar.settings.section import Section
-from sidecar.settings.service_sections import LimitsSection, ListenerTls, TimeoutsSection, Upstream
+from sidecar.settings.service_sections import LimitsSection, ListenerTlsSection, TimeoutsSection, Upstream
 from sidecar.telemetry.configuration import LoggingSettings, TracingSettings
 from tests.settings.conftest import ROOT
 
@@ -28,7 +28,7 @@ PAIRS: list[tuple[type[Section], Any]] = [
     (LimitsSection, Limits()),
     (TimeoutsSection, Timeouts()),
     (Upstream, UpstreamSettings("http", "h", 1)),
-    (ListenerTls, TlsSettings(ROOT, ROOT)),
+    (ListenerTlsSection, TlsSettings(ROOT, ROOT)),
     (Logging, LoggingSettings()),
     (Tracing, TracingSettings()),
     (BypassCheck, BypassSettings()),
@@ -36,7 +36,7 @@ PAIRS: list[tuple[type[Section], Any]] = [
     (Keys, RefreshSettings()),
     (Http, HttpSettings()),
     (Introspection, IntrospectionSettings(ClientSecretBasic("c", ROOT))),
-    (CircuitBreaker, CircuitBreakerSettings()),
+    (CircuitBreakerSection, CircuitBreakerSettings()),
 ]
 
 

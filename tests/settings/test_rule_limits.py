@@ -3,7 +3,7 @@
 import pytest
 
 from sidecar.decision.policy import RuleLimits
-from sidecar.settings.rule_limits import RuleLimits as Limits
+from sidecar.settings.rule_limits import RuleLimitsSection as Limits
 from sidecar.settings.service_sections import LimitsSection, TimeoutsSection, Upstream
 from tests.support.configuration import SERVICE, Configuration
 

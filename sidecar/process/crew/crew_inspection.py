@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from sidecar.process.crew.channel import ChannelClosed
 from sidecar.process.crew.seat import Seat
-from sidecar.process.endpoints.admin.inspection import Document, Refused
+from sidecar.process.endpoints.admin.inspection import JsonObject, Refused
 from sidecar.process.endpoints.health import Check, begun_again, heartbeat
 from sidecar.process.host.standing import StandingTasks
 from sidecar.process.reload.reloader import Reloader
@@ -71,7 +71,7 @@ class CrewInspection:
         """The figures of all."""
         return await self._crew.snapshot()
 
-    async def decisions(self, cursor: str, limit: int) -> Document:
+    async def decisions(self, cursor: str, limit: int) -> JsonObject:
         """The newest of all workers' decisions; the cursor names each worker's own."""
         known = dict(part.split(":", 1) for part in cursor.split(",") if ":" in part)
         asked = [
@@ -92,7 +92,7 @@ class CrewInspection:
             "entries": entries[-limit:],
         }
 
-    async def state(self) -> Document:
+    async def state(self) -> JsonObject:
         """What the workers share from one of them, what they count from all."""
         answers = await self._all("state")
         if not answers:
@@ -109,7 +109,7 @@ class CrewInspection:
             "counts": _summed([state["counts"] for state in states]),
         }
 
-    async def clients(self) -> Document:
+    async def clients(self) -> JsonObject:
         """Of all workers; one that was started again has counted since then only."""
         answers = [answer for _, answer in await self._all("clients")]
         if not answers:
@@ -119,14 +119,14 @@ class CrewInspection:
             "clients": rows(Client[str](**row) for one in answers for row in one["clients"]),
         }
 
-    async def configuration(self) -> Document:
+    async def configuration(self) -> JsonObject:
         """Of one worker: all have the same."""
-        found: Document = await self._any("configuration")
+        found: JsonObject = await self._any("configuration")
         return found
 
-    async def explain(self, question: Document) -> Document:
+    async def explain(self, question: JsonObject) -> JsonObject:
         """By one worker: all would say the same."""
-        found: Document = await self._any("explain", question)
+        found: JsonObject = await self._any("explain", question)
         return found
 
     async def log_level(self, level: Level | None = None) -> Level:

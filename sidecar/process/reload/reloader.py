@@ -34,7 +34,7 @@ Take = Callable[[Loaded], Awaitable[None]]
 
 
 @dataclass(slots=True)
-class Outcome:
+class ReloadOutcome:
     """How the last attempt went, for the admin page."""
 
     at: float
@@ -52,7 +52,7 @@ class Reloader:
     def __init__(self, path: Path, loaded: Loaded, take: Take, journal: Journal, metrics: Metrics) -> None:
         self.loaded = loaded
         """The configuration in force."""
-        self.last = Outcome(time.time(), "start", "success")
+        self.last = ReloadOutcome(time.time(), "start", "success")
         self._path = path
         self._began_with = loaded
         self._take = take
@@ -91,7 +91,7 @@ class Reloader:
             trigger, self._asked = self._asked or "", None
             await self.reload(trigger)
 
-    async def reload(self, trigger: str) -> Outcome:
+    async def reload(self, trigger: str) -> ReloadOutcome:
         """One reload, now."""
         try:
             loaded = await self._read_and_taken()
@@ -122,7 +122,7 @@ class Reloader:
         if self.last.result != "success" and self._asked is None:
             self.request(_RETRY)
 
-    def _taken(self, trigger: str, loaded: Loaded) -> Outcome:
+    def _taken(self, trigger: str, loaded: Loaded) -> ReloadOutcome:
         self.loaded = loaded
         self._unpaired_since = None
         self._watcher.follow(watched(loaded))
@@ -132,9 +132,9 @@ class Reloader:
             self._journal.warning("restart needed", note=note)
         for danger in loaded.dangers:
             self._journal.warning("dangerous setting", setting=str(danger))
-        return Outcome(time.time(), trigger, "success", notes=tuple(notes))
+        return ReloadOutcome(time.time(), trigger, "success", notes=tuple(notes))
 
-    def _refused(self, trigger: str, error: SettingsError) -> Outcome:
+    def _refused(self, trigger: str, error: SettingsError) -> ReloadOutcome:
         problems = tuple(str(problem) for problem in error.problems)
         waiting = self._waits_for_pair(error.problems)
         told = trigger == _RETRY and problems == self.last.problems
@@ -145,7 +145,7 @@ class Reloader:
             self._journal.error(
                 "configuration refused", trigger=trigger, generation_kept=kept, problems=list(problems)
             )
-        return Outcome(time.time(), trigger, "waiting" if waiting else "failure", problems)
+        return ReloadOutcome(time.time(), trigger, "waiting" if waiting else "failure", problems)
 
     def _waits_for_pair(self, problems: tuple[Problem, ...]) -> bool:
         if not all(any(words in problem.message for words in _UNPAIRED) for problem in problems):
@@ -155,7 +155,7 @@ class Reloader:
             self._unpaired_since = now
         return now - self._unpaired_since < PAIR_PATIENCE
 
-    def _record(self, outcome: Outcome) -> None:
+    def _record(self, outcome: ReloadOutcome) -> None:
         metrics = self._metrics
         if outcome.trigger != "start":
             metrics.increment("sidecar_configuration_reload_total", outcome.result)

@@ -26,7 +26,7 @@ class Ports:
 
 
 @dataclass(frozen=True, slots=True)
-class ListenerTls:
+class ServedTls:
     """TLS of one listener, and what it was made from."""
 
     tls: ServerTls
@@ -40,7 +40,7 @@ class Assembly:
     generation: int
     loaded: Loaded
     authorizer: Authorizer
-    listeners: Mapping[str, ListenerTls]
+    listeners: Mapping[str, ServedTls]
     certificates: tuple[CertificateInUse, ...]
 
     @property
@@ -101,11 +101,11 @@ def _authorizer(loaded: Loaded, ports: Ports) -> Authorizer:
     )
 
 
-def _listener_tls(settings: ListenerSettings, before: ListenerTls | None) -> ListenerTls:
+def _listener_tls(settings: ListenerSettings, before: ServedTls | None) -> ServedTls:
     made_from = _digest(settings)
     if before is not None and before.made_from == made_from:
         return before
-    return ListenerTls(ServerTls(settings.tls, settings.name), made_from)
+    return ServedTls(ServerTls(settings.tls, settings.name), made_from)
 
 
 def _digest(settings: ListenerSettings) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 
 import sidecar
 from sidecar.process.endpoints.admin.decisions import described
-from sidecar.process.endpoints.admin.inspection import Document, Refused
+from sidecar.process.endpoints.admin.inspection import JsonObject, Refused
 from sidecar.process.endpoints.admin.redaction import shown
 from sidecar.process.endpoints.health import Check
 from sidecar.process.reload.reloader import Reloader
@@ -43,7 +43,7 @@ class LocalInspection:
         """All figures now."""
         return await self._worker.snapshot()
 
-    async def decisions(self, cursor: str, limit: int) -> Document:
+    async def decisions(self, cursor: str, limit: int) -> JsonObject:
         """Requests that ended after `cursor`."""
         after = int(cursor) if cursor.isdecimal() and len(cursor) < 20 else 0
         found = self._worker.telemetry.live.since(after)
@@ -52,7 +52,7 @@ class LocalInspection:
         skipped = latest - after - len(entries) if after and found else 0
         return {"cursor": str(latest), "skipped": skipped, "entries": entries}
 
-    async def state(self) -> Document:
+    async def state(self) -> JsonObject:
         """What the page shows beside the decisions."""
         worker = self._worker
         checks = await worker.readiness()
@@ -71,12 +71,12 @@ class LocalInspection:
             "listeners": [one.name for one in worker.assembly.loaded.proxy.listeners],
         }
 
-    async def clients(self) -> Document:
+    async def clients(self) -> JsonObject:
         """What each client's requests were."""
         adoption = self._worker.telemetry.adoption
         return {"since": adoption.since, "clients": adoption.rows()}
 
-    async def configuration(self) -> Document:
+    async def configuration(self) -> JsonObject:
         """The configuration in force, without secrets."""
         loaded = self._worker.assembly.loaded
         return {
@@ -88,7 +88,7 @@ class LocalInspection:
             "policy": shown(loaded.policy),
         }
 
-    async def explain(self, question: Document) -> Document:
+    async def explain(self, question: JsonObject) -> JsonObject:
         """Why a request would be permitted or refused. Raises `Refused`."""
         assembly = self._worker.assembly
         try:

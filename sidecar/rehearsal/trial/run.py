@@ -32,7 +32,7 @@ class CaseMistake(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Played:
     """What came of a request."""
 
     status: int
@@ -48,7 +48,7 @@ class Outcome:
     """None when nothing is forwarded."""
 
 
-class World:
+class Stage:
     """One policy with everything around it that a request meets."""
 
     def __init__(self, loaded: Loaded, issuers: PlayedIssuers) -> None:
@@ -61,7 +61,7 @@ class World:
             self.policy, issuers, issuers, digest_key=b"cases", token_bytes=settings.limits.token_bytes
         )
 
-    async def play(self, case: PolicyCase, issue: Issue, now: float) -> Outcome:
+    async def play(self, case: PolicyCase, issue: Issue, now: float) -> Played:
         """What comes of one case at `now`; raises `CaseMistake`."""
         certificate = None if case.certificate is None else issue(case.certificate)
         sent = self._fields(case, certificate, issue, now)
@@ -70,7 +70,7 @@ class World:
         if received.denial is not None:
             return self._refused(received.denial)
         if received.head is None:
-            return Outcome(status=200)
+            return Played(status=200)
         decision = self.authorizer.authorize(received.head, self._presenter(case, certificate), now)
         if inspect.isawaitable(decision):
             decision = await decision
@@ -117,9 +117,9 @@ class World:
                 return listener
         raise CaseMistake(f"no listener is called {name}")
 
-    def _refused(self, denial: Denial) -> Outcome:
+    def _refused(self, denial: Denial) -> Played:
         error, answer = shape(denial.reason).error, self.reception.answers.to(denial)
-        return Outcome(
+        return Played(
             status=answer.status,
             reason=denial.reason.value,
             rule=denial.rule,
@@ -128,9 +128,9 @@ class World:
             challenge=answer.challenge,
         )
 
-    def _forwarded(self, permit: Permit, fields: RequestFields) -> Outcome:
+    def _forwarded(self, permit: Permit, fields: RequestFields) -> Played:
         denial = permit.would_deny
-        return Outcome(
+        return Played(
             status=200,
             rule=permit.rule.name,
             would_deny=denial.reason.value if denial else None,
@@ -159,7 +159,7 @@ def _named(name: str, issue: Issue) -> ClientCertificate | None:
     return None if name == NOTHING else issue(name)
 
 
-def differences(expected: Mapping[str, Any], came: Outcome) -> list[tuple[str, str, str]]:
+def differences(expected: Mapping[str, Any], came: Played) -> list[tuple[str, str, str]]:
     """What was expected and did not come: name, expected, came."""
     found = []
     for name, wanted in expected.items():
@@ -187,7 +187,7 @@ def _limit_differences(wanted: Mapping[str, float], came: Bounds | None) -> list
     return found
 
 
-def _header_differences(wanted: Mapping[str, Any], came: Outcome) -> list[tuple[str, str, str]]:
+def _header_differences(wanted: Mapping[str, Any], came: Played) -> list[tuple[str, str, str]]:
     found = []
     for name, value in wanted.items():
         values = [value] if isinstance(value, str) else value

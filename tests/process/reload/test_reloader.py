@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.process.reload import reloader as module
 from sidecar.process.reload.loader import load_apart
-from sidecar.process.reload.reloader import Outcome, Reloader
+from sidecar.process.reload.reloader import Reloader, ReloadOutcome
 from sidecar.settings import Loaded, SettingsError
 from sidecar.settings.problem import Problem
 from tests.support.mint import SigningKey
@@ -42,10 +42,10 @@ class Bench:
         self.taking = Taking()
         self.generation = 1
 
-    def run(self, *triggers: str) -> list[Outcome]:
+    def run(self, *triggers: str) -> list[ReloadOutcome]:
         """One reload for each trigger."""
 
-        async def main() -> list[Outcome]:
+        async def main() -> list[ReloadOutcome]:
             loaded = load_apart(self.path, 1)
             reloader = Reloader(
                 self.path, loaded, self.taking.take, self.recorder.journal, self.recorder.metrics

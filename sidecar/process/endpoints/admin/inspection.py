@@ -5,7 +5,7 @@ from typing import Any, Protocol
 from sidecar.process.endpoints.health import Inspected
 from sidecar.telemetry.configuration import Level
 
-Document = dict[str, Any]
+JsonObject = dict[str, Any]
 """JSON."""
 
 
@@ -16,23 +16,23 @@ class Refused(Exception):
 class Inspection(Inspected, Protocol):
     """Everything that can be asked."""
 
-    async def decisions(self, cursor: str, limit: int) -> Document:
+    async def decisions(self, cursor: str, limit: int) -> JsonObject:
         """Requests that ended after `cursor` (empty: the last ones), at most `limit` of the newest:
         `{"cursor": …, "skipped": …, "entries": […]}`.
         """
 
-    async def state(self) -> Document:
+    async def state(self) -> JsonObject:
         """Configuration, issuers, certificates, counts."""
 
-    async def clients(self) -> Document:
+    async def clients(self) -> JsonObject:
         """What each client's requests were, whom to call first: `{"since": …, "clients": […]}`, with the moment from
         which on every request is in the figures.
         """
 
-    async def configuration(self) -> Document:
+    async def configuration(self) -> JsonObject:
         """The configuration in force, without secrets."""
 
-    async def explain(self, question: Document) -> Document:
+    async def explain(self, question: JsonObject) -> JsonObject:
         """Why a request would be permitted or refused. Raises `Refused`."""
 
     async def log_level(self, level: Level | None = None) -> Level:

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
-from sidecar.process.endpoints.admin.inspection import Document, Inspection, Refused
+from sidecar.process.endpoints.admin.inspection import Inspection, JsonObject, Refused
 from sidecar.process.endpoints.admin.token import AdminToken
 from sidecar.telemetry.configuration import Level
 
@@ -158,7 +158,9 @@ class AdminServer:
         return web.Response(text=text, content_type=content_type, charset="utf-8")
 
     @staticmethod
-    def _answered(ask: Callable[[], Awaitable[Document]]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    def _answered(
+        ask: Callable[[], Awaitable[JsonObject]],
+    ) -> Callable[[web.Request], Awaitable[web.Response]]:
         async def answer(_request: web.Request) -> web.Response:
             return web.json_response(await ask())
 
@@ -212,7 +214,7 @@ class AdminServer:
         return web.json_response({"reload": "requested"}, status=202)
 
 
-async def _body(request: web.Request) -> Document:
+async def _body(request: web.Request) -> JsonObject:
     try:
         body = await request.json()
     except (json.JSONDecodeError, UnicodeDecodeError):

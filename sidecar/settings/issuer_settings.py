@@ -26,7 +26,7 @@ from sidecar.settings.issuer_sections import (
     ClientAuthenticationSection,
     Http,
     Introspection,
-    Issuer,
+    IssuerSection,
     Keys,
     Signed,
 )
@@ -38,13 +38,13 @@ _ELSEWHERE = (
 _SWITCH = "insecure_private_key_readable_by_everyone"
 
 
-def claim_names(section: Issuer) -> ClaimNames:
+def claim_names(section: IssuerSection) -> ClaimNames:
     """Where its tokens, and its answers about them, say what."""
     given = {name: tuple(names) for name, names in section.claim_names.given().items()}
     return ClaimNames(**given, audience=section.audience_claim)
 
 
-def issuer_settings(section: Issuer) -> IssuerSettings:
+def issuer_settings(section: IssuerSection) -> IssuerSettings:
     """How one issuer is reached."""
     return IssuerSettings(
         issuer=section.issuer,
