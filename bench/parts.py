@@ -16,7 +16,7 @@ from sidecar.decision.permit import Permit
 from sidecar.decision.request import RequestHead
 from sidecar.http.message import Request, Response
 from sidecar.http.response_fields import ResponseFields, sort_response
-from sidecar.proxy import outbound
+from sidecar.proxy.client import http1_writer
 from sidecar.proxy.exchange import exchange
 from sidecar.proxy.exchange.exchange import Exchange
 from sidecar.proxy.upstream.http1_reader import ResponseReader
@@ -113,7 +113,7 @@ def _parts(world: World, client: float) -> dict[str, float]:
         "request head to the API": measured(lambda: one._request_head(permit)),
         "parse the response": measured(_response),
         "response head": measured(
-            lambda: outbound.response_head(request, response, sorted_(), chunked=False, keep_alive=True)
+            lambda: http1_writer.response_head(request, response, sorted_(), chunked=False, keep_alive=True)
         ),
         "TLS out": measured(lambda: engine.send(RESPONSE)),
         "line of the log": rendered,

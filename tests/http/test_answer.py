@@ -10,7 +10,7 @@ import sidecar
 from sidecar.decision.denial import Denial, Reason, shape
 from sidecar.http.answer import Answers, Wording, document
 from sidecar.http.message import Request
-from sidecar.proxy import refusal
+from sidecar.proxy.client import http1_writer
 
 PACKAGE = Path(sidecar.__file__).parent
 ID = "0123456789abcdef00000001"
@@ -74,7 +74,7 @@ def test_denials_that_say_the_same_share_an_answer_and_the_number_kept_is_bounde
 def written(answer_to: Denial, *, close: bool = False, minor_version: int = 1, method: str = "GET") -> bytes:
     request = Request()
     request.method, request.minor_version = method, minor_version
-    return refusal.render(Answers(WORDING).to(answer_to), ID, request, close=close)
+    return http1_writer.own_answer(Answers(WORDING).to(answer_to), ID, request, close=close)
 
 
 def test_http_1_1_writes_an_answer_down() -> None:
@@ -94,7 +94,7 @@ def test_http_1_1_writes_an_answer_down() -> None:
         (b"Connection: close\r\n", True, 0),
         (b"Connection: keep-alive\r\n", False, 0),
     ):
-        expected = head % (refusal.date(), len(body), connection, ID.encode())
+        expected = head % (http1_writer.date(), len(body), connection, ID.encode())
         assert written(outage, close=closes, minor_version=minor_version) == expected + body
         assert written(outage, close=closes, minor_version=minor_version, method="HEAD") == expected
 
@@ -105,5 +105,5 @@ def test_http_1_1_writes_a_document_down() -> None:
         b"HTTP/1.1 200 OK\r\nDate: %b\r\nContent-Type: application/json\r\nContent-Length: 39\r\n%b\r\n"
     )
     for connection, close in ((b"", False), (b"Connection: close\r\n", True)):
-        whole = refusal.render(answer, ID, request, close=close)
-        assert whole == expected % (refusal.date(), connection) + answer.body(ID)
+        whole = http1_writer.own_answer(answer, ID, request, close=close)
+        assert whole == expected % (http1_writer.date(), connection) + answer.body(ID)

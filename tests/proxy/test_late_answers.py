@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sidecar.decision.denial import Denial, Reason
 from sidecar.decision.policy import RuleLimits
 from sidecar.http.message import Request
-from sidecar.proxy.refusal import render
+from sidecar.proxy.client.http1_writer import own_answer
 from sidecar.telemetry.outcome import outcome_of
 from tests.support.conversation import UPSTREAM, Client, Conversation, Upstream
 from tests.support.deciding import Decision
@@ -118,7 +118,7 @@ def test_client_that_leaves_before_the_decision_is_no_fault_of_ours() -> None:
 def test_ids_of_another_length_change_the_length_of_refusals(talk: Conversation) -> None:
     denied = talk.server.serving.answers.to(Denial(Reason.CREDENTIALS_MISSING))
     for name in ("f" * 24, "f" * 25, "f" * 24):
-        answer = render(denied, name, Request(), close=False)
+        answer = own_answer(denied, name, Request(), close=False)
         head, _, body = answer.partition(b"\r\n\r\n")
         assert b"Content-Length: %d\r\n" % len(body) in head
         assert json.loads(body)["request_id"] == name

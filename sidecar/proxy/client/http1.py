@@ -15,7 +15,7 @@ from sidecar.http.fields import RequestFields
 from sidecar.http.forwarding import Forwarding
 from sidecar.http.message import Fault, Request, Response
 from sidecar.http.response_fields import ResponseFields
-from sidecar.proxy import outbound, refusal
+from sidecar.proxy.client import http1_writer
 from sidecar.proxy.client.host import Host
 from sidecar.proxy.client.http1_reader import RequestReader
 from sidecar.proxy.client.link import CLOSED, EXCHANGE, HEAD, IDLE, LINGER, TUNNEL, Link
@@ -293,14 +293,14 @@ class Http1Stream(ClientStream):
     def interim(self, head: Response, fields: ResponseFields) -> None:
         exchange = self.exchange
         if exchange is not None and exchange.request.minor_version:
-            self._link.write(outbound.interim_head(head, fields))
+            self._link.write(http1_writer.interim_head(head, fields))
 
     def head(self, head: Response, fields: ResponseFields, data: bytes, end: bytes | None) -> None:
         exchange = self.exchange
         if exchange is None:
             return
         request, chunked, keep = exchange.request, False, self._keep_alive
-        if outbound.needs_chunks(request, head, fields):
+        if http1_writer.needs_chunks(request, head, fields):
             chunked = self._chunked = request.minor_version == 1
             keep = keep and chunked
         if keep and (
@@ -309,7 +309,7 @@ class Http1Stream(ClientStream):
             # Once the upstream has answered in full nobody reads the rest of the request.
             keep = False
         self._keep_alive = keep
-        pieces = outbound.response_head(request, head, fields, chunked=chunked, keep_alive=keep)
+        pieces = http1_writer.response_head(request, head, fields, chunked=chunked, keep_alive=keep)
         pieces.append(self._framed(data, end) if chunked else data)
         self._link.write(b"".join(pieces))
 
@@ -328,7 +328,7 @@ class Http1Stream(ClientStream):
             return True
         keep = self._keep_alive and not answer.closes and self._is_harmless(exchange)
         self._keep_alive = keep = keep and self._may_continue()
-        self._link.write(refusal.render(answer, request_id, exchange.request, close=not keep))
+        self._link.write(http1_writer.own_answer(answer, request_id, exchange.request, close=not keep))
         if not keep or exchange.request.complete:
             return True
         self.release()
@@ -345,7 +345,7 @@ class Http1Stream(ClientStream):
         return length is not None and length <= _DISCARDED_BODY and not exchange.fields.expect
 
     def switch(self, head: Response, fields: ResponseFields) -> bytes:
-        self._link.write(outbound.switching_head(head, fields))
+        self._link.write(http1_writer.switching_head(head, fields))
         self._link.phase = TUNNEL
         return self._reader.take_unread()
 

@@ -20,13 +20,13 @@ from sidecar.http.fields import RequestFields, trailers
 from sidecar.http.message import Fault, MalformedResponse, Request, Response
 from sidecar.http.redirects import Redirects
 from sidecar.http.response_fields import ResponseFields, sort_response
-from sidecar.proxy import outbound
 from sidecar.proxy.exchange.bounds import Bounds
 from sidecar.proxy.exchange.ending import Ending
 from sidecar.proxy.exchange.occupancy import Full
 from sidecar.proxy.exchange.snapshot import Serving
 from sidecar.proxy.exchange.stream import NEVER, ClientStream
 from sidecar.proxy.exchange.tunnel import Tunnel
+from sidecar.proxy.upstream import http1_writer
 from sidecar.proxy.upstream.connection import Passenger, UpstreamConnection
 
 Decision = Permit | Denial
@@ -177,12 +177,14 @@ class Exchange(Passenger):
         identity = serving.identity_block(permit)
         if identity is None:
             return None
-        self._asked_to_upgrade = request.upgrade and outbound.asks_to_upgrade(request, fields)
+        self._asked_to_upgrade = request.upgrade and http1_writer.asks_to_upgrade(request, fields)
         self.awaits_continue = bool(fields.expect) and not request.complete
         said = self.stream.forwarding(fields) + serving.tracing(fields, self.record) + identity
         for name, _ in fields.claims:  # those that nobody may make
             serving.observer.header_stripped(name.decode("latin-1"))
-        return outbound.request_head(request, fields, head, said=said, token=serving.upstream.forward_token)
+        return http1_writer.request_head(
+            request, fields, head, said=said, token=serving.upstream.forward_token
+        )
 
     def attach(self, upstream: UpstreamConnection) -> None:
         """Send the request on `upstream`."""

@@ -1,0 +1,95 @@
+"""Responses → bytes towards the client (RFC 9112): those of the API, and the sidecar's own answers."""
+
+import time
+from email.utils import formatdate
+from typing import Final
+
+from sidecar.decision.challenge import TITLES
+from sidecar.http.answer import Answer
+from sidecar.http.message import Request, Response
+from sidecar.http.response_fields import ResponseFields
+
+BODILESS_STATUS: Final = frozenset({204, 304})
+_date = (0, b"")
+
+
+def date() -> bytes:
+    """The Date field's value (RFC 9110 §6.6.1), made once a second."""
+    global _date  # noqa: PLW0603 — a memo of one value
+    now = int(time.time())
+    if _date[0] != now:
+        _date = (now, formatdate(now, usegmt=True).encode("ascii"))
+    return _date[1]
+
+
+_CLOSE: Final = b"Connection: close\r\n"
+_KEEP: Final = b"Connection: keep-alive\r\n"
+
+
+def own_answer(answer: Answer, request_id: str, request: Request, *, close: bool) -> bytes:
+    """The whole answer to `request`; without content for HEAD (RFC 9110 §9.3.2)."""
+    connection = _CLOSE if close else _KEEP if request.minor_version == 0 else b""
+    name = request_id.encode("ascii") if answer.is_identified else b""
+    key = (connection, len(name))  # the length grows with the number of requests
+    form = answer.written.get(key)
+    if form is None:
+        form = answer.written[key] = _form(answer, *key)
+    status, fields, end, body = form
+    head = status + date() + fields + name + end
+    return head if request.method == "HEAD" else head + body + name + answer.end
+
+
+def _form(answer: Answer, connection: bytes, id_size: int) -> tuple[bytes, bytes, bytes, bytes]:
+    """What always stands in it, in the pieces between which date and request id stand."""
+    status = b"HTTP/1.1 %d %b\r\nDate: " % (answer.status, TITLES.get(answer.status, "OK").encode("ascii"))
+    length = (b"Content-Length", b"%d" % (len(answer.beginning) + id_size + len(answer.end)))
+    lines = [b"%b: %b\r\n" % field for field in (answer.fields[0], length, *answer.fields[1:])]
+    fields = b"\r\n" + b"".join(lines) + connection
+    if answer.is_identified:
+        return status, fields + b"X-Request-Id: ", b"\r\n\r\n", answer.beginning
+    return status, fields, b"\r\n", answer.beginning
+
+
+def interim_head(head: Response, fields: ResponseFields) -> bytes:
+    """A 1xx response (RFC 9110 §15.2)."""
+    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.phrase, b"".join(fields.kept))
+
+
+def needs_chunks(request: Request, head: Response, fields: ResponseFields) -> bool:
+    """Whether the response has a body whose length nobody has said."""
+    if request.method == "HEAD" or head.status in BODILESS_STATUS:
+        return False
+    return fields.chunked or fields.content_length is None
+
+
+def response_head(
+    request: Request, head: Response, fields: ResponseFields, *, chunked: bool, keep_alive: bool
+) -> list[bytes]:
+    """The response head towards the client, in pieces."""
+    if head.status == 204:
+        # RFC 9110 §8.6: "A server MUST NOT send a Content-Length header field in any response with a status code
+        # of 1xx (Informational) or 204 (No Content)."
+        fields.drop((b"content-length",))
+    pieces = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.phrase)]
+    pieces += fields.kept
+    if not fields.has_date:
+        # RFC 9110 §6.6.1: a recipient with a clock appends Date when it forwards a response without.
+        pieces.append(b"Date: %b\r\n" % date())
+    if chunked:
+        pieces.append(b"Transfer-Encoding: chunked\r\n")
+    if not keep_alive:
+        pieces.append(b"Connection: close\r\n\r\n")
+    elif request.minor_version == 0:
+        pieces.append(b"Connection: keep-alive\r\n\r\n")
+    else:
+        pieces.append(b"\r\n")
+    return pieces
+
+
+def switching_head(head: Response, fields: ResponseFields) -> bytes:
+    """A 101 response (RFC 9110 §15.2.2)."""
+    return b"HTTP/1.1 101 %b\r\n%bUpgrade: %b\r\nConnection: upgrade\r\n\r\n" % (
+        head.phrase,
+        b"".join(fields.kept),
+        fields.upgrade,
+    )

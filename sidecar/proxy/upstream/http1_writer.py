@@ -1,0 +1,42 @@
+"""Requests → bytes towards the upstream (RFC 9112). Pure.
+
+What the sidecar says comes after what the client said, so that nothing of it can be removed or repeated.
+"""
+
+from sidecar.decision.request import RequestHead
+from sidecar.http.fields import RequestFields
+from sidecar.http.message import Request
+
+
+def request_head(
+    request: Request, fields: RequestFields, head: RequestHead, *, said: bytes, token: bool
+) -> bytes:
+    """The request head towards the upstream.
+
+    `said` are the fields the sidecar sets; `token` lets `Authorization` through.
+    """
+    host = fields.hosts[0] if fields.hosts else b""
+    method, path = request.method.encode("ascii"), head.target.encode("latin-1")
+    pieces = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (method, path, host)]
+    pieces += fields.kept
+    if token:
+        pieces += [b"Authorization: %b\r\n" % value for value in fields.authorization]
+    pieces.append(said)
+    if request.chunked:
+        pieces.append(b"Transfer-Encoding: chunked\r\n")
+    elif request.content_length is not None:
+        pieces.append(b"Content-Length: %d\r\n" % request.content_length)
+    if fields.expect:
+        pieces.append(b"Expect: 100-continue\r\n")
+    if fields.takes_trailers:
+        # RFC 9110 §10.1.4: TE goes from hop to hop, and its sender MUST name it in Connection.
+        pieces.append(b"TE: trailers\r\nConnection: TE\r\n")
+    if asks_to_upgrade(request, fields):
+        pieces.append(b"Upgrade: %b\r\nConnection: upgrade\r\n" % fields.upgrade)
+    pieces.append(b"\r\n")
+    return b"".join(pieces)
+
+
+def asks_to_upgrade(request: Request, fields: RequestFields) -> bool:
+    """Whether the upstream is asked for another protocol: never for one that carries requests of its own."""
+    return request.upgrade and bool(fields.upgrade) and not fields.upgrade_carries_http
