@@ -111,6 +111,8 @@ class Rule:
     """None: the service's, all of them."""
     identity_headers: Mapping[str, str] | None = None
     """Header → claim; None: the upstream's."""
+    upgrade: frozenset[str] = frozenset({"websocket"})
+    """Protocols that a request may switch to (RFC 9110 §7.8), in lower case."""
     allow_ambiguous_paths: frozenset[str] = frozenset()
     """Kinds of ambiguity this rule lets through (`path.ALLOWABLE`)."""
 

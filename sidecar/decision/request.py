@@ -62,7 +62,9 @@ class RequestHead:
         self._query_names: frozenset[str] | None = None
         self._folded_query_names: frozenset[str] | None = None
         self.preflight = preflight
-        """OPTIONS with `Origin` and `Access-Control-Request-Method`: a CORS preflight (Fetch standard §4.8)."""
+        """OPTIONS with `Origin` and `Access-Control-Request-Method`, without a body: a CORS preflight (Fetch standard
+        §4.8).
+        """
 
     @property
     def query_names(self) -> frozenset[str]:

@@ -263,6 +263,9 @@ class RequestFields:
             kind = rules.kind(name)
             if kind in (_KEEP, _ORIGIN, _PREFLIGHT_METHOD, _REQUEST_ID) and name.lower() not in named:
                 self.kept += (name, b": ", value, b"\r\n")
+        # What stays behind tells the API nothing, so it tells the decision nothing.
+        self.origin = self.origin and b"origin" not in named
+        self.preflight_method = self.preflight_method and b"access-control-request-method" not in named
         self.claims = [each for each in self.claims if each[0].lower() not in named]
         if b"x-request-id" in named:
             self.request_id = b""

@@ -57,6 +57,10 @@ def _told(request: Request, fields: RequestFields, target: Target) -> RequestHea
         authorization=(authorization[0].decode("latin-1"),)
         if len(authorization) == 1
         else tuple([value.decode("latin-1") for value in authorization]),
-        preflight=request.method == "OPTIONS" and fields.origin and fields.preflight_method,
+        # Fetch standard §4.8: a preflight is sent without a body.
+        preflight=request.method == "OPTIONS"
+        and fields.origin
+        and fields.preflight_method
+        and not (request.chunked or request.content_length),
         proofs=tuple([value.decode("latin-1") for value in fields.proofs]) if fields.proofs else (),
     )

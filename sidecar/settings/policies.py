@@ -247,6 +247,7 @@ def rule(section: RuleSection, file_report_only: ReportOnlySection | None = None
         identity_headers=None
         if section.identity_headers is None
         else MappingProxyType(section.identity_headers),
+        upgrade=frozenset({"websocket"} if section.upgrade is None else section.upgrade),
         allow_ambiguous_paths=frozenset(section.allow_ambiguous_paths),
         **given,
     )

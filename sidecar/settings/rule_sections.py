@@ -137,6 +137,21 @@ Ambiguity = Annotated[
 ]
 
 
+def check_protocol(protocol: str) -> str:
+    """A protocol that may be tunnelled; raises `ValueError`."""
+    if protocol.partition("/")[0] in {"h2c", "h2", "http", "tls"}:
+        raise ValueError(f"{shown(protocol)} would carry requests past the decision")
+    return protocol
+
+
+Protocol = Annotated[
+    str,
+    Form(r"^[a-z0-9!#$&'*+.^_`|~-]+(/[a-z0-9!#$&'*+.^_`|~-]+)?$", "a protocol in lower case: websocket", 64),
+    AfterValidator(check_protocol),
+]
+"""protocol-name, perhaps with a version (RFC 9110 §7.8)."""
+
+
 class RuleSection(Section):
     """One rule. The first rule whose `match` fits decides; without one the answer is 403."""
 
@@ -157,6 +172,8 @@ class RuleSection(Section):
     """In place of what bounds the service."""
     identity_headers: IdentityHeaders | None = None
     """Header → claim, in place of the upstream's."""
+    upgrade: list[Protocol] | None = None
+    """Protocols that a request may switch to; never HTTP or TLS. Default: [websocket]."""
     allow_ambiguous_paths: list[Ambiguity] = Field(default_factory=list)
     """Kinds of ambiguity in a path that this rule lets through; any other is answered with 400."""
 

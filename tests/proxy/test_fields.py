@@ -305,6 +305,29 @@ def test_one_who_sends_many_names_does_not_make_the_others_strangers_for_good() 
     assert len(rules.seen) <= 2048
 
 
+PREFLIGHT = b"Origin: https://a.example\r\nAccess-Control-Request-Method: PUT\r\n"
+OPTIONS = b"OPTIONS /a HTTP/1.1\r\nHost: api\r\n"
+
+
+@pytest.mark.parametrize(
+    ("fields", "is_preflight"),
+    [
+        (b"", True),
+        (b"Content-Length: 0\r\n", True),
+        (b"Connection: close, x\r\n", True),
+        (b"Connection: origin\r\n", False),
+        (b"Connection: close, Access-Control-Request-Method\r\n", False),
+        (b"Content-Length: 2\r\n\r\n{}", False),
+        (b"Transfer-Encoding: chunked\r\n\r\n0\r\n", False),
+    ],
+)
+def test_preflight_is_what_the_api_gets_as_one(talk: Conversation, fields: bytes, is_preflight: bool) -> None:
+    client = talk.client()
+    client.says(OPTIONS + PREFLIGHT + fields + b"\r\n")
+    (head,) = talk.gate.asked
+    assert head.preflight is is_preflight
+
+
 # --- headers that claim an identity ---------------------------------------------------------------
 
 

@@ -116,6 +116,19 @@ def test_chunk_extensions_over_the_limit_end_the_request(talk: Conversation) -> 
     assert talk.upstream().is_closed
 
 
+def test_chunks_that_need_little_framing_give_no_credit_to_trailers(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(
+        b"POST /a HTTP/1.1\r\nHost: api\r\nTransfer-Encoding: chunked\r\n\r\n",
+        *[b"1\r\na\r\n" * 2000] * 5,
+        b"0\r\nX-T: ",
+    )
+    for _ in range(12):
+        client.says(b"a" * 1000)
+    assert client.answer().status == 400
+    assert talk.upstream().is_closed
+
+
 def test_many_small_chunks_are_not_taken_for_extensions(talk: Conversation) -> None:
     client = talk.client()
     client.says(

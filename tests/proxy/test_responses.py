@@ -1,9 +1,12 @@
 """Responses of every shape, as the bytes exchanged (RFC 9112 §6.3)."""
 
+from dataclasses import replace
+
 import pytest
 
 from sidecar.decision.denial import Reason
-from tests.support.conversation import Conversation
+from tests.proxy.conftest import Converse
+from tests.support.conversation import UPSTREAM, Conversation
 
 GET = b"GET /a HTTP/1.1\r\nHost: api\r\n\r\n"
 NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
@@ -16,7 +19,7 @@ EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 @pytest.mark.parametrize(
     "head",
     [
-        b"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\n\r\n",
+        b"HTTP/1.1 304 Not Modified\r\nContent-Length: 0\r\n\r\n",
         b"HTTP/1.1 304 Not Modified\r\nETag: x\r\n\r\n",
         NO_CONTENT,
     ],
@@ -49,6 +52,50 @@ def test_response_to_head_has_no_body_whatever_it_says(talk: Conversation, head:
     client.says(GET)
     talk.upstreams[-1].says(EMPTY)
     assert client.answer().status == 200
+
+
+@pytest.mark.parametrize(
+    ("method", "head"),
+    [
+        (b"HEAD", b"HTTP/1.1 200 OK\r\nContent-Length: 35\r\n\r\n"),
+        (b"HEAD", b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"),
+        (b"GET", b"HTTP/1.1 304 Not Modified\r\nContent-Length: 35\r\n\r\n"),
+        (b"GET", b"HTTP/1.1 204 No Content\r\nContent-Length: 35\r\n\r\n"),
+    ],
+)
+def test_body_that_none_may_be_and_comes_late_is_nobodys_answer(
+    converse: Converse, method: bytes, head: bytes
+) -> None:
+    talk = converse(upstream=replace(UPSTREAM, max_connections=1))
+    first, second = talk.client(), talk.client()
+    first.says(GET.replace(b"GET", method))
+    upstream = talk.upstream()
+    second.says(GET)  # waits for the only connection
+    upstream.says(head)
+    upstream.says(b"HTTP/1.1 200 Evil\r\nContent-Length: 0\r\n\r\n")
+    fresh = talk.upstream()
+    fresh.says(EMPTY)
+    assert b"Evil" not in first.hears()
+    assert second.answer().status == 200
+
+
+def test_connection_whose_head_promised_nothing_is_used_again(talk: Conversation) -> None:
+    client = talk.client()
+    for method in (b"HEAD", b"GET"):
+        client.says(GET.replace(b"GET", method))
+        talk.upstreams[0].says(EMPTY)
+        assert client.answer(method.decode()).status == 200
+    assert len(talk.upstreams) == 1
+
+
+@pytest.mark.parametrize("status", [b"099", b"000", b"001"])
+def test_status_below_100_is_a_broken_answer(talk: Conversation, status: bytes) -> None:
+    client = talk.client()
+    client.says(GET)
+    upstream = talk.upstream()
+    upstream.says(b"HTTP/1.1 " + status + b" x\r\nContent-Length: 0\r\n\r\n")
+    assert client.statuses() == [502]
+    assert upstream.is_closed
 
 
 @pytest.mark.parametrize(

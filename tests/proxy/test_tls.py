@@ -281,6 +281,16 @@ def test_what_is_not_tls_is_named_and_ends(open_server: LiveServer, said: bytes,
     assert open_server.handshakes(before + 1)[-1][0] == result
 
 
+@pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "PUT"])
+def test_request_in_the_clear_is_answered_in_the_clear(open_server: LiveServer, method: str) -> None:
+    with Wire.plain(open_server.port()) as wire:
+        wire.send(f"{method} / HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        head, _, text = wire.read_to_end().partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
+    assert f"Content-Length: {len(text)}".encode() in head
+    assert text == b"This port speaks HTTPS: the request came without TLS"
+
+
 def test_handshake_has_a_deadline(tmp_path: Path, pki: Pki) -> None:
     with (
         LiveServer(tls_settings(tmp_path, pki), timeouts=Timeouts(handshake=0.3)) as server,

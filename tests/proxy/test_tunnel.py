@@ -10,7 +10,7 @@ from sidecar.proxy.exchange.tunnel import FrameTracker, close_frame
 from tests.proxy.conftest import Converse
 from tests.support.conversation import UPSTREAM, Client, Conversation, Upstream
 from tests.support.pki import HOUR, Identity, Profile, self_signed, utc_now
-from tests.support.records import STARTED
+from tests.support.records import RULE, STARTED
 
 HANDSHAKE = (
     b"GET /chat HTTP/1.1\r\nHost: api\r\nSec-WebSocket-Key: x\r\n"
@@ -123,7 +123,35 @@ def test_upgrade_with_a_body_is_400(talk: Conversation) -> None:
     assert talk.untouched
 
 
-def test_other_protocols_are_tunnelled_too(talk: Conversation) -> None:
+@pytest.mark.parametrize("allowed", [{"websocket"}, set(), {"tcp/2"}])
+@pytest.mark.parametrize("protocol", ["tcp", "TCP", "websocket, tcp", "tcp, websocket"])
+def test_protocol_that_the_rule_does_not_name_is_not_asked_for(
+    talk: Conversation, protocol: str, allowed: set[str]
+) -> None:
+    talk.gate.verdicts["/chat"] = talk.gate.permit(rule=replace(RULE, upgrade=frozenset(allowed)))
+    client = talk.client()
+    client.says(
+        HANDSHAKE.replace(b"websocket", protocol.encode()) + b"GET /admin HTTP/1.1\r\nHost: api\r\n\r\n"
+    )
+    upstream = talk.upstream()
+    assert b"pgrade" not in upstream.hears()
+    upstream.says(f"HTTP/1.1 101 x\r\nUpgrade: {protocol}\r\nConnection: upgrade\r\n\r\n".encode())
+    assert client.statuses() == [502]
+    assert b"admin" not in upstream.hears()
+
+
+@pytest.mark.parametrize("answered", [b"h2c", b"tcp", b"websocket, tcp", b""])
+def test_switch_to_a_protocol_that_was_not_asked_for_is_a_broken_answer(
+    talk: Conversation, answered: bytes
+) -> None:
+    client = talk.client()
+    client.says(HANDSHAKE)
+    talk.upstream().says(SWITCHING.replace(b"websocket", answered) + FRAME)
+    assert client.statuses() == [502]
+
+
+def test_other_protocols_that_the_rule_names_are_tunnelled_too(talk: Conversation) -> None:
+    talk.gate.verdicts["/attach"] = talk.gate.permit(rule=replace(RULE, upgrade=frozenset({"tcp"})))
     client = talk.client()
     client.says(b"POST /attach HTTP/1.1\r\nHost: api\r\nUpgrade: tcp\r\nConnection: Upgrade\r\n\r\n")
     upstream = talk.upstream()

@@ -24,6 +24,11 @@ _TURN: Final = 65536
 """Bytes of ciphertext for one turn of the event loop."""
 _RECORDS: Final = 64
 """TLS records for one turn, to the end of a slice."""
+_PLAIN_HTTP: Final = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 52\r\nConnection: close\r\n\r\n"
+    b"This port speaks HTTPS: the request came without TLS"
+)
+"""In the clear, to a client that began in the clear: an alert would tell it nothing."""
 _LINGER_BYTES: Final = 1 << 20
 """What a client may still send after its last answer."""
 
@@ -218,7 +223,8 @@ class ClientConnection(asyncio.Protocol):
 
     def _tls_failed(self, failure: TlsFailure) -> None:
         link = self.link
-        link.send(link.engine.outgoing())  # the alert
+        alert = link.engine.outgoing()
+        link.send(_PLAIN_HTTP if failure.result == "plain_http" else alert)
         if link.phase is HANDSHAKE:
             self._host.observer.handshake(failure.result, self.peer[0], failure.detail)
         link.close()

@@ -177,13 +177,15 @@ class Exchange(Passenger):
         identity = serving.identity_block(permit)
         if identity is None:
             return None
-        self._asked_to_upgrade = request.upgrade and http1_writer.asks_to_upgrade(request, fields)
+        self._asked_to_upgrade = upgrades = request.upgrade and http1_writer.asks_to_upgrade(
+            request, fields, permit.rule.upgrade
+        )
         self.awaits_continue = bool(fields.expect) and not request.complete
         said = self.stream.forwarding(fields) + serving.tracing(fields, self.record) + identity
         for name, _ in fields.claims:  # those that nobody may make
             serving.observer.header_stripped(name.decode("latin-1"))
         return http1_writer.request_head(
-            request, fields, head, said=said, token=serving.upstream.forward_token
+            request, fields, head, said=said, token=serving.upstream.forward_token, upgrades=upgrades
         )
 
     def attach(self, upstream: UpstreamConnection) -> None:
@@ -316,6 +318,11 @@ class Exchange(Passenger):
         upstream, fields = self._upstream, sort_response(head.fields, self._serving.response_names)
         if upstream is None or not self._asked_to_upgrade or upstream.reader.after_upgrade is None:
             self.upstream_failed(Reason.UPSTREAM_BROKEN, "101 to a request that asked for no other protocol")
+            return
+        # RFC 9110 §7.8: what the server switches to must be among what the client asked for.
+        asked = [each.strip(b" \t").lower() for each in self.fields.upgrade.split(b",")]
+        if fields.upgrade.lower() not in asked:
+            self.upstream_failed(Reason.UPSTREAM_BROKEN, "101 to a protocol that was not asked for")
             return
         self.ending.has_begun = True
         self.record.status, self.record.upgraded = 101, True

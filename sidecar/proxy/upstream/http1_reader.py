@@ -16,6 +16,7 @@ MAX_RESPONSE_HEAD: Final = 1 << 18
 """Bytes of a response's head with the interim ones before it, and again of its trailers."""
 
 
+_NO_CONTENT: Final = frozenset({204, 304})
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _NO_VALUE: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _LONGEST_SHOWN: Final = 64
@@ -42,6 +43,14 @@ def unreadable_field(data: bytes) -> str:
 
 def _shown(name: bytes) -> str:
     return ascii(name[:_LONGEST_SHOWN].decode("latin-1"))
+
+
+def _announces_content(response: Response) -> bool:
+    for name, value in response.fields:
+        lower = name.lower()
+        if lower == b"transfer-encoding" or (lower == b"content-length" and value.strip() != b"0"):
+            return True
+    return False
 
 
 class ResponseReader:
@@ -151,8 +160,14 @@ class ResponseReader:
         response, parser = self._current, self._parser
         if parser is None:
             return
-        response.status = parser.get_status_code()
-        response.keep_alive = parser.should_keep_alive()
+        response.status = status = parser.get_status_code()
+        if status < 100:
+            raise MalformedResponse(f"status {status}")
+        # Content that the response must not have may come all the same, after the next request was sent, and would
+        # be read as its response.
+        response.keep_alive = parser.should_keep_alive() and not (
+            (self._bodiless or status in _NO_CONTENT) and _announces_content(response)
+        )
         if not self._begins and (version := parser.get_http_version()) != "1.1":
             response.minor_version = 0
             if version != "1.0":

@@ -9,11 +9,11 @@ from sidecar.http.message import Request
 
 
 def request_head(
-    request: Request, fields: RequestFields, head: RequestHead, *, said: bytes, token: bool
+    request: Request, fields: RequestFields, head: RequestHead, *, said: bytes, token: bool, upgrades: bool
 ) -> bytes:
     """The request head towards the upstream.
 
-    `said` are the fields the sidecar sets; `token` lets `Authorization` through.
+    `said` are the fields the sidecar sets; `token` lets `Authorization` through, `upgrades` lets `Upgrade`.
     """
     host = fields.hosts[0] if fields.hosts else b""
     method, path = request.method.encode("ascii"), head.target.encode("latin-1")
@@ -31,12 +31,17 @@ def request_head(
     if fields.takes_trailers:
         # RFC 9110 §10.1.4: TE goes from hop to hop, and its sender MUST name it in Connection.
         pieces.append(b"TE: trailers\r\nConnection: TE\r\n")
-    if asks_to_upgrade(request, fields):
+    if upgrades:
         pieces.append(b"Upgrade: %b\r\nConnection: upgrade\r\n" % fields.upgrade)
     pieces.append(b"\r\n")
     return b"".join(pieces)
 
 
-def asks_to_upgrade(request: Request, fields: RequestFields) -> bool:
-    """Whether the upstream is asked for another protocol: never for one that carries requests of its own."""
-    return request.upgrade and bool(fields.upgrade) and not fields.upgrade_carries_http
+def asks_to_upgrade(request: Request, fields: RequestFields, allowed: frozenset[str]) -> bool:
+    """Whether the upstream is asked for another protocol: only for those of the rule, in lower case, and never for one
+    that carries requests of its own.
+    """
+    if not request.upgrade or not fields.upgrade or fields.upgrade_carries_http:
+        return False
+    protocols = fields.upgrade.decode("latin-1").lower().split(",")
+    return all(protocol.strip(" \t") in allowed for protocol in protocols)
