@@ -41,6 +41,7 @@ class CleartextEngine:
         self.established = False
         self.records = 0
         self.eof = False
+        self.speaks = False
         self._said_goodbye = False
         self._certificate = certificate
         self._resumed = resumed

@@ -29,7 +29,7 @@ _PLAIN_HTTP: Final = (
     b"This port speaks HTTPS: the request came without TLS"
 )
 """In the clear, to a client that began in the clear: an alert would tell it nothing."""
-_LINGER_BYTES: Final = 1 << 20
+_LINGER_BYTES: Final = 4 << 20
 """What a client may still send after its last answer."""
 
 
@@ -139,18 +139,10 @@ class ClientConnection(asyncio.Protocol):
     def _receive(self, data: bytes) -> None:
         link = self.link
         phase = link.phase
-        if phase is CLOSED:
-            return
-        if phase is LINGER:
-            self._lingered += len(data)
-            if self._lingered > _LINGER_BYTES:
-                link.abort()
-            return
-        if phase is PREFACE:
-            rest = self._read_preface(data)
-            if not rest:
+        if phase is CLOSED or phase is LINGER or phase is PREFACE:
+            data = self._receive_besides(data)
+            if not data:
                 return
-            data = rest
         engine = link.engine
         try:
             plaintext = engine.receive(data)
@@ -161,6 +153,9 @@ class ClientConnection(asyncio.Protocol):
             self._continue_handshake()
         elif not plaintext:
             link.send(engine.outgoing())  # what TLS itself answers: no renegotiation, a key update
+        elif engine.speaks:
+            engine.speaks = False
+            link.send(engine.outgoing())
         wire = self.wire
         if wire is None or link.phase is CLOSED:
             return
@@ -168,6 +163,15 @@ class ClientConnection(asyncio.Protocol):
             wire.receive(plaintext)
         if engine.eof and not link.is_ending and wire.says_no_more():
             self._client_left()
+
+    def _receive_besides(self, data: bytes) -> bytes:
+        """Before TLS begins and after the end; returns what is left for TLS."""
+        if self.link.phase is PREFACE:
+            return self._read_preface(data)
+        self._lingered += len(data)
+        if self._lingered > _LINGER_BYTES and self.link.phase is LINGER:
+            self.link.abort()
+        return b""
 
     def _read_preface(self, data: bytes) -> bytes:
         """PROXY protocol: who is really there (only for listed peers, and then always)."""
@@ -227,7 +231,8 @@ class ClientConnection(asyncio.Protocol):
         link.send(_PLAIN_HTTP if failure.result == "plain_http" else alert)
         if link.phase is HANDSHAKE:
             self._host.observer.handshake(failure.result, self.peer[0], failure.detail)
-        link.close()
+        # A client of TLS 1.3 that is refused may be sending its request: closing now would take the alert with it.
+        link.linger()
 
     # --- the end -------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from OpenSSL._util import lib as _lib
 from sidecar.decision.request import ClientCertificate
 from sidecar.proxy.certificates import presented
 from sidecar.proxy.tls.sessions import Sessions
-from sidecar.proxy.tls.verification import Verification
+from sidecar.proxy.tls.verification import MESSAGES, Verification, listen
 
 _RECORD: Final = 16384
 _HEADER: Final = 5
@@ -60,6 +60,8 @@ class Engine(Protocol):
     """How many TLS records have begun; not of those that came each by itself."""
     eof: bool
     """The client said that it will send no more (close_notify)."""
+    speaks: bool
+    """TLS itself has an answer to what came with plaintext: `outgoing` has it. Whoever sends it takes it back."""
 
     def receive(self, data: bytes) -> bytes:
         """Take what the client sent; returns plaintext, often none. Raises `TlsFailure`."""
@@ -94,8 +96,12 @@ class OpenSslEngine:
 
     __slots__ = (
         "_connection",
+        "_context",
         "_due",
+        "_early",
         "_from_tls",
+        "_noted",
+        "_said",
         "_sessions",
         "_ssl",
         "_to_tls",
@@ -103,15 +109,20 @@ class OpenSslEngine:
         "eof",
         "established",
         "records",
+        "speaks",
     )
 
     def __init__(self, context: SSL.Context, sessions: Sessions) -> None:
         self._sessions: Sessions | None = sessions
-        self._connection = connection = SSL.Connection(context, None)
-        connection.set_accept_state()
-        self._ssl = connection._ssl
-        self._to_tls = connection._into_ssl
-        self._from_tls = connection._from_ssl
+        self._context = context
+        self._connection: SSL.Connection | None = None
+        """Made when the first record is whole: half a ClientHello should not cost what a handshake costs."""
+        self._early = b""
+        """What came of the first record."""
+        self._noted: Verification | None = None
+        self._said = 0
+        """What the client's TLS said after the handshake that is no data, in steps of OpenSSL's."""
+        self.speaks = False
         self._due = 0
         """Bytes that are still to come of the record that has begun."""
         self._torn = b""
@@ -122,6 +133,12 @@ class OpenSslEngine:
 
     def receive(self, data: bytes) -> bytes:
         """Take what the client sent; returns plaintext, often none. Raises `TlsFailure`."""
+        if self._connection is None:
+            data = self._early + data
+            if not _is_first_record(data):
+                self._early = data
+                return b""
+            self._begin()
         view, size = data, len(data)
         while size:
             written = _bio_write(self._to_tls, view, size)
@@ -134,6 +151,21 @@ class OpenSslEngine:
         if not self.established and not self._handshake():
             return b""
         return self._read(is_one_record=is_one_record)
+
+    def _begin(self) -> None:
+        self._early = b""
+        if self._sessions is not None:
+            self._sessions.keep_up()
+        self._connection = connection = SSL.Connection(self._context, None)
+        connection.set_accept_state()
+        self._ssl = connection._ssl
+        self._to_tls = connection._into_ssl
+        self._from_tls = connection._from_ssl
+
+    @property
+    def _made(self) -> SSL.Connection:
+        assert self._connection is not None  # noqa: S101 — nobody asks before the handshake
+        return self._connection
 
     def _is_one_record(self, data: bytes) -> bool:
         """Whether `data`, the next of the stream, is exactly one record (RFC 8446 §5.1): then nothing is behind it."""
@@ -152,7 +184,7 @@ class OpenSslEngine:
 
     def _handshake(self) -> bool:
         try:
-            self._connection.do_handshake()
+            self._made.do_handshake()
         except SSL.WantReadError:
             if self._sessions is not None and _lib.SSL_session_reused(self._ssl):
                 # Here it is known that a session is resumed, and its next tickets are not made yet.
@@ -167,7 +199,7 @@ class OpenSslEngine:
     def _failure(self, error: SSL.Error) -> TlsFailure:
         reasons = [str(entry[2]) for entry in error.args[0]] if error.args and error.args[0] else []
         detail = "; ".join(filter(None, reasons)) or type(error).__name__
-        noted = self._connection.get_app_data()
+        noted = self._made.get_app_data()
         if isinstance(noted, Verification) and noted.refused is not None:
             return TlsFailure("certificate_refused", noted.refused)
         for reason in reasons:
@@ -201,10 +233,23 @@ class OpenSslEngine:
             # OpenSSL's queue of errors is the thread's: what is in it may be another call's.
             if not _lib.SSL_want_read(ssl):
                 raise TlsFailure("session_broken", detail)
+        noted = self._noted
+        if noted is not None and noted.said:
+            self._heard(noted)
         return first if rest is None else b"".join(rest)
+
+    def _heard(self, noted: Verification) -> None:
+        """The client's TLS asks for new keys, or for another handshake: each costs what a request costs."""
+        self.speaks = True
+        self._said += noted.said
+        noted.said = 0
+        if self._said > MESSAGES:
+            raise TlsFailure("too_many_messages", "the client's TLS keeps talking about itself")
 
     def outgoing(self) -> bytes:
         """What must go to the client now."""
+        if self._connection is None:
+            return b""
         size = _bio_read(self._from_tls, _DRAIN_BUFFER, _DRAIN_SIZE)
         if size <= 0:
             return b""
@@ -220,25 +265,27 @@ class OpenSslEngine:
 
     def settle(self) -> None:
         """The handshake is over, and all that it left has been taken: give back the room that its messages needed."""
-        connection, ssl = self._connection, self._ssl
+        connection, ssl = self._made, self._ssl
         into, out = _lib.BIO_new(_lib.BIO_s_mem()), _lib.BIO_new(_lib.BIO_s_mem())
         _lib.SSL_set_bio(ssl, into, out)  # it owns both, and frees those that it had
         self._to_tls = connection._into_ssl = into
         self._from_tls = connection._from_ssl = out
+        self._noted = listen(connection)
 
     def client_certificate(self) -> ClientCertificate | None:
         """The certificate whose key the client proved to hold, from this very connection."""
-        certificate = self._connection.get_peer_certificate()
+        certificate = self._made.get_peer_certificate()
         if certificate is None:
             return None
         return presented(certificate)
 
     def chain(self) -> list[bytes]:
         """The certificates the client sent, DER, its own first; of a resumed session only that one."""
-        own = self._connection.get_peer_certificate()
+        connection = self._made
+        own = connection.get_peer_certificate()
         if own is None:
             return []
-        others = self._connection.get_peer_cert_chain() or []
+        others = connection.get_peer_cert_chain() or []
         found = [crypto.dump_certificate(crypto.FILETYPE_ASN1, one) for one in (own, *others)]
         return list(dict.fromkeys(found))
 
@@ -248,7 +295,7 @@ class OpenSslEngine:
 
     def is_unchecked(self) -> bool:
         """Whether an authority of the client's chain has no revocation list that could speak of it."""
-        noted = self._connection.get_app_data()
+        noted = self._made.get_app_data()
         return isinstance(noted, Verification) and noted.unchecked
 
     def shutdown(self) -> bytes:
@@ -257,6 +304,13 @@ class OpenSslEngine:
             _lib.SSL_shutdown(self._ssl)
             _lib.ERR_clear_error()
         return self.outgoing()
+
+
+def _is_first_record(data: bytes) -> bool:
+    """Whether there is something for TLS to look at: a whole record of a handshake, or what is none."""
+    if data[:1] != b"\x16":
+        return bool(data)
+    return len(data) >= _HEADER and not len(data) < _length(data, 0) <= _HEADER + _RECORD
 
 
 def _length(data: bytes, at: int) -> int:

@@ -100,7 +100,6 @@ class ServerTls:
 
     def engine(self) -> OpenSslEngine:
         """TLS for one new connection."""
-        self._sessions.keep_up()
         return OpenSslEngine(self._context, self._sessions)
 
 

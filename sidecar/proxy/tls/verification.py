@@ -24,14 +24,21 @@ _CRL_MISSING: Final = 3
 """X509_V_ERR_UNABLE_TO_GET_CRL."""
 
 
-class Verification:
-    """What the handshake found out about the client's chain beside yes or no."""
+MESSAGES: Final = 256
+"""Steps that a client may cause after its handshake without sending data: some 100 key updates (RFC 8446 §4.6.3) or
+requests for another handshake. Honest ones come once in hours or gigabytes."""
 
-    __slots__ = ("refused", "unchecked")
+
+class Verification:
+    """What is found out about a client's TLS beside yes or no."""
+
+    __slots__ = ("refused", "said", "unchecked")
 
     def __init__(self) -> None:
         self.refused: str | None = None
         """Why, in OpenSSL's words."""
+        self.said = 0
+        """Steps of OpenSSL's since the handshake that were about TLS itself."""
         self.unchecked = False
         """There is no list that could tell whether an authority of the chain is revoked."""
 
@@ -43,6 +50,19 @@ def of(connection: SSL.Connection) -> Verification:
         noted = Verification()
         connection.set_app_data(noted)
     return noted
+
+
+@_ffi.callback("void(SSL *, int, int)")  # type: ignore[untyped-decorator]  # cffi has no types
+def _on_step(ssl: object, _where: int, _value: int) -> None:
+    connection = SSL.Connection._reverse_mapping.get(ssl)
+    if connection is not None:
+        of(connection).said += 1
+
+
+def listen(connection: SSL.Connection) -> Verification:
+    """Count from now on what a connection's TLS does that is not reading or writing data."""
+    _lib.SSL_set_info_callback(connection._ssl, _on_step)
+    return of(connection)
 
 
 def accept_possession(connection: SSL.Connection, _c: crypto.X509, error: int, depth: int, ok: int) -> bool:

@@ -1,0 +1,64 @@
+"""Memory comes back when connections have gone, and is looked for when it is short."""
+
+import subprocess
+import sys
+
+from sidecar.process.host.memory import MemoryReturn
+
+FLOOD = """
+import ctypes, gc
+from sidecar.process.host.hardening import resident_bytes
+from sidecar.process.host.memory import give_back
+# Small blocks with something between them that stays: what a flood of connections leaves behind.
+held = [bytes(3000) for _ in range(30_000)]
+kept = held[::50]
+full = resident_bytes()
+del held
+gc.collect()
+give_back()
+print(full - resident_bytes())
+"""
+
+
+class Host:
+    def __init__(self) -> None:
+        self.connections = 0
+        self.given = 0
+        self.memory = MemoryReturn(lambda: self.connections, self._give)
+
+    def _give(self) -> None:
+        self.given += 1
+
+    def looks(self, *counts: int) -> int:
+        for self.connections in counts:
+            self.memory.look()
+        return self.given
+
+
+def test_memory_is_given_back_when_many_connections_have_gone() -> None:
+    host = Host()
+    assert host.looks(0, 1000, 4000, 3900) == 0
+    assert host.looks(2900) == 1
+    assert host.looks(2900, 2800, 2700) == 1
+
+
+def test_few_connections_are_not_worth_it() -> None:
+    assert Host().looks(200, 0, 200, 0) == 0
+
+
+def test_calls_keep_a_distance() -> None:
+    host = Host()
+    assert host.looks(4000, 0, 4000, 0, 4000, 0) == 1
+    assert host.looks(0, 0) == 2
+
+
+def test_short_memory_is_looked_for_whoever_is_there() -> None:
+    host = Host()
+    assert host.memory.look(is_short=True)
+    assert not host.memory.look(is_short=True)
+    assert host.given == 1
+
+
+def test_what_nobody_uses_comes_back_from_the_c_library() -> None:
+    done = subprocess.run([sys.executable, "-c", FLOOD], capture_output=True, check=True, timeout=60)
+    assert int(done.stdout) > 40 << 20
