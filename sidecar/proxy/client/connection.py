@@ -231,8 +231,11 @@ class ClientConnection(asyncio.Protocol):
         link.send(_PLAIN_HTTP if failure.result == "plain_http" else alert)
         if link.phase is HANDSHAKE:
             self._host.observer.handshake(failure.result, self.peer[0], failure.detail)
-        # A client of TLS 1.3 that is refused may be sending its request: closing now would take the alert with it.
-        link.linger()
+        if self.wire is not None:
+            link.close()
+        else:
+            # A client of TLS 1.3 that is refused may be sending its request: closing now would take the alert with it.
+            link.linger()
 
     # --- the end -------------------------------------------------------------------------------------
 
