@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sidecar.authorizer import Authorizer
+from sidecar.decision.confirmable import Confirmable
 from sidecar.decision.confirmation import confirm, parse
 from sidecar.decision.denial import Denial
 from sidecar.decision.explanation import Trace
@@ -15,10 +16,10 @@ from sidecar.decision.failure import Denied
 from sidecar.decision.nonce import Nonces
 from sidecar.decision.permit import Permit
 from sidecar.decision.policy import Binding, ReportOnly
-from sidecar.decision.proof import CHECKS, Claim, ProofPolicy
+from sidecar.decision.proof import CHECKS, Claim
+from sidecar.decision.proof_policy import ProofPolicy
 from sidecar.decision.reason import Reason
 from sidecar.decision.replay import ReplayGuard, ReplayMemory, ReplayUnknown
-from sidecar.decision.token import Confirmable
 from sidecar.http.answer import Answers, Wording
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki

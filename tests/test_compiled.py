@@ -6,13 +6,16 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import is_dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 import pytest
 
 import sidecar
 from hatch_build import COMPILED
+from sidecar.settings.configuration import Loaded
 
 PACKAGE = Path(__file__).parents[1] / "sidecar"
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
@@ -92,3 +95,25 @@ def test_what_is_caught_twice_under_one_name_is_found() -> None:
 def test_no_compiled_function_catches_twice_under_one_name(name: str) -> None:
     """mypyc gives a variable the type of its first `except`: the second raises TypeError in place of its handler."""
     assert twice_caught((PACKAGE / name).read_text()) == []
+
+
+def held_by(kind: object, seen: set[type]) -> set[type]:
+    """The classes of ours whose instances an instance of `kind` may hold, by its fields and their annotations."""
+    for one in get_args(kind):
+        held_by(one, seen)
+    if isinstance(kind, type) and kind.__module__.startswith("sidecar.") and kind not in seen:
+        seen.add(kind)
+        subclasses: list[type] = kind.__subclasses__()
+        for each in subclasses:
+            held_by(each, seen)
+        if is_dataclass(kind):
+            for hint in get_type_hints(kind).values():
+                held_by(hint, seen)
+    return seen
+
+
+def test_what_a_configuration_holds_is_not_compiled() -> None:
+    """It is pickled on its way from the process that reads it; a compiled class has no state that pickle could see."""
+    kinds = {kind for kind in held_by(Loaded, set()) if is_dataclass(kind)}
+    assert len(kinds) > 40
+    assert [kind for kind in kinds if kind.__module__ in modules()] == []

@@ -9,11 +9,11 @@ from enum import Enum
 
 from sidecar.decision.claim_names import CLAIM_NAMES, ClaimNames
 from sidecar.decision.condition import Condition
+from sidecar.decision.confirmable import CONFIRMABLE, Confirmable
 from sidecar.decision.confirmation import ALIASES, SCHEMES
 from sidecar.decision.matching import Matcher, RequestMatch
 from sidecar.decision.origin import Origin
-from sidecar.decision.proof import PROOF_POLICY, ProofPolicy
-from sidecar.decision.token import CONFIRMABLE, Confirmable
+from sidecar.decision.proof_policy import PROOF_POLICY, ProofPolicy
 
 
 class Binding(Enum):

@@ -11,12 +11,13 @@ from typing import Any
 
 from sidecar.decision import confirmation
 from sidecar.decision.claim_names import CLAIM_NAMES, ClaimNames, found, told
+from sidecar.decision.confirmable import CONFIRMABLE, Confirmable
 from sidecar.decision.failure import Denied
 from sidecar.decision.jose import VerifiedClaims
 from sidecar.decision.policy import IssuerPolicy
 from sidecar.decision.reason import Reason
 from sidecar.decision.strict import Malformed, numeric_date
-from sidecar.decision.token import CONFIRMABLE, Claims, Confirmable, TokenDigest, ValidatedToken
+from sidecar.decision.token import Claims, TokenDigest, ValidatedToken
 
 _FOREVER = float("inf")
 

@@ -18,6 +18,7 @@ from sidecar.decision.failure import Denied
 from sidecar.decision.jwk import ParsedKey, UnusableKey, parse_jwk
 from sidecar.decision.nonce import Nonces
 from sidecar.decision.origin import Origin, normalised, normalised_path
+from sidecar.decision.proof_policy import ProofPolicy
 from sidecar.decision.reason import Reason
 from sidecar.decision.request import RequestHead
 from sidecar.decision.strict import Malformed, base64url, base64url_text, json_object, numeric_date
@@ -51,27 +52,6 @@ CHECKS: Final[tuple[tuple[str, str, str], ...]] = (
     ("dpop.signature", "RFC 9449 §4.3 (6)", "a signature by the key in jwk"),
 )
 """Every check in order: its name, its clause, what it asks for."""
-
-
-@dataclass(frozen=True, slots=True)
-class ProofPolicy:
-    """What is asked of proofs for the tokens of one issuer. Times are seconds."""
-
-    window: int = 60
-    """How long ago a proof may have been made."""
-    future: int = 30
-    """How far ahead of ours the clock of its maker may be."""
-    algorithms: frozenset[str] = frozenset({"ES256", "PS256", "EdDSA"})
-    requires_nonce: bool = False
-
-    @property
-    def algs(self) -> str:
-        """For `algs` of a challenge (RFC 9449 §7.1)."""
-        return " ".join(sorted(self.algorithms))
-
-
-PROOF_POLICY: Final = ProofPolicy()
-"""Unless the configuration says something else."""
 
 
 class ProofTerms:

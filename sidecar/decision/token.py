@@ -38,20 +38,6 @@ class Confirmation:
 UNBOUND: Final = Confirmation({})
 
 
-@dataclass(frozen=True, slots=True)
-class Confirmable:
-    """What the `cnf` of one issuer's tokens may hold."""
-
-    schemes: tuple[str, ...] = ("Bearer",)
-    """The authentication schemes that are accepted: a member of another scheme confirms nothing here."""
-    informative: frozenset[str] = frozenset()
-    """Members that bind nothing, by name; none that IANA registers."""
-
-
-CONFIRMABLE: Final = Confirmable()
-"""Unless the configuration says something else: bearer tokens, bound to a certificate or to nothing."""
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class ValidatedToken:
     """A token whose signature was verified, or which its issuer called active: facts that do not change.

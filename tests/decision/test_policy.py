@@ -1,8 +1,8 @@
 import pytest
 
+from sidecar.decision.confirmable import Confirmable
 from sidecar.decision.denial import Denied
 from sidecar.decision.policy import Policy
-from sidecar.decision.token import Confirmable
 from tests.support.world import head, issuer_policy, policy, rule
 
 

@@ -8,7 +8,8 @@ import pytest
 
 from sidecar.decision.failure import Denied
 from sidecar.decision.nonce import Nonces
-from sidecar.decision.proof import CHECKS, PROOF_POLICY, Claim, ProofPolicy, ProofTerms, judge, thumbprint_of
+from sidecar.decision.proof import CHECKS, Claim, ProofTerms, judge, thumbprint_of
+from sidecar.decision.proof_policy import PROOF_POLICY, ProofPolicy
 from sidecar.decision.reason import Reason
 from sidecar.decision.strict import Malformed, base64url_text
 from sidecar.decision.token import AccessToken

@@ -8,7 +8,7 @@ from sidecar.decision.confirmation import Confirmed, parse
 from sidecar.decision.failure import Denied, Failure
 from sidecar.decision.policy import Binding, IntrospectWhen, ReportOnly
 from sidecar.decision.presentation import Presentation
-from sidecar.decision.proof import ProofPolicy
+from sidecar.decision.proof_policy import ProofPolicy
 from sidecar.decision.reason import Reason
 from sidecar.decision.terms import IssuerTerms, PolicyTerms, RuleTerms
 from sidecar.decision.token import UNBOUND, AccessToken, ValidatedToken

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 from sidecar.authorizer import Authorizer, Decision
+from sidecar.decision.confirmable import Confirmable
 from sidecar.decision.denial import Denial
 from sidecar.decision.jose import canonical_algorithm
 from sidecar.decision.matching import RequestMatch
@@ -21,10 +22,10 @@ from sidecar.decision.permit import Permit
 from sidecar.decision.policy import IssuerPolicy, Policy, Rule
 from sidecar.decision.ports import IssuerUnavailable, VerificationKey
 from sidecar.decision.presentation import Presentation
-from sidecar.decision.proof import PROOF_POLICY, ProofPolicy
+from sidecar.decision.proof_policy import PROOF_POLICY, ProofPolicy
 from sidecar.decision.replay import ReplayGuard
 from sidecar.decision.request import Presenter, RequestHead
-from sidecar.decision.token import AccessToken, Confirmable, ValidatedToken
+from sidecar.decision.token import AccessToken, ValidatedToken
 from tests.support.mint import AUDIENCE, ISSUER, SigningKey
 from tests.support.pki import Identity
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from enum import Enum
 from typing import Final
 
+from sidecar.decision.confirmable import CONFIRMABLE, Confirmable
 from sidecar.decision.confirmation.certificate import CertificateThumbprint
 from sidecar.decision.confirmation.method import ConfirmationMethod, Confirmed
 from sidecar.decision.confirmation.proof_key import ProofKeyThumbprint
@@ -17,7 +18,7 @@ from sidecar.decision.presentation import Presentation
 from sidecar.decision.reason import Reason
 from sidecar.decision.request import Presenter
 from sidecar.decision.strict import Malformed
-from sidecar.decision.token import CONFIRMABLE, UNBOUND, Confirmable, Confirmation
+from sidecar.decision.token import UNBOUND, Confirmation
 
 __all__ = [
     "ALIASES",

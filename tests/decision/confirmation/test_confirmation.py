@@ -1,6 +1,7 @@
 import pytest
 
 from sidecar.decision import confirmation
+from sidecar.decision.confirmable import Confirmable
 from sidecar.decision.confirmation import (
     UNBOUND,
     Confirmed,
@@ -14,7 +15,7 @@ from sidecar.decision.confirmation import (
 )
 from sidecar.decision.failure import Denied, Failure
 from sidecar.decision.reason import Reason
-from sidecar.decision.token import Confirmable, Confirmation
+from sidecar.decision.token import Confirmation
 from tests.support.pki import Pki
 from tests.support.world import presentation
 

@@ -13,7 +13,8 @@ from sidecar.decision.confirmation.method import Confirmed
 from sidecar.decision.confirmation.proof_key import ProofKeyThumbprint
 from sidecar.decision.failure import Denied, Failure
 from sidecar.decision.presentation import Presentation
-from sidecar.decision.proof import PROOF_POLICY, ProofTerms
+from sidecar.decision.proof import ProofTerms
+from sidecar.decision.proof_policy import PROOF_POLICY
 from sidecar.decision.reason import Reason
 from sidecar.decision.token import AccessToken
 from tests.contracts.confirmation_method import ConfirmationMethodContract
