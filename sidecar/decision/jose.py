@@ -22,6 +22,9 @@ from sidecar.decision.token import AccessToken, Claims
 KID_LENGTH = 256
 """The longest `kid` that is looked up, in characters."""
 
+MOST_TRIED = 8
+"""The most keys that one signature is held against: without a `kid` each that fits is tried, for anybody."""
+
 VALUES = 1024
 """The most values that the header or the claims set may have, as their commas and brackets tell.
 
@@ -110,14 +113,15 @@ def verify(jws: UnverifiedJws, algorithms: AbstractSet[str], keys: KeySet) -> Ve
     # any other algorithms". RFC 9068 §4: "MUST reject any JWT in which the value of "alg" is "none"".
     if name not in algorithms or name not in ALGORITHMS:
         raise Denied(Reason.ALGORITHM_REFUSED, "alg", " ".join(sorted(algorithms)), _printable(jws.algorithm))
-    key = keys.find(jws.kid, name)
-    if key is None:
+    found = keys.fitting(jws.kid, name)
+    if not found:
         raise Denied(Reason.KEY_UNKNOWN, "kid", "a key of the issuer", _printable(jws.kid or "no kid"))
-    if name not in key.algorithms or not _fits(key.key, name):
-        raise Denied(Reason.ALGORITHM_REFUSED, "alg", " ".join(sorted(key.algorithms)), name)
-    if not is_signature(name, jws._signed, key.key, jws._signature):  # noqa: SLF001 — the same module
-        raise Denied(Reason.SIGNATURE_INVALID, "signature", "a signature by the issuer's key", "another")
-    return VerifiedClaims(jws._claims, jws.type, key)  # noqa: SLF001 — see above
+    for key in found[:MOST_TRIED]:
+        if name not in key.algorithms or not _fits(key.key, name):
+            raise Denied(Reason.ALGORITHM_REFUSED, "alg", " ".join(sorted(key.algorithms)), name)
+        if is_signature(name, jws._signed, key.key, jws._signature):  # noqa: SLF001 — the same module
+            return VerifiedClaims(jws._claims, jws.type, key)  # noqa: SLF001 — see above
+    raise Denied(Reason.SIGNATURE_INVALID, "signature", "a signature by the issuer's key", "another")
 
 
 def is_signature(algorithm: str, signed: bytes, key: object, signature: bytes) -> bool:

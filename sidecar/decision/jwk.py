@@ -78,6 +78,8 @@ def parse_jwk(jwk: object) -> ParsedKey:
     """The usable key in `jwk`; raises `UnusableKey` with the reason."""
     if not isinstance(jwk, dict):
         raise UnusableKey(Unusable.MALFORMED, "not a JSON object")
+    # Servers that write out every member of their own class: what is null or empty is not there.
+    jwk = {name: value for name, value in jwk.items() if value is not None and value not in ("", [])}
     kty = jwk.get("kty")
     if kty == "oct" or "k" in jwk:
         # RFC 8725 §3.2: a MAC key that everybody can download authenticates nobody.

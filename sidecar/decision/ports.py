@@ -1,5 +1,6 @@
 """What the core needs from outside. `issuer/` implements these; tests have small honest doubles."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -38,8 +39,10 @@ class VerificationKey:
 class KeySet(Protocol):
     """The keys of one issuer now in force."""
 
-    def find(self, kid: str | None, algorithm: str) -> VerificationKey | None:
-        """The key to verify with; without `kid`, only if exactly one key fits. `algorithm` is canonical."""
+    def fitting(self, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
+        """The keys that may have made a signature with `algorithm` (canonical): the one with this `kid`, or without
+        `kid` each that fits.
+        """
 
     def is_current(self, key: object) -> bool:
         """Whether `key` is still in force: asked on every token cache hit."""

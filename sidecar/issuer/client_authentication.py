@@ -5,6 +5,7 @@ One class a method. Each adds to the form or to the header fields; the two certi
 `client_id`, since the TLS layer presents the certificate (RFC 8705 §2).
 """
 
+import re
 import secrets
 from base64 import b64encode
 from dataclasses import dataclass, field
@@ -18,6 +19,8 @@ from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from sidecar.decision.jose import canonical_algorithm
 from sidecar.issuer.clock import Clock
 from sidecar.issuer.configuration import (
+    Anonymous,
+    BearerToken,
     ClientAuthentication,
     ClientSecretBasic,
     ClientSecretPost,
@@ -31,6 +34,7 @@ ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _ASSERTION_LIFETIME = 60
 """Seconds. RFC 7523 §3: the shorter, the less a stolen one is worth."""
 
+_B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 
 SigningKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
@@ -72,6 +76,23 @@ class _Post:
 
     async def credentials(self) -> Credentials:
         return Credentials({"client_id": self._client_id, "client_secret": await self._secret.current()}, {})
+
+
+class _Bearer:
+    """RFC 6750 §2.1. The file is read again when it changes, so a token that expires can be replaced."""
+
+    def __init__(self, settings: BearerToken, clock: Clock) -> None:
+        self._token = SecretFile(settings.token_file, parse_token, clock)
+
+    async def credentials(self) -> Credentials:
+        return Credentials({}, {"Authorization": f"Bearer {await self._token.current()}"})
+
+
+class _Nobody:
+    """No authorization at all."""
+
+    async def credentials(self) -> Credentials:
+        return Credentials({}, {})
 
 
 class _Assertion:
@@ -130,6 +151,10 @@ def client_authenticator(settings: ClientAuthentication, issuer: str, clock: Clo
             return _Assertion(settings, issuer, clock)
         case TlsClientAuth() | SelfSignedTlsClientAuth():
             return _Certificate(settings)
+        case BearerToken():
+            return _Bearer(settings, clock)
+        case Anonymous():
+            return _Nobody()
         case _:
             assert_never(settings)
 
@@ -169,3 +194,11 @@ def parse_secret(content: bytes) -> str:
     if not text:
         raise ValueError("the file is empty")
     return text
+
+
+def parse_token(content: bytes) -> str:
+    """The access token of a file of one line (RFC 6750 §2.1: b64token). Raises `ValueError`."""
+    token = parse_secret(content).strip()
+    if _B64TOKEN.fullmatch(token) is None:
+        raise ValueError("the file holds no access token on one line")
+    return token

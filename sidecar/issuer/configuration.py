@@ -144,8 +144,29 @@ class SelfSignedTlsClientAuth:
     private_key_file: Path
 
 
+@dataclass(frozen=True, slots=True)
+class BearerToken:
+    """RFC 7662 §2.1: "a separate OAuth 2.0 access token", in the `Authorization` header."""
+
+    client_id: str
+    token_file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Anonymous:
+    """DANGEROUS: the endpoint answers whoever asks, against RFC 7662 §2.1."""
+
+    client_id: str
+
+
 ClientAuthentication = (
-    ClientSecretBasic | ClientSecretPost | PrivateKeyJwt | TlsClientAuth | SelfSignedTlsClientAuth
+    ClientSecretBasic
+    | ClientSecretPost
+    | PrivateKeyJwt
+    | TlsClientAuth
+    | SelfSignedTlsClientAuth
+    | BearerToken
+    | Anonymous
 )
 
 

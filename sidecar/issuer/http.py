@@ -28,6 +28,11 @@ _LOOK: Final = 0.005
 _LOOKS: Final = 100
 
 
+def quoted(text: str) -> str:
+    """What a peer said, for an operator: printable ASCII, bounded, in quotes."""
+    return f'"{ascii(text[:200])[1:-1]}{"…" if len(text) > 200 else ""}"'
+
+
 class FetchFailed(Exception):
     """An exchange with an issuer failed in a named phase."""
 
@@ -214,9 +219,11 @@ class HttpClient:
         ) as response:
             trace.stage = "answer"
             if response.status != 200:
+                target = response.headers.get("Location") if 300 <= response.status < 400 else None
+                detail = f", to {quoted(target)}: not followed" if target is not None else ""
                 raise FetchFailed(
                     "status",
-                    f"the answer is {response.status}",
+                    f"the answer is {response.status}{detail}",
                     response.status,
                     _retry_after(response.headers),
                 )

@@ -37,23 +37,27 @@ class PublishedKeys:
         self._parsed = tuple(keys)
         self.number = len(self._parsed)
         self._current = frozenset(key for _, key in keys)
-        self._by_kid = {key.kid: key for _, key in keys if key.kid is not None}
+        self._by_kid: dict[str, list[VerificationKey]] = {}
+        for _, key in keys:
+            if key.kid is not None:
+                self._by_kid.setdefault(key.kid, []).append(key)
         self.skipped = tuple(skipped)
 
     def __len__(self) -> int:
         return len(self._parsed)
 
-    def find(self, kid: str | None, algorithm: str) -> VerificationKey | None:
-        """The key to verify with; without `kid`, only if exactly one key fits."""
-        if kid is not None:
-            key = self._by_kid.get(kid)
-            return key if key is not None and algorithm in key.algorithms else None
-        fitting = [key for _, key in self._parsed if algorithm in key.algorithms]
-        return fitting[0] if len(fitting) == 1 else None
+    def fitting(self, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
+        """The keys to verify with: of this `kid` at most one, without `kid` each that fits."""
+        keys = [key for _, key in self._parsed] if kid is None else self._by_kid.get(kid, ())
+        return [key for key in keys if algorithm in key.algorithms]
+
+    def find(self, kid: str, algorithm: str) -> VerificationKey | None:
+        """The one key with this `kid` for an algorithm."""
+        return next(iter(self.fitting(kid, algorithm)), None)
 
     def named(self, kid: str | None) -> VerificationKey | None:
-        """The key with this `kid`, whatever it may verify."""
-        return None if kid is None else self._by_kid.get(kid)
+        """The first key with this `kid`, whatever it may verify."""
+        return None if kid is None else next(iter(self._by_kid.get(kid, ())), None)
 
     def is_current(self, key: object) -> bool:
         """Whether `key` is still in force."""
@@ -104,23 +108,25 @@ def load_key_set(document: object, maximum: int, previous: PublishedKeys = NO_KE
 
 
 def _without_duplicates(keys: Sequence[ParsedKey]) -> tuple[list[ParsedKey], list[SkippedKey]]:
-    """RFC 7517 §4.5: "different keys within the JWK Set SHOULD use distinct "kid" values."
+    """RFC 7517 §4.5: "different keys within the JWK Set SHOULD use distinct "kid" values." But keys of different types
+    may share one when they are "considered to be equivalent alternatives": `kid` and algorithm then tell them apart.
 
-    Two different keys under one `kid`: nobody can say which is meant, so neither is used. The same key listed twice
-    is one key, good for what both entries say.
+    Two different keys for one algorithm under one `kid`: nobody can say which is meant, so neither is used. The same
+    key listed twice is one key, good for what both entries say.
     """
     distinct: dict[tuple[object, ...], ParsedKey] = {}
     for key in keys:
         place = (key.kid, key.members)
         known = distinct.get(place, key)
         distinct[place] = replace(known, algorithms=known.algorithms | key.algorithms)
-    uses = Counter(key.kid for key in distinct.values() if key.kid is not None)
-    kept = [key for key in distinct.values() if key.kid is None or uses[key.kid] == 1]
-    ambiguous = [
-        SkippedKey(ascii(key.kid)[1:-1][:64], Unusable.DUPLICATE_KID, "another key has the same kid")
-        for key in distinct.values()
-        if key.kid is not None and uses[key.kid] > 1
-    ]
+    uses = Counter((key.kid, name) for key in distinct.values() for name in key.algorithms)
+    kept, ambiguous = [], []
+    for key in distinct.values():
+        if key.kid is None or all(uses[key.kid, name] == 1 for name in key.algorithms):
+            kept.append(key)
+        else:
+            detail = "another key has the same kid and algorithm"
+            ambiguous.append(SkippedKey(ascii(key.kid)[1:-1][:64], Unusable.DUPLICATE_KID, detail))
     return kept, ambiguous
 
 

@@ -1,6 +1,7 @@
 """Authorization server metadata (RFC 8414, OpenID Connect Discovery 1.0): where an issuer keeps what we need."""
 
 import asyncio
+from codecs import BOM_UTF8
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 from sidecar.decision.strict import Malformed, json_object
 from sidecar.issuer.clock import Clock
 from sidecar.issuer.configuration import Discovery
-from sidecar.issuer.http import FetchFailed, HttpClient
+from sidecar.issuer.http import FetchFailed, HttpClient, quoted
 
 _PAUSE_AFTER_FAILURE = 1.0
 """Seconds in which whoever asks next is told of the same failure."""
@@ -27,9 +28,11 @@ class Metadata:
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """A JSON object, strictly (`decision.strict`). Raises `FetchFailed` (parse)."""
+    """A JSON object, strictly (`decision.strict`); a byte order mark before it is passed over (RFC 8259 §8.1 lets
+    parsers do so). Raises `FetchFailed` (parse).
+    """
     try:
-        return json_object(body)
+        return json_object(body.removeprefix(BOM_UTF8))
     except Malformed as problem:
         raise FetchFailed("parse", f"the answer is {problem}") from None
 
@@ -53,8 +56,10 @@ def parse_metadata(document: Mapping[str, Any], issuer: str) -> Metadata:
     """The metadata in a parsed document. Raises `FetchFailed` (parse)."""
     # RFC 8414 §3.3: "The "issuer" value returned MUST be identical to the authorization server's issuer
     # identifier value ... If these values are not identical, the data contained in the response MUST NOT be used."
-    if document.get("issuer") != issuer:
-        raise FetchFailed("parse", "the metadata names another issuer than the configured one")
+    named = document.get("issuer")
+    if named != issuer:
+        said = quoted(named) if isinstance(named, str) else "none"
+        raise FetchFailed("parse", f"the metadata names another issuer: {said}, not {quoted(issuer)}")
     aliases = document.get("mtls_endpoint_aliases", {})
     if not isinstance(aliases, dict):
         raise FetchFailed("parse", "mtls_endpoint_aliases is no JSON object")

@@ -4,6 +4,7 @@ The token is signed again, header and claims untouched, with a key made for the 
 real one, on the very bytes of the token.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -58,9 +59,9 @@ class AssumedKeys:
         """Never."""
         return False
 
-    def find(self, kid: str | None, algorithm: str) -> VerificationKey | None:
+    def fitting(self, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
         """The key, whatever its `kid` should be."""
-        return self._found if self._found is not None and algorithm in self._found.algorithms else None
+        return [self._found] if self._found is not None and algorithm in self._found.algorithms else []
 
     def is_current(self, key: object) -> bool:
         """Always."""

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 
-from sidecar.issuer.client_authentication import parse_secret, parse_signing_key
+from sidecar.issuer.client_authentication import parse_secret, parse_signing_key, parse_token
 from sidecar.settings.files import CertificateFile, KeySetFile, PrivateKeyFile, ReadableFile, check_private
 from sidecar.settings.own_certificate import WORLD_READABLE, OwnCertificate
 from sidecar.settings.problem import shown
@@ -107,6 +107,8 @@ _NEEDS = {
     "private_key_jwt": {"key_file"},
     "tls_client_auth": {"certificate_file", "private_key_file"},
     "self_signed_tls_client_auth": {"certificate_file", "private_key_file"},
+    "bearer": {"token_file"},
+    "insecure_none": set(),
 }
 _MAY = {"private_key_jwt": {"algorithm", "key_id", "audience"}}
 
@@ -120,9 +122,13 @@ class ClientAuthenticationSection(OwnCertificate):
         "private_key_jwt",
         "tls_client_auth",
         "self_signed_tls_client_auth",
+        "bearer",
+        "insecure_none",
     ]
     client_secret_file: ReadableFile | None = None
     """With client_secret_basic and client_secret_post: one line."""
+    token_file: ReadableFile | None = None
+    """With bearer: an access token on one line, read again when it changes."""
     key_file: PrivateKeyFile | None = None
     """With private_key_jwt: PEM."""
     algorithm: Algorithm | None = None
@@ -146,10 +152,11 @@ class ClientAuthenticationSection(OwnCertificate):
         for name in sorted(given - needed - _MAY.get(self.method, set())):
             raise mistake(f"`{name}` has no effect with `method: {self.method}`", name)
         self._check_own_certificate()
-        for name in ("key_file", "client_secret_file"):
+        for name in ("key_file", "client_secret_file", "token_file"):
             if name in given and not self.insecure_private_key_readable_by_everyone:
                 check_private(getattr(self, name), WORLD_READABLE, name)
         self._check_usable("client_secret_file", parse_secret)
+        self._check_usable("token_file", parse_token)
         self._check_usable("key_file", lambda pem: parse_signing_key(pem, self.algorithm))
         return self
 

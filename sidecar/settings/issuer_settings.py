@@ -5,6 +5,8 @@ from typing import Any
 
 from sidecar.decision.claim_names import ClaimNames
 from sidecar.issuer.configuration import (
+    Anonymous,
+    BearerToken,
     CircuitBreakerSettings,
     ClientAuthentication,
     ClientSecretBasic,
@@ -107,3 +109,7 @@ def _client_authentication(client_id: str, section: ClientAuthenticationSection)
             return TlsClientAuth(client_id, **given)
         case "self_signed_tls_client_auth":
             return SelfSignedTlsClientAuth(client_id, **given)
+        case "bearer":
+            return BearerToken(client_id, **given)
+        case "insecure_none":
+            return Anonymous(client_id)

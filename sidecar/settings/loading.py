@@ -177,6 +177,10 @@ def _expiring(sections: list[_Placed], now: float | None) -> Iterator[Problem]:
 def _dangers(sections: list[_Placed]) -> Iterator[Problem]:
     for document, path, section in sections:
         for inner, value in _values(path, section):
+            if inner[-1] == "method" and value == "insecure_none":
+                yield document.warning(
+                    inner, "`insecure_none` is on: the endpoint answers whoever asks about tokens"
+                )
             if str(inner[-1]).startswith("insecure_") and value is True:
                 yield document.warning(inner, f"`{inner[-1]}` is on")
             elif str(inner[-1]).startswith("insecure_") and isinstance(value, list) and value:

@@ -1,6 +1,6 @@
 import base64
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -102,11 +102,14 @@ def test_unknown_kid_is_refused(signing_key: SigningKey) -> None:
     assert verification_refused(forged, verification_key(signing_key)) is Reason.KEY_UNKNOWN
 
 
-def test_token_without_kid_is_verified_when_one_key_fits(signing_key: SigningKey) -> None:
-    text = signing_key.token(header={"kid": None})
-    assert verified(text, verification_key(signing_key)).claims["sub"] == "alice"
-    two = verification_key(signing_key), verification_key(signing_key)
-    assert verification_refused(text, *two) is Reason.KEY_UNKNOWN
+def test_token_without_kid_is_held_against_each_key_that_fits(signing_key: SigningKey) -> None:
+    text, own = signing_key.token(header={"kid": None}), verification_key(signing_key)
+    others = [verification_key(SigningKey.create("ES256", f"k{number}")) for number in range(8)]
+    assert verified(text, own).claims["sub"] == "alice"
+    assert verified(text, *others[:7], own).key is own
+    assert verification_refused(text, *others[:7]) is Reason.SIGNATURE_INVALID
+    assert verification_refused(text, *others, own) is Reason.SIGNATURE_INVALID
+    assert verification_refused(text) is Reason.KEY_UNKNOWN
 
 
 @pytest.mark.parametrize(
@@ -127,8 +130,8 @@ def test_key_is_used_with_its_own_algorithms_only(signing_keys: Callable[[str], 
     class Obliging:
         """A key set that finds a key whatever the algorithm."""
 
-        def find(self, kid: str | None, algorithm: str) -> VerificationKey:
-            return verification_key(signing_keys("RS256"))
+        def fitting(self, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
+            return [verification_key(signing_keys("RS256"))]
 
         def is_current(self, key: object) -> bool:
             return True

@@ -1,5 +1,7 @@
 """A compact JWS from parse to verification: verified claims or `Denied`."""
 
+from collections.abc import Sequence
+
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from sidecar.decision import jose
@@ -24,8 +26,8 @@ class _Keys:
     def __init__(self) -> None:
         self._key = VerificationKey(None, _ALGORITHMS, ec.generate_private_key(ec.SECP256R1()).public_key())
 
-    def find(self, kid: str | None, algorithm: str) -> VerificationKey | None:
-        return self._key if algorithm in self._key.algorithms else None
+    def fitting(self, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
+        return (self._key,) if algorithm in self._key.algorithms else ()
 
     def is_current(self, key: object) -> bool:
         return key is self._key

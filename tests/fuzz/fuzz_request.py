@@ -1,6 +1,7 @@
 """A whole request: `Permit` or `Denial`, at once, and a permit for nobody."""
 
 import inspect
+from collections.abc import Sequence
 
 from sidecar.authorizer import Authorizer
 from sidecar.decision.challenge import challenges, problem
@@ -20,8 +21,8 @@ SEEDS = [
 class _NoKeys:
     """An issuer without keys."""
 
-    def find(self, kid: str | None, algorithm: str) -> VerificationKey | None:
-        return None
+    def fitting(self, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
+        return ()
 
     def is_current(self, key: object) -> bool:
         return False

@@ -20,18 +20,19 @@ def test_key_is_found_by_kid_and_algorithm(signing_key: SigningKey) -> None:
     assert keys.find("other", "ES256") is None
 
 
-def test_token_without_kid_is_verified_only_when_one_key_fits(signing_key: SigningKey) -> None:
-    other = SigningKey.create("ES384", "b")
-    keys = load_key_set(jwks(signing_key, other), 100)
-    assert keys.find(None, "ES256") is keys.find("es256", "ES256")
-    two = load_key_set(jwks(signing_key, SigningKey.create("ES256", "c")), 100)
-    assert two.find(None, "ES256") is None
+def test_a_token_without_kid_may_be_of_each_key_that_fits(signing_key: SigningKey) -> None:
+    keys = load_key_set(
+        jwks(signing_key, SigningKey.create("ES384", "b"), SigningKey.create("ES256", "c")), 100
+    )
+    assert [key.kid for key in keys.fitting(None, "ES256")] == ["es256", "c"]
+    assert [key.kid for key in keys.fitting(None, "ES384")] == ["b"]
+    assert keys.fitting(None, "RS256") == []
 
 
 def test_key_without_kid_is_used_for_tokens_without_kid(signing_key: SigningKey) -> None:
     jwk = {name: value for name, value in signing_key.jwk.items() if name != "kid"}
     keys = load_key_set({"keys": [jwk]}, 100)
-    assert keys.find(None, "ES256") is not None
+    assert len(keys.fitting(None, "ES256")) == 1
     assert keys.find("es256", "ES256") is None
 
 
@@ -124,5 +125,5 @@ def test_saved_document_holds_public_members_of_usable_keys_only(signing_key: Si
 
 
 def test_no_keys_holds_no_key() -> None:
-    assert NO_KEYS.find(None, "ES256") is None
+    assert NO_KEYS.fitting(None, "ES256") == []
     assert not NO_KEYS.is_current(None)

@@ -7,7 +7,7 @@ they are asked.
 import asyncio
 import inspect
 import time
-from collections.abc import Coroutine, Iterable
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -47,9 +47,8 @@ class Jwks:
 
     keys: tuple[VerificationKey, ...]
 
-    def find(self, kid: str | None, algorithm: str) -> VerificationKey | None:
-        fits = [key for key in self.keys if algorithm in key.algorithms and (kid is None or key.kid == kid)]
-        return fits[0] if len(fits) == 1 else None
+    def fitting(self, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
+        return [key for key in self.keys if algorithm in key.algorithms and (kid is None or key.kid == kid)]
 
     def is_current(self, key: object) -> bool:
         return any(one is key for one in self.keys)
