@@ -18,7 +18,7 @@ SPREAD := -n $(or $(JOBS),2) --dist worksteal
 # Percent of the branches outside sidecar/decision, where nothing less than all will do. It is only ever raised.
 COVERED  := 96
 
-.PHONY: help quick compiled test-compiled test-pythons install demo test test-image test-helm lint format bench bench-one bench-parts bench-instructions bench-profile lock clean
+.PHONY: help quick fuzz compiled test-compiled test-pythons install demo test test-image test-helm lint format bench bench-one bench-parts bench-instructions bench-profile lock clean
 .DEFAULT_GOAL := test
 
 help: ## what can be made
@@ -52,6 +52,9 @@ quick: $(READY) ## lint and the fast tests: half a minute, for while you work
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 	$(BIN)/python -m pytest -q $(SPREAD) $(FAST)
+
+fuzz: $(READY) ## look for new inputs, TIME seconds for each target (60); the gate replays what is kept
+	$(BIN)/python -m tests.fuzz.explore $(or $(TIME),60) $(TARGETS)
 
 lint: $(READY) ## format, lint, types, architecture
 	$(BIN)/ruff format --check .

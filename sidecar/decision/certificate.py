@@ -34,6 +34,8 @@ _UNIQUE_IDENTIFIERS: Final = (0x81, 0x82)
 _SUBJECT_ALTERNATIVE_NAME: Final = "2.5.29.17"
 _OF_VERSION_3: Final = 2
 
+_MOST_NAMES: Final = 256
+"""Of one kind: every condition looks at each of them, and the certificate may be one of the client's own making."""
 _OTHER_NAME: Final = 0xA0
 _RFC822_NAME: Final = 0x81
 _DNS_NAME: Final = 0x82
@@ -199,6 +201,8 @@ def _names(content: memoryview) -> AlternativeNames:
         names = kinds.get(name.tag)
         if names is not None:
             names.append(_ia5(name.content))
+            if len(names) > _MOST_NAMES:
+                raise Malformed(f"more than {_MOST_NAMES} names of one kind")
         elif name.tag in _UNREAD:
             raise Malformed(_UNREAD[name.tag])
         elif name.tag == _IP_ADDRESS:

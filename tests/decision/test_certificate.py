@@ -118,6 +118,7 @@ def test_what_is_no_certificate_has_neither_names_nor_number(der: bytes, why: st
         ((extension(SAN, tlv(0x31)),), "no sequence of names"),
         ((alternative_names(tlv(0x87, b"\x7f\0\0")),), "an address that is none"),
         ((alternative_names(tlv(0x89, b"x")),), "a name of an unknown kind"),
+        ((alternative_names(*[DNS] * 257),), "more than 256 names of one kind"),
     ],
 )
 def test_an_extension_that_is_none_makes_all_of_them_doubtful(

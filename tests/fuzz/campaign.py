@@ -5,6 +5,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.fuzz.corpus import kept
+
 
 def run(file: str) -> None:
     """Fuzzes the target in `file`, from its seeds on. Takes libFuzzer's options from the command line."""
@@ -16,7 +18,7 @@ def run(file: str) -> None:
     with atheris.instrument_imports(include=["sidecar"]):
         module = importlib.import_module(f"tests.fuzz.{Path(file).stem}")
     corpus = Path(tempfile.mkdtemp(prefix="fuzz-"))
-    for number, seed in enumerate(module.SEEDS):
+    for number, seed in enumerate([*module.SEEDS, *kept(module)]):
         (corpus / str(number)).write_bytes(seed)
     atheris.Setup([*sys.argv, str(corpus)], module.target)
     atheris.Fuzz()

@@ -1,12 +1,13 @@
 """A request target: a rule, none, or `Denied`; whatever is let through has one reading."""
 
 import posixpath
+from contextlib import suppress
 from functools import partial
-from urllib.parse import unquote
+from urllib.parse import unquote, unquote_to_bytes
 
 from sidecar.decision.denial import Denied, Reason
 from sidecar.decision.matching import Matcher, RequestMatch
-from sidecar.decision.path import ALLOWABLE
+from sidecar.decision.path import ALLOWABLE, TooLong, segments
 from sidecar.decision.request import RequestHead
 from tests.fuzz.outcome import outcome
 
@@ -25,10 +26,14 @@ def target(data: bytes) -> None:
     text = data.decode("latin-1")
     path, _, query = text.partition("?")
     head = RequestHead("GET", text, path, query, "")
+    with suppress(TooLong):
+        parts, kinds = segments(path)
+        if not kinds and path != "*":
+            assert parts == [unquote_to_bytes(part).decode() for part in path[1:].split("/")]
     for matcher in (_STRICT, _LAX):
         found = outcome(partial(matcher.first, head))
         if isinstance(found, Denied):
-            assert found.reason is Reason.PATH_AMBIGUOUS
+            assert found.reason in {Reason.PATH_AMBIGUOUS, Reason.TARGET_TOO_LONG}
         elif found is not None and found[0] == 0:
             resolved = posixpath.normpath(unquote(unquote(path)).replace("\\\\", "/"))
             assert resolved.lstrip("/").startswith("public")
