@@ -35,6 +35,7 @@ COMPILED = (
     "decision/request.py",
     "decision/terms.py",
     "decision/token.py",
+    "decision/weight.py",
     "decision/watched.py",
     "http/answer.py",
     "http/fields.py",

@@ -81,7 +81,7 @@ class Authorizer:
         nonces: Nonces | None = None,
         token_bytes: int = 16384,
         cached_tokens: int = 100_000,
-        cached_bytes: int = 512 << 20,
+        cached_bytes: int = 32 << 20,
     ) -> None:
         """`digest_key` is random, this process's own, at most 64 bytes. The rest are limits, sizes in bytes."""
         asks = any(issuer.introspect is not IntrospectWhen.NEVER for issuer in policy.issuers.values())
@@ -212,7 +212,7 @@ class Authorizer:
         jws = terms.parse(credentials)
         issuer = terms.accepted(jws.claimed_issuer)
         token = issuer.validate(self._verified(jws, issuer, presenter, answers), credentials.digest)
-        self.verified.keep(token, len(credentials))
+        self.verified.keep(token)
         return token
 
     def _verified(

@@ -10,11 +10,10 @@ it verified each time.
 from typing import Final
 
 from sidecar.decision.token import TokenDigest, ValidatedToken
+from sidecar.decision.weight import weight
 
 ENTRY_BYTES: Final = 2560
 """What an entry takes besides its claims, as measured: the objects around them, a rendered header block."""
-CLAIM_FACTOR: Final = 2
-"""How much larger decoded claims are than the token they came in: 0.8 for text, 2 for many short names."""
 
 
 class _Generation:
@@ -41,7 +40,7 @@ class VerifiedTokens:
     """A bounded map from digest to verified token."""
 
     def __init__(self, count: int, size: int) -> None:
-        """At most `count` entries (2 at least) and `size` bytes, as estimated."""
+        """At most `count` entries (2 at least) and `size` bytes, as weighed."""
         self._half_count = max(1, count // 2)
         self._half_size = size // 2
         self._young = _Generation()
@@ -57,7 +56,7 @@ class VerifiedTokens:
 
     @property
     def size(self) -> int:
-        """What the entries take, in bytes, as estimated."""
+        """What the entries take, in bytes, as weighed."""
         return self._young.size + self._old.size
 
     def find(self, digest: TokenDigest) -> ValidatedToken | None:
@@ -72,10 +71,10 @@ class VerifiedTokens:
         self.hits += 1
         return entry[0]
 
-    def keep(self, token: ValidatedToken, length: int) -> None:
-        """Remembers `token`, which came in `length` bytes, unless it alone is past the bound."""
+    def keep(self, token: ValidatedToken) -> None:
+        """Remembers `token`, unless it alone is past the bound."""
         self.drop(token.digest)
-        size = ENTRY_BYTES + CLAIM_FACTOR * length
+        size = ENTRY_BYTES + weight(token.claims) + weight(token.scope) + weight(token.audience)
         if size <= self._half_size:
             self._put(token.digest, (token, size))
 

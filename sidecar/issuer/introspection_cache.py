@@ -9,10 +9,10 @@ than a quarter: anybody can make up what an issuer calls inactive, so that alone
 import math
 from collections import OrderedDict
 from dataclasses import dataclass
-from sys import getsizeof
 
 from sidecar.decision.denial import Denied
 from sidecar.decision.token import ValidatedToken
+from sidecar.decision.weight import weight
 from sidecar.issuer.clock import Clock
 
 Answer = ValidatedToken | Denied | bool
@@ -34,17 +34,6 @@ class _Entry:
     exp: float
     """Seconds since the epoch, as the token has it."""
     size: int
-
-
-def weight(value: object) -> int:
-    """Bytes that a decoded JSON value takes."""
-    match value:
-        case dict():
-            return getsizeof(value) + sum(weight(name) + weight(member) for name, member in value.items())
-        case list() | tuple():
-            return getsizeof(value) + sum(weight(member) for member in value)
-        case _:
-            return getsizeof(value)
 
 
 class IntrospectionCache:

@@ -147,7 +147,7 @@ class Limits:
     token_bytes: int = 16384
     body_bytes: int = 0
     """0: none."""
-    connections: int = 10000
+    connections: int = 3000
     connections_per_address: int = 0
     """Of IPv6, per /64; 0: none."""
     requests_per_connection: int = 0
@@ -155,10 +155,12 @@ class Limits:
     buffered_bytes: int = 65536
     """Watermark of what is held in memory per direction when a reader is slow."""
     cached_tokens: int = 100_000
+    cached_bytes: int = 32 << 20
+    """What remembered tokens take in memory."""
     identity_header_bytes: int = 8192
     """Injected headers past this are counted and warned about."""
-    memory_bytes: int = 0
-    """Resident size past which new connections are shed; 0: none."""
+    memory_bytes: int | None = None
+    """Resident size past which new connections are shed; 0: none; None: by the container's limit."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -221,7 +221,7 @@ class LimitsSection(Section):
     body_bytes: Size | None = None
     """Of a request body. Default: 0, none; past it 413."""
     connections: Positive | None = None
-    """Default: 10000."""
+    """Default: 3000."""
     connections_per_address: Count | None = None
     """Of one client's address, of IPv6 its /64; past it closed at once. Default: 0, none."""
     requests_per_connection: Count | None = None
@@ -230,10 +230,13 @@ class LimitsSection(Section):
     """Held in memory per direction when a reader is slow. Default: 64KiB."""
     cached_tokens: Positive | None = None
     """Verified tokens remembered. Default: 100000."""
+    cached_bytes: Size | None = None
+    """What they take in memory. Default: 32MiB."""
     identity_header_bytes: Size | None = None
     """Identity headers past this are counted and warned about. Default: 8KiB."""
     memory_bytes: Size | None = None
-    """Resident size past which new connections are shed. Default: 0, none."""
+    """Resident size of a worker past which new connections are shed; 0: none. Default: the worker's part of 85 % of the
+    container's limit."""
 
 
 class TimeoutsSection(Section):

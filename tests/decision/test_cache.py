@@ -1,20 +1,21 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.decision.cache import CLAIM_FACTOR, ENTRY_BYTES, VerifiedTokens
+from sidecar.decision.cache import ENTRY_BYTES, VerifiedTokens
 from sidecar.decision.token import UNBOUND, TokenDigest, ValidatedToken
 
 ROOM = 1 << 40
 
 
-def token(number: int) -> ValidatedToken:
+def token(number: int, length: int = 100, scope: frozenset[str] = frozenset()) -> ValidatedToken:
     digest = TokenDigest(number.to_bytes(16, "big"))
-    return ValidatedToken("i", None, None, (), frozenset(), 0, None, None, UNBOUND, None, {}, None, digest)
+    claims = {"text": "x" * length}
+    return ValidatedToken("i", None, None, (), scope, 0, None, None, UNBOUND, None, claims, None, digest)
 
 
 def test_token_that_was_kept_is_found_by_its_digest() -> None:
     cache, kept = VerifiedTokens(10, ROOM), token(1)
-    cache.keep(kept, 100)
+    cache.keep(kept)
     assert cache.find(kept.digest) is kept
     assert cache.find(token(2).digest) is None
 
@@ -22,19 +23,19 @@ def test_token_that_was_kept_is_found_by_its_digest() -> None:
 def test_digest_of_a_kept_token_is_in_the_cache_whether_young_or_old() -> None:
     cache, kept = VerifiedTokens(4, ROOM), token(1)
     assert kept.digest not in cache
-    cache.keep(kept, 100)
+    cache.keep(kept)
     assert kept.digest in cache
     for number in (2, 3):
-        cache.keep(token(number), 100)
+        cache.keep(token(number))
     assert kept.digest in cache
     assert cache.misses == cache.hits == 0
 
 
 def test_token_that_is_asked_for_outlives_those_that_are_not() -> None:
     cache, favourite = VerifiedTokens(8, ROOM), token(0)
-    cache.keep(favourite, 100)
+    cache.keep(favourite)
     for number in range(1, 100):
-        cache.keep(token(number), 100)
+        cache.keep(token(number))
         assert cache.find(favourite.digest) is favourite
     assert cache.find(token(1).digest) is None
 
@@ -43,7 +44,7 @@ def test_dropped_token_is_gone_whichever_generation_it_was_in() -> None:
     cache = VerifiedTokens(4, ROOM)
     tokens = [token(number) for number in range(4)]
     for one in tokens:
-        cache.keep(one, 100)
+        cache.keep(one)
     for one in tokens:
         cache.drop(one.digest)
         cache.drop(one.digest)
@@ -54,15 +55,25 @@ def test_dropped_token_is_gone_whichever_generation_it_was_in() -> None:
 def test_token_kept_again_counts_once() -> None:
     cache = VerifiedTokens(100, ROOM)
     for _ in range(10):
-        cache.keep(token(1), 100)
-    cache.keep(token(2), 100)
+        cache.keep(token(1))
+    cache.keep(token(2))
     assert len(cache) == 2
-    assert cache.size == 2 * (ENTRY_BYTES + 100 * CLAIM_FACTOR)
+    one, size = VerifiedTokens(100, ROOM), cache.size
+    one.keep(token(2))
+    assert size == 2 * one.size
+
+
+def test_token_weighs_what_its_claims_take_in_memory_not_on_the_wire() -> None:
+    """A scope of 10 KB in words of two letters is many strings."""
+    words = frozenset(f"{number:x}" for number in range(3000))
+    cache = VerifiedTokens(100, ROOM)
+    cache.keep(token(1, scope=words))
+    assert cache.size > 200_000
 
 
 def test_token_past_the_bound_is_not_kept() -> None:
     cache = VerifiedTokens(100, 10 * ENTRY_BYTES)
-    cache.keep(token(1), 10 * ENTRY_BYTES)
+    cache.keep(token(1, 10 * ENTRY_BYTES))
     assert cache.find(token(1).digest) is None
 
 
@@ -77,7 +88,7 @@ def test_cache_stays_within_both_bounds(
 ) -> None:
     cache = VerifiedTokens(count, size)
     for number, length in kept:
-        cache.keep(token(number), length)
+        cache.keep(token(number, length))
         for one in asked:
             cache.find(token(one).digest)
         assert len(cache) <= count

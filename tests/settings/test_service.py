@@ -86,7 +86,7 @@ def test_everything_that_a_service_file_can_say_arrives(whole: Configuration) ->
     assert dict(upstream.identity_headers) == {"X-Sub": "sub"}
     limits = loaded.proxy.limits
     assert (limits.target_bytes, limits.header_bytes, limits.headers) == (1024, 2048, 3)
-    assert (limits.body_bytes, limits.memory_bytes, limits.connections) == (10 << 20, 1 << 30, 10000)
+    assert (limits.body_bytes, limits.memory_bytes, limits.connections) == (10 << 20, 1 << 30, 3000)
     timeouts = loaded.proxy.timeouts
     assert (timeouts.handshake, timeouts.request_head, timeouts.idle) == (1, 2, 3)
     assert (timeouts.drain, timeouts.expiry_grace) == (4, 0.25)

@@ -7,12 +7,42 @@ the connections are gone, or memory is short. Where there is no such function (m
 
 import ctypes
 from collections.abc import Callable
+from pathlib import Path
 from typing import Final
 
 _FEW: Final = 256
 """Connections that are too few to be noticed."""
 _PAUSE: Final = 5
 """Looks between two calls."""
+
+
+_CGROUPS: Final = Path("/sys/fs/cgroup")
+_SHARE: Final = 0.85
+"""Of the cgroup's limit: a burst fits into the rest, and what the kernel counts besides."""
+_SUPERVISOR: Final = 40 << 20
+"""Bytes of a process that only looks after others."""
+
+
+def cgroup_bytes(root: Path = _CGROUPS) -> int:
+    """The memory that this container may take, by the kernel's limit (cgroup v2, else v1); 0 where there is none."""
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        try:
+            said = (root / name).read_text().strip()
+        except OSError:
+            continue
+        # `max`, or in v1 a number that no machine has: no limit.
+        return int(said) if said.isdecimal() and int(said) < 1 << 50 else 0
+    return 0
+
+
+def watermark(chosen: int | None, workers: int, limit: int) -> int:
+    """Resident bytes past which one of `workers` processes is short of memory: as chosen, else its part of the
+    container's `limit`. 0: none.
+    """
+    if chosen is not None:
+        return chosen
+    shared = int(limit * _SHARE) - (_SUPERVISOR if workers > 1 else 0)
+    return max(0, shared // workers)
 
 
 def give_back() -> None:

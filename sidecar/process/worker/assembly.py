@@ -98,6 +98,7 @@ def _authorizer(loaded: Loaded, ports: Ports) -> Authorizer:
         digest_key=ports.digest_key,
         token_bytes=limits.token_bytes,
         cached_tokens=limits.cached_tokens,
+        cached_bytes=limits.cached_bytes,
     )
 
 

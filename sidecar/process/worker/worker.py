@@ -17,7 +17,8 @@ from sidecar.issuer.issuers import Issuers, PreparedIssuers
 from sidecar.issuer.readiness import Readiness
 from sidecar.process.endpoints.health import Check, begun_again, heartbeat
 from sidecar.process.host.hardening import resident_bytes
-from sidecar.process.host.memory import MemoryReturn
+from sidecar.process.host.loop import available_processors
+from sidecar.process.host.memory import MemoryReturn, cgroup_bytes, watermark
 from sidecar.process.host.pulse import Pulse
 from sidecar.process.host.standing import StandingTasks
 from sidecar.process.watches.bypass import BypassWatch
@@ -79,6 +80,7 @@ class Worker:
             trace=self.tracer.trace_ids if self.tracer is not None else UNTRACED,
         )
         self.draining = False
+        self._container_bytes = cgroup_bytes()
         self._memory = MemoryReturn(lambda: self.server.connections)
         self._started = False
         self._cache_hits = self._cache_misses = 0
@@ -202,7 +204,9 @@ class Worker:
 
     def _watch_memory(self) -> None:
         """Past the watermark new connections are turned away, before the kernel ends them all."""
-        limit = self.assembly.loaded.proxy.limits.memory_bytes
+        loaded = self.assembly.loaded
+        workers = loaded.service.workers or available_processors()
+        limit = watermark(loaded.proxy.limits.memory_bytes, workers, self._container_bytes)
         short = bool(limit) and resident_bytes() > limit
         if self._memory.look(is_short=short):
             # What nobody uses is no reason to turn anybody away.

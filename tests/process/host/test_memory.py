@@ -2,8 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
-from sidecar.process.host.memory import MemoryReturn
+import pytest
+
+from sidecar.process.host.memory import MemoryReturn, cgroup_bytes, watermark
 
 FLOOD = """
 import ctypes, gc
@@ -62,3 +65,30 @@ def test_short_memory_is_looked_for_whoever_is_there() -> None:
 def test_what_nobody_uses_comes_back_from_the_c_library() -> None:
     done = subprocess.run([sys.executable, "-c", FLOOD], capture_output=True, check=True, timeout=60)
     assert int(done.stdout) > 40 << 20
+
+
+@pytest.mark.parametrize(
+    ("name", "said", "bytes_"),
+    [
+        ("memory.max", "268435456\n", 256 << 20),
+        ("memory.max", "max\n", 0),
+        ("memory/memory.limit_in_bytes", "268435456\n", 256 << 20),
+        ("memory/memory.limit_in_bytes", "9223372036854771712\n", 0),
+        ("elsewhere", "1", 0),
+    ],
+)
+def test_limit_of_the_container_is_what_its_cgroup_says(
+    tmp_path: Path, name: str, said: str, bytes_: int
+) -> None:
+    file = tmp_path / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(said)
+    assert cgroup_bytes(tmp_path) == bytes_
+
+
+def test_watermark_is_what_was_chosen_else_a_part_of_the_limit() -> None:
+    assert watermark(None, 1, 256 << 20) == int((256 << 20) * 0.85)
+    assert watermark(0, 1, 256 << 20) == 0
+    assert watermark(1 << 20, 4, 256 << 20) == 1 << 20
+    assert watermark(None, 1, 0) == 0
+    assert watermark(None, 2, 256 << 20) * 2 + (40 << 20) <= (256 << 20) * 0.85 < 256 << 20
