@@ -15,6 +15,7 @@ from sidecar.command.service_file import add_config
 from sidecar.command.thumbprint import CertificateUnreadable, certificates
 from sidecar.decision.certificate import Certificate
 from sidecar.decision.ports import IssuerUnavailable
+from sidecar.decision.replay import Rehearsal
 from sidecar.decision.request import Presenter
 from sidecar.http.message import Field
 from sidecar.issuer.issuers import Issuers
@@ -132,7 +133,13 @@ async def _watched(
 ) -> Explanation:
     reception = Reception(loaded)
     authorizer = Authorizer(
-        loaded.policy, ports, ports, digest_key=os.urandom(32), token_bytes=loaded.proxy.limits.token_bytes
+        loaded.policy,
+        ports,
+        ports,
+        Rehearsal(),
+        digest_key=os.urandom(32),
+        nonces=loaded.nonces(),
+        token_bytes=loaded.proxy.limits.token_bytes,
     )
     return await explain(
         authorizer,

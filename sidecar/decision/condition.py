@@ -13,7 +13,7 @@ from sidecar.decision.failure import Failure
 from sidecar.decision.reason import Reason
 from sidecar.decision.strict import Malformed, numeric_date
 
-__all__ = ["CLAUSES", "AuthenticationContext", "Condition", "Facts"]
+__all__ = ["CLAUSES", "AuthenticationContext", "BoundBy", "Condition", "Facts"]
 
 CLAUSES: Final[dict[str, str]] = {}
 """Subject of a condition → the clause behind it, of every kind of condition that was imported."""
@@ -98,3 +98,30 @@ class AuthenticationContext(Condition):
         context = [f"acr {' or '.join(self.acr_values)}"] if self.acr_values else []
         age = [f"at most {self.max_age} s ago"] if self.max_age is not None else []
         return ", ".join(context + age)
+
+
+@dataclass(frozen=True, slots=True)
+class BoundBy(Condition):
+    """The token is bound by each of these members of `cnf`: a key alone satisfies no rule that was written for
+    certificates.
+    """
+
+    members: tuple[str, ...]
+
+    subject = "confirmation"
+    clause = "RFC 7800 §3.1"
+
+    @property
+    def check(self) -> str:
+        """It has but one name."""
+        return self.subject
+
+    def failure(self, facts: Facts) -> Failure | None:
+        """The members that are there; whether they are confirmed is another check, of every token."""
+        bound_by = facts.token.confirmation.members
+        if bound_by.keys() >= set(self.members):
+            return None
+        return Failure(self.check, Reason.BINDING_MISSING, str(self), " ".join(bound_by) or "no cnf")
+
+    def __str__(self) -> str:
+        return " and ".join(self.members)

@@ -45,6 +45,14 @@ class ReplayGuard(ABC):
         """Claim a proof, once and for all: False when it was claimed before. Atomic. Raises `ReplayUnknown`."""
 
 
+class Rehearsal(ReplayGuard):
+    """For whoever only asks what would be decided: every proof is taken for a new one, and none is remembered."""
+
+    def claim(self, claim: Claim) -> bool:
+        """Always."""
+        return True
+
+
 class _Second:
     """The proofs that say that they were made in one second."""
 
@@ -69,7 +77,8 @@ class ReplayMemory(ReplayGuard):
         self._lifetime = 0.0
         """The longest of any proof so far: a second is kept as long as the proofs of the slowest issuer can pass."""
         self._seconds: dict[int, _Second] = {}
-        self._counts = array("I", bytes(4 * SLOTS))
+        self._counts = array("I")
+        """Made with the first proof: most deployments never see one."""
         self._dropped = -1
         """The latest second that was dropped: whatever is not later may have been used."""
         self._size = 0
@@ -95,6 +104,8 @@ class ReplayMemory(ReplayGuard):
         kept = self._seconds.get(second)
         if kept is not None and entry in kept.entries:
             return False
+        if not self._counts:
+            self._counts = array("I", bytes(4 * SLOTS))
         slot = _slot(entry)
         if self._size >= self._entries:
             raise ReplayUnknown("full")

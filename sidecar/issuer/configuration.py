@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sidecar.decision.claim_names import CLAIM_NAMES, ClaimNames
+from sidecar.decision.confirmable import CONFIRMABLE, Confirmable
 
 # --- how an issuer is reached -------------------------------------------------------------------
 
@@ -199,6 +200,8 @@ class IntrospectionSettings:
     client_authentication: ClientAuthentication
     endpoint: str | None = None
     """None: from the issuer's metadata; for certificate methods its `mtls_endpoint_aliases` (RFC 8705 §5)."""
+    confirmable: Confirmable = CONFIRMABLE
+    """What `cnf` of an answer may hold."""
     deadline: float = 5.0
     """For one question, waiting included."""
     concurrency: int = 32

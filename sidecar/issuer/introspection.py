@@ -212,7 +212,11 @@ class IssuerIntrospection:
     def _judged(self, response: Mapping[str, Any], token: AccessToken) -> Answer:
         try:
             return profile.introspected(
-                response, self._issuer, token.digest, names=self._settings.claim_names
+                response,
+                self._issuer,
+                token.digest,
+                self._settings.confirmable,
+                names=self._settings.claim_names,
             )
         except Denied as denied:
             return False if denied.reason is Reason.TOKEN_INACTIVE else denied

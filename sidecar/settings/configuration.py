@@ -7,10 +7,13 @@ configuration that another one has read.
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sidecar.decision.nonce import Nonces
+from sidecar.decision.origin import Origin
 from sidecar.decision.policy import Policy
 from sidecar.decision.resource_metadata import ResourceMetadata, resource_metadata
 from sidecar.issuer.configuration import IssuersSettings
 from sidecar.proxy.configuration import ProxySettings
+from sidecar.settings.nonce_file import nonces_in
 from sidecar.settings.problem import Problem
 from sidecar.telemetry.configuration import LoggingSettings, TracingSettings
 
@@ -62,6 +65,15 @@ class ProtectedResourceSettings:
 
     resource: str
     serve: bool = True
+    origins: tuple[Origin, ...] = ()
+    """From where clients reach it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DpopSettings:
+    """What the whole deployment shares for DPoP (RFC 9449)."""
+
+    nonce_key_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +92,7 @@ class ServiceSettings:
     hardening: HardeningSettings = field(default_factory=HardeningSettings)
     bypass: BypassSettings = BypassSettings()
     protected_resource: ProtectedResourceSettings | None = None
+    dpop: DpopSettings = DpopSettings()
     watch_files: bool = True
     """Reload when a file changes."""
     watch_interval: float = 1.0
@@ -102,6 +115,11 @@ class Loaded:
     """Doubtful, but usable."""
     dangers: tuple[Problem, ...] = ()
     """Settings that switch a protection off: to be logged at each start."""
+
+    def nonces(self) -> Nonces | None:
+        """Made under the keys that the file holds now; None where there is none. Raises `OSError`, `ValueError`."""
+        path = self.service.dpop.nonce_key_file
+        return None if path is None else nonces_in(path)
 
     @property
     def metadata(self) -> ResourceMetadata | None:

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, Field, model_validator
 
 from sidecar.issuer.client_authentication import parse_secret, parse_signing_key, parse_token
+from sidecar.settings.dpop_sections import Informative, Proof, Scheme
 from sidecar.settings.files import CertificateFile, KeySetFile, PrivateKeyFile, ReadableFile, check_private
 from sidecar.settings.own_certificate import WORLD_READABLE, OwnCertificate
 from sidecar.settings.problem import shown
@@ -258,6 +259,12 @@ class IssuerSection(Section):
     """Default: required. A bound token must confirm in every mode."""
     clock_skew: Duration | None = None
     """Default: 30s, at most 10m."""
+    schemes: Annotated[list[Scheme], Field(min_length=1)] | None = None
+    """How its tokens may be presented. Default: Bearer. With DPoP, a token may be bound to a key (RFC 9449)."""
+    informative_confirmation: Annotated[list[Informative], Field(min_length=1)] | None = None
+    """Members of `cnf` that bind nothing, by name: kc-jkt-type. None that IANA registers."""
+    dpop: Proof | None = None
+    """What is asked of DPoP proofs."""
     introspection: Introspection | None = None
     report_only: ReportOnlySection | None = None
 
@@ -275,6 +282,8 @@ class IssuerSection(Section):
             and self.introspection.when != "always"
         ):
             raise mistake("`same_subject` has no effect without `when: always`", "introspection")
+        if self.dpop is not None and "DPoP" not in (self.schemes or ()):
+            raise mistake("has no effect: `schemes` does not name DPoP", "dpop")
         if self.keys is None and self.introspection is None:
             raise mistake("needs `keys`, or `introspection` for opaque tokens")
         if self.keys is None and self.introspection is not None and self.introspection.signed is not None:

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from sidecar.decision.claim_names import ClaimNames
+from sidecar.decision.confirmable import Confirmable
 from sidecar.issuer.configuration import (
     Anonymous,
     BearerToken,
@@ -24,6 +25,7 @@ from sidecar.issuer.configuration import (
     SignedResponse,
     TlsClientAuth,
 )
+from sidecar.settings.dpop_sections import confirmable
 from sidecar.settings.issuer_sections import (
     ClientAuthenticationSection,
     Http,
@@ -48,6 +50,7 @@ def claim_names(section: IssuerSection) -> ClaimNames:
 
 def issuer_settings(section: IssuerSection) -> IssuerSettings:
     """How one issuer is reached."""
+    accepted = confirmable(section.schemes, section.informative_confirmation)
     return IssuerSettings(
         issuer=section.issuer,
         keys=None if section.keys is None else _origin(section.keys),
@@ -55,7 +58,7 @@ def issuer_settings(section: IssuerSection) -> IssuerSettings:
         http=_http(section.http),
         introspection=None
         if section.introspection is None
-        else replace(_introspection(section.introspection), claim_names=claim_names(section)),
+        else replace(_introspection(section.introspection, accepted), claim_names=claim_names(section)),
     )
 
 
@@ -75,7 +78,7 @@ def _http(section: Http) -> HttpSettings:
     return HttpSettings(**{name: value for name, value in section.given().items() if name != _SWITCH})
 
 
-def _introspection(section: Introspection) -> IntrospectionSettings:
+def _introspection(section: Introspection, accepted: Confirmable) -> IntrospectionSettings:
     given: dict[str, Any] = section.given()
     for name in _ELSEWHERE:
         given.pop(name, None)
@@ -85,6 +88,7 @@ def _introspection(section: Introspection) -> IntrospectionSettings:
         given["breaker"] = CircuitBreakerSettings(**section.circuit_breaker.given())
     return IntrospectionSettings(
         client_authentication=_client_authentication(section.client_id, section.client_authentication),
+        confirmable=accepted,
         **given,
     )
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
+from sidecar.decision.policy import Policy
 from sidecar.issuer.configuration import IssuersSettings
 from sidecar.proxy.configuration import Trust
 from sidecar.settings import document as documents
@@ -54,11 +55,14 @@ class _Loading:
         for path in paths:
             self.policies.add_file(path, absent_files_pass=self.absent_files_pass)
         self.policies.check_references(self._listeners())
+        self._check_proofs(service)
         errors, warnings = self._sorted_out()
         if errors or service is None:
             raise SettingsError(errors)
         sections = [(self.document, (), service), *self.policies.sections]
-        services, policy = service_settings(service), self.policies.policy()
+        services = service_settings(service)
+        resource = services.protected_resource
+        policy = self.policies.policy(resource.origins if resource is not None else ())
         proxy = proxy_settings(service, policy)
         found = [*warnings, *tried(self.document, proxy, self.policies.placed_issuers)]
         if errors := [one for one in found if not one.is_warning]:
@@ -67,6 +71,7 @@ class _Loading:
         doubts = {
             *self.policies.doubts(trusting, now),
             *review_limits(self.policies.rules, proxy.upstream, services.workers),
+            *self._doubts_of_replays(policy),
             *_expiring(sections, now),
             *unlisted_authorities(self.document, service),
             *doubtful_authorities(self.document, service),
@@ -90,6 +95,27 @@ class _Loading:
     def _no_rules(self) -> Iterator[Problem]:
         if not self.policies.rules:
             yield self.document.warning(("policy_files",), "there is no rule: every request will be refused")
+
+    def _check_proofs(self, service: ServiceFile | None) -> None:
+        """What DPoP needs of the service file, when that can be read."""
+        if service is None:
+            return
+        resource = service.protected_resource
+        self.policies.check_proofs(
+            has_origins=resource is not None and bool(resource.origins),
+            has_nonce_key=service.dpop.nonce_key_file is not None,
+        )
+        takes_proofs = any("DPoP" in one.confirmable.schemes for one in self.policies.issuers.values())
+        if takes_proofs and service.workers not in (None, 1):
+            message = "DPoP with `replay.store: memory` needs `workers: 1`: a proof could be used once in each worker"
+            self.problems.append(self.document.problem(("workers",), message))
+
+    def _doubts_of_replays(self, policy: Policy) -> Iterator[Problem]:
+        if "dpop" in policy.schemes:
+            message = (
+                "used DPoP proofs are remembered in memory: with several replicas a proof passes once in each"
+            )
+            yield self.document.warning(("dpop",), message)
 
     def _sorted_out(self) -> tuple[list[Problem], list[Problem]]:
         """What stands in the way, and what does not."""

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from sidecar.http.claimed_identity import is_known
+from sidecar.settings.dpop_sections import Dpop, Origins
 from sidecar.settings.files import FileName
 from sidecar.settings.issuer_sections import Url
 from sidecar.settings.problem import shown
@@ -165,6 +166,8 @@ class ProtectedResource(Section):
     """The resource identifier: an https URL without fragment (RFC 9728 §1.2)."""
     serve: bool | None = None
     """Default: true."""
+    origins: Origins | None = None
+    """From where clients reach it: what `htu` of a DPoP proof is held against, never `Host` alone."""
 
 
 def _workers(value: object) -> object:
@@ -204,6 +207,7 @@ class ServiceFile(Section):
     process: Process = Process()
     bypass_check: BypassCheck = BypassCheck()
     protected_resource: ProtectedResource | None = None
+    dpop: Dpop = Dpop()
     realm: (
         Annotated[
             str,

@@ -10,6 +10,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from sidecar.decision.matching import RequestMatch
+from sidecar.decision.origin import Origin
 from sidecar.decision.policy import (
     Binding,
     IntrospectWhen,
@@ -23,6 +24,7 @@ from sidecar.decision.template import Template
 from sidecar.issuer.configuration import IssuerSettings
 from sidecar.settings import document as documents
 from sidecar.settings.document import Document
+from sidecar.settings.dpop_sections import confirmable, proof_policy
 from sidecar.settings.issuer_sections import IssuerSection, ReportOnlySection
 from sidecar.settings.issuer_settings import claim_names, issuer_settings
 from sidecar.settings.problem import Problem, SettingsError, shown
@@ -165,9 +167,24 @@ class Policies:
                 (*path, "report_only"), f"report only {tense} on {day}: from then on this is enforced"
             )
 
-    def policy(self) -> Policy:
-        """The policy, compiled."""
-        return Policy(MappingProxyType(self.issuers), tuple(placed.rule for placed in self.rules))
+    def policy(self, origins: tuple[Origin, ...] = ()) -> Policy:
+        """The policy, compiled. `origins` are where clients believe the protected resource to be."""
+        rules = tuple(placed.rule for placed in self.rules)
+        return Policy(MappingProxyType(self.issuers), rules, origins=origins)
+
+    def check_proofs(self, *, has_origins: bool, has_nonce_key: bool) -> None:
+        """What proofs are held against must be there."""
+        for document, path, section in self.sections:
+            if not isinstance(section, IssuerSection) or "DPoP" not in (section.schemes or ()):
+                continue
+            if not has_origins:
+                message = (
+                    "DPoP needs `protected_resource.origins` in the service file: `htu` is held against them"
+                )
+                self.problems.append(document.problem((*path, "schemes"), message))
+            if section.dpop is not None and section.dpop.nonce == "required" and not has_nonce_key:
+                message = "needs `dpop.nonce_key_file` in the service file"
+                self.problems.append(document.problem((*path, "dpop", "nonce"), message))
 
 
 def _list(data: dict[str, Any], key: str) -> list[Any]:
@@ -213,6 +230,8 @@ def issuer_policy(section: IssuerSection) -> IssuerPolicy:
         if section.introspection.token_bytes is not None:
             given["opaque_token_bytes"] = section.introspection.token_bytes
     return IssuerPolicy(
+        confirmable=confirmable(section.schemes, section.informative_confirmation),
+        proof=proof_policy(section.dpop),
         issuer=section.issuer,
         audience=frozenset(section.audience),
         audience_missing=section.insecure_audience_missing,

@@ -6,12 +6,13 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from sidecar.decision.claim import ClaimCondition, OneOf
-from sidecar.decision.condition import AuthenticationContext, Condition
+from sidecar.decision.condition import AuthenticationContext, BoundBy, Condition
 from sidecar.decision.path import ALLOWABLE
 from sidecar.decision.template import Template
 from sidecar.proxy.client.http1_reader import METHODS
 from sidecar.settings.certificate_requirement import CertificateRequirement
 from sidecar.settings.claim_requirements import AuthorizationDetailSection, Claims
+from sidecar.settings.dpop_sections import Member
 from sidecar.settings.issuer_sections import IssuerSection, ReportOnlySection
 from sidecar.settings.problem import shown
 from sidecar.settings.rule_limits import RuleLimitsSection
@@ -96,6 +97,8 @@ class Require(Section):
     """The client is one of these."""
     claims: Claims | None = None
     """Claim → what it must be: a value, a list of values to choose from, or operators."""
+    confirmation: Annotated[list[Member], Field(min_length=1)] | None = None
+    """Members of `cnf` that the token must be bound by, all of these: x5t#S256 (a certificate), jkt (a DPoP key)."""
     acr: Annotated[Texts, Field(min_length=1)] | None = None
     """`acr` must be one of these (RFC 9470)."""
     max_authentication_age: Duration | None = None
@@ -116,6 +119,8 @@ class Require(Section):
         age = self.max_authentication_age
         if self.acr or age is not None:
             yield AuthenticationContext(tuple(self.acr or ()), None if age is None else int(age))
+        if self.confirmation:
+            yield BoundBy(tuple(self.confirmation))
         if self.client_id:
             yield ClaimCondition(("client_id",), OneOf(tuple(self.client_id)))
         for name, operators in (self.claims or {}).items():

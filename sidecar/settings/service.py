@@ -22,13 +22,13 @@ from sidecar.proxy.configuration import (
 from sidecar.settings.admin import address_of
 from sidecar.settings.configuration import (
     BypassSettings,
+    DpopSettings,
     HardeningSettings,
     ProtectedResourceSettings,
     ServerAddress,
     ServiceSettings,
 )
-from sidecar.settings.operation_sections import Logging, ServiceFile, Tracing
-from sidecar.settings.section import Section
+from sidecar.settings.operation_sections import Logging, ProtectedResource, ServiceFile, Tracing
 from sidecar.settings.service_sections import ListenerSection, Upstream
 from sidecar.telemetry.configuration import Access, Audit, Format, Level, LoggingSettings, TracingSettings
 
@@ -69,13 +69,18 @@ def service_settings(file: ServiceFile) -> ServiceSettings:
         state_directory=file.state_directory,
         hardening=HardeningSettings(**process),
         bypass=BypassSettings(**file.bypass_check.given()),
-        protected_resource=_made(ProtectedResourceSettings, file.protected_resource),
+        protected_resource=_protected_resource(file.protected_resource),
+        dpop=DpopSettings(file.dpop.nonce_key_file),
         **watch,
     )
 
 
-def _made(kind: type[ProtectedResourceSettings], section: Section | None) -> ProtectedResourceSettings | None:
-    return None if section is None else kind(**section.given())
+def _protected_resource(section: ProtectedResource | None) -> ProtectedResourceSettings | None:
+    if section is None:
+        return None
+    given = section.given()
+    given["origins"] = tuple(one.value() for one in given.get("origins", ()))
+    return ProtectedResourceSettings(**given)
 
 
 def _logging(section: Logging) -> LoggingSettings:

@@ -1,8 +1,8 @@
 import pytest
 
-from sidecar.decision.condition import CLAUSES, AuthenticationContext, Facts
+from sidecar.decision.condition import CLAUSES, AuthenticationContext, BoundBy, Facts
 from sidecar.decision.denial import Reason
-from sidecar.decision.token import UNBOUND, ValidatedToken
+from sidecar.decision.token import UNBOUND, Confirmation, ValidatedToken
 from tests.support.world import head
 
 NOW = 1_000_000
@@ -54,3 +54,22 @@ def test_condition_brings_its_clause_and_takes_nothing_from_the_path_unless_it_s
     assert CLAUSES["authentication_context"] == condition.clause == "RFC 9470 §5"
     assert (condition.place, condition.captures) == (("authentication_context",), frozenset())
     assert not condition.names_holder
+
+
+@pytest.mark.parametrize(
+    ("asked", "members", "presented"),
+    [
+        (("x5t#S256",), {"x5t#S256": b""}, None), (("x5t#S256",), {"x5t#S256": b"", "jkt": b""}, None),
+        (("x5t#S256",), {"jkt": b""}, "jkt"), (("x5t#S256", "jkt"), {"jkt": b""}, "jkt"), (("jkt",), {}, "no cnf"),
+    ],
+)  # fmt: skip
+def test_rule_says_by_what_a_token_must_be_bound(
+    asked: tuple[str, ...], members: dict[str, bytes], presented: str | None
+) -> None:
+    """A key alone would otherwise do for a rule that was written for certificates."""
+    token = ValidatedToken("i", None, None, (), frozenset(), 1, None, None, Confirmation(members), None, {})
+    condition = BoundBy(asked)
+    failure = condition.failure(Facts(head(), token, None, {}, 0))
+    assert (failure and failure.presented) == presented
+    assert condition.check == "confirmation"
+    assert failure is None or failure.reason is Reason.BINDING_MISSING

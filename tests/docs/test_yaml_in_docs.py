@@ -17,7 +17,7 @@ from tests.support.pki import Pki
 ROOT = Path(__file__).parents[2]
 PAGES = [
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("policy", "configuration", "issuers", "cli")),
+    *(ROOT / "docs" / f"{name}.md" for name in ("policy", "configuration", "issuers", "cli", "dpop")),
 ]
 _BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SERVICE_KEYS = {"listeners", "upstream", "policy_files"}
@@ -82,6 +82,9 @@ def test_an_example_loads(example: Example, configuration: Configuration) -> Non
         case "policy":
             text = example.text if "issuers" in example.data else ISSUER + example.text
             configuration.write_policy(text)
+            if "DPoP" in text:  # needs to know where clients believe the API to be
+                resource = "{resource: https://api.example.com, origins: [https://api.example.com]}"
+                configuration.write_service(f"{SERVICE}protected_resource: {resource}\n")
         case "service":
             # A fragment stands beside what it leaves out.
             rest = [part for part in _parts(SERVICE) if part.split(":")[0] not in example.data]

@@ -9,6 +9,7 @@ from OpenSSL import SSL
 
 from sidecar.authorizer import Authorizer
 from sidecar.decision.ports import KeySource, TokenIntrospector
+from sidecar.decision.replay import ReplayGuard
 from sidecar.process.watches.certificates import CertificateInUse, certificates_in_use
 from sidecar.proxy.configuration import ListenerSettings
 from sidecar.proxy.tls import ServerTls
@@ -23,6 +24,8 @@ class Ports:
     keys: KeySource
     introspector: TokenIntrospector | None
     digest_key: bytes
+    replay: ReplayGuard | None = None
+    """Outlives configurations: what was used stays used."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +72,13 @@ def prepare(loaded: Loaded, ports: Ports, previous: Assembly | None = None) -> A
         before = previous.listeners if previous is not None else {}
         listeners = {one.name: _listener_tls(one, before.get(one.name)) for one in loaded.proxy.listeners}
         certificates = certificates_in_use(loaded.proxy)
+        authorizer = _authorizer(loaded, ports)
     except (OSError, ValueError, SSL.Error) as error:  # changed since `load` looked at it
         raise SettingsError(
-            [Problem(str(loaded.files[0]), 0, 0, f"TLS files: {_openssl_text(error)}")]
+            [Problem(str(loaded.files[0]), 0, 0, f"TLS files and keys: {_openssl_text(error)}")]
         ) from None
     if previous is not None:
         _refuse_expired(certificates, previous.certificates)
-    authorizer = _authorizer(loaded, ports)
     return Assembly(loaded.policy.generation, loaded, authorizer, listeners, certificates)
 
 
@@ -95,7 +98,9 @@ def _authorizer(loaded: Loaded, ports: Ports) -> Authorizer:
         loaded.policy,
         ports.keys,
         ports.introspector,
+        ports.replay,
         digest_key=ports.digest_key,
+        nonces=loaded.nonces(),
         token_bytes=limits.token_bytes,
         cached_tokens=limits.cached_tokens,
         cached_bytes=limits.cached_bytes,

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import sidecar
+from sidecar.decision.replay import ReplayMemory
 from sidecar.issuer.issuers import Issuers, PreparedIssuers
 from sidecar.issuer.readiness import Readiness
 from sidecar.process.endpoints.health import Check, begun_again, heartbeat
@@ -64,7 +65,9 @@ class Worker:
         self._upstream = UpstreamProbe()
         self.bypass = BypassWatch(lambda: self.assembly.loaded, journal)
         self.enforcement = EnforcementWatch(lambda: self.assembly.loaded.policy, journal)
-        self._ports = Ports(self.issuers, self.issuers, os.urandom(32))
+        self._ports = Ports(
+            self.issuers, self.issuers, os.urandom(32), ReplayMemory(os.urandom(32), time.monotonic)
+        )
         self.assembly = first = prepare(loaded, self._ports)
         """The configuration in force."""
         self._tls = first.tls

@@ -80,7 +80,7 @@ class PlayedIssuers:
         answer = self._answers.get(token.reveal(), {"active": False})
         if answer.get("active") is not True:
             return False
-        return profile.introspected(answer, issuer, token.digest)
+        return profile.introspected(answer, issuer, token.digest, self.policy.issuers[issuer].confirmable)
 
     async def introspect(self, token: AccessToken, issuer: str, source: str = "") -> ValidatedToken | bool:
         """The same."""

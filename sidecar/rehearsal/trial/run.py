@@ -9,6 +9,7 @@ from sidecar.authorizer import Authorizer
 from sidecar.decision.denial import Denial, Failure, shape
 from sidecar.decision.permit import Permit
 from sidecar.decision.policy import IssuerPolicy, RuleLimits
+from sidecar.decision.replay import Rehearsal
 from sidecar.decision.request import ClientCertificate, Presenter
 from sidecar.http.fields import RequestFields
 from sidecar.http.forwarding import Forwarding
@@ -58,7 +59,13 @@ class Stage:
         self.policy = issuers.policy
         # One authorizer for all cases, as in the running process: the cache is part of what is tried.
         self.authorizer = Authorizer(
-            self.policy, issuers, issuers, digest_key=b"cases", token_bytes=settings.limits.token_bytes
+            self.policy,
+            issuers,
+            issuers,
+            Rehearsal(),
+            digest_key=b"cases",
+            nonces=loaded.nonces(),
+            token_bytes=settings.limits.token_bytes,
         )
 
     async def play(self, case: PolicyCase, issue: Issue, now: float) -> Played:

@@ -1,0 +1,106 @@
+"""A running sidecar that takes DPoP proofs (RFC 9449): what a client sees, what the API sees, what the log keeps."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.process.world import sidecar
+from tests.support.mint import SigningKey
+from tests.support.pki import Pki
+from tests.support.proofs import Prover
+from tests.support.recorder import Recorder
+from tests.support.sidecar import Sidecar, issuer, policy
+from tests.support.tls_client import Response
+
+ORIGIN = "https://api.example.com"
+PROVER = Prover.create()
+SERVICE: dict[str, Any] = {"protected_resource": {"resource": ORIGIN, "origins": [ORIGIN]}}
+Running = tuple[Sidecar, Recorder]
+
+
+@pytest.fixture
+def running(tmp_path: Path, pki: Pki, signing_key: SigningKey) -> Iterator[Running]:
+    document = policy(issuers=[issuer(schemes=["Bearer", "DPoP"], algorithms=["ES256"])])
+    with sidecar(tmp_path, pki, signing_key, SERVICE, policy_document=document) as pair:
+        yield pair
+
+
+def ask(
+    one: Sidecar, token: str, *proofs: str, scheme: str = "DPoP", path: str = "/x", method: str = "GET"
+) -> Response:
+    fields = [("Authorization", f"{scheme} {token}"), *(("DPoP", proof) for proof in proofs)]
+    with one.connect() as wire:
+        return wire.request(method, path, fields)
+
+
+def proof(token: str, path: str = "/x", **given: Any) -> str:
+    return PROVER.proof(token, url=ORIGIN + path, **given)
+
+
+def test_proof_lets_a_client_without_a_certificate_in_once(running: Running, signing_key: SigningKey) -> None:
+    one, upstream = running
+    token = signing_key.token(cnf=PROVER.cnf)
+    used = proof(token)
+    assert ask(one, token, used).status == 200
+    (request,) = upstream.seen
+    assert not {"dpop", "authorization"} & {name.lower() for name, _ in request.headers}
+    replayed = ask(one, token, used)
+    assert replayed.status == 401
+    assert replayed.all("WWW-Authenticate")[0].startswith('DPoP error="invalid_dpop_proof"')
+    assert replayed.all("WWW-Authenticate")[1].startswith("Bearer")
+    assert ask(one, token, proof(token)).status == 200
+    assert len(upstream.seen) == 2
+
+
+def test_second_field_a_comma_and_a_downgrade_are_refused(running: Running, signing_key: SigningKey) -> None:
+    one, upstream = running
+    token = signing_key.token(cnf=PROVER.cnf)
+    assert ask(one, token, proof(token), proof(token)).status == 401
+    assert ask(one, token, f"{proof(token)}, {proof(token)}").status == 401
+    assert ask(one, token, proof(token), scheme="Bearer").status == 401
+    assert ask(one, token, proof(token, "/y")).status == 401
+    assert ask(one, token, proof(token), method="POST").status == 401
+    assert upstream.seen == []
+
+
+def test_metadata_says_what_is_taken(running: Running) -> None:
+    one, _ = running
+    with one.connect() as wire:
+        told = wire.request("GET", "/.well-known/oauth-protected-resource").json()
+    assert told["dpop_signing_alg_values_supported"] == ["ES256", "EdDSA", "PS256"]
+    assert told["dpop_bound_access_tokens_required"] is False
+    assert told["tls_client_certificate_bound_access_tokens"] is True
+
+
+def test_log_names_the_key_and_never_holds_the_proof(running: Running, signing_key: SigningKey) -> None:
+    one, _ = running
+    token = signing_key.token(cnf=PROVER.cnf, client_id="wallet")
+    used = proof(token)
+    for _ in range(2):
+        ask(one, token, used)
+    one.stop()
+    first, second = [line for line in one.access_log() if line.get("client_id") == "wallet"]
+    assert first["expected_key_thumbprint"] == PROVER.thumbprint
+    assert second["reason"] == "proof_replayed"
+    text = json.dumps(one.records())
+    assert used not in text
+    assert used.split(".")[1] not in text
+
+
+def test_nonce_is_asked_for_and_then_taken(tmp_path: Path, pki: Pki, signing_key: SigningKey) -> None:
+    key = tmp_path / "nonce"
+    key.write_text("k" * 40)
+    key.chmod(0o600)
+    service = {**SERVICE, "dpop": {"nonce_key_file": str(key)}}
+    document = policy(issuers=[issuer(schemes=["DPoP"], dpop={"nonce": "required"}, algorithms=["ES256"])])
+    with sidecar(tmp_path, pki, signing_key, service, policy_document=document) as (one, _):
+        token = signing_key.token(cnf=PROVER.cnf)
+        refused = ask(one, token, proof(token))
+        assert refused.status == 401
+        assert refused.all("WWW-Authenticate")[0].startswith('DPoP error="use_dpop_nonce"')
+        (nonce,) = refused.all("DPoP-Nonce")
+        assert refused.header("Cache-Control") == "no-store"
+        assert ask(one, token, proof(token, nonce=nonce)).status == 200
