@@ -11,6 +11,7 @@ A document of that kind cannot grow while it is read, so its size is bounded by 
 
 import os
 import re
+import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,6 +67,8 @@ class Document:
     problems: list[Problem] = field(default_factory=list)
     broken: frozenset[tuple[int, int]] = frozenset()
     """Places of the problems."""
+    is_writable_by_everyone: bool = False
+    """Of the file that was opened, not of a link or a folder: a ConfigMap's are open to all, and its files are not."""
 
     def problem(self, path: Sequence[str | int], message: str, *, at_key: bool = False) -> Problem:
         """A problem at the value, or at its key, that `path` leads to.
@@ -115,12 +118,15 @@ def read(path: Path) -> Document:
         return parse(str(path), text.encode("utf-8", "surrogateescape"))
     try:
         with path.open("rb") as file:
+            mode = os.fstat(file.fileno()).st_mode
             data = file.read(FILE_BYTES + 1)
     except OSError as error:
         raise SettingsError([Problem(str(path), 0, 0, f"cannot be read: {error.strerror}")]) from None
     except ValueError:
         raise SettingsError([Problem(sanitize(str(path)), 0, 0, "is not a file name")]) from None
-    return parse(str(path), data)
+    document = parse(str(path), data)
+    document.is_writable_by_everyone = stat.S_ISREG(mode) and bool(mode & stat.S_IWOTH)
+    return document
 
 
 def environment_variable(path: Path | str) -> str | None:

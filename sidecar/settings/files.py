@@ -21,7 +21,7 @@ from sidecar.proxy.certificates import UnusableCertificate, certifies
 from sidecar.proxy.certificates import certificates as certificates_in
 from sidecar.proxy.tls.authorities import Authorities, read_authorities
 from sidecar.proxy.tls.revocation import RevocationList, revocation_lists
-from sidecar.settings.problem import shown
+from sidecar.settings.problem import is_like_a_secret, shown
 from sidecar.settings.section import FILE_ABSENT, Surroundings, mistake
 
 _PUBLIC = PublicFormat.SubjectPublicKeyInfo
@@ -30,7 +30,7 @@ _LARGEST = 16 * 1024 * 1024
 
 def resolve(value: Any, info: ValidationInfo) -> Path:
     """The path that `value` names, seen from the file that names it; raises `PydanticCustomError`."""
-    if not isinstance(value, str) or not value or "\0" in value:
+    if not isinstance(value, str) or not value or "\0" in value or is_like_a_secret(value):
         raise mistake(f"expected the name of a file, got {shown(value)}")
     return info.context.directory / value if isinstance(info.context, Surroundings) else Path(value)
 

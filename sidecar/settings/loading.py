@@ -56,6 +56,8 @@ class _Loading:
             self.policies.add_file(path, absent_files_pass=self.absent_files_pass)
         self.policies.check_references(self._listeners())
         self._check_proofs(service)
+        if service is None or not service.process.insecure_policy_writable_by_everyone:
+            self.problems.extend(_writable([self.document, *self.policies.documents]))
         errors, warnings = self._sorted_out()
         if errors or service is None:
             raise SettingsError(errors)
@@ -159,6 +161,14 @@ def _matching(directory: Path, pattern: str) -> list[Path]:
     except (OSError, ValueError, RecursionError):
         return []
     return [path for path in (directory / name for name in names) if is_there(path)]
+
+
+def _writable(documents: list[Document]) -> Iterator[Problem]:
+    """Whoever may write them decides what passes."""
+    for one in documents:
+        if one.is_writable_by_everyone:
+            message = "is writable by everyone: chmod o-w (or set process.insecure_policy_writable_by_everyone: true)"
+            yield Problem(one.file, 0, 0, message)
 
 
 _Placed = tuple[Document, tuple[str | int, ...], Section]

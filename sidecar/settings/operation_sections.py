@@ -157,6 +157,8 @@ class Process(Section):
     """Reload when a file of the configuration changes. Default: true."""
     watch_interval: Duration | None = None
     """Default: 1s."""
+    insecure_policy_writable_by_everyone: bool = False
+    """Accept a service file and policy files that every account of the machine may write. Default: false."""
 
 
 class ProtectedResource(Section):

@@ -43,6 +43,8 @@ class Policies:
     """Everything the policy files say, gathered file by file."""
 
     problems: list[Problem] = field(default_factory=list)
+    documents: list[Document] = field(default_factory=list)
+    """Those that were read."""
     sections: list[tuple[Document, tuple[str | int, ...], Section]] = field(default_factory=list)
     """Every valid section, where it stands."""
     issuers: dict[str, IssuerPolicy] = field(default_factory=dict)
@@ -60,6 +62,7 @@ class Policies:
         except SettingsError as error:
             self.problems.extend(error.problems)
             return
+        self.documents.append(document)
         self.problems.extend(document.problems)
         around = Surroundings(path.parent, absent_files_pass)
         frame = self._frame(document, around)

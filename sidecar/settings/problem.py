@@ -1,8 +1,12 @@
 """What is wrong with a configuration, and where. All of it at once."""
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
+
+_LIKE_A_SECRET: Final = re.compile("-----BEGIN |^eyJ")
+"""PEM, or the beginning of a JWT."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -40,6 +44,11 @@ def sanitize(text: str, limit: int = 80) -> str:
     return printable if len(printable) <= limit else f"{printable[: limit - 1]}…"
 
 
+def is_like_a_secret(value: str) -> bool:
+    """Whether this may be what a file holds, and not its name or a setting."""
+    return "\n" in value or _LIKE_A_SECRET.search(value) is not None
+
+
 def shown(value: Any) -> str:
     """A value of the document as it may stand in a message."""
     match value:
@@ -49,6 +58,8 @@ def shown(value: Any) -> str:
             return "a mapping"
         case list():
             return "a list"
+        case str() if is_like_a_secret(value):
+            return "text that is not shown"
         case str():
             return f"`{sanitize(value)}`"
         case _:

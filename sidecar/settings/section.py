@@ -150,6 +150,9 @@ def _message(error: ErrorDetails, context: Mapping[str, Any]) -> str:
             return f"expected one of {', '.join(words)}, got {came}{_near_word(error['input'], words)}"
         case "too_short" | "string_too_short":
             return "must not be empty"
+        case kind if kind in _EXPECTED and not error["loc"] and isinstance(error["input"], str):
+            # A file that is no settings file at all, most likely, and may be a secret.
+            return f"expected {_EXPECTED[kind]}, got text"
         case kind if kind in _EXPECTED:
             return f"expected {_EXPECTED[kind]}, got {came}{_remedy(kind, error['input'])}"
         case _:

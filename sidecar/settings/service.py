@@ -60,6 +60,7 @@ def service_settings(file: ServiceFile) -> ServiceSettings:
     """The process's part."""
     process = file.process.given()
     watch = {name: process.pop(name) for name in ("watch_files", "watch_interval") if name in process}
+    process.pop("insecure_policy_writable_by_everyone", None)
     return ServiceSettings(
         health=ServerAddress(*file.health.address) if file.health else None,
         admin=address_of(file.admin) if file.admin else None,

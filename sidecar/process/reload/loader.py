@@ -18,6 +18,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from sidecar.process.host.standing import kind_and_place
 from sidecar.settings.configuration import Loaded
 from sidecar.settings.problem import Problem, SettingsError
 
@@ -110,6 +111,9 @@ def _read(path: Path, generation: int) -> "Loaded | tuple[Problem, ...]":
         loaded = load(path)
     except SettingsError as error:
         return error.problems
+    except Exception as fault:  # noqa: BLE001 — it must not end in a traceback, which may quote a file
+        where = kind_and_place(fault)
+        return (Problem(str(path), 0, 0, f"reading it failed by a fault of the sidecar's: {where}"),)
     return replace(loaded, policy=replace(loaded.policy, generation=generation))
 
 

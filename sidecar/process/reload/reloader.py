@@ -164,10 +164,9 @@ class Reloader:
         metrics.set("sidecar_configuration_stale", value=float(outcome.result == "failure"))
 
 
-def watched(loaded: Loaded) -> list[Path]:
-    """What to look at: every file that was read, and the folders in which policy files come and go."""
-    folders = {Path(pattern).parent for pattern in loaded.policy_patterns}
-    return [*loaded.files, *sorted(folder for folder in folders if "*" not in str(folder))]
+def watched(loaded: Loaded) -> list[Path | str]:
+    """What to look at: every file that was read, and the patterns by which policy files come and go."""
+    return [*loaded.files, *loaded.policy_patterns]
 
 
 def restart_notes(wanted: Loaded, running: Loaded) -> list[str]:

@@ -1,51 +1,117 @@
 """Notices that files changed: by polling, because that sees every way there is to change one.
 
-Theory of operation: a file's fingerprint is where its name leads in the end (Kubernetes swaps the `..data` link far
-above it), its inode, size and times; a folder's is the names in it. The fingerprints are taken in a thread. A change
-is told once the fingerprints have stood still for one round, so that a file caught while it is written, or the first
-of two that change together, rarely starts a reload that must fail.
+Theory of operation: what counts is what a file holds, who owns it and who may read it; a file that was only touched, or
+replaced by its like, has not changed. It is read again when its place, inode, size or times are others than last time.
+Of a folder only the names that a pattern of the configuration matches count: what else lies there is nobody's business.
+All of it is looked at in a thread. A change is told once everything has stood still for one round, so that a file that
+is being written, or the first of two that change together, rarely starts a reload that must fail.
 """
 
 import asyncio
+import glob
 import os
+import stat
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
+
+from sidecar.process.host.exhaustion import EXHAUSTED
 
 SETTLE = 0.2
 """Seconds in which nothing must change before a change is told."""
 PATIENCE = 4
 """Looks after which a change is told although the files still change."""
-
-Fingerprint = Mapping[Path, tuple[str, ...]]
-
-
-def fingerprint(paths: Iterable[Path]) -> Fingerprint:
-    """What the files look like now; a file that is not there has a look too."""
-    return {path: _look(path) for path in paths}
+LARGEST = 64 << 20
+"""Bytes of a file that are compared; of one that is larger, the rest goes by its size and times."""
+_DESCRIPTORS = 4
+"""As many must be free for a look to be trusted."""
 
 
-def _look(path: Path) -> tuple[str, ...]:
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was seen of a file, or of the names that match a pattern."""
+
+    held: tuple[object, ...]
+    """What counts."""
+    place: tuple[object, ...] = field(default=(), compare=False)
+    """By which it is known that nothing can have changed."""
+
+
+Looks = Mapping[Path | str, Look]
+"""A path for a file, text for a pattern."""
+
+
+def look(watched: Iterable[Path | str], before: Looks) -> Looks:
+    """What there is to see now; as `before` where the system lets us see nothing."""
+    if _is_exhausted():
+        return before
+    try:
+        seen = {one: _file(one, before.get(one)) if isinstance(one, Path) else _names(one) for one in watched}
+    except OSError:  # exhausted meanwhile
+        return before
+    return before if _is_exhausted() else seen
+
+
+def _is_exhausted() -> bool:
+    """Whether files cannot even be opened: `glob` would find nothing, and say nothing."""
+    opened: list[int] = []
+    try:
+        for _ in range(_DESCRIPTORS):
+            opened.append(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC))  # noqa: PERF401 — closed if one fails
+    except OSError as error:
+        return error.errno in EXHAUSTED
+    finally:
+        for one in opened:
+            os.close(one)
+    return False
+
+
+def _names(pattern: str) -> Look:
+    return Look(tuple(sorted(glob.glob(pattern, recursive=True))))  # noqa: PTH207 — absolute, in a thread
+
+
+def _file(path: Path, before: Look | None) -> Look:
+    """Raises OSError when it is us who cannot look."""
     try:
         found = path.stat()
-        if path.is_dir():
-            return tuple(sorted(os.listdir(path)))  # noqa: PTH208 — names, in a thread, every round
-        place = os.path.realpath(path)
-    except OSError as error:
-        return (type(error).__name__,)
-    return place, str(found.st_ino), str(found.st_size), str(found.st_mtime_ns)
+        place = (os.path.realpath(path), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        if before is not None and before.place == place:
+            return before
+        return Look((_content(path, found), found.st_mode, found.st_uid, found.st_gid), place)
+    except (OSError, ValueError) as error:
+        if isinstance(error, OSError) and error.errno in EXHAUSTED:
+            raise
+        return Look((type(error).__name__,))
+
+
+def _content(path: Path, found: os.stat_result) -> object:
+    if not stat.S_ISREG(found.st_mode):
+        return found.st_ino
+    try:
+        with path.open("rb") as file:
+            digest = sha256(file.read(LARGEST)).digest()
+    except PermissionError:  # root was given up since: the size and times must do
+        return found.st_ino, found.st_size, found.st_mtime_ns
+    return digest if found.st_size <= LARGEST else (digest, found.st_size, found.st_mtime_ns)
 
 
 class Watcher:
-    """Calls back, on the event loop, when one of the files it was told of has changed."""
+    """Calls back, on the event loop, when something it was told of has changed."""
 
-    def __init__(self, paths: Iterable[Path], changed: Callable[[], object], interval: float = 1.0) -> None:
+    def __init__(
+        self, watched: Iterable[Path | str], changed: Callable[[], object], interval: float = 1.0
+    ) -> None:
+        """`watched`: a path for a file, text for a pattern of files that come and go."""
         self._changed = changed
         self._interval = interval
-        self._seen = fingerprint(paths)
+        self._seen = look(watched, {})
 
-    def follow(self, paths: Iterable[Path]) -> None:
-        """Watch these files from now on; those watched already, from how they were last seen."""
-        self._seen = {path: self._seen.get(path) or _look(path) for path in paths}
+    def follow(self, watched: Iterable[Path | str]) -> None:
+        """Watch these from now on; those watched already, from how they were last seen."""
+        wanted = list(watched)
+        fresh = look([one for one in wanted if one not in self._seen], {})
+        self._seen = {one: self._seen.get(one) or fresh.get(one) or Look(("not seen yet",)) for one in wanted}
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -59,9 +125,9 @@ class Watcher:
                 self._changed()
 
     async def _has_changed(self) -> bool:
-        """Whether something looks other than last time; how it looks now is remembered."""
+        """Whether something is other than last time; how it is now is remembered."""
         before = self._seen
-        now = await asyncio.to_thread(fingerprint, before)
+        now = await asyncio.to_thread(look, tuple(before), before)
         if self._seen is not before:  # other files are followed since
             return False
         self._seen = now

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from sidecar.issuer.readiness import Readiness
 from sidecar.process.endpoints.health import Check
+from sidecar.process.host.exhaustion import EXHAUSTED
 from sidecar.process.watches.certificates import CertificateInUse
 from sidecar.proxy.configuration import UpstreamSettings
 
@@ -42,6 +43,8 @@ async def _opened(name: str, settings: UpstreamSettings) -> Check:
     except TimeoutError:
         return Check(name, ok=False, detail=f"does not open within {UPSTREAM_WITHIN:g} s")
     except OSError as error:
+        if error.errno in EXHAUSTED:  # that says nothing of the upstream
+            return Check(name, ok=True, detail=f"cannot be looked at: {(error.strerror or '').lower()}")
         return Check(name, ok=False, detail=error.strerror or str(error))
     writer.close()
     return Check(name, ok=True)

@@ -264,6 +264,18 @@ def test_every_answer_forbids_what_a_page_might_be_tricked_into(one: Sidecar, pa
     assert "Access-Control-Allow-Origin" not in headers
 
 
+@pytest.mark.parametrize("path", ["/explain", "/log-level"])
+@pytest.mark.parametrize("deep", ['{"token":' + "[" * 3000 + "]" * 3000 + "}", "[" * 3000, '{"a":' * 3000])
+def test_brackets_nested_by_the_thousand_are_refused_like_any_other_nonsense(
+    one: Sidecar, path: str, deep: str
+) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", one.admin_port, timeout=10)
+    connection.request("POST", path, deep, {"Content-Type": "application/json", **one.admin_headers})
+    answer = connection.getresponse()
+    assert (answer.status, json.loads(answer.read())["error"]) == (400, "the body is nested too deep")
+    connection.close()
+
+
 def test_body_that_is_no_json_object_is_refused(one: Sidecar) -> None:
     assert ask(one, "/explain", "POST", [1, 2])[0] == 400
     assert ask(one, "/explain", "POST", "x" * 300_000)[0] == 413

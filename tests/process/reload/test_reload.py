@@ -67,6 +67,8 @@ def world(shared: World, pki: Pki, signing_key: SigningKey) -> Iterator[World]:
     for file in (one.folder / "policies").iterdir():
         file.unlink()
     one.write_policy(policy())
+    with (one.folder / "policies" / "policy.yaml").open("a") as appended:
+        appended.write(f"# {os.urandom(8).hex()}\n")  # so that it is a change, whatever the test left
     one.write_keys(signing_key)
     pki.server.write(one.folder / "tls", "tls").private_key.chmod(0o600)
     one.write_service({**one.service_document(upstream.url), **fast(None)})

@@ -2,16 +2,17 @@
 
 import asyncio
 import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from sidecar.process.reload.watch import Watcher
+from sidecar.process.reload.watch import Watcher, look
 from tests.support.issuer_events import until
 
 
-async def told(change: Callable[[], object], *paths: Path) -> int:
+async def told(change: Callable[[], object], *watched: Path | str) -> int:
     """How often a change is told."""
     count = 0
 
@@ -19,7 +20,7 @@ async def told(change: Callable[[], object], *paths: Path) -> int:
         nonlocal count
         count += 1
 
-    watcher = Watcher(paths, changed, 0.02)
+    watcher = Watcher(watched, changed, 0.02)
     watching = asyncio.create_task(watcher.run())
     await asyncio.sleep(0.1)
     assert count == 0
@@ -36,8 +37,31 @@ def write(path: Path) -> None:
 
 
 def replace(path: Path) -> None:
-    path.with_suffix(".new").write_text("text")
+    path.with_suffix(".new").write_text("other text")
     path.with_suffix(".new").rename(path)
+
+
+def write_as_long(path: Path) -> None:
+    """The same length, and times as before: only what it holds is other."""
+    before = path.stat()
+    path.write_text("next")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def make_readable_by_everyone(path: Path) -> None:
+    path.chmod(0o666)
+
+
+@pytest.mark.parametrize("change", [write, replace, write_as_long, make_readable_by_everyone, Path.unlink])
+def test_change_of_a_file_is_told_once(tmp_path: Path, change: Callable[[Path], object]) -> None:
+    file = tmp_path / "file"
+    file.write_text("text")
+    assert asyncio.run(told(lambda: change(file), file)) == 1
+
+
+def test_file_that_appears_is_told(tmp_path: Path) -> None:
+    assert asyncio.run(told(lambda: (tmp_path / "new").write_text("x"), tmp_path / "new")) == 1
+    assert asyncio.run(told(lambda: (tmp_path / "other.yaml").write_text("x"), f"{tmp_path}/*.yaml")) == 1
 
 
 def touch(path: Path) -> None:
@@ -49,22 +73,88 @@ def touch_ahead(path: Path) -> None:
     os.utime(path, (4e9, 4e9))
 
 
-@pytest.mark.parametrize("change", [write, replace, touch, touch_ahead, Path.unlink])
-def test_change_of_a_file_is_told_once(tmp_path: Path, change: Callable[[Path], object]) -> None:
-    file = tmp_path / "file"
+def replace_by_its_like(path: Path) -> None:
+    path.with_suffix(".new").write_text("text")
+    path.with_suffix(".new").rename(path)
+
+
+def neighbours(path: Path) -> None:
+    """A log, a state directory, an editor's temporary file."""
+    (path.parent / "sidecar.log").write_text("x")
+    (path.parent / "state").mkdir()
+    (path.parent / ".policy.yaml.swp").write_text("x")
+    (path.parent / "policy.yaml~").write_text("x")
+
+
+async def untold(change: Callable[[], object], *watched: Path | str) -> None:
+    """Asserts that a change is none, and that the watcher sees the one that comes after it."""
+    later = next(one for one in watched if isinstance(one, Path))
+    count = 0
+
+    def changed() -> None:
+        nonlocal count
+        count += 1
+
+    looked = 0
+
+    class Counting(Watcher):
+        async def _has_changed(self) -> bool:
+            nonlocal looked
+            found = await super()._has_changed()
+            looked += 1
+            return found
+
+    watching = asyncio.create_task(Counting(watched, changed, 0.01).run())
+    await until(lambda: looked > 1)
+    change()
+    seen = looked
+    await until(lambda: looked > seen + 5)
+    assert count == 0
+    later.write_text("something else")
+    await until(lambda: count > 0)
+    watching.cancel()
+    await asyncio.gather(watching, return_exceptions=True)
+
+
+@pytest.mark.parametrize("change", [touch, touch_ahead, replace_by_its_like, neighbours])
+def test_what_leaves_the_content_as_it_was_is_not_told(
+    tmp_path: Path, change: Callable[[Path], object]
+) -> None:
+    file = tmp_path / "policy.yaml"
     file.write_text("text")
-    assert asyncio.run(told(lambda: change(file), file)) == 1
+    asyncio.run(untold(lambda: change(file), file, f"{tmp_path}/*.yaml"))
 
 
-def test_file_that_appears_is_told(tmp_path: Path) -> None:
-    assert asyncio.run(told(lambda: (tmp_path / "new").write_text("x"), tmp_path / "new")) == 1
-    assert asyncio.run(told(lambda: (tmp_path / "other").write_text("x"), tmp_path)) == 1
+def test_file_descriptors_that_run_out_change_nothing(tmp_path: Path) -> None:
+    """Neither a file that cannot be opened nor a pattern that then matches nothing has changed."""
+    file = tmp_path / "policy.yaml"
+    file.write_text("text")
+    watched: list[Path | str] = [file, f"{tmp_path}/*.yaml"]
+    before = look(watched, {})
+    held: list[int] = []
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, 256), hard))
+    try:
+        while True:
+            held.append(os.open(os.devnull, os.O_RDONLY))
+    except OSError:
+        os.utime(file, (5, 5))
+        assert look(watched, before) == before
+        while held:
+            os.close(held.pop())
+            assert look(watched, before) == before
+    finally:
+        for one in held:
+            os.close(one)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    file.unlink()
+    assert look(watched, before) != before
 
 
 def test_swap_of_a_link_far_above_is_told(tmp_path: Path) -> None:
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "file").write_text("same")
+        (tmp_path / name / "file").write_text(f"{name:>5}")
         os.utime(tmp_path / name / "file", (5, 5))
     (tmp_path / "..data").symlink_to("one")
 

@@ -7,7 +7,6 @@ its own page, and its page runs only its own script.
 """
 
 import asyncio
-import json
 import os
 import socket
 import struct
@@ -18,6 +17,7 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from sidecar.decision.strict import Malformed, json_object
 from sidecar.process.endpoints.admin.inspection import Inspection, JsonObject, Refused
 from sidecar.process.endpoints.admin.token import AdminToken
 from sidecar.telemetry.configuration import Level
@@ -216,9 +216,6 @@ class AdminServer:
 
 async def _body(request: web.Request) -> JsonObject:
     try:
-        body = await request.json()
-    except (json.JSONDecodeError, UnicodeDecodeError):
-        raise Refused("the body is not JSON") from None
-    if not isinstance(body, dict):
-        raise Refused("the body is not a JSON object")
-    return body
+        return json_object(await request.read())
+    except Malformed as error:
+        raise Refused(f"the body is {error}") from None
