@@ -18,6 +18,7 @@ from sidecar.decision.request import Presenter, RequestHead
 from sidecar.decision.strict import Malformed, base64url, json_object
 from sidecar.http.answer import Answer
 from sidecar.proxy.exchange.bounds import Bounds
+from sidecar.rehearsal.moments import untimely
 from sidecar.rehearsal.request import Received, Reception
 
 SIGNATURE = "signature"
@@ -36,7 +37,7 @@ class Explanation:
     answer: Answer | None
     """What the client gets; None when the request is forwarded."""
     diagnosis: Diagnosis | None
-    """The probable mistake behind a thumbprint that does not match."""
+    """The probable mistake behind a thumbprint that does not match; or by how much a time is wrong."""
     bounds: Bounds | None
     """What bounds the exchange, when the request is forwarded."""
     stripped: tuple[str, ...] = ()
@@ -129,7 +130,7 @@ async def explain(
         steps=trace.complete(),
         decision=decision,
         answer=reception.answers.to(decision) if isinstance(decision, Denial) else None,
-        diagnosis=_diagnosis(head, presenter, _denial(decision), others),
+        diagnosis=_diagnosis(head, presenter, _denial(decision), others) or untimely(_denial(decision), now),
         bounds=reception.bounds.under(decision.rule.limits or RuleLimits())
         if isinstance(decision, Permit)
         else None,

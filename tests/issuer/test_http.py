@@ -117,6 +117,8 @@ def test_redirect_is_not_followed(location: str, status: int, issuer: ScriptedIs
     failure = failed(issuer.jwks_url)
     assert (failure.phase, failure.status) == ("status", status)
     assert [request.path for request in issuer.requests] == [JWKS_PATH]
+    # `/other` comes as it was sent: a target is shown, never resolved.
+    assert failure.detail == f'the answer is {status}, to "{location}": not followed'
 
 
 def test_body_of_a_gigabyte_is_named_size_and_not_held(issuer: ScriptedIssuer) -> None:
