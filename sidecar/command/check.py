@@ -9,6 +9,7 @@ from dataclasses import asdict
 
 from sidecar.command.service_file import add_config
 from sidecar.settings import Loaded, Problem, SettingsError, load
+from sidecar.settings.profiles import explained
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -16,6 +17,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_config(parser)
     parser.add_argument("--format", choices=("text", "json"), default="text", help="json: one object, for CI")
     parser.add_argument("--strict", action="store_true", help="warnings fail the check too")
+    parser.add_argument(
+        "--explain", action="store_true", help="say what the `profile` of an issuer sets, with the clauses"
+    )
     parser.add_argument(
         "--without-secrets",
         action="store_true",
@@ -33,13 +37,25 @@ def execute(arguments: argparse.Namespace) -> int:
         problems = error.problems
     is_good = loaded is not None and not (arguments.strict and problems)
     if arguments.format == "json":
-        print(json.dumps({"good": is_good, "problems": [_row(one) for one in problems]}, indent=2))
+        document: dict[str, object] = {"good": is_good, "problems": [_row(one) for one in problems]}
+        if arguments.explain:
+            document["profiles"] = _profiles(loaded)
+        print(json.dumps(document, indent=2))
         return 0 if is_good else 1
     for problem in problems:
         print(problem)
+    if arguments.explain:
+        for name, lines in _profiles(loaded).items():
+            print(f"{name}: profile {lines[0]}", *lines[1:], sep="\n  ")
     if is_good and loaded is not None:
         print(f"{arguments.config}: good: {_count(loaded)}", file=sys.stderr)
     return 0 if is_good else 1
+
+
+def _profiles(loaded: Loaded | None) -> dict[str, list[str]]:
+    """Issuer → its profile, and what that sets."""
+    issuers = loaded.policy.issuers.values() if loaded is not None else ()
+    return {one.issuer: [one.profile, *explained(one)] for one in issuers if one.profile}
 
 
 def _row(problem: Problem) -> dict[str, object]:

@@ -12,6 +12,7 @@ from sidecar.settings.dpop_sections import Informative, Proof, Scheme
 from sidecar.settings.files import CertificateFile, KeySetFile, PrivateKeyFile, ReadableFile, check_private
 from sidecar.settings.own_certificate import WORLD_READABLE, OwnCertificate
 from sidecar.settings.problem import shown
+from sidecar.settings.profiles import weakened
 from sidecar.settings.scalars import Day, Duration, Form, Size, Text, Texts
 from sidecar.settings.section import Section, mistake
 from sidecar.settings.service_sections import Count, Positive
@@ -243,6 +244,8 @@ class IssuerSection(Section):
     """Its identifier, compared exactly with `iss`."""
     audience: Annotated[Texts, Field(min_length=1)]
     """Who the protected resource is: one of these must be in `aud`."""
+    profile: Literal["fapi2"] | None = None
+    """fapi2: all that the FAPI 2.0 Security Profile asks of a resource server; `sidecar check --explain` lists it."""
     audience_claim: Text | None = None
     """The claim that takes the place of `aud` in tokens without one, e.g. client_id."""
     insecure_audience_missing: bool = False
@@ -267,6 +270,20 @@ class IssuerSection(Section):
     """What is asked of DPoP proofs."""
     introspection: Introspection | None = None
     report_only: ReportOnlySection | None = None
+
+    @model_validator(mode="after")
+    def _follows_its_profile(self) -> Self:
+        if self.profile is None:
+            return self
+        found = weakened(self.algorithms, self.binding, self.clock_skew)
+        if found is not None:
+            name, message = found
+            raise mistake(message, name)
+        if self.insecure_audience_missing:
+            raise mistake(
+                "`profile: fapi2` needs tokens that name their audience", "insecure_audience_missing"
+            )
+        return self
 
     @model_validator(mode="after")
     def _reachable(self) -> Self:

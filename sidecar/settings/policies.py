@@ -125,7 +125,15 @@ class Policies:
             self.problems.append(document.problem(path, f"{shown(name)} is taken: first at {where}"))
 
     def check_references(self, listeners: Iterable[str]) -> None:
-        """What rules name must exist."""
+        """What rules name must exist, and they must not take back what the profile of an issuer sets."""
+        for placed in self.rules:
+            accepted = placed.rule.issuers if placed.rule.issuers is not None else self.issuers.keys()
+            strict = [
+                name for name in sorted(accepted) if name in self.issuers and self.issuers[name].profile
+            ]
+            if strict and placed.rule.binding not in {None, Binding.REQUIRED} and not placed.rule.public:
+                message = f"the profile of {shown(strict[0])} needs bound tokens: name other `issuers`"
+                self.problems.append(placed.document.problem((*placed.path, "binding"), message))
         known = {"issuers": sorted(self._issuers_named), "listener": sorted(listeners)}
         for placed in self.rules:
             for path, key, names in _references(placed.rule):
@@ -215,6 +223,9 @@ def _references(rule: Rule) -> Iterator[tuple[tuple[str, ...], str, frozenset[st
 def issuer_policy(section: IssuerSection) -> IssuerPolicy:
     """What is accepted from one issuer."""
     given: dict[str, Any] = {}
+    if section.profile is not None:
+        given["profile"] = section.profile
+        given["algorithms"] = frozenset({"PS256", "ES256", "EdDSA"})
     if section.algorithms is not None:
         given["algorithms"] = frozenset(section.algorithms)
     if section.token_types is not None:
