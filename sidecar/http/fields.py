@@ -226,17 +226,11 @@ class RequestFields:
             self.expect += b"," + value if self.expect else value
         elif kind == _UPGRADE:
             self.upgrade += b", " + value if self.upgrade else value
-        elif kind == _ORIGIN:
-            self.origin = True
-            self.kept += (name, b": ", value, b"\r\n")
-        elif kind == _PREFLIGHT_METHOD:
-            self.preflight_method = True
+        elif kind in (_ORIGIN, _PREFLIGHT_METHOD, _REQUEST_ID):
+            self._note(kind, value)
             self.kept += (name, b": ", value, b"\r\n")
         elif kind == _TRACEPARENT:
             self.traceparent = value if not self.traceparent else b"?"
-        elif kind == _REQUEST_ID:
-            self.request_id = value
-            self.kept += (name, b": ", value, b"\r\n")
         elif kind == _TE:
             self.takes_trailers |= b"trailers" in [each.strip(b" \t") for each in value.lower().split(b",")]
         elif kind in (_FORWARDED, _VIA):
@@ -248,6 +242,15 @@ class RequestFields:
             self.fault = Fault(Reason.REQUEST_MALFORMED, "a method override, where rules name methods")
         elif kind in (_IDENTITY, _UNDERSCORE):
             self.dropped += 1
+
+    def _note(self, kind: int, value: bytes) -> None:
+        """What the API is told and we want to know."""
+        if kind == _ORIGIN:
+            self.origin = True
+        elif kind == _PREFLIGHT_METHOD:
+            self.preflight_method = True
+        else:
+            self.request_id = value
 
     def _remove_named(self, fields: list[Field], rules: FieldRules) -> None:
         """RFC 9110 §7.6.1: fields named by `Connection` stay behind.

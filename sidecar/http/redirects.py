@@ -9,6 +9,9 @@ import re
 from ipaddress import ip_address
 from typing import Final
 
+from sidecar.http.fields import RequestFields
+from sidecar.http.response_fields import ResponseFields
+
 _ABSOLUTE: Final = re.compile(rb"(https?)://([A-Za-z0-9._~\[\]:-]+)([/?#].*)?\Z", re.IGNORECASE | re.DOTALL)
 _DEFAULT_PORTS: Final = {b"http": b":80", b"https": b":443"}
 
@@ -25,6 +28,11 @@ class Redirects:
         default = _DEFAULT_PORTS[self._scheme]
         suffix = default if scheme == "unix" else b":%d" % port
         self._own = {name.encode("ascii") + suffix for name in names}
+
+    def bring_back(self, fields: ResponseFields, sent: RequestFields, origin: bytes) -> None:
+        """The fields of an answer to a client that called `origin`, with what it `sent`: see `as_called`."""
+        host = sent.hosts[0] if sent.hosts else b""
+        fields.rewrite(lambda location: self.as_called(location, host, origin))
 
     def as_called(self, location: bytes, host: bytes, origin: bytes) -> bytes:
         """The URL for a client that sent `host` in Host and called `origin`: scheme and authority, or empty."""

@@ -9,6 +9,7 @@ from sidecar.decision.denial import Denial, Reason
 from sidecar.proxy.configuration import Limits, Timeouts
 from tests.proxy.conftest import Converse
 from tests.support.conversation import UPSTREAM, Conversation
+from tests.support.records import RULE
 
 EMPTY = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 SWITCHES = b"HTTP/1.1 101 Switching\r\nUpgrade: chat\r\nConnection: upgrade\r\n\r\n"
@@ -246,6 +247,7 @@ class ClientStreamContract(ABC):
 
     def test_other_protocol_passes_both_ways(self, talk: Conversation) -> None:
         caller = self.caller(talk)
+        talk.gate.verdicts["/a"] = talk.gate.permit(rule=replace(RULE, upgrade=frozenset({"chat"})))
         caller.asks("/a", upgrade="chat")
         upstream = talk.upstream()
         upstream.hears()

@@ -22,7 +22,9 @@ SWITCHED = b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade:
 def limit(talk: Conversation, path: str = "/a", rule: str = "fragile", **limits: float) -> None:
     """Requests for `path` are under a rule of their own, with these limits."""
     given = RuleLimits(**limits)  # type: ignore[arg-type]  # whole numbers where they must be
-    talk.gate.verdicts[path] = talk.gate.permit(rule=replace(RULE, name=rule, limits=given))
+    talk.gate.verdicts[path] = talk.gate.permit(
+        rule=replace(RULE, name=rule, limits=given, upgrade=frozenset({"echo"}))
+    )
 
 
 def asks(talk: Conversation, message: bytes = GET) -> Client:

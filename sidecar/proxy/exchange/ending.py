@@ -7,10 +7,12 @@ twice.
 from time import perf_counter
 
 from sidecar.decision.denial import Denial, Reason
+from sidecar.decision.policy import Rule
 from sidecar.http.answer import Answer
-from sidecar.proxy.exchange.occupancy import Place
+from sidecar.proxy.exchange.bounds import Bounds
+from sidecar.proxy.exchange.occupancy import Full, Place
 from sidecar.proxy.exchange.snapshot import Serving
-from sidecar.proxy.exchange.stream import ClientStream
+from sidecar.proxy.exchange.stream import NEVER, ClientStream
 from sidecar.telemetry.record import AuditRecord
 
 
@@ -32,6 +34,27 @@ class Ending:
         """Among the requests that may be under way under the rule, where the rule says how many."""
         self._stream = stream
         self._serving = serving
+
+    def hindrance(self, rule: Rule, bounds: Bounds) -> tuple[Reason, str] | None:
+        """Why a permitted request cannot be forwarded now: no time, no room under its rule, no place in the log.
+
+        None when it can; then it has its places.
+        """
+        if rule.limits is not None:
+            left = bounds.total_timeout - self.record.decision_seconds if bounds.total_timeout else NEVER
+            if left <= 0:
+                return Reason.ISSUER_UNAVAILABLE, "no decision in time"
+            self._stream.expect_end(left)
+            if bounds.concurrent_requests:
+                try:
+                    self.place = self._serving.occupancy.enter(rule.name, bounds.concurrent_requests)
+                except Full:
+                    return Reason.RULE_BUSY, f"{bounds.concurrent_requests} under way under this rule"
+        if self._serving.places is not None:
+            if not self._serving.places.reserve():
+                return Reason.AUDIT_UNAVAILABLE, "the log has no place for another record"
+            self.record.has_place = True
+        return None
 
     def refuse(self, denial: Denial, detail: str) -> None:
         """No response of the upstream will come of this."""

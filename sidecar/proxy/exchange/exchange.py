@@ -18,11 +18,9 @@ from sidecar.decision.request import RequestHead
 from sidecar.http import intake
 from sidecar.http.fields import RequestFields, trailers
 from sidecar.http.message import Fault, MalformedResponse, Request, Response
-from sidecar.http.redirects import Redirects
-from sidecar.http.response_fields import ResponseFields, sort_response
+from sidecar.http.response_fields import sort_response
 from sidecar.proxy.exchange.bounds import Bounds
 from sidecar.proxy.exchange.ending import Ending
-from sidecar.proxy.exchange.occupancy import Full
 from sidecar.proxy.exchange.snapshot import Serving
 from sidecar.proxy.exchange.stream import NEVER, ClientStream
 from sidecar.proxy.exchange.tunnel import Tunnel
@@ -143,33 +141,15 @@ class Exchange(Passenger):
         if head is None:
             self.fail(Reason.CONDITION_FAILED, "identity headers over the limit")
             return
-        if rule.limits is not None and not self._may_begin(rule.name, bounds):
-            return
-        if serving.places is not None:
-            if not serving.places.reserve():
-                self.fail(Reason.AUDIT_UNAVAILABLE, "the log has no place for another record")
+        if rule.limits is not None or serving.places is not None:
+            hindrance = self.ending.hindrance(rule, bounds)
+            if hindrance is not None:
+                self.fail(hindrance[0], hindrance[1])
                 return
-            self.record.has_place = True
         self._replay = head
         self._dispatched = perf_counter()
         stream.expect_answer(bounds.response_timeout if request.complete else self._patience())
         serving.pool.submit(self)
-
-    def _may_begin(self, rule: str, bounds: Bounds) -> bool:
-        """For rules with limits of their own: whether there is time and room for one more; if not, it is refused."""
-        total = bounds.total_timeout
-        left = total - self.record.decision_seconds if total else NEVER
-        if left <= 0:
-            self.fail(Reason.ISSUER_UNAVAILABLE, "no decision in time")
-            return False
-        self.stream.expect_end(left)
-        if bounds.concurrent_requests:
-            try:
-                self.ending.place = self._serving.occupancy.enter(rule, bounds.concurrent_requests)
-            except Full:
-                self.fail(Reason.RULE_BUSY, f"{bounds.concurrent_requests} under way under this rule")
-                return False
-        return True
 
     def _request_head(self, permit: Permit) -> bytes | None:
         request, fields, head, serving = self.request, self.fields, self._head, self._serving
@@ -292,18 +272,12 @@ class Exchange(Passenger):
         if fields.stays_open >= 0 and self._upstream is not None:
             self._upstream.stays_open = fields.stays_open
         if fields.is_located and self._serving.redirects is not None:
-            self._bring_back(fields, self._serving.redirects)
+            self._serving.redirects.bring_back(fields, self.fields, self.stream.origin(self.fields))
         record.status = head.status
         record.upstream_seconds = perf_counter() - self._dispatched
         self.ending.has_begun = True
         self._replay = None
         self.stream.head(head, fields, data, end)
-
-    def _bring_back(self, fields: ResponseFields, redirects: Redirects) -> None:
-        """A redirect to the API's own address leads to what the client called."""
-        hosts, origin = self.fields.hosts, self.stream.origin(self.fields)
-        host = hosts[0] if hosts else b""
-        fields.rewrite(lambda location: redirects.as_called(location, host, origin))
 
     def _complete(self, response: Response) -> None:
         upstream, self._upstream = self._upstream, None
@@ -319,25 +293,15 @@ class Exchange(Passenger):
         if upstream is None or not self._asked_to_upgrade or upstream.reader.after_upgrade is None:
             self.upstream_failed(Reason.UPSTREAM_BROKEN, "101 to a request that asked for no other protocol")
             return
-        # RFC 9110 §7.8: what the server switches to must be among what the client asked for.
-        asked = [each.strip(b" \t").lower() for each in self.fields.upgrade.split(b",")]
-        if fields.upgrade.lower() not in asked:
+        if not http1_writer.has_asked_for(fields.upgrade, self.fields):
             self.upstream_failed(Reason.UPSTREAM_BROKEN, "101 to a protocol that was not asked for")
             return
         self.ending.has_begun = True
         self.record.status, self.record.upgraded = 101, True
         self.record.upstream_seconds = perf_counter() - self._dispatched
         early = self.stream.switch(head, fields)
-        is_websocket = fields.upgrade.lower() == b"websocket"
-        silence = self.bounds.stream_timeout
-        self.tunnel = tunnel = Tunnel(self.stream, upstream, silence, is_websocket=is_websocket)
-        if early:
-            tunnel.from_client(early)
-        self.stream.release()
-        self.stream.expect_more(silence)
-        early = upstream.open_tunnel()
-        if early:
-            tunnel.from_upstream(early)
+        self.tunnel = Tunnel(self.stream, upstream, fields.upgrade, self.bounds.stream_timeout)
+        self.tunnel.begin(early)
 
     def tunnelled(self, data: bytes) -> None:
         """Bytes from the upstream through a tunnel."""

@@ -68,9 +68,10 @@ class Tunnel:
     )
 
     def __init__(
-        self, stream: ClientStream, upstream: UpstreamConnection, silence: float, *, is_websocket: bool
+        self, stream: ClientStream, upstream: UpstreamConnection, protocol: bytes, silence: float
     ) -> None:
         """`silence` is how many seconds may pass without a byte; 0: any."""
+        is_websocket = protocol.lower() == b"websocket"
         self._stream = stream
         self._upstream = upstream
         self._silence = silence
@@ -78,6 +79,16 @@ class Tunnel:
         self._from_client = FrameTracker() if is_websocket else None
         self.bytes_in = 0
         self.bytes_out = 0
+
+    def begin(self, early: bytes) -> None:
+        """Let pass what came behind the heads: `early` of the client, and what the upstream sent."""
+        if early:
+            self.from_client(early)
+        self._stream.release()
+        self._stream.expect_more(self._silence)
+        early = self._upstream.open_tunnel()
+        if early:
+            self.from_upstream(early)
 
     def from_client(self, data: bytes) -> None:
         """Bytes on their way to the upstream."""

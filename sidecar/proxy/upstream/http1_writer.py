@@ -37,6 +37,11 @@ def request_head(
     return b"".join(pieces)
 
 
+def has_asked_for(protocol: bytes, fields: RequestFields) -> bool:
+    """RFC 9110 §7.8: what the server switches to is among what the client asked for."""
+    return protocol.lower() in [each.strip(b" \t").lower() for each in fields.upgrade.split(b",")]
+
+
 def asks_to_upgrade(request: Request, fields: RequestFields, allowed: frozenset[str]) -> bool:
     """Whether the upstream is asked for another protocol: only for those of the rule, in lower case, and never for one
     that carries requests of its own.
