@@ -142,3 +142,25 @@ def test_no_two_public_classes_have_one_name() -> None:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 found.setdefault(node.name, []).append(name)
     assert {name: modules for name, modules in found.items() if len(modules) > 1} == {}
+
+
+def docstrings() -> Iterator[tuple[str, str]]:
+    """Every docstring and every text below an attribute."""
+    for name, tree in SOURCES.items():
+        for node in ast.walk(tree):
+            if (
+                isinstance(node, ast.Expr)
+                and isinstance(node.value, ast.Constant)
+                and isinstance(node.value.value, str)
+            ):
+                yield f"{name}:{node.lineno}", node.value.value
+
+
+def test_a_docstring_says_what_a_thing_is_and_not_what_it_is_of() -> None:
+    assert [place for place, text in docstrings() if text.startswith("Of ")] == []
+
+
+def test_every_package_says_what_is_in_it() -> None:
+    assert [
+        name for name, tree in SOURCES.items() if name.endswith(".__init__") and not ast.get_docstring(tree)
+    ] == []

@@ -35,7 +35,7 @@ _SUBJECT_ALTERNATIVE_NAME: Final = "2.5.29.17"
 _OF_VERSION_3: Final = 2
 
 _MOST_NAMES: Final = 256
-"""Of one kind: every condition looks at each of them, and the certificate may be one of the client's own making."""
+"""The most names of one kind: every condition looks at each, and the client may have made the certificate itself."""
 _OTHER_NAME: Final = 0xA0
 _RFC822_NAME: Final = 0x81
 _DNS_NAME: Final = 0x82

@@ -71,7 +71,7 @@ def first(content: memoryview) -> Element:
 
 
 def _long_length(content: memoryview, end: int) -> int:
-    """Of the definite form, "encoded in the minimum number of octets" (X.690 §10.1)."""
+    """The length in the definite form, "encoded in the minimum number of octets" (X.690 §10.1)."""
     octets = bytes(content[2:end])
     if not 1 <= len(octets) <= 4 or len(octets) != end - 2:
         raise Malformed("a length that is not DER")

@@ -65,7 +65,7 @@ class ParsedKey:
 
 _RSA = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})
 _EDDSA = frozenset({"EdDSA"})
-"""Of Ed25519 alone: RFC 9864 §2.2 gives that a name of its own, and `EdDSA` is how it is stored here."""
+"""Algorithms of Ed25519 alone: RFC 9864 §2.2 gives that a name of its own, and `EdDSA` is how it is stored here."""
 _CURVES: Mapping[str, tuple[ec.EllipticCurve, str]] = {
     "P-256": (ec.SECP256R1(), "ES256"),
     "P-384": (ec.SECP384R1(), "ES384"),

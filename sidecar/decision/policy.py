@@ -76,7 +76,7 @@ class RuleLimits:
     """What bounds the exchanges of one rule, in place of what bounds those of the service; None: the service's."""
 
     body_bytes: int | None = None
-    """Of a request body; 0: none."""
+    """Length of a request body; 0: none."""
     response_timeout: float | None = None
     """Seconds from the end of the request to the response head."""
     stream_timeout: float | None = None

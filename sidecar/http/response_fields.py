@@ -31,7 +31,7 @@ _RESPONSE_KINDS: Final = {
 }
 """Any other field goes on as it is."""
 _TIMEOUT: Final = re.compile(rb"(?:\A|[\s,;])timeout\s*=\s*\"?([0-9]{1,9})", re.IGNORECASE)
-"""Of Keep-Alive, which no RFC defines since RFC 2068 §19.7.1.1; servers send `timeout=5, max=100`."""
+"""The parameter of Keep-Alive, which no RFC defines since RFC 2068 §19.7.1.1; servers send `timeout=5, max=100`."""
 _CACHED_NAMES: Final = 2048
 _LONGEST_CACHED: Final = 128
 """Bytes of a name that is remembered. Longer ones are in nobody's use, and must not fill the memory."""

@@ -24,7 +24,7 @@ class Metadata:
     jwks_uri: str | None
     introspection_endpoint: str | None
     mtls_introspection_endpoint: str | None
-    """Of `mtls_endpoint_aliases` (RFC 8705 §5)."""
+    """From `mtls_endpoint_aliases` (RFC 8705 §5)."""
 
 
 def parse_object(body: bytes) -> dict[str, Any]:

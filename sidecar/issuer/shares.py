@@ -20,7 +20,7 @@ class Shares:
     def __init__(self, capacity: int) -> None:
         self.free = capacity
         self._held: dict[str, int] = {}
-        """Of sources that hold one at least: never more entries than places."""
+        """Places held by each source that holds one: never more entries than places."""
 
     @property
     def is_used(self) -> bool:

@@ -149,7 +149,7 @@ class Limits:
     """0: none."""
     connections: int = 3000
     connections_per_address: int = 0
-    """Of IPv6, per /64; 0: none."""
+    """For IPv6, per /64; 0: none."""
     requests_per_connection: int = 0
     """0: none."""
     buffered_bytes: int = 65536

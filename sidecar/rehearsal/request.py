@@ -52,7 +52,7 @@ class Reception:
     def __init__(self, loaded: Loaded) -> None:
         settings, metadata = loaded.proxy, loaded.metadata
         self.bounds = bounds(settings.limits, settings.upstream)
-        """Of exchanges whose rule says nothing else."""
+        """The bounds of exchanges whose rule sets none."""
         self.answers = Answers(settings.wording(metadata.url if metadata else None))
         self._limits = settings.limits
         self._rules = settings.field_rules()

@@ -31,7 +31,7 @@ class PolicyCase:
     token: CaseToken | None
     """None: no token."""
     certificates: Mapping[str, CaseCertificate]
-    """Of the file, by name."""
+    """The file's certificates, by name."""
 
 
 def load_cases(paths: Iterable[Path]) -> list[PolicyCase]:

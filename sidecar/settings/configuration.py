@@ -27,7 +27,7 @@ class ServerAddress:
     port: int
     """0: a free one; also 0 for a Unix socket."""
     path: str = ""
-    """Of a Unix socket."""
+    """The path of a Unix socket."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -68,7 +68,7 @@ class Document:
     broken: frozenset[tuple[int, int]] = frozenset()
     """Places of the problems."""
     is_writable_by_everyone: bool = False
-    """Of the file that was opened, not of a link or a folder: a ConfigMap's are open to all, and its files are not."""
+    """Whether the file is that was opened, links followed: links and folders of a ConfigMap are, its files are not."""
 
     def problem(self, path: Sequence[str | int], message: str, *, at_key: bool = False) -> Problem:
         """A problem at the value, or at its key, that `path` leads to.

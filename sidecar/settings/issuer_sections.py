@@ -96,7 +96,7 @@ class Http(OwnCertificate):
     connect_timeout: Duration | None = None
     """Default: 3s."""
     timeout: Duration | None = None
-    """Of one exchange. Default: 10s."""
+    """For one exchange. Default: 10s."""
     document_bytes: Size | None = None
     """Largest answer that is read. Default: 1MiB."""
     insecure_plain_http_anyone_can_forge_keys: bool = False

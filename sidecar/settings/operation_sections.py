@@ -121,7 +121,7 @@ class Tracing(Section):
     service_name: Text | None = None
     """Default: bound-token-sidecar."""
     sample_ratio: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Of the traces begun here. Default: 1."""
+    """Share of the traces begun here that are recorded. Default: 1."""
     attributes: dict[Text, Text] | None = None
     """Added to every span."""
 

@@ -49,7 +49,7 @@ class RuleLimitsSection(Section):
     )
 
     body_bytes: Size | None = None
-    """Of a request body; past it 413; 0: none. Default: `limits.body_bytes` of the service."""
+    """Length of a request body; past it 413; 0: none. Default: `limits.body_bytes` of the service."""
     response_timeout: Annotated[Duration, AfterValidator(_some_time)] | None = None
     """From the end of the request to the head of the response; past it 504. Default: that of `upstream`."""
     stream_timeout: Duration | None = None

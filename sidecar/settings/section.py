@@ -45,7 +45,7 @@ class Surroundings:
     """What validation needs to know beyond the text."""
 
     directory: Path
-    """Of the file: what its relative paths are relative to."""
+    """The file's directory: what its relative paths are relative to."""
     absent_files_pass: bool = False
 
 

@@ -207,9 +207,9 @@ class LimitsSection(Section):
     """Bounds on what one client may do. 0 means none where it says so."""
 
     target_bytes: Size | None = None
-    """Of the request target. Default: 8KiB; past it 414."""
+    """Length of the request target. Default: 8KiB; past it 414."""
     header_bytes: Size | None = None
-    """Of all header fields. Default: 32KiB; past it 431."""
+    """Length of all header fields. Default: 32KiB; past it 431."""
     headers: Positive | None = None
     """Number of header fields. Default: 100."""
     trailer_bytes: Size | None = None
@@ -217,13 +217,13 @@ class LimitsSection(Section):
     chunk_extension_bytes: Size | None = None
     """Default: 4KiB."""
     token_bytes: Size | None = None
-    """Of the access token. Default: 16KiB; past it 400."""
+    """Length of the access token. Default: 16KiB; past it 400."""
     body_bytes: Size | None = None
-    """Of a request body. Default: 0, none; past it 413."""
+    """Length of a request body. Default: 0, none; past it 413."""
     connections: Positive | None = None
     """Default: 3000."""
     connections_per_address: Count | None = None
-    """Of one client's address, of IPv6 its /64; past it closed at once. Default: 0, none."""
+    """Connections of one client's address (IPv6: its /64); past it closed at once. Default: 0, none."""
     requests_per_connection: Count | None = None
     """Default: 0, none."""
     buffered_bytes: Size | None = None

@@ -25,7 +25,7 @@ class _Allowance:
 
 
 class Allowances:
-    """Of every kind of line. `tell` hears of what was left out, at the latest when its kind is forgotten."""
+    """The allowances of all kinds. `tell` is told what was left out, at the latest when a kind is forgotten."""
 
     def __init__(self, tell: Sum) -> None:
         self._tell = tell

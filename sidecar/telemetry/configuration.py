@@ -69,6 +69,6 @@ class TracingSettings:
     """OTLP over HTTP, e.g. `http://127.0.0.1:4318`; needs the extra `[otel]`."""
     service_name: str = "bound-token-sidecar"
     sample_ratio: float = 1.0
-    """Of the traces begun here; a trace begun by the caller keeps the caller's choice."""
+    """Share of the traces begun here that are recorded; a trace begun by the caller keeps the caller's choice."""
     attributes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Resource attributes added to every span."""

@@ -36,7 +36,7 @@ class Journal:
         self._clock = clock
 
     def debug(self, event: str, **members: Value) -> None:
-        """Of interest to who looks for a fault."""
+        """Log what helps to find a fault."""
         self.say(Level.DEBUG, event, **members)
 
     def info(self, event: str, **members: Value) -> None:

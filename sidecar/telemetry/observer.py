@@ -155,6 +155,6 @@ class Telemetry:
         self.journal.info(event, name=name, **{key: value for key, value in members.items() if value})
 
     def _tell_sum(self, name: str, detail: str, count: int) -> None:
-        """Of lines that were one too many of their kind."""
+        """Write the line that sums up what was left out of one kind."""
         members = {"detail": detail} if detail else {}
         self.journal.info("lines suppressed", name=name, count=count, **members)

@@ -32,15 +32,15 @@ class AuditRecord:
     ended_by: str = ""
     """For streams: `token_expired`, `certificate_expired`, `client`, `upstream`, `drain`, `timeout`."""
     bytes_in: int = 0
-    """Of the request body, or from the client through a tunnel."""
+    """Bytes of the request body, or from the client through a tunnel."""
     bytes_out: int = 0
-    """Of the response body, or to the client through a tunnel."""
+    """Bytes of the response body, or to the client through a tunnel."""
     decision_seconds: float = 0.0
     upstream_seconds: float = 0.0
     """From the request's dispatch to the response's head."""
     duration: float = 0.0
     span_id: str = ""
-    """Of our own span, when there is one: what the upstream sees as its parent."""
+    """The id of our own span, when there is one: what the upstream sees as its parent."""
     parent_id: str = ""
     """The caller's span."""
     sampled: bool = False
@@ -56,7 +56,7 @@ class AuditRecord:
         self.started = started
         self.request_id = request_id
         self.generation = generation
-        """Of the policy snapshot the request was decided under."""
+        """The generation of the policy under which the request was decided under."""
         self.decision: Permit | Denial | None = None
         """None when the request never came to a decision (it was not clean HTTP)."""
 

@@ -61,4 +61,4 @@ class TraceIds:
 
 
 UNTRACED: Final = TraceIds()
-"""Of a data plane that exports no spans."""
+"""For a data plane that exports no spans."""

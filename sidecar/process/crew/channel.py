@@ -51,7 +51,7 @@ class AskingEnd:
 
     @classmethod
     async def over(cls, end: socket.socket) -> "AskingEnd":
-        """Of one end of a socket pair."""
+        """The asking end, made from one end of a socket pair."""
         return cls(*await asyncio.open_connection(sock=end))
 
     async def ask(self, method: str, argument: Any = None, within: float = 5.0) -> Any:

@@ -110,7 +110,7 @@ class CrewInspection:
         }
 
     async def clients(self) -> JsonObject:
-        """Of all workers; one that was started again has counted since then only."""
+        """The clients of all workers; one that was started again has counted since then only."""
         answers = [answer for _, answer in await self._all("clients")]
         if not answers:
             raise Refused("no worker serves")
@@ -120,7 +120,7 @@ class CrewInspection:
         }
 
     async def configuration(self) -> JsonObject:
-        """Of one worker: all have the same."""
+        """The configuration of one worker: all have the same."""
         found: JsonObject = await self._any("configuration")
         return found
 
@@ -130,7 +130,7 @@ class CrewInspection:
         return found
 
     async def log_level(self, level: Level | None = None) -> Level:
-        """Of all, after setting it if one is given."""
+        """The level of all workers, after setting it if one is given."""
         answers = await self._all("log_level", None if level is None else level.value)
         if not answers:
             raise Refused("no worker serves")

@@ -33,7 +33,7 @@ class Seat:
 
     @property
     def pid(self) -> int:
-        """Of the worker, or 0."""
+        """Process id of the worker, or 0."""
         return self.process.pid if self.process is not None and self.end is not None else 0
 
     @property

@@ -18,7 +18,7 @@ _PAUSE: Final = 5
 
 _CGROUPS: Final = Path("/sys/fs/cgroup")
 _SHARE: Final = 0.85
-"""Of the cgroup's limit: a burst fits into the rest, and what the kernel counts besides."""
+"""Share of the cgroup's limit: a burst fits into the rest, and what the kernel counts besides."""
 _SUPERVISOR: Final = 40 << 20
 """Bytes of a process that only looks after others."""
 

@@ -78,7 +78,7 @@ async def _failure(work: Work) -> str | None:
 
 
 def kind_and_place(error: BaseException) -> str:
-    """Of an error that nobody expected. Not its message: that may quote what a peer or a file said."""
+    """Class and place of an unexpected error. Not its message: that may quote what a peer or a file said."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     place = error.__traceback__

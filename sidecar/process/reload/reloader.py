@@ -66,7 +66,7 @@ class Reloader:
 
     @property
     def generation(self) -> int:
-        """Of the configuration in force."""
+        """The generation of the configuration in force."""
         return self.loaded.policy.generation
 
     def request(self, trigger: str) -> None:

@@ -29,7 +29,7 @@ _DESCRIPTORS = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class FileState:
     """What was seen of a file, or of the names that match a pattern."""
 
     held: tuple[object, ...]
@@ -38,7 +38,7 @@ class Look:
     """By which it is known that nothing can have changed."""
 
 
-Looks = Mapping[Path | str, Look]
+Looks = Mapping[Path | str, FileState]
 """A path for a file, text for a pattern."""
 
 
@@ -67,22 +67,22 @@ def _is_exhausted() -> bool:
     return False
 
 
-def _names(pattern: str) -> Look:
-    return Look(tuple(sorted(glob.glob(pattern, recursive=True))))  # noqa: PTH207 — absolute, in a thread
+def _names(pattern: str) -> FileState:
+    return FileState(tuple(sorted(glob.glob(pattern, recursive=True))))  # noqa: PTH207 — absolute, in a thread
 
 
-def _file(path: Path, before: Look | None) -> Look:
+def _file(path: Path, before: FileState | None) -> FileState:
     """Raises OSError when it is us who cannot look."""
     try:
         found = path.stat()
         place = (os.path.realpath(path), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
         if before is not None and before.place == place:
             return before
-        return Look((_content(path, found), found.st_mode, found.st_uid, found.st_gid), place)
+        return FileState((_content(path, found), found.st_mode, found.st_uid, found.st_gid), place)
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno in EXHAUSTED:
             raise
-        return Look((type(error).__name__,))
+        return FileState((type(error).__name__,))
 
 
 def _content(path: Path, found: os.stat_result) -> object:
@@ -111,7 +111,9 @@ class Watcher:
         """Watch these from now on; those watched already, from how they were last seen."""
         wanted = list(watched)
         fresh = look([one for one in wanted if one not in self._seen], {})
-        self._seen = {one: self._seen.get(one) or fresh.get(one) or Look(("not seen yet",)) for one in wanted}
+        self._seen = {
+            one: self._seen.get(one) or fresh.get(one) or FileState(("not seen yet",)) for one in wanted
+        }
 
     async def run(self) -> None:
         """Watch until cancelled."""

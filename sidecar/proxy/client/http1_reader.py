@@ -177,7 +177,7 @@ class RequestReader:
                 self.message = None
 
     def _check_limits(self, data: bytes) -> None:
-        """Of a message that is not complete, and of which `data` came last."""
+        """Check a message that is not complete; `data` came last."""
         self._tail = (self._tail + data)[-3:]
         if self._open is not None:
             self._check_body_limits(self._open)
@@ -197,7 +197,7 @@ class RequestReader:
         self.fault = self.fault or request.fault
 
     def _check_head_limits(self) -> None:
-        """Of a head that is not complete: what would be refused in the end is refused now."""
+        """Check a head that is not complete: what would be refused in the end is refused now."""
         head, limits = self._head, self._limits
         if len(head.fields) > limits.headers:
             self.fault = Fault(Reason.HEADER_TOO_LARGE, f"more than {limits.headers} header fields")
@@ -221,7 +221,7 @@ class RequestReader:
         return None
 
     def _check_protocol(self, request: Request, version: str) -> None:
-        """Of a request line that may name another version or protocol."""
+        """Check a request line that may name another version or protocol."""
         if version != "1.1":
             request.minor_version = 0
             if version != "1.0":

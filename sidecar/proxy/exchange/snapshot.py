@@ -65,7 +65,7 @@ class Serving:
             Redirects(upstream.scheme, upstream.host, upstream.port) if upstream.rewrites_redirects else None
         )
         self.bounds = bounds(settings.limits, settings.upstream)
-        """Of exchanges whose rule says nothing else."""
+        """The bounds of exchanges whose rule sets none."""
         self.authorizer = authorizer
         self.pool = pool
         self.occupancy = occupancy
@@ -88,10 +88,10 @@ class Serving:
         self._instance = os.urandom(8).hex()
         self._block = -1
         self._prefix = ""
-        """Of the ids of one block: all but the last two digits."""
+        """What the ids of one block begin with: all but the last two digits."""
         self._identity_key = object()
         self._bounds: dict[str, Bounds] = {}
-        """Of the rules that have limits of their own, by name."""
+        """Bounds of the rules that have limits of their own, by name."""
 
     def next_id(self) -> str:
         """A request id: unique over processes, and not to be guessed for another's request."""

@@ -75,7 +75,7 @@ class ServerTls:
         return lists
 
     def _identity(self, listener: str) -> bytes:
-        """Of everything that made this listener accept a certificate: a session must not be resumed without.
+        """Digest of everything that made this listener accept a certificate: a session must not be resumed without.
 
         RFC 8446 §4.6.1 lets a session be resumed wherever the ticket opens (nginx CVE-2025-23419 is what happens).
         """

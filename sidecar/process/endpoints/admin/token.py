@@ -14,7 +14,7 @@ from pathlib import Path
 from sidecar.settings.configuration import AdminAddress
 
 _BYTES = 32
-"""Of randomness in a token."""
+"""Bytes of randomness in a token."""
 _LONGEST = 1024
 """Bytes of a file that may be one of ours."""
 
