@@ -10,6 +10,7 @@ from dataclasses import asdict
 from sidecar.command.service_file import add_config
 from sidecar.settings import Loaded, Problem, SettingsError, load
 from sidecar.settings.profiles import explained
+from sidecar.settings.upgrading import CHANGES, changes
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -25,6 +26,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="keys, certificates, secrets and JWK sets that are not here (as in CI) are warnings",
     )
+    parser.add_argument(
+        "--upgrading-from",
+        choices=tuple(CHANGES),
+        metavar="VERSION",
+        help="what is otherwise for this configuration than in that version: " + ", ".join(CHANGES),
+    )
 
 
 def execute(arguments: argparse.Namespace) -> int:
@@ -35,11 +42,15 @@ def execute(arguments: argparse.Namespace) -> int:
         problems: Sequence[Problem] = (*loaded.dangers, *loaded.warnings)
     except SettingsError as error:
         problems = error.problems
+    since: str | None = arguments.upgrading_from
+    otherwise = changes(loaded, since) if loaded is not None and since is not None else ()
     is_good = loaded is not None and not (arguments.strict and problems)
     if arguments.format == "json":
         document: dict[str, object] = {"good": is_good, "problems": [_row(one) for one in problems]}
         if arguments.explain:
             document["profiles"] = _profiles(loaded)
+        if since is not None:
+            document["changes"] = [{"name": one.name, "text": one.text} for one in otherwise]
         print(json.dumps(document, indent=2))
         return 0 if is_good else 1
     for problem in problems:
@@ -47,6 +58,8 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.explain:
         for name, lines in _profiles(loaded).items():
             print(f"{name}: profile {lines[0]}", *lines[1:], sep="\n  ")
+    for change in otherwise:
+        print(f"since {since}: {change.text} (docs/upgrading.md#{change.name})")
     if is_good and loaded is not None:
         print(f"{arguments.config}: good: {_count(loaded)}", file=sys.stderr)
     return 0 if is_good else 1

@@ -152,11 +152,15 @@ def _falling_through(rules: Sequence[PlacedRule]) -> dict[str, list[Problem]]:
     """
     found: dict[str, list[Problem]] = {}
     order = {placed.rule.name: at for at, placed in enumerate(rules)}
+    templates = {placed.rule.name: Template.parse(placed.rule.match.path) for placed in rules}
     behind = _Node()
     for placed in reversed(rules):
-        template = Template.parse(placed.rule.match.path)
-        for other in sorted(behind.wider(template), key=lambda each: order[each.rule.name]):
-            variants = _variants(placed.rule.match, template, Template.parse(other.rule.match.path))
+        template = templates[placed.rule.name]
+        # Whatever is public asks for nothing, and a path without a literal has no variants: none behind it matters.
+        is_narrow = not placed.rule.public and any(template.literals)
+        wider = behind.wider(template) if is_narrow else ()
+        for other in sorted(wider, key=lambda each: order[each.rule.name]):
+            variants = _variants(placed.rule.match, template, templates[other.rule.name])
             if (
                 variants
                 and _meet(placed.rule.match, other.rule.match)

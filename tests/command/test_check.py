@@ -178,3 +178,24 @@ def test_a_reader_that_goes_away_is_no_traceback(configuration: Configuration) -
     done = subprocess.run(command, shell=True, check=False, capture_output=True, text=True, env=environment)
     assert "Traceback" not in done.stderr
     assert done.stdout.startswith("policies/policy.yaml:2:")
+
+
+def test_what_is_otherwise_than_in_an_earlier_version_is_told_beside_the_problems(
+    configuration: Configuration, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert check("--upgrading-from", "0.1") == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [
+        one for one in lines if one.startswith("since 0.1: ") and one.endswith("(docs/upgrading.md#host)")
+    ]
+    assert check("--upgrading-from", "0.1", "--format", "json") == 0
+    document = json.loads(capsys.readouterr().out)
+    assert {"host", "redirects"} <= {one["name"] for one in document["changes"]}
+
+
+def test_an_earlier_version_that_is_not_known_is_wrong_usage(
+    configuration: Configuration, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        check("--upgrading-from", "9.9")
+    assert "choose from" in capsys.readouterr().err

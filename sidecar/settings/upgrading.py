@@ -1,0 +1,133 @@
+"""What a new version does otherwise than an earlier one, for one configuration (`sidecar check --upgrading-from`).
+
+A change is here when a configuration that served well under the earlier version could serve otherwise under this one
+without a word of it having changed. `docs/upgrading.md` says the same in more words; a test holds the two together.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from sidecar.decision.policy import IntrospectWhen
+from sidecar.settings.configuration import Loaded
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that is otherwise, and whom it concerns."""
+
+    name: str
+    """The anchor of its section in `docs/upgrading.md`."""
+    concerns: Callable[[Loaded], bool]
+    text: str
+    """One sentence: what is otherwise, and how to have it as before where that can be."""
+
+
+def changes(loaded: Loaded, since: str) -> tuple[Change, ...]:
+    """The changes since version `since` that concern this configuration. Raises `KeyError` for another version."""
+    return tuple(change for change in CHANGES[since] if change.concerns(loaded))
+
+
+def _always(_: Loaded) -> bool:
+    return True
+
+
+def _believes_nobody(loaded: Loaded) -> bool:
+    return any(not listener.forwarded_from for listener in loaded.proxy.listeners)
+
+
+def _has_lists(loaded: Loaded) -> bool:
+    return any(listener.tls.crl_file is not None for listener in loaded.proxy.listeners)
+
+
+def _shares_token(loaded: Loaded) -> bool:
+    admin = loaded.service.admin
+    return admin is not None and not admin.path
+
+
+def _always_introspects(loaded: Loaded) -> bool:
+    return any(one.introspect is IntrospectWhen.ALWAYS for one in loaded.policy.issuers.values())
+
+
+def _names_methods(loaded: Loaded) -> bool:
+    return loaded.proxy.refuse_method_overrides
+
+
+def _over_tls(loaded: Loaded) -> bool:
+    return loaded.proxy.upstream.scheme == "https"
+
+
+def _resumes(loaded: Loaded) -> bool:
+    return any(listener.tls.session_lifetime for listener in loaded.proxy.listeners)
+
+
+CHANGES: Final[dict[str, tuple[Change, ...]]] = {
+    "0.1": (
+        Change(
+            "claimed-identity",
+            _believes_nobody,
+            "headers that claim an identity (X-Forwarded-User, X-SSL-Client-*, Remote-User and their kin) are taken out"
+            " of requests; list the proxies that may send them in `forwarded_from`, or name one in"
+            " `insecure_keep_headers`",
+        ),
+        Change(
+            "method-override",
+            _names_methods,
+            "a request with X-HTTP-Method-Override or its kin is answered 400, because rules name methods",
+        ),
+        Change(
+            "host",
+            _always,
+            "a Host that is no host name and port (a list with commas, say) is answered 400",
+        ),
+        Change(
+            "redirects",
+            _always,
+            "a Location that names the API's own address leads to what the client called;"
+            " `upstream.redirects: pass` leaves it as it is",
+        ),
+        Change(
+            "idle-upstream",
+            _always,
+            "pooled connections to the API are kept for 4 s, or as long as its Keep-Alive field says;"
+            " `upstream.idle_timeout` keeps them longer",
+        ),
+        Change(
+            "revocation",
+            _has_lists,
+            "every certificate of a client's chain is checked against the revocation lists, a list that has ended"
+            " refuses, and open connections close when a list revokes them; `close_on_ca_change: false` leaves"
+            " those open",
+        ),
+        Change(
+            "session-lifetime",
+            _resumes,
+            "`session_lifetime` counts from the full handshake on: clients that resume again and again make a full one"
+            " then",
+        ),
+        Change(
+            "admin-token",
+            _shares_token,
+            "the admin page and its API ask for a token that each start writes anew: `sidecar admin-url` prints the"
+            " link",
+        ),
+        Change(
+            "introspection-answer",
+            _always_introspects,
+            "with `introspection: {when: always}` what the answer says counts: scopes narrow, both audiences must fit,"
+            " the earlier end holds, another subject or client is refused",
+        ),
+        Change(
+            "writable-files",
+            _always,
+            "a service or policy file that everyone may write is refused;"
+            " `insecure_policy_writable_by_everyone` takes it",
+        ),
+        Change(
+            "upstream-trust",
+            _over_tls,
+            "the API's certificate is verified alike on every Python; `strict_certificates` insists on RFC 5280",
+        ),
+    ),
+}
+"""By the version that one comes from."""
