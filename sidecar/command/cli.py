@@ -64,16 +64,32 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return 2
     try:
-        return module.execute(arguments)
+        return _flushed(module.execute(arguments))
     except SettingsError as error:
         print(error, file=sys.stderr)
         return 1
     except BrokenPipeError:
-        # Who read our output has gone; nothing more can be said to them, not even by the interpreter at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # Who read our output has gone; nothing more can be said to them.
+        _give_up_output()
+        return 1
+    except OSError as error:  # a device that is full, say
+        _give_up_output()
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"sidecar: {where}{(error.strerror or str(error)).lower()}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
+
+
+def _flushed(code: int) -> int:
+    """The exit code, once everything that was printed has got through. Raises OSError."""
+    sys.stdout.flush()
+    return code
+
+
+def _give_up_output() -> None:
+    """So that the interpreter does not try again at its exit, and leave a traceback."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _parser(words: Sequence[str]) -> tuple[argparse.ArgumentParser, CommandModule | None]:

@@ -59,7 +59,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="the client's certificate, PEM or DER; others in the file are compared too",
     )
     add("--method", default="GET", metavar="M", help="default: GET")
-    add("--url", default="/", metavar="U", help="the request's URL, or its path; default: /")
+    add(
+        "--url",
+        default="/",
+        metavar="URL|PATH",
+        help="https://api.example.com/accounts/1 or /accounts/1; default: /",
+    )
     add("--header", action="append", default=[], metavar="H", help="'Name: value'; may be repeated")
     add("--listener", metavar="NAME", help="the listener; default: the first")
     add("--at", type=_moment, metavar="TIME", help="2027-01-31T12:00:00Z; default: now")
@@ -200,11 +205,16 @@ def _ours(loaded: Loaded) -> list[Certificate]:
     return found
 
 
+_URL_WANTED = "write https://api.example.com/accounts/1, or /accounts/1"
+
+
 def _sent(arguments: argparse.Namespace, token: str) -> Sent:
     try:
         host, target = split(arguments.url)
     except ValueError as error:
-        raise Unexplainable(f"{arguments.url!r} is {error}") from None
+        raise Unexplainable(f"{arguments.url!r} is {error}: {_URL_WANTED}") from None
+    if not target.startswith("/") and target != "*" and arguments.method != "CONNECT":
+        raise Unexplainable(f"--url {arguments.url!r} is neither a URL nor a path: {_URL_WANTED}")
     fields = [_field(text) for text in arguments.header]
     if token:
         fields.append((b"Authorization", b"Bearer " + token.encode()))

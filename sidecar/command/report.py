@@ -1,10 +1,12 @@
 """`sidecar report < access.log`: who is ready for enforcing, and whom to call before it starts.
 
-Reads the JSON access lines, whatever else is between them, and counts per client.
+Reads the JSON access lines, whatever is between them or in front of them, and counts per client: as the sidecar writes
+them, and as `kubectl logs --prefix`, compose and the container runtimes hand them on.
 """
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -29,9 +31,17 @@ class Report:
     """Access lines counted."""
     ignored: int = 0
     """Other lines."""
+    _begun: str = ""
+    """The beginning of a line that a container runtime took apart."""
 
     def add(self, line: str) -> None:
         """Count one line."""
+        runtime = _RUNTIME.match(line)
+        if runtime is not None:
+            line = self._begun + line[runtime.end() :].rstrip("\n")
+            self._begun = line[:LINE] if runtime["tag"] == "P" else ""
+            if self._begun:
+                return
         record = _record(line)
         if record is None:
             self.ignored += 1
@@ -48,11 +58,26 @@ class Report:
         return ordered(self.clients.values())
 
 
+_RUNTIME: Final = re.compile(r"\S{10,64} (?:stdout|stderr) (?P<tag>[PF]) ")
+"""What a container runtime puts in front (CRI logging format): of a long line each part but the last has P."""
+_PREFIX: Final = 512
+"""Most characters that may stand in front of a record: the names of a Pod and a container, or of a service."""
+
+
 def _record(line: str) -> dict[str, Any] | None:
+    """The record in a line, with or without a prefix, or inside the log member of a line of Docker's."""
+    begin = line.find("{", 0, _PREFIX)
+    if begin < 0:
+        return None
     try:
-        record = json.loads(line)
+        record = json.loads(line[begin:])
     except (ValueError, RecursionError):
         return None
+    if isinstance(record, dict) and isinstance(record.get("log"), str) and "event" not in record:
+        try:
+            record = json.loads(record["log"])
+        except (ValueError, RecursionError):
+            return None
     return record if isinstance(record, dict) and record.get("event") == "request" else None
 
 

@@ -15,7 +15,7 @@ from sidecar.decision.denial import NAMES, Denial, Failure
 from sidecar.decision.permit import Permit
 from sidecar.decision.request import Presenter
 from sidecar.decision.token import ValidatedToken
-from sidecar.telemetry.outcome import denial_of
+from sidecar.telemetry.outcome import REPORT, denial_of
 from sidecar.telemetry.record import AuditRecord
 
 # The C function where there is one (CPython), the same in Python elsewhere.
@@ -187,7 +187,7 @@ def readable(record: AuditRecord, labels: tuple[str, str, str]) -> str:
     if token is not None:
         words.append(f"client={visible(bounded(token.client_id or token.subject or ''))}")
     refused = denial_of(record)
-    if refused is not None and not isinstance(decision, Permit):
+    if refused is not None and (labels[1] == REPORT or not isinstance(decision, Permit)):
         words.extend(
             f"[{visible(one.check)}: expected {visible(bounded(one.expected)) or '-'},"
             f" presented {visible(bounded(one.presented)) or '-'}]"

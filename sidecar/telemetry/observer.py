@@ -20,6 +20,8 @@ from sidecar.telemetry.record import AuditRecord
 
 _MOST_STRIPPED = 64
 """Headers that are named in the log when they are stripped: their names are chosen by clients."""
+_WARNED = frozenset({"upstream_down", "internal_error", "memory_short"})
+"""Incidents that someone should look at."""
 Clock = Callable[[], float]
 
 
@@ -149,7 +151,8 @@ class Telemetry:
         """Something worth counting that is no request."""
         self.metrics.increment("sidecar_incidents_total", name)
         if self._allowances.take(self._monotonic(), name):
-            self._tell("incident", name, detail=bounded(detail))
+            members = {"detail": bounded(detail)} if detail else {}
+            (self.journal.warning if name in _WARNED else self.journal.info)("incident", name=name, **members)
 
     def _tell(self, event: str, name: str, **members: str) -> None:
         self.journal.info(event, name=name, **{key: value for key, value in members.items() if value})

@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,58 @@ def test_each_client_is_counted(log: Log, capsys: pytest.CaptureFixture[str], tm
         "rules": {"read": 3},
         "last_seen": "2027-01-15T08:00:00.000Z", "last_refused": "2027-01-15T08:00:00.000Z",
     }  # fmt: skip
+
+
+def in_parts(line: str) -> str:
+    """As a container runtime takes a long line apart."""
+    middle = len(line) // 2
+    stamp = "2027-01-15T08:00:00.123456789Z stdout"
+    return f"{stamp} P {line[:middle]}\n{stamp} F {line[middle:]}"
+
+
+PREFIXES: dict[str, Callable[[str], str]] = {
+    "kubectl logs --prefix": lambda line: f"[pod/api-7d9c-x/bound-token-sidecar] {line}",
+    "kubectl logs --timestamps": lambda line: f"2027-01-15T08:00:00.123456789Z {line}",
+    "docker compose": lambda line: f"sidecar-1  | {line}",
+    "CRI": lambda line: f"2027-01-15T08:00:00.123456789Z stdout F {line}",
+    "CRI, in parts": in_parts,
+    "Docker": lambda line: (
+        json.dumps({"log": line, "stream": "stdout", "time": "2027-01-15T08:00:00Z"}) + "\n"
+    ),
+    "journalctl": lambda line: f"Jan 15 08:00:00 host sidecar[17]: {line}",
+}
+
+
+@pytest.mark.parametrize("prefix", PREFIXES.values(), ids=PREFIXES)
+def test_lines_are_read_as_they_are_handed_on(log: Log, prefix: Callable[[str], str]) -> None:
+    plain, prefixed = Report(), Report()
+    for line in log.lines:
+        plain.add(line)
+        for part in prefix(line).splitlines(keepends=True):
+            prefixed.add(part)
+    assert [one.row() for one in prefixed.ordered()] == [one.row() for one in plain.ordered()]
+    assert (prefixed.lines, prefixed.ignored) == (plain.lines, plain.ignored)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "",
+        "{",
+        "x" * 600 + '{"event":"request"}',
+        '{"log": 7}',
+        '{"log": "{"}',
+        '{"log": "[]"}',
+        "[pod/x] [" * 40,
+        "2027-01-15T08:00:00Z stdout P " + "{" * 100_000,
+        "2027-01-15T08:00:00Z stdout F " + '{"a":' * 100_000,
+    ],
+)
+def test_lines_of_others_are_passed_over(line: str) -> None:
+    report = Report()
+    for _ in range(3):
+        report.add(line)
+    assert (report.lines, report.clients) == (0, {})
 
 
 def test_the_table_reads_from_standard_input(

@@ -367,11 +367,25 @@ def test_header_fields_are_sorted_as_the_data_plane_sorts_them(explainer: Explai
     assert (code, said) == (1, "'nonsense' is not 'Name: value'\n")
 
 
+WANTED = "write https://api.example.com/accounts/1, or /accounts/1"
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
         (("--listener", "inside"), "no listener is called inside (known: 127.0.0.1:8443)\n"),
-        (("--url", "ftp://x/y"), "'ftp://x/y' is neither a URL nor a path\n"),
+        (
+            ("--url", "ftp://x/y"),
+            "'ftp://x/y' is neither a URL nor a path: {WANTED}\n",
+        ),
+        (
+            ("--url", "accounts/7"),
+            "'accounts/7' is neither a URL nor a path: {WANTED}\n",
+        ),
+        (
+            ("--url", ""),
+            "'' is neither a URL nor a path: {WANTED}\n",
+        ),
         (("--certificate", "/nowhere/at/all"), "cannot be read: No such file or directory\n"),
     ],
 )

@@ -173,6 +173,13 @@ def test_line_for_a_terminal_shows_control_characters_instead_of_sending_them() 
     assert "expected AAAA, presented BBBB" in line
 
 
+def test_line_for_a_terminal_names_what_would_have_refused_it() -> None:
+    reported = record(permit(would_deny=denial(Reason.BINDING_MISMATCH)))
+    line = readable(reported, outcome_of(reported))
+    assert "REPORT" in line
+    assert "[cnf.x5t#S256: expected AAAA, presented BBBB]" in line
+
+
 def test_a_moment_that_no_calendar_holds_is_empty() -> None:
     assert timestamp(1e300) == ""
     assert timestamp(253402300799) == "9999-12-31T23:59:59.000Z"

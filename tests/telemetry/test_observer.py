@@ -77,6 +77,15 @@ def test_connections_and_handshakes_are_counted(recorder: RecordedTelemetry) -> 
     assert (line["name"], line["peer"]) == ("certificate_refused", "192.0.2.7:50000")
 
 
+def test_upstream_that_is_down_is_a_warning(recorder: RecordedTelemetry) -> None:
+    recorder.telemetry.incident("upstream_down", "connection refused")
+    recorder.telemetry.incident("header_dropped")
+    assert [(line["name"], line["level"]) for line in recorder.lines()] == [
+        ("upstream_down", "warning"),
+        ("header_dropped", "info"),
+    ]
+
+
 def test_header_that_is_stripped_is_counted_and_named_once(recorder: RecordedTelemetry) -> None:
     for name in ["X-Forwarded-User", "x-forwarded-user", "Remote-User", "X-Forwarded-User"]:
         recorder.telemetry.header_stripped(name)
