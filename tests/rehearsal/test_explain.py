@@ -376,15 +376,15 @@ WANTED = "write https://api.example.com/accounts/1, or /accounts/1"
         (("--listener", "inside"), "no listener is called inside (known: 127.0.0.1:8443)\n"),
         (
             ("--url", "ftp://x/y"),
-            "'ftp://x/y' is neither a URL nor a path: {WANTED}\n",
+            f"'ftp://x/y' is neither a URL nor a path: {WANTED}\n",
         ),
         (
             ("--url", "accounts/7"),
-            "'accounts/7' is neither a URL nor a path: {WANTED}\n",
+            f"'accounts/7' is neither a URL nor a path: {WANTED}\n",
         ),
         (
             ("--url", ""),
-            "'' is neither a URL nor a path: {WANTED}\n",
+            f"'' is neither a URL nor a path: {WANTED}\n",
         ),
         (("--certificate", "/nowhere/at/all"), "cannot be read: No such file or directory\n"),
     ],
