@@ -38,6 +38,7 @@ COMPILED = (
     "decision/weight.py",
     "decision/watched.py",
     "http/answer.py",
+    "http/certificate_header.py",
     "http/fields.py",
     "http/forwarding.py",
     "http/identity.py",

@@ -89,7 +89,7 @@ def execute(arguments: argparse.Namespace) -> int:
     loaded = load(arguments.config, absent_files_pass=True)
     try:
         token = _token(arguments.token)
-        question = _question(loaded, arguments, token)
+        question = question_of(loaded, arguments, token)
         local = local_keys(loaded.issuers, arguments.jwks)
     except (Unexplainable, CertificateUnreadable, KeysUnreadable) as error:
         print(error, file=sys.stderr)
@@ -171,7 +171,8 @@ def _token(argument: str | None) -> str:
     return token[7:].lstrip() if token[:7].lower() == "bearer " else token
 
 
-def _question(loaded: Loaded, arguments: argparse.Namespace, token: str) -> Question:
+def question_of(loaded: Loaded, arguments: argparse.Namespace, token: str) -> Question:
+    """What the arguments ask. Raises `Unexplainable` and `CertificateUnreadable`."""
     listener = _listener(loaded, arguments.listener)
     own: list[Certificate] = []
     if arguments.certificate is not None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from sidecar.http.answer import Wording
+from sidecar.http.certificate_field import CertificateFormat
 from sidecar.http.claimed_identity import ClaimedIdentity
 from sidecar.http.fields import FieldRules
 
@@ -102,6 +103,22 @@ class UpstreamTlsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class CertificateHeaderSettings:
+    """How the API is told the client's certificate."""
+
+    format: CertificateFormat
+    name: str
+    """Of the header field."""
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every field by which the API may read a certificate: no client may send it."""
+        return frozenset(
+            {self.name, *(("Client-Cert-Chain",) if self.format is CertificateFormat.RFC9440 else ())}
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class UpstreamSettings:
     """The protected resource behind us."""
 
@@ -133,6 +150,8 @@ class UpstreamSettings:
     forward_token: bool = False
     identity_headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Header name → claim name."""
+    client_certificate_header: CertificateHeaderSettings | None = None
+    """None: the API is not told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,4 +240,6 @@ class ProxySettings:
     @property
     def identity_names(self) -> frozenset[str]:
         """Every header that says who a client is, anywhere: no client may say it of itself."""
-        return self.rule_identity_headers.union(self.upstream.identity_headers)
+        header = self.upstream.client_certificate_header
+        certificate = header.names if header is not None else frozenset()
+        return self.rule_identity_headers.union(self.upstream.identity_headers, certificate)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from sidecar.decision.policy import Policy
 from sidecar.issuer.configuration import IssuersSettings
-from sidecar.proxy.configuration import Trust
+from sidecar.proxy.configuration import ProxySettings, Trust
 from sidecar.settings import document as documents
 from sidecar.settings.configuration import Loaded
 from sidecar.settings.document import Document
@@ -66,7 +66,11 @@ class _Loading:
         resource = services.protected_resource
         policy = self.policies.policy(resource.origins if resource is not None else ())
         proxy = proxy_settings(service, policy)
-        found = [*warnings, *tried(self.document, proxy, self.policies.placed_issuers)]
+        found = [
+            *warnings,
+            *self._certificate_name_taken(proxy),
+            *tried(self.document, proxy, self.policies.placed_issuers),
+        ]
         if errors := [one for one in found if not one.is_warning]:
             raise SettingsError(errors)
         trusting = frozenset(one.name for one in proxy.listeners if one.tls.trust is Trust.ANY)
@@ -93,6 +97,15 @@ class _Loading:
             warnings=tuple(sorted({*found, *doubts})),
             dangers=tuple(sorted(_dangers(sections))),
         )
+
+    def _certificate_name_taken(self, proxy: ProxySettings) -> Iterator[Problem]:
+        """A claim under the name of the certificate's field would be taken for a certificate."""
+        header = proxy.upstream.client_certificate_header
+        taken = {name.lower(): name for name in proxy.rule_identity_headers}
+        for name in header.names if header is not None else ():
+            if name.lower() in taken:
+                message = f"{shown(name)} is among the `identity_headers` of a rule"
+                yield self.document.problem(("upstream", "client_certificate_header"), message)
 
     def _no_rules(self) -> Iterator[Problem]:
         if not self.policies.rules:

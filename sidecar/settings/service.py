@@ -5,10 +5,12 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from sidecar.decision.policy import Policy
+from sidecar.http.certificate_field import CertificateFormat
 from sidecar.proxy.configuration import (
     CLIENT_AUTH,
     SERVER_AUTH,
     AtHandshake,
+    CertificateHeaderSettings,
     CrlRequired,
     Limits,
     ListenerSettings,
@@ -29,7 +31,7 @@ from sidecar.settings.configuration import (
     ServiceSettings,
 )
 from sidecar.settings.operation_sections import Logging, ProtectedResource, ServiceFile, Tracing
-from sidecar.settings.service_sections import ListenerSection, Upstream
+from sidecar.settings.service_sections import CERTIFICATE_FIELDS, ListenerSection, Upstream
 from sidecar.telemetry.configuration import Access, Audit, Format, Level, LoggingSettings, TracingSettings
 
 _PURPOSES = {"client_auth": CLIENT_AUTH, "server_auth": SERVER_AUTH}
@@ -132,6 +134,11 @@ def _upstream(section: Upstream) -> UpstreamSettings:
     tls_given = {} if tls is None else tls.given()
     tls_given.pop("insecure_private_key_readable_by_everyone", None)
     given["rewrites_redirects"] = given.pop("redirects", "rewrite") == "rewrite"
+    header = given.pop("client_certificate_header", None)
+    if header is not None:
+        name = header.name or CERTIFICATE_FIELDS[header.format]
+        form = CertificateFormat(header.format)
+        given["client_certificate_header"] = CertificateHeaderSettings(form, name)
     if "identity_headers" in given:
         given["identity_headers"] = MappingProxyType(given["identity_headers"])
     return UpstreamSettings(

@@ -1,5 +1,6 @@
 """The sections of the service file. What a value means is said here once; `sidecar schema` shows it to editors."""
 
+from ipaddress import ip_address
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
@@ -162,6 +163,40 @@ def _upstream_url(value: object) -> object:
     return value
 
 
+class CertificateHeaderSection(Section):
+    """The client's certificate, told to the API in a header field (RFC 9440). What the client sent under the name is
+    taken out first.
+    """
+
+    format: Literal["rfc9440", "xfcc", "pem_urlencoded", "pem_one_line", "der_base64"]
+    """How it is written: as by RFC 9440, Envoy, nginx, Apache, HAProxy."""
+    name: HeaderName | None = None
+    """Of the field. Default: Client-Cert for rfc9440, X-Forwarded-Client-Cert for xfcc; the others have none."""
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        if self.name is None and self.format not in CERTIFICATE_FIELDS:
+            raise mistake(f"`{self.format}` has no name of its own: say which field the API reads", "name")
+        if self.name is not None and self.name.lower() in _OURS:
+            raise mistake(f"{shown(self.name)} is not free to carry a certificate", "name")
+        return self
+
+
+CERTIFICATE_FIELDS = {"rfc9440": "Client-Cert", "xfcc": "X-Forwarded-Client-Cert"}
+"""The names of the formats that have one."""
+
+
+def _is_within_reach_of_others(url: str) -> bool:
+    """Whether somebody else on the network could speak to the API in our place, or listen."""
+    parts = urlsplit(url)
+    if parts.scheme != "http":
+        return False
+    try:
+        return not ip_address(parts.hostname or "").is_loopback
+    except ValueError:
+        return parts.hostname != "localhost"
+
+
 class Upstream(Section):
     """The protected resource behind the sidecar."""
 
@@ -195,11 +230,28 @@ class Upstream(Section):
     """true: the API sees the Authorization field. Default: false."""
     identity_headers: IdentityHeaders | None = None
     """Header → claim. Every spelling of these headers is stripped from the request first."""
+    client_certificate_header: CertificateHeaderSection | None = None
+    """Tells the API the client's certificate; without it the API is not told."""
 
     @model_validator(mode="after")
     def _tls(self) -> Self:
         if self.tls is not None and not self.url.startswith("https:"):
             raise mistake("`tls` has no effect without an https:// URL", "tls")
+        return self
+
+    @model_validator(mode="after")
+    def _certificate_header(self) -> Self:
+        header = self.client_certificate_header
+        if header is None:
+            return self
+        if _is_within_reach_of_others(self.url):
+            raise mistake(
+                "who reaches the API past the sidecar could send any certificate: https://, loopback or a Unix socket",
+                "client_certificate_header",
+            )
+        name = header.name or CERTIFICATE_FIELDS[header.format]
+        if any(name.lower() == other.lower() for other in self.identity_headers or ()):
+            raise mistake(f"{shown(name)} is among `identity_headers`", "client_certificate_header")
         return self
 
 

@@ -6,6 +6,7 @@ status, reason, rule and challenge.
 
 import asyncio
 import json
+from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +15,11 @@ from typing import Any, NamedTuple
 import pytest
 
 from sidecar.authorizer import Authorizer
-from sidecar.command.cli import main
+from sidecar.command import explain as command
 from sidecar.decision.permit import Permit
 from sidecar.decision.ports import KeySet
 from sidecar.rehearsal import question
+from sidecar.rehearsal.key_sources import FixedKeys, local_keys
 from sidecar.rehearsal.trial.played_issuers import PlayedIssuers
 from sidecar.rehearsal.trial.run import Stage
 from sidecar.settings.case_sections import Case, CaseExpectation, CaseRequest
@@ -218,7 +220,7 @@ class Four:
     keys: Keys
     pki: Pki
     tokens: Mapping[str, str]
-    capsys: pytest.CaptureFixture[str]
+    local: FixedKeys
 
     def authorizer(self) -> Authorizer:
         limits = self.loaded.proxy.limits
@@ -270,16 +272,19 @@ class Four:
             )
 
     def explained(self, asked: Asked) -> Said:
-        words = ["--method", asked.method, f"--url={asked.target}", "--header", f"Host: {asked.host}"]
+        words = ["--config=unused", "--at=2027-01-15T08:00:00Z"]
+        words += ["--method", asked.method, f"--url={asked.target}", "--header", f"Host: {asked.host}"]
         for name, values in asked.headers.items():
             words += [word for value in values for word in ("--header", f"{name}: {value}")]
-        if asked.token:
-            words += ["--token", self.tokens[asked.token]]
         if asked.has_certificate:
             words += ["--certificate", str(self.folder / "client.crt")]
-        words += ["--config", str(self.folder / "sidecar.yaml"), "--format=json", "--at=2027-01-15T08:00:00Z"]
-        assert main(["explain", *words]) in {0, 1}
-        return self.of_document(json.loads(self.capsys.readouterr().out))
+        parser = ArgumentParser()
+        command.configure(parser)
+        token = self.tokens[asked.token] if asked.token else ""
+        asks = command.question_of(self.loaded, parser.parse_args(words), token)
+        return self.of_document(
+            asyncio.run(command.explained(self.loaded, asks, self.local, token, offline=False)).document()
+        )
 
     def questioned(self, asked: Asked) -> Said:
         lines = [f"Host: {asked.host}"]
@@ -331,7 +336,6 @@ def four(
     tmp_path: Path,
     pki: Pki,
     signing_key: SigningKey,
-    capsys: pytest.CaptureFixture[str],
 ) -> Four:
     made = Configuration.create(tmp_path, pki)
     issuer = ISSUER.replace("{discovery: true}", "{jwks_file: jwks.json}")
@@ -341,7 +345,8 @@ def four(
     reports = "" if request.param == "enforcing" else "    report_only: {until: 2027-01-31}\n"
     made.write_policy(issuer + reports + RULES)
     tokens = {kind: minted(kind, signing_key, pki) for kind in TOKENS}
-    return Four(tmp_path, made.load(), Keys.of(signing_key), pki, tokens, capsys)
+    loaded = made.load()
+    return Four(tmp_path, loaded, Keys.of(signing_key), pki, tokens, local_keys(loaded.issuers, None))
 
 
 def test_four_ways_say_the_same_of_every_request(four: Four) -> None:

@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from sidecar.command.cli import main
-from tests.support.configuration import ISSUER, Configuration
+from tests.support.configuration import ISSUER, SERVICE, Configuration
 from tests.support.pki import Pki
 
 ROOT = Path(__file__).parents[2]
@@ -280,3 +280,16 @@ def test_the_shipped_cases_pass_against_the_shipped_configuration(capsys: pytest
     assert cases
     assert main(["test", "--config", str(ROOT / "config" / "sidecar.yaml"), *cases]) == 0
     assert capsys.readouterr().out.splitlines()[-1].endswith(" passed, 0 failed")
+
+
+def test_a_case_sees_the_certificate_that_the_api_is_told(trial: Trial) -> None:
+    header = "client_certificate_header: {format: der_base64, name: X-Cert}"
+    trial.configuration.write_service(SERVICE.replace(':8080"}', f':8080", {header}}}'))
+    forged = "request: {target: /healthz, headers: {x-cert: forged}}"
+    code, said = trial.run(
+        f"{forged}, certificate: none, expect: {{upstream_headers: {{X-Cert: []}}}}",
+        f"{forged}, expect: {{upstream_headers: {{X-Cert: []}}}}",
+    )
+    assert code == 1
+    assert said.endswith("1 passed, 1 failed\n")
+    assert "      + upstream header X-Cert: MII" in said

@@ -139,7 +139,7 @@ class Exchange(Passenger):
             return
         head = self._request_head(permit)
         if head is None:
-            self.fail(Reason.CONDITION_FAILED, "identity headers over the limit")
+            self.fail(Reason.CONDITION_FAILED, "identity headers or the client certificate over the limit")
             return
         if rule.limits is not None or serving.places is not None:
             hindrance = self.ending.hindrance(rule, bounds)
@@ -162,6 +162,11 @@ class Exchange(Passenger):
         )
         self.awaits_continue = bool(fields.expect) and not request.complete
         said = self.stream.forwarding(fields) + serving.tracing(fields, self.record) + identity
+        if serving.certificate_header is not None:
+            line = serving.certificate_header.line(self.stream.presenter.client_certificate)
+            if line is None:
+                return None
+            said += line
         for name, _ in fields.claims:  # those that nobody may make
             serving.observer.header_stripped(name.decode("latin-1"))
         return http1_writer.request_head(
@@ -273,6 +278,9 @@ class Exchange(Passenger):
             self._upstream.stays_open = fields.stays_open
         if fields.is_located and self._serving.redirects is not None:
             self._serving.redirects.bring_back(fields, self.fields, self.stream.origin(self.fields))
+        if self._serving.certificate_header is not None:
+            # RFC 9440 §2.4: a response to a request with the field is selected by it, or not cached.
+            fields.kept += (b"Vary", b": ", self._serving.certificate_header.name, b"\r\n")
         record.status = head.status
         record.upstream_seconds = perf_counter() - self._dispatched
         self.ending.has_begun = True

@@ -13,6 +13,7 @@ from sidecar.decision.permit import Permit
 from sidecar.decision.policy import Rule
 from sidecar.decision.request import Presenter, RequestHead
 from sidecar.http.answer import Answers, document
+from sidecar.http.certificate_header import CertificateHeader
 from sidecar.http.fields import RequestFields
 from sidecar.http.identity import identity_block
 from sidecar.http.redirects import Redirects
@@ -64,6 +65,11 @@ class Serving:
         self.redirects = (
             Redirects(upstream.scheme, upstream.host, upstream.port) if upstream.rewrites_redirects else None
         )
+        header = upstream.client_certificate_header
+        self.certificate_header = (
+            CertificateHeader(header.format, header.name) if header is not None else None
+        )
+        """Tells the API the client's certificate; None: it is not told."""
         self.bounds = bounds(settings.limits, settings.upstream)
         """The bounds of exchanges whose rule sets none."""
         self.authorizer = authorizer

@@ -11,6 +11,7 @@ from sidecar.decision.permit import Permit
 from sidecar.decision.policy import IssuerPolicy, RuleLimits
 from sidecar.decision.replay import Rehearsal
 from sidecar.decision.request import ClientCertificate, Presenter
+from sidecar.http.certificate_header import CertificateHeader
 from sidecar.http.fields import RequestFields
 from sidecar.http.forwarding import Forwarding
 from sidecar.http.identity import identity_block
@@ -83,7 +84,7 @@ class Stage:
             decision = await decision
         if isinstance(decision, Denial):
             return self._refused(decision)
-        return self._forwarded(decision, received.fields)
+        return self._forwarded(decision, received.fields, certificate)
 
     def _fields(
         self, case: PolicyCase, certificate: ClientCertificate | None, issue: Issue, now: float
@@ -135,18 +136,22 @@ class Stage:
             challenge=answer.challenge,
         )
 
-    def _forwarded(self, permit: Permit, fields: RequestFields) -> Played:
+    def _forwarded(
+        self, permit: Permit, fields: RequestFields, certificate: ClientCertificate | None
+    ) -> Played:
         denial = permit.would_deny
         return Played(
             status=200,
             rule=permit.rule.name,
             would_deny=denial.reason.value if denial else None,
             failures=denial.failures if denial else (),
-            upstream_headers=self._upstream_headers(permit, fields),
+            upstream_headers=self._upstream_headers(permit, fields, certificate),
             bounds=self.reception.bounds.under(permit.rule.limits or RuleLimits()),
         )
 
-    def _upstream_headers(self, permit: Permit, fields: RequestFields) -> dict[str, list[str]]:
+    def _upstream_headers(
+        self, permit: Permit, fields: RequestFields, certificate: ClientCertificate | None
+    ) -> dict[str, list[str]]:
         """What the API sees, made as the data plane makes it."""
         block = b"".join(fields.kept) + Forwarding(_PEER).block(fields)
         if self.settings.upstream.forward_token:
@@ -155,6 +160,9 @@ class Stage:
             own = permit.rule.identity_headers
             names = self.settings.upstream.identity_headers if own is None else own
             block += identity_block(permit.token.claims, names)
+        header = self.settings.upstream.client_certificate_header
+        if header is not None:
+            block += CertificateHeader(header.format, header.name).line(certificate) or b""
         found: dict[str, list[str]] = {"host": [value.decode("latin-1") for value in fields.hosts]}
         for line in block.split(b"\r\n")[:-1]:
             name, _, value = line.partition(b":")
