@@ -24,6 +24,7 @@ from sidecar.settings.document import Document
 from sidecar.settings.files import is_there
 from sidecar.settings.problem import Problem, shown
 from sidecar.telemetry.issuer_observer import Introspected, KeySkipped, KeysRefreshed
+from sidecar.trust.client_context import trying_context
 
 _SERVED: Final = frozenset({"certificate_missing"})
 """How a handshake without a client certificate may fail although all is well with the server."""
@@ -70,8 +71,7 @@ def _listener(document: Document, at: tuple[str | int, ...], settings: ListenerS
 
 def _handshake(server: ServerTls) -> str | None:
     """Why a client that asks for nothing special fails to reach this server, if it does."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context = trying_context()
     into, out = ssl.MemoryBIO(), ssl.MemoryBIO()
     client, engine = context.wrap_bio(into, out), server.engine()
     try:

@@ -26,6 +26,13 @@ class ServerTrust:
     is only its common name (RFC 9525 §6.3)."""
 
 
+def trying_context() -> ssl.SSLContext:
+    """For a handshake with ourselves, to see whether one can be made: nothing is verified, and nothing is sent."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
 def client_context(trust: ServerTrust, protocols: Sequence[str] = ()) -> ssl.SSLContext:
     """TLS 1.2 or later; name and chain of the server are verified. `protocols` are offered by ALPN (RFC 7301).
 

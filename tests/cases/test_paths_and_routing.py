@@ -146,12 +146,15 @@ def test_host_is_matched_as_the_data_plane_normalised_it(host: str, signing_key:
 def test_no_header_chooses_the_rule(gate: Authorizer) -> None:
     """A request head has no other header for a rule to look at, so none can choose one.
 
+    `Authorization` and `DPoP` bring credentials, and what marks a preflight is no choice.
+
     https://github.com/oauth2-proxy/oauth2-proxy/issues/3506 https://github.com/golang/vulndb/issues/5147
     https://github.com/golang/vulndb/issues/1690
     """
     request = head(target="/rest")
     assert {name for name in dir(request) if not name.startswith("_")} == {
         "method", "target", "path", "query", "query_names", "folded_query_names", "host", "authorization", "preflight",
+        "proofs",
     }  # fmt: skip
     assert denied(decide(gate, request, presenter())).reason is Reason.CREDENTIALS_MISSING
 

@@ -68,12 +68,18 @@ def refusal(gate: Authorizer, token: str, pki: Pki) -> Denial:
 
 def test_every_confirmation_method_returns_evidence_or_raises(pki: Pki) -> None:
     """A check that exists and lets everything pass looks like one that works. Here it must hand back what it found."""
-    for name, method in confirmation.METHODS.items():
+    for method in confirmation.METHODS.values():
         right = method.parse(pki.client.thumbprint)
-        assert method.confirm(right, presentation(pki.client)).member == name
         for stranger in (presentation(pki.other_client), presentation(None)):
             with pytest.raises(Denied):
                 method.confirm(right, stranger)
+    certificate = confirmation.METHODS["x5t#S256"]
+    right = certificate.parse(pki.client.thumbprint)
+    assert certificate.confirm(right, presentation(pki.client)).member == "x5t#S256"
+    assert set(confirmation.METHODS) == {
+        "x5t#S256",
+        "jkt",
+    }  # `jkt`: tests/decision/confirmation/test_proof_key.py
 
 
 @pytest.mark.parametrize("binding", list(Binding))
