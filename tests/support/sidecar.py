@@ -66,6 +66,7 @@ def policy(
                 "name": "accounts",
                 "match": {"path": "/accounts/**"},
                 "require": {"scopes": ["accounts:read"]},
+                "upgrade": ["websocket", "echo"],
             },
             {"name": "rest", "match": {"path": "/**"}},
         ],
