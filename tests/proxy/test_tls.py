@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from OpenSSL import SSL
 
@@ -16,7 +17,17 @@ from sidecar.decision.denial import Reason
 from sidecar.proxy.configuration import AtHandshake, Timeouts, Trust
 from sidecar.proxy.tls import ServerTls
 from tests.support.live_server import LiveServer, digest, tls_settings
-from tests.support.pki import HOUR, Identity, Pki, Profile, certificate_pem, make_key, self_signed, utc_now
+from tests.support.pki import (
+    HOUR,
+    Authority,
+    Identity,
+    Pki,
+    Profile,
+    certificate_pem,
+    make_key,
+    self_signed,
+    utc_now,
+)
 from tests.support.tls_client import TLS12, Wire, client_context, versioned
 
 IN_ORDER = pytest.mark.parametrize("version", ["1.2", "1.3"])
@@ -360,3 +371,24 @@ def test_certificate_is_judged_again_when_the_authorities_change(
         assert without.request().status == 401
         for wire in wires:
             wire.close()
+
+
+def huge_key() -> rsa.RSAPrivateKey:
+    """RSA of 8676 bits, of two Mersenne primes: finding others takes a minute."""
+    p, q, e = 2**4253 - 1, 2**4423 - 1, 65537
+    d = pow(e, -1, (p - 1) * (q - 1))
+    numbers = rsa.RSAPublicNumbers(e, p * q)
+    private = rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), numbers)
+    return private.private_key(unsafe_skip_rsa_key_validation=True)
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_key_too_large_to_be_worth_the_work_is_refused(open_server: LiveServer, version: str) -> None:
+    huge = huge_key()
+    authority = Authority.root(key=huge)
+    before = len(open_server.observed.handshakes)
+    for identity in (self_signed(key=huge), replace(authority.issue(), chain=(authority.certificate,))):
+        with pytest.raises((ssl.SSLError, ConnectionError)):
+            asks(open_server, identity, version)
+    result = ("certificate_refused", "a key of more than 8192 bits")
+    assert open_server.handshakes(before + 2)[before:] == [result, result]

@@ -1,6 +1,7 @@
 """The TLS engine between two memory buffers: records of any size, cut anywhere, and errors that are another's."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from OpenSSL._util import ffi, lib
 
 from sidecar.proxy.tls import OpenSslEngine, ServerTls, TlsFailure
 from tests.support.live_server import digest, tls_settings
-from tests.support.pki import Pki
+from tests.support.pki import Authority, Pki
 from tests.support.tls_pair import Pair, Sealer, sealed_pair
 
 
@@ -300,3 +301,20 @@ def test_files_of_a_listener_are_read_once(tmp_path: Path, pki: Pki) -> None:
     pair = Pair(made, pki.client)
     pair.shake_hands()
     assert pair.engine.established
+
+
+@pytest.mark.parametrize("version", ["1.2", "1.3"])
+def test_chain_that_nobody_asks_about_is_not_verified(tls: ServerTls, version: str) -> None:
+    """30 signatures of RSA-8192 are a lot of work for whoever has us do it."""
+    authorities = [Authority.root()]
+    for number in range(20):
+        authorities.append(authorities[-1].intermediate(f"authority {number}"))
+    leaf = authorities[-1].issue()
+    pair = Pair(tls, replace(leaf, chain=tuple(each.certificate for each in reversed(authorities))), version)
+    pair.shake_hands()
+    certificate = pair.engine.client_certificate()
+    assert certificate is not None
+    assert certificate.thumbprint == digest(leaf)
+    # OpenSSL looks one step up, for an anchor, whatever the depth.
+    assert len(pair.engine._made.get_verified_chain() or []) <= 2
+    assert len(pair.engine.chain()) == 22, "the client did send them"

@@ -39,6 +39,8 @@ class Pair:
         if identity is not None:
             context.use_certificate(identity.certificate)
             context.use_privatekey(identity.key)
+            for authority in identity.chain:
+                context.add_extra_chain_cert(authority)
         return context
 
     def from_client(self) -> bytes:

@@ -19,6 +19,8 @@ from sidecar.proxy.tls.authorities import Authorities, is_root
 from sidecar.proxy.tls.revocation import RevocationList
 
 _EE_KEY_TOO_SMALL: Final = 66
+MOST_KEY_BITS: Final = 8192
+"""Of a key that anybody may come with: verifying with an RSA key takes time with the square of its length."""
 _WRONG_PURPOSE: Final = 26
 _CRL_MISSING: Final = 3
 """X509_V_ERR_UNABLE_TO_GET_CRL."""
@@ -65,13 +67,26 @@ def listen(connection: SSL.Connection) -> Verification:
     return of(connection)
 
 
-def accept_possession(connection: SSL.Connection, _c: crypto.X509, error: int, depth: int, ok: int) -> bool:
+def accept_possession(
+    connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int
+) -> bool:
     """RFC 8705 §6.2: "it is not necessary for the resource server to validate the trust chain of the client's
-    certificate". The handshake proves possession; a key too weak to prove it is refused.
+    certificate". The handshake proves possession; a key too weak to prove it is refused, and one so large that anybody
+    could have us work on it.
     """
     if error == _EE_KEY_TOO_SMALL and depth == 0 and not ok:
         return _refuse(connection, error)
+    if _bits(certificate) > MOST_KEY_BITS:
+        of(connection).refused = f"a key of more than {MOST_KEY_BITS} bits"
+        return False
     return True
+
+
+def _bits(certificate: crypto.X509) -> int:
+    try:
+        return certificate.get_pubkey().bits()
+    except crypto.Error:  # no key that OpenSSL knows: nobody can prove to hold it
+        return 0
 
 
 def _refuse(connection: SSL.Connection, error: int) -> bool:
