@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Final
 
 VARIABLE: Final = "SIDECAR_CONFIG"
+INJECTED: Final = "SIDECAR_SERVICE_FILE"
+"""In an injected container the service file is this variable. Named here again: `run` must not import the injector."""
 USUAL: Final = (Path("sidecar.yaml"), Path("/etc/sidecar/config/sidecar.yaml"))
 """In the working directory, and where the chart and the injector mount it."""
 
@@ -27,4 +29,6 @@ def _default() -> Path | None:
     named = os.environ.get(VARIABLE)
     if named:
         return Path(named)
+    if INJECTED in os.environ:
+        return Path(f"env:{INJECTED}")
     return next((path for path in USUAL if path.is_file()), None)

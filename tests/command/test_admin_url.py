@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from sidecar.command.cli import main
+from sidecar.command.service_file import INJECTED
+from sidecar.injection.service_file import SERVICE_VARIABLE
 from sidecar.process.endpoints.admin.token import AdminToken, token_file
 from sidecar.settings import SettingsError
 from sidecar.settings.admin import admin_address
@@ -113,8 +115,13 @@ def test_service_file_is_the_one_that_is_named_else_the_usual_one(
     monkeypatch.chdir(tmp_path / "elsewhere")
     monkeypatch.setenv("SIDECAR_CONFIG", str(tmp_path / "sidecar.yaml"))
     assert main(["admin-url", "--token"]) == 0
-    assert capsys.readouterr().out == f"{value}\n" * 2
     monkeypatch.delenv("SIDECAR_CONFIG")
+    admin = f"admin: {{address: 127.0.0.1:9901, token_file: {tmp_path}/admin-token}}"
+    assert INJECTED == SERVICE_VARIABLE
+    monkeypatch.setenv(INJECTED, admin)
+    assert main(["admin-url", "--token"]) == 0, "in an injected container the service file is a variable"
+    monkeypatch.delenv(INJECTED)
+    assert capsys.readouterr().out == f"{value}\n" * 3
     with pytest.raises(SystemExit) as caught:
         main(["admin-url"])
     assert caught.value.code == 2
