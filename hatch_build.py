@@ -31,7 +31,6 @@ COMPILED = (
     "decision/presentation.py",
     "decision/proof.py",
     "decision/reason.py",
-    "decision/replay.py",
     "decision/request.py",
     "decision/terms.py",
     "decision/token.py",

@@ -74,6 +74,10 @@ class DpopSettings:
     """What the whole deployment shares for DPoP (RFC 9449)."""
 
     nonce_key_file: Path | None = None
+    replay_url_file: Path | None = None
+    """Where used proofs are remembered for all processes: a URL of the Redis protocol; None: in this process alone."""
+    replay_ca_file: Path | None = None
+    accepts_when_unreachable: bool = False
 
 
 @dataclass(frozen=True, slots=True)

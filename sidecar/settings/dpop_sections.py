@@ -8,9 +8,10 @@ from sidecar.decision.confirmable import CONFIRMABLE, Confirmable
 from sidecar.decision.confirmation import METHODS
 from sidecar.decision.origin import Origin
 from sidecar.decision.proof_policy import PROOF_POLICY, ProofPolicy
-from sidecar.settings.files import ReadableFile, check_private
+from sidecar.settings.files import CertificateFile, ReadableFile, check_private
 from sidecar.settings.nonce_file import nonces_in
 from sidecar.settings.problem import shown
+from sidecar.settings.redis_place import RedisPlace
 from sidecar.settings.scalars import Duration, Text, as_list
 from sidecar.settings.section import Section, mistake
 
@@ -113,8 +114,34 @@ Origins = Annotated[
 class Replay(Section):
     """Where proofs that were used are remembered (RFC 9449 §11.1)."""
 
-    store: Literal["memory"] = "memory"
-    """`memory`: of this process alone."""
+    store: Literal["memory", "redis"] = "memory"
+    """`memory`: of this process alone. `redis`: a server of that protocol, for all workers and replicas."""
+    url_file: ReadableFile | None = None
+    """With redis: one line, redis://user:password@host:6379/0, or rediss:// with TLS."""
+    ca_file: CertificateFile | None = None
+    """PEM: the authorities to trust for rediss. Default: the system's."""
+    insecure_accept_when_unreachable: bool = False
+    """DANGEROUS: a proof passes, used or not, while the server is out of reach."""
+    insecure_url_readable_by_everyone: bool = False
+    """DANGEROUS: accepts a URL with a password that every user of the machine may read."""
+
+    @model_validator(mode="after")
+    def _place(self) -> Self:
+        if self.store == "memory":
+            for name in sorted(self.model_fields_set - {"store"}):
+                raise mistake(f"`{name}` has no effect with `store: memory`", name)
+            return self
+        if self.url_file is None:
+            raise mistake("`store: redis` needs `url_file`", "store")
+        if not self.url_file.exists():
+            return self
+        if not self.insecure_url_readable_by_everyone:
+            check_private(self.url_file, "insecure_url_readable_by_everyone", "url_file")
+        try:
+            RedisPlace.parse(self.url_file.read_text("utf-8"))
+        except (OSError, ValueError) as problem:
+            raise mistake(str(problem), "url_file") from None
+        return self
 
 
 class Dpop(Section):

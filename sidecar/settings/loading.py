@@ -9,7 +9,7 @@ from sidecar.decision.policy import Policy
 from sidecar.issuer.configuration import IssuersSettings
 from sidecar.proxy.configuration import ProxySettings, Trust
 from sidecar.settings import document as documents
-from sidecar.settings.configuration import Loaded
+from sidecar.settings.configuration import Loaded, ServiceSettings
 from sidecar.settings.document import Document
 from sidecar.settings.files import is_there
 from sidecar.settings.limit_review import review_limits
@@ -77,7 +77,7 @@ class _Loading:
         doubts = {
             *self.policies.doubts(trusting, now),
             *review_limits(self.policies.rules, proxy.upstream, services.workers),
-            *self._doubts_of_replays(policy),
+            *self._doubts_of_replays(policy, services),
             *_expiring(sections, now),
             *unlisted_authorities(self.document, service),
             *doubtful_authorities(self.document, service),
@@ -121,12 +121,12 @@ class _Loading:
             has_nonce_key=service.dpop.nonce_key_file is not None,
         )
         takes_proofs = any("DPoP" in one.confirmable.schemes for one in self.policies.issuers.values())
-        if takes_proofs and service.workers not in (None, 1):
+        if takes_proofs and service.workers not in (None, 1) and service.dpop.replay.store == "memory":
             message = "DPoP with `replay.store: memory` needs `workers: 1`: a proof could be used once in each worker"
             self.problems.append(self.document.problem(("workers",), message))
 
-    def _doubts_of_replays(self, policy: Policy) -> Iterator[Problem]:
-        if "dpop" in policy.schemes:
+    def _doubts_of_replays(self, policy: Policy, services: ServiceSettings) -> Iterator[Problem]:
+        if "dpop" in policy.schemes and services.dpop.replay_url_file is None:
             message = (
                 "used DPoP proofs are remembered in memory: with several replicas a proof passes once in each"
             )

@@ -73,7 +73,12 @@ def service_settings(file: ServiceFile) -> ServiceSettings:
         hardening=HardeningSettings(**process),
         bypass=BypassSettings(**file.bypass_check.given()),
         protected_resource=_protected_resource(file.protected_resource),
-        dpop=DpopSettings(file.dpop.nonce_key_file),
+        dpop=DpopSettings(
+            file.dpop.nonce_key_file,
+            file.dpop.replay.url_file,
+            file.dpop.replay.ca_file,
+            file.dpop.replay.insecure_accept_when_unreachable,
+        ),
         **watch,
     )
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from tests.support.mint import SigningKey
 from tests.support.pki import Pki
 from tests.support.proofs import Prover
 from tests.support.recorder import Recorder
+from tests.support.redis import RedisServer
 from tests.support.sidecar import Sidecar, issuer, policy
 from tests.support.tls_client import Response
 
@@ -104,3 +106,33 @@ def test_nonce_is_asked_for_and_then_taken(tmp_path: Path, pki: Pki, signing_key
         (nonce,) = refused.all("DPoP-Nonce")
         assert refused.header("Cache-Control") == "no-store"
         assert ask(one, token, proof(token, nonce=nonce)).status == 200
+
+
+@pytest.mark.real
+def test_workers_and_replicas_with_one_store_permit_one_use(
+    tmp_path: Path, pki: Pki, signing_key: SigningKey
+) -> None:
+    """Two replicas of two workers each; then the store is stopped, and started again."""
+    document = policy(issuers=[issuer(schemes=["DPoP"], algorithms=["ES256"])])
+    token = signing_key.token(cnf=PROVER.cnf)
+    with RedisServer(tmp_path) as store:
+        url = tmp_path / "url"
+        url.write_text(store.url)
+        url.chmod(0o600)
+        service = {**SERVICE, "workers": 2, "dpop": {"replay": {"store": "redis", "url_file": str(url)}}}
+        with (
+            sidecar(tmp_path / "a", pki, signing_key, service, policy_document=document) as (one, _),
+            sidecar(tmp_path / "b", pki, signing_key, service, policy_document=document) as (other, _),
+        ):
+            used = proof(token)
+            with ThreadPoolExecutor(40) as threads:
+                statuses = list(
+                    threads.map(lambda at: ask((one, other)[at % 2], token, used).status, range(200))
+                )
+            assert sorted(set(statuses)) == [200, 401]
+            assert statuses.count(200) == 1
+            store.stop()
+            refused = ask(one, token, proof(token))
+            assert (refused.status, refused.header("Retry-After")) == (503, "1")
+            store.start()
+            assert ask(one, token, proof(token)).status == 200

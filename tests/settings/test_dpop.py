@@ -78,6 +78,8 @@ def test_everything_that_can_be_said(configuration: Configuration) -> None:
         ("schemes: [Bearer]", RESOURCE.replace("origins: [https", "origins: [ftp"), "is no origin"),
         ("schemes: [Bearer]", RESOURCE.replace(".com]", ".com/v1]"), "is no origin"),
         ("schemes: [Bearer]", RESOURCE + "dpop: {nonce_key_file: absent}\n", "absent"),
+        ("schemes: [Bearer]", "dpop: {replay: {store: redis}}\n", "needs `url_file`"),
+        ("schemes: [Bearer]", "dpop: {replay: {ca_file: server.crt}}\n", "has no effect"),
         ("schemes: [Bearer]", RESOURCE + "dpop: {replay: {store: disk}}\n", "got `disk`"),
     ],
 )
@@ -115,3 +117,34 @@ def test_rule_says_by_what_a_token_must_be_bound(configuration: Configuration) -
     configuration.write_rule("match: {path: /a}\n    require: {confirmation: [x5t#S256, jkt]}")
     (rule,) = configuration.load().policy.rules
     assert rule.conditions == (BoundBy(("x5t#S256", "jkt")),)
+
+
+def redis_url(configuration: Configuration, content: str, mode: int = 0o600) -> str:
+    file = configuration.folder / "url"
+    file.write_text(content)
+    file.chmod(mode)
+    return "dpop: {replay: {store: redis, url_file: url, ca_file: server.crt}}\n"
+
+
+def test_shared_store_serves_workers_and_replicas(configuration: Configuration) -> None:
+    store = redis_url(configuration, "rediss://:secret@redis.example:6380/1\n")
+    found = loaded(configuration, "schemes: [DPoP]", RESOURCE + "workers: 4\n" + store)
+    assert found.service.dpop.replay_url_file == configuration.folder / "url"
+    assert not any("passes once in each" in str(one) for one in found.warnings)
+    assert not found.service.dpop.accepts_when_unreachable
+
+
+@pytest.mark.parametrize(
+    ("url", "mode", "expected"),
+    [
+        ("http://:secret@a", 0o600, "is no URL of the form"),
+        ("redis://:secret@a", 0o644, "readable by everyone"),
+    ],
+)
+def test_place_of_the_store_is_checked_and_never_shown(
+    configuration: Configuration, url: str, mode: int, expected: str
+) -> None:
+    configuration.write_service(SERVICE + redis_url(configuration, url, mode))
+    found = configuration.said()
+    assert any(expected in one for one in found), found
+    assert "secret" not in str(found)

@@ -9,7 +9,7 @@ from OpenSSL import SSL
 
 from sidecar.authorizer import Authorizer
 from sidecar.decision.ports import KeySource, TokenIntrospector
-from sidecar.decision.replay import ReplayGuard
+from sidecar.process.replay.guards import Guards
 from sidecar.process.watches.certificates import CertificateInUse, certificates_in_use
 from sidecar.proxy.configuration import ListenerSettings
 from sidecar.proxy.tls import ServerTls
@@ -24,8 +24,7 @@ class Ports:
     keys: KeySource
     introspector: TokenIntrospector | None
     digest_key: bytes
-    replay: ReplayGuard | None = None
-    """Outlives configurations: what was used stays used."""
+    guards: Guards
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +97,7 @@ def _authorizer(loaded: Loaded, ports: Ports) -> Authorizer:
         loaded.policy,
         ports.keys,
         ports.introspector,
-        ports.replay,
+        ports.guards.guard(loaded.service.dpop),
         digest_key=ports.digest_key,
         nonces=loaded.nonces(),
         token_bytes=limits.token_bytes,

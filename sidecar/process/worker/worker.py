@@ -22,6 +22,7 @@ from sidecar.process.host.loop import available_processors
 from sidecar.process.host.memory import MemoryReturn, cgroup_bytes, watermark
 from sidecar.process.host.pulse import Pulse
 from sidecar.process.host.standing import StandingTasks
+from sidecar.process.replay.guards import Guards
 from sidecar.process.watches.bypass import BypassWatch
 from sidecar.process.watches.certificates import samples
 from sidecar.process.watches.enforcement import LOOK, EnforcementWatch
@@ -66,7 +67,7 @@ class Worker:
         self.bypass = BypassWatch(lambda: self.assembly.loaded, journal)
         self.enforcement = EnforcementWatch(lambda: self.assembly.loaded.policy, journal)
         self._ports = Ports(
-            self.issuers, self.issuers, os.urandom(32), ReplayMemory(os.urandom(32), time.monotonic)
+            self.issuers, self.issuers, os.urandom(32), Guards(ReplayMemory(os.urandom(32), time.monotonic))
         )
         self.assembly = first = prepare(loaded, self._ports)
         """The configuration in force."""
