@@ -39,7 +39,7 @@ def mutations(draw: st.DrawFn, seeds: list[bytes]) -> bytes:
 def test_every_decoder_has_a_target() -> None:
     names = {module.__name__.rpartition("_")[2] for module in MODULES}
     assert names >= {"strict", "credentials", "jws", "claims", "path", "request", "thumbprint", "policy"}
-    assert names >= {"certificate", "jwks", "introspection"}
+    assert names >= {"certificate", "field", "jwks", "introspection"}
 
 
 @pytest.mark.parametrize("module", MODULES, ids=name_of)
