@@ -14,7 +14,7 @@ from typing import Final, cast
 
 from sidecar.decision import jose
 from sidecar.decision.cache import VerifiedTokens
-from sidecar.decision.confirmation import BROKEN, SCHEMES, Confirmed, joined
+from sidecar.decision.confirmation import BROKEN, SCHEMES, joined
 from sidecar.decision.credentials import access_token
 from sidecar.decision.denial import Denial
 from sidecar.decision.explanation import Trace
@@ -98,7 +98,7 @@ class Authorizer:
         self._schemes = policy.schemes
         self._nonces = nonces
         self._digest_key = digest_key
-        self._token_bytes = token_bytes
+        self._most_bytes = token_bytes
         self._terms = PolicyTerms(policy, nonces)
 
     def authorize(
@@ -130,9 +130,7 @@ class Authorizer:
             terms, captures = policy.first(head, presenter.listener)
             if terms.rule.public or (head.preflight and terms.rule.cors_preflight):
                 return Permit(terms.rule, None, (), _FOREVER)
-            credentials = access_token(
-                head, self._digest_key, self._token_bytes, self.verified, self._schemes
-            )
+            credentials = access_token(head, self._digest_key, self._most_bytes, self.verified, self._schemes)
             token = None if terms.explains else self._known(credentials)
             if token is None:
                 token = self._established(credentials, terms, presenter, answers)
@@ -142,28 +140,19 @@ class Authorizer:
             expires_at, confirmation = token.expires_at, token.confirmation
             if issuer.introspects_all:
                 vouched = self._introspected(credentials, issuer, answers)
-                issuer.check_time(vouched, now)
-                expires_at = min(expires_at, vouched.expires_at)
-                token = issuer.agreed(token, vouched)
-                confirmation = joined(confirmation, vouched.confirmation)
-                token = _bound_by(token, confirmation)
+                token, expires_at, confirmation = _agreed(issuer, token, vouched, now)
         except Denied as denied:
             return self._refused(denied.failure, policy, terms, token, head=head, now=now)
         except IssuerUnavailable as outage:
-            failure = Failure("issuer", Reason.ISSUER_UNAVAILABLE, "an answer of the issuer", outage.phase)
-            return self._refused(
-                failure, policy, terms, token, head=head, now=now, retry_after=outage.retry_after
-            )
-        # From here on the token is good, and what fails is collected: it may be reported instead of enforced.
-        confirmed: tuple[Confirmed, ...] = ()
-        failures: list[Failure] = []
+            return self._out_of_reach(outage, policy, terms, token, head=head, now=now)
+        failures: list[Failure] = []  # of a good token: they may be reported instead of enforced
         try:
             presentation = Presentation(head, presenter, credentials, now, issuer.proofs)
             confirmed = issuer.check_binding(confirmation, presentation)
         except Denied as unbound:
             if unbound.reason in BROKEN:
                 return self._refused(unbound.failure, policy, terms, token, head=head, now=now)
-            failures = [unbound.failure]
+            confirmed, failures = (), [unbound.failure]
         facts = Facts(head, token, presenter.client_certificate, captures, now, reveals=terms.explains)
         failures += terms.failures(facts)
         until = issuer.valid_until(expires_at, presenter, confirmed)
@@ -292,6 +281,21 @@ class Authorizer:
         except (Denied, IssuerUnavailable) as problem:
             answers.tokens[issuer] = problem
 
+    def _out_of_reach(
+        self,
+        outage: IssuerUnavailable,
+        policy: PolicyTerms,
+        terms: RuleTerms | None,
+        token: ValidatedToken | None,
+        *,
+        head: RequestHead,
+        now: float,
+    ) -> Denial:
+        failure = Failure("issuer", Reason.ISSUER_UNAVAILABLE, "an answer of the issuer", outage.phase)
+        return self._refused(
+            failure, policy, terms, token, head=head, now=now, retry_after=outage.retry_after
+        )
+
     def _refused(
         self,
         failure: Failure,
@@ -315,11 +319,18 @@ class Authorizer:
         return denial
 
 
-def _bound_by(token: ValidatedToken, confirmation: Confirmation) -> ValidatedToken:
-    """The token; where only the answer says what it is bound to (RFC 8705 §3.2), the record names that, too."""
-    if token.confirmation.members or not confirmation.members:
-        return token
-    return replace(token, confirmation=confirmation, renderings={}, lines={})
+def _agreed(
+    issuer: IssuerTerms, token: ValidatedToken, vouched: ValidatedToken, now: float
+) -> tuple[ValidatedToken, float, Confirmation]:
+    """What token and answer say together: token, end, confirmation. Raises `Denied` where they differ."""
+    issuer.check_time(vouched, now)
+    until, own = min(token.expires_at, vouched.expires_at), token.confirmation
+    token = issuer.agreed(token, vouched)
+    confirmation = joined(own, vouched.confirmation)
+    if confirmation.members and not token.confirmation.members:
+        # Only the answer says what it is bound to (RFC 8705 §3.2): the record names that, too.
+        token = replace(token, confirmation=confirmation, renderings={}, lines={})
+    return token, until, confirmation
 
 
 def _replayed(permit: Permit, terms: RuleTerms) -> Denial:

@@ -23,7 +23,8 @@ from ruamel.yaml.representer import RoundTripRepresenter
 from ruamel.yaml.scalarbool import ScalarBoolean
 
 from sidecar.command.injector_settings import OPTIONS, injection_settings
-from sidecar.command.manifest_text import CannotEdit, edited, laid_out, sequence_offset
+from sidecar.command.manifest_text import CannotEdit, edited
+from sidecar.command.yaml_layout import laid_out, sequence_offset
 from sidecar.injection.bundle import Bundle, inject_bundle
 from sidecar.injection.patch import Operation, difference
 from sidecar.injection.problem import CannotInject

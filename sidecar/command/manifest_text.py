@@ -7,22 +7,15 @@ it inside; one that gets more is opened: its members keep their text, each in a 
 reads the result again and compares: an edit that would say something else is not used.
 """
 
-import io
 import json
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import yaml
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.scalarstring import LiteralScalarString
 
+from sidecar.command.yaml_layout import STEP, block, flow, scalar, sequence_offset
 from sidecar.injection.patch import Operation
-
-_PLAIN: Final = re.compile(r"[A-Za-z_/.][A-Za-z0-9_/.-]*")
-_WORDS: Final = frozenset({"true", "false", "null", "yes", "no", "on", "off", "y", "n", "~"})
-_STEP: Final = 2
 
 
 class CannotEdit(Exception):
@@ -118,7 +111,7 @@ class _Editor:
             if not isinstance(node, yaml.ScalarNode):
                 raise CannotEdit
             before = self.text[:start].rstrip(" ")
-            self._spans.append((len(before), end, "\n" + self._block(value, indent + _STEP)))
+            self._spans.append((len(before), end, "\n" + self._block(value, indent + STEP)))
             return
         style = node.style if isinstance(node, yaml.ScalarNode) else None
         if style in {"|", ">"}:
@@ -180,7 +173,7 @@ class _Editor:
         indent = node.start_mark.column
         for index, value in enumerate(node.value):
             if index in change.members:
-                self.change(value, change.members[index], indent + _STEP)
+                self.change(value, change.members[index], indent + STEP)
         starts = [self._dash(value) for value in node.value]
         ends = [self._end(value) for value in node.value]
         self._remove_blocks(list(zip(range(len(starts)), starts, ends, strict=True)), change)
@@ -230,19 +223,19 @@ class _Editor:
 
     def _must_open(self, node: yaml.CollectionNode, change: _Change) -> bool:
         """Whether a flow collection, or one inside it, gets more than a few scalars."""
-        if any(_leaves(value) > _STEP for _, value in change.added):
+        if any(_leaves(value) > STEP for _, value in change.added):
             return True
         return any(
             self._must_open(value, change.members[name])
             if isinstance(value, yaml.CollectionNode) and not change.members[name].replaced
-            else change.members[name].replaced and _leaves(change.members[name].value) > _STEP
+            else change.members[name].replaced and _leaves(change.members[name].value) > STEP
             for name, _, value in self._members(node)
             if name in change.members
         )
 
     def _opened(self, node: yaml.CollectionNode, change: _Change, indent: int) -> str:
         """The text of a flow collection in block form; members keep theirs."""
-        inner = indent + (_STEP if isinstance(node, yaml.MappingNode) else 0)
+        inner = indent + (STEP if isinstance(node, yaml.MappingNode) else 0)
         lines = []
         for name, start, value in self._members(node):
             if name in change.removed:
@@ -293,7 +286,7 @@ class _Editor:
             self._spans.append((len(before), node.end_mark.index, lines))
             return
         column = node.start_mark.column
-        inner = column - (_STEP if isinstance(node, yaml.MappingNode) else 0)
+        inner = column - (STEP if isinstance(node, yaml.MappingNode) else 0)
         self._spans.append((start, node.end_mark.index, self._opened(node, change, inner)[column:]))
 
     def _flow_text(self, node: yaml.CollectionNode, name: str | int, value: Any) -> str:
@@ -326,40 +319,6 @@ class _Editor:
         self._spans.append((place, place, "\n" + lines))
 
 
-def block(value: Any, indent: int, offset: int = 0) -> str:
-    """A mapping or list as lines of a block, without the last line break; `offset` indents the dashes of lists below
-    a key.
-    """
-    writer = YAML(typ="rt", pure=True)
-    writer.width = 2**16
-    writer.indent(mapping=_STEP, sequence=_STEP + offset, offset=offset)
-    stream = io.StringIO()
-    writer.dump(laid_out({"-": value} if isinstance(value, list) else value), stream)
-    lines = stream.getvalue().rstrip("\n").split("\n")
-    if isinstance(value, list):
-        lines = [line[offset:] for line in lines[1:]]
-    return "\n".join(" " * indent + line if line else line for line in lines)
-
-
-def laid_out(value: Any) -> Any:
-    """Plain data in the form that the round-trip writer lays out in blocks, lines of text as lines."""
-    if isinstance(value, Mapping):
-        return CommentedMap((key, laid_out(one)) for key, one in value.items())
-    if isinstance(value, list):
-        return CommentedSeq(laid_out(one) for one in value)
-    if isinstance(value, str) and "\n" in value:
-        return LiteralScalarString(value)
-    return value
-
-
-def sequence_offset(text: str) -> int:
-    """How far the text indents `- ` below the key it belongs to: 0 or 2."""
-    found = re.search(
-        r"^( *)(?:- )?[^\s#-][^\n]*:[ \t]*\n(?:[ \t]*(?:#[^\n]*)?\n)*( *)- ", text, re.MULTILINE
-    )
-    return 2 if found is not None and len(found[2]) > len(found[1]) else 0
-
-
 def _edited_json(text: str, target: Any) -> str | None:
     """JSON stays JSON, indented as it was; None for what is YAML."""
     if not text.lstrip().startswith("{"):
@@ -371,30 +330,6 @@ def _edited_json(text: str, target: Any) -> str | None:
     found = re.match(r"\s*\{\r?\n( +|\t+)", text)
     made = json.dumps(target, indent=found[1] if found else None, ensure_ascii=False)
     return made + ("\n" if text.endswith("\n") else "")
-
-
-def flow(value: Any) -> str:
-    """A value on one line."""
-    if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{scalar(key, None)}: {flow(one)}" for key, one in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(flow(one) for one in value) + "]"
-    return scalar(value, None)
-
-
-def scalar(value: Any, style: str | None) -> str:
-    """A scalar, in the quotes that stood there, where it is text."""
-    if value is None:
-        return "null"
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if not isinstance(value, str):
-        return json.dumps(value)
-    if "\n" not in value and (style == "'" or (style is None and '"' in value and "'" not in value)):
-        return "'" + value.replace("'", "''") + "'"
-    if style != '"' and _PLAIN.fullmatch(value) and value.lower() not in _WORDS:
-        return value
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _leaves(value: Any) -> int:

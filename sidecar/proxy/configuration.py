@@ -108,7 +108,7 @@ class CertificateHeaderSettings:
 
     format: CertificateFormat
     name: str
-    """Of the header field."""
+    """Name of the header field."""
 
     @property
     def names(self) -> frozenset[str]:

@@ -51,8 +51,7 @@ class _Loading:
         around = Surroundings(self.directory, self.absent_files_pass)
         service, problems = validate(ServiceFile, self.document, (), self.document.data, around)
         self.problems.extend(problems)
-        paths = self._policy_paths()
-        for path in paths:
+        for path in (paths := self._policy_paths()):
             self.policies.add_file(path, absent_files_pass=self.absent_files_pass)
         self.policies.check_references(self._listeners())
         self._check_proofs(service)
@@ -73,27 +72,14 @@ class _Loading:
         ]
         if errors := [one for one in found if not one.is_warning]:
             raise SettingsError(errors)
-        trusting = frozenset(one.name for one in proxy.listeners if one.tls.trust is Trust.ANY)
-        doubts = {
-            *self.policies.doubts(trusting, now),
-            *review_limits(self.policies.rules, proxy.upstream, services.workers),
-            *self._doubts_of_replays(policy, services),
-            *_expiring(sections, now),
-            *unlisted_authorities(self.document, service),
-            *doubtful_authorities(self.document, service),
-            *self._no_rules(),
-        }
+        doubts = self._doubts(service, services, policy, proxy, now)
         return Loaded(
             proxy=proxy,
             service=services,
             issuers=IssuersSettings(tuple(self.policies.issuer_settings), services.state_directory),
             policy=policy,
             files=_files(Path(self.document.file), paths, sections),
-            policy_patterns=tuple(
-                str(self.directory.absolute() / one)
-                for one in service.policy_files
-                if documents.environment_variable(one) is None
-            ),
+            policy_patterns=self._policy_patterns(service),
             warnings=tuple(sorted({*found, *doubts})),
             dangers=tuple(sorted(_dangers(sections))),
         )
@@ -106,6 +92,34 @@ class _Loading:
             if name.lower() in taken:
                 message = f"{shown(name)} is among the `identity_headers` of a rule"
                 yield self.document.problem(("upstream", "client_certificate_header"), message)
+
+    def _doubts(
+        self,
+        service: ServiceFile,
+        services: ServiceSettings,
+        policy: Policy,
+        proxy: ProxySettings,
+        now: float | None,
+    ) -> set[Problem]:
+        """What is allowed, yet probably not meant."""
+        trusting = frozenset(one.name for one in proxy.listeners if one.tls.trust is Trust.ANY)
+        sections = [(self.document, (), service), *self.policies.sections]
+        return {
+            *self.policies.doubts(trusting, now),
+            *review_limits(self.policies.rules, proxy.upstream, services.workers),
+            *self._doubts_of_replays(policy, services),
+            *_expiring(sections, now),
+            *unlisted_authorities(self.document, service),
+            *doubtful_authorities(self.document, service),
+            *self._no_rules(),
+        }
+
+    def _policy_patterns(self, service: ServiceFile) -> tuple[str, ...]:
+        return tuple(
+            str(self.directory.absolute() / one)
+            for one in service.policy_files
+            if documents.environment_variable(one) is None
+        )
 
     def _no_rules(self) -> Iterator[Problem]:
         if not self.policies.rules:

@@ -171,7 +171,7 @@ class CertificateHeaderSection(Section):
     format: Literal["rfc9440", "xfcc", "pem_urlencoded", "pem_one_line", "der_base64"]
     """How it is written: as by RFC 9440, Envoy, nginx, Apache, HAProxy."""
     name: HeaderName | None = None
-    """Of the field. Default: Client-Cert for rfc9440, X-Forwarded-Client-Cert for xfcc; the others have none."""
+    """Name of the field. Default: Client-Cert for rfc9440, X-Forwarded-Client-Cert for xfcc; the others have none."""
 
     @model_validator(mode="after")
     def _named(self) -> Self:

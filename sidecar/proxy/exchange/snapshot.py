@@ -60,8 +60,7 @@ class Serving:
         self.settings = settings
         self.limits = settings.limits
         self.timeouts = settings.timeouts
-        self.upstream = settings.upstream
-        upstream = settings.upstream
+        self.upstream = upstream = settings.upstream
         self.redirects = (
             Redirects(upstream.scheme, upstream.host, upstream.port) if upstream.rewrites_redirects else None
         )

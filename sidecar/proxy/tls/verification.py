@@ -20,7 +20,7 @@ from sidecar.proxy.tls.revocation import RevocationList
 
 _EE_KEY_TOO_SMALL: Final = 66
 MOST_KEY_BITS: Final = 8192
-"""Of a key that anybody may come with: verifying with an RSA key takes time with the square of its length."""
+"""Bits of a key that anybody may come with: verifying with an RSA key takes time with the square of its length."""
 _WRONG_PURPOSE: Final = 26
 _CRL_MISSING: Final = 3
 """X509_V_ERR_UNABLE_TO_GET_CRL."""
