@@ -23,6 +23,7 @@ def test_thumbprint_is_the_sha_256_of_the_der_encoding(pki: Pki) -> None:
     certificate = pki.client.presented
     assert certificate.thumbprint == hashlib.sha256(pki.client.der).digest()
     assert certificate.thumbprint_text == pki.client.thumbprint
+    assert repr(certificate).startswith(f"ClientCertificate({certificate.thumbprint.hex()[:16]}")
 
 
 def test_validity_is_in_seconds_since_the_epoch() -> None:
@@ -39,6 +40,16 @@ def test_names_are_those_of_the_certificate(pki: Pki) -> None:
     found = certificate.alternative_names
     assert isinstance(found, AlternativeNames)
     assert (found.dns, found.uri, found.email) == (("a.example",), ("spiffe://a/b",), ("a@b.example",))
+
+
+def test_a_name_is_read_once(pki: Pki) -> None:
+    certificate = pki.client.presented
+    for read in (
+        lambda: certificate.subject,
+        lambda: certificate.issuer,
+        lambda: certificate.alternative_names,
+    ):
+        assert read() is read()
 
 
 def test_certificate_without_alternative_names_has_none(pki: Pki) -> None:

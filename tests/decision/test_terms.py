@@ -69,6 +69,26 @@ def test_audience_is_one_of_the_issuers_and_one_of_the_rules() -> None:
     assert reason(issuer_terms().check_audience, token(audience=())) is Reason.AUDIENCE_MISMATCH
 
 
+def test_a_missing_audience_passes_where_that_is_allowed_unless_the_rule_names_one() -> None:
+    lenient = {"audience_missing": True}
+    issuer_terms(lenient).check_audience(token(audience=(), claims={}))
+    issuer_terms(lenient).check_audience(token(audience=(), claims={"aud": None}))
+    for audience in ((), ("urn:b",)):
+        given = token(audience=audience, claims={"aud": list(audience)})
+        assert reason(issuer_terms(lenient).check_audience, given) is Reason.AUDIENCE_MISMATCH
+    strict = issuer_terms(lenient, audience=frozenset({"urn:b"}))
+    assert reason(strict.check_audience, token(audience=(), claims={})) is Reason.AUDIENCE_MISMATCH
+
+
+def test_the_audience_of_an_answer_must_fit_where_it_has_one() -> None:
+    terms, signed = issuer_terms(), token()
+    for claims, audience in [({}, ()), ({"aud": None}, ()), ({"aud": AUDIENCE}, (AUDIENCE,))]:
+        assert terms.agreed(signed, token(audience=audience, claims=claims)) is signed
+    for claims, audience in [({"aud": []}, ()), ({"aud": "urn:b"}, ("urn:b",))]:
+        other = token(audience=audience, claims=claims)
+        assert reason(terms.agreed, signed, other) is Reason.AUDIENCE_MISMATCH
+
+
 @pytest.mark.parametrize(
     ("issuer", "given", "required"),
     [
