@@ -212,7 +212,12 @@ FIELDS: Mapping[str, Row] = {
         "100 200 POST /x 'abc'",
         "the sidecar lets the upstream ask for the body; the others ask for it themselves",
     ),
-    "te_trailers": Row(GET, "200 GET /x TE:trailers", None, "TE is for one hop (RFC 9110 §10.1.4)"),
+    "te_trailers": Row(
+        "200 GET /x TE:trailers",
+        None,
+        GET,
+        "nginx passes no trailers on, so it asks for none (RFC 9110 §10.1.4)",
+    ),
     "upgrade_h2c": Row(
         "200 GET /x close",
         GET,

@@ -161,7 +161,9 @@ def test_refusal_keeps_its_reason_when_the_rest_of_the_body_does_not_come(
 def test_client_that_never_stops_sending_is_cut_off(converse: Converse) -> None:
     talk = converse(limits=Limits(body_bytes=10))
     client = talk.client()
-    client.says(POST, *[b"x" * 100_000] * 11)
+    client.says(POST, *[b"x" * 100_000] * 30)
+    assert not client.is_closed
+    client.says(*[b"x" * 100_000] * 20)
     assert client.is_closed
 
 
