@@ -1,10 +1,14 @@
-"""`sidecar thumbprint`: the value that `cnf` `x5t#S256` must have for a certificate (RFC 8705 §3.1)."""
+"""`sidecar thumbprint`: the value that `cnf` must have for a certificate (`x5t#S256`, RFC 8705 §3.1) or, with `--jwk`,
+for a key (`jkt`, RFC 9449 §6.1).
+"""
 
 import argparse
 import sys
 from pathlib import Path
 
 from sidecar.decision.certificate import Certificate
+from sidecar.decision.proof import thumbprint_of
+from sidecar.decision.strict import Malformed, base64url_text, json_object
 from sidecar.proxy.certificates import UnusableCertificate
 from sidecar.proxy.certificates import certificates as certificates_in
 from sidecar.telemetry.access import visible
@@ -13,19 +17,25 @@ _LARGEST = 1024 * 1024
 
 
 class CertificateUnreadable(Exception):
-    """A file that holds no certificate; the message is one line."""
+    """A file that holds no certificate, or no key; the message is one line."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument(
-        "certificate", type=Path, metavar="CERT", help="a PEM or DER file; - for standard input"
+        "certificate", type=Path, metavar="FILE", help="a PEM or DER file; - for standard input"
+    )
+    parser.add_argument(
+        "--jwk", action="store_true", help="FILE is a JSON Web Key: print its `jkt` (RFC 7638)"
     )
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Print the thumbprint of the first certificate; 1 when there is none."""
     try:
+        if arguments.jwk:
+            print(key_thumbprint(arguments.certificate))
+            return 0
         found = certificates(arguments.certificate)
     except CertificateUnreadable as error:
         print(f"{arguments.certificate}: {error}", file=sys.stderr)
@@ -34,6 +44,14 @@ def execute(arguments: argparse.Namespace) -> int:
     for other in found[1:]:
         print(f"also in the file: {other.thumbprint_text}  {visible(other.called)}", file=sys.stderr)
     return 0
+
+
+def key_thumbprint(path: Path) -> str:
+    """Of a JWK, public or private: only what makes the public key counts. Raises `CertificateUnreadable`."""
+    try:
+        return base64url_text(thumbprint_of(json_object(_content(path))))
+    except Malformed as problem:
+        raise CertificateUnreadable(f"is no JSON Web Key: {problem}") from None
 
 
 def certificates(path: Path) -> list[Certificate]:

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import io
+import json
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from sidecar.command.cli import main
 from tests.support.pki import Pki
+from tests.support.proofs import Prover
 
 
 def test_the_thumbprint_of_pem_and_of_der_are_one(
@@ -75,3 +77,23 @@ def test_what_is_no_certificate_is_one_line(
 def test_a_file_that_is_not_there_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["thumbprint", str(tmp_path / "none")]) == 1
     assert capsys.readouterr().err == f"{tmp_path}/none: cannot be read: No such file or directory\n"
+
+
+def test_thumbprint_of_a_key_is_its_jkt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    prover = Prover.create()
+    path = tmp_path / "jwk"
+    path.write_text(json.dumps({**prover.jwk, "kid": "x", "d": "private"}))
+    assert main(["thumbprint", "--jwk", str(path)]) == 0
+    assert capsys.readouterr().out == f"{prover.thumbprint}\n"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"kty": "oct", "k": "secret"}'])
+def test_what_is_no_key_is_said_in_a_line(
+    content: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "jwk"
+    path.write_text(content)
+    assert main(["thumbprint", "--jwk", str(path)]) == 1
+    said = capsys.readouterr().err
+    assert "is no JSON Web Key" in said
+    assert "secret" not in said

@@ -38,7 +38,17 @@ def mutations(draw: st.DrawFn, seeds: list[bytes]) -> bytes:
 
 def test_every_decoder_has_a_target() -> None:
     names = {module.__name__.rpartition("_")[2] for module in MODULES}
-    assert names >= {"strict", "credentials", "jws", "claims", "path", "request", "thumbprint", "policy"}
+    assert names >= {
+        "strict",
+        "credentials",
+        "jws",
+        "claims",
+        "path",
+        "request",
+        "thumbprint",
+        "policy",
+        "proof",
+    }
     assert names >= {"certificate", "field", "jwks", "introspection"}
 
 
