@@ -95,7 +95,6 @@ def test_request_with_a_good_proof_is_permitted_and_its_method_named(
 ) -> None:
     permit = permitted(decide(gate(signing_key), request(token, PROVER.proof(token)), presenter()))
     assert [one.member for one in permit.confirmed] == ["jkt"]
-    assert permit.nonce is None
 
 
 @pytest.mark.parametrize("scheme", ["DPoP", "dpop", "DPOP"])

@@ -51,11 +51,6 @@ class Nonces:
         ]
         return any(same)
 
-    def replacement(self, nonce: object, now: float) -> str | None:
-        """The nonce to give to a client that used `nonce`; None while that one is the freshest."""
-        fresh = self.fresh(now)
-        return None if nonce == fresh else fresh
-
 
 def _nonce(key: bytes, bucket: int) -> str:
     text = f"v1.{bucket}"

@@ -9,7 +9,7 @@ from sidecar.decision.token import ValidatedToken
 class Permit:
     """Describes an authorized request. Only `authorizer` makes one. Treat as immutable."""
 
-    __slots__ = ("confirmed", "nonce", "rule", "token", "valid_until", "would_deny")
+    __slots__ = ("confirmed", "rule", "token", "valid_until", "would_deny")
 
     def __init__(
         self,
@@ -18,8 +18,6 @@ class Permit:
         confirmed: tuple[Confirmed, ...],
         valid_until: float,
         would_deny: Denial | None = None,
-        *,
-        nonce: str | None = None,
     ) -> None:
         self.rule = rule
         self.token = token
@@ -30,5 +28,3 @@ class Permit:
         """Seconds since the epoch; `inf` on a public rule. A stream ends then."""
         self.would_deny = would_deny
         """Set when the request passes only because the policy reports instead of enforcing."""
-        self.nonce = nonce
-        """The nonce that the answer gives for the next proof (RFC 9449 §8.2), when the one that was used ages."""

@@ -28,6 +28,7 @@ _RESPONSE_KINDS: Final = {
     b"content-location": _LOCATION,
     b"proxy-connection": _HOP_BY_HOP,
     b"proxy-authenticate": _HOP_BY_HOP,
+    b"dpop-nonce": _HOP_BY_HOP,  # RFC 9449 §8.2: ours alone, for the API never sees a proof
 }
 """Any other field goes on as it is."""
 _TIMEOUT: Final = re.compile(rb"(?:\A|[\s,;])timeout\s*=\s*\"?([0-9]{1,9})", re.IGNORECASE)

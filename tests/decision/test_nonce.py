@@ -28,13 +28,6 @@ def test_anything_else_is_no_nonce(nonce: object) -> None:
     assert not Nonces(KEY).is_current(nonce, NOW)
 
 
-def test_nonce_that_ages_is_replaced() -> None:
-    nonces = Nonces(KEY)
-    nonce = nonces.fresh(NOW)
-    assert nonces.replacement(nonce, NOW) is None
-    assert nonces.replacement(nonce, NOW + BUCKET) == nonces.fresh(NOW + BUCKET) != nonce
-
-
 def test_characters_are_those_that_a_nonce_may_have() -> None:
     """RFC 9449 §8.1: `nonce = 1*NQCHAR`."""
     assert all(char == "!" or "#" <= char <= "[" or "]" <= char <= "~" for char in Nonces(KEY).fresh(NOW))
