@@ -264,7 +264,8 @@ def test_response_fields_of_one_hop_stay_behind(talk: Conversation) -> None:
     client = talk.client()
     client.says(b"GET /a HTTP/1.1\r\nHost: api\r\n\r\n")
     talk.upstream().says(
-        b"HTTP/1.1 200 OK\r\nConnection: X-Hop, keep-alive\r\nKeep-Alive: timeout=5\r\nProxy-Authenticate: x\r\nDPoP-Nonce: theirs\r\n"
+        b"HTTP/1.1 200 OK\r\nConnection: X-Hop, keep-alive\r\nKeep-Alive: timeout=5\r\nProxy-Authenticate: x\r\n"
+        b"DPoP-Nonce: theirs\r\n"
         b"Proxy-Connection: x\r\nUpgrade: h2c\r\nX-Hop: 1\r\nX-End: 2\r\nWWW-Authenticate: Basic\r\n"
         b"Content-Length: 0\r\n\r\n"
     )
