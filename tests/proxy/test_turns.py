@@ -100,7 +100,7 @@ def test_piece_of_chunks_costs_as_much_as_a_bounded_number_of_them() -> None:
     reader = RequestReader(Limits())
     reader.unread = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
     reader.read()
-    assert read_all(reader, b"1\r\nx\r\n" * 50_000) <= 16384 + 64 * 16384 // 6 + 64
+    assert read_all(reader, b"1\r\nx\r\n" * 50_000) <= 1024 + 512 * (1024 // 6 + 1)
     assert reader.fault is None
 
 
@@ -248,3 +248,16 @@ def test_frames_cut_anywhere_are_followed(frames: list[tuple[int, bool]], cuts: 
         tracker.feed(stream[at : at + size])
         at = min(at + size, len(stream))
         assert tracker.is_between_frames is (at in ends)
+
+
+def test_large_chunks_are_read_in_large_pieces() -> None:
+    reader = RequestReader(Limits())
+    reader.unread = b"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+    reader.read()
+    reader.unread = (b"4000\r\n" + b"x" * 0x4000 + b"\r\n") * 10
+    pieces = 0
+    while reader.unread:
+        reader.read()
+        pieces += 1
+    assert reader.fault is None
+    assert pieces <= 14

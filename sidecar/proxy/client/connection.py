@@ -18,8 +18,8 @@ from sidecar.proxy.exchange.exchange import Exchange
 from sidecar.proxy.exchange.stream import NEVER
 from sidecar.proxy.tls import TlsFailure
 
-_SLICE: Final = 4096
-"""Bytes of ciphertext that are decrypted at once: 180 records of one byte at most."""
+_SLICE: Final = 2048
+"""Bytes of ciphertext that are decrypted at once: 90 records of one byte at most."""
 _TURN: Final = 65536
 """Bytes of ciphertext for one turn of the event loop."""
 _RECORDS: Final = 64

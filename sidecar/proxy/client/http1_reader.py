@@ -31,9 +31,12 @@ METHODS: Final = frozenset(
 )  # fmt: skip
 """The methods that a request can have: those that the parser knows, without TRACE and CONNECT."""
 _END: Final = b"\r\n\r\n"
+_LEAST: Final = 1024
 _PIECE: Final = 16384
-"""Bytes of chunks, or of a head, that are parsed at once: beginnings of some 1,000 chunks of one byte."""
-_CHUNK_WORK: Final = 64
+"""Bytes of chunks, or of a head, that are parsed at once: the least while chunks are small, more while they are not."""
+_SMALL: Final = 64
+"""Bytes: with smaller chunks than that the next piece is one of the least."""
+_CHUNK_WORK: Final = 512
 """Each chunk costs as much as so many bytes."""
 _CHUNK_OVERHEAD: Final = 26
 """Bytes of framing a chunk may need without any extension: 16 digits, two line ends, and the last chunk."""
@@ -43,21 +46,8 @@ class RequestReader:
     """Client bytes → requests."""
 
     __slots__ = (
-        "_at",
-        "_head",
-        "_head_bytes",
-        "_limits",
-        "_line",
-        "_open",
-        "_parser",
-        "_piece",
-        "_tail",
-        "fault",
-        "in_head",
-        "is_upgraded",
-        "message",
-        "unread",
-        "work",
+        "_at", "_chunks", "_head", "_head_bytes", "_limits", "_line", "_most", "_open", "_parser", "_piece", "_tail",
+        "fault", "in_head", "is_upgraded", "message", "unread", "work",
     )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
@@ -82,6 +72,10 @@ class RequestReader:
         """The first line, or the beginning of it, of a head that came in several pieces."""
         self._tail = b""
         """The last bytes of the piece before, when it ended within a message."""
+        self._most = _LEAST
+        """Bytes of the next piece of chunks."""
+        self._chunks = 0
+        """Chunks that began in this piece."""
         self._head_bytes = 0
         """Bytes received of the head that is arriving."""
         self._head = NO_HEAD
@@ -148,8 +142,9 @@ class RequestReader:
         else:
             # Here a head ends, and a body of chunks with its trailers; content may hold the same bytes, at no harm.
             tail = self._tail
-            found = (tail + unread[at : at + _PIECE]).find(_END)
-            end = at + (found + 4 - len(tail) if found >= 0 else _PIECE)
+            most = _PIECE if request is None else self._most
+            found = (tail + unread[at : at + most]).find(_END)
+            end = at + (found + 4 - len(tail) if found >= 0 else most)
         if end >= len(unread):
             return self.take_unread()
         self._at = end
@@ -180,6 +175,8 @@ class RequestReader:
         """Check a message that is not complete; `data` came last."""
         self._tail = (self._tail + data)[-3:]
         if self._open is not None:
+            self._most = _LEAST if self._chunks * _SMALL > len(data) else min(self._most * 4, _PIECE)
+            self._chunks = 0
             self._check_body_limits(self._open)
             return
         if self._line is None:
@@ -269,6 +266,7 @@ class RequestReader:
         self.in_head = False
         # An idle connection keeps nothing of the last head, its token least of all.
         self._open, self._head, self._tail = request, NO_HEAD, b""
+        self._most, self._chunks = _LEAST // 4, 0  # it grows with the end of this piece
         if self.message is not None:
             raise RuntimeError("a piece holds two heads")
         self.message = request
@@ -277,6 +275,7 @@ class RequestReader:
         if self._open is not None:
             self._open.overhead -= _CHUNK_OVERHEAD
             self.work += _CHUNK_WORK
+            self._chunks += 1
 
     def on_body(self, data: bytes) -> None:
         request = self._open

@@ -1,0 +1,56 @@
+"""The API behind the sidecar in `bench.hostile`: answers GET at once, lets uploads run, switches protocols when asked,
+and under `/trailer` begins a trailer field that does not end.
+
+`python -m bench.hostile_api PORT`
+"""
+
+import asyncio
+import sys
+
+import uvloop
+
+_ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes"
+_SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n"
+_TRAILER = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX: "
+
+
+class Api(asyncio.Protocol):
+    """One connection."""
+
+    def __init__(self) -> None:
+        self._seen = b""
+        self._swallows = False
+        self._transport: asyncio.Transport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # the event loop's own class
+
+    def data_received(self, data: bytes) -> None:
+        transport = self._transport
+        if self._swallows or transport is None:
+            return
+        self._seen += data
+        while b"\r\n\r\n" in self._seen and not self._swallows:
+            head, _, self._seen = self._seen.partition(b"\r\n\r\n")
+            if b"Upgrade:" in head:
+                self._swallows = True
+                transport.write(_SWITCH)
+            elif head.startswith(b"GET /public/trailer"):
+                self._swallows = True
+                transport.write(_TRAILER + b"y" * (8 << 20))
+            elif head.startswith(b"GET"):
+                transport.write(_ANSWER)
+            else:
+                self._swallows = True
+                self._seen = b""
+
+
+async def main(port: int) -> None:
+    """Serves until it is ended."""
+    server = await asyncio.get_running_loop().create_server(Api, "127.0.0.1", port, reuse_address=True)
+    async with server:
+        await server.serve_forever()
+
+
+if __name__ == "__main__":
+    uvloop.run(main(int(sys.argv[1])))
