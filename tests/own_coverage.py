@@ -4,6 +4,7 @@ Reads what `coverage run` recorded with `dynamic_context = test_function`: which
 `decision/x.py` are those in `tests/decision/test_x.py`; a package's are in `test_<package>.py` beneath it.
 """
 
+import ast
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,22 @@ def test_module(file: Path) -> str:
     if parts[-1] == "__init__":
         parts[-1] = file.parent.name
     return ".".join(["tests", "decision", *parts[:-1], f"test_{parts[-1]}"])
+
+
+def is_plain(file: Path) -> bool:
+    """Whether a file holds values and nothing that could go wrong: functions that only assign, and no branch. A test of
+    its own would repeat the assignments; that every line runs is asked of all tests together.
+    """
+    functions = [
+        node
+        for node in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    ]
+    return all(
+        function.name == "__init__"
+        and all(isinstance(step, ast.Assign | ast.AnnAssign | ast.Expr) for step in function.body)
+        for function in functions
+    )
 
 
 def misses(coverage: Coverage, file: Path) -> Sequence[str]:
@@ -43,7 +60,7 @@ def main() -> int:
     coverage.load()
     failed = 0
     for file in sorted(DECISION.rglob("*.py")):
-        if not file.read_text().strip():
+        if not file.read_text().strip() or is_plain(file):
             continue
         try:
             missing = misses(coverage, file)

@@ -262,7 +262,7 @@ class AuthorizationDetail(Condition):
 
     @property
     def check(self) -> str:
-        """It has but one name."""
+        """The same for every instance."""
         return self.subject
 
     @property

@@ -75,7 +75,7 @@ class AuthenticationContext(Condition):
 
     @property
     def check(self) -> str:
-        """It has but one name."""
+        """The same for every instance."""
         return self.subject
 
     def failure(self, facts: Facts) -> Failure | None:
@@ -113,7 +113,7 @@ class BoundBy(Condition):
 
     @property
     def check(self) -> str:
-        """It has but one name."""
+        """The same for every instance."""
         return self.subject
 
     def failure(self, facts: Facts) -> Failure | None:

@@ -31,7 +31,7 @@ class Origin:
 
     @classmethod
     def parse(cls, origin: str, prefix: str = "") -> "Origin":
-        """From configuration. Raises `ValueError` in words for whoever wrote it."""
+        """From configuration. Raises `ValueError`, whose message is for the author of the configuration."""
         try:
             found, path = normalised(origin)
         except Malformed as problem:

@@ -1,4 +1,4 @@
-"""The shape of the parts of a Pod that the injector reads; all else in a Pod is none of its business.
+"""The shape of the parts of a Pod that the injector reads; everything else in a Pod is left alone.
 
 An API server has checked all of this before it calls a webhook; nobody has checked a file on a disk.
 """

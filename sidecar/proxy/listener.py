@@ -13,7 +13,7 @@ Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
 
 
 def contains(networks: Networks, host: str) -> bool:
-    """Whether an IP address is in one of the networks; an IPv4 address in IPv6 clothes counts as itself."""
+    """Whether an IP address is in one of the networks; an IPv4-mapped IPv6 address counts as IPv4."""
     if not networks:
         return False
     try:

@@ -154,7 +154,7 @@ class Crew:
     async def _began_again(self, seat: Seat) -> None:
         try:
             await self._begin(seat)
-        except (RuntimeError, OSError) as error:  # OSError: no process to be had; it is tried again
+        except (RuntimeError, OSError) as error:  # OSError: no process could be started; it is tried again
             self._journal.error("worker did not start", detail=str(error))
 
     # --- all of them

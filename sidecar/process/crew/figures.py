@@ -25,7 +25,7 @@ class Figures:
         self._gathering: asyncio.Task[None] | None = None
 
     async def watch(self) -> None:
-        """Look for ever; kill who is silent too long. Questions of others than this one do not count."""
+        """Look until cancelled; kill a worker that is silent too long. Only this watch's questions count."""
         while True:
             await asyncio.sleep(GATHER)
             asked_at = time.monotonic()

@@ -42,7 +42,7 @@ class Seat:
         return self.end is not None and not self.silent
 
     async def begin(self) -> AskingEnd:
-        """Begin a process, which serves nothing before it is told to. Raises OSError when none is to be had."""
+        """Begin a process, which serves nothing before it is told to. Raises OSError when none can be started."""
         ours, theirs = socket.socketpair()
         with theirs:
             command = [sys.executable, "-P", "-c", _CHILD, str(theirs.fileno())]

@@ -122,11 +122,11 @@ class UpstreamPool(Pool):
         self._pause = min(_LONGEST_PAUSE, self._pause * 2 or _FIRST_PAUSE)
         self._down_until = self._loop.time() + self._pause
         self._observer.incident("upstream_down", detail)
-        # Those in line would meet the same fate one by one: they hear now, and may come again.
+        # The requests in the queue would fail one by one for the same reason: they fail now, and may be retried.
         waiting, self._waiting = self._waiting, deque()
-        for unlucky in (passenger, *waiting):
-            if not unlucky.is_over:
-                unlucky.upstream_failed(reason, detail)
+        for each in (passenger, *waiting):
+            if not each.is_over:
+                each.upstream_failed(reason, detail)
 
     def release(self, connection: UpstreamConnection) -> None:
         """A connection carries nothing any more: the next in line gets it."""

@@ -20,7 +20,7 @@ _LONGEST = 1024
 
 
 class TokenUnreadable(Exception):
-    """There is no token to be had; the message is one line that says why."""
+    """No token can be read or made; the message is one line that says why."""
 
 
 def token_file(admin: AdminAddress) -> Path:
