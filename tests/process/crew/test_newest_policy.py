@@ -67,7 +67,7 @@ def test_every_worker_obeys_the_newest_policy_while_workers_are_killed_during_re
         one.write_policy(wanted)
         kill(victims[(turn + 1) % WORKERS])
         eventually(lambda before=now: generation(one) > before)  # type: ignore[misc]
-        eventually(lambda: figures(one)[("sidecar_workers",)] == WORKERS)
+        eventually(lambda: figures(one)[("sidecar_workers",)] == WORKERS, within=60)
         now = generation(one)
         assert obeyed(one) == {(status, now)}
 
@@ -78,6 +78,6 @@ def test_worker_that_is_started_again_says_the_generation_it_obeys(one: Sidecar)
     eventually(lambda: generation(one) > before)
     for victim in state(one)["workers"]:
         kill(victim)
-    eventually(lambda: get(f"{one.health_url}/readyz")[0] == 200)
-    eventually(lambda: figures(one)[("sidecar_workers",)] == WORKERS)
+    eventually(lambda: get(f"{one.health_url}/readyz")[0] == 200, within=60)
+    eventually(lambda: figures(one)[("sidecar_workers",)] == WORKERS, within=60)
     assert obeyed(one) == {(401, before + 1)}
