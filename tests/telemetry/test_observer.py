@@ -7,18 +7,20 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import cast
 
 import pytest
 
+from sidecar.decision.certificate import NEVER_VALID
+from sidecar.decision.client_certificate import ClientCertificate, Unreadable
 from sidecar.decision.denial import Denial, Reason
 from sidecar.decision.permit import Permit
 from sidecar.decision.request import Presenter
 from sidecar.telemetry.allowance import BURST, MOST_DETAILS, PERIOD
-from sidecar.telemetry.configuration import Format, Level
+from sidecar.telemetry.configuration import Level
 from sidecar.telemetry.journal import adopt_library_logs
 from sidecar.telemetry.live import KEPT
 from sidecar.telemetry.metrics import total
+from tests.support.pki import Pki
 from tests.support.records import RULE, RecordedTelemetry, denial, permit, record
 
 
@@ -224,23 +226,22 @@ def test_on_a_terminal_lines_are_for_people_and_elsewhere_for_machines() -> None
     assert json.loads(piped.stdout)["port"] == 8443
 
 
-class Unprintable:
-    """A certificate that raises whatever is asked of it: a fault of ours, and no reason to lose the record."""
+class Unprintable(ClientCertificate):
+    """A certificate whose subject raises: a fault of ours, and no reason to lose the record."""
 
-    def __getattr__(self, name: str) -> object:
-        raise ValueError(name)
+    @property
+    def subject(self) -> str | Unreadable:
+        raise ValueError("subject")
 
 
-@pytest.mark.parametrize("format", [Format.JSON, Format.TEXT])
 @pytest.mark.parametrize("decision", [permit(), denial()])
 def test_a_line_that_cannot_be_made_is_there_all_the_same(
-    tmp_path: Path,
-    format: Format,  # noqa: A002 — the setting's own word
-    decision: Permit | Denial,
+    tmp_path: Path, pki: Pki, decision: Permit | Denial
 ) -> None:
-    one = RecordedTelemetry(tmp_path, format)
-    broken = record(decision)
-    broken.presenter = cast(Presenter, Unprintable())
+    one = RecordedTelemetry(tmp_path)
+    broken = record(
+        decision, presenter=Presenter(Unprintable(pki.client.der, NEVER_VALID), "main", "192.0.2.1:1")
+    )
     with contextlib.suppress(ValueError):  # what else it is asked for is another's to guard
         one.telemetry.observe(broken)
     (line,) = [text for text in one.text().splitlines() if "request-1" in text]
