@@ -47,7 +47,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def key_thumbprint(path: Path) -> str:
-    """Of a JWK, public or private: only what makes the public key counts. Raises `CertificateUnreadable`."""
+    """The `jkt` of a JWK, public or private: only what makes the public key counts. Raises `CertificateUnreadable`."""
     try:
         return base64url_text(thumbprint_of(json_object(_content(path))))
     except Malformed as problem:
