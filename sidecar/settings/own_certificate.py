@@ -20,6 +20,7 @@ class OwnCertificate(Section):
     certificate_file: CertificateFile | None = None
     """The sidecar's own client certificate."""
     private_key_file: PrivateKeyFile | None = None
+    """Its key: PEM, not encrypted, not readable by everyone."""
     insecure_private_key_readable_by_everyone: bool = False
     """DANGEROUS: accepts a private key that every user of the machine may read."""
 

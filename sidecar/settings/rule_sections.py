@@ -64,13 +64,16 @@ class Query(Section):
     """Query keys that must or must not be there."""
 
     present: list[QueryKey] = Field(default_factory=list)
+    """All of these are there, with or without a value."""
     absent: list[QueryKey] = Field(default_factory=list)
+    """None of these is there."""
 
 
 class Match(Section):
     """Which requests a rule is for; what is left out fits all."""
 
     methods: Annotated[list[Method], Field(min_length=1)] | None = None
+    """One of these, compared with case (RFC 9110 §9.1)."""
     path: Annotated[Text, AfterValidator(check_template)] | None = None
     """Segments; {name} for one segment, {name}.json for one that ends so, * for one segment, a last ** for the rest."""
     host: Annotated[Hosts, Field(min_length=1)] | None = None

@@ -3,6 +3,7 @@
 import ast
 import inspect
 import textwrap
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any, Final
 
@@ -14,6 +15,9 @@ from sidecar.settings.section import Section
 MODELS: Final[dict[str, type[Section]]] = {"service": ServiceFile, "policy": PolicyFile, "cases": CaseFile}
 """The kinds of file, by the name that `sidecar schema` knows."""
 
+_BOUNDS_OF_LISTS: Final = ("minItems", "maxItems", "uniqueItems")
+"""Where one value may stand for a list of one, these belong to the list."""
+
 
 def schema(kind: str) -> dict[str, Any]:
     """The schema of one kind of file; raises `KeyError` for a kind that is none."""
@@ -23,7 +27,28 @@ def schema(kind: str) -> dict[str, Any]:
     for name, part in {model.__name__: made, **made.get("$defs", {})}.items():
         for field, text in described.get(name, {}).items():
             part["properties"][field].setdefault("description", text)
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **_tidied(made)}
+    tidy = {"$schema": "https://json-schema.org/draft/2020-12/schema", **_tidied(made)}
+    _describe_sections(tidy)
+    return tidy
+
+
+def _describe_sections(document: dict[str, Any]) -> None:
+    """A key whose value is a section, and of which nothing else is said, is described as the section is."""
+    parts: dict[str, Any] = document.get("$defs", {})
+    for part in (document, *parts.values()):
+        for property_ in part.get("properties", {}).values():
+            if "description" not in property_:
+                section = next(_references(property_), None)
+                if section is not None and "description" in parts[section]:
+                    property_["description"] = parts[section]["description"]
+
+
+def _references(node: Any) -> Iterator[str]:
+    """Names of the definitions that a schema refers to."""
+    for one in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
+        yield from _references(one)
+    if isinstance(node, dict) and isinstance(node.get("$ref"), str):
+        yield node["$ref"].rpartition("/")[2]
 
 
 def _sections(model: type[Section]) -> list[type[Section]]:
@@ -75,5 +100,6 @@ def _tidied(node: Any) -> Any:
         tidy.pop("anyOf")
         if len(options) == 1:
             return options[0] | tidy
-        return {**tidy, "anyOf": options}
+        bounds = {key: tidy.pop(key) for key in _BOUNDS_OF_LISTS if key in tidy}
+        return {**tidy, "anyOf": [one | bounds if one.get("type") == "array" else one for one in options]}
     return tidy
