@@ -152,7 +152,7 @@ class CaseLimits(Section):
     """What bounds a request that is forwarded, be it by the rule's word or the service's; 0 and 0s: nothing."""
 
     body_bytes: Size | None = None
-    """Of the request's body."""
+    """Largest request body."""
     response_timeout: Duration | None = None
     """From the end of the request to the head of the answer."""
     stream_timeout: Duration | None = None

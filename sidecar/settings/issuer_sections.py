@@ -178,7 +178,7 @@ class Signed(Section):
     """Ask for a signed response and take no other (RFC 9701)."""
 
     algorithms: Annotated[list[Algorithm], Field(min_length=1)] | None = None
-    """Of the response's signature. Default: those of the issuer."""
+    """What the response may be signed with. Default: those of the issuer."""
     audience: Text | None = None
     """What `aud` must hold. Default: our client_id."""
     maximum_age: Duration | None = None
