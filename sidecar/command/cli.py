@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Final, Protocol
+from typing import Final, Protocol, TextIO
 
 from sidecar import __version__
 from sidecar.settings.problem import SettingsError
@@ -83,7 +83,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _flushed(code: int) -> int:
     """The exit code, once everything that was printed has got through. Raises OSError."""
-    sys.stdout.flush()
+    output: TextIO | None = sys.stdout  # None where the program was started without a standard output
+    if output is not None:
+        output.flush()
     return code
 
 
