@@ -37,7 +37,7 @@ __all__ = [
     "parse",
 ]
 
-METHODS: Final[Mapping[str, ConfirmationMethod]] = {
+METHODS: Final[dict[str, ConfirmationMethod]] = {
     method.member: method
     for method in (
         CertificateThumbprint(),  # RFC 8705 §3.1
