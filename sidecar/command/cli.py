@@ -49,7 +49,9 @@ COMMANDS: Final = (
     ),
     Command("schema", "sidecar.command.schema", "print the JSON Schema of a settings file, for editors"),
     Command("test", "sidecar.command.test", "play policy test cases against a configuration"),
-    Command("thumbprint", "sidecar.command.thumbprint", "print the x5t#S256 of a certificate, or the jkt of a key"),
+    Command(
+        "thumbprint", "sidecar.command.thumbprint", "print the x5t#S256 of a certificate, or the jkt of a key"
+    ),
     Command("uninject", "sidecar.command.uninject", "take the sidecar out of Kubernetes manifests again"),
     Command("webhook", "sidecar.command.webhook", "serve the mutating admission webhook that injects Pods"),
 )
