@@ -20,7 +20,7 @@ from sidecar.decision.der import (
     object_identifier,
     only,
 )
-from sidecar.decision.distinguished_name import CONTROL, Unreadable, hexadecimal, rfc4514
+from sidecar.decision.distinguished_name import CONTROL, Unreadable, attribute_values, hexadecimal, rfc4514
 from sidecar.decision.strict import Malformed, base64url_text
 
 __all__ = ["NEVER_VALID", "AlternativeNames", "Certificate", "Unreadable"]
@@ -93,7 +93,7 @@ class Certificate:
     """A certificate; nothing says who holds its key."""
 
     __slots__ = (
-        "_alternative_names", "_issuer", "_subject", "der", "not_after",
+        "_alternative_names", "_attributes", "_issuer", "_subject", "der", "not_after",
         "not_before", "thumbprint", "thumbprint_text",
     )  # fmt: skip
 
@@ -109,6 +109,7 @@ class Certificate:
         self._subject: str | Unreadable | None = None
         self._issuer: str | Unreadable | None = None
         self._alternative_names: AlternativeNames | Unreadable | None = None
+        self._attributes: dict[str, tuple[str, ...] | Unreadable] | None = None
 
     @property
     def fields(self) -> Fields | Unreadable:
@@ -144,6 +145,18 @@ class Certificate:
             else:
                 self._alternative_names = fields
         return self._alternative_names
+
+    def subject_attribute(self, identifier: str) -> tuple[str, ...] | Unreadable:
+        """The values of one attribute of the subject (`distinguished_name.ATTRIBUTES`), read once."""
+        known = self._attributes
+        if known is None:
+            known = self._attributes = {}
+        found = known.get(identifier)
+        if found is None:
+            fields = self.fields
+            found = fields if isinstance(fields, Unreadable) else attribute_values(fields.subject, identifier)
+            known[identifier] = found
+        return found
 
     @property
     def called(self) -> str:

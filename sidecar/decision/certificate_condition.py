@@ -164,6 +164,43 @@ class CertificateNameIsClaim(CertificateCondition):
 
 
 @dataclass(frozen=True, slots=True)
+class SubjectAttribute(CertificateCondition):
+    """One attribute of the certificate's subject, whatever the others are: the organization of an eIDAS certificate."""
+
+    name: str
+    """What the rule calls it."""
+    identifier: str
+    """Its object identifier."""
+    values: tuple[str, ...]
+    """One of the attribute's values is one of these, to the letter."""
+    claim: tuple[str, ...] | None = None
+    """Instead: what this claim says."""
+
+    names_holder = True
+
+    @property
+    def check(self) -> str:
+        """`client_certificate.subject_attributes.` and the name."""
+        return f"{self.subject}.subject_attributes.{self.name}"
+
+    def failure(self, facts: Facts) -> Failure | None:
+        """The values that came; a claim's value stays out."""
+        certificate = facts.client_certificate
+        found = certificate.subject_attribute(self.identifier) if certificate is not None else ()
+        if isinstance(found, Unreadable):
+            return _failed(self, facts, str(found))
+        claimed = text_at(facts.token.claims, self.claim) if self.claim is not None else None
+        wanted = self.values if self.claim is None else (claimed,)
+        # An empty value is nobody's.
+        if any(value and value in wanted for value in found):
+            return None
+        return _failed(self, facts, " ".join(found))
+
+    def __str__(self) -> str:
+        return f"the claim {'.'.join(self.claim)}" if self.claim is not None else " or ".join(self.values)
+
+
+@dataclass(frozen=True, slots=True)
 class CertificateThumbprintIs(CertificateCondition):
     """The certificate is one of these, by the SHA-256 of its DER encoding."""
 

@@ -27,6 +27,12 @@ _SHORT: Final = {
     "0.9.2342.19200300.100.1.1": "UID",
 }
 """RFC 4514 §3."""
+ATTRIBUTES: Final = {short: identifier for identifier, short in _SHORT.items()} | {
+    "organizationIdentifier": "2.5.4.97",
+    "serialNumber": "2.5.4.5",
+    "emailAddress": "1.2.840.113549.1.9.1",
+}
+"""What attributes are called in settings; `organizationIdentifier` stands in eIDAS certificates (ETSI EN 319 412-1)."""
 _UNIQUE_IDENTIFIER: Final = "2.5.4.45"
 """The one attribute whose value is a BIT STRING (RFC 4519 §2.43)."""
 
@@ -76,6 +82,28 @@ def rfc4514(encoded: memoryview) -> str | Unreadable:
         return Unreadable(str(problem), hexadecimal(encoded))
 
 
+def attribute_values(encoded: memoryview, identifier: str) -> tuple[str, ...] | Unreadable:
+    """The values of one attribute of a name, as they are and not as RFC 4514 writes them, in order; or why there is no
+    telling which. Never raises. What other attributes hold is their affair.
+    """
+    found: list[str] = []
+    try:
+        for relative in elements(only(encoded).expect(SEQUENCE, "sequence of relative names")):
+            for element in elements(relative.expect(SET, "set of attributes")):
+                parts = list(elements(element.expect(SEQUENCE, "type and value")))
+                if len(parts) != 2:
+                    raise Malformed("no type and value")
+                if object_identifier(parts[0].expect(OBJECT_IDENTIFIER, "attribute type")) != identifier:
+                    continue
+                value = _text(parts[1])
+                if isinstance(value, Unreadable):
+                    return value
+                found.append(value)
+    except Malformed as problem:
+        return Unreadable(str(problem), hexadecimal(encoded))
+    return tuple(found)
+
+
 def hexadecimal(data: memoryview) -> str:
     """`#` and the octets (RFC 4514 §2.4), as many as a person may want to see."""
     return f"#{data[:_SHOWN_BYTES].hex()}{'…' if len(data) > _SHOWN_BYTES else ''}"
@@ -108,20 +136,25 @@ def _attribute(element: Element, doubts: list[str]) -> str:
 def _value(kind: str, value: Element, doubts: list[str]) -> str:
     if value.tag == BIT_STRING and kind == _UNIQUE_IDENTIFIER:
         return f"#{value.content.hex()}"
+    text = _text(value)
+    if isinstance(text, Unreadable):
+        doubts.append(text.why)
+        return text.shown
+    return _escaped(text)
+
+
+def _text(value: Element) -> str | Unreadable:
     known = _ENCODINGS.get(value.tag)
     if known is None:
-        doubts.append("a value that is no string")
-        return hexadecimal(value.encoded)
+        return Unreadable("a value that is no string", hexadecimal(value.encoded))
     name, encoding = known
     try:
         text = bytes(value.content).decode(encoding)
     except UnicodeDecodeError:
-        doubts.append(f"{name} that is not {encoding.upper()}")
-        return _octets(value.content)
+        return Unreadable(f"{name} that is not {encoding.upper()}", _octets(value.content))
     if CONTROL.search(text):
-        doubts.append("a control character")
-        return _octets(value.content)
-    return _escaped(text)
+        return Unreadable("a control character", _octets(value.content))
+    return text
 
 
 def _escaped(text: str) -> str:

@@ -14,14 +14,16 @@ from sidecar.decision.certificate_condition import (
     CertificateThumbprintIs,
     NameField,
     NamePattern,
+    SubjectAttribute,
 )
 from sidecar.decision.claim import claim_path
 from sidecar.decision.condition import Condition
+from sidecar.decision.distinguished_name import ATTRIBUTES
 from sidecar.decision.strict import base64url_text
 from sidecar.settings.claim_requirements import ClaimName
 from sidecar.settings.problem import shown
 from sidecar.settings.scalars import Duration, Text, Texts, as_list
-from sidecar.settings.section import Section, mistake
+from sidecar.settings.section import Section, mistake, nearest
 
 
 class NameOfClaim(Section):
@@ -88,6 +90,10 @@ SpiffeNames = Annotated[
 ]
 
 
+AttributeValues = Annotated[NamePatterns, BeforeValidator(_names, json_schema_input_type=_INPUT)]
+"""Not patterns: what stands there, to the letter."""
+
+
 def _thumbprint(value: str) -> str:
     """`x5t#S256` as RFC 8705 §3.1 writes it, and no other way of writing a digest."""
     if re.fullmatch(r"[A-Za-z0-9_-]{43}", value):
@@ -132,6 +138,9 @@ class CertificateRequirement(Section):
     """Distinguished name as RFC 4514 writes it; no wildcards."""
     issuer: PlainNames | None = None
     """Distinguished name of the issuing authority; no wildcards."""
+    subject_attributes: dict[str, AttributeValues] | None = None
+    """Attributes of the subject, each by its name (CN, O, OU, UID, organizationIdentifier, …) or object identifier:
+    one of the certificate's values is one of these, to the letter."""
     thumbprint: Thumbprints | None = None
     """x5t#S256 of the certificate: one of these."""
     not_after_margin: Duration | None = None
@@ -139,8 +148,15 @@ class CertificateRequirement(Section):
 
     @model_validator(mode="after")
     def _something(self) -> Self:
-        if not self.model_fields_set:
+        if not self.model_fields_set or self.subject_attributes == {}:
             raise mistake("says nothing of the certificate")
+        for name in self.subject_attributes or ():
+            if name not in ATTRIBUTES and not re.fullmatch(r"[0-2](\.(0|[1-9][0-9]{0,9})){1,20}", name):
+                close = nearest(name, sorted(ATTRIBUTES))
+                raise mistake(
+                    f"{shown(name)} is neither a known attribute of a subject nor an object identifier{close}",
+                    "subject_attributes",
+                )
         return self
 
     def conditions(self) -> Iterator[Condition]:
@@ -149,6 +165,9 @@ class CertificateRequirement(Section):
             patterns: NamePatterns | None = getattr(self, field.value)
             if patterns is not None:
                 yield patterns.condition(field)
+        for name, wanted in (self.subject_attributes or {}).items():
+            claim = claim_path(wanted.claim) if wanted.claim is not None else None
+            yield SubjectAttribute(name, ATTRIBUTES.get(name, name), tuple(wanted.names or ()), claim)
         if self.thumbprint is not None:
             yield CertificateThumbprintIs(frozenset(urlsafe_b64decode(one + "=") for one in self.thumbprint))
         if self.not_after_margin is not None:

@@ -11,6 +11,7 @@ from sidecar.decision.certificate_condition import (
     CertificateThumbprintIs,
     NameField,
     NamePattern,
+    SubjectAttribute,
 )
 from sidecar.decision.claim import (
     AuthorizationDetail,
@@ -113,6 +114,13 @@ CONDITIONS: list[tuple[str, list[Any]]] = [
         [CertificateThumbprintIs(frozenset({bytes(31) + b"\1"}))],
     ),
     ("client_certificate: {not_after_margin: 24h}", [CertificateLasts(86400)]),
+    (
+        "client_certificate: {subject_attributes: {OU: [a, b], 2.5.4.97: {claim: tpp}}}",
+        [
+            SubjectAttribute("OU", "2.5.4.11", ("a", "b")),
+            SubjectAttribute("2.5.4.97", "2.5.4.97", (), ("tpp",)),
+        ],
+    ),
 ]
 
 
@@ -123,3 +131,21 @@ def test_a_requirement_becomes_its_conditions(
     require = text if text.startswith("{") else f"{{{text}}}"
     found = rule(configuration, f'match: {{path: "/a/{{id}}"}}\n    require: {require}')
     assert list(found.conditions) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{organisationIdentifier: a}", "did you mean `organizationIdentifier`?"),
+        ("{1.2.03: a}", "is neither a known attribute of a subject nor an object identifier"),
+        ("{}", "says nothing of the certificate"),
+        ("{OU: []}", "expected a name, a list of names, or {claim: NAME}"),
+    ],
+)
+def test_an_attribute_that_nobody_knows_is_a_problem(
+    configuration: Configuration, text: str, expected: str
+) -> None:
+    require = f"{{client_certificate: {{subject_attributes: {text}}}}}"
+    configuration.write_rule(f'match: {{path: "/a"}}\n    require: {require}')
+    (problem,) = configuration.problems()
+    assert expected in problem.message
