@@ -9,7 +9,7 @@ PARTS  := tests/real/node_modules/.ready
 TRYOUT := config/tls/tls.crt
 
 # Tests whose coverage is measured: those that need no process but their own. `make test ARGS=…` measures nothing.
-MEASURED := $(addprefix tests/,decision test_authorizer.py cases vectors fuzz settings telemetry issuer injection proxy)
+MEASURED := $(addprefix tests/,decision http test_authorizer.py test_authorizer_dpop.py cases vectors fuzz settings telemetry issuer injection proxy)
 UNMEASURED := sidecar/command/*,sidecar/process/*,sidecar/rehearsal/*,sidecar/demo/*,sidecar/__main__.py
 # What `make quick` runs: the pure packages, the shape of the tree, the count of calls.
 FAST := $(addprefix tests/,decision http vectors test_authorizer.py test_budgets.py test_cost.py)

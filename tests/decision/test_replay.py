@@ -3,7 +3,7 @@ from itertools import count
 import pytest
 
 from sidecar.decision.proof import Claim
-from sidecar.decision.replay import ReplayMemory, ReplayUnknown
+from sidecar.decision.replay import Rehearsal, ReplayMemory, ReplayUnknown
 
 KEY = b"k" * 32
 
@@ -38,6 +38,11 @@ def test_proof_is_claimed_once(clock: Clock) -> None:
     assert memory.claim(claim())
     assert not memory.claim(claim())
     assert len(memory) == 1
+
+
+def test_whoever_only_asks_claims_nothing() -> None:
+    rehearsal = Rehearsal()
+    assert [rehearsal.claim(claim()), rehearsal.claim(claim())] == [True, True]
 
 
 def test_same_jti_of_another_key_is_another_proof(clock: Clock) -> None:
