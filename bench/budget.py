@@ -1,4 +1,4 @@
-"""The budgets: what the sidecar may cost, as ratios and limits within one run. Pure."""
+"""The budgets: what the sidecar may cost, as ratios and limits within one run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.sample import Figures
 from bench.statistic import ratio
+from bench.unnamed_keys import KEYS, NAMED, UNNAMED
 
 Document = Mapping[str, Mapping[str, Figures]]
 Sections = Mapping[str, Mapping[str, Any]]
@@ -73,6 +74,12 @@ def _sections(sections: Sections) -> list[Budget]:
     idle = sections.get("idle-connections", {})
     if "sidecar" in idle:
         found.append(Budget("kB per idle connection", idle["sidecar"]["kb_per_connection"], _IDLE_KB))
+    keys = sections.get("unnamed-keys", {})
+    if NAMED in keys and UNNAMED in keys:
+        times = keys[UNNAMED]["cpu_us"] / keys[NAMED]["cpu_us"]
+        found.append(
+            Budget(f"a new token without kid, {KEYS} keys that fit ÷ one that names its key", times, KEYS)
+        )
     grown = sections.get("growth", {})
     for few, many in _GROWTH:
         if few in grown and many in grown:

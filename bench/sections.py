@@ -11,6 +11,7 @@ from bench.peers import PEERS
 from bench.report import markdown
 from bench.sample import Figures
 from bench.statistic import spread
+from bench.unnamed_keys import measured as measured_keys
 from bench.world import Drive, Running, World
 
 _GIBIBYTE = 1 << 30
@@ -142,6 +143,17 @@ def growth(world: World, options: Options) -> Section:
     return _cpu_section("growth of the sidecar", "world", seen)
 
 
+def unnamed_keys(world: World, options: Options) -> Section:
+    """New tokens without `kid`, where eight keys fit: what each of them costs more."""
+    del world  # in this process
+    seen = measured_keys(options.rounds)
+    data = {kind: {"cpu_us": round(cost, 1)} for kind, cost in seen.items()}
+    rows = [(kind, f"{cost:.1f}") for kind, cost in seen.items()]
+    return Section(
+        "new tokens, by how their key is found", ("token", "CPU µs/decision, in process"), rows, data
+    )
+
+
 def witness(world: World, options: Options) -> Section:
     """The cached load by our client and by wrk, in turn: does the client's choice change the answer?"""
     token, drive = es256_token(world.material), _cached(world, options)
@@ -221,6 +233,7 @@ RUN: dict[str, Callable[[World, Options], Section]] = {
     "gibibyte": gibibyte,
     "denials": denials,
     "growth": growth,
+    "unnamed-keys": unnamed_keys,
     "witness": witness,
 }
-OURS_ALONE = frozenset({"denials", "growth"})
+OURS_ALONE = frozenset({"denials", "growth", "unnamed-keys"})

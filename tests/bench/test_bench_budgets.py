@@ -6,6 +6,8 @@ from typing import Any
 from bench.budget import Budget, budgets
 from bench.chart import draw
 from bench.sample import Figures
+from bench.unnamed_keys import NAMED, UNNAMED
+from bench.unnamed_keys import measured as measured_keys
 
 
 def cell(cpu_us: float | None) -> Figures:
@@ -41,9 +43,16 @@ def test_sections_bring_their_budgets() -> None:
         "startup": {"sidecar": {"ready_ms": 400, "rss_kb": 50}, "envoy": {"ready_ms": 100, "rss_kb": 100}},
         "idle-connections": {"sidecar": {"kb_per_connection": 38.0}},
         "growth": {"10 rules": {"cpu_us_per_request": 50.0}, "1,000 rules": {"cpu_us_per_request": 60.0}},
+        "unnamed-keys": {NAMED: {"cpu_us": 200.0}, UNNAMED: {"cpu_us": 1000.0}},
     }
     measured = [(budget.measured, budget.is_kept) for budget in budgets({}, sections)]
-    assert measured == [(400, True), (0.5, True), (38.0, True), (1.2, False)]
+    assert measured == [(400, True), (0.5, True), (38.0, True), (5.0, True), (1.2, False)]
+
+
+def test_tokens_without_kid_are_decided_and_timed() -> None:
+    seen = measured_keys(rounds=1)
+    assert set(seen) == {NAMED, UNNAMED}
+    assert all(cost > 0 for cost in seen.values())
 
 
 def test_chart_shows_loads_that_measure_cpu(tmp_path: Path) -> None:
