@@ -20,7 +20,14 @@ from sidecar.decision.der import (
     object_identifier,
     only,
 )
-from sidecar.decision.distinguished_name import CONTROL, Unreadable, attribute_values, hexadecimal, rfc4514
+from sidecar.decision.distinguished_name import (
+    CONTROL,
+    Unreadable,
+    attribute_values,
+    hexadecimal,
+    rfc4514,
+    text_value,
+)
 from sidecar.decision.strict import Malformed, base64url_text
 
 __all__ = ["NEVER_VALID", "AlternativeNames", "Certificate", "Unreadable"]
@@ -37,6 +44,7 @@ _OF_VERSION_3: Final = 2
 _MOST_NAMES: Final = 256
 """The most names of one kind: every condition looks at each, and the client may have made the certificate itself."""
 _OTHER_NAME: Final = 0xA0
+_EXPLICIT_VALUE: Final = 0xA0
 _RFC822_NAME: Final = 0x81
 _DNS_NAME: Final = 0x82
 _DIRECTORY_NAME: Final = 0xA4
@@ -49,13 +57,15 @@ _UNREAD: Final = {0xA3: "an x400Address", 0xA5: "an ediPartyName"}
 class AlternativeNames:
     """The subject alternative names of the kinds that conditions know (RFC 5280 §4.2.1.6)."""
 
-    __slots__ = ("dns", "email", "uri")
+    __slots__ = ("dns", "email", "other", "uri")
 
     def __init__(self) -> None:
         self.dns: tuple[str, ...] = ()
         """As they are written in the certificate."""
         self.uri: tuple[str, ...] = ()
         self.email: tuple[str, ...] = ()
+        self.other: tuple[tuple[str, str | Unreadable], ...] = ()
+        """Each otherName: the object identifier of its type, empty where that cannot be read, and its value."""
 
 
 class Fields:
@@ -158,6 +168,19 @@ class Certificate:
             known[identifier] = found
         return found
 
+    def other_name(self, identifier: str) -> tuple[str, ...] | Unreadable:
+        """The values of the otherNames of one type (RFC 5280 §4.2.1.6): a user principal name, for instance."""
+        names = self.alternative_names
+        if isinstance(names, Unreadable):
+            return names
+        found = []
+        for kind, value in names.other:
+            if kind in (identifier, "") and isinstance(value, Unreadable):
+                return value
+            if kind == identifier:
+                found.append(str(value))
+        return tuple(found)
+
     @property
     def called(self) -> str:
         """For people: its subject or, since a certificate may have none, its serial number."""
@@ -209,6 +232,7 @@ def _names(content: memoryview) -> AlternativeNames:
     dns: list[str] = []
     uri: list[str] = []
     email: list[str] = []
+    other: list[tuple[str, str | Unreadable]] = []
     kinds = {_DNS_NAME: dns, _URI: uri, _RFC822_NAME: email}
     for name in elements(only(content).expect(SEQUENCE, "sequence of names")):
         names = kinds.get(name.tag)
@@ -216,16 +240,33 @@ def _names(content: memoryview) -> AlternativeNames:
             names.append(_ia5(name.content))
             if len(names) > _MOST_NAMES:
                 raise Malformed(f"more than {_MOST_NAMES} names of one kind")
+        elif name.tag == _OTHER_NAME:
+            other.append(_other_name(name))
+            if len(other) > _MOST_NAMES:
+                raise Malformed(f"more than {_MOST_NAMES} names of one kind")
         elif name.tag in _UNREAD:
             raise Malformed(_UNREAD[name.tag])
         elif name.tag == _IP_ADDRESS:
             if len(name.content) not in (4, 16):
                 raise Malformed("an address that is none")
-        elif name.tag not in (_OTHER_NAME, _DIRECTORY_NAME, _REGISTERED_ID):
+        elif name.tag not in (_DIRECTORY_NAME, _REGISTERED_ID):
             raise Malformed("a name of an unknown kind")
     found = AlternativeNames()
-    found.dns, found.uri, found.email = tuple(dns), tuple(uri), tuple(email)
+    found.dns, found.uri, found.email, found.other = tuple(dns), tuple(uri), tuple(email), tuple(other)
     return found
+
+
+def _other_name(name: Element) -> tuple[str, str | Unreadable]:
+    """Its type and value. One that cannot be read concerns only who asks for an otherName."""
+    kind = ""
+    try:
+        parts = list(elements(name.content))
+        if len(parts) != 2:
+            raise Malformed("no type and value")
+        kind = object_identifier(parts[0].expect(OBJECT_IDENTIFIER, "type of an otherName"))
+        return kind, text_value(only(parts[1].expect(_EXPLICIT_VALUE, "value of an otherName")))
+    except Malformed as problem:
+        return kind, Unreadable(str(problem), hexadecimal(name.content))
 
 
 def _ia5(content: memoryview) -> str:

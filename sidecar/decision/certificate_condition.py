@@ -10,6 +10,7 @@ from enum import Enum
 from functools import cached_property
 from math import isfinite
 
+from sidecar.decision.certificate import Certificate
 from sidecar.decision.claim import text_at
 from sidecar.decision.client_certificate import AlternativeNames, ClientCertificate, Unreadable
 from sidecar.decision.condition import Condition, Facts
@@ -183,10 +184,14 @@ class SubjectAttribute(CertificateCondition):
         """`client_certificate.subject_attributes.` and the name."""
         return f"{self.subject}.subject_attributes.{self.name}"
 
+    def held(self, certificate: Certificate) -> tuple[str, ...] | Unreadable:
+        """The values that the certificate has."""
+        return certificate.subject_attribute(self.identifier)
+
     def failure(self, facts: Facts) -> Failure | None:
         """The values that came; a claim's value stays out."""
         certificate = facts.client_certificate
-        found = certificate.subject_attribute(self.identifier) if certificate is not None else ()
+        found = self.held(certificate) if certificate is not None else ()
         if isinstance(found, Unreadable):
             return _failed(self, facts, str(found))
         claimed = text_at(facts.token.claims, self.claim) if self.claim is not None else None
@@ -198,6 +203,21 @@ class SubjectAttribute(CertificateCondition):
 
     def __str__(self) -> str:
         return f"the claim {'.'.join(self.claim)}" if self.claim is not None else " or ".join(self.values)
+
+
+class OtherName(SubjectAttribute):
+    """One otherName among the subject alternative names: a user principal name, for instance."""
+
+    __slots__ = ()
+
+    @property
+    def check(self) -> str:
+        """`client_certificate.san_other_name.` and the name."""
+        return f"{self.subject}.san_other_name.{self.name}"
+
+    def held(self, certificate: Certificate) -> tuple[str, ...] | Unreadable:
+        """The values of that type."""
+        return certificate.other_name(self.identifier)
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ def attribute_values(encoded: memoryview, identifier: str) -> tuple[str, ...] | 
                     raise Malformed("no type and value")
                 if object_identifier(parts[0].expect(OBJECT_IDENTIFIER, "attribute type")) != identifier:
                     continue
-                value = _text(parts[1])
+                value = text_value(parts[1])
                 if isinstance(value, Unreadable):
                     return value
                 found.append(value)
@@ -136,14 +136,15 @@ def _attribute(element: Element, doubts: list[str]) -> str:
 def _value(kind: str, value: Element, doubts: list[str]) -> str:
     if value.tag == BIT_STRING and kind == _UNIQUE_IDENTIFIER:
         return f"#{value.content.hex()}"
-    text = _text(value)
+    text = text_value(value)
     if isinstance(text, Unreadable):
         doubts.append(text.why)
         return text.shown
     return _escaped(text)
 
 
-def _text(value: Element) -> str | Unreadable:
+def text_value(value: Element) -> str | Unreadable:
+    """A string of ASN.1 as text, or why there is no telling which."""
     known = _ENCODINGS.get(value.tag)
     if known is None:
         return Unreadable("a value that is no string", hexadecimal(value.encoded))

@@ -2,7 +2,7 @@
 
 import re
 from base64 import urlsafe_b64decode
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
@@ -14,6 +14,7 @@ from sidecar.decision.certificate_condition import (
     CertificateThumbprintIs,
     NameField,
     NamePattern,
+    OtherName,
     SubjectAttribute,
 )
 from sidecar.decision.claim import claim_path
@@ -120,6 +121,18 @@ Thumbprints = Annotated[
 ]
 
 
+OTHER_NAMES = {"UPN": "1.3.6.1.4.1.311.20.2.3"}
+"""Types of otherNames by the names that people know."""
+
+
+def _check_types(key: str, names: Iterable[str], known: Mapping[str, str], what: str) -> None:
+    """Raises what a validator raises."""
+    for name in names:
+        if name not in known and not re.fullmatch(r"[0-2](\.(0|[1-9][0-9]{0,9})){1,20}", name):
+            close = nearest(name, sorted(known))
+            raise mistake(f"{shown(name)} is neither a known {what} nor an object identifier{close}", key)
+
+
 class CertificateRequirement(Section):
     """What the client certificate must be; all of it. `*` is one part of a name, `**` one part and more.
 
@@ -141,6 +154,9 @@ class CertificateRequirement(Section):
     subject_attributes: dict[str, AttributeValues] | None = None
     """Attributes of the subject, each by its name (CN, O, OU, UID, organizationIdentifier, …) or object identifier:
     one of the certificate's values is one of these, to the letter."""
+    san_other_name: dict[str, AttributeValues] | None = None
+    """otherNames among the subject alternative names, each by its type: UPN (user principal name) or an object
+    identifier. One of the certificate's values is one of these, to the letter."""
     thumbprint: Thumbprints | None = None
     """x5t#S256 of the certificate: one of these."""
     not_after_margin: Duration | None = None
@@ -148,15 +164,12 @@ class CertificateRequirement(Section):
 
     @model_validator(mode="after")
     def _something(self) -> Self:
-        if not self.model_fields_set or self.subject_attributes == {}:
+        if not self.model_fields_set or {} in (self.subject_attributes, self.san_other_name):
             raise mistake("says nothing of the certificate")
-        for name in self.subject_attributes or ():
-            if name not in ATTRIBUTES and not re.fullmatch(r"[0-2](\.(0|[1-9][0-9]{0,9})){1,20}", name):
-                close = nearest(name, sorted(ATTRIBUTES))
-                raise mistake(
-                    f"{shown(name)} is neither a known attribute of a subject nor an object identifier{close}",
-                    "subject_attributes",
-                )
+        _check_types(
+            "subject_attributes", self.subject_attributes or (), ATTRIBUTES, "attribute of a subject"
+        )
+        _check_types("san_other_name", self.san_other_name or (), OTHER_NAMES, "type of an otherName")
         return self
 
     def conditions(self) -> Iterator[Condition]:
@@ -168,6 +181,9 @@ class CertificateRequirement(Section):
         for name, wanted in (self.subject_attributes or {}).items():
             claim = claim_path(wanted.claim) if wanted.claim is not None else None
             yield SubjectAttribute(name, ATTRIBUTES.get(name, name), tuple(wanted.names or ()), claim)
+        for name, wanted in (self.san_other_name or {}).items():
+            claim = claim_path(wanted.claim) if wanted.claim is not None else None
+            yield OtherName(name, OTHER_NAMES.get(name, name), tuple(wanted.names or ()), claim)
         if self.thumbprint is not None:
             yield CertificateThumbprintIs(frozenset(urlsafe_b64decode(one + "=") for one in self.thumbprint))
         if self.not_after_margin is not None:

@@ -2,8 +2,11 @@ import datetime as dt
 import hashlib
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from sidecar.decision.certificate import NEVER_VALID, AlternativeNames, Certificate, Unreadable
+from tests.support.named_certificates import UPN, named_certificate, utf8
 from tests.support.odd_certificates import (
     CLIENT_AUTH,
     DNS,
@@ -149,3 +152,60 @@ def test_names_of_kinds_that_no_condition_asks_for_are_passed_over() -> None:
     found = OddCertificate(extensions=(CLIENT_AUTH, names)).presented.alternative_names
     assert isinstance(found, AlternativeNames)
     assert found.dns == ("client.example",)
+
+
+def test_an_attribute_of_the_subject_is_read_once() -> None:
+    certificate = named_certificate([x509.NameAttribute(NameOID.USER_ID, "u1")])
+    assert certificate.subject_attribute("0.9.2342.19200300.100.1.1") == ("u1",)
+    assert certificate.subject_attribute("2.5.4.11") is certificate.subject_attribute("2.5.4.11")
+
+
+@pytest.mark.parametrize("der", [b"", b"\x30\x00"])
+def test_what_is_no_certificate_has_neither_attributes_nor_other_names(der: bytes) -> None:
+    broken = Certificate(der, (0.0, 1.0))
+    assert isinstance(broken.subject_attribute("2.5.4.11"), Unreadable)
+    assert isinstance(broken.other_name(UPN), Unreadable)
+
+
+def test_other_names_are_told_by_their_type() -> None:
+    certificate = named_certificate(other_names=[(UPN, utf8("a")), ("1.2.3", utf8("b")), (UPN, utf8("c"))])
+    assert certificate.other_name(UPN) == ("a", "c")
+    assert certificate.other_name("1.2.3") == ("b",)
+    assert certificate.other_name("1.2.4") == ()
+
+
+def test_an_other_name_that_is_no_text_concerns_only_who_asks_for_its_type() -> None:
+    """A Kerberos name, a SEQUENCE, stands beside the user principal name in many a certificate."""
+    certificate = named_certificate(other_names=[("1.3.6.1.5.2.2", b"\x30\x00"), (UPN, utf8("a"))])
+    assert certificate.other_name(UPN) == ("a",)
+    names = certificate.alternative_names
+    assert isinstance(names, AlternativeNames)
+    assert names.dns == ("a.example",)
+    found = certificate.other_name("1.3.6.1.5.2.2")
+    assert isinstance(found, Unreadable)
+    assert found.why == "a value that is no string"
+
+
+@pytest.mark.parametrize(
+    ("of", "by", "why"),
+    [
+        (b"\xa0\x03" + utf8("a"), b"\xa1\x03" + utf8("a"), "no value of an otherName"),
+        (
+            b"\x06\x0a\x2b\x06\x01\x04\x01\x82\x37",
+            b"\x04\x0a\x2b\x06\x01\x04\x01\x82\x37",
+            "no type of an otherName",
+        ),
+        (b"\xa0\x03\x0c\x01a", b"\x0c\x00\x0c\x01a", "no type and value"),
+    ],
+)
+def test_an_other_name_that_cannot_be_read_is_no_match_for_anybody(of: bytes, by: bytes, why: str) -> None:
+    der = named_certificate(other_names=[(UPN, utf8("a"))]).der
+    assert der.count(of) == 1
+    found = Certificate(der.replace(of, by), (0.0, 1.0)).other_name(UPN)
+    assert isinstance(found, Unreadable)
+    assert found.why == why
+
+
+def test_more_other_names_than_a_condition_looks_at_are_unreadable() -> None:
+    certificate = named_certificate(other_names=[(UPN, utf8(f"u{number}")) for number in range(257)])
+    assert "more than 256 names of one kind" in str(certificate.other_name(UPN))

@@ -1,6 +1,8 @@
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.x509.oid import NameOID
 
 from sidecar.decision.certificate import NEVER_VALID
 from sidecar.decision.certificate_condition import (
@@ -10,6 +12,8 @@ from sidecar.decision.certificate_condition import (
     CertificateThumbprintIs,
     NameField,
     NamePattern,
+    OtherName,
+    SubjectAttribute,
     is_spiffe_id,
     names_of,
 )
@@ -17,6 +21,7 @@ from sidecar.decision.client_certificate import ClientCertificate, Unreadable
 from sidecar.decision.condition import Condition, Facts
 from sidecar.decision.denial import Failure, Reason
 from sidecar.decision.token import UNBOUND, ValidatedToken
+from tests.support.named_certificates import UPN, named_certificate, utf8
 from tests.support.odd_certificates import READABLE, UNREADABLE_NAMES, UNREADABLE_SUBJECT
 from tests.support.pki import Pki, Profile, self_signed, subject_alternative_names
 from tests.support.world import head
@@ -209,3 +214,42 @@ def test_certificate_lasts_long_enough(named: ClientCertificate) -> None:
     failure = judge(CertificateLasts(60), named, now=named.not_after - 59)
     assert failure is not None
     assert failure.presented == "in 59 s"
+
+
+ADA = "ada@bank.example"
+OU = SubjectAttribute("OU", "2.5.4.11", ("payments", "accounts"))
+BY_CLAIM = OtherName("UPN", UPN, (), ("upn",))
+
+
+def test_one_value_of_an_attribute_is_held_to_the_letter() -> None:
+    def of(*units: str) -> ClientCertificate:
+        return named_certificate(
+            [x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, unit) for unit in units]
+        )
+
+    assert judge(OU, of("staff", "accounts")) is None
+    failure = judge(OU, of("Accounts"))
+    assert failure is not None
+    assert failure.check == "client_certificate.subject_attributes.OU"
+    assert (failure.expected, failure.presented) == ("payments or accounts", "Accounts")
+    missing = judge(OU, None)
+    assert missing is not None
+    assert missing.presented == "no client certificate"
+
+
+def test_an_other_name_may_be_what_a_claim_says() -> None:
+    certificate = named_certificate(other_names=[(UPN, utf8(ADA))])
+    assert judge(BY_CLAIM, certificate, upn=ADA) is None
+    other: list[dict[str, Any]] = [{"upn": ADA.upper()}, {"upn": ""}, {}]
+    for claims in other:
+        failure = judge(BY_CLAIM, certificate, **claims)
+        assert failure is not None
+        assert failure.check == "client_certificate.san_other_name.UPN"
+        assert (failure.expected, failure.presented) == ("the claim upn", ADA)
+    assert judge(OtherName("UPN", UPN, (ADA,)), certificate) is None
+
+
+def test_a_value_that_takes_a_guess_fails_who_asks_for_it() -> None:
+    failure = judge(OtherName("UPN", UPN, (ADA,)), named_certificate(other_names=[(UPN, b"\x30\x00")]))
+    assert failure is not None
+    assert failure.presented.startswith("unreadable (a value that is no string)")

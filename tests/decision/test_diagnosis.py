@@ -6,6 +6,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from sidecar.decision.certificate import Certificate
 from sidecar.decision.diagnosis import Diagnosis
 from sidecar.decision.diagnosis import diagnose_thumbprint as diagnose
 from tests.support.pki import (
@@ -145,3 +146,13 @@ def test_sentence_says_what_the_value_is_and_should_be(certificate: x509.Certifi
     )
     sha1 = diagnose_thumbprint(plain(hashlib.sha1(certificate_der(certificate)).digest()), certificate)
     assert sha1.sentence.startswith("The value is the SHA-1 of the certificate (x5t, not x5t#S256)")
+
+
+def test_certificates_whose_fields_cannot_be_read_are_compared_as_a_whole(
+    certificate: x509.Certificate,
+) -> None:
+    ours, broken = presented(certificate), Certificate(b"\x30\x00", (0.0, 1.0))
+    found = diagnose(broken.thumbprint_text, ours, [broken])
+    assert found.mistake == "another_certificate"
+    assert f"another certificate, that of {broken.called}" in found.sentence
+    assert diagnose(ours.thumbprint_text, broken, [ours]).mistake == "another_certificate"

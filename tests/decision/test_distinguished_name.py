@@ -4,7 +4,7 @@ from cryptography.x509.oid import NameOID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sidecar.decision.distinguished_name import Unreadable, rfc4514
+from sidecar.decision.distinguished_name import Unreadable, attribute_values, rfc4514
 from tests.support.odd_certificates import CN, OU, attribute, name, tlv
 
 
@@ -127,3 +127,24 @@ def test_an_empty_relative_name_is_none() -> None:
 def test_no_name_at_all_is_an_empty_one() -> None:
     """RFC 5280 §4.1.2.6 allows an empty subject."""
     assert read(tlv(0x30)) == ""
+
+
+def test_the_values_of_one_attribute_are_read_as_they_are() -> None:
+    encoded = tlv(0x30, tlv(0x31, attribute(tlv(0x0C, b"a,b"), CN), attribute(tlv(0x0C, b"c"), OU)))
+    assert attribute_values(memoryview(encoded), "2.5.4.3") == ("a,b",)
+    assert attribute_values(memoryview(encoded), "2.5.4.11") == ("c",)
+    assert attribute_values(memoryview(encoded), "2.5.4.10") == ()
+
+
+@pytest.mark.parametrize(
+    ("encoded", "why"),
+    [
+        (name(tlv(0x14, b"\xfc")), "T61String that is not ASCII"),
+        (b"\x31\x00", "no sequence of relative names"),
+        (tlv(0x30, tlv(0x31, tlv(0x30))), "no type and value"),
+    ],
+)
+def test_an_attribute_that_takes_a_guess_has_no_value(encoded: bytes, why: str) -> None:
+    found = attribute_values(memoryview(encoded), "2.5.4.3")
+    assert isinstance(found, Unreadable)
+    assert found.why == why

@@ -11,6 +11,7 @@ from sidecar.decision.certificate_condition import (
     CertificateThumbprintIs,
     NameField,
     NamePattern,
+    OtherName,
     SubjectAttribute,
 )
 from sidecar.decision.claim import (
@@ -120,6 +121,10 @@ CONDITIONS: list[tuple[str, list[Any]]] = [
             SubjectAttribute("OU", "2.5.4.11", ("a", "b")),
             SubjectAttribute("2.5.4.97", "2.5.4.97", (), ("tpp",)),
         ],
+    ),
+    (
+        "client_certificate: {san_other_name: {UPN: [a], 1.2.3: {claim: x}}}",
+        [OtherName("UPN", "1.3.6.1.4.1.311.20.2.3", ("a",)), OtherName("1.2.3", "1.2.3", (), ("x",))],
     ),
 ]
 
