@@ -16,6 +16,8 @@ from sidecar.proxy.certificates import client_certificate
 from tests.decision.test_certificate_condition import judge
 from tests.support.pki import certificate_der, make_key, utc_now
 
+pytestmark = pytest.mark.field_cases
+
 TPP = "PSDDE-BAFIN-125314"
 
 

@@ -24,6 +24,8 @@ from tests.support.pki import (
     utc_now,
 )
 
+pytestmark = pytest.mark.field_cases
+
 EMAIL = ExtendedKeyUsageOID.EMAIL_PROTECTION.dotted_string
 
 

@@ -20,6 +20,8 @@ from tests.support.pki import HOUR, Authority, Identity, Pki, certificate_der, c
 from tests.support.processes import eventually
 from tests.support.tls_client import TLS12, TLS13, BrokenResponse, Wire, client_context
 
+pytestmark = pytest.mark.field_cases
+
 VERSIONS = [pytest.param(TLS12, id="TLS 1.2"), pytest.param(TLS13, id="TLS 1.3")]
 
 

@@ -17,6 +17,8 @@ from tests.support.pki import Pki
 from tests.support.tls_client import Wire, versioned
 from tests.support.tls_pair import Pair, sealed_pair
 
+pytestmark = pytest.mark.field_cases
+
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory, pki: Pki) -> ServerTls:

@@ -14,6 +14,8 @@ from sidecar.proxy.tls.sessions import element
 from tests.support.configuration import SERVICE, Configuration
 from tests.support.pki import HOUR, Authority, Pki, utc_now
 
+pytestmark = pytest.mark.field_cases
+
 
 def write(configuration: Configuration, authorities: list[Authority], crl: bytes, more: str = "") -> None:
     (configuration.folder / "ca.crt").write_bytes(b"".join(one.pem for one in authorities))

@@ -15,6 +15,8 @@ from tests.proxy.test_client_authorities import BROKEN
 from tests.support.configuration import POLICY, SERVICE, Configuration
 from tests.support.pki import Authority, Pki, certificate_pem, utc_now
 
+pytestmark = pytest.mark.field_cases
+
 Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 
 

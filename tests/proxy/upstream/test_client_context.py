@@ -18,6 +18,8 @@ import sidecar
 from sidecar.trust.client_context import ServerTrust, client_context
 from tests.support.pki import SERVER_PROFILE, Authority, Identity, Pki, certificate_pem, make_key, utc_now
 
+pytestmark = pytest.mark.field_cases
+
 OTHER = (x509.DNSName("other.example"),)
 NAMES = x509.SubjectAlternativeName([x509.DNSName("localhost")])
 
