@@ -52,10 +52,11 @@ def test_of_several_lists_the_first_to_end_is_told_and_measured(
     configuration: Configuration, pki: Pki
 ) -> None:
     other, authority = Authority.root("other"), pki.client_authority
-    end = utc_now() - HOUR
-    write(
-        configuration, [authority, other], authority.revocation_list() + other.revocation_list(not_after=end)
+    begin, end = utc_now() - 2 * HOUR, utc_now() - HOUR
+    lists = authority.revocation_list(not_before=begin) + other.revocation_list(
+        not_after=end, not_before=begin
     )
+    write(configuration, [authority, other], lists)
     assert len(warnings(configuration)) == 1
     measured = {
         one.name: one.value
@@ -64,7 +65,7 @@ def test_of_several_lists_the_first_to_end_is_told_and_measured(
     }
     assert measured == {
         "sidecar_crl_next_update_seconds": end.timestamp(),
-        "sidecar_crl_this_update_seconds": (utc_now() - 2 * HOUR).timestamp(),
+        "sidecar_crl_this_update_seconds": begin.timestamp(),
     }
 
 
