@@ -162,6 +162,7 @@ class Authorizer:
         permit = Permit(terms.rule, token, confirmed, until, denial)
         for one in confirmed:
             if one.claim is not None and not terms.explains:
+                permit.nonce = one.claim.renewal
                 return self._unless_used(permit, terms, one.claim)
         return permit
 

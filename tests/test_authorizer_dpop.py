@@ -13,7 +13,7 @@ from sidecar.decision.confirmation import confirm, parse
 from sidecar.decision.denial import Denial
 from sidecar.decision.explanation import Trace
 from sidecar.decision.failure import Denied
-from sidecar.decision.nonce import Nonces
+from sidecar.decision.nonce import BUCKET, Nonces
 from sidecar.decision.permit import Permit
 from sidecar.decision.policy import Binding, ReportOnly
 from sidecar.decision.proof import CHECKS, Claim
@@ -264,6 +264,22 @@ def test_proof_without_the_nonce_is_told_which(signing_key: SigningKey, token: s
     permitted(decide(given, request(token, PROVER.proof(token, nonce=fresh)), presenter()))
     for wrong in ("v1.1.x", 7):
         refused(decide(given, request(token, PROVER.proof(token, nonce=wrong)), presenter()))
+
+
+def test_permit_holds_a_fresh_nonce_only_when_the_one_in_the_proof_ages(
+    signing_key: SigningKey, token: str
+) -> None:
+    """RFC 9449 §8.2."""
+    nonces, now = Nonces(KEY), time.time()
+    given = gate(signing_key, nonces=nonces, proof=REQUIRED)
+    aged, fresh = nonces.fresh(now - BUCKET), nonces.fresh(now)
+    for used, told in ((aged, fresh), (fresh, None)):
+        asked = request(token, PROVER.proof(token, nonce=used))
+        permit = given.authorize(asked, presenter(), now)
+        assert isinstance(permit, Permit)
+        assert permit.nonce == told
+    lax = gate(signing_key, nonces=nonces)
+    assert permitted(decide(lax, request(token, PROVER.proof(token, nonce=aged)), presenter())).nonce is None
 
 
 def test_policy_without_a_store_takes_no_proofs(signing_key: SigningKey) -> None:

@@ -38,6 +38,15 @@ class Nonces:
             self._fresh = bucket, _nonce(self._keys[0], bucket)
         return self._fresh[1]
 
+    def renewal(self, nonce: str, now: float) -> str | None:
+        """What to give in the place of a `nonce` that `is_current`: the fresh one, once it is another and not older.
+
+        RFC 9449 §8.2: a server gives a new nonce with any response, before the one in use ends.
+        """
+        fresh = self.fresh(now)
+        is_ahead = nonce.startswith(f"v1.{self._fresh[0] + _AHEAD}.")
+        return None if nonce == fresh or is_ahead else fresh
+
     def is_current(self, nonce: object, now: float) -> bool:
         """Whether `nonce` was given under one of the keys, in this bucket or the one before."""
         if type(nonce) is not str or len(nonce) > _LONGEST or not nonce.isascii():

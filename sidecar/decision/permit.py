@@ -9,7 +9,7 @@ from sidecar.decision.token import ValidatedToken
 class Permit:
     """Describes an authorized request. Only `authorizer` makes one. Treat as immutable."""
 
-    __slots__ = ("confirmed", "rule", "token", "valid_until", "would_deny")
+    __slots__ = ("confirmed", "nonce", "rule", "token", "valid_until", "would_deny")
 
     def __init__(
         self,
@@ -28,3 +28,5 @@ class Permit:
         """Seconds since the epoch; `inf` on a public rule. A stream ends then."""
         self.would_deny = would_deny
         """Set when the request passes only because the policy reports instead of enforcing."""
+        self.nonce: str | None = None
+        """What `DPoP-Nonce` says in the response (RFC 9449 §8.2); None: nothing."""

@@ -81,6 +81,8 @@ class Claim:
     """`iat`, seconds since the epoch."""
     lifetime: float
     """Seconds for which a proof made then can pass, by any of our clocks."""
+    renewal: str | None = None
+    """The nonce that the client should use from now on, when the proof's is about to end (RFC 9449 §8.2)."""
 
 
 class _Keys:
@@ -135,7 +137,8 @@ def judge(head: RequestHead, token: AccessToken, value: bytes, terms: ProofTerms
         raise Denied(Reason.PROOF_ALGORITHM_REFUSED, "dpop.alg", " ".join(sorted(key.algorithms)), algorithm)
     if not jose.is_signature(algorithm, signed, key.key, signature):
         raise Denied(Reason.PROOF_SIGNATURE_INVALID, "dpop.signature", _expected("dpop.signature"), "another")
-    return Claim(thumbprint, token_id, made_at, float(terms.window + terms.future))
+    renewal = None if terms.nonces is None else terms.nonces.renewal(payload["nonce"], now)
+    return Claim(thumbprint, token_id, made_at, float(terms.window + terms.future), renewal)
 
 
 def thumbprint_of(jwk: Mapping[str, Any]) -> bytes:

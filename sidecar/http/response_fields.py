@@ -66,6 +66,14 @@ class ResponseFields:
             if found is not None:
                 self.stays_open = float(found[1])
 
+    def give_nonce(self, nonce: str) -> None:
+        """Say which nonce the client's next DPoP proof should hold; the API's own field was taken out.
+
+        RFC 9449 §8.2: a response with a nonce should be uncacheable, or the nonce would come again when it has ended.
+        """
+        self.kept += (b"DPoP-Nonce", b": ", nonce.encode("ascii"), b"\r\n")
+        self.kept += (b"Cache-Control", b": ", b"no-store", b"\r\n")
+
     def rewrite(self, locations: Callable[[bytes], bytes]) -> None:
         """Put what `locations` makes of it in the place of each Location and Content-Location."""
         pieces = self.kept
@@ -82,8 +90,8 @@ class ResponseFields:
                 self.kept += pieces[start : start + 4]
 
 
-def sort_response(fields: list[Field], seen: dict[bytes, int]) -> ResponseFields:
-    """Sort a response's fields; `seen` remembers what names are, in bounded number.
+def sort_response(fields: list[Field], seen: dict[bytes, int], nonce: str | None = None) -> ResponseFields:
+    """Sort a response's fields; `seen` remembers what names are, in bounded number. `nonce` is given to the client.
 
     Raises `MalformedResponse`.
     """
@@ -115,6 +123,8 @@ def sort_response(fields: list[Field], seen: dict[bytes, int]) -> ResponseFields
             result.note(kind, name, value)
     if named:
         _drop_named(result, named)
+    if nonce is not None:
+        result.give_nonce(nonce)
     return result
 
 

@@ -37,3 +37,13 @@ def test_short_key_is_refused() -> None:
     for keys in ((b"k" * 31,), (KEY, b"short")):
         with pytest.raises(ValueError, match="32 bytes"):
             Nonces(*keys)
+
+
+def test_nonce_that_ages_is_renewed_and_a_newer_one_is_not_taken_back() -> None:
+    """RFC 9449 §8.2."""
+    nonces, old = Nonces(KEY, OLD), Nonces(OLD).fresh(NOW)
+    nonce = nonces.fresh(NOW)
+    assert nonces.renewal(nonce, NOW + BUCKET - 1) is None
+    assert nonces.renewal(nonce, NOW + BUCKET) == nonces.fresh(NOW + BUCKET) != nonce
+    assert nonces.renewal(nonces.fresh(NOW + BUCKET), NOW) is None
+    assert nonces.renewal(old, NOW) == nonce

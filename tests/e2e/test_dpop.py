@@ -1,6 +1,7 @@
 """A running sidecar that takes DPoP proofs (RFC 9449): what a client sees, what the API sees, what the log keeps."""
 
 import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from sidecar.decision.nonce import Nonces
 from tests.process.world import sidecar
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki
@@ -106,6 +108,27 @@ def test_nonce_is_asked_for_and_then_taken(tmp_path: Path, pki: Pki, signing_key
         (nonce,) = refused.all("DPoP-Nonce")
         assert refused.header("Cache-Control") == "no-store"
         assert ask(one, token, proof(token, nonce=nonce)).status == 200
+
+
+def test_nonce_that_ages_is_renewed_with_the_response(
+    tmp_path: Path, pki: Pki, signing_key: SigningKey
+) -> None:
+    """RFC 9449 §8.2: one fresh nonce, with a response that is not to be stored."""
+    key = tmp_path / "nonce"
+    key.write_text("\n".join(("k" * 40, "o" * 40)))
+    key.chmod(0o600)
+    service = {**SERVICE, "dpop": {"nonce_key_file": str(key)}}
+    document = policy(issuers=[issuer(schemes=["DPoP"], dpop={"nonce": "required"}, algorithms=["ES256"])])
+    with sidecar(tmp_path, pki, signing_key, service, policy_document=document) as (one, upstream):
+        token = signing_key.token(cnf=PROVER.cnf)
+        under_the_old_key = Nonces(b"o" * 40).fresh(time.time())
+        renewed = ask(one, token, proof(token, nonce=under_the_old_key))
+        assert renewed.status == 200
+        (fresh,) = renewed.all("DPoP-Nonce")
+        assert fresh != under_the_old_key
+        assert renewed.all("Cache-Control") == ["no-store"]
+        assert ask(one, token, proof(token, nonce=fresh)).status == 200
+        assert len(upstream.seen) == 2
 
 
 @pytest.mark.real

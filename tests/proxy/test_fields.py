@@ -275,6 +275,15 @@ def test_response_fields_of_one_hop_stay_behind(talk: Conversation) -> None:
     )
 
 
+def test_response_with_a_nonce_has_one_and_is_not_to_be_stored() -> None:
+    """RFC 9449 §8.2; the API can name no field in Connection to take it out."""
+    theirs = [(b"dpop-nonce", b"theirs"), (b"Connection", b"DPoP-Nonce, Cache-Control"), (b"X-End", b"2")]
+    assert b"".join(sort_response(theirs, {}, "ours").kept) == (
+        b"X-End: 2\r\nDPoP-Nonce: ours\r\nCache-Control: no-store\r\n"
+    )
+    assert b"".join(sort_response(theirs, {}).kept) == b"X-End: 2\r\n"
+
+
 def test_response_without_date_gets_one(talk: Conversation) -> None:
     client = talk.client()
     client.says(b"GET /a HTTP/1.1\r\nHost: api\r\n\r\n" * 2)

@@ -58,6 +58,7 @@ class Exchange(Passenger):
     is_sent = False
     """The upstream has the whole request."""
     _retried = False
+    _nonce: str | None = None
     _asked_to_upgrade = False
     _dispatched = 0.0
 
@@ -129,7 +130,7 @@ class Exchange(Passenger):
     def _forward(self, permit: Permit) -> None:
         request, serving, stream = self.request, self._serving, self.stream
         if permit.token is not None:
-            self.valid_until = min(permit.valid_until, stream.certificate_until)
+            self.valid_until, self._nonce = min(permit.valid_until, stream.certificate_until), permit.nonce
             stream.was_permitted = True
         rule = permit.rule
         self.bounds = bounds = serving.bounds if rule.limits is None else serving.bounds_under(rule)
@@ -269,7 +270,7 @@ class Exchange(Passenger):
         self.stream.interim(head, sort_response(head.fields, self._serving.response_names))
 
     def _respond(self, head: Response, data: bytes, end: bytes | None) -> None:
-        fields = sort_response(head.fields, self._serving.response_names)
+        fields = sort_response(head.fields, self._serving.response_names, self._nonce)
         if fields.chunked and head.minor_version == 0:
             # RFC 9112 §6.1: such a message's framing is faulty.
             raise MalformedResponse("Transfer-Encoding in HTTP/1.0")
@@ -297,7 +298,8 @@ class Exchange(Passenger):
         self.ending.finish()
 
     def _switch_protocols(self, head: Response) -> None:
-        upstream, fields = self._upstream, sort_response(head.fields, self._serving.response_names)
+        upstream, names = self._upstream, self._serving.response_names
+        fields = sort_response(head.fields, names, self._nonce)
         if upstream is None or not self._asked_to_upgrade or upstream.reader.after_upgrade is None:
             self.upstream_failed(Reason.UPSTREAM_BROKEN, "101 to a request that asked for no other protocol")
             return

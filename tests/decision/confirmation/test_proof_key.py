@@ -18,6 +18,7 @@ from sidecar.decision.proof_policy import PROOF_POLICY
 from sidecar.decision.reason import Reason
 from sidecar.decision.token import AccessToken
 from tests.contracts.confirmation_method import ConfirmationMethodContract
+from tests.support.mint import base64url
 from tests.support.proofs import Prover
 from tests.support.world import ORIGIN, head, presenter
 
@@ -119,6 +120,11 @@ def spoiled(part: int, change: Callable[[str], str]) -> str:
     return ".".join(parts)
 
 
+def with_claim(part: str, name: str, value: object) -> str:
+    claims = json.loads(base64.urlsafe_b64decode(part + "=="))
+    return base64url(json.dumps({**claims, name: value}).encode())
+
+
 def with_private_member() -> str:
     number = PROVER.signer.key.private_numbers().private_value  # type: ignore[union-attr]
     secret = base64.urlsafe_b64encode(number.to_bytes(32, "big")).decode().rstrip("=")
@@ -158,7 +164,7 @@ NEGATIVES: Mapping[str, tuple[Callable[[], tuple[str, ...]], Reason]] = {
         Reason.PROOF_SIGNATURE_INVALID,
     ),
     "changed claims": (
-        lambda: (".".join([*proof().split(".")[:2], proof().split(".")[2]]),),
+        lambda: (spoiled(1, lambda part: with_claim(part, "jti", "another")),),
         Reason.PROOF_SIGNATURE_INVALID,
     ),
     "a private key": (lambda: (with_private_member(),), Reason.PROOF_KEY_REFUSED),

@@ -97,6 +97,16 @@ def test_server_that_does_not_know_us_is_503_and_nothing_leaks(redis: RedisServe
     asyncio.run(play())
 
 
+@pytest.mark.parametrize(
+    "host", [f"{'a' * 64}.example", "a\x00b"], ids=["label over 63 bytes", "a null character"]
+)
+def test_place_that_cannot_even_be_asked_is_503(host: str) -> None:
+    """Errors that are no `OSError`: whatever the store fails with, no proof passes and nothing is called a bug."""
+    place = RedisPlace(host, 6379, 0, is_tls=False, username=None, password=None)
+    with pytest.raises(ReplayUnknown, match="out of reach"):
+        asyncio.run(RedisGuard(place).claim(claim("e")))
+
+
 def test_server_that_says_nothing_is_not_waited_for_long() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         place = RedisPlace.parse(f"redis://127.0.0.1:{silent.getsockname()[1]}")
