@@ -29,6 +29,10 @@ RULES: Final = 20
 """Rules told apart for one client."""
 
 _UNAVAILABLE: Final = Reason.ISSUER_UNAVAILABLE.value
+# Each under a name of its own: a member is looked up through the metaclass of its enumeration, which costs more.
+_BOUND: Final = Held.BOUND
+_UNBOUND: Final = Held.UNBOUND
+_MISMATCHED: Final = Held.MISMATCHED
 
 Moment = TypeVar("Moment", float, str)
 """Seconds since the epoch, or RFC 3339 in UTC. Either can be compared with its like."""
@@ -76,11 +80,11 @@ class Client(Generic[Moment]):
         rule, outcome, reason = labels
         if at > self.last_seen:  # noqa: PLR1730 — no call: this runs for each request
             self.last_seen = at
-        if held is Held.BOUND:
+        if held is _BOUND:
             self.bound += 1
-        elif held is Held.UNBOUND:
+        elif held is _UNBOUND:
             self.unbound += 1
-        elif held is Held.MISMATCHED:
+        elif held is _MISMATCHED:
             self.mismatched += 1
         if outcome == DENY:
             self.denied += 1
