@@ -8,7 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from sidecar.decision.policy import IntrospectWhen
+from sidecar.decision.condition import BoundBy
+from sidecar.decision.policy import Binding, IntrospectWhen
 from sidecar.settings.configuration import Loaded
 
 
@@ -47,6 +48,18 @@ def _shares_token(loaded: Loaded) -> bool:
 
 def _always_introspects(loaded: Loaded) -> bool:
     return any(one.introspect is IntrospectWhen.ALWAYS for one in loaded.policy.issuers.values())
+
+
+def _takes_proofs(loaded: Loaded) -> bool:
+    """Whether some rule asks for a bound token, does not say by what, and has an issuer that also binds to keys."""
+    policy = loaded.policy
+    return any(
+        "DPoP" in issuer.confirmable.schemes and (rule.binding or issuer.binding) is Binding.REQUIRED
+        for rule in policy.rules
+        if not rule.public and not any(isinstance(one, BoundBy) for one in rule.conditions)
+        for name, issuer in policy.issuers.items()
+        if rule.issuers is None or name in rule.issuers
+    )
 
 
 def _names_methods(loaded: Loaded) -> bool:
@@ -127,6 +140,12 @@ CHANGES: Final[dict[str, tuple[Change, ...]]] = {
             "upstream-trust",
             _over_tls,
             "the API's certificate is verified alike on every Python; `strict_certificates` insists on RFC 5280",
+        ),
+        Change(
+            "binding-by-key",
+            _takes_proofs,
+            "`binding: required` is satisfied by `jkt` and a DPoP proof, too, where the issuer's `schemes` name DPoP;"
+            ' `require: {confirmation: ["x5t#S256"]}` insists on the certificate',
         ),
     ),
 }

@@ -70,3 +70,25 @@ def test_an_issuer_that_is_always_asked_is_told_of_its_answer(configuration: Con
 def test_lists_of_revoked_certificates_are_told_of(configuration: Configuration) -> None:
     loaded = load(configuration.file)
     assert "revocation" not in {change.name for change in changes(loaded, "0.1")}
+
+
+@pytest.mark.parametrize(
+    ("schemes", "rule", "expected"),
+    [
+        ("[Bearer, DPoP]", "", True),
+        ("[Bearer, DPoP]", "binding: required", True),
+        ("[Bearer]", "binding: required", False),
+        ("[Bearer, DPoP]", "binding: if_bound", False),
+        ("[Bearer, DPoP]", "public: true", False),
+        ("[Bearer, DPoP]", 'require: {confirmation: ["x5t#S256"]}', False),
+    ],
+)
+def test_rule_that_was_written_for_certificates_is_told_that_a_key_satisfies_it(
+    configuration: Configuration, schemes: str, rule: str, *, expected: bool
+) -> None:
+    origins = "protected_resource: {resource: https://api.example.com, origins: [https://api.example.com]}\n"
+    configuration.write_service(configuration.file.read_text() + origins)
+    issuer = ISSUER.replace("    keys:", f"    schemes: {schemes}\n    keys:")
+    said = f"    {rule}\n" if rule else ""
+    configuration.write_policy(issuer + "rules:\n  - name: read\n    match: {path: /a}\n" + said)
+    assert ("binding-by-key" in names(configuration)) is expected
