@@ -12,7 +12,7 @@ from sidecar.process.endpoints.admin.inspection import JsonObject, Refused
 from sidecar.process.endpoints.health import Check, begun_again, heartbeat
 from sidecar.process.host.standing import StandingTasks
 from sidecar.process.reload.reloader import Reloader
-from sidecar.process.worker.local_inspection import reload_state
+from sidecar.process.worker.local_inspection import configuration_checks, reload_state
 from sidecar.telemetry.adoption import Client, rows
 from sidecar.telemetry.configuration import Level
 from sidecar.telemetry.metrics import Snapshot
@@ -52,7 +52,7 @@ class CrewInspection:
 
     async def readiness(self) -> Sequence[Check]:
         """Ready while one worker is; what they share is told once."""
-        return await self._checks("readiness")
+        return [*await self._checks("readiness"), *configuration_checks(self._crew.reloader)]
 
     async def startup(self) -> Sequence[Check]:
         """Whether every seat is taken."""

@@ -1,8 +1,9 @@
 """`Inspection` of one worker in this process."""
 
 import os
+import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,6 +14,7 @@ from sidecar.process.endpoints.admin.redaction import shown
 from sidecar.process.endpoints.health import Check
 from sidecar.process.reload.reloader import Reloader
 from sidecar.process.worker.worker import Worker
+from sidecar.proxy.configuration import UpstreamSettings
 from sidecar.rehearsal.question import BadQuestion, answer
 from sidecar.telemetry.configuration import Level
 from sidecar.telemetry.metrics import Snapshot
@@ -33,7 +35,8 @@ class LocalInspection:
 
     async def readiness(self) -> Sequence[Check]:
         """Everything that must hold before requests should come here."""
-        return await self._worker.readiness()
+        own = configuration_checks(self._reloader) if self._reloader is not None else ()
+        return [*await self._worker.readiness(), *own]
 
     async def startup(self) -> Sequence[Check]:
         """What must have come true once since the start."""
@@ -55,8 +58,12 @@ class LocalInspection:
     async def state(self) -> JsonObject:
         """What the page shows beside the decisions."""
         worker = self._worker
-        checks = await worker.readiness()
+        checks = await self.readiness()
+        proxy = worker.assembly.loaded.proxy
         return {
+            "pod": pod_name(),
+            "upstream": upstream_name(proxy.upstream),
+            "addresses": [f"{one.name} {one.host}:{one.port}" for one in proxy.listeners],
             "version": sidecar.__version__,
             "started": self._started,
             "now": time.time(),
@@ -68,7 +75,7 @@ class LocalInspection:
             "counts": self._counts(),
             "issuers": self._issuers(),
             "certificates": [asdict(one) for one in worker.assembly.certificates],
-            "listeners": [one.name for one in worker.assembly.loaded.proxy.listeners],
+            "listeners": [one.name for one in proxy.listeners],
         }
 
     async def clients(self) -> JsonObject:
@@ -142,6 +149,30 @@ class LocalInspection:
             }
             for one in self._worker.assembly.loaded.issuers.issuers
         ]
+
+
+def pod_name() -> str:
+    """What tells this Pod from the others: `POD_NAME`, else the host's name, which in a Pod is the Pod's."""
+    return os.environ.get("POD_NAME") or socket.gethostname()
+
+
+def upstream_name(upstream: UpstreamSettings) -> str:
+    """The upstream's URL (RFC 3986 §3.2.2: an IPv6 address in brackets)."""
+    if upstream.scheme == "unix":
+        return f"unix:{upstream.path}"
+    host = f"[{upstream.host}]" if ":" in upstream.host else upstream.host
+    return f"{upstream.scheme}://{host}:{upstream.port}"
+
+
+def configuration_checks(reloader: Reloader) -> Iterator[Check]:
+    """A warning while what is on disk is refused. It names no problem: anybody may ask the health server."""
+    last = reloader.last
+    if last.result == "failure":
+        many = f"{len(last.problems)} problem" + ("" if len(last.problems) == 1 else "s")
+        kept = f"generation {reloader.generation} stays in force"
+        yield Check(
+            "configuration", ok=True, detail=f"what is on disk was refused ({many} in the log); {kept}"
+        )
 
 
 def reload_state(reloader: Reloader) -> dict[str, Any]:

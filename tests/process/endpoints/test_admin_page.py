@@ -1,6 +1,8 @@
 """The admin page in a real browser: what an engineer sees, filters, pauses and asks, by mouse and by keyboard."""
 
+import json
 import re
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +11,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.process.endpoints.test_admin import REPORTING
-from tests.process.world import fast
+from tests.process.world import fast, get
 from tests.support.debian import program
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki
@@ -158,9 +160,26 @@ def test_refused_configuration_is_shown_with_its_problems(page: Page, one: Sidec
     try:
         expect(page.locator("#configuration")).to_contain_text("was refused")
         expect(page.locator("#configuration .problems")).to_contain_text("policy.yaml:1")
+        expect(page.locator("#refused")).to_be_visible()
+        expect(page.locator("#refused")).to_contain_text("Generation 1 stays in force")
+        expect(page.locator("#refused")).to_contain_text("policy.yaml:1")
+        status, told = get(f"{one.health_url}/readyz?verbose")
+        (check,) = [found for found in json.loads(told)["checks"] if found["name"] == "configuration"]
+        assert (status, check["ok"]) == (200, True)
+        assert check["detail"].endswith("generation 1 stays in force")
+        assert "policy.yaml" not in check["detail"]
     finally:
         file.write_text(good)
     expect(page.locator("#configuration")).to_contain_text("in force since")
+    expect(page.locator("#refused")).to_be_hidden()
+    assert '"configuration"' not in get(f"{one.health_url}/readyz?verbose")[1]
+
+
+def test_head_tells_one_pod_from_another(page: Page, one: Sidecar) -> None:
+    facts = page.locator("#facts")
+    expect(facts).to_contain_text(socket.gethostname())
+    expect(facts).to_contain_text(f"127.0.0.1:{one.port}")
+    expect(facts).to_contain_text("http://127.0.0.1:")
 
 
 def test_explain_form_names_the_probable_mistake(page: Page, pki: Pki, signing_key: SigningKey) -> None:

@@ -288,6 +288,8 @@ function configuration(one) {
     if (list.length) lines.push(make("h3", {}, title), make("ul", { class: "problems" }, ...list.map((text) => make("li", {}, text))));
   }
   $("configuration").replaceChildren(...lines);
+  $("refused").hidden = one.result !== "failure";
+  $("refused-why").textContent = `Generation ${one.generation} stays in force: ${one.problems[0] ?? ""}`;
 }
 
 const COLUMNS = ["client", "bound", "unbound", "mismatched", "would be denied", "denied", "why", "rule", "last seen"];
@@ -316,7 +318,7 @@ function adoption({ since, clients }, until) {
 }
 
 function facts(state) {
-  const rows = { generation: state.configuration.generation, version: state.version, up: span(state.now - state.started), workers: state.workers.length };
+  const rows = { Pod: state.pod, listeners: state.addresses.join(", "), upstream: state.upstream, generation: state.configuration.generation, version: state.version, up: span(state.now - state.started), workers: state.workers.length };
   if (state.counts.lines_dropped) rows["log lines lost"] = count(state.counts.lines_dropped);
   $("facts").replaceChildren(...Object.entries(rows).map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, String(value)))));
   const failing = state.checks.filter((check) => !check.ok);
