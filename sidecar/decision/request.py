@@ -94,7 +94,8 @@ class Presenter:
     """
 
     __slots__ = (
-        "certificate_must_be_valid", "client_certificate", "lines", "listener", "peer", "valid_until",
+        "certificate_must_be_valid", "client_certificate", "lines", "listener", "peer", "tls_group", "tls_version",
+        "valid_until",
     )  # fmt: skip
 
     def __init__(
@@ -104,6 +105,8 @@ class Presenter:
         peer: str,
         *,
         certificate_must_be_valid: bool = False,
+        tls_version: str = "",
+        tls_group: str = "",
     ) -> None:
         self.client_certificate = client_certificate
         """None when the client presented none."""
@@ -113,6 +116,10 @@ class Presenter:
         """`host:port` of the other end, for the audit record."""
         self.certificate_must_be_valid = certificate_must_be_valid
         """The listener's `trust` is `ca`: an authority vouched for the certificate."""
+        self.tls_version = tls_version
+        """`1.3` or `1.2`; empty: not known."""
+        self.tls_group = tls_group
+        """The group of the key exchange (RFC 8446 §4.2.7), by its name in the settings; empty: not known."""
         self.valid_until: float = _FOREVER
         """Seconds since the epoch. Where the listener's `trust` is `ca`, not_after of the certificate counts on every
         request, not only in the handshake.

@@ -51,6 +51,8 @@ class TlsSettings:
     private_key_file: Path
     minimum_version: str = "1.2"
     """`1.2` or `1.3`."""
+    groups: tuple[str, ...] = ()
+    """Groups of the key exchange (`sidecar.decision.key_exchange`), the preferred first; empty: OpenSSL's own."""
     trust: Trust = Trust.ANY
     ca_file: Path | None = None
     crl_file: Path | None = None

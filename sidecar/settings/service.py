@@ -112,6 +112,8 @@ def _listener(section: ListenerSection) -> ListenerSettings:
     host, port = section.address
     tls = section.tls.given() | section.client_certificate.given()
     tls.pop("insecure_private_key_readable_by_everyone", None)
+    if "groups" in tls:
+        tls["groups"] = tuple(tls["groups"])
     if "trust" in tls:
         tls["trust"] = Trust(tls["trust"])
     if "at_handshake" in tls:

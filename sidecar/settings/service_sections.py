@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
+from sidecar.decision.key_exchange import Group
 from sidecar.settings.files import AuthoritiesFile, CertificateFile, PrivateKeyFile, RevocationFile
 from sidecar.settings.own_certificate import OwnCertificate
 from sidecar.settings.problem import shown
@@ -33,6 +34,8 @@ class ListenerTlsSection(OwnCertificate):
     """PEM, not encrypted, not readable by everyone."""
     minimum_version: Literal["1.2", "1.3"] | None = None
     """Default: "1.2"."""
+    groups: Annotated[list[Group], Field(min_length=1)] | None = None
+    """Groups of the key exchange, the preferred first (RFC 8446 §4.2.7). Default: those of OpenSSL."""
     session_lifetime: Duration | None = None
     """How long a TLS session may be resumed, from its full handshake on. Default: 1h."""
 

@@ -111,6 +111,8 @@ def _remembered(presenter: Presenter) -> str:
 def connection_members(presenter: Presenter) -> str:
     """What is the same for every request of a connection."""
     members = f'"peer":{quoted(presenter.peer)},"listener":{quoted(presenter.listener)},'
+    if presenter.tls_version:
+        members += f'"tls_version":{quoted(presenter.tls_version)},"tls_group":{quoted(bounded(presenter.tls_group))},'
     certificate = presenter.client_certificate
     if certificate is None:
         return members

@@ -81,6 +81,12 @@ _ROWS = (
     _counter("streams_ended", "Tunnels and long responses, by what ended them.", "by"),
     # Connections
     _counter("tls_handshakes", "TLS handshakes that are over: full, resumed, or why they failed.", "result"),
+    _counter(
+        "tls_handshakes_negotiated",
+        "Handshakes that succeeded, by TLS version and group.",
+        "version",
+        "group",
+    ),
     _gauge("upstream_bypassable", "1 while the API answers past the sidecar.", merge=Merge.MAX),
     _gauge("connections", "Client connections open now."),
     _counter("connections_accepted", "Client connections accepted."),

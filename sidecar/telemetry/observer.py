@@ -8,6 +8,7 @@ made when someone asks for it.
 import time
 from collections.abc import Callable
 
+from sidecar.decision.key_exchange import NONE, group_label
 from sidecar.telemetry.access import AccessLine, bounded, incomplete, readable
 from sidecar.telemetry.adoption import Adoption
 from sidecar.telemetry.allowance import Allowances
@@ -64,6 +65,7 @@ class Telemetry:
         self._accepted = metrics.counter("sidecar_connections_accepted_total")
         self._open[()] = self._accepted[()] = 0
         self._handshakes = metrics.counter("sidecar_tls_handshakes_total")
+        self._negotiated = metrics.counter("sidecar_tls_handshakes_negotiated_total")
         self._allowances = Allowances(self._tell_sum)
         self._stripped: set[str] = set()
         """Headers that were named in the log."""
@@ -129,6 +131,11 @@ class Telemetry:
             detail = bounded(detail)
             if self._allowances.take(self._monotonic(), result, detail):
                 self._tell("TLS handshake failed", result, peer=bounded(peer), detail=detail)
+
+    def negotiated(self, version: str, group: str) -> None:
+        """One handshake succeeded with this version of TLS and this group."""
+        key = (version or NONE, group_label(group))
+        self._negotiated[key] = self._negotiated.get(key, 0) + 1
 
     def connection_opened(self) -> None:
         """A client connection was accepted."""

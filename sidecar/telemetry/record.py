@@ -77,6 +77,9 @@ class Observer(Protocol):
         `detail` is what OpenSSL says, for the log.
         """
 
+    def negotiated(self, version: str, group: str) -> None:
+        """One handshake succeeded with this version of TLS and this group; each empty when it is not known."""
+
     def connection_opened(self) -> None:
         """A client connection was accepted."""
 

@@ -84,6 +84,9 @@ class CleartextEngine:
     def is_resumed(self) -> bool:
         return self._resumed
 
+    def negotiated(self) -> tuple[str, str]:
+        return "", ""
+
     def is_unchecked(self) -> bool:
         return False
 

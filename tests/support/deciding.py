@@ -58,6 +58,7 @@ class Observed:
     def __init__(self) -> None:
         self.records: list[AuditRecord] = []
         self.handshakes: list[tuple[str, str]] = []
+        self.negotiations: list[tuple[str, str]] = []
         self.incidents: list[tuple[str, str]] = []
         self.open = 0
         self.places: LineSink | None = None
@@ -67,6 +68,9 @@ class Observed:
 
     def handshake(self, result: str, peer: str = "", detail: str = "") -> None:
         self.handshakes.append((result, detail))
+
+    def negotiated(self, version: str, group: str) -> None:
+        self.negotiations.append((version, group))
 
     def connection_opened(self) -> None:
         self.open += 1

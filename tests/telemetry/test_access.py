@@ -229,3 +229,10 @@ def test_text_format_is_for_people(tmp_path: Path) -> None:
         "08:00:00.250 PERMIT 200     1.50ms GET /accounts/1 rule=read-accounts client=client-1"
         " peer=192.0.2.7:50000 id=request-1\n"
     )
+
+
+def test_a_record_says_what_the_handshake_came_to() -> None:
+    client = Presenter(None, "l", "192.0.2.1:1", tls_version="1.3", tls_group="X25519MLKEM768")
+    request = record(permit(), presenter=client)
+    line = json.loads(AccessLine().render(request, outcome_of(request)))
+    assert (line["tls_version"], line["tls_group"]) == ("1.3", "X25519MLKEM768")

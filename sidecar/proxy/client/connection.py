@@ -210,13 +210,17 @@ class ClientConnection(asyncio.Protocol):
         until = NEVER
         if certificate is not None and certificate.not_after > now:
             until = certificate.not_after
+        version, group = engine.negotiated()
         presenter = Presenter(
             certificate,
             listener.settings.name,
             f"{address}:{self.peer[1]}",
             certificate_must_be_valid=listener.requires_valid_certificate,
+            tls_version=version,
+            tls_group=group,
         )
         host.observer.handshake("resumed" if engine.is_resumed() else "full", address)
+        host.observer.negotiated(version, group)
         if engine.is_unchecked():
             host.observer.incident("crl_missing", f"an authority of {address}'s chain has no CRL")
         engine.settle()

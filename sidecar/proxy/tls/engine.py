@@ -10,6 +10,7 @@ from OpenSSL import SSL, crypto
 from OpenSSL._util import ffi as _ffi
 from OpenSSL._util import lib as _lib
 
+from sidecar.decision.key_exchange import group_named
 from sidecar.decision.request import ClientCertificate
 from sidecar.proxy.certificates import presented
 from sidecar.proxy.tls.sessions import Sessions
@@ -28,6 +29,8 @@ _bio_write: Final = _lib.BIO_write
 _ssl_read: Final = _lib.SSL_read
 _ssl_write: Final = _lib.SSL_write
 _unpack: Final = _ffi.unpack
+_group_name: Final = getattr(_lib, "SSL_get0_group_name", None)
+"""Not in every version of the binding."""
 
 _FAILURES: Final = {
     "peer did not return a certificate": "certificate_missing",
@@ -80,6 +83,9 @@ class Engine(Protocol):
 
     def is_unchecked(self) -> bool:
         """Whether an authority of the client's chain has no revocation list that could speak of it."""
+
+    def negotiated(self) -> tuple[str, str]:
+        """Version of TLS and group of the key exchange; each empty when it is not known."""
 
     def settle(self) -> None:
         """Give back what only the handshake needed: it is over, and what it had to say is taken."""
@@ -297,6 +303,13 @@ class OpenSslEngine:
         """Whether an authority of the client's chain has no revocation list that could speak of it."""
         noted = self._made.get_app_data()
         return isinstance(noted, Verification) and noted.unchecked
+
+    def negotiated(self) -> tuple[str, str]:
+        """Version of TLS (`1.3`, `1.2`) and group of the key exchange; each empty when OpenSSL does not tell."""
+        version = self._made.get_protocol_version_name().removeprefix("TLSv")
+        name = _group_name(self._ssl) if _group_name is not None else _ffi.NULL
+        group = "" if name == _ffi.NULL else group_named(_ffi.string(name).decode("ascii", "replace"))
+        return version, group
 
     def shutdown(self) -> bytes:
         """The close_notify alert (RFC 8446 §6.1)."""

@@ -35,6 +35,7 @@ class ServerTls:
         minimum = SSL.TLS1_3_VERSION if settings.minimum_version == "1.3" else SSL.TLS1_2_VERSION
         context.set_min_proto_version(minimum)
         context.set_cipher_list(_CIPHERS_1_2)
+        _set_groups(context, settings.groups)
         context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE)
         # An idle connection gives its record buffers back: 63 kB become 38 kB.
         context.set_mode(_lib.SSL_MODE_RELEASE_BUFFERS)
@@ -87,6 +88,7 @@ class ServerTls:
             settings.trust.value,
             settings.at_handshake.value,
             settings.minimum_version,
+            ":".join(settings.groups),
             settings.crl_required_for.value,
             str(settings.partial_chain),
             " ".join(sorted(settings.extended_key_usage)),
@@ -103,6 +105,14 @@ class ServerTls:
     def engine(self) -> OpenSslEngine:
         """TLS for one new connection."""
         return OpenSslEngine(self._context, self._sessions)
+
+
+def _set_groups(context: SSL.Context, groups: tuple[str, ...]) -> None:
+    """RFC 8446 §4.2.7. Raises `ValueError` when this OpenSSL does not know one of them."""
+    # `curves` is what OpenSSL called groups before TLS 1.3; the function is the same.
+    if groups and not _lib.SSL_CTX_set1_curves_list(context._context, ":".join(groups).encode()):
+        _lib.ERR_clear_error()
+        raise ValueError(f"tls.groups: this OpenSSL does not know all of {', '.join(groups)}")
 
 
 def _select_protocol(_connection: SSL.Connection, offered: list[bytes]) -> bytes:
