@@ -60,7 +60,7 @@ def test_a_listener_uses_only_the_groups_of_its_settings(tmp_path: Path, pki: Pk
 def test_in_tls_1_2_the_groups_are_those_of_certificates_too(tmp_path: Path, pki: Pki) -> None:
     """RFC 8422 §5.1: there the curves of the key exchange are the curves of keys."""
     narrow = replace(tls_settings(tmp_path, pki), groups=("P-384",))
-    with pytest.raises(TlsFailure, match="wrong curve|no shared"):
+    with pytest.raises(TlsFailure, match="wrong curve"):
         shaken(ServerTls(narrow, "main"), pki, "1.2", b"P-256:P-384")
     wide = replace(narrow, groups=("X25519", "P-256"))
     pair = shaken(ServerTls(wide, "main"), pki, "1.2", b"P-384:P-256:X25519")
