@@ -21,7 +21,9 @@ from sidecar.telemetry.record import AuditRecord
 
 _MOST_STRIPPED = 64
 """Headers that are named in the log when they are stripped: their names are chosen by clients."""
-_WARNED = frozenset({"upstream_down", "internal_error", "memory_short"})
+_WARNED = frozenset(
+    {"upstream_down", "internal_error", "memory_short", "replay_unknown", "replay_unknown_accepted"}
+)
 """Incidents that someone should look at."""
 Clock = Callable[[], float]
 

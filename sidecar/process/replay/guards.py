@@ -1,5 +1,7 @@
 """The guard that a configuration asks for: the memory of this process, or the one server that all ask."""
 
+from collections.abc import Callable
+
 from sidecar.decision.replay import ReplayGuard, ReplayMemory
 from sidecar.process.replay.redis_guard import RedisGuard
 from sidecar.settings.configuration import DpopSettings
@@ -10,14 +12,16 @@ from sidecar.trust.client_context import ServerTrust, client_context
 class Guards:
     """Outlives configurations: what was used stays used, and a connection serves while its place stays the same."""
 
-    def __init__(self, memory: ReplayMemory) -> None:
-        self._memory = memory
+    def __init__(self, memory: ReplayMemory, incident: Callable[[str, str], None] | None = None) -> None:
+        """`incident` is told of each failure of the one server: its name, and the cause."""
+        self.memory = memory
+        self._incident = incident
         self._made: tuple[object, RedisGuard] | None = None
 
     def guard(self, settings: DpopSettings) -> ReplayGuard:
         """Opens nothing. Raises `OSError` and `ValueError` for files that changed since they were looked at."""
         if settings.replay_url_file is None:
-            return self._memory
+            return self.memory
         place = RedisPlace.parse(settings.replay_url_file.read_text("utf-8"))
         authorities = None if settings.replay_ca_file is None else settings.replay_ca_file.read_bytes()
         key = (place, authorities, settings.accepts_when_unreachable)
@@ -25,5 +29,8 @@ class Guards:
             if self._made is not None:
                 self._made[1].retire()
             tls = client_context(ServerTrust(settings.replay_ca_file)) if place.is_tls else None
-            self._made = key, RedisGuard(place, tls, accepts=settings.accepts_when_unreachable)
+            self._made = (
+                key,
+                RedisGuard(place, tls, accepts=settings.accepts_when_unreachable, incident=self._incident),
+            )
         return self._made[1]

@@ -8,7 +8,7 @@ a name.
 
 import asyncio
 import ssl
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -27,9 +27,18 @@ class RedisGuard(ReplayGuard):
     """Asks the server."""
 
     def __init__(
-        self, place: RedisPlace, tls: ssl.SSLContext | None = None, *, accepts: bool = False
+        self,
+        place: RedisPlace,
+        tls: ssl.SSLContext | None = None,
+        *,
+        accepts: bool = False,
+        incident: Callable[[str, str], None] | None = None,
     ) -> None:
-        """`tls` is for `rediss`. With `accepts` a proof passes when nobody can tell whether it was used."""
+        """`tls` is for `rediss`. With `accepts` a proof passes when nobody can tell whether it was used.
+
+        `incident` is told the name and the cause of each failure.
+        """
+        self._incident = incident
         self.place = place
         self._tls = tls
         self._accepts = accepts
@@ -49,10 +58,13 @@ class RedisGuard(ReplayGuard):
         except Exception as problem:  # noqa: BLE001 — whatever it is, nobody knows whether the proof was used
             if isinstance(problem, TimeoutError):
                 self.close()  # whoever is silent once may be gone: the next claim connects anew
+            why = "no answer in time" if isinstance(problem, TimeoutError) else "out of reach"
+            why = str(problem) if isinstance(problem, RedisError) else why
+            if self._incident is not None:
+                self._incident("replay_unknown_accepted" if self._accepts else "replay_unknown", why)
             if self._accepts:
                 return True
-            why = "no answer in time" if isinstance(problem, TimeoutError) else "out of reach"
-            raise ReplayUnknown(str(problem) if isinstance(problem, RedisError) else why) from None
+            raise ReplayUnknown(why) from None
         return reply == "OK"
 
     async def _connected(self) -> RedisConnection:

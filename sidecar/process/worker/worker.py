@@ -67,7 +67,10 @@ class Worker:
         self.bypass = BypassWatch(lambda: self.assembly.loaded, journal)
         self.enforcement = EnforcementWatch(lambda: self.assembly.loaded.policy, journal)
         self._ports = Ports(
-            self.issuers, self.issuers, os.urandom(32), Guards(ReplayMemory(os.urandom(32), time.monotonic))
+            self.issuers,
+            self.issuers,
+            os.urandom(32),
+            Guards(ReplayMemory(os.urandom(32), time.monotonic), self.telemetry.incident),
         )
         self.assembly = first = prepare(loaded, self._ports)
         """The configuration in force."""
@@ -259,6 +262,7 @@ class Worker:
         yield Sample("sidecar_token_cache_entries", (), len(verified))
         yield Sample("sidecar_token_cache_total", ("hit",), self._cache_hits + verified.hits)
         yield Sample("sidecar_token_cache_total", ("miss",), self._cache_misses + verified.misses)
+        yield Sample("sidecar_dpop_used_proofs", (), len(self._ports.guards.memory))
         yield Sample("sidecar_upstream_connections", (), self.server.upstream_connections)
         yield Sample("sidecar_requests_in_progress", (), self.server.exchanges)
         taken = self.server.occupancy.taken()

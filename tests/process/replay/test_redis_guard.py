@@ -107,6 +107,19 @@ def test_place_that_cannot_even_be_asked_is_503(host: str) -> None:
         asyncio.run(RedisGuard(place).claim(claim("e")))
 
 
+@pytest.mark.parametrize(("accepts", "name"), [(True, "replay_unknown_accepted"), (False, "replay_unknown")])
+def test_failure_is_told_whether_or_not_the_proof_passes(name: str, *, accepts: bool) -> None:
+    told: list[tuple[str, str]] = []
+    place = RedisPlace("a\x00b", 6379, 0, is_tls=False, username=None, password=None)
+    one = RedisGuard(place, accepts=accepts, incident=lambda *said: told.append(said))
+    if accepts:
+        assert asyncio.run(one.claim(claim("f")))
+    else:
+        with pytest.raises(ReplayUnknown):
+            asyncio.run(one.claim(claim("f")))
+    assert told == [(name, "out of reach")]
+
+
 def test_server_that_says_nothing_is_not_waited_for_long() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         place = RedisPlace.parse(f"redis://127.0.0.1:{silent.getsockname()[1]}")
