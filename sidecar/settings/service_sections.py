@@ -35,7 +35,7 @@ class ListenerTlsSection(OwnCertificate):
     minimum_version: Literal["1.2", "1.3"] | None = None
     """Default: "1.2"."""
     groups: Annotated[list[Group], Field(min_length=1)] | None = None
-    """Groups of the key exchange, the preferred first (RFC 8446 §4.2.7). Default: those of OpenSSL."""
+    """Groups of the key exchange, the preferred first (RFC 8446 §4.2.7). Without it: those of OpenSSL."""
     session_lifetime: Duration | None = None
     """How long a TLS session may be resumed, from its full handshake on. Default: 1h."""
 
