@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from sidecar.decision.request import ClientCertificate
 from sidecar.http.certificate_field import LONGEST, CertificateFormat, FieldCertificates, parse
@@ -13,7 +14,7 @@ from sidecar.proxy.configuration import CertificateHeaderSettings
 from tests.proxy.conftest import Converse, converse
 from tests.support.configuration import ISSUER, SERVICE, Configuration
 from tests.support.conversation import UPSTREAM, Conversation
-from tests.support.pki import Identity, Pki
+from tests.support.pki import Identity, Pki, Profile, certificate_der, self_signed
 
 __all__ = ["converse"]
 
@@ -85,16 +86,14 @@ def test_nothing_is_told_and_nothing_varies_by_default(converse: Converse, pki: 
     assert client.hears() == OK
 
 
-def test_certificate_that_is_too_large_for_a_field_is_refused(
-    telling: Telling, pki: Pki, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("sidecar.http.certificate_header.LONGEST", 100)
+def test_certificate_that_is_too_large_for_a_field_is_refused(telling: Telling) -> None:
+    large = self_signed(Profile(names=tuple(x509.DNSName(f"{number:0>60}.example") for number in range(200))))
     talk = telling(CertificateFormat.DER_BASE64)
-    client = talk.client(pki.client)
+    client = talk.client(large)
     client.says(b"GET /a HTTP/1.1\r\nHost: api\r\n\r\n")
     assert client.answer().status == 403
     assert talk.untouched
-    assert LONGEST > 100
+    assert len(certificate_der(large.certificate)) * 4 / 3 > LONGEST
 
 
 def test_lines_are_remembered_in_bounded_number(pki: Pki) -> None:
