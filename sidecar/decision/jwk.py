@@ -7,7 +7,7 @@ its key is worth, so this is done here, once, when keys are loaded.
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any
+from typing import Any, TypeAlias
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -22,7 +22,7 @@ MAXIMUM_RSA_BITS = 8192
 """Verification time grows with the square; nobody signs access tokens with more."""
 MAXIMUM_KID_LENGTH = 256
 
-PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
+PublicKey: TypeAlias = rsa.RSAPublicKey | ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey
 
 
 class Unusable(Enum):
