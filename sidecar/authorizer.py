@@ -162,7 +162,6 @@ class Authorizer:
         permit = Permit(terms.rule, token, confirmed, until, denial)
         for one in confirmed:
             if one.claim is not None and not terms.explains:
-                permit.nonce = one.claim.renewal
                 return self._unless_used(permit, terms, one.claim)
         return permit
 
@@ -171,6 +170,7 @@ class Authorizer:
 
         Whoever explains a decision must not come here.
         """
+        permit.nonce = claim.renewal
         guard = self._replay
         assert guard is not None  # noqa: S101 — a policy that takes proofs was refused without one
         try:

@@ -32,6 +32,7 @@ from tests.support.world import (
     head,
     permitted,
     policy,
+    presentation,
     presenter,
     proving,
     rule,
@@ -313,7 +314,7 @@ def test_informative_member_binds_nothing_and_hides_nothing(signing_key: Signing
             denial = refused(decide(lax, request(alone, scheme="Bearer"), presenter()))
             assert denial.reason is Reason.CONFIRMATION_MALFORMED
     with pytest.raises(Denied):
-        confirm(parse({**PROVER.cnf, "other": "x"}, BOTH), None)  # type: ignore[arg-type]
+        confirm(parse({**PROVER.cnf, "other": "x"}, BOTH), presentation())
 
 
 def test_mtls_pop_is_bearer_for_a_token_bound_to_a_certificate(signing_key: SigningKey, pki: Pki) -> None:

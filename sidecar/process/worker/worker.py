@@ -66,12 +66,8 @@ class Worker:
         self._upstream = UpstreamProbe()
         self.bypass = BypassWatch(lambda: self.assembly.loaded, journal)
         self.enforcement = EnforcementWatch(lambda: self.assembly.loaded.policy, journal)
-        self._ports = Ports(
-            self.issuers,
-            self.issuers,
-            os.urandom(32),
-            Guards(ReplayMemory(os.urandom(32), time.monotonic), self.telemetry.incident),
-        )
+        guards = Guards(ReplayMemory(os.urandom(32), time.monotonic), self.telemetry.incident)
+        self._ports = Ports(self.issuers, self.issuers, os.urandom(32), guards)
         self.assembly = first = prepare(loaded, self._ports)
         """The configuration in force."""
         self._tls = first.tls
