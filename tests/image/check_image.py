@@ -72,7 +72,9 @@ def test_one_request_is_served_and_one_refused_from_inside_the_image(
     folder = tmp_path / "etc"
     folder.mkdir()
     with Recorder() as upstream:
-        one = ImageSidecar(folder, pki, upstream.url, keys=[signing_key])
+        # Its token among the temporary files, as by default: the configuration cannot be written.
+        service = {"admin": {"token_file": None}}
+        one = ImageSidecar(folder, pki, upstream.url, keys=[signing_key], service=service)
         one.root = root
         with one, one.connect(pki.client) as wire:
             served = wire.request("GET", "/accounts/1", token=signing_key.token(pki.client))
