@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
 from cryptography.x509.name import _ASN1Type
 from cryptography.x509.oid import NameOID
 
@@ -12,9 +11,8 @@ from sidecar.decision.certificate import Certificate
 from sidecar.decision.certificate_condition import SubjectAttribute
 from sidecar.decision.client_certificate import ClientCertificate
 from sidecar.decision.distinguished_name import ATTRIBUTES, Unreadable
-from sidecar.proxy.certificates import client_certificate
 from tests.decision.test_certificate_condition import judge
-from tests.support.pki import certificate_der, make_key, utc_now
+from tests.support.named_certificates import named_certificate
 
 pytestmark = pytest.mark.field_cases
 
@@ -22,19 +20,7 @@ TPP = "PSDDE-BAFIN-125314"
 
 
 def made(*attributes: tuple[x509.ObjectIdentifier, str]) -> ClientCertificate:
-    key = make_key()
-    name = x509.Name([x509.NameAttribute(kind, value) for kind, value in attributes])
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(utc_now())
-        .not_valid_after(utc_now().replace(year=utc_now().year + 1))
-        .sign(key, hashes.SHA256())
-    )
-    return client_certificate(certificate_der(certificate))
+    return named_certificate([x509.NameAttribute(kind, value) for kind, value in attributes])
 
 
 @pytest.fixture(scope="module")
@@ -98,20 +84,8 @@ def test_no_certificate_has_no_attribute() -> None:
 
 
 def test_what_takes_a_guess_fails_only_who_asks_for_it() -> None:
-    key = make_key()
     latin = x509.NameAttribute(NameOID.COMMON_NAME, "Müller", _ASN1Type.T61String, _validate=False)
-    name = x509.Name([x509.NameAttribute(NameOID.USER_ID, "u1"), latin])
-    built = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(utc_now())
-        .not_valid_after(utc_now().replace(year=utc_now().year + 1))
-        .sign(key, hashes.SHA256())
-    )
-    certificate = client_certificate(certificate_der(built))
+    certificate = named_certificate([x509.NameAttribute(NameOID.USER_ID, "u1"), latin])
     assert isinstance(certificate.subject, Unreadable)
     assert judge(asks("UID", "u1"), certificate) is None
     failure = judge(asks("CN", "Müller"), certificate)
