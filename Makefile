@@ -128,10 +128,10 @@ bench-profile: $(READY) $(SHIPPED_READY) ## where the sidecar's time goes under 
 	@$(BIN)/python -m bench.profile $(or $(LOAD),cached-es256) $(or $(SECONDS),5)
 
 # What could differ from one version of Python to the next: TLS, the parsers, the decision.
-FAST := $(addprefix tests/,decision http settings issuer proxy telemetry cases test_authorizer.py)
+ON_EACH := $(addprefix tests/,decision http settings issuer proxy telemetry cases test_authorizer.py)
 
 test-pythons: $(READY) ## the fast suite and the demo on the oldest and the newest supported Python of this machine
-	@.ci/test-pythons $(VENV) $(FAST)
+	@.ci/test-pythons $(VENV) $(ON_EACH)
 
 test-image: $(READY) $(PARTS) ## builds the image with buildah on a debootstrap base and serves from inside it (root)
 	@.ci/parts buildah debootstrap
