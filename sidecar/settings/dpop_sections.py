@@ -115,7 +115,7 @@ class Replay(Section):
     """Where proofs that were used are remembered (RFC 9449 §11.1)."""
 
     store: Literal["memory", "redis"] = "memory"
-    """`memory`: of this process alone. `redis`: a server of that protocol, for all workers and replicas."""
+    """`memory`: of this replica alone, for all its workers. `redis`: a server of that protocol, for all replicas."""
     url_file: ReadableFile | None = None
     """With redis: one line, redis://user:password@host:6379/0, or rediss:// with TLS."""
     ca_file: CertificateFile | None = None

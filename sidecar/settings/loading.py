@@ -134,10 +134,6 @@ class _Loading:
             has_origins=resource is not None and bool(resource.origins),
             has_nonce_key=service.dpop.nonce_key_file is not None,
         )
-        takes_proofs = any("DPoP" in one.confirmable.schemes for one in self.policies.issuers.values())
-        if takes_proofs and service.workers not in (None, 1) and service.dpop.replay.store == "memory":
-            message = "DPoP with `replay.store: memory` needs `workers: 1`: a proof could be used once in each worker"
-            self.problems.append(self.document.problem(("workers",), message))
 
     def _doubts_of_replays(self, policy: Policy, services: ServiceSettings) -> Iterator[Problem]:
         if "dpop" in policy.schemes and services.dpop.replay_url_file is None:

@@ -1,6 +1,8 @@
 """A running sidecar that takes DPoP proofs (RFC 9449): what a client sees, what the API sees, what the log keeps."""
 
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,9 +12,11 @@ from typing import Any
 import pytest
 
 from sidecar.decision.nonce import Nonces
-from tests.process.world import sidecar
+from tests.process.crew.test_workers import state
+from tests.process.world import figures, sidecar
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki
+from tests.support.processes import eventually
 from tests.support.proofs import Prover
 from tests.support.recorder import Recorder
 from tests.support.redis import RedisServer
@@ -159,3 +163,49 @@ def test_workers_and_replicas_with_one_store_permit_one_use(
             assert (refused.status, refused.header("Retry-After")) == (503, "1")
             store.start()
             assert ask(one, token, proof(token)).status == 200
+
+
+def uses(one: Sidecar, token: str, used: str, times: int = 200) -> list[int]:
+    with ThreadPoolExecutor(40) as threads:
+        return list(threads.map(lambda _: ask(one, token, used).status, range(times)))
+
+
+def test_workers_of_one_pod_permit_one_use_and_forget_none_with_a_worker(
+    tmp_path: Path, pki: Pki, signing_key: SigningKey
+) -> None:
+    """RFC 9449 §11.1: 200 uses at once; then a worker is killed, and whoever takes its place knows the proof."""
+    document = policy(issuers=[issuer(schemes=["DPoP"], algorithms=["ES256"])])
+    token = signing_key.token(cnf=PROVER.cnf)
+    with sidecar(tmp_path, pki, signing_key, {**SERVICE, "workers": 2}, policy_document=document) as (one, _):
+        used = proof(token)
+        statuses = uses(one, token, used)
+        assert (statuses.count(200), statuses.count(401)) == (1, 199)
+        assert figures(one)[("sidecar_dpop_used_proofs",)] == 1
+        served = {line["request_id"][:16] for line in one.access_log()}
+        assert len(served) == 2, "both workers were asked"
+        for worker in state(one)["workers"]:
+            os.kill(worker, signal.SIGKILL)
+        eventually(lambda: figures(one).get(("sidecar_worker_restarts_total",)) == 2)
+        eventually(lambda: figures(one)[("sidecar_workers",)] == 2)
+        assert set(uses(one, token, used, 20)) == {401}
+        assert ask(one, token, proof(token)).status == 200
+
+
+def test_supervisor_that_does_not_answer_is_503_and_back(
+    tmp_path: Path, pki: Pki, signing_key: SigningKey
+) -> None:
+    document = policy(issuers=[issuer(schemes=["DPoP"], algorithms=["ES256"])])
+    token = signing_key.token(cnf=PROVER.cnf)
+    with sidecar(tmp_path, pki, signing_key, {**SERVICE, "workers": 2}, policy_document=document) as (
+        one,
+        upstream,
+    ):
+        os.kill(one.process.pid, signal.SIGSTOP)
+        try:
+            refused = ask(one, token, proof(token))
+        finally:
+            os.kill(one.process.pid, signal.SIGCONT)
+        assert (refused.status, refused.header("Retry-After")) == (503, "1")
+        assert upstream.seen == []
+        assert ask(one, token, proof(token)).status == 200
+        assert figures(one)[("sidecar_incidents_total", "replay_unknown")] == 1

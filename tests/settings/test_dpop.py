@@ -73,8 +73,6 @@ def test_everything_that_can_be_said(configuration: Configuration) -> None:
         ("informative_confirmation: [jkt]", "", "binds the token"),
         ("informative_confirmation: [x5t#S256]", "", "binds the token"),
         ("informative_confirmation: [jwk]", "", "binds the token"),
-        ("schemes: [DPoP]", RESOURCE + "workers: 2\n", "`workers: 1`"),
-        ("schemes: [DPoP]", RESOURCE + "workers: auto\n", "`workers: 1`"),
         ("schemes: [Bearer]", RESOURCE.replace("origins: [https", "origins: [ftp"), "is no origin"),
         ("schemes: [Bearer]", RESOURCE.replace(".com]", ".com/v1]"), "is no origin"),
         ("schemes: [Bearer]", RESOURCE + "dpop: {nonce_key_file: absent}\n", "absent"),
@@ -108,8 +106,11 @@ def test_nonce_key_that_guards_nothing_is_refused(
     assert "a" * 31 not in str(found)
 
 
-def test_memory_of_one_replica_is_a_doubt(configuration: Configuration) -> None:
-    found = loaded(configuration, "schemes: [DPoP]")
+@pytest.mark.parametrize("workers", ["1", "2", "auto"])
+def test_memory_of_one_replica_is_a_doubt_with_any_number_of_workers(
+    configuration: Configuration, workers: str
+) -> None:
+    found = loaded(configuration, "schemes: [DPoP]", RESOURCE + f"workers: {workers}\n")
     assert any("passes once in each" in str(one) for one in found.warnings)
 
 

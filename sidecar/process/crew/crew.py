@@ -10,12 +10,14 @@ its ports only when it is told to, and by then it has the newest: changes and be
 """
 
 import asyncio
+import os
 import time
 from collections.abc import Coroutine, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from sidecar.decision.replay import ReplayMemory
 from sidecar.process.crew.channel import AskingEnd, ChannelClosed
 from sidecar.process.crew.crew_inspection import CrewInspection
 from sidecar.process.crew.figures import Figures
@@ -47,7 +49,9 @@ class Crew:
     def __init__(self, path: Path, loaded: Loaded, journal: Journal, workers: int) -> None:
         self._journal = journal
         self._metrics = Metrics()
-        self.seats = [Seat(number) for number in range(workers)]
+        self.memory = ReplayMemory(os.urandom(32), time.monotonic)
+        """Used DPoP proofs, of all workers; it outlives each of them."""
+        self.seats = [Seat(number, self.memory) for number in range(workers)]
         self._figures = Figures(self.seats, journal)
         self.pulse = Pulse(self._metrics)
         self.reloader = Reloader(path, loaded, self._take, journal, self._metrics)
@@ -194,6 +198,7 @@ class Crew:
     def _samples(self) -> Iterator[Sample]:
         yield Sample("sidecar_configuration_generation", (), self._newest.policy.generation)
         yield Sample("sidecar_workers", (), sum(seat.end is not None for seat in self.seats))
+        yield Sample("sidecar_dpop_used_proofs", (), len(self.memory))
         yield Sample("sidecar_log_lines_dropped_total", (), self._journal.sink.dropped)
 
 

@@ -15,6 +15,7 @@ from sidecar.process.endpoints.admin.inspection import Refused
 from sidecar.process.host import hardening
 from sidecar.process.host.log_output import open_journal
 from sidecar.process.host.loop import event_loop
+from sidecar.process.replay.shared_memory import SharedMemory
 from sidecar.process.worker.local_inspection import LocalInspection
 from sidecar.process.worker.worker import Worker
 from sidecar.settings import Loaded
@@ -28,8 +29,10 @@ NOT_STARTED = "the worker has not started"
 class Member:
     """Answers the supervisor."""
 
-    def __init__(self, end: socket.socket) -> None:
+    def __init__(self, end: socket.socket, claims: socket.socket) -> None:
         self._end = end
+        self._claims = claims
+        self._memory = SharedMemory()
         self._worker: Worker | None = None
         self._inspection: LocalInspection | None = None
         self._journal: Journal | None = None
@@ -39,6 +42,7 @@ class Member:
         """Serve until drained or left alone."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._leave.set)
+        await loop.create_unix_connection(lambda: self._memory, sock=self._claims)
         answering = asyncio.create_task(answer_all(self._end, self.answer))
         leaving = asyncio.create_task(self._leave.wait())
         try:
@@ -51,6 +55,7 @@ class Member:
             await asyncio.gather(answering, leaving, return_exceptions=True)
             if self._worker is not None:
                 await self._worker.close()
+            self._memory.close()
             if self._journal is not None:
                 self._journal.sink.close()
 
@@ -112,7 +117,8 @@ class Member:
     async def _start(self, loaded: Loaded) -> int:
         self._journal = journal = open_journal(loaded, is_shared=True)
         journal.sink.attach(asyncio.get_running_loop().call_later)
-        worker = Worker(loaded, journal)
+        worker = Worker(loaded, journal, self._memory)
+        self._memory.incident = worker.telemetry.incident
         await worker.begin()
         self._worker, self._inspection = worker, LocalInspection(worker)
         return os.getpid()
@@ -126,16 +132,16 @@ class Member:
         hardening.settle_memory()
 
 
-def main(descriptor: str) -> None:
+def main(descriptor: str, claims: str) -> None:
     """The worker process."""
     hardening.occupy_standard_descriptors()
     hardening.forbid_core_dumps()
     for ignored in (signal.SIGINT, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)
-    end = socket.socket(fileno=int(descriptor))
+    end, desk = socket.socket(fileno=int(descriptor)), socket.socket(fileno=int(claims))
     with asyncio.Runner(loop_factory=event_loop) as runner:
-        runner.run(_run(end))
+        runner.run(_run(end, desk))
 
 
-async def _run(end: socket.socket) -> None:
-    await Member(end).run()
+async def _run(end: socket.socket, claims: socket.socket) -> None:
+    await Member(end, claims).run()

@@ -8,10 +8,12 @@ import subprocess
 import sys
 from typing import Any
 
+from sidecar.decision.replay import ReplayMemory
 from sidecar.process.crew.channel import AskingEnd, ChannelClosed
+from sidecar.process.replay.claims_desk import ClaimsDesk
 from sidecar.telemetry.metrics import Snapshot
 
-_CHILD = "import sys; from sidecar.process.crew.member import main; main(sys.argv[1])"
+_CHILD = "import sys; from sidecar.process.crew.member import main; main(*sys.argv[1:])"
 ANSWER_WITHIN = 5.0
 """Seconds a worker may take to answer a small question."""
 END_WITHIN = 2.0
@@ -21,8 +23,10 @@ END_WITHIN = 2.0
 class Seat:
     """Begins, asks and ends the worker that sits here."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, memory: ReplayMemory) -> None:
+        """`memory` knows the proofs that were used with any worker."""
         self.number = number
+        self._memory = memory
         self.process: subprocess.Popen[bytes] | None = None
         self.end: AskingEnd | None = None
         """None while no worker serves here."""
@@ -44,16 +48,21 @@ class Seat:
     async def begin(self) -> AskingEnd:
         """Begin a process, which serves nothing before it is told to. Raises OSError when none can be started."""
         ours, theirs = socket.socketpair()
-        with theirs:
-            command = [sys.executable, "-P", "-c", _CHILD, str(theirs.fileno())]
+        desk, claims = socket.socketpair()
+        with theirs, claims:
+            passed = [theirs.fileno(), claims.fileno()]
+            command = [sys.executable, "-P", "-c", _CHILD, *map(str, passed)]
             try:
                 # A process group of its own: the terminal's signals are for the supervisor.
                 self.process = subprocess.Popen(  # noqa: S603, ASYNC220 — fork and exec take a millisecond
-                    command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], process_group=0
+                    command, stdin=subprocess.DEVNULL, pass_fds=passed, process_group=0
                 )
             except BaseException:
                 ours.close()
+                desk.close()
                 raise
+        loop = asyncio.get_running_loop()
+        await loop.create_unix_connection(lambda: ClaimsDesk(self._memory), sock=desk)
         return await AskingEnd.over(ours)
 
     def take(self, end: AskingEnd) -> None:

@@ -12,11 +12,18 @@ from sidecar.trust.client_context import ServerTrust, client_context
 class Guards:
     """Outlives configurations: what was used stays used, and a connection serves while its place stays the same."""
 
-    def __init__(self, memory: ReplayMemory, incident: Callable[[str, str], None] | None = None) -> None:
-        """`incident` is told of each failure of the one server: its name, and the cause."""
+    def __init__(self, memory: ReplayGuard, incident: Callable[[str, str], None] | None = None) -> None:
+        """`memory` is of this process, or what the supervisor keeps. `incident` is told of each failure to ask: its
+        name, and the cause.
+        """
         self.memory = memory
         self._incident = incident
         self._made: tuple[object, RedisGuard] | None = None
+
+    @property
+    def remembered(self) -> int:
+        """Proofs that this process remembers."""
+        return len(self.memory) if isinstance(self.memory, ReplayMemory) else 0
 
     def guard(self, settings: DpopSettings) -> ReplayGuard:
         """Opens nothing. Raises `OSError` and `ValueError` for files that changed since they were looked at."""

@@ -23,7 +23,8 @@ class RedisConnection(asyncio.Protocol):
 
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
-        self._waiting: deque[asyncio.Future[Reply]] = deque()
+        self._waiting: deque[tuple[float, asyncio.Future[Reply]]] = deque()
+        """Since when, and who; the oldest first."""
         self._received = b""
         self.is_open = False
 
@@ -36,7 +37,7 @@ class RedisConnection(asyncio.Protocol):
         """Whoever waits for a reply gets none."""
         self.is_open = False
         while self._waiting:
-            waiter = self._waiting.popleft()
+            _, waiter = self._waiting.popleft()
             if not waiter.done():
                 waiter.set_exception(RedisError("the connection was lost"))
 
@@ -80,13 +81,19 @@ class RedisConnection(asyncio.Protocol):
         if not self._waiting:
             self.close()
             return
-        waiter = self._waiting.popleft()
+        _, waiter = self._waiting.popleft()
         if waiter.done():  # nobody waits any more
             return
         if isinstance(reply, RedisError):
             waiter.set_exception(reply)
         else:
             waiter.set_result(reply)
+
+    def is_usable(self, patience: float) -> bool:
+        """Whether it is open, and no command has waited for `patience` seconds or more."""
+        if not self.is_open or not self._waiting:
+            return self.is_open
+        return asyncio.get_running_loop().time() - self._waiting[0][0] < patience
 
     def send(self, *words: str) -> "asyncio.Future[Reply]":
         """Send a command; its reply. Raises `RedisError` when the connection is gone."""
@@ -96,8 +103,9 @@ class RedisConnection(asyncio.Protocol):
         for word in words:
             data = word.encode()
             parts.append(b"$%d\r\n%b\r\n" % (len(data), data))
-        waiter: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._waiting.append(waiter)
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[Reply] = loop.create_future()
+        self._waiting.append((loop.time(), waiter))
         self._transport.write(b"".join(parts))
         return waiter
 

@@ -2,8 +2,9 @@
 
 Theory of operation: one connection, made with the first claim and again after it was lost. Commands of many requests
 are under way on it at a time. Who cannot be asked within `DEADLINE` is out of reach, and then no proof passes, unless
-the configuration says otherwise. What the server holds is a digest of the proof's key and `jti`: neither a proof nor
-a name.
+the configuration says otherwise. One slow reply is the loss of those who waited too long for it, and of nobody else;
+a connection that owes a reply for `PATIENCE` gets no new command, and another one is made. What the server holds is a
+digest of the proof's key and `jti`: neither a proof nor a name.
 """
 
 import asyncio
@@ -20,6 +21,8 @@ from sidecar.settings.redis_place import RedisPlace
 
 DEADLINE: Final = 0.5
 """Seconds for one claim, connecting included."""
+PATIENCE: Final = 1.0
+"""Seconds for which a connection may owe a reply."""
 _PREFIX: Final = "dpop:"
 
 
@@ -56,8 +59,6 @@ class RedisGuard(ReplayGuard):
                 connection = await self._connected()
                 reply = await connection.send("SET", key, "1", "NX", "PX", str(milliseconds))
         except Exception as problem:  # noqa: BLE001 — whatever it is, nobody knows whether the proof was used
-            if isinstance(problem, TimeoutError):
-                self.close()  # whoever is silent once may be gone: the next claim connects anew
             why = "no answer in time" if isinstance(problem, TimeoutError) else "out of reach"
             why = str(problem) if isinstance(problem, RedisError) else why
             if self._incident is not None:
@@ -70,8 +71,12 @@ class RedisGuard(ReplayGuard):
     async def _connected(self) -> RedisConnection:
         """One connection for all who claim; who comes while it is made waits for the same."""
         connection = self._connection
-        if connection is not None and connection.is_open:
-            return connection
+        if connection is not None:
+            if connection.is_usable(PATIENCE):
+                return connection
+            # Whoever still waits there may yet hear: a late reply counts.
+            asyncio.get_running_loop().call_later(DEADLINE, connection.close)
+            self._connection = None
         if self._connecting is None or self._connecting.done():
             self._connecting = asyncio.create_task(self._connect())
             self._connecting.add_done_callback(_seen)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import sidecar
-from sidecar.decision.replay import ReplayMemory
+from sidecar.decision.replay import ReplayGuard, ReplayMemory
 from sidecar.issuer.issuers import Issuers, PreparedIssuers
 from sidecar.issuer.readiness import Readiness
 from sidecar.process.endpoints.health import Check, begun_again, heartbeat
@@ -54,8 +54,8 @@ class _Next:
 class Worker:
     """Serves one configuration after the other."""
 
-    def __init__(self, loaded: Loaded, journal: Journal) -> None:
-        """On the event loop. Raises `SettingsError`."""
+    def __init__(self, loaded: Loaded, journal: Journal, memory: ReplayGuard | None = None) -> None:
+        """On the event loop. `memory`: of used proofs, when it is not this process's own. Raises `SettingsError`."""
         self.journal = journal
         self.metrics = Metrics()
         self.telemetry = Telemetry(self.metrics, journal, loaded.service.logging)
@@ -66,7 +66,8 @@ class Worker:
         self._upstream = UpstreamProbe()
         self.bypass = BypassWatch(lambda: self.assembly.loaded, journal)
         self.enforcement = EnforcementWatch(lambda: self.assembly.loaded.policy, journal)
-        guards = Guards(ReplayMemory(os.urandom(32), time.monotonic), self.telemetry.incident)
+        memory = ReplayMemory(os.urandom(32), time.monotonic) if memory is None else memory
+        guards = Guards(memory, self.telemetry.incident)
         self._ports = Ports(self.issuers, self.issuers, os.urandom(32), guards)
         self.assembly = first = prepare(loaded, self._ports)
         """The configuration in force."""
@@ -258,7 +259,7 @@ class Worker:
         yield Sample("sidecar_token_cache_entries", (), len(verified))
         yield Sample("sidecar_token_cache_total", ("hit",), self._cache_hits + verified.hits)
         yield Sample("sidecar_token_cache_total", ("miss",), self._cache_misses + verified.misses)
-        yield Sample("sidecar_dpop_used_proofs", (), len(self._ports.guards.memory))
+        yield Sample("sidecar_dpop_used_proofs", (), self._ports.guards.remembered)
         yield Sample("sidecar_upstream_connections", (), self.server.upstream_connections)
         yield Sample("sidecar_requests_in_progress", (), self.server.exchanges)
         taken = self.server.occupancy.taken()

@@ -4,14 +4,16 @@ import asyncio
 import socket
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from sidecar.decision.proof import Claim
 from sidecar.decision.replay import ReplayMemory, ReplayUnknown
+from sidecar.process.replay import redis_guard
 from sidecar.process.replay.guards import Guards
 from sidecar.process.replay.redis_connection import RedisConnection, RedisError
-from sidecar.process.replay.redis_guard import RedisGuard
+from sidecar.process.replay.redis_guard import DEADLINE, RedisGuard
 from sidecar.settings.configuration import DpopSettings
 from sidecar.settings.redis_place import RedisPlace
 from tests.support.memory_transport import MemoryTransport
@@ -131,6 +133,87 @@ def test_server_that_says_nothing_is_not_waited_for_long() -> None:
             await closed(one)
 
         asyncio.run(play())
+
+
+class Slow:
+    """A server of the Redis protocol that replies to each command when it is told to."""
+
+    def __init__(self) -> None:
+        self.connections: list[asyncio.Transport] = []
+        self.commands = 0
+
+    async def serve(self) -> RedisPlace:
+        self.server = await asyncio.get_running_loop().create_server(lambda: SlowWire(self), "127.0.0.1", 0)
+        return RedisPlace.parse(f"redis://127.0.0.1:{self.server.sockets[0].getsockname()[1]}")
+
+    def reply(self, times: int, connection: int = 0) -> None:
+        self.connections[connection].write(b"+OK\r\n" * times)
+
+    async def asked(self, times: int) -> None:
+        while self.commands < times:
+            await asyncio.sleep(0)
+
+    def close(self) -> None:
+        self.server.close()
+        for one in self.connections:
+            one.abort()
+
+
+class SlowWire(asyncio.Protocol):
+    def __init__(self, slow: Slow) -> None:
+        self.slow = slow
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.slow.connections.append(cast("asyncio.Transport", transport))
+
+    def data_received(self, data: bytes) -> None:
+        self.slow.commands += data.count(b"SET")
+
+
+def test_one_slow_reply_is_the_loss_of_nobody_else() -> None:
+    """Who waited too long is refused; who asked later on the same connection gets the reply that is theirs."""
+
+    async def play() -> None:
+        slow = Slow()
+        one = RedisGuard(await slow.serve())
+        first = asyncio.create_task(one.claim(claim("a")))
+        await slow.asked(1)
+        await asyncio.sleep(0.6 * DEADLINE)
+        second = asyncio.create_task(one.claim(claim("b")))
+        with pytest.raises(ReplayUnknown, match="in time"):
+            await first
+        await slow.asked(2)
+        assert not second.done()
+        slow.reply(2)
+        assert await second
+        third = asyncio.create_task(one.claim(claim("c")))
+        await slow.asked(3)
+        slow.reply(1)
+        assert await third
+        assert len(slow.connections) == 1
+        slow.close()
+        await closed(one)
+
+    asyncio.run(play())
+
+
+def test_connection_that_owes_a_reply_for_long_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that went away without a word does not refuse all for as long as the kernel waits for it."""
+    monkeypatch.setattr(redis_guard, "PATIENCE", DEADLINE)
+
+    async def play() -> None:
+        slow = Slow()
+        one = RedisGuard(await slow.serve())
+        with pytest.raises(ReplayUnknown, match="in time"):
+            await one.claim(claim("a"))
+        again = asyncio.create_task(one.claim(claim("a")))
+        await slow.asked(2)
+        slow.reply(1, connection=1)
+        assert await again
+        slow.close()
+        await closed(one)
+
+    asyncio.run(play())
 
 
 @pytest.mark.parametrize(
