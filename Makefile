@@ -9,7 +9,7 @@ PARTS  := tests/real/node_modules/.ready
 TRYOUT := config/tls/tls.crt
 
 # Tests whose coverage is measured: those that need no process but their own. `make test ARGS=…` measures nothing.
-MEASURED := $(addprefix tests/,decision http test_authorizer.py test_authorizer_dpop.py cases vectors fuzz settings telemetry issuer injection proxy)
+MEASURED := $(addprefix tests/,decision http test_authorizer.py test_authorizer_dpop.py cases vectors fuzz settings telemetry issuer injection proxy entry)
 UNMEASURED := sidecar/command/*,sidecar/process/*,sidecar/rehearsal/*,sidecar/demo/*,sidecar/__main__.py
 # What `make quick` runs: the pure packages, the shape of the tree, the count of calls.
 FAST := $(addprefix tests/,decision http vectors test_authorizer.py test_budgets.py test_cost.py)
@@ -128,7 +128,7 @@ bench-profile: $(READY) $(SHIPPED_READY) ## where the sidecar's time goes under 
 	@$(BIN)/python -m bench.profile $(or $(LOAD),cached-es256) $(or $(SECONDS),5)
 
 # What could differ from one version of Python to the next: TLS, the parsers, the decision.
-ON_EACH := $(addprefix tests/,decision http settings issuer proxy telemetry cases test_authorizer.py)
+ON_EACH := $(addprefix tests/,decision http settings issuer proxy entry telemetry cases test_authorizer.py)
 
 test-pythons: $(READY) ## the fast suite and the demo on the oldest and the newest supported Python of this machine
 	@.ci/test-pythons $(VENV) $(ON_EACH)

@@ -21,22 +21,25 @@ class Diagnosis:
     """What a thumbprint really is."""
 
     mistake: str
-    """A stable short name: `none`, `hex`, `padded`, `base64`, `hex_in_base64`, `sha1`, `pem_text`, `public_key`,
-    `to_be_signed`, `issuing_ca`, `renewed`, `another_certificate`, `unknown`."""
+    """A stable short name: `none`, `hex`, `padded`, `base64`, `hex_in_base64`, `sha1`, `pem_text`, `header_text`,
+    `nothing`, `public_key`, `to_be_signed`, `issuing_ca`, `renewed`, `another_certificate`, `unknown`."""
     sentence: str
     """The same in plain words, for whoever has to correct it."""
 
 
 def diagnose_thumbprint(
-    expected: str, certificate: Certificate, others: Sequence[Certificate] = ()
+    expected: str,
+    certificate: Certificate,
+    others: Sequence[Certificate] = (),
+    header_texts: Sequence[bytes] = (),
 ) -> Diagnosis:
     """What `expected`, the token's `x5t#S256`, is, when it should be the thumbprint of `certificate`.
 
     `others` are certificates it could have been mistaken for: the rest of the file, authorities, the server's own,
-    earlier ones of the same client.
+    earlier ones of the same client. `header_texts` is what a header field may have said of the certificate.
     """
     readings = list(_readings(expected))
-    for hashed, mistake, digest in _candidates(certificate, others):
+    for hashed, mistake, digest in _candidates(certificate, others, header_texts):
         for written, reading, value in readings:
             if value == digest:
                 if mistake in _REMEDIES and not reading:
@@ -112,12 +115,18 @@ def _unhex(text: str) -> bytes:
     return bytes.fromhex(text.replace(":", "").replace(" ", ""))
 
 
-def _candidates(certificate: Certificate, others: Sequence[Certificate]) -> Iterator[tuple[str, str, bytes]]:
+def _candidates(
+    certificate: Certificate, others: Sequence[Certificate], header_texts: Sequence[bytes]
+) -> Iterator[tuple[str, str, bytes]]:
     """Every likely thing: in words, the mistake's name (empty for the right one), and its digest."""
     yield "the certificate", "", certificate.thumbprint
     yield "the SHA-1 of the certificate (x5t, not x5t#S256)", "sha1", _sha1(certificate.der)
     for text in _texts(b"CERTIFICATE", certificate.der):
         yield "the certificate's PEM text", "pem_text", _sha256(text)
+    for text in header_texts:
+        yield "the header field that told of the certificate, as it stands", "header_text", _sha256(text)
+    yield "nothing: no certificate came to where it was hashed", "nothing", _sha256(b"")
+    yield 'the word "(null)": no certificate came to where it was hashed', "nothing", _sha256(b"(null)")
     fields = certificate.fields
     if not isinstance(fields, Unreadable):
         yield "the part of the certificate that is signed", "to_be_signed", _sha256(fields.signed)

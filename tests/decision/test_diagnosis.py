@@ -118,6 +118,17 @@ def test_digest_of_something_else_is_named(
     assert diagnose_thumbprint(write(hashed(certificate)), certificate).mistake == mistake
 
 
+@pytest.mark.parametrize("text", [b"", b"(null)"])
+def test_digest_of_no_certificate_is_named(text: bytes, certificate: x509.Certificate) -> None:
+    assert diagnose_thumbprint(plain(sha256(text)), certificate).mistake == "nothing"
+
+
+def test_digest_of_what_a_header_field_said_is_named(certificate: x509.Certificate) -> None:
+    said = b":" + base64.b64encode(certificate_der(certificate)) + b":"
+    found = diagnose(plain(sha256(said)), presented(certificate), header_texts=[b"other", said])
+    assert (found.mistake, "as it stands" in found.sentence) == ("header_text", True)
+
+
 def test_digest_of_a_related_certificate_is_named(pki: Pki) -> None:
     authority = pki.client_authority
     renewed = authority.issue(Profile("client-1")).certificate
