@@ -22,7 +22,7 @@ _PROOF_KEY: Final = "jkt"
 _GZIP: Final = 16 + zlib.MAX_WBITS
 
 
-class Verdict(Enum):
+class BindingVerdict(Enum):
     """What an issued access token is. The values are stable: logs and metrics name them."""
 
     BOUND = "bound"
@@ -43,7 +43,7 @@ class Verdict(Enum):
 class Finding:
     """What the audit of one token response came to."""
 
-    verdict: Verdict
+    verdict: BindingVerdict
     detail: str = ""
     """Plain words for whoever has to mend it; no part of the token."""
     mistake: str = ""
@@ -52,7 +52,7 @@ class Finding:
     @property
     def is_good(self) -> bool:
         """Whether a thief of the token would gain nothing, as far as can be told."""
-        return self.verdict in (Verdict.BOUND, Verdict.PROOF_KEY)
+        return self.verdict in (BindingVerdict.BOUND, BindingVerdict.PROOF_KEY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,23 +120,23 @@ def judged(claims: Mapping[str, Any], certificate: Certificate) -> Finding:
     """
     confirmation = claims.get("cnf")
     if confirmation is None:
-        return Finding(Verdict.UNBOUND, "the token has no cnf")
+        return Finding(BindingVerdict.UNBOUND, "the token has no cnf")
     if not isinstance(confirmation, dict):
-        return Finding(Verdict.UNREADABLE, "cnf is no JSON object")
+        return Finding(BindingVerdict.UNREADABLE, "cnf is no JSON object")
     if _CERTIFICATE in confirmation:
         return _compared(confirmation[_CERTIFICATE], certificate)
     if _PROOF_KEY in confirmation:
-        return Finding(Verdict.PROOF_KEY)
-    return Finding(Verdict.UNBOUND, f"cnf has neither {_CERTIFICATE} nor {_PROOF_KEY}")
+        return Finding(BindingVerdict.PROOF_KEY)
+    return Finding(BindingVerdict.UNBOUND, f"cnf has neither {_CERTIFICATE} nor {_PROOF_KEY}")
 
 
 def _compared(value: object, certificate: Certificate) -> Finding:
     if not isinstance(value, str):
-        return Finding(Verdict.MISMATCH, f"{_CERTIFICATE} is no string", "unknown")
+        return Finding(BindingVerdict.MISMATCH, f"{_CERTIFICATE} is no string", "unknown")
     if value == certificate.thumbprint_text:
-        return Finding(Verdict.BOUND)
+        return Finding(BindingVerdict.BOUND)
     found = diagnose_thumbprint(value[:512], certificate, header_texts=header_texts(certificate.der))
-    return Finding(Verdict.MISMATCH, found.sentence, found.mistake)
+    return Finding(BindingVerdict.MISMATCH, found.sentence, found.mistake)
 
 
 def header_texts(der: bytes) -> list[bytes]:

@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from sidecar.decision.strict import Malformed
-from sidecar.entry.issued_token import LONGEST, Verdict, claims_of, content, issued, judged
+from sidecar.entry.issued_token import LONGEST, BindingVerdict, claims_of, content, issued, judged
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki, certificate_pem, thumbprint
 
@@ -37,39 +37,39 @@ HEADER = text(b'{"alg":"ES256"}')
 
 def test_token_bound_to_the_certificate_of_the_connection_is_bound(pki: Pki) -> None:
     found = judged(confirmed("x5t#S256", pki.client.thumbprint), pki.client.presented)
-    assert (found.verdict, found.is_good) == (Verdict.BOUND, True)
+    assert (found.verdict, found.is_good) == (BindingVerdict.BOUND, True)
 
 
 def test_token_bound_to_another_certificate_is_a_mismatch(pki: Pki) -> None:
     found = judged(confirmed("x5t#S256", pki.other_client.thumbprint), pki.client.presented)
-    assert (found.verdict, found.mistake, found.is_good) == (Verdict.MISMATCH, "unknown", False)
+    assert (found.verdict, found.mistake, found.is_good) == (BindingVerdict.MISMATCH, "unknown", False)
 
 
 @pytest.mark.parametrize(
     "claims", [{}, {"cnf": None}, {"cnf": {}}, confirmed("kid", "1"), confirmed("x5t", "AAAA")]
 )
 def test_token_that_confirms_no_key_we_know_is_unbound(claims: dict[str, object], pki: Pki) -> None:
-    assert judged(claims, pki.client.presented).verdict is Verdict.UNBOUND
+    assert judged(claims, pki.client.presented).verdict is BindingVerdict.UNBOUND
 
 
 def test_token_bound_to_the_key_of_a_proof_is_said_to_be_so(pki: Pki) -> None:
     found = judged(confirmed("jkt", "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"), pki.client.presented)
-    assert (found.verdict, found.is_good) == (Verdict.PROOF_KEY, True)
+    assert (found.verdict, found.is_good) == (BindingVerdict.PROOF_KEY, True)
 
 
 def test_certificate_counts_where_both_members_are_there(pki: Pki) -> None:
     cnf = {"x5t#S256": pki.other_client.thumbprint, "jkt": "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}
-    assert judged({"cnf": cnf}, pki.client.presented).verdict is Verdict.MISMATCH
+    assert judged({"cnf": cnf}, pki.client.presented).verdict is BindingVerdict.MISMATCH
 
 
 @pytest.mark.parametrize("cnf", ["text", 1, [], True])
 def test_confirmation_of_another_type_is_unreadable(cnf: object, pki: Pki) -> None:
-    assert judged({"cnf": cnf}, pki.client.presented).verdict is Verdict.UNREADABLE
+    assert judged({"cnf": cnf}, pki.client.presented).verdict is BindingVerdict.UNREADABLE
 
 
 @pytest.mark.parametrize("value", [1, None, ["x"], {}])
 def test_thumbprint_of_another_type_is_a_mismatch(value: object, pki: Pki) -> None:
-    assert judged(confirmed("x5t#S256", value), pki.client.presented).verdict is Verdict.MISMATCH
+    assert judged(confirmed("x5t#S256", value), pki.client.presented).verdict is BindingVerdict.MISMATCH
 
 
 def one_line(der: bytes) -> bytes:
@@ -100,7 +100,7 @@ def one_line(der: bytes) -> bytes:
 )
 def test_known_wrong_hash_is_named(mistake: str, value: Callable[..., str], pki: Pki) -> None:
     found = judged(confirmed("x5t#S256", value(pki.client)), pki.client.presented)
-    assert (found.verdict, found.mistake) == (Verdict.MISMATCH, mistake)
+    assert (found.verdict, found.mistake) == (BindingVerdict.MISMATCH, mistake)
     assert len(found.detail) < 600
 
 
