@@ -47,7 +47,7 @@ class Finding:
     detail: str = ""
     """Plain words for whoever has to mend it; no part of the token."""
     mistake: str = ""
-    """Of a mismatch: the name of the likely mistake (`decision.diagnosis`)."""
+    """The name of the likely mistake behind a mismatch (`decision.diagnosis`)."""
 
     @property
     def is_good(self) -> bool:
