@@ -56,6 +56,8 @@ COMPILED = (
     "proxy/exchange/snapshot.py",
     "proxy/exchange/stream.py",
     "proxy/exchange/tunnel.py",
+    "proxy/http2/engine.py",
+    "proxy/http2/events.py",
     "proxy/tls/engine.py",
     "proxy/upstream/connection.py",
     "proxy/upstream/http1_reader.py",

@@ -1,0 +1,278 @@
+"""Frames, HPACK and flow control of one HTTP/2 connection (RFC 9113), by libnghttp2 through ngh2.
+
+Theory of operation. No socket and no clock: `receive` is given plain bytes, and `deliver` then tells the `Http2Events`
+what came, at most so many units of work at a time; what is left waits in here. What is said to the engine (`respond`,
+`send`, `reset` …) becomes bytes that `outgoing` hands over, as far as the peer's windows go. The bytes of a stream that
+the peer has no window for are counted by `waiting`. Windows are given back by hand: `took` says that what `data`
+delivered has found its place.
+
+Both roles are here. A server is told of requests by `head` and answers with `respond`; a client asks with `request`,
+and is told of responses by `interim` and `head`. Either sends content with `send` and ends with `send(…, ends=True)` or
+`trail`. A stream is over when `closed` was called, and not before; what is said of a stream that has ended meanwhile
+comes to nothing. After `Http2Failure` nothing more can be said but `farewell`.
+
+This is the one module that knows ngh2, which comes with the extra `http2`: `load` says whether it is there.
+"""
+
+from typing import Any, Final
+
+from sidecar.http.message import Field
+from sidecar.proxy.http2.events import NO_ERROR, Http2Events
+
+HEAD_WORK: Final = 8
+DATA_WORK: Final = 2
+"""Units of work that a head and a piece of content take; any other event takes one."""
+
+_MAX_CONCURRENT_STREAMS: Final = 0x3
+_INITIAL_WINDOW_SIZE: Final = 0x4
+_MAX_HEADER_LIST_SIZE: Final = 0x6
+_ENABLE_PUSH: Final = 0x2
+_NO_RFC7540_PRIORITIES: Final = 0x9
+_FIELD_OVERHEAD: Final = 32
+"""RFC 9113 §6.5.2: what a field counts beside its name and its value."""
+_FOREVER: Final = 1 << 40
+"""A rate that nobody reaches: who counts is the owner of the engine."""
+_library: Any = None
+
+
+class Http2Missing(Exception):
+    """The extra `http2` is not installed."""
+
+
+class Http2Failure(Exception):
+    """What the peer sent ends the connection; the text is for the log."""
+
+
+def load() -> None:
+    """Have the library at hand: 10 ms and 800 kB that nobody pays who does not speak HTTP/2.
+
+    Raises `Http2Missing`.
+    """
+    global _library  # noqa: PLW0603 — found once
+    if _library is None:
+        try:
+            import ngh2  # noqa: PLC0415 — see above
+        except ImportError:
+            raise Http2Missing("HTTP/2 needs the package's extra http2, which brings ngh2") from None
+        _library = ngh2
+
+
+def farewell(code: int) -> bytes:
+    """A GOAWAY frame for a connection whose engine has failed: no stream will be answered."""
+    return b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0" + code.to_bytes(4, "big")
+
+
+class Http2Engine:
+    """One end of one connection."""
+
+    __slots__ = ("_at", "_connection", "_errors", "_events", "_pending", "_types")
+
+    def __init__(
+        self,
+        events: Http2Events,
+        *,
+        is_server: bool,
+        streams: int,
+        window: int,
+        header_bytes: int,
+        headers: int,
+    ) -> None:
+        """`streams` is how many the peer may have open at once (none of a server's, towards a client), `window` how
+        many bytes of each it may send before they are taken. `header_bytes` and `headers` bound what a head or trailers
+        may hold; twice as much is read, so that what is too large can be answered.
+        """
+        library = _library
+        self._events = events
+        self._errors: Any = library.NGH2Error
+        self._types: Any = (
+            library.DataReceived, library.RequestReceived, library.StreamClosed, library.WindowUpdated,
+            library.ResponseReceived, library.TrailersReceived, library.StreamReset, library.SettingsReceived,
+            library.InformationalResponseReceived, library.PingAcknowledged, library.GoAwayReceived,
+            library.ConnectionClosed, library.SettingsAcknowledged,
+        )  # fmt: skip
+        self._pending: list[Any] = []
+        self._at = 0
+        configuration = library.Configuration(
+            auto_window_update=False,
+            max_inbound_header_list_size=2 * (header_bytes + headers * _FIELD_OVERHEAD),
+            max_inbound_header_count=2 * headers,
+            max_continuations=16,
+            stream_reset_rate_limit=(_FOREVER, _FOREVER),
+            glitch_rate_limit=(1000, 33) if is_server else (_FOREVER, _FOREVER),
+        )
+        self._connection: Any = library.Connection(
+            library.Role.SERVER if is_server else library.Role.CLIENT, configuration
+        )
+        settings = {
+            _INITIAL_WINDOW_SIZE: window,
+            _MAX_HEADER_LIST_SIZE: header_bytes + headers * _FIELD_OVERHEAD,
+        }
+        if is_server:
+            settings[_MAX_CONCURRENT_STREAMS] = streams
+            settings[_NO_RFC7540_PRIORITIES] = 1
+        else:
+            settings[_ENABLE_PUSH] = 0
+        self._connection.initiate_connection(settings)
+
+    def widen(self, window: int) -> None:
+        """How many bytes of all streams together the peer may send before they are taken."""
+        self._connection.set_local_window_size(window)
+
+    # --- what the peer sends -------------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> None:
+        """Take what the peer sent. Raises `Http2Failure`; what came before is delivered all the same."""
+        connection = self._connection
+        try:
+            connection.receive_data(data)
+        except self._errors as error:
+            raise Http2Failure(str(error)) from None
+        finally:
+            self._collect()
+
+    def _collect(self) -> None:
+        found: list[Any] = self._connection.events()
+        if found:
+            if self._at < len(self._pending):
+                self._pending += found
+            else:
+                self._pending, self._at = found, 0
+
+    @property
+    def has_events(self) -> bool:
+        """Whether `deliver` has something to tell."""
+        return self._at < len(self._pending)
+
+    def deliver(self, work: int) -> int:
+        """Tell what came, until `work` units are used up; returns those that are left, or less than 0."""
+        pending, types = self._pending, self._types
+        while work > 0 and self._at < len(pending):
+            event = pending[self._at]
+            self._at += 1
+            work -= self._tell(event, type(event), types)
+            pending = self._pending  # whoever was told may have made more of them
+        if self._at >= len(pending):
+            self._pending, self._at = [], 0
+        return work
+
+    def _tell(self, event: Any, kind: Any, types: Any) -> int:
+        events = self._events
+        if kind is types[0]:
+            events.data(event.stream_id, event.data, ends=event.end_stream)
+            return DATA_WORK
+        if kind is types[1] or kind is types[4]:
+            events.head(event.stream_id, event.headers, ends=event.end_stream)
+            return HEAD_WORK
+        if kind is types[2]:
+            events.closed(event.stream_id, event.error_code)
+        elif kind is types[3]:
+            events.noise(of_window=event.increment)
+        elif kind is types[5]:
+            events.trailers(event.stream_id, event.headers)
+        elif kind is types[6]:
+            events.reset(event.stream_id, event.error_code)
+        else:
+            self._tell_rare(event, kind, types)
+        return 1
+
+    def _tell_rare(self, event: Any, kind: Any, types: Any) -> None:
+        events = self._events
+        if kind is types[7]:
+            events.settled(event.settings.get(_MAX_CONCURRENT_STREAMS, -1))
+        elif kind is types[8]:
+            events.interim(event.stream_id, event.headers)
+        elif kind is types[9]:
+            events.pong()
+        elif kind is types[10]:
+            events.goaway(event.last_stream_id, event.error_code)
+        elif kind is types[11]:
+            events.ended(event.error_code, event.debug_data.decode("ascii", "replace"))
+        elif kind is not types[12]:
+            events.noise(of_window=0)
+
+    # --- what is said to it --------------------------------------------------------------------------
+
+    def outgoing(self) -> bytes:
+        """What must go to the peer now; it may leave events behind."""
+        try:
+            data: bytes = self._connection.data_to_send()
+        except self._errors:
+            return b""
+        self._collect()
+        return data
+
+    def request(self, fields: list[Field], *, ends: bool) -> int:
+        """Open a stream; returns its number, or 0 when the connection takes no more."""
+        try:
+            stream: int = self._connection.send_request(fields, end_stream=ends)
+        except self._errors:
+            return 0
+        return stream
+
+    def respond(self, stream: int, fields: list[Field], *, ends: bool) -> None:
+        """The head of the final response, `:status` first."""
+        try:
+            self._connection.send_response(stream, fields, end_stream=ends)
+        except self._errors:
+            pass  # it has ended, and `closed` says so
+
+    def inform(self, stream: int, fields: list[Field]) -> None:
+        """The head of a 1xx response."""
+        try:
+            self._connection.send_informational_response(stream, fields)
+        except self._errors:
+            pass
+
+    def send(self, stream: int, data: bytes, *, ends: bool) -> None:
+        """Content."""
+        try:
+            self._connection.send_data(stream, data, end_stream=ends)
+        except self._errors:
+            pass
+
+    def trail(self, stream: int, fields: list[Field]) -> None:
+        """Trailer fields; they end this half of the stream."""
+        try:
+            self._connection.send_trailers(stream, fields)
+        except self._errors:
+            pass
+
+    def reset(self, stream: int, code: int) -> None:
+        """Give a stream up. What has not gone out of it by `outgoing` never will."""
+        try:
+            self._connection.reset_stream(stream, code)
+        except self._errors:
+            pass
+
+    def took(self, stream: int, size: int) -> None:
+        """So many bytes of content have found their place: the peer may send as many more."""
+        try:
+            self._connection.acknowledge_received_data(size, stream)
+        except self._errors:
+            pass
+
+    def waiting(self, stream: int) -> int:
+        """Bytes of a stream that have not gone out."""
+        size: int = self._connection.queued_body_size(stream)
+        return size
+
+    def ping(self) -> None:
+        """Ask for a `pong`: a round trip is over when it comes. PING overtakes what `outgoing` has not handed over."""
+        try:
+            self._connection.ping()
+        except self._errors:
+            pass
+
+    def announce_end(self) -> None:
+        """GOAWAY that leaves out no stream that may be on its way (RFC 9113 §6.8)."""
+        try:
+            self._connection.send_shutdown_notice()
+        except self._errors:
+            pass
+
+    def go_away(self, code: int = NO_ERROR, said: bytes = b"") -> None:
+        """GOAWAY: streams that were told of go on, others do not begin."""
+        try:
+            self._connection.send_goaway(code, debug_data=said)
+        except self._errors:
+            pass
