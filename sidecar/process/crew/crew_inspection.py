@@ -169,7 +169,7 @@ def _summed(counts: list[dict[str, Any]]) -> dict[str, Any]:
     total: dict[str, Any] = {}
     for name, first in counts[0].items():
         if isinstance(first, list):
-            rows: dict[tuple[str, ...], float] = {}
+            rows: dict[tuple[str | float | None, ...], float] = {}
             for one in counts:
                 for *labels, number in one[name]:
                     rows[tuple(labels)] = rows.get(tuple(labels), 0) + number

@@ -14,10 +14,20 @@ from sidecar.process.endpoints.admin.redaction import shown
 from sidecar.process.endpoints.health import Check
 from sidecar.process.reload.reloader import Reloader
 from sidecar.process.worker.worker import Worker
-from sidecar.proxy.configuration import UpstreamSettings
+from sidecar.proxy.configuration import ListenerSettings, UpstreamSettings
 from sidecar.rehearsal.question import BadQuestion, answer
 from sidecar.telemetry.configuration import Level
 from sidecar.telemetry.metrics import Snapshot
+
+_COUNTERS = {
+    "requests": "sidecar_requests_total",
+    "handshakes": "sidecar_tls_handshakes_total",
+    "incidents": "sidecar_incidents_total",
+}
+_DURATIONS = {
+    "decision": "sidecar_decision_duration_seconds",
+    "upstream": "sidecar_upstream_duration_seconds",
+}
 
 
 class LocalInspection:
@@ -63,7 +73,7 @@ class LocalInspection:
         return {
             "pod": pod_name(),
             "upstream": upstream_name(proxy.upstream),
-            "addresses": [f"{one.name} {one.host}:{one.port}" for one in proxy.listeners],
+            "addresses": [listener_name(one) for one in proxy.listeners],
             "version": sidecar.__version__,
             "started": self._started,
             "now": time.time(),
@@ -120,16 +130,17 @@ class LocalInspection:
     def _counts(self) -> dict[str, Any]:
         metrics = self._worker.metrics
         return {
-            "requests": [
-                [*labels, count] for labels, count in metrics.counter("sidecar_requests_total").items()
-            ],
-            "handshakes": [
-                [*labels, count] for labels, count in metrics.counter("sidecar_tls_handshakes_total").items()
-            ],
-            "incidents": [
-                [*labels, count] for labels, count in metrics.counter("sidecar_incidents_total").items()
+            **{
+                name: [[*labels, count] for labels, count in metrics.counter(family).items()]
+                for name, family in _COUNTERS.items()
+            },
+            "durations": [
+                [name, bound, count]
+                for name, family in _DURATIONS.items()
+                for bound, count in metrics.histogram(family).buckets()
             ],
             "connections": self._worker.server.connections,
+            "upstream_connections": self._worker.server.upstream_connections,
             "in_progress": self._worker.server.exchanges,
             "lines_dropped": self._worker.journal.sink.dropped,
         }
@@ -156,12 +167,22 @@ def pod_name() -> str:
     return os.environ.get("POD_NAME") or socket.gethostname()
 
 
+def listener_name(listener: ListenerSettings) -> str:
+    """A listener's address, behind its name where that is another."""
+    address = authority(listener.host, listener.port)
+    return address if listener.name == address else f"{listener.name} {address}"
+
+
 def upstream_name(upstream: UpstreamSettings) -> str:
-    """The upstream's URL (RFC 3986 §3.2.2: an IPv6 address in brackets)."""
+    """The upstream's URL."""
     if upstream.scheme == "unix":
         return f"unix:{upstream.path}"
-    host = f"[{upstream.host}]" if ":" in upstream.host else upstream.host
-    return f"{upstream.scheme}://{host}:{upstream.port}"
+    return f"{upstream.scheme}://{authority(upstream.host, upstream.port)}"
+
+
+def authority(host: str, port: int) -> str:
+    """Host and port as in a URL (RFC 3986 §3.2): an IPv6 address in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def configuration_checks(reloader: Reloader) -> Iterator[Check]:

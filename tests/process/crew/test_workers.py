@@ -73,6 +73,14 @@ def test_admin_page_shows_the_decisions_of_all(one: Sidecar) -> None:
     assert len(state(one)["workers"]) == 2
 
 
+def test_page_shows_the_durations_of_all_workers_together(one: Sidecar) -> None:
+    visit(one, 20)
+    rows = state(one)["counts"]["durations"]
+    assert len({(what, bound) for what, bound, _ in rows}) == len(rows)
+    counted = sum(count for what, _, count in rows if what == "upstream")
+    assert counted == figures(one)[("sidecar_upstream_duration_seconds_count",)]
+
+
 def test_log_level_and_explain_reach_the_workers(one: Sidecar, pki: Pki, signing_key: SigningKey) -> None:
     assert ask(one, "POST", "/log-level", {"level": "warning"}) == {"level": "warning"}
     assert ask(one, "POST", "/log-level", {"level": "info"}) == {"level": "info"}

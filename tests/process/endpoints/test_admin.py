@@ -119,6 +119,18 @@ def test_state_tells_issuers_certificates_and_configuration(one: Sidecar) -> Non
     assert ["payments", "report", "scope_insufficient", 1] in state["counts"]["requests"]
 
 
+def test_state_tells_how_long_the_decision_and_the_api_took(one: Sidecar) -> None:
+    """The same counts as the histograms that are scraped, bucket by bucket."""
+    rows = document(one, "/state")["counts"]["durations"]
+    for name in ["decision", "upstream"]:
+        buckets = [(bound, count) for what, bound, count in rows if what == name]
+        scraped = figures(one)[(f"sidecar_{name}_duration_seconds_count",)]
+        assert sum(count for _, count in buckets) == scraped > 0
+        assert buckets[-1][0] is None
+        bounds = [bound for bound, _ in buckets[:-1]]
+        assert bounds == sorted(bounds)
+
+
 def test_configuration_is_shown_without_secrets(one: Sidecar) -> None:
     shown_configuration = document(one, "/config")
     assert [rule["name"] for rule in shown_configuration["policy"]["rules"]] == [

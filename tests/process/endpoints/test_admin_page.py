@@ -135,6 +135,37 @@ def test_counts_issuers_certificates_and_configuration_are_shown(page: Page) -> 
     expect(page.locator("#chart-all polyline")).to_be_attached()
 
 
+def test_upstream_card_shows_what_the_decision_and_the_api_took(page: Page) -> None:
+    expect(page.locator("#upstream-name")).to_contain_text("http://127.0.0.1:")
+    for what in ["decision", "upstream"]:
+        row = page.locator(f"#durations [data-name='{what}']")
+        for part in ["p50", "p99"]:
+            expect(row.locator(f"[data-part='{part}']")).to_have_text(
+                re.compile(rf"{part} [≈>] [\d.]+ (µs|ms|s)")
+            )
+        expect(row).to_contain_text(re.compile("of [1-9]"))
+    expect(page.locator("#durations-since")).to_contain_text(re.compile("^(of the last|since the start)"))
+
+
+@pytest.mark.parametrize(
+    ("buckets", "part", "shown"),
+    [
+        ("[[0.001, 100], [0.01, 0], [null, 0]]", 0.5, "≈ 500 µs"),
+        ("[[0.001, 50], [0.01, 50], [null, 0]]", 0.5, "≈ 1.00 ms"),
+        ("[[0.001, 98], [0.01, 2], [null, 0]]", 0.99, "≈ 5.50 ms"),
+        ("[[0.001, 0], [0.01, 1], [null, 99]]", 0.99, "> 10.0 ms"),
+    ],
+)
+def test_quantile_is_taken_within_its_bucket(page: Page, buckets: str, part: float, shown: str) -> None:
+    assert page.evaluate(f"quantile({buckets}, {part})") == shown
+
+
+def test_durations_are_those_of_the_last_minutes_whatever_a_restart_takes_away(page: Page) -> None:
+    page.evaluate("looked.length = 0")
+    taken = [page.evaluate(f"recent([['upstream', null, {count}]])[0][2]") for count in (7, 9, 12, 3)]
+    assert taken == [0, 2, 5, 0]
+
+
 def test_clients_are_listed_with_who_would_break_first(page: Page, one: Sidecar) -> None:
     expect(page.locator("#adoption thead")).to_contain_text("would be denied")
     first = page.locator("#adoption tbody tr").first
@@ -178,7 +209,7 @@ def test_refused_configuration_is_shown_with_its_problems(page: Page, one: Sidec
 def test_head_tells_one_pod_from_another(page: Page, one: Sidecar) -> None:
     facts = page.locator("#facts")
     expect(facts).to_contain_text(socket.gethostname())
-    expect(facts).to_contain_text(f"127.0.0.1:{one.port}")
+    expect(facts).to_contain_text(re.compile(rf"listeners\s*127.0.0.1:{one.port}\s*upstream"))  # once
     expect(facts).to_contain_text("http://127.0.0.1:")
 
 
@@ -224,6 +255,13 @@ def test_page_fits_its_window_and_can_be_read(
     opened.goto(one.admin_link)
     opened.locator("#decisions summary", has_text="binding_mismatch").first.click()
     expect(opened.locator("#certificates li").first).to_be_visible()
+    opened.locator("#token").fill(signing_key.token(pki.client))
+    opened.locator("#certificate").fill(pki.other_client.pem.decode())
+    opened.locator("#url").fill("/accounts/1")
+    opened.locator("#explain button[type=submit]").click()
+    expect(
+        opened.locator("#answer .mistake")
+    ).to_be_visible()  # with thumbprints, which have no place to break
     assert opened.evaluate("document.documentElement.scrollWidth") == width
     lightness = opened.evaluate("getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)")
     assert (max(lightness) < 60) is dark

@@ -233,6 +233,46 @@ function figures(state) {
   chart("connections", state.counts.connections);
 }
 
+// --- how long it took ---------------------------------------------------------------------------
+
+const TIMED = { decision: "the decision", upstream: "the API, to the head of its answer" };
+const looked = []; // the rows of the last looks, [what, bound, count] each, oldest first
+
+// What was counted since the oldest look kept. A worker that was started again counts from nothing.
+function recent(rows) {
+  looked.push(new Map(rows.map(([what, bound, number]) => [`${what} ${bound}`, number])));
+  if (looked.length > POINTS) looked.shift();
+  return rows.map(([what, bound, number]) => [what, bound, Math.max(0, number - looked[0].get(`${what} ${bound}`))]);
+}
+
+// The value that the share `part` of the observations does not exceed, taken as evenly spread within its bucket.
+function quantile(buckets, part) {
+  let wanted = part * buckets.reduce((sum, [, number]) => sum + number, 0);
+  let lower = 0;
+  for (const [bound, number] of buckets) {
+    if (bound === null) break;
+    if (number && wanted <= number) return `≈ ${seconds(lower + (bound - lower) * wanted / number)}`;
+    wanted -= number;
+    lower = bound;
+  }
+  return `> ${seconds(lower)}`;
+}
+
+function durations(state) {
+  const since = recent(state.counts.durations);
+  const fresh = since.some(([, , number]) => number);
+  const rows = fresh ? since : state.counts.durations;
+  const told = Object.entries(TIMED).map(([what, label]) => {
+    const buckets = rows.filter(([name]) => name === what).map(([, bound, number]) => [bound, number]);
+    const sum = buckets.reduce((all, [, number]) => all + number, 0);
+    const figure = (part) => make("dd", { "data-part": `p${part}` }, make("span", { class: "quiet" }, `p${part} `), make("b", {}, sum ? quantile(buckets, part / 100) : "–"));
+    return make("div", { "data-name": what }, make("dt", {}, label), figure(50), figure(99), make("dd", { class: "quiet" }, `of ${count(sum)}`));
+  });
+  $("upstream-name").textContent = `${state.upstream} · ${count(state.counts.upstream_connections)} connections`;
+  $("durations").replaceChildren(...told);
+  $("durations-since").textContent = fresh ? `of the last ${span(Math.max(1, (looked.length - 1) * PERIOD / 1000))}` : "since the start";
+}
+
 function bars(id, rows, key) {
   const totals = new Map();
   for (const [rule, outcome, reason, number] of rows) {
@@ -342,6 +382,7 @@ async function look() {
     const state = await response.json();
     facts(state);
     figures(state);
+    durations(state);
     bars("rules", state.counts.requests, (rule) => (rule === "none" ? "(no rule)" : rule));
     bars("reasons", state.counts.requests, (rule, outcome, reason) => (reason === "none" ? null : reason));
     things("issuers", state.issuers.map(issuer), "no issuer");
