@@ -64,7 +64,7 @@ def callers(world: World) -> list[Caller]:
 
 async def send(world: World, seconds: float) -> None:
     """Requests in the same order at each run, in waves, each on a connection of its own."""
-    chosen = random.Random(1)  # noqa: S311 — the same pictures each time
+    chosen = random.Random(1)  # the same pictures each time
     all_callers = callers(world)
     weights = [caller.weight for caller in all_callers]
     settings: dict[str, ssl.SSLContext] = {}
