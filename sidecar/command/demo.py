@@ -1,14 +1,19 @@
-"""`sidecar demo`: the main job, on loopback, to look at and to play with."""
+"""`sidecar demo`: the main job, on loopback, to look at and to play with; also in front of an API of one's own."""
 
 import argparse
 import asyncio
+import shlex
 import signal
 import sys
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sidecar.demo.scenarios import Outcome, play, scenarios
-from sidecar.demo.world import DemoFailed, World
+from sidecar.command.terminal import GREEN, RED, invocation, painted
+from sidecar.demo.scenarios import Outcome, Scenario, play, scenarios, scenarios_of_any_api
+from sidecar.demo.upstream import DemoFailed, reach
+from sidecar.demo.world import World
 
 _WIDTH = 50
 
@@ -18,41 +23,83 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--check", action="store_true", help="exit after the scenarios: 0 only if all were kept"
     )
-    parser.add_argument("--folder", type=Path, help="where keys and configuration go (default: a new one)")
+    parser.add_argument(
+        "--upstream",
+        metavar="URL",
+        help="an API that runs already: http://127.0.0.1:8080 (default: the demo starts one)",
+    )
+    parser.add_argument(
+        "--path", type=_path, help="what is asked of that API (default: /), or of the demo's (/accounts/42)"
+    )
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        help="where keys, certificates and configuration go, and stay (default: a new one)",
+    )
+    parser.add_argument("--port", type=_port, metavar="N", help="of the sidecar (default: a free one)")
+    parser.add_argument("--issuer-port", type=_port, default=0, metavar="N", help="default: a free one")
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: name one from 1 to 65535")
+    return int(text)
+
+
+def _path(text: str) -> str:
+    if not text.startswith("/") or not text.isascii() or not text.isprintable() or " " in text:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not the path of a URL: it starts with / and has no spaces"
+        )
+    return text
 
 
 def execute(arguments: argparse.Namespace) -> int:
     """Play the demo; returns the exit code."""
     if arguments.folder is not None:
         arguments.folder.mkdir(parents=True, exist_ok=True)
-        return asyncio.run(_demo(arguments.folder.resolve(), stay=not arguments.check))
+        return _demo(arguments.folder.resolve(), arguments)
     if not arguments.check:
-        return asyncio.run(_demo(Path(tempfile.mkdtemp(prefix="sidecar-demo-")), stay=True))
+        return _demo(Path(tempfile.mkdtemp(prefix="sidecar-demo-")), arguments)
     with tempfile.TemporaryDirectory(prefix="sidecar-demo-") as folder:
-        return asyncio.run(_demo(Path(folder), stay=False))
+        return _demo(Path(folder), arguments)
 
 
-async def _demo(folder: Path, *, stay: bool) -> int:
-    world = World(folder)
-    print(f"A world on loopback, configured in {folder}: starting issuer, API and sidecar …", flush=True)
+def _demo(folder: Path, arguments: argparse.Namespace) -> int:
+    given: dict[str, Any] = {} if arguments.port is None else {"port": arguments.port}
+    world = World(folder, arguments.upstream, issuer_port=arguments.issuer_port, **given)
+    path = arguments.path or ("/accounts/42" if world.upstream is None else "/")
+    return asyncio.run(_shown(world, path, stay=not arguments.check))
+
+
+async def _shown(world: World, path: str, *, stay: bool) -> int:
+    parts = (
+        "issuer, API and sidecar" if world.upstream is None else f"issuer and sidecar for {world.upstream}"
+    )
     try:
+        if world.upstream is not None:
+            await reach(world.upstream)
+        print(f"A world on loopback, configured in {world.folder}: starting {parts} …", flush=True)
         await world.start()
-        kept = await _play_all(world)
+        if world.upstream is None:
+            kept = await _play_all(world, scenarios(world))
+        else:
+            kept = await _play_all(world, scenarios_of_any_api(world, path))
         if stay and kept:
-            _print_invitation(world)
+            _print_invitation(world, path)
             await _interrupted()
     except DemoFailed as failure:
-        print(failure, file=sys.stderr)
+        print(f"sidecar demo: {failure}", file=sys.stderr)
         return 1
     finally:
         await world.stop()
     return 0 if kept else 1
 
 
-async def _play_all(world: World) -> bool:
+async def _play_all(world: World, played: list[Scenario]) -> bool:
     print(f"\n  {'what is tried':{_WIDTH}}{'promised':28}came")
     outcomes = []
-    for scenario in scenarios(world):
+    for scenario in played:
         outcome = await play(world, scenario)
         _print_row(outcome)
         outcomes.append(outcome)
@@ -62,32 +109,50 @@ async def _play_all(world: World) -> bool:
 
 
 def _print_row(outcome: Outcome) -> None:
-    mark, colour = ("✓", "32") if outcome.kept else ("✗", "31")
-    if sys.stdout.isatty():
-        mark = f"\x1b[{colour}m{mark}\x1b[0m"
+    mark = painted("✓", GREEN, sys.stdout) if outcome.kept else painted("✗", RED, sys.stdout)
     scenario = outcome.scenario
     print(f"{mark} {scenario.title:{_WIDTH}}{scenario.promised:28}{outcome.came}", flush=True)
 
 
-def _print_invitation(world: World) -> None:
-    token = world.folder / "token.txt"
-    token.write_text(world.issuer.token(world.rightful) + "\n")
-    token.chmod(0o600)
-    url, folder = f"https://localhost:{world.port}/accounts/42", world.folder
-    base = f'curl --cacert {folder}/tls/authority.crt -H "Authorization: Bearer $(cat {token})"'
+# --- what can be tried from another terminal
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """The demo's files, as a shell in any folder names them."""
+
+    folder: Path
+
+    def __getitem__(self, name: str) -> str:
+        return shlex.quote(str(self.folder / name))
+
+
+def _print_invitation(world: World, path: str) -> None:
+    (world.folder / "token.txt").touch(mode=0o600)
+    (world.folder / "token.txt").write_text(world.token(world.rightful) + "\n")
+    file, url = _Files(world.folder), shlex.quote(f"https://localhost:{world.port}{path}")
+    curl = f"curl --cacert {file['tls/authority.crt']}"
+    ask = f'{curl} -H "Authorization: Bearer $(cat {file["token.txt"]})"'
+    rightful = f"--cert {file['tls/client.crt']} --key {file['tls/client.key']}"
+    thief = f"--cert {file['tls/thief.crt']} --key {file['tls/thief.key']}"
+    why = f"{invocation()} explain --config {file['sidecar.yaml']} --token @{file['token.txt']}"
+    assert world.issuer is not None  # noqa: S101 — it runs
     print(
         f"""
-It stays up. Try it from another terminal; the token is in {token}
+It stays up. Try it from another terminal, in any folder; the token is in {world.folder / "token.txt"}
 
   # the rightful client
-  {base} --cert {folder}/tls/client.crt --key {folder}/tls/client.key {url}
+  {ask} {rightful} {url}
   # the thief
-  {base} --cert {folder}/tls/thief.crt --key {folder}/tls/thief.key {url}
+  {ask} {thief} {url}
   # why?
-  sidecar explain --config {folder}/sidecar.yaml --token @{token} --certificate {folder}/tls/thief.crt --url {url}
+  {why} --certificate {file["tls/thief.crt"]} --url {url}
+  # another token, from the issuer: bound to the certificate that asks, good for an hour
+  {curl} {rightful} -d grant_type=client_credentials -d scope=accounts:read {world.issuer.url}/token
 
+  configuration: {world.folder / "sidecar.yaml"}, {world.folder / "policy.yaml"}: yours to change
   audit records: {world.log}
-  dashboard:     http://127.0.0.1:{world.admin_port}/#token={(folder / "admin-token").read_text().strip()}
+  dashboard:     http://127.0.0.1:{world.admin_port}/#token={(world.folder / "admin-token").read_text().strip()}
   metrics:       http://127.0.0.1:{world.health_port}/metrics
 
 Ctrl-C ends it.""",

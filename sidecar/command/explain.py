@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sidecar.authorizer import Authorizer
 from sidecar.command.service_file import add_config
+from sidecar.command.terminal import takes_colour
 from sidecar.command.thumbprint import CertificateUnreadable, certificates
 from sidecar.decision.certificate import Certificate
 from sidecar.decision.ports import IssuerUnavailable
@@ -98,7 +99,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if arguments.format == "json":
         print(json.dumps(explanation.document(), indent=2))
     else:
-        in_colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+        in_colour = takes_colour(sys.stdout)
         print("\n".join(render(explanation, in_colour=in_colour)))
     return 1 if explanation.is_refused or explanation.assumes_signature else 0
 

@@ -2,13 +2,13 @@
 
 import argparse
 import asyncio
-import os
 import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 from sidecar.command.service_file import add_config
+from sidecar.command.terminal import takes_colour
 from sidecar.rehearsal.trial import junit
 from sidecar.rehearsal.trial.certificate import authority
 from sidecar.rehearsal.trial.played_issuers import PlayedIssuers
@@ -33,7 +33,7 @@ def execute(arguments: argparse.Namespace) -> int:
     cases = load_cases(arguments.cases)
     world = Stage(loaded, PlayedIssuers(loaded.policy))
     results = asyncio.run(_play(world, cases, time.time()))
-    in_colour = sys.stdout.isatty() and "NO_COLOR" not in os.environ
+    in_colour = takes_colour(sys.stdout)
     print("\n".join(table(results, in_colour=in_colour)))
     if arguments.junit is not None:
         try:

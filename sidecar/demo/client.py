@@ -4,7 +4,7 @@ import asyncio
 import ssl
 from dataclasses import dataclass
 
-from sidecar.demo.material import Identity
+from sidecar.trust.certification import Identity
 from sidecar.trust.client_context import ServerTrust, client_context
 
 _SECONDS = 60.0

@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from sidecar.demo.issuer import AUDIENCE, DemoIssuer
-from sidecar.demo.material import Identity, make_identity
+from sidecar.demo.material import make_identity
+from sidecar.demo.upstream import DemoFailed
+from sidecar.trust.certification import Identity
 
-_START_SECONDS = 15.0
+_START_SECONDS = 60.0
 
 _SERVICE = """\
 # The service file of this demo: a real one. Change it, and `kill -HUP` the sidecar.
@@ -22,14 +24,14 @@ listeners:
       trust: any              # possession of the key is what counts (RFC 8705 §6.2)
       at_handshake: optional  # so that a missing certificate is answered, not just cut
 upstream:
-  url: http://127.0.0.1:{api}
+  url: {api}
   identity_headers: {{X-Auth-Subject: sub, X-Auth-Client: client_id}}
 policy_files: [policy.yaml]
 health: {{address: 127.0.0.1:{health}}}
 admin: {{address: 127.0.0.1:{admin}, token_file: admin-token}}
 logging: {{format: json, access: all}}
 """
-_POLICY = """\
+_ISSUER = """\
 issuers:
   - issuer: {issuer}
     audience: {audience}
@@ -38,15 +40,22 @@ issuers:
     algorithms: [ES256]
     binding: required
 rules:
+"""
+_RULES = """\
   - name: health
-    match: {{methods: [GET], path: /healthz}}
+    match: {methods: [GET], path: /healthz}
     public: true
   - name: payments
-    match: {{path: /payments/**}}
-    require: {{scopes: [payments:write]}}
+    match: {path: /payments/**}
+    require: {scopes: [payments:write]}
   - name: accounts
-    match: {{path: /**}}
-    require: {{scopes: [accounts:read]}}
+    match: {path: /**}
+    require: {scopes: [accounts:read]}
+"""
+_RULES_OF_ANY_API = """\
+  - name: everything        # add rules of your own above: the first that fits decides
+    match: {path: /**}
+    # require: {scopes: [accounts:read]}
 """
 
 
@@ -57,23 +66,23 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-class DemoFailed(Exception):
-    """A part of the demo did not start; says which, and what it said."""
-
-
 @dataclass(slots=True)
 class World:
     """Everything that runs. `start` and `stop` belong together."""
 
     folder: Path
+    upstream: str | None = None
+    """The URL of an API that is there already; None: the demo's own is started."""
     port: int = field(default_factory=free_port)
+    issuer_port: int = 0
+    """0: a free one."""
     health_port: int = field(default_factory=free_port)
     admin_port: int = field(default_factory=free_port)
     authority: Identity = field(init=False)
     rightful: Identity = field(init=False)
     thief: Identity = field(init=False)
     self_signed: Identity = field(init=False)
-    issuer: DemoIssuer = field(init=False)
+    issuer: DemoIssuer | None = None
     processes: list[Process] = field(default_factory=list)
 
     async def start(self) -> None:
@@ -85,18 +94,42 @@ class World:
         self.rightful = make_identity(tls, "client", self.authority)
         self.thief = make_identity(tls, "thief", self.authority)
         self.self_signed = make_identity(tls, "self-signed")
-        self.issuer = DemoIssuer(server)
-        await self.issuer.start()
-        api = await self._spawn("the API", "-m", "sidecar.demo.api")
-        assert api.stdout is not None  # noqa: S101 — asked for
-        api_port = int(await asyncio.wait_for(api.stdout.readline(), _START_SECONDS))
+        issuer = await self._start_issuer(server)
+        api = self.upstream or await self._start_api()
         (self.folder / "sidecar.yaml").write_text(
-            _SERVICE.format(port=self.port, api=api_port, health=self.health_port, admin=self.admin_port)
+            _SERVICE.format(port=self.port, api=api, health=self.health_port, admin=self.admin_port)
         )
-        (self.folder / "policy.yaml").write_text(_POLICY.format(issuer=self.issuer.url, audience=AUDIENCE))
+        rules = _RULES if self.upstream is None else _RULES_OF_ANY_API
+        (self.folder / "policy.yaml").write_text(_ISSUER.format(issuer=issuer, audience=AUDIENCE) + rules)
         await self._start_sidecar()
 
-    async def _spawn(self, _what: str, *arguments: str, log: Path | None = None) -> Process:
+    async def _start_issuer(self, server: Identity) -> str:
+        self.issuer = DemoIssuer(server, self.authority, self.issuer_port)
+        try:
+            await self.issuer.start()
+        except OSError as error:
+            problem = (
+                f"port {self.issuer_port} cannot be the issuer's: {(error.strerror or str(error)).lower()}"
+            )
+            raise DemoFailed(f"{problem}: leave out --issuer-port, or name another") from error
+        return self.issuer.url
+
+    async def _start_api(self) -> str:
+        api = await self._spawn("-m", "sidecar.demo.api")
+        assert api.stdout is not None  # noqa: S101 — asked for
+        return f"http://127.0.0.1:{int(await asyncio.wait_for(api.stdout.readline(), _START_SECONDS))}"
+
+    def token(self, bound_to: Identity | None, *, stranger: bool = False, **claims: object) -> str:
+        """An access token of the issuer that runs: see `DemoIssuer.token`."""
+        assert self.issuer is not None  # noqa: S101 — `start` came before
+        return self.issuer.token(bound_to, stranger=stranger, **claims)
+
+    def unsigned_token(self, bound_to: Identity) -> str:
+        """A token that nobody signed."""
+        assert self.issuer is not None  # noqa: S101 — `start` came before
+        return self.issuer.unsigned_token(bound_to)
+
+    async def _spawn(self, *arguments: str, log: Path | None = None) -> Process:
         output = PIPE if log is None else os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
         try:
             process = await asyncio.create_subprocess_exec(
@@ -115,7 +148,7 @@ class World:
 
     async def _start_sidecar(self) -> None:
         config = str(self.folder / "sidecar.yaml")
-        process = await self._spawn("the sidecar", "-m", "sidecar", "run", "--config", config, log=self.log)
+        process = await self._spawn("-m", "sidecar", "run", "--config", config, log=self.log)
         deadline = asyncio.get_running_loop().time() + _START_SECONDS
         while not await self._is_ready():
             if process.returncode is not None or asyncio.get_running_loop().time() > deadline:
@@ -142,4 +175,5 @@ class World:
                 except TimeoutError:
                     process.kill()
                     await process.wait()
-        await self.issuer.stop()
+        if self.issuer is not None:
+            await self.issuer.stop()

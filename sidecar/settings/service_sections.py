@@ -148,14 +148,15 @@ IdentityHeaders = Annotated[dict[HeaderName, Text], BeforeValidator(_identity_he
 """Header → claim."""
 
 
-def _upstream_url(value: object) -> object:
+def upstream_url(value: object) -> str:
+    """The URL of an upstream, as it was written. Raises ValueError for what cannot be forwarded to."""
     if not isinstance(value, str):
         raise ValueError(f"expected a URL, got {shown(value)}")  # noqa: TRY004 — pydantic collects ValueError
     try:
         url = urlsplit(value)
         port = url.port
     except ValueError:
-        raise ValueError(f"{shown(value)} is not a URL") from None
+        raise ValueError(f"{shown(value)} is not a URL: write http://host:port or unix:///path") from None
     if url.scheme == "unix":
         if url.netloc or not url.path.startswith("/") or url.query or url.fragment or "\0" in value:
             raise ValueError("a Unix socket is written unix:///run/api.sock")
@@ -205,7 +206,7 @@ class Upstream(Section):
 
     url: Annotated[
         str,
-        BeforeValidator(_upstream_url),
+        BeforeValidator(upstream_url),
         WithJsonSchema({"type": "string", "pattern": "^(https?://|unix:///)"}),
     ]
     """http://host:port, https://host:port or unix:///path."""

@@ -1,8 +1,7 @@
 """The demo is the first thing a newcomer runs: every promise on its table, and the commands it invites to."""
 
+import json
 import re
-import shlex
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from sidecar.demo import scenarios
 from sidecar.demo.client import Reply
+from tests.support.demo import access_token_claims, in_a_new_shell, invited
 
 PROMISES = (
     "the rightful client",
@@ -44,37 +44,21 @@ def test_demo_keeps_every_promise_and_exits() -> None:
     assert re.search(r"(\d+) of \1 promises kept", done.stdout)
 
 
-def test_commands_the_demo_invites_to_do_what_it_says(tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "sidecar", "demo", "--folder", str(tmp_path)],
-        stdout=subprocess.PIPE,
-        text=True,
+def test_commands_the_demo_invites_to_work_as_printed_in_a_new_shell_from_any_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "a folder's name"
+    with invited("--folder", folder) as commands:
+        rightful, thief, explain, issue = (in_a_new_shell(command) for command in commands)
+    assert json.loads(rightful.stdout)["path"] == "/accounts/42"
+    assert json.loads(thief.stdout)["reason"] == "binding_mismatch"
+    assert explain.returncode == 1
+    assert "binding_mismatch" in explain.stdout
+    issued = access_token_claims(issue.stdout)
+    assert (
+        issued["cnf"]
+        == access_token_claims(json.dumps({"access_token": (folder / "token.txt").read_text().strip()}))[
+            "cnf"
+        ]
     )
-    try:
-        assert process.stdout is not None
-        lines: list[str] = []
-        while not lines or not lines[-1].startswith("Ctrl-C"):
-            line = process.stdout.readline()
-            assert line, "".join(lines)
-            lines.append(line)
-        commands = [line.strip() for line in lines if line.strip().startswith(("curl", "sidecar explain"))]
-        token = (tmp_path / "token.txt").read_text().strip()
-        rightful, thief, explain = (
-            command.replace(f"$(cat {tmp_path}/token.txt)", token) for command in commands
-        )
-        assert '"path": "/accounts/42"' in run(rightful).stdout
-        assert "binding_mismatch" in run(thief).stdout
-        explained = run(explain.replace("sidecar explain", f"{sys.executable} -m sidecar explain"))
-        assert explained.returncode == 1
-        assert "binding_mismatch" in explained.stdout
-    finally:
-        process.send_signal(signal.SIGINT)
-        rest, _ = process.communicate(timeout=15)
-        assert process.returncode == 0, rest
-
-
-def run(command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(shlex.split(command), check=False, capture_output=True, text=True, timeout=20)
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,13 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from sidecar.decision.request import ClientCertificate
 from sidecar.proxy.certificates import certificates as certificates_in
 from sidecar.proxy.certificates import client_certificate
 from sidecar.settings.case_sections import CaseCertificate
+from sidecar.trust.certification import Signer, Subject, Use, certify, distinguished, new_key
 
 _DAY = 86400.0
 _HOUR = 3600.0
@@ -36,32 +34,14 @@ def authority(certificates: Mapping[str, CaseCertificate], now: float) -> Issue:
 
 
 def _certificate(name: str, wanted: CaseCertificate, now: float) -> x509.Certificate:
-    key = ec.generate_private_key(ec.SECP256R1())
-    subject = _distinguished(wanted.common_name or name)
-    issuer_key, issuer = key, subject
-    if wanted.issued_by is not None:
-        issuer_key, issuer = ec.generate_private_key(ec.SECP256R1()), _distinguished(wanted.issued_by)
     moment = datetime.fromtimestamp(now, UTC).replace(microsecond=0)
     expiry = moment + timedelta(seconds=_DAY if wanted.expires_in is None else wanted.expires_in)
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(min(moment, expiry) - timedelta(seconds=_HOUR))
-        .not_valid_after(expiry)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
-    )
-    names: list[x509.GeneralName] = [
+    names = (
         *map(x509.DNSName, wanted.san_dns),
         *map(x509.UniformResourceIdentifier, wanted.san_uri),
         *map(x509.RFC822Name, wanted.san_email),
-    ]
-    if names:
-        builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    return builder.sign(issuer_key, SHA256())
-
-
-def _distinguished(common_name: str) -> x509.Name:
-    return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:64])])
+    )
+    beginning = min(moment, expiry) - timedelta(seconds=_HOUR)
+    subject = Subject(wanted.common_name or name, Use.CLIENT, beginning, expiry, names)
+    issued_by = None if wanted.issued_by is None else Signer(distinguished(wanted.issued_by), new_key())
+    return certify(subject, new_key(), issued_by)
