@@ -272,7 +272,11 @@ def test_workers_are_a_number_or_auto(configuration: Configuration, workers: str
             "4:17: only scheme, host and port: paths are forwarded as they came",
         ),
         ("http://127.0.0.1:8080", "unix://run/api", "4:17: a Unix socket is written unix:///run/api.sock"),
-        ("http://127.0.0.1:8080", "http://[::1", "4:17: `http://[::1` is not a URL"),
+        (
+            "http://127.0.0.1:8080",
+            "http://[::1",
+            "4:17: `http://[::1` is not a URL: write http://host:port or unix:///path",
+        ),
         ('8080"', '8080", tls: {server_name: a}', "4:42: `tls` has no effect without an https:// URL"),
         ('8080"', '8080", identity_headers: {Host: sub}', "4:60: `Host` is not free to carry a claim"),
         ('8080"', '8080", identity_headers: {X-A: sub, x-a: iss}', "4:60: `x-a` and `X-A` are one header"),

@@ -24,9 +24,7 @@ def invited(*arguments: object) -> Iterator[list[str]]:
             line = process.stdout.readline()
             assert line, "".join(lines)
             lines.append(line)
-        yield [
-            before.strip() for hint, before in itertools.pairwise(lines) if hint.startswith("  # ")
-        ]
+        yield [before.strip() for hint, before in itertools.pairwise(lines) if hint.startswith("  # ")]
     finally:
         process.send_signal(signal.SIGINT)
         rest, _ = process.communicate(timeout=15)
