@@ -129,14 +129,13 @@ class _Files:
 
 def _print_invitation(world: World, path: str) -> None:
     (world.folder / "token.txt").touch(mode=0o600)
-    (world.folder / "token.txt").write_text(world.token(world.rightful) + "\n")
+    (world.folder / "token.txt").write_text(world.issuer.token(world.rightful) + "\n")
     file, url = _Files(world.folder), shlex.quote(f"https://localhost:{world.port}{path}")
     curl = f"curl --cacert {file['tls/authority.crt']}"
     ask = f'{curl} -H "Authorization: Bearer $(cat {file["token.txt"]})"'
     rightful = f"--cert {file['tls/client.crt']} --key {file['tls/client.key']}"
     thief = f"--cert {file['tls/thief.crt']} --key {file['tls/thief.key']}"
     why = f"{invocation()} explain --config {file['sidecar.yaml']} --token @{file['token.txt']}"
-    assert world.issuer is not None  # noqa: S101 — it runs
     print(
         f"""
 It stays up. Try it from another terminal, in any folder; the token is in {world.folder / "token.txt"}

@@ -96,7 +96,7 @@ def _all_arrived(answer: Reply) -> str | None:
 
 def scenarios(world: World) -> list[Scenario]:
     """Everything that is played, in order."""
-    token, me, thief, own = world.token, world.rightful, world.thief, world.self_signed
+    token, me, thief, own = world.issuer.token, world.rightful, world.thief, world.self_signed
     good, past = token(me), int(time.time()) - 600
     forged = ("X-Auth-Subject: root", "X_Auth_Subject: root")
     return [
@@ -108,7 +108,7 @@ def scenarios(world: World) -> list[Scenario]:
         Scenario("an expired token", "401 token_expired", me, token(me, iat=past, exp=past + 300)),
         Scenario("a token for another API", "401 audience_mismatch", me, token(me, aud="https://other")),
         Scenario("signed by a stranger", "401 signature_invalid", me, token(me, stranger=True)),
-        Scenario("not signed: alg none", "401 algorithm_refused", me, world.unsigned_token(me)),
+        Scenario("not signed: alg none", "401 algorithm_refused", me, world.issuer.unsigned_token(me)),
         Scenario("a scope is missing", "403 scope_insufficient", me, good, "/payments/7", "POST"),
         Scenario("a public route needs nothing", "200", None, None, "/healthz"),
         Scenario("a self-signed certificate, bound by the issuer", "200", own, token(own)),
@@ -120,7 +120,7 @@ def scenarios(world: World) -> list[Scenario]:
 
 def scenarios_of_any_api(world: World, path: str) -> list[Scenario]:
     """What holds in front of every API; `path` is asked for."""
-    token, me, thief, past = world.token, world.rightful, world.thief, int(time.time()) - 600
+    token, me, thief, past = world.issuer.token, world.rightful, world.thief, int(time.time()) - 600
     good = token(me)
     return [
         Scenario("the rightful client", OF_THE_API, me, good, path),

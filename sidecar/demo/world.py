@@ -82,7 +82,7 @@ class World:
     rightful: Identity = field(init=False)
     thief: Identity = field(init=False)
     self_signed: Identity = field(init=False)
-    issuer: DemoIssuer | None = None
+    issuer: DemoIssuer = field(init=False)
     processes: list[Process] = field(default_factory=list)
 
     async def start(self) -> None:
@@ -118,16 +118,6 @@ class World:
         api = await self._spawn("-m", "sidecar.demo.api")
         assert api.stdout is not None  # noqa: S101 — asked for
         return f"http://127.0.0.1:{int(await asyncio.wait_for(api.stdout.readline(), _START_SECONDS))}"
-
-    def token(self, bound_to: Identity | None, *, stranger: bool = False, **claims: object) -> str:
-        """An access token of the issuer that runs: see `DemoIssuer.token`."""
-        assert self.issuer is not None  # noqa: S101 — `start` came before
-        return self.issuer.token(bound_to, stranger=stranger, **claims)
-
-    def unsigned_token(self, bound_to: Identity) -> str:
-        """A token that nobody signed."""
-        assert self.issuer is not None  # noqa: S101 — `start` came before
-        return self.issuer.unsigned_token(bound_to)
 
     async def _spawn(self, *arguments: str, log: Path | None = None) -> Process:
         output = PIPE if log is None else os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -175,5 +165,5 @@ class World:
                 except TimeoutError:
                     process.kill()
                     await process.wait()
-        if self.issuer is not None:
+        if hasattr(self, "issuer"):
             await self.issuer.stop()

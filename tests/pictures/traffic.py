@@ -11,8 +11,8 @@ from functools import partial
 
 from sidecar.demo.client import ask, context
 from sidecar.demo.issuer import AUDIENCE
-from sidecar.demo.material import Identity
 from sidecar.demo.world import World
+from sidecar.trust.certification import Identity
 
 POLICY = """\
 issuers:
