@@ -9,6 +9,7 @@ conditions that ask for it.
 from hashlib import sha256
 from typing import Final
 
+from sidecar.decision.canonical_name import CanonicalName, canonical
 from sidecar.decision.der import (
     BOOLEAN,
     INTEGER,
@@ -57,13 +58,15 @@ _UNREAD: Final = {0xA3: "an x400Address", 0xA5: "an ediPartyName"}
 class AlternativeNames:
     """The subject alternative names of the kinds that conditions know (RFC 5280 §4.2.1.6)."""
 
-    __slots__ = ("dns", "email", "other", "uri")
+    __slots__ = ("dns", "email", "ip", "other", "uri")
 
     def __init__(self) -> None:
         self.dns: tuple[str, ...] = ()
         """As they are written in the certificate."""
         self.uri: tuple[str, ...] = ()
         self.email: tuple[str, ...] = ()
+        self.ip: tuple[bytes, ...] = ()
+        """Four or sixteen octets each."""
         self.other: tuple[tuple[str, str | Unreadable], ...] = ()
         """Each otherName: the object identifier of its type, empty where that cannot be read, and its value."""
 
@@ -103,8 +106,8 @@ class Certificate:
     """A certificate; nothing says who holds its key."""
 
     __slots__ = (
-        "_alternative_names", "_attributes", "_issuer", "_subject", "der", "not_after",
-        "not_before", "thumbprint", "thumbprint_text",
+        "_alternative_names", "_attributes", "_canonical_subject", "_issuer", "_subject", "der",
+        "not_after", "not_before", "thumbprint", "thumbprint_text",
     )  # fmt: skip
 
     def __init__(self, der: bytes, validity: tuple[float, float]) -> None:
@@ -117,6 +120,7 @@ class Certificate:
         self.not_before, self.not_after = validity
         """Seconds since the epoch; `NEVER_VALID` when there is no reading the dates."""
         self._subject: str | Unreadable | None = None
+        self._canonical_subject: CanonicalName | Unreadable | None = None
         self._issuer: str | Unreadable | None = None
         self._alternative_names: AlternativeNames | Unreadable | None = None
         self._attributes: dict[str, tuple[str, ...] | Unreadable] | None = None
@@ -136,6 +140,14 @@ class Certificate:
             fields = self.fields
             self._subject = fields if isinstance(fields, Unreadable) else rfc4514(fields.subject)
         return self._subject
+
+    @property
+    def canonical_subject(self) -> CanonicalName | Unreadable:
+        """The subject in the form in which equal names are equal."""
+        if self._canonical_subject is None:
+            fields = self.fields
+            self._canonical_subject = fields if isinstance(fields, Unreadable) else canonical(fields.subject)
+        return self._canonical_subject
 
     @property
     def issuer(self) -> str | Unreadable:
@@ -205,13 +217,13 @@ def _alternative_names(fields: Fields) -> AlternativeNames | Unreadable:
     try:
         if fields.version != _OF_VERSION_3:  # RFC 5280 §4.1.2.9
             raise Malformed(f"extensions in a certificate of version {fields.version + 1}")
-        found = _extensions(fields.extensions).get(_SUBJECT_ALTERNATIVE_NAME)
+        found = extensions(fields.extensions).get(_SUBJECT_ALTERNATIVE_NAME)
         return AlternativeNames() if found is None else _names(found)
     except Malformed as problem:
         return Unreadable(str(problem), hexadecimal(fields.extensions if found is None else found))
 
 
-def _extensions(content: memoryview) -> dict[str, memoryview]:
+def extensions(content: memoryview) -> dict[str, memoryview]:
     """Each extension's value, by its identifier; raises `Malformed`."""
     values: dict[str, memoryview] = {}
     for extension in elements(only(content).expect(SEQUENCE, "sequence of extensions")):
@@ -232,6 +244,7 @@ def _names(content: memoryview) -> AlternativeNames:
     dns: list[str] = []
     uri: list[str] = []
     email: list[str] = []
+    addresses: list[bytes] = []
     other: list[tuple[str, str | Unreadable]] = []
     kinds = {_DNS_NAME: dns, _URI: uri, _RFC822_NAME: email}
     for name in elements(only(content).expect(SEQUENCE, "sequence of names")):
@@ -249,10 +262,14 @@ def _names(content: memoryview) -> AlternativeNames:
         elif name.tag == _IP_ADDRESS:
             if len(name.content) not in (4, 16):
                 raise Malformed("an address that is none")
+            addresses.append(bytes(name.content))
+            if len(addresses) > _MOST_NAMES:
+                raise Malformed(f"more than {_MOST_NAMES} names of one kind")
         elif name.tag not in (_DIRECTORY_NAME, _REGISTERED_ID):
             raise Malformed("a name of an unknown kind")
     found = AlternativeNames()
     found.dns, found.uri, found.email, found.other = tuple(dns), tuple(uri), tuple(email), tuple(other)
+    found.ip = tuple(addresses)
     return found
 
 

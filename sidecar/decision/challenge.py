@@ -7,12 +7,16 @@ reason is in one table.
 import json
 import re
 from collections.abc import Iterator
+from typing import Final
 
 from sidecar.decision.confirmation import METHODS
 from sidecar.decision.denial import Denial, ErrorCode, Reason, shape
 
 # RFC 6750 §3: error and error_description are %x20-21 / %x23-5B / %x5D-7E; scope leaves the space between tokens.
 _OUTSIDE = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")
+
+INVALID_CLIENT: Final = "Client authentication failed"
+"""One sentence for all: nobody learns which clients there are, nor what is registered of them."""
 
 DESCRIPTIONS: dict[Reason, str] = {
     Reason.CREDENTIALS_MISSING: "An access token is required",
@@ -37,6 +41,21 @@ DESCRIPTIONS: dict[Reason, str] = {
     Reason.BINDING_MISSING: "The access token must be bound to the client certificate",
     Reason.CONFIRMATION_MALFORMED: "The confirmation claim of the access token is malformed",
     Reason.CONFIRMATION_UNSUPPORTED: "The access token is bound in a way that is not supported",
+    Reason.ENDPOINT_UNKNOWN: "There is no endpoint of this name",
+    Reason.FORM_MALFORMED: "The request is not a form of the type application/x-www-form-urlencoded",
+    Reason.PARAMETER_REPEATED: "A parameter is there more than once",
+    Reason.CLIENT_ID_MISSING: "The parameter client_id is missing",
+    Reason.CLIENT_ID_MISMATCH: "The client_id is not the same everywhere, or not where it belongs",
+    Reason.CLIENT_AUTHENTICATION_REPEATED: "More than one way to authenticate the client",
+    Reason.CLIENT_UNKNOWN: INVALID_CLIENT,
+    Reason.CLIENT_METHOD_MISMATCH: INVALID_CLIENT,
+    Reason.CLIENT_CERTIFICATE_MISSING: INVALID_CLIENT,
+    Reason.CLIENT_CERTIFICATE_UNFIT: INVALID_CLIENT,
+    Reason.CLIENT_CERTIFICATE_EXPIRED: INVALID_CLIENT,
+    Reason.CLIENT_CERTIFICATE_MISMATCH: INVALID_CLIENT,
+    Reason.CLIENT_CERTIFICATE_UNTRUSTED: INVALID_CLIENT,
+    Reason.SERVER_CREDENTIALS_REFUSED: "The authorization server cannot be asked now",
+    Reason.ISSUED_TOKEN_UNBOUND: "The authorization server issued a token that is not bound to the certificate",
     Reason.RULE_UNMATCHED: "Not allowed",
     Reason.SCOPE_INSUFFICIENT: "The access token lacks a required scope",
     Reason.AUTHENTICATION_INSUFFICIENT: "A stronger or more recent authentication is required",
@@ -68,6 +87,7 @@ TITLES = {
     400: "Bad Request",
     401: "Unauthorized",
     403: "Forbidden",
+    404: "Not Found",
     408: "Request Timeout",
     413: "Content Too Large",
     414: "URI Too Long",

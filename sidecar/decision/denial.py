@@ -97,6 +97,26 @@ def _shape(reason: Reason) -> Shape:  # noqa: C901, PLR0912 — one row a reason
         # RFC 9449 §9: the resource server answers with 401 and the error code use_dpop_nonce.
         case Reason.PROOF_NONCE_REQUIRED:
             return Shape(401, ErrorCode.USE_DPOP_NONCE, *_CHALLENGED)
+        case Reason.ENDPOINT_UNKNOWN:
+            return Shape(404, None, *_PLAIN)
+        # RFC 6749 §5.2; what the body says, and when it is 401: `token_error`.
+        case (
+            Reason.FORM_MALFORMED
+            | Reason.PARAMETER_REPEATED
+            | Reason.CLIENT_ID_MISSING
+            | Reason.CLIENT_ID_MISMATCH
+            | Reason.CLIENT_AUTHENTICATION_REPEATED
+            | Reason.CLIENT_UNKNOWN
+            | Reason.CLIENT_METHOD_MISMATCH
+            | Reason.CLIENT_CERTIFICATE_MISSING
+            | Reason.CLIENT_CERTIFICATE_UNFIT
+            | Reason.CLIENT_CERTIFICATE_EXPIRED
+            | Reason.CLIENT_CERTIFICATE_MISMATCH
+            | Reason.CLIENT_CERTIFICATE_UNTRUSTED
+        ):
+            return Shape(400, None, *_PLAIN)
+        case Reason.SERVER_CREDENTIALS_REFUSED | Reason.ISSUED_TOKEN_UNBOUND:
+            return Shape(502, None, *_PLAIN)
         case Reason.SCOPE_INSUFFICIENT:
             return Shape(403, ErrorCode.INSUFFICIENT_SCOPE, *_CHALLENGED)
         # RFC 9470 §3

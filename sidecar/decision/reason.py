@@ -62,6 +62,24 @@ class Reason(Enum):
     PROOF_NOT_YET_VALID = "proof_not_yet_valid"
     PROOF_SIGNATURE_INVALID = "proof_signature_invalid"
     PROOF_REPLAYED = "proof_replayed"
+    # The request to an authorization server's endpoint (RFC 6749 §3.2)
+    ENDPOINT_UNKNOWN = "endpoint_unknown"
+    FORM_MALFORMED = "form_malformed"
+    PARAMETER_REPEATED = "parameter_repeated"
+    # The client that sends it (RFC 6749 §2.3, RFC 8705 §2)
+    CLIENT_ID_MISSING = "client_id_missing"
+    CLIENT_ID_MISMATCH = "client_id_mismatch"
+    CLIENT_AUTHENTICATION_REPEATED = "client_authentication_repeated"
+    CLIENT_UNKNOWN = "client_unknown"
+    CLIENT_METHOD_MISMATCH = "client_method_mismatch"
+    CLIENT_CERTIFICATE_MISSING = "client_certificate_missing"
+    CLIENT_CERTIFICATE_UNFIT = "client_certificate_unfit"
+    CLIENT_CERTIFICATE_EXPIRED = "client_certificate_expired"
+    CLIENT_CERTIFICATE_MISMATCH = "client_certificate_mismatch"
+    CLIENT_CERTIFICATE_UNTRUSTED = "client_certificate_untrusted"
+    # What the authorization server did with it
+    SERVER_CREDENTIALS_REFUSED = "server_credentials_refused"
+    ISSUED_TOKEN_UNBOUND = "issued_token_unbound"  # noqa: S105 — a reason, not a password
     # What the rule asks for
     RULE_UNMATCHED = "rule_unmatched"
     SCOPE_INSUFFICIENT = "scope_insufficient"

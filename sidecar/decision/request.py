@@ -94,8 +94,8 @@ class Presenter:
     """
 
     __slots__ = (
-        "certificate_must_be_valid", "client_certificate", "lines", "listener", "peer", "tls_group", "tls_version",
-        "valid_until",
+        "certificate_must_be_valid", "chain", "client_certificate", "lines", "listener", "peer", "tls_group",
+        "tls_version", "valid_until",
     )  # fmt: skip
 
     def __init__(
@@ -120,6 +120,8 @@ class Presenter:
         """`1.3` or `1.2`; empty: not known."""
         self.tls_group = tls_group
         """The group of the key exchange (RFC 8446 §4.2.7), by its name in the settings; empty: not known."""
+        self.chain: tuple[bytes, ...] = ()
+        """The certificates that came with the client's, DER; filled only where clients are authenticated by them."""
         self.valid_until: float = _FOREVER
         """Seconds since the epoch. Where the listener's `trust` is `ca`, not_after of the certificate counts on every
         request, not only in the handshake.

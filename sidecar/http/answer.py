@@ -6,7 +6,8 @@ one that the client gets. Nothing in it depends on the request but its id.
 
 from typing import Final, NamedTuple
 
-from sidecar.decision.challenge import challenges, problem
+from sidecar.decision import token_error
+from sidecar.decision.challenge import challenges, problem, quoted
 from sidecar.decision.denial import Denial, shape
 from sidecar.http.message import Field
 
@@ -99,6 +100,8 @@ class Answers:
 
 
 def _answer(denial: Denial, wording: Wording) -> Answer:
+    if denial.reason in token_error.CODES:
+        return _token_answer(denial, wording)
     beginning, _, end = problem(denial.reason, _ID, disclose=wording.disclose).rpartition(_ID.encode("ascii"))
     assert end == b'"}'  # noqa: S101 — the request id is the last member
     fields = [(b"Content-Type", b"application/problem+json"), (b"Cache-Control", b"no-store")]
@@ -110,6 +113,21 @@ def _answer(denial: Denial, wording: Wording) -> Answer:
     if row.status == 503:
         fields.append((b"Retry-After", b"%d" % (denial.retry_after or 1)))
     return Answer(row.status, tuple(fields), beginning, end, closes=row.closes, is_identified=True)
+
+
+def _token_answer(denial: Denial, wording: Wording) -> Answer:
+    """RFC 6749 §5.2: `Cache-Control: no-store` and `Pragma: no-cache` stand on every answer with JSON (§5.1)."""
+    text = token_error.body(denial.reason, _ID, disclose=wording.disclose)
+    beginning, _, end = text.rpartition(_ID.encode("ascii"))
+    fields = [
+        (b"Content-Type", b"application/json"),
+        (b"Cache-Control", b"no-store"),
+        (b"Pragma", b"no-cache"),
+    ]
+    if token_error.is_challenged(denial):
+        realm = f"Basic realm={quoted(wording.realm or 'client')}"  # RFC 7617 §2: the realm is required
+        fields.append((b"WWW-Authenticate", realm.encode("latin-1")))
+    return Answer(token_error.status(denial), tuple(fields), beginning, end, is_identified=True)
 
 
 def document(body: bytes) -> Answer:

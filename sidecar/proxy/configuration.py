@@ -44,6 +44,15 @@ class CrlRequired(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class ChainTerms:
+    """What a chain must be like, beside ending in an authority."""
+
+    extended_key_usage: frozenset[str] = frozenset({CLIENT_AUTH})
+    crl_required_for: CrlRequired = CrlRequired.LEAF
+    partial_chain: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class TlsSettings:
     """One listener's TLS."""
 
@@ -69,6 +78,11 @@ class TlsSettings:
     """Purposes, dotted object identifiers, of which each certificate of a chain must have one, or name none at all
     (RFC 5280 §4.2.1.12); empty: any.
     """
+
+    @property
+    def chain_terms(self) -> ChainTerms:
+        """What clients' chains must be like."""
+        return ChainTerms(self.extended_key_usage, self.crl_required_for, self.partial_chain)
 
     @property
     def closes_on_ca_change(self) -> bool:

@@ -28,6 +28,8 @@ _FAILURES: Final = frozenset(
         Reason.UPSTREAM_REFUSED,
         Reason.UPSTREAM_BROKEN,
         Reason.UPSTREAM_TIMEOUT,
+        Reason.SERVER_CREDENTIALS_REFUSED,
+        Reason.ISSUED_TOKEN_UNBOUND,
         Reason.INTERNAL_ERROR,
     )
 )

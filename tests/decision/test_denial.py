@@ -39,6 +39,21 @@ def test_token_that_does_not_hold_is_an_invalid_token(name: str) -> None:
         ("replay_unknown", (503, None, False, False)),
         ("scope_insufficient", (403, ErrorCode.INSUFFICIENT_SCOPE, True, False)),
         ("authentication_insufficient", (401, ErrorCode.INSUFFICIENT_USER_AUTHENTICATION, True, False)),
+        ("endpoint_unknown", (404, None, False, False)),
+        ("form_malformed", (400, None, False, False)),
+        ("parameter_repeated", (400, None, False, False)),
+        ("client_id_missing", (400, None, False, False)),
+        ("client_id_mismatch", (400, None, False, False)),
+        ("client_authentication_repeated", (400, None, False, False)),
+        ("client_unknown", (400, None, False, False)),
+        ("client_method_mismatch", (400, None, False, False)),
+        ("client_certificate_missing", (400, None, False, False)),
+        ("client_certificate_unfit", (400, None, False, False)),
+        ("client_certificate_expired", (400, None, False, False)),
+        ("client_certificate_mismatch", (400, None, False, False)),
+        ("client_certificate_untrusted", (400, None, False, False)),
+        ("server_credentials_refused", (502, None, False, False)),
+        ("issued_token_unbound", (502, None, False, False)),
         ("rule_unmatched", (403, None, False, False)),
         ("condition_failed", (403, None, False, False)),
         ("path_ambiguous", (400, None, False, True)),
@@ -65,7 +80,7 @@ def test_reason_has_its_answer(name: str, expected: tuple[object, ...]) -> None:
 
 
 def test_nothing_else_is_a_reason() -> None:
-    assert len(Reason) == len(OF_THE_TOKEN) + len(OF_THE_PROOF) + 27
+    assert len(Reason) == len(OF_THE_TOKEN) + len(OF_THE_PROOF) + 42
 
 
 def test_token_does_not_show_in_a_denial() -> None:

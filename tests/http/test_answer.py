@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 import sidecar
+from sidecar.decision.challenge import DESCRIPTIONS
 from sidecar.decision.denial import Denial, Reason, shape
+from sidecar.decision.token_error import BASIC, CODES, TokenErrorCode
 from sidecar.http.answer import Answers, Wording, document
 from sidecar.http.message import Request
 from sidecar.proxy.client import http1_writer
@@ -40,7 +42,7 @@ def test_only_one_place_makes_it(thing: str, maker: str) -> None:
     assert calls_of(thing) == {maker}
 
 
-@pytest.mark.parametrize("reason", Reason)
+@pytest.mark.parametrize("reason", [one for one in Reason if one not in CODES])
 def test_every_denial_has_an_answer_whose_body_names_the_request(reason: Reason) -> None:
     answer = Answers(WORDING).to(Denial(reason))
     body = json.loads(answer.body(ID))
@@ -48,6 +50,42 @@ def test_every_denial_has_an_answer_whose_body_names_the_request(reason: Reason)
     assert (body["reason"], body["status"], body["request_id"]) == (reason.value, answer.status, ID)
     assert (answer.challenge is not None) is shape(reason).challenge
     assert (answer.field(b"Retry-After") == "1") is (answer.status == 503)
+
+
+@pytest.mark.parametrize("reason", CODES)
+def test_denial_at_an_endpoint_of_the_authorization_server_is_an_oauth_error(reason: Reason) -> None:
+    """RFC 6749 §5.2."""
+    answer = Answers(WORDING).to(Denial(reason))
+    body = json.loads(answer.body(ID))
+    assert body == {"error": CODES[reason].value, "error_description": DESCRIPTIONS[reason], "request_id": ID}
+    assert (answer.status, answer.challenge) == (shape(reason).status, None)
+    assert answer.field(b"Content-Type") == "application/json"
+    assert (answer.field(b"Cache-Control"), answer.field(b"Pragma")) == ("no-store", "no-cache")
+
+
+def test_client_that_sent_authorization_is_challenged() -> None:
+    """RFC 6749 §5.2: 401 and `WWW-Authenticate` "matching the authentication scheme used by the client"."""
+    answer = Answers(WORDING).to(Denial(Reason.CLIENT_UNKNOWN, schemes=BASIC))
+    assert (answer.status, answer.challenge) == (401, 'Basic realm="api"')
+    assert (
+        Answers(Wording()).to(Denial(Reason.CLIENT_UNKNOWN, schemes=BASIC)).challenge
+        == 'Basic realm="client"'
+    )
+    assert Answers(WORDING).to(Denial(Reason.FORM_MALFORMED, schemes=BASIC)).status == 400
+
+
+def test_all_clients_that_are_not_authenticated_get_the_same_bytes() -> None:
+    """Neither who is registered nor what is wrong can be told from the answer, whatever is disclosed otherwise."""
+    refused = [one for one, code in CODES.items() if code is TokenErrorCode.INVALID_CLIENT]
+    for disclose in (True, False):
+        made = [Answers(Wording(disclose=disclose)).to(Denial(one)) for one in refused]
+        assert len({(one.status, one.fields, one.body(ID)) for one in made}) == 1
+    assert len(refused) == 7
+
+
+def test_what_is_wrong_with_a_form_is_said_unless_it_is_not_to_be() -> None:
+    told = Answers(Wording(disclose=False)).to(Denial(Reason.PARAMETER_REPEATED))
+    assert json.loads(told.body(ID)) == {"error": "invalid_request", "request_id": ID}
 
 
 def test_what_a_configuration_says_is_in_its_answers() -> None:

@@ -50,7 +50,7 @@ def test_every_reason_has_an_outcome_and_is_counted(recorder: RecordedTelemetry)
     assert failures == {
         "issuer_unavailable", "overloaded", "rule_busy", "audit_unavailable",
         "upstream_refused", "upstream_broken", "upstream_timeout",
-        "internal_error",
+        "internal_error", "server_credentials_refused", "issued_token_unbound",
     }  # fmt: skip
 
 

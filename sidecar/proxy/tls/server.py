@@ -70,7 +70,7 @@ class ServerTls:
         lists: tuple[RevocationList, ...] = ()
         if settings.crl_file is not None:
             lists = revocation_lists(settings.crl_file.read_bytes())
-        self._chains = ChainVerification(settings, authorities, lists)
+        self._chains = ChainVerification(settings.chain_terms, authorities, lists)
         store = self._context.get_cert_store()
         assert store is not None  # noqa: S101 — a context always has one
         self._chains.prepare(store)

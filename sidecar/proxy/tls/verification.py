@@ -14,7 +14,7 @@ from OpenSSL import SSL, crypto
 from OpenSSL._util import ffi as _ffi
 from OpenSSL._util import lib as _lib
 
-from sidecar.proxy.configuration import CLIENT_AUTH, CrlRequired, TlsSettings
+from sidecar.proxy.configuration import CLIENT_AUTH, ChainTerms, CrlRequired
 from sidecar.proxy.tls.authorities import Authorities, is_root
 from sidecar.proxy.tls.revocation import RevocationList
 
@@ -90,22 +90,27 @@ def _bits(certificate: crypto.X509) -> int:
 
 
 def _refuse(connection: SSL.Connection, error: int) -> bool:
-    text = _ffi.string(_lib.X509_verify_cert_error_string(error)).decode("ascii", "replace")
-    of(connection).refused = text
+    of(connection).refused = _words(error)
     return False
 
 
-class ChainVerification:
-    """Verifies clients' chains as the settings of one listener say, in handshakes and later."""
+def _words(error: int) -> str:
+    return str(_ffi.string(_lib.X509_verify_cert_error_string(error)).decode("ascii", "replace"))
 
-    def __init__(
-        self, settings: TlsSettings, authorities: Authorities, lists: Sequence[RevocationList]
-    ) -> None:
-        self._usages = settings.extended_key_usage
-        self._needs_every_list = settings.crl_required_for is CrlRequired.CHAIN
+
+class Untrusted(Exception):
+    """No authority vouches for a chain; the message says why, in OpenSSL's words."""
+
+
+class ChainVerification:
+    """Verifies clients' chains by one set of authorities, in handshakes and later."""
+
+    def __init__(self, terms: ChainTerms, authorities: Authorities, lists: Sequence[RevocationList]) -> None:
+        self._usages = terms.extended_key_usage
+        self._needs_every_list = terms.crl_required_for is CrlRequired.CHAIN
         self._authorities = [one for one in authorities.certificates if not _is_revoked(one, lists)]
         self._lists = lists
-        self._partial = settings.partial_chain
+        self._partial = terms.partial_chain
         self._is_usual = self._usages == {CLIENT_AUTH}
         """OpenSSL's own idea of a client's certificate does."""
         self._anchors = frozenset(_digest(one) for one in self._authorities)
@@ -169,6 +174,16 @@ class ChainVerification:
 
     def accepts(self, chain: Sequence[bytes]) -> bool:
         """Whether a chain, DER, the client's certificate first, would be accepted now."""
+        try:
+            self.verified(chain)
+        except Untrusted:
+            return False
+        return True
+
+    def verified(self, chain: Sequence[bytes]) -> list[crypto.X509]:
+        """The way from the first certificate of `chain`, DER, up to an authority, as it is good now. Raises
+        `Untrusted`.
+        """
         if self._second is None:
             self._second = crypto.X509Store(), crypto.X509Store()
             self._add_chains(self._second[0], self._purpose)
@@ -178,21 +193,22 @@ class ChainVerification:
         own, *others = (crypto.load_certificate(crypto.FILETYPE_ASN1, der) for der in chain)
         try:
             verified = crypto.X509StoreContext(self._second[0], own, others).get_verified_chain()
-        except crypto.X509StoreContextError:
-            return False
+        except crypto.X509StoreContextError as error:
+            raise Untrusted(_words(error.errors[0])) from None
         if not self._is_usual and not all(self._is_fit(one) for one in verified):
-            return False
-        return not self._lists or all(
-            self._is_current(self._second[1], verified[depth:], depth) for depth in range(len(verified))
-        )
+            raise Untrusted(_words(_WRONG_PURPOSE))
+        if self._lists:
+            for depth in range(len(verified)):
+                self._check_lists(self._second[1], verified[depth:], depth)
+        return verified
 
-    def _is_current(self, store: crypto.X509Store, chain: Sequence[crypto.X509], depth: int) -> bool:
-        """Whether no list speaks against the first of `chain`."""
+    def _check_lists(self, store: crypto.X509Store, chain: Sequence[crypto.X509], depth: int) -> None:
+        """Raises `Untrusted` when a list speaks against the first of `chain`."""
         try:
             crypto.X509StoreContext(store, chain[0], chain[1:]).verify_certificate()
         except crypto.X509StoreContextError as error:
-            return depth > 0 and self._is_tolerable(chain[0], error.errors[0])
-        return True
+            if depth == 0 or not self._is_tolerable(chain[0], error.errors[0]):
+                raise Untrusted(_words(error.errors[0])) from None
 
 
 def _is_revoked(certificate: crypto.X509, lists: Sequence[RevocationList]) -> bool:

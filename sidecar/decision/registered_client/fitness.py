@@ -1,0 +1,56 @@
+"""Whether a certificate may be a client's at all: no authority's, for clients where it says for what, and current."""
+
+from typing import Final
+
+from sidecar.decision.certificate import Certificate, Unreadable, extensions
+from sidecar.decision.der import BOOLEAN, OBJECT_IDENTIFIER, SEQUENCE, elements, object_identifier, only
+from sidecar.decision.failure import Denied
+from sidecar.decision.reason import Reason
+from sidecar.decision.strict import Malformed
+
+CLIENT_AUTH: Final = "1.3.6.1.5.5.7.3.2"
+"""id-kp-clientAuth (RFC 5280 §4.2.1.12)."""
+_ANY_PURPOSE: Final = "2.5.29.37.0"
+"""anyExtendedKeyUsage."""
+_BASIC_CONSTRAINTS: Final = "2.5.29.19"
+_EXTENDED_KEY_USAGE: Final = "2.5.29.37"
+_CHECK: Final = "client_authentication.certificate"
+
+
+def check_fitness(certificate: Certificate, now: float) -> None:
+    """Raises `Denied` (client_certificate_unfit, client_certificate_expired). `now`: seconds since the epoch."""
+    fields = certificate.fields
+    if isinstance(fields, Unreadable):
+        raise _unfit("a certificate", fields.why)
+    try:
+        found = {} if fields.extensions is None else extensions(fields.extensions)
+        constraints, usages = found.get(_BASIC_CONSTRAINTS), found.get(_EXTENDED_KEY_USAGE)
+        is_authority = constraints is not None and _is_authority(constraints)
+        purposes = None if usages is None else _purposes(usages)
+    except Malformed as problem:
+        raise _unfit("extensions", str(problem)) from None
+    if is_authority:  # a key that signs certificates would be whatever client it likes
+        raise _unfit("no authority's certificate", "CA:TRUE")
+    if purposes is not None and CLIENT_AUTH not in purposes and _ANY_PURPOSE not in purposes:
+        raise _unfit("the purpose clientAuth", ", ".join(sorted(purposes)[:8]))
+    if not certificate.not_before <= now <= certificate.not_after:
+        said = "not valid yet" if now < certificate.not_before else "expired"
+        raise Denied(Reason.CLIENT_CERTIFICATE_EXPIRED, _CHECK, "a current certificate", said)
+
+
+def _unfit(expected: str, presented: str) -> Denied:
+    return Denied(Reason.CLIENT_CERTIFICATE_UNFIT, _CHECK, expected, presented)
+
+
+def _is_authority(value: memoryview) -> bool:
+    """`cA` of basicConstraints (RFC 5280 §4.2.1.9); raises `Malformed`."""
+    first = next(elements(only(value).expect(SEQUENCE, "basicConstraints")), None)
+    return first is not None and first.tag == BOOLEAN and bytes(first.content) != b"\0"
+
+
+def _purposes(value: memoryview) -> frozenset[str]:
+    """RFC 5280 §4.2.1.12; raises `Malformed`."""
+    inside = only(value).expect(SEQUENCE, "extendedKeyUsage")
+    return frozenset(
+        [object_identifier(one.expect(OBJECT_IDENTIFIER, "purpose")) for one in elements(inside)]
+    )

@@ -1,0 +1,82 @@
+"""How a registered client proves who it is: by a certificate that an authority vouches for (RFC 8705 §2.1), by one
+that is registered itself (§2.2), or in a way that is the authorization server's affair.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Protocol
+
+from sidecar.decision.certificate import Certificate
+from sidecar.decision.registered_client.name import RegisteredName
+
+
+class ClientMethod(Enum):
+    """`token_endpoint_auth_method` (RFC 8705 §2.1.1 and §2.2.1), and all others."""
+
+    TLS_CLIENT_AUTH = "tls_client_auth"
+    SELF_SIGNED_TLS_CLIENT_AUTH = "self_signed_tls_client_auth"
+    OTHER = "other"
+    """By a secret or an assertion of its own, or not at all: the server looks after it."""
+
+
+class ClientAuthority(Protocol):
+    """Who vouches for certificates of clients. `proxy.authorization_server.authority` asks OpenSSL."""
+
+    def verify(self, certificate: Certificate, chain: Sequence[bytes], now: float) -> float:
+        """Until when (seconds since the epoch) the authority vouches for `certificate`.
+
+        `chain`: the certificates that came with it, DER. Raises `Denied` (client_certificate_untrusted).
+        """
+
+
+class RegisteredCertificates(Protocol):
+    """The certificates that are registered of one client."""
+
+    def holds(self, thumbprint: bytes) -> bool:
+        """Whether the certificate with this SHA-256 thumbprint is among them."""
+
+    def missed(self) -> None:
+        """A certificate was not among them: they may have been published anew. Never waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class ByName:
+    """RFC 8705 §2.1."""
+
+    name: RegisteredName
+    authority: ClientAuthority
+
+
+@dataclass(frozen=True, slots=True)
+class ByCertificate:
+    """RFC 8705 §2.2."""
+
+    certificates: RegisteredCertificates
+
+
+@dataclass(frozen=True, slots=True)
+class Otherwise:
+    """Whatever the server asks of it."""
+
+    hands_certificate: bool = False
+    """Whether the server is told its certificate all the same: for a token that is bound to it (RFC 8705 §3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredClient:
+    """One client."""
+
+    client_id: str
+    proof: ByName | ByCertificate | Otherwise
+
+    @property
+    def method(self) -> ClientMethod:
+        """As it is registered."""
+        match self.proof:
+            case ByName():
+                return ClientMethod.TLS_CLIENT_AUTH
+            case ByCertificate():
+                return ClientMethod.SELF_SIGNED_TLS_CLIENT_AUTH
+            case Otherwise():
+                return ClientMethod.OTHER

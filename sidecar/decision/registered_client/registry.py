@@ -1,0 +1,131 @@
+"""Who sends a request to an authorization server's endpoint (RFC 8705 §2): evidence, or a refusal.
+
+A client that is not registered goes the same way as one whose certificate is another's: it is looked for, is held
+against a client that nobody can be, and fails where the other does. Only the record says which it was.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from sidecar.decision.certificate import Certificate
+from sidecar.decision.failure import Denied
+from sidecar.decision.reason import Reason
+from sidecar.decision.registered_client.fitness import check_fitness
+from sidecar.decision.registered_client.method import (
+    ByCertificate,
+    ByName,
+    Otherwise,
+    RegisteredClient,
+)
+from sidecar.decision.registered_client.name import nobody
+from sidecar.decision.registered_client.token_request import ClaimedMethod, TokenRequest
+from sidecar.decision.request import Presenter
+
+_CHECK: Final = "client_authentication"
+
+
+class AuthenticatedClient:
+    """A client that proved to be who it says (RFC 8705 §2). Made by `ClientRegistry` alone. Treat as immutable."""
+
+    __slots__ = ("certificate", "client", "matched", "valid_until")
+
+    def __init__(
+        self, client: RegisteredClient, certificate: Certificate, matched: str, valid_until: float
+    ) -> None:
+        self.client = client
+        self.certificate = certificate
+        """Its key was proven in this connection's handshake."""
+        self.matched = matched
+        """What of the certificate is registered: `san_dns=tpp-1.example`, or `x5t#S256=…`."""
+        self.valid_until = valid_until
+        """Seconds since the epoch: when the first certificate of its chain ends."""
+
+    @property
+    def client_id(self) -> str:
+        """As it is registered."""
+        return self.client.client_id
+
+
+class UnauthenticatedClient:
+    """A registered client whom the authorization server has to authenticate: not a word of this is verified."""
+
+    __slots__ = ("certificate", "client")
+
+    def __init__(self, client: RegisteredClient, certificate: Certificate | None) -> None:
+        self.client = client
+        self.certificate = certificate
+        """To be handed over; None where it is not, or where there is none."""
+
+    @property
+    def client_id(self) -> str:
+        """As it is registered, and as the request claims."""
+        return self.client.client_id
+
+
+class ClientRegistry:
+    """The clients of one configuration. Looking one up costs the same, however many there are."""
+
+    def __init__(self, clients: Iterable[RegisteredClient]) -> None:
+        self._clients = {one.client_id: one for one in clients}
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def client(self, client_id: str) -> RegisteredClient | None:
+        """The client that is registered under this identifier."""
+        return self._clients.get(client_id)
+
+    def authenticate(
+        self, request: TokenRequest, presenter: Presenter, now: float
+    ) -> AuthenticatedClient | UnauthenticatedClient:
+        """Who sends `request` on the connection of `presenter`. `now`: seconds since the epoch.
+
+        Raises `Denied`: client_unknown, client_method_mismatch, client_certificate_missing, client_certificate_unfit,
+        client_certificate_expired, client_certificate_mismatch, client_certificate_untrusted.
+        """
+        client = self._clients.get(request.client_id)
+        if client is None:
+            try:
+                _authenticated(_NOBODY, request, presenter, now)
+            except Denied as denied:
+                raise Denied(
+                    Reason.CLIENT_UNKNOWN, "client_id", "a registered client", denied.failure.presented
+                ) from None
+            raise AssertionError("nobody was authenticated")
+        if isinstance(client.proof, Otherwise):
+            handed = presenter.client_certificate if client.proof.hands_certificate else None
+            return UnauthenticatedClient(client, handed)
+        return _authenticated(client, request, presenter, now)
+
+
+class _NoAuthority:
+    """Vouches for nobody. Never asked: the name of nobody is in no certificate."""
+
+    def verify(self, certificate: Certificate, chain: Sequence[bytes], now: float) -> float:
+        raise Denied(Reason.CLIENT_CERTIFICATE_UNTRUSTED, _CHECK)
+
+
+_NOBODY: Final = RegisteredClient("", ByName(nobody(), _NoAuthority()))
+
+
+def _authenticated(
+    client: RegisteredClient, request: TokenRequest, presenter: Presenter, now: float
+) -> AuthenticatedClient:
+    certificate = presenter.client_certificate
+    if request.method is not ClaimedMethod.NONE:
+        raise Denied(Reason.CLIENT_METHOD_MISMATCH, _CHECK, client.method.value, request.method.value)
+    if certificate is None:
+        raise Denied(Reason.CLIENT_CERTIFICATE_MISSING, _CHECK, "a client certificate", "none")
+    check_fitness(certificate, now)
+    proof = client.proof
+    if isinstance(proof, ByName):
+        matched = proof.name.match(certificate)
+        until = proof.authority.verify(certificate, presenter.chain, now)
+        return AuthenticatedClient(client, certificate, matched, min(until, certificate.not_after))
+    assert isinstance(proof, ByCertificate)  # noqa: S101 — `authenticate` has taken the third kind out
+    if not proof.certificates.holds(certificate.thumbprint):
+        proof.certificates.missed()
+        shown = f"x5t#S256={certificate.thumbprint_text}"
+        raise Denied(Reason.CLIENT_CERTIFICATE_MISMATCH, _CHECK, "a registered certificate", shown)
+    matched = f"x5t#S256={certificate.thumbprint_text}"
+    return AuthenticatedClient(client, certificate, matched, certificate.not_after)

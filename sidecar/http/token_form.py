@@ -1,0 +1,205 @@
+"""The form of a request to an authorization server's endpoint (RFC 6749 §3.2): the only maker of `TokenRequest`.
+
+The server reads the same bytes with a reader of its own, and there are many: some fold case, some see a separator in
+`;`, some take a parameter of the query for one of the body, some the first of two and some the last. So a form has one
+meaning for all of them or it is refused. It is not repaired: what is passed on is what came.
+"""
+
+import re
+from base64 import b64decode
+from binascii import Error as NotBase64
+from collections.abc import Mapping, Sequence
+from typing import Final, NoReturn
+from urllib.parse import unquote_to_bytes
+
+from sidecar.decision.failure import Denied
+from sidecar.decision.reason import Reason
+from sidecar.decision.registered_client.token_request import ClaimedMethod, TokenRequest
+from sidecar.decision.request import RequestHead
+from sidecar.decision.strict import Malformed, base64url, json_object
+
+MOST_BYTES: Final = 64 * 1024
+"""Bytes of a form."""
+MOST_PARAMETERS: Final = 256
+REPEATABLE: Final = frozenset({"resource", "audience"})
+"""RFC 8707 §2 and RFC 8693 §2.1: the parameters of which there may be several."""
+
+_MEDIA_TYPE: Final = re.compile(
+    r"application/x-www-form-urlencoded[ \t]*(?:;[ \t]*charset[ \t]*=[ \t]*(?:utf-8|\"utf-8\")[ \t]*)?;?[ \t]*",
+    re.IGNORECASE,
+)
+_PLAIN: Final = re.compile(rb"[!-:<-~]*")
+"""Printable ASCII but the semicolon, in which some readers see a separator."""
+_BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
+_NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
+"""RFC 6749 §8.2: param-name."""
+_CREDENTIALS: Final = ("client_id", "client_secret", "client_assertion", "client_assertion_type")
+_ALPHABET: Final = re.compile(r"[\x20-\x7e]+")
+"""RFC 6749 §A.1: client-id = *VSCHAR."""
+_JWT_BEARER: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_IN_BODY: Final = "in the body alone"
+
+
+def read_form(head: RequestHead, content_types: Sequence[str], body: bytes) -> TokenRequest:
+    """What the request claims. `content_types` are its `Content-Type` fields, `body` is all of its content.
+
+    Raises `Denied`: body_too_large, form_malformed, parameter_repeated, client_id_missing, client_id_mismatch,
+    client_authentication_repeated, target_too_long.
+    """
+    _check_outside(head, content_types)
+    if len(body) > MOST_BYTES:
+        raise Denied(Reason.BODY_TOO_LARGE, "form", f"at most {MOST_BYTES} bytes", f"{len(body)} bytes")
+    parameters = _parameters(body)
+    _check_query(head, parameters)
+    known = {name: values for name, values in parameters.items() if values}
+    method = _method(head, known)
+    return TokenRequest(_client_id(head, method, known), method, known, body)
+
+
+def _malformed(check: str, expected: str, presented: str) -> Denied:
+    return Denied(Reason.FORM_MALFORMED, check, expected, presented)
+
+
+def _check_outside(head: RequestHead, content_types: Sequence[str]) -> None:
+    if head.method != "POST":  # RFC 6749 §3.2: "The client MUST use the HTTP "POST" method"
+        raise _malformed("method", "POST", "another method")
+    if ";" in head.path:
+        raise _malformed("path", "no path parameters", "a semicolon")
+    if len(content_types) != 1:
+        raise _malformed("Content-Type", "one Content-Type", f"{len(content_types)} of them")
+    if _MEDIA_TYPE.fullmatch(content_types[0]) is None:
+        raise _malformed("Content-Type", "application/x-www-form-urlencoded, in UTF-8", "another type")
+
+
+def _check_query(head: RequestHead, parameters: Mapping[str, tuple[str, ...]]) -> None:
+    """RFC 6749 §2.3.1: credentials "MUST NOT be included in the request URI"; nor may a reader have two of a name."""
+    if not head.query:
+        return
+    names = {_folded(name) for name in head.query_names}
+    for name in _CREDENTIALS:
+        if name in names:
+            raise Denied(Reason.CLIENT_ID_MISMATCH, name, _IN_BODY, "in the query")
+    for name in parameters:
+        if _folded(name) in names:
+            raise Denied(Reason.PARAMETER_REPEATED, name, _IN_BODY, "in the query too")
+
+
+def _folded(name: str) -> str:
+    """A name as the most generous reader has it: without case, and with what PHP makes of dots and spaces."""
+    return name.strip().lower().replace(".", "_").replace(" ", "_")
+
+
+def _parameters(body: bytes) -> dict[str, tuple[str, ...]]:
+    """Name → its values, without the empty ones; raises `Denied`."""
+    if not body:
+        return {}
+    if _PLAIN.fullmatch(body) is None:
+        raise _malformed("form", "printable ASCII, other characters escaped", "another character, or `;`")
+    if _BROKEN_ESCAPE.search(body) is not None:
+        raise _malformed("form", "two hexadecimal digits after `%`", "something else")
+    pairs = body.split(b"&")
+    if len(pairs) > MOST_PARAMETERS:
+        raise _malformed("form", f"at most {MOST_PARAMETERS} parameters", "more")
+    found: dict[str, tuple[str, ...]] = {}
+    spelled: dict[str, str] = {}
+    for pair in pairs:
+        name, _, value = pair.partition(b"=")
+        _add(found, spelled, _text(name), _text(value))
+    return found
+
+
+def _add(found: dict[str, tuple[str, ...]], spelled: dict[str, str], name: str, value: str) -> None:
+    if _NAME.fullmatch(name) is None:
+        raise _malformed("form", "names of letters, digits, `.`, `_` and `-`", "another name")
+    folded = _folded(name)
+    if folded in _CREDENTIALS and name != folded:
+        raise _malformed(folded, "its name in lower case", "another spelling")
+    if folded in spelled and not (name in REPEATABLE and spelled[folded] == name):
+        raise Denied(Reason.PARAMETER_REPEATED, folded, "once", "more than once")
+    spelled[folded] = name
+    found[name] = (*found.get(name, ()), *((value,) if value else ()))
+
+
+def _text(encoded: bytes) -> str:
+    """Decodes as HTML forms have it (the URL standard §5.1), but strictly; raises `Denied`."""
+    try:
+        text = unquote_to_bytes(encoded.replace(b"+", b" ")).decode("utf-8")
+    except UnicodeDecodeError:
+        raise _malformed("form", "UTF-8", "something else") from None
+    if "\0" in text:
+        raise _malformed("form", "no NUL", "NUL")
+    return text
+
+
+def _method(head: RequestHead, parameters: Mapping[str, tuple[str, ...]]) -> ClaimedMethod:
+    """RFC 6749 §2.3: "The client MUST NOT use more than one authentication method in each request."."""
+    found = [ClaimedMethod.AUTHORIZATION] * len(head.authorization)
+    found += [ClaimedMethod.SECRET] * ("client_secret" in parameters)
+    found += [ClaimedMethod.ASSERTION] * ("client_assertion" in parameters)
+    if len(found) > 1:
+        shown = ", ".join(one.value for one in found)
+        raise Denied(Reason.CLIENT_AUTHENTICATION_REPEATED, "client_authentication", "one method", shown)
+    return found[0] if found else ClaimedMethod.NONE
+
+
+def _client_id(head: RequestHead, method: ClaimedMethod, parameters: Mapping[str, tuple[str, ...]]) -> str:
+    """From the body, `Authorization: Basic` or the assertion, wherever it is; raises `Denied` where they differ."""
+    named: dict[str, str] = {}
+    if "client_id" in parameters:
+        named["the body"] = parameters["client_id"][0]
+    if method is ClaimedMethod.AUTHORIZATION:
+        user = _basic_user(head.authorization[0])
+        if user is not None:
+            named["Authorization"] = user
+    if method is ClaimedMethod.ASSERTION:
+        subject = _subject(parameters)
+        if subject is not None:
+            named["the assertion"] = subject
+    if not named:
+        raise Denied(Reason.CLIENT_ID_MISSING, "client_id", "client_id", "none")
+    first, *others = named.values()
+    if any(one != first for one in others):
+        raise Denied(Reason.CLIENT_ID_MISMATCH, "client_id", "one client_id", f"others in {', '.join(named)}")
+    if _ALPHABET.fullmatch(first) is None:
+        raise _malformed("client_id", "printable ASCII", "another character")
+    return first
+
+
+def _basic_user(value: str) -> str | None:
+    """The client of `Basic` credentials, whose parts are form-encoded (RFC 6749 §2.3.1); None for another scheme."""
+    scheme, _, rest = value.partition(" ")
+    if scheme.lower() != "basic":
+        return None
+    try:
+        pair = b64decode(rest.strip(" ").encode("ascii"), validate=True)
+    except (NotBase64, UnicodeEncodeError):
+        _not_basic()
+    user, colon, _secret = pair.partition(b":")
+    if not colon or not user or _BROKEN_ESCAPE.search(user) is not None:
+        _not_basic()
+    return _text(user)
+
+
+def _not_basic() -> NoReturn:
+    raise _malformed("Authorization", "Basic credentials, form-encoded", "something else") from None
+
+
+def _subject(parameters: Mapping[str, tuple[str, ...]]) -> str | None:
+    """The client that an assertion names (RFC 7523 §3: `iss` and `sub` are the client_id); not verified. None for an
+    assertion of another type; raises `Denied`.
+    """
+    if parameters.get("client_assertion_type") != (_JWT_BEARER,):
+        return None
+    try:
+        parts = parameters["client_assertion"][0].split(".")
+        if len(parts) != 3:
+            raise Malformed("no JWS")
+        claims = json_object(base64url(parts[1]), 256)
+    except Malformed as problem:
+        raise _malformed("client_assertion", "a JWT", str(problem)) from None
+    subject, issuer = claims.get("sub"), claims.get("iss")
+    if not isinstance(subject, str) or not subject:
+        raise _malformed("client_assertion", "`sub`", "none")
+    if issuer != subject:
+        raise Denied(Reason.CLIENT_ID_MISMATCH, "client_assertion", "`iss` equal to `sub`", "another")
+    return subject

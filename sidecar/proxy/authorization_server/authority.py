@@ -1,0 +1,69 @@
+"""Who vouches for a client's certificate: OpenSSL, with the authorities that are registered of this client.
+
+The chain is verified as in a handshake (`proxy.tls.verification`), since the listener may accept any certificate. What
+was found of a chain is remembered for as long as all of its certificates, and the lists of revoked ones, are good: a
+client that sends many requests has its chain verified once. The lists are read with the configuration; a new list is a
+new configuration, which remembers nothing.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from math import inf
+from typing import Final
+
+from sidecar.decision.certificate import Certificate
+from sidecar.decision.failure import Denied
+from sidecar.decision.reason import Reason
+from sidecar.proxy.authorization_server.configuration import AuthoritySettings
+from sidecar.proxy.certificates import validity
+from sidecar.proxy.configuration import ChainTerms
+from sidecar.proxy.tls.authorities import read_authorities
+from sidecar.proxy.tls.revocation import revocation_lists
+from sidecar.proxy.tls.verification import MOST_KEY_BITS, ChainVerification, Untrusted
+
+_REMEMBERED: Final = 1024
+"""Chains."""
+_LONGEST: Final = 10
+"""Certificates that a client may send beside its own."""
+
+
+class TrustedAuthority:
+    """The authorities of one file. Implements `decision.registered_client.method.ClientAuthority`."""
+
+    def __init__(self, settings: AuthoritySettings) -> None:
+        """Reads its files: not on the event loop. Raises `OSError`, `ValueError`."""
+        self._name = settings.ca_file.name
+        lists = () if settings.crl_file is None else revocation_lists(settings.crl_file.read_bytes())
+        authorities = read_authorities(settings.ca_file.read_bytes())
+        terms = ChainTerms(partial_chain=settings.partial_chain)
+        self._chains = ChainVerification(terms, authorities, lists)
+        self._lists_end = min([one.next_update for one in lists if one.next_update is not None], default=inf)
+        self._known: OrderedDict[tuple[bytes, ...], float] = OrderedDict()
+
+    def verify(self, certificate: Certificate, chain: Sequence[bytes], now: float) -> float:
+        """See `ClientAuthority`."""
+        sent = (certificate.der, *chain)
+        until = self._known.get(sent, 0.0)
+        if now < until:
+            self._known.move_to_end(sent)
+            return until
+        until = self._verified(sent)
+        self._known[sent] = until
+        while len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        return until
+
+    def _verified(self, sent: tuple[bytes, ...]) -> float:
+        if len(sent) > _LONGEST + 1:
+            raise self._denied(f"{len(sent) - 1} certificates above the client's")
+        try:
+            found = self._chains.verified(sent)
+        except Untrusted as untrusted:
+            raise self._denied(str(untrusted)) from None
+        if any(one.get_pubkey().bits() > MOST_KEY_BITS for one in found):
+            raise self._denied(f"a key of more than {MOST_KEY_BITS} bits")
+        return min(self._lists_end, *(validity(one)[1] for one in found))
+
+    def _denied(self, said: str) -> Denied:
+        check = "client_authentication.chain"
+        return Denied(Reason.CLIENT_CERTIFICATE_UNTRUSTED, check, f"an authority of {self._name}", said)

@@ -1,0 +1,65 @@
+"""The clients of a configuration → the registry that decides. Clients of one authority share it."""
+
+from collections.abc import Mapping, Sequence
+
+from sidecar.decision.registered_client.method import (
+    ByCertificate,
+    ByName,
+    ClientMethod,
+    Otherwise,
+    RegisteredCertificates,
+    RegisteredClient,
+)
+from sidecar.decision.registered_client.name import registered_name
+from sidecar.decision.registered_client.registry import ClientRegistry
+from sidecar.proxy.authorization_server.authority import TrustedAuthority
+from sidecar.proxy.authorization_server.configuration import AuthoritySettings, ClientSettings
+
+
+class FixedCertificates:
+    """Certificates that are registered in files. Implements `RegisteredCertificates`."""
+
+    __slots__ = ("_thumbprints",)
+
+    def __init__(self, thumbprints: frozenset[bytes]) -> None:
+        self._thumbprints = thumbprints
+
+    def holds(self, thumbprint: bytes) -> bool:
+        """See `RegisteredCertificates`."""
+        return thumbprint in self._thumbprints
+
+    def missed(self) -> None:
+        """They change with the configuration alone."""
+
+
+def registry(
+    clients: Sequence[ClientSettings], published: Mapping[str, RegisteredCertificates]
+) -> ClientRegistry:
+    """Reads the files of authorities: not on the event loop. `published`: the certificates behind each `jwks_url`.
+
+    Raises `OSError`, `ValueError`.
+    """
+    authorities: dict[AuthoritySettings, TrustedAuthority] = {}
+    return ClientRegistry([_registered(one, authorities, published) for one in clients])
+
+
+def _registered(
+    settings: ClientSettings,
+    authorities: dict[AuthoritySettings, TrustedAuthority],
+    published: Mapping[str, RegisteredCertificates],
+) -> RegisteredClient:
+    if settings.method is ClientMethod.OTHER:
+        return RegisteredClient(settings.client_id, Otherwise(settings.hands_certificate))
+    if settings.method is ClientMethod.SELF_SIGNED_TLS_CLIENT_AUTH:
+        certificates = (
+            FixedCertificates(settings.thumbprints)
+            if settings.jwks_url is None
+            else published[settings.jwks_url]
+        )
+        return RegisteredClient(settings.client_id, ByCertificate(certificates))
+    if settings.name is None or settings.authority is None:
+        raise ValueError(f"{settings.place}: tls_client_auth needs a name and an authority")
+    authority = authorities.get(settings.authority)
+    if authority is None:
+        authority = authorities[settings.authority] = TrustedAuthority(settings.authority)
+    return RegisteredClient(settings.client_id, ByName(registered_name(*settings.name), authority))
