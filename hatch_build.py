@@ -52,6 +52,8 @@ COMPILED = (
     "proxy/client/http1_writer.py",
     "proxy/client/link.py",
     "proxy/exchange/ending.py",
+    "proxy/exchange/endpoint_exchange.py",
+    "proxy/exchange/endpoints.py",
     "proxy/exchange/exchange.py",
     "proxy/exchange/snapshot.py",
     "proxy/exchange/stream.py",

@@ -13,6 +13,7 @@ from sidecar.proxy.client import deadlines
 from sidecar.proxy.client.connection import ClientConnection
 from sidecar.proxy.client.host import MakesEngines
 from sidecar.proxy.configuration import ListenerSettings, ProxySettings
+from sidecar.proxy.exchange.endpoints import ServerEndpoints
 from sidecar.proxy.exchange.occupancy import Occupancy
 from sidecar.proxy.exchange.snapshot import Authorizes, Serving
 from sidecar.proxy.listener import Listener
@@ -51,11 +52,12 @@ class Server:
         tls_factory: Callable[[ListenerSettings], MakesEngines] = make_tls,
         connect: Connect | None = None,
         trace: TraceIds = UNTRACED,
+        endpoints: ServerEndpoints | None = None,
     ) -> None:
         """Reads certificates and keys, so it raises what `make_tls` raises; opens no port yet.
 
         `documents` maps a path to a JSON document that the sidecar itself serves there, and `resource_metadata`
-        is the URL that challenges name (RFC 9728).
+        is the URL that challenges name (RFC 9728). `endpoints` are those of an authorization server behind us.
         """
         self.settings = settings
         self.observer = observer
@@ -82,7 +84,14 @@ class Server:
         self._empty: asyncio.Future[None] | None = None
         self.listeners = [Listener(self, each, tls_factory(each)) for each in settings.listeners]
         self._pool = self._make_pool(settings)
-        self.serving = self._make_serving(settings, authorizer, generation, documents, resource_metadata)
+        self.serving = self._make_serving(
+            settings,
+            authorizer,
+            generation,
+            documents,
+            resource_metadata=resource_metadata,
+            endpoints=endpoints,
+        )
 
     def _make_pool(self, settings: ProxySettings) -> UpstreamPool:
         connect = self._connect or TRANSPORTS[settings.upstream.scheme](settings.upstream)
@@ -96,7 +105,9 @@ class Server:
         authorizer: Authorizes,
         generation: int,
         documents: Mapping[str, bytes] | None,
+        *,
         resource_metadata: str | None,
+        endpoints: ServerEndpoints | None,
     ) -> Serving:
         return Serving(
             settings,
@@ -111,6 +122,7 @@ class Server:
             resource_metadata=resource_metadata,
             clock=self._clock,
             trace=self._trace,
+            endpoints=endpoints,
         )
 
     # --- life ----------------------------------------------------------------------------------------
@@ -136,6 +148,7 @@ class Server:
         generation: int,
         documents: Mapping[str, bytes] | None = None,
         resource_metadata: str | None = None,
+        endpoints: ServerEndpoints | None = None,
     ) -> None:
         """Serve under another configuration from the next request, handshake and upstream connection on.
 
@@ -158,7 +171,14 @@ class Server:
             listener.tls = tls
         self._judge_again([one for one in self._connections if one.listener in changed])
         self.settings = settings
-        self.serving = self._make_serving(settings, authorizer, generation, documents, resource_metadata)
+        self.serving = self._make_serving(
+            settings,
+            authorizer,
+            generation,
+            documents,
+            resource_metadata=resource_metadata,
+            endpoints=endpoints,
+        )
 
     def _judge_again(self, connections: list[ClientConnection]) -> None:
         """Whether those listeners still accept these clients; a few at a time, because each is a chain to verify."""

@@ -48,6 +48,8 @@ class AuditRecord:
     traceparent: bytes = b""
     """What the upstream is told."""
 
+    issued: str = ""
+    """What the audit of an issued access token found: `bound`, `unbound`, …; empty: none was issued, or looked at."""
     has_place: bool = False
     """A place for its line was reserved in the log."""
 

@@ -19,6 +19,7 @@ from sidecar.proxy.client import http1_writer
 from sidecar.proxy.client.host import Host
 from sidecar.proxy.client.http1_reader import RequestReader
 from sidecar.proxy.client.link import CLOSED, EXCHANGE, HEAD, IDLE, LINGER, TUNNEL, Link
+from sidecar.proxy.exchange.endpoint_exchange import EndpointExchange
 from sidecar.proxy.exchange.exchange import Exchange
 from sidecar.proxy.exchange.stream import NEVER, ClientStream
 
@@ -163,7 +164,12 @@ class Http1Stream(ClientStream):
     def _begin(self, request: Request) -> None:
         host = self._host
         self._requests += 1
-        exchange = Exchange(self, request, host.serving)
+        serving = host.serving
+        endpoints = serving.endpoints
+        if endpoints is not None and endpoints.covers(request.target):
+            exchange: Exchange = EndpointExchange(self, request, serving, endpoints)
+        else:
+            exchange = Exchange(self, request, serving)
         self.exchange = exchange
         self._link.phase = EXCHANGE
         self._keep_alive, self._chunked = request.keep_alive, False

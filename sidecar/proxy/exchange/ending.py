@@ -93,7 +93,7 @@ class Ending:
             self.is_over = True
             record = self.record
             record.ended_by = record.ended_by or cause
-            if record.decision is None and not self.is_answered:
+            if record.decision is None and record.reason is None and not self.is_answered:
                 # Only an issuer's answer is waited for, and there was none for as long as the client would wait.
                 record.reason = Reason.ISSUER_UNAVAILABLE
             self._report()

@@ -2,6 +2,7 @@
 
 from sidecar.decision.denial import Reason
 from sidecar.proxy.configuration import Timeouts
+from sidecar.proxy.exchange.endpoint_exchange import EndpointExchange
 from sidecar.proxy.exchange.exchange import Exchange
 
 
@@ -52,6 +53,8 @@ def _timed_out(exchange: Exchange, *, in_total: bool) -> None:
         exchange.record.ended_by = "timeout"
         late = "the exchange took too long: total_timeout" if in_total else "the response stalled"
         exchange.fail(Reason.UPSTREAM_TIMEOUT, late)
+    elif isinstance(exchange, EndpointExchange) and exchange.reads_whole:
+        exchange.fail(Reason.REQUEST_TIMEOUT, "the request body did not come in time")
     elif exchange.record.decision is None:
         exchange.fail(Reason.ISSUER_UNAVAILABLE, "no decision in time")
     elif exchange.request.complete or exchange.awaits_continue or exchange.stream.is_held():

@@ -17,8 +17,9 @@ from sidecar.http.certificate_header import CertificateHeader
 from sidecar.http.fields import RequestFields
 from sidecar.http.identity import identity_block
 from sidecar.http.redirects import Redirects
-from sidecar.proxy.configuration import ProxySettings
+from sidecar.proxy.configuration import ProxySettings, UpstreamSettings
 from sidecar.proxy.exchange.bounds import Bounds, bounds
+from sidecar.proxy.exchange.endpoints import ServerEndpoints
 from sidecar.proxy.exchange.occupancy import Occupancy
 from sidecar.proxy.upstream.pool import UpstreamPool
 from sidecar.telemetry.record import AuditRecord, Observer
@@ -56,14 +57,13 @@ class Serving:
         resource_metadata: str | None = None,
         clock: Callable[[], float] = time.time,
         trace: TraceIds = UNTRACED,
+        endpoints: ServerEndpoints | None = None,
     ) -> None:
         self.settings = settings
         self.limits = settings.limits
         self.timeouts = settings.timeouts
         self.upstream = upstream = settings.upstream
-        self.redirects = (
-            Redirects(upstream.scheme, upstream.host, upstream.port) if upstream.rewrites_redirects else None
-        )
+        self.redirects = _redirects(upstream)
         header = upstream.client_certificate_header
         self.certificate_header = (
             CertificateHeader(header.format, header.name) if header is not None else None
@@ -86,6 +86,8 @@ class Serving:
         self.documents = {path: document(body) for path, body in (documents or {}).items()}
         """Path → what the sidecar itself answers there."""
         self.answers = Answers(settings.wording(resource_metadata))
+        self.endpoints = endpoints
+        """Those of the authorization server behind us; None: there is none, or it looks after them itself."""
         self.clock = clock
         self.trace = trace
         self.field_rules = settings.field_rules()
@@ -139,3 +141,9 @@ class Serving:
             record.traceparent,
             record.request_id.encode("ascii"),
         )
+
+
+def _redirects(upstream: UpstreamSettings) -> Redirects | None:
+    if not upstream.rewrites_redirects:
+        return None
+    return Redirects(upstream.scheme, upstream.host, upstream.port)

@@ -1,0 +1,286 @@
+"""A request to an authorization server's endpoint: read whole, decided, handed on, and its answer read whole.
+
+Theory of operation. An `Exchange` that keeps back what others pass on: the content of the request until the whole was
+decided about, and that of an answer which is judged. What is decided and judged is the `Course`'s business. All else,
+the limits of the service, the pool, deadlines, the one record, is an exchange's as ever.
+"""
+
+from collections.abc import Awaitable
+from time import perf_counter
+from typing import Final
+
+from sidecar.decision.denial import Denial, Reason
+from sidecar.decision.permit import Permit
+from sidecar.http.message import Fault, Request, Response
+from sidecar.http.response_fields import ResponseFields
+from sidecar.proxy.exchange.endpoints import (
+    MOST_ANSWER,
+    Course,
+    Judgement,
+    Outgoing,
+    Replaced,
+    ServerEndpoints,
+)
+from sidecar.proxy.exchange.exchange import Exchange
+from sidecar.proxy.exchange.snapshot import Serving
+from sidecar.proxy.exchange.stream import ClientStream
+
+_DECISIONS: Final = (Permit, Denial)
+_JUDGEMENTS: Final = (Denial, Replaced, type(None))
+_OF_ANOTHER_CONTENT: Final = frozenset(
+    {
+        b"accept-ranges", b"content-digest", b"content-encoding", b"content-length", b"content-md5", b"digest", b"etag",
+        b"last-modified", b"repr-digest", b"transfer-encoding",
+    }
+)  # fmt: skip
+"""Fields of an answer that are about its content, and wrong with another."""
+
+
+class EndpointExchange(Exchange):
+    """One request to an endpoint, and its response."""
+
+    _course: Course | None = None
+    reads_whole = False
+    """The request is still arriving, and kept back."""
+    _outgoing: Outgoing | None = None
+    _answer: Response | None = None
+    """The head of an answer that is kept back."""
+    _is_too_long = False
+    _endpoints: ServerEndpoints
+    _body: bytearray
+    _kept_answer: bytearray
+
+    def __init__(
+        self, stream: ClientStream, request: Request, serving: Serving, endpoints: ServerEndpoints
+    ) -> None:
+        super().__init__(stream, request, serving)
+        self._endpoints = endpoints
+        self._body, self._kept_answer = bytearray(), bytearray()
+
+    # --- the request ---------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Read on, unless the head says already that nothing will come of it."""
+        head = self._received()
+        if isinstance(head, Fault):
+            self.fail(head.reason, head.detail)
+            return
+        record, self._head = self.record, head
+        record.path, record.host = head.path, head.host
+        course = self._endpoints.course(head)
+        if isinstance(course, Denial):
+            self._decided(course)
+            return
+        self._course, self._body_limit = course, course.most_body
+        if (self.request.content_length or 0) > course.most_body > 0:
+            self.fail(Reason.BODY_TOO_LARGE, f"body over {course.most_body} bytes")
+            return
+        if not course.reads_body:
+            self._decide()
+            return
+        self.reads_whole = True
+        if self.fields.expect and not self.request.complete:
+            # RFC 9110 §10.1.1: who wants the content before it passes anything on says so itself.
+            self._ask_for_content()
+        self.stream.expect_more(self._serving.upstream.response_timeout)
+        self.request_arrived()
+
+    def _ask_for_content(self) -> None:
+        self.fields.expect = b""
+        head = Response()
+        head.status, head.phrase, head.interim = 100, b"Continue", True
+        self.stream.expect_body()
+        self.stream.interim(head, ResponseFields())
+
+    def request_arrived(self) -> None:
+        """More of the request is here."""
+        request = self.request
+        if not self.reads_whole or self.ending.is_answered or request.fault is not None:
+            super().request_arrived()
+            return
+        if request.body_bytes > self._body_limit:
+            self.fail(Reason.BODY_TOO_LARGE, f"body over {self._body_limit} bytes")
+            return
+        self._body += request.take_body()
+        if request.complete:
+            self.reads_whole = False
+            self._decide()
+
+    def abandon(self, cause: str = "client") -> None:
+        """The client is gone."""
+        if self.reads_whole and not self.ending.is_over:
+            self.record.reason, self.record.detail = (
+                Reason.REQUEST_MALFORMED,
+                "the client left within its form",
+            )
+        super().abandon(cause)
+
+    def _decide(self) -> None:
+        course, head = self._course, self._head
+        assert course is not None  # noqa: S101 — set by `begin`
+        assert head is not None  # noqa: S101 — set by `begin`
+        stream, started = self.stream, self.record.started
+        decision = course.decide(
+            head, self.request, self.fields, bytes(self._body), presenter=stream.presenter, now=started
+        )
+        if isinstance(decision, _DECISIONS):
+            self._decided(decision)
+        else:
+            stream.expect_answer(self._serving.upstream.response_timeout)
+            self._serving.spawn(self._await_decision(decision))
+
+    # --- forwarding ----------------------------------------------------------------------------------
+
+    def _forward(self, permit: Permit) -> None:
+        course, head = self._course, self._head
+        assert course is not None  # noqa: S101 — nothing is permitted without
+        assert head is not None  # noqa: S101 — a decision was made about it
+        outgoing = course.outgoing(permit, head, self.fields, bytes(self._body), self.stream.presenter)
+        if isinstance(outgoing, Outgoing):
+            self._send(permit, outgoing)
+        else:
+            self.stream.expect_answer(self._serving.upstream.response_timeout)
+            self._serving.spawn(self._await_outgoing(permit, outgoing))
+
+    async def _await_outgoing(self, permit: Permit, outgoing: Awaitable[Outgoing]) -> None:
+        try:
+            ready = await outgoing
+            if not self.is_over:
+                self._send(permit, ready)
+        except Exception as error:  # noqa: BLE001 — whatever it is, it is ours, and it is never a pass
+            self.broke(error)
+
+    def _send(self, permit: Permit, outgoing: Outgoing) -> None:
+        course, request = self._course, self.request
+        self._outgoing = outgoing
+        if course is not None and course.reads_body:
+            request.chunks = [outgoing.body] if outgoing.body else []
+            request.body_bytes = request.content_length = len(outgoing.body)
+            request.chunked, request.trailers = False, []
+        super()._forward(permit)
+
+    def _request_head(self, permit: Permit) -> bytes | None:
+        request, fields, outgoing, serving = self.request, self.fields, self._outgoing, self._serving
+        assert outgoing is not None  # noqa: S101 — set before anything is forwarded
+        if outgoing.host:
+            fields.hosts = [outgoing.host]
+        for name, _ in fields.claims:  # those that nobody may make
+            serving.observer.header_stripped(name.decode("latin-1"))
+        host = fields.hosts[0] if fields.hosts else b""
+        pieces = [
+            b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (request.method.encode("ascii"), outgoing.target, host),
+            *_without(fields.kept, outgoing.dropped),
+        ]
+        if outgoing.authorization:
+            pieces += [b"Authorization: %b\r\n" % value for value in fields.authorization]
+        # What the sidecar says comes last, so that nothing of it can be removed or repeated.
+        pieces += (self.stream.forwarding(fields), serving.tracing(fields, self.record), outgoing.lines)
+        if request.content_length is not None:
+            pieces.append(b"Content-Length: %d\r\n" % request.content_length)
+        pieces.append(b"\r\n")
+        return b"".join(pieces)
+
+    # --- the response --------------------------------------------------------------------------------
+
+    def response_arrived(self, heads: list[Response], body: list[bytes], response: Response) -> None:
+        """Part of the response is here."""
+        course = self._course
+        if course is None or self.ending.has_begun:
+            super().response_arrived(heads, body, response)
+            return
+        for head in heads:
+            if head.interim:
+                continue  # whoever waited for 100 has been told, and nothing else is of use before the verdict
+            denial = course.refusal(head)
+            if denial is not None:
+                self._refuse(denial)
+                return
+            if not course.reads_answer(head):
+                super().response_arrived([head], body, response)
+                return
+            self._answer = head
+        if self._answer is None:
+            return
+        self._kept_answer += b"".join(body)
+        if len(self._kept_answer) > MOST_ANSWER:
+            self._is_too_long = True
+        if self._is_too_long or response.complete:
+            self._judge(course, self._answer, response)
+
+    def _judge(self, course: Course, head: Response, response: Response) -> None:
+        body = None if self._is_too_long else bytes(self._kept_answer)
+        if response.complete:
+            self._let_go(response)
+        judged = course.judged(head, body, self.stream.presenter)
+        if isinstance(judged, _JUDGEMENTS):
+            self._judged(judged, head, response)
+            return
+        if self._upstream is not None:
+            self._upstream.hold()
+        self.stream.expect_answer(self._serving.upstream.response_timeout)
+        self._serving.spawn(self._await_judgement(judged, head, response))
+
+    def _let_go(self, response: Response) -> None:
+        """The answer is whole: its connection may carry another."""
+        upstream, self._upstream = self._upstream, None
+        if upstream is not None:
+            if response.keep_alive and self.is_sent and not upstream.blocked:
+                upstream.release()
+            else:
+                upstream.discard()
+
+    async def _await_judgement(
+        self, judged: Awaitable[Judgement], head: Response, response: Response
+    ) -> None:
+        try:
+            judgement = await judged
+            if not self.is_over:
+                self._judged(judgement, head, response)
+        except Exception as error:  # noqa: BLE001 — as for the decision
+            self.broke(error)
+
+    def _judged(self, judgement: Judgement, head: Response, response: Response) -> None:
+        course = self._course
+        if course is not None:
+            self.record.issued = course.verdict()
+        if isinstance(judgement, Denial):
+            self._refuse(judgement)
+            return
+        body, self._kept_answer = bytes(self._kept_answer), bytearray()
+        if isinstance(judgement, Replaced):
+            body = judgement.body
+            head.fields = [field for field in head.fields if field[0].lower() not in _OF_ANOTHER_CONTENT]
+            if self.request.method != "HEAD":
+                head.fields.append((b"Content-Length", b"%d" % len(body)))
+            else:
+                body = b""
+        upstream = self._upstream
+        super().response_arrived([head], [body] if body else [], response)
+        if upstream is not None and upstream is self._upstream:
+            upstream.resume()
+
+    def _respond(self, head: Response, data: bytes, end: bytes | None) -> None:
+        for name, value in head.fields:
+            if name.lower() == b"dpop-nonce" and value.isascii():
+                self._nonce = value.decode(
+                    "ascii"
+                )  # RFC 9449 §8: the server's own, for the client's next proof
+        super()._respond(head, data, end)
+
+    def _refuse(self, denial: Denial) -> None:
+        """The upstream has answered, and its answer does not go on."""
+        self._drop_upstream()
+        detail = denial.failures[0].presented if denial.failures else ""
+        self.record.upstream_seconds = perf_counter() - self._dispatched
+        self.ending.refuse(denial, detail)
+
+
+def _without(pieces: list[bytes], names: frozenset[bytes]) -> list[bytes]:
+    """Field lines, in pieces of four, without those of these names."""
+    if not names:
+        return pieces
+    kept: list[bytes] = []
+    for start in range(0, len(pieces), 4):
+        if pieces[start].lower() not in names:
+            kept += pieces[start : start + 4]
+    return kept
