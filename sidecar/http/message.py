@@ -6,6 +6,15 @@ from sidecar.decision.denial import Reason
 
 Field = tuple[bytes, bytes]
 
+METHODS: Final = frozenset(
+    {
+        "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "ACL", "BIND", "CHECKOUT", "COPY", "LINK", "LOCK",
+        "M-SEARCH", "MERGE", "MKACTIVITY", "MKCALENDAR", "MKCOL", "MOVE", "NOTIFY", "PROPFIND", "PROPPATCH", "PURGE",
+        "QUERY", "REBIND", "REPORT", "SEARCH", "SOURCE", "SUBSCRIBE", "UNBIND", "UNLINK", "UNLOCK", "UNSUBSCRIBE",
+    }
+)  # fmt: skip
+"""The methods that a request can have: those that the parser of HTTP/1.1 knows, without TRACE and CONNECT."""
+
 
 class Fault(NamedTuple):
     """What is wrong with a message."""

@@ -9,7 +9,7 @@ from sidecar.decision.claim import ClaimCondition, OneOf
 from sidecar.decision.condition import AuthenticationContext, BoundBy, Condition
 from sidecar.decision.path import ALLOWABLE
 from sidecar.decision.template import Template
-from sidecar.proxy.client.http1_reader import METHODS
+from sidecar.http.message import METHODS
 from sidecar.settings.certificate_requirement import CertificateRequirement
 from sidecar.settings.claim_requirements import AuthorizationDetailSection, Claims
 from sidecar.settings.dpop_sections import Member

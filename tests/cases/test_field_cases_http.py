@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.decision.denial import Reason
-from sidecar.proxy.client.http1_reader import METHODS
+from sidecar.http.message import METHODS
 from sidecar.proxy.configuration import UpstreamSettings
 from tests.proxy.conftest import Converse
 from tests.support.configuration import ISSUER, Configuration

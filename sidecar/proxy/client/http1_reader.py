@@ -22,14 +22,6 @@ from sidecar.proxy.configuration import Limits
 
 _METHODS: Final = {b"GET": "GET", b"HEAD": "HEAD", b"POST": "POST", b"PUT": "PUT", b"DELETE": "DELETE"}
 """The common ones, that none of them is decoded again and again."""
-METHODS: Final = frozenset(
-    {
-        "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "ACL", "BIND", "CHECKOUT", "COPY", "LINK", "LOCK",
-        "M-SEARCH", "MERGE", "MKACTIVITY", "MKCALENDAR", "MKCOL", "MOVE", "NOTIFY", "PROPFIND", "PROPPATCH", "PURGE",
-        "QUERY", "REBIND", "REPORT", "SEARCH", "SOURCE", "SUBSCRIBE", "UNBIND", "UNLINK", "UNLOCK", "UNSUBSCRIBE",
-    }
-)  # fmt: skip
-"""The methods that a request can have: those that the parser knows, without TRACE and CONNECT."""
 _END: Final = b"\r\n\r\n"
 _LEAST: Final = 1024
 _PIECE: Final = 16384
