@@ -56,9 +56,7 @@ def inject(manifest: dict[str, Any], settings: InjectionSettings, mode: Mode = M
     path = template_path(manifest)
     if path is None:
         return Injection(manifest, None)
-    template = _at(manifest, path)
-    check_metadata(manifest.get("metadata"))
-    check_pod(template)
+    template = _checked(manifest, path)
     metadata = template.get("metadata") or {}
     asked = annotation.switch(metadata)
     if asked is False and mode is Mode.ENFORCED:
@@ -85,9 +83,7 @@ def uninject(manifest: dict[str, Any]) -> Injection:
     path = template_path(manifest)
     if path is None:
         return Injection(manifest, None)
-    template = _at(manifest, path)
-    check_metadata(manifest.get("metadata"))
-    check_pod(template)
+    template = _checked(manifest, path)
     if not has_sidecar(template["spec"]):
         return Injection(manifest, None)
     status = annotation.status(template.get("metadata") or {})
@@ -214,6 +210,14 @@ def _is_silent_and_closed(template: Mapping[str, Any]) -> bool:
     if annotation.switch(metadata) is True or annotation.wishes(metadata) != Wishes():
         return False
     return not any(tcp_ports(one) for one in containers(template["spec"]))
+
+
+def _checked(manifest: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
+    """The Pod (template) at `path`, of a shape that the rest can rely on. Raises `CannotInject`."""
+    template = _at(manifest, path)
+    check_metadata(manifest.get("metadata"))
+    check_pod(template)
+    return template
 
 
 def _at(manifest: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from sidecar.injection import safety
 from sidecar.injection.annotation import PREFIX, Wishes
+from sidecar.injection.operating_system import is_for_windows
 from sidecar.injection.parts import containers, tcp_ports
 from sidecar.injection.problem import CannotInject
 from sidecar.injection.settings import InjectionSettings
@@ -98,8 +99,7 @@ def _shape_problems(spec: Mapping[str, Any], settings: InjectionSettings) -> Ite
             "hostNetwork shares the loopback interface with the whole node, so the API could be reached"
             " around the sidecar"
         )
-    selector = spec.get("nodeSelector") or {}
-    if (spec.get("os") or {}).get("name") == "windows" or selector.get("kubernetes.io/os") == "windows":
+    if is_for_windows(spec):
         yield "the sidecar's image runs on Linux nodes only"
     if not settings.is_native and (spec.get("restartPolicy") or "Always") != "Always":
         yield (

@@ -44,6 +44,13 @@ def sanitize(text: str, limit: int = 80) -> str:
     return printable if len(printable) <= limit else f"{printable[: limit - 1]}…"
 
 
+def sanitize_place(text: str, limit: int = 80) -> str:
+    """A path or URL as `sanitize` shows text, but cut in the middle: its end tells which file it is."""
+    printable = sanitize(text, len(text) * 10 + 1)
+    kept = (limit - 1) // 3
+    return printable if len(printable) <= limit else f"{printable[:kept]}…{printable[kept + 1 - limit :]}"
+
+
 def is_like_a_secret(value: str) -> bool:
     """Whether this may be what a file holds, and not its name or a setting."""
     return "\n" in value or _LIKE_A_SECRET.search(value) is not None
@@ -61,6 +68,6 @@ def shown(value: Any) -> str:
         case str() if is_like_a_secret(value):
             return "text that is not shown"
         case str():
-            return f"`{sanitize(value)}`"
+            return f"`{sanitize_place(value) if '/' in value else sanitize(value)}`"
         case _:
             return sanitize(str(value))

@@ -105,3 +105,15 @@ def test_secret_in_place_of_its_file_is_not_shown(one: Sidecar, pki: Pki, kind: 
 def test_what_may_be_a_secret_is_never_shown(text: str) -> None:
     assert shown(text) == "text that is not shown"
     assert shown("tls/eyJ.key") == "`tls/eyJ.key`"
+
+
+def test_long_path_is_cut_in_its_middle_so_that_the_file_is_still_named() -> None:
+    path = "/etc/bank/" + "very-long-name-of-a-folder/" * 10 + "partner-authorities.pem"
+    said = shown(path)
+    assert len(said) == 82
+    assert said.startswith("`/etc/bank/very")
+    assert said.endswith("partner-authorities.pem`")
+    assert "…" in said
+    assert shown("a/\n") == "text that is not shown"
+    assert shown("tls/" + "\x07" * 3) == "`tls/\\x07\\x07\\x07`"
+    assert len(shown("/" + "\x07" * 300)) == 82
