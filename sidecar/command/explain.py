@@ -17,7 +17,7 @@ from sidecar.command.thumbprint import CertificateUnreadable, certificates
 from sidecar.decision.certificate import Certificate
 from sidecar.decision.ports import IssuerUnavailable
 from sidecar.decision.replay import Rehearsal
-from sidecar.decision.request import Presenter
+from sidecar.decision.request import Presenter, RequestHead
 from sidecar.http.message import Field
 from sidecar.issuer.issuers import Issuers
 from sidecar.proxy.certificates import client_certificate
@@ -26,7 +26,7 @@ from sidecar.rehearsal.assumption import AssumedKeys
 from sidecar.rehearsal.explanation import SIGNATURE, Explanation, explain, unverified_claims
 from sidecar.rehearsal.key_sources import FixedKeys, KeysUnreadable, asked, local_keys
 from sidecar.rehearsal.rendering import render
-from sidecar.rehearsal.request import Reception, Sent, field, split, with_host
+from sidecar.rehearsal.request import Reception, Sent, credentials, field, split, with_host
 from sidecar.settings import Loaded, load
 from sidecar.settings.case_sections import parse_moment
 from sidecar.settings.section import nearest
@@ -53,6 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add_config(parser)
     add("--token", metavar="T", help="the access token; @FILE reads it from a file, - from standard input")
+    add("--proof", metavar="P", help="the DPoP proof; @FILE reads it from a file, - from standard input")
     add(
         "--certificate",
         type=Path,
@@ -89,12 +90,15 @@ def execute(arguments: argparse.Namespace) -> int:
     """Explain; 0 for a permit, 1 for a denial or when the signature could not be verified."""
     loaded = load(arguments.config, absent_files_pass=True)
     try:
-        token = _token(arguments.token)
-        question = question_of(loaded, arguments, token)
+        if [arguments.token, arguments.proof] == ["-", "-"]:
+            raise Unexplainable("--token - and --proof -: standard input holds one of them")
+        pasted = _text(arguments.token)
+        question = question_of(loaded, arguments, pasted, _text(arguments.proof))
         local = local_keys(loaded.issuers, arguments.jwks)
     except (Unexplainable, CertificateUnreadable, KeysUnreadable) as error:
         print(error, file=sys.stderr)
         return 1
+    token = pasted.rpartition(" ")[2]
     explanation = asyncio.run(explained(loaded, question, local, token, offline=arguments.offline))
     if arguments.format == "json":
         print(json.dumps(explanation.document(), indent=2))
@@ -108,7 +112,8 @@ async def explained(
     loaded: Loaded, question: Question, local: FixedKeys, token: str, *, offline: bool
 ) -> Explanation:
     """The explanation, by the keys at hand or, unless `offline`, the issuer's."""
-    issuer = unverified_claims(Reception(loaded).receive(question.sent).head).get("iss")
+    as_sent = Reception(loaded).receive(question.sent).head
+    issuer = unverified_claims(as_sent).get("iss")
     name = issuer if isinstance(issuer, str) else ""
     if _has_keys(local, name):
         return await _watched(loaded, question, local)
@@ -118,7 +123,7 @@ async def explained(
                 return await _watched(loaded, question, issuers)
     assumed = AssumedKeys(token)
     question = replace(question, sent=question.sent.with_token(token, assumed.token))
-    explanation = await _watched(loaded, question, assumed)
+    explanation = await _watched(loaded, question, assumed, as_sent)
     return replace(explanation, assumes_signature=any(step.check == SIGNATURE for step in explanation.steps))
 
 
@@ -135,7 +140,10 @@ def _is_opaque(token: str) -> bool:
 
 
 async def _watched(
-    loaded: Loaded, question: Question, ports: FixedKeys | Issuers | AssumedKeys
+    loaded: Loaded,
+    question: Question,
+    ports: FixedKeys | Issuers | AssumedKeys,
+    as_sent: RequestHead | None = None,
 ) -> Explanation:
     reception = Reception(loaded)
     authorizer = Authorizer(
@@ -154,10 +162,11 @@ async def _watched(
         question.presenter,
         question.now,
         others=question.others,
+        as_sent=as_sent,
     )
 
 
-def _token(argument: str | None) -> str:
+def _text(argument: str | None) -> str:
     if argument is None:
         return ""
     try:
@@ -167,20 +176,21 @@ def _token(argument: str | None) -> str:
             argument = Path(argument[1:]).read_text("utf-8")
     except (OSError, UnicodeDecodeError):
         raise Unexplainable(f"{argument[1:]}: cannot be read as text") from None
-    token = argument.strip()
-    # Pasted with its scheme, as logs and tools show it.
-    return token[7:].lstrip() if token[:7].lower() == "bearer " else token
+    return argument.strip()
 
 
-def question_of(loaded: Loaded, arguments: argparse.Namespace, token: str) -> Question:
-    """What the arguments ask. Raises `Unexplainable` and `CertificateUnreadable`."""
+def question_of(loaded: Loaded, arguments: argparse.Namespace, token: str, proof: str = "") -> Question:
+    """What the arguments ask; `token` is with its scheme or without.
+
+    Raises `Unexplainable` and `CertificateUnreadable`.
+    """
     listener = _listener(loaded, arguments.listener)
     own: list[Certificate] = []
     if arguments.certificate is not None:
         own = certificates(arguments.certificate)
     certificate = client_certificate(own[0].der) if own else None
     return Question(
-        sent=_sent(arguments, token),
+        sent=_sent(arguments, token, proof),
         presenter=Presenter(
             certificate, listener.name, "explained", certificate_must_be_valid=listener.tls.trust is Trust.CA
         ),
@@ -210,7 +220,7 @@ def _ours(loaded: Loaded) -> list[Certificate]:
 _URL_WANTED = "write https://api.example.com/accounts/1, or /accounts/1"
 
 
-def _sent(arguments: argparse.Namespace, token: str) -> Sent:
+def _sent(arguments: argparse.Namespace, token: str, proof: str) -> Sent:
     try:
         host, target = split(arguments.url)
     except ValueError as error:
@@ -218,8 +228,7 @@ def _sent(arguments: argparse.Namespace, token: str) -> Sent:
     if not target.startswith("/") and target != "*" and arguments.method != "CONNECT":
         raise Unexplainable(f"--url {arguments.url!r} is neither a URL nor a path: {_URL_WANTED}")
     fields = [_field(text) for text in arguments.header]
-    if token:
-        fields.append((b"Authorization", b"Bearer " + token.encode()))
+    fields += credentials(token, proof)
     return Sent(arguments.method, target, with_host(fields, host))
 
 

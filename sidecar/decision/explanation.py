@@ -94,6 +94,8 @@ class Trace:
     """Records one decision. Its steps hold claim values: they are for whoever holds the token already."""
 
     steps: list[Step] = field(default_factory=list)
+    as_sent: str | None = None
+    """The token as it was sent, where another stands for it: a proof is for that one."""
 
     def restart(self) -> None:
         """The issuer was asked and the same checks run again."""

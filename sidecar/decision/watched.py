@@ -63,6 +63,11 @@ class WatchedIssuerTerms(IssuerTerms):
 
     def check_binding(self, confirmation: Confirmation, presentation: Presentation) -> tuple[Confirmed, ...]:
         """Tells what confirmed the token, or what did not."""
+        if self._trace.as_sent is not None:
+            token = AccessToken(self._trace.as_sent, b"", presentation.token.scheme)
+            presentation = Presentation(
+                presentation.head, presentation.presenter, token, presentation.now, presentation.proofs
+            )
         try:
             confirmed = super().check_binding(confirmation, presentation)
         except Denied as denied:

@@ -115,12 +115,15 @@ async def explain(
     now: float,
     *,
     others: Sequence[Certificate] = (),
+    as_sent: RequestHead | None = None,
 ) -> Explanation:
     """Decide about one request at `now` (seconds since the epoch), watching.
 
-    `reception` has received it. `others` are certificates that the token may have been bound to by mistake.
+    `reception` has received it. `others` are certificates that the token may have been bound to by mistake. `as_sent`
+    is the request as its client sent it, when what was received has another token in the place of the one there.
     """
-    head, trace = received.head, Trace()
+    head = received.head
+    trace = Trace(as_sent=None if as_sent is None else first_token(as_sent))
     if head is None:
         return _undecided(received, reception, trace)
     decision = authorizer.authorize(head, presenter, now, trace)
@@ -130,7 +133,8 @@ async def explain(
         steps=trace.complete(),
         decision=decision,
         answer=reception.answers.to(decision) if isinstance(decision, Denial) else None,
-        diagnosis=_diagnosis(head, presenter, _denial(decision), others) or untimely(_denial(decision), now),
+        diagnosis=_diagnosis(as_sent or head, presenter, _denial(decision), others)
+        or untimely(_denial(decision), now),
         bounds=reception.bounds.under(decision.rule.limits or RuleLimits())
         if isinstance(decision, Permit)
         else None,
@@ -171,12 +175,14 @@ def _diagnosis(
 
 def unverified_claims(head: RequestHead | None) -> dict[str, Any]:
     """The claims of the first token in a request, believed by nobody; empty when there are none."""
-    for field in head.authorization if head is not None else ():
-        _, _, token = field.partition(" ")
-        parts = token.strip().split(".")
-        if len(parts) == 3:
-            try:
-                return json_object(base64url(parts[1]))
-            except Malformed:
-                return {}
-    return {}
+    parts = first_token(head).split(".") if head is not None else []
+    try:
+        return json_object(base64url(parts[1])) if len(parts) == 3 else {}
+    except Malformed:
+        return {}
+
+
+def first_token(head: RequestHead) -> str:
+    """The first token in a request; empty when there is none."""
+    tokens = [field.partition(" ")[2].strip() for field in head.authorization]
+    return next((token for token in tokens if token.count(".") == 2), "")

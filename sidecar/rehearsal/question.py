@@ -14,7 +14,7 @@ from sidecar.proxy.certificates import UnusableCertificate, client_certificate
 from sidecar.proxy.certificates import certificates as certificates_in
 from sidecar.proxy.configuration import ProxySettings, Trust
 from sidecar.rehearsal.explanation import explain
-from sidecar.rehearsal.request import Reception, Sent, field, split, with_host
+from sidecar.rehearsal.request import Reception, Sent, credentials, field, split, with_host
 from sidecar.settings.configuration import Loaded
 
 JsonObject = dict[str, Any]
@@ -22,7 +22,7 @@ JsonObject = dict[str, Any]
 
 LONGEST = 65536
 """Characters of any member of the form."""
-MEMBERS = ("token", "certificate", "method", "url", "listener")
+MEMBERS = ("token", "proof", "certificate", "method", "url", "listener")
 """Texts of the form; beside them `headers`, a list of lines."""
 
 
@@ -77,10 +77,7 @@ def _sent(texts: Mapping[str, str], fields: list[Field]) -> Sent:
         host, target = split(texts["url"] or "/")
     except ValueError as error:
         raise BadQuestion(f"url: {error}") from None
-    token = texts["token"]
-    if token:
-        # With its scheme, as tools and logs show it, or without.
-        fields.append((b"Authorization", (token if " " in token else f"Bearer {token}").encode()))
+    fields += credentials(texts["token"], texts["proof"])
     return Sent(texts["method"] or "GET", target, with_host(fields, host))
 
 

@@ -117,6 +117,17 @@ def field(text: str) -> Field:
     return name.strip().encode(), value.strip().encode()
 
 
+def credentials(token: str, proof: str = "") -> list[Field]:
+    """The fields of a token, pasted with its scheme as tools and logs show it, or without; and of a DPoP proof."""
+    fields = []
+    if token:
+        scheme = "DPoP" if proof else "Bearer"
+        fields.append((b"Authorization", (token if " " in token else f"{scheme} {token}").encode()))
+    if proof:
+        fields.append((b"DPoP", proof.encode()))
+    return fields
+
+
 def with_host(fields: list[Field], host: str) -> tuple[Field, ...]:
     """The fields, and Host unless it is among them."""
     if any(name.lower() == b"host" for name, _ in fields):

@@ -96,7 +96,11 @@ class CaseToken(Section):
     without: list[Text] = Field(default_factory=list)
     """Claims to leave out."""
     bound_to: Text | None = None
-    """Name of a certificate, or `nothing`. Default: the certificate of the request."""
+    """Name of a certificate, or `nothing`. Default: the certificate of the request; with a proof: nothing."""
+    bound_to_key: Text | None = None
+    """Name of a key, or `nothing`. Default: nothing; with a proof: the key `client`."""
+    scheme: Literal["Bearer", "DPoP", "MTLS_POP"] | None = None
+    """How it is presented. Default: Bearer; with a proof: DPoP."""
     type: str | None = None
     """`typ` of the header. Default: at+jwt; "" for none."""
     algorithm: Algorithm | None = None
@@ -114,18 +118,44 @@ class CaseToken(Section):
 
     @model_validator(mode="after")
     def _raw(self) -> Self:
-        if self.raw is not None and len(self.model_fields_set) > 1:
+        if self.raw is not None and self.model_fields_set - {"raw", "scheme"}:
             raise mistake("stands alone", "raw")
         return self
 
 
-def _token_or_none(value: Any) -> Any:
+class CaseProof(Section):
+    """A DPoP proof, made and signed for the run as RFC 9449 §4.2 has it, for the request and its token."""
+
+    key: Text | None = None
+    """Name of the key that signs it. Default: client."""
+    claims: dict[Text, Any] = Field(default_factory=dict)
+    """Added to, or in place of, the usual claims: `htm`, `htu`, `ath`, `jti`, `nonce`."""
+    without: list[Text] = Field(default_factory=list)
+    """Claims, or parameters of the header, to leave out."""
+    made_in: Span | None = None
+    """When it is made, from the case's moment on; negative: before. Default: 0s."""
+    type: str | None = None
+    """`typ` of the header. Default: dpop+jwt."""
+    algorithm: Literal["ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "EdDSA", "Ed25519"] | None = None
+    """Default: the first that the issuer takes."""
+    signed_by: Literal["key", "stranger"] | None = None
+    """`stranger`: with another key than the `jwk` that it shows."""
+    times: Annotated[int, Field(ge=1, le=2)] = 1
+    """2: in two header fields."""
+
+
+def _none(value: Any) -> Any:
     return None if value == "none" else value
 
 
 TokenOrNone = Annotated[
     CaseToken | None,
-    BeforeValidator(_token_or_none, json_schema_input_type=CaseToken | Literal["none"]),
+    BeforeValidator(_none, json_schema_input_type=CaseToken | Literal["none"]),
+]
+
+ProofOrNone = Annotated[
+    CaseProof | None,
+    BeforeValidator(_none, json_schema_input_type=CaseProof | Literal["none"]),
 ]
 
 
@@ -144,7 +174,13 @@ ReasonName = Annotated[
 
 
 ErrorName = Literal[
-    "none", "invalid_request", "invalid_token", "insufficient_scope", "insufficient_user_authentication"
+    "none",
+    "invalid_request",
+    "invalid_token",
+    "insufficient_scope",
+    "insufficient_user_authentication",
+    "invalid_dpop_proof",
+    "use_dpop_nonce",
 ]
 
 
@@ -201,6 +237,7 @@ class CaseDefaults(Section):
     certificate: Text | None = None
     """Name of the certificate the client presents."""
     token: CaseToken | None = None
+    proof: CaseProof | None = None
 
 
 class Case(Section):
@@ -214,7 +251,9 @@ class Case(Section):
     certificate: Text | None = None
     """Name of the certificate the client presents; `none`: no certificate. Default: `client`."""
     token: TokenOrNone = CaseToken()
-    """The access token; `none`: no token. Default: a good one, bound to the certificate."""
+    """The access token; `none`: no token. Default: a good one, bound to the certificate, or with a proof to its key."""
+    proof: ProofOrNone = None
+    """A DPoP proof; `{}`: a good one. Default, and `none`: none is sent."""
     expect: CaseExpectation
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.settings import document as documents
-from sidecar.settings.case_sections import Case, CaseCertificate, CaseFile, CaseRequest, CaseToken
+from sidecar.settings.case_sections import Case, CaseCertificate, CaseFile, CaseProof, CaseRequest, CaseToken
 from sidecar.settings.document import Document
 from sidecar.settings.problem import Problem, SettingsError, shown
 from sidecar.settings.section import Section, Surroundings, validate
@@ -32,6 +32,8 @@ class PolicyCase:
     """None: no token."""
     certificates: Mapping[str, CaseCertificate]
     """The file's certificates, by name."""
+    proof: CaseProof | None = None
+    """None: no DPoP proof."""
 
 
 def load_cases(paths: Iterable[Path]) -> list[PolicyCase]:
@@ -70,6 +72,9 @@ def _complete(document: Document, file: CaseFile) -> Iterable[PolicyCase]:
         token = case.token
         if token is not None:
             token = CaseToken.model_construct(**_over(defaults.token, token, "claims"))
+        proof = case.proof
+        if proof is not None:
+            proof = CaseProof.model_construct(**_over(defaults.proof, proof, "claims"))
         yield PolicyCase(
             case=case,
             place=f"{document.file}:{line}",
@@ -78,6 +83,7 @@ def _complete(document: Document, file: CaseFile) -> Iterable[PolicyCase]:
             certificate=None if certificate == NONE else certificate,
             token=token,
             certificates=file.certificates,
+            proof=proof or (defaults.proof if "proof" not in case.model_fields_set else None),
         )
 
 

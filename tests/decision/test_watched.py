@@ -134,3 +134,21 @@ def test_checks_of_a_proof_are_told_up_to_the_one_that_failed() -> None:
             issuer.check_binding(bound, given)
         assert [step.check for step in trace.steps] == told
         trace.restart()
+
+
+def test_proof_is_held_against_the_token_as_it_was_sent_where_another_stands_for_it() -> None:
+    prover = Prover.create()
+    trace = Trace(as_sent="sent")
+    terms, _ = WatchedPolicyTerms(PolicyTerms(proving()), trace).first(head(), "main")
+    issuer, stands = terms.issuer(ISSUER), AccessToken("stands for it", b"key", "DPoP")
+    bound = parse(prover.cnf, BOTH)
+
+    def presented(token: str) -> Presentation:
+        request = head(proofs=(prover.proof(token),))
+        return Presentation(request, presenter(), stands, time.time(), issuer.proofs)
+
+    (confirmed,) = issuer.check_binding(bound, presented("sent"))
+    assert confirmed.member == "jkt"
+    with pytest.raises(Denied) as caught:
+        issuer.check_binding(bound, presented("stands for it"))
+    assert caught.value.reason is Reason.PROOF_TOKEN_MISMATCH

@@ -20,6 +20,8 @@ PAGES = [
     *(ROOT / "docs" / f"{name}.md" for name in ("policy", "configuration", "issuers", "cli", "dpop")),
 ]
 _BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
+RESOURCE = "protected_resource: {resource: https://api.example.com, origins: [https://api.example.com]}\n"
+"""Proofs need to know where clients believe the API to be."""
 SERVICE_KEYS = {"listeners", "upstream", "policy_files"}
 
 
@@ -82,16 +84,19 @@ def test_an_example_loads(example: Example, configuration: Configuration) -> Non
         case "policy":
             text = example.text if "issuers" in example.data else ISSUER + example.text
             configuration.write_policy(text)
-            if "DPoP" in text:  # needs to know where clients believe the API to be
-                resource = "{resource: https://api.example.com, origins: [https://api.example.com]}"
-                configuration.write_service(f"{SERVICE}protected_resource: {resource}\n")
+            if "DPoP" in text:
+                configuration.write_service(SERVICE + RESOURCE)
         case "service":
             # A fragment stands beside what it leaves out.
             rest = [part for part in _parts(SERVICE) if part.split(":")[0] not in example.data]
             configuration.write_service(example.text + "".join(rest))
         case _:
-            configuration.write_policy((ROOT / "config" / "policies" / "accounts.yaml").read_text("utf-8"))
+            policy = (ROOT / "config" / "policies" / "accounts.yaml").read_text("utf-8")
             service = (ROOT / "config" / "sidecar.yaml").read_text("utf-8")
+            if "proof" in example.text:
+                policy = policy.replace("    keys:", "    schemes: [Bearer, DPoP]\n    keys:")
+                service += RESOURCE
+            configuration.write_policy(policy)
             configuration.write_service(service)
             path = configuration.folder / "cases.yaml"
             path.write_text(example.text, "utf-8")

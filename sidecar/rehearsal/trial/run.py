@@ -11,6 +11,7 @@ from sidecar.decision.permit import Permit
 from sidecar.decision.policy import IssuerPolicy, RuleLimits
 from sidecar.decision.replay import Rehearsal
 from sidecar.decision.request import ClientCertificate, Presenter
+from sidecar.decision.strict import base64url_text
 from sidecar.http.certificate_header import CertificateHeader
 from sidecar.http.fields import RequestFields
 from sidecar.http.forwarding import Forwarding
@@ -20,6 +21,7 @@ from sidecar.proxy.configuration import ListenerSettings, Trust
 from sidecar.proxy.exchange.bounds import Bounds
 from sidecar.rehearsal.request import Reception, Sent
 from sidecar.rehearsal.trial.certificate import Issue
+from sidecar.rehearsal.trial.played_clients import PlayedClients
 from sidecar.rehearsal.trial.played_issuers import PlayedIssuers
 from sidecar.settings.cases import PolicyCase
 from sidecar.settings.configuration import Loaded
@@ -58,6 +60,8 @@ class Stage:
         self.reception = Reception(loaded)
         self.issuers = issuers
         self.policy = issuers.policy
+        nonces = loaded.nonces()
+        self.clients = PlayedClients(self.policy, nonces)
         # One authorizer for all cases, as in the running process: the cache is part of what is tried.
         self.authorizer = Authorizer(
             self.policy,
@@ -65,7 +69,7 @@ class Stage:
             issuers,
             Rehearsal(),
             digest_key=b"cases",
-            nonces=loaded.nonces(),
+            nonces=nonces,
             token_bytes=settings.limits.token_bytes,
         )
 
@@ -94,12 +98,37 @@ class Stage:
         for name, values in case.request.headers.items():
             all_values = [values] if isinstance(values, str) else values
             fields += [(name.encode(), value.encode()) for value in all_values]
-        has_credentials = any(name.lower() == "authorization" for name in case.request.headers)
-        if case.token is not None and not has_credentials:
-            bound_to = certificate if case.token.bound_to is None else _named(case.token.bound_to, issue)
-            token = self.issuers.token(case.token, self._issuer(case.token.issuer), bound_to, now)
-            fields.append((b"Authorization", b"Bearer " + token.encode("utf-8")))
+        own = [value for name, value in fields if name.lower() == b"authorization"]
+        token = own[0].partition(b" ")[2].decode() if own else ""
+        if case.proof is None and (case.token is None or own):
+            return fields
+        issuer = self._issuer(None if case.token is None else case.token.issuer)
+        if case.token is not None and not own:
+            bound_to = self._confirmation(case, issuer, certificate, issue)
+            token = self.issuers.token(case.token, issuer, bound_to, now)
+            scheme = case.token.scheme or ("Bearer" if case.proof is None else "DPoP")
+            fields.append((b"Authorization", f"{scheme} {token}".encode()))
+        if case.proof is not None:
+            proof = self.clients.proof(case.proof, case.request, token, issuer, now)
+            fields += [(b"DPoP", proof.encode())] * case.proof.times
         return fields
+
+    def _confirmation(
+        self, case: PolicyCase, issuer: IssuerPolicy, certificate: ClientCertificate | None, issue: Issue
+    ) -> dict[str, str]:
+        """What the case's token is bound to: its certificate, or where there is a proof the key of that."""
+        assert case.token is not None  # noqa: S101 — for a token
+        found = {}
+        named, key = case.token.bound_to, case.token.bound_to_key
+        default = certificate if case.proof is None else None
+        bound_to = default if named is None else _named(named, issue)
+        if bound_to is not None:
+            found["x5t#S256"] = base64url_text(bound_to.thumbprint)
+        if key is None and case.proof is not None:
+            key = "client"
+        if key not in {None, NOTHING}:
+            found["jkt"] = self.clients.thumbprint(str(key), self.clients.algorithm(case.proof, issuer))
+        return found
 
     def _issuer(self, name: str | None) -> IssuerPolicy:
         if name is None:
