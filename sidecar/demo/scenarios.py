@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sidecar.demo.client import Reply, ask, context
+from sidecar.demo.prover import Prover
 from sidecar.demo.world import World
 from sidecar.trust.certification import Identity
 
@@ -27,6 +28,8 @@ class Scenario:
     method: str = "GET"
     fields: tuple[str, ...] = ()
     body_size: int = 0
+    proof: str | None = None
+    """A DPoP proof; the token is then presented as one that is bound to a key."""
     verify: Callable[[Reply], str | None] = lambda _answer: None
     """What is wrong with the answer beyond its status, or None."""
 
@@ -37,7 +40,9 @@ class Scenario:
         if self.body_size:
             lines.append(f"Content-Length: {self.body_size}")
         if self.token is not None:
-            lines.append(f"Authorization: Bearer {self.token}")
+            lines.append(f"Authorization: {'Bearer' if self.proof is None else 'DPoP'} {self.token}")
+        if self.proof is not None:
+            lines.append(f"DPoP: {self.proof}")
         return "\r\n".join(lines) + "\r\n\r\n"
 
 
@@ -112,6 +117,7 @@ def scenarios(world: World) -> list[Scenario]:
         Scenario("a scope is missing", "403 scope_insufficient", me, good, "/payments/7", "POST"),
         Scenario("a public route needs nothing", "200", None, None, "/healthz"),
         Scenario("a self-signed certificate, bound by the issuer", "200", own, token(own)),
+        *_of_a_key(world, "200", "/accounts/42"),
         Scenario("forged identity fields never arrive", "200", me, good, fields=forged, verify=_no_forgery),
         Scenario("100 MB down", "200", me, good, f"/download/{_LARGE}", verify=_all_came),
         Scenario("100 MB up", "200", me, good, "/upload", "POST", body_size=_LARGE, verify=_all_arrived),
@@ -129,4 +135,25 @@ def scenarios_of_any_api(world: World, path: str) -> list[Scenario]:
         Scenario("a token bound to nothing", "401 binding_missing", me, token(None), path),
         Scenario("no token at all", "401 credentials_missing", me, None, path),
         Scenario("an expired token", "401 token_expired", me, token(me, iat=past, exp=past + 300), path),
+        *_of_a_key(world, OF_THE_API, path),
+    ]
+
+
+def _of_a_key(world: World, promised: str, path: str) -> list[Scenario]:
+    """A client without a certificate, whose token is bound to a key (RFC 9449); and who took token or proof from it."""
+    client, thief = Prover(), Prover()
+    token = world.issuer.token(None, cnf={"jkt": client.thumbprint})
+    url = world.origin + path.partition("?")[0]
+    mine, forged = client.proof(token, "GET", url), thief.proof(token, "GET", url)
+    elsewhere = client.proof(token, "GET", f"{world.origin}/elsewhere")
+    return [
+        Scenario("DPoP: a token bound to a key, with its proof", promised, None, token, path, proof=mine),
+        Scenario("DPoP: the same proof once more", "401 proof_replayed", None, token, path, proof=mine),
+        Scenario(
+            "DPoP: the token stolen: another key", "401 proof_key_mismatch", None, token, path, proof=forged
+        ),
+        Scenario("DPoP: the token alone", "401 scheme_mismatch", None, token, path),
+        Scenario(
+            "DPoP: a proof for another URL", "401 proof_target_mismatch", None, token, path, proof=elsewhere
+        ),
     ]

@@ -26,6 +26,9 @@ listeners:
 upstream:
   url: {api}
   identity_headers: {{X-Auth-Subject: sub, X-Auth-Client: client_id}}
+protected_resource:
+  resource: {audience}
+  origins: [{origin}]         # where clients believe the API to be: DPoP proofs are held against it
 policy_files: [policy.yaml]
 health: {{address: 127.0.0.1:{health}}}
 admin: {{address: 127.0.0.1:{admin}, token_file: admin-token}}
@@ -38,6 +41,7 @@ issuers:
     keys: {{discovery: true}}
     http: {{ca_file: tls/authority.crt}}
     algorithms: [ES256]
+    schemes: [Bearer, DPoP]   # tokens bound to a certificate (RFC 8705), and tokens bound to a key (RFC 9449)
     binding: required
 rules:
 """
@@ -85,6 +89,11 @@ class World:
     issuer: DemoIssuer = field(init=False)
     processes: list[Process] = field(default_factory=list)
 
+    @property
+    def origin(self) -> str:
+        """Where clients reach the API."""
+        return f"https://localhost:{self.port}"
+
     async def start(self) -> None:
         """Make the keys, write the configuration, start issuer, API and sidecar. Raises `DemoFailed`."""
         tls = self.folder / "tls"
@@ -97,7 +106,14 @@ class World:
         issuer = await self._start_issuer(server)
         api = self.upstream or await self._start_api()
         (self.folder / "sidecar.yaml").write_text(
-            _SERVICE.format(port=self.port, api=api, health=self.health_port, admin=self.admin_port)
+            _SERVICE.format(
+                port=self.port,
+                api=api,
+                health=self.health_port,
+                admin=self.admin_port,
+                audience=AUDIENCE,
+                origin=self.origin,
+            )
         )
         rules = _RULES if self.upstream is None else _RULES_OF_ANY_API
         (self.folder / "policy.yaml").write_text(_ISSUER.format(issuer=issuer, audience=AUDIENCE) + rules)
