@@ -37,6 +37,12 @@ def test_the_final_stage_only_copies() -> None:
     assert "STOPSIGNAL SIGTERM" in final
 
 
+def test_the_command_is_on_the_path_of_whoever_enters_the_container() -> None:
+    final = DOCKERFILE[DOCKERFILE.rindex("\nFROM ") :]
+    (program,) = re.findall(r'^ENTRYPOINT \["(.+)/sidecar"\]$', final, re.MULTILINE)
+    assert re.search(rf'^ENV PATH="{program}:\$PATH"', final, re.MULTILINE)
+
+
 def test_only_what_the_image_is_made_of_is_sent_to_the_builder() -> None:
     patterns = [
         line for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] not in {"", "#"}

@@ -52,9 +52,11 @@ class Recorder:
     seen: list[Seen] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
     cut: int = 0
+    host: str = "127.0.0.1"
+    """Where it listens; `::1` is an API of IPv6 only."""
 
     def __enter__(self) -> Self:
-        self._listener = socket.create_server(("127.0.0.1", 0), backlog=256)
+        self._listener = socket.create_server((self.host, 0), family=self._family, backlog=256)
         self._open: set[socket.socket] = set()
         self._conversations: list[threading.Thread] = []
         self.port = int(self._listener.getsockname()[1])
@@ -73,8 +75,12 @@ class Recorder:
             conversation.join(20)
 
     @property
+    def _family(self) -> socket.AddressFamily:
+        return socket.AF_INET6 if ":" in self.host else socket.AF_INET
+
+    @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
     def clear(self) -> None:
         self.seen.clear()

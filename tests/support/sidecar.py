@@ -106,6 +106,8 @@ class Sidecar:
         """Writes the configuration; `service` is laid over the default service document (see `merged`)."""
         self.folder = folder
         self.port, self.health_port, self.admin_port = free_port(), free_port(), free_port()
+        self.health_host = "127.0.0.1"
+        """As in a URL; `[::1]` where it listens on IPv6 only."""
         self.config = folder / "sidecar.yaml"
         self.log, self.output = folder / "sidecar.log", folder / "sidecar.out"
         self.child: Child | None = None
@@ -188,7 +190,7 @@ class Sidecar:
 
     @property
     def health_url(self) -> str:
-        return f"http://127.0.0.1:{self.health_port}"
+        return f"http://{self.health_host}:{self.health_port}"
 
     @property
     def admin_url(self) -> str:

@@ -132,6 +132,7 @@ class Wire:
         session: ssl.SSLSession | None = None,
         server_name: str | None = "localhost",
         preamble: bytes = b"",
+        host: str = "127.0.0.1",
     ) -> Self:
         """A TLS connection, as `identity` if given. Raises `ssl.SSLError` with the alert the server sent.
 
@@ -140,7 +141,7 @@ class Wire:
         To resume, pass the `session` of an earlier connection *and* its `context`.
         """
         context = context or client_context(identity)
-        sock = socket.create_connection(("127.0.0.1", port), TIMEOUT)
+        sock = socket.create_connection((host, port), TIMEOUT)
         try:
             sock.sendall(preamble)
             return cls(context.wrap_socket(sock, server_hostname=server_name, session=session))
