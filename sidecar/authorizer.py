@@ -153,7 +153,7 @@ class Authorizer:
             if unbound.reason in BROKEN:
                 return self._refused(unbound.failure, policy, terms, token, head=head, now=now)
             confirmed, failures = (), [unbound.failure]
-        facts = Facts(head, token, presenter.client_certificate, captures, now, reveals=terms.explains)
+        facts = Facts(head, token, presenter, captures, now, reveals=terms.explains)
         failures += terms.failures(facts)
         until = issuer.valid_until(expires_at, presenter, confirmed)
         denial = terms.denial(failures, token, credentials.scheme) if failures else None

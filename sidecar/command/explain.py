@@ -26,9 +26,9 @@ from sidecar.rehearsal.assumption import AssumedKeys
 from sidecar.rehearsal.explanation import SIGNATURE, Explanation, explain, unverified_claims
 from sidecar.rehearsal.key_sources import FixedKeys, KeysUnreadable, asked, local_keys
 from sidecar.rehearsal.rendering import render
-from sidecar.rehearsal.request import Reception, Sent, credentials, field, split, with_host
+from sidecar.rehearsal.request import Reception, Sent, credentials, field, split, tls_of, with_host
 from sidecar.settings import Loaded, load
-from sidecar.settings.case_sections import parse_moment
+from sidecar.settings.moment import parse_moment
 from sidecar.settings.section import nearest
 
 
@@ -69,6 +69,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add("--header", action="append", default=[], metavar="H", help="'Name: value'; may be repeated")
     add("--listener", metavar="NAME", help="the listener; default: the first")
+    add("--tls", default="", metavar="V[/G]", help="the client's TLS: 1.3 or 1.3/X25519; default: not known")
     add("--at", type=_moment, metavar="TIME", help="2027-01-31T12:00:00Z; default: now")
     add("--jwks", type=Path, metavar="FILE", help="the issuer's keys, from a file instead of the issuer")
     add(
@@ -189,14 +190,27 @@ def question_of(loaded: Loaded, arguments: argparse.Namespace, token: str, proof
     if arguments.certificate is not None:
         own = certificates(arguments.certificate)
     certificate = client_certificate(own[0].der) if own else None
+    version, group = _tls(arguments.tls)
     return Question(
         sent=_sent(arguments, token, proof),
         presenter=Presenter(
-            certificate, listener.name, "explained", certificate_must_be_valid=listener.tls.trust is Trust.CA
+            certificate,
+            listener.name,
+            "explained",
+            certificate_must_be_valid=listener.tls.trust is Trust.CA,
+            tls_version=version,
+            tls_group=group,
         ),
         now=time.time() if arguments.at is None else arguments.at,
         others=[*own[1:], *_ours(loaded)],
     )
+
+
+def _tls(text: str) -> tuple[str, str]:
+    try:
+        return tls_of(text)
+    except ValueError as error:
+        raise Unexplainable(f"--tls {text!r} is {error}") from None
 
 
 def _listener(loaded: Loaded, name: str | None) -> ListenerSettings:

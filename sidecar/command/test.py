@@ -12,8 +12,8 @@ from sidecar.command.terminal import takes_colour
 from sidecar.rehearsal.trial import junit
 from sidecar.rehearsal.trial.certificate import authority
 from sidecar.rehearsal.trial.played_issuers import PlayedIssuers
-from sidecar.rehearsal.trial.result import Result, table
-from sidecar.rehearsal.trial.run import CaseMistake, Stage, differences
+from sidecar.rehearsal.trial.result import CaseMistake, Result, table
+from sidecar.rehearsal.trial.run import Stage, differences
 from sidecar.settings import load
 from sidecar.settings.cases import PolicyCase, load_cases
 from sidecar.settings.problem import sanitize

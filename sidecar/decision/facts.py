@@ -2,20 +2,20 @@
 
 from collections.abc import Mapping
 
-from sidecar.decision.request import ClientCertificate, RequestHead
+from sidecar.decision.request import ClientCertificate, Presenter, RequestHead
 from sidecar.decision.token import ValidatedToken
 
 
 class Facts:
     """Everything a condition may look at. Treat as immutable."""
 
-    __slots__ = ("captures", "client_certificate", "head", "now", "reveals", "token")
+    __slots__ = ("captures", "head", "now", "presenter", "reveals", "token")
 
     def __init__(
         self,
         head: RequestHead,
         token: ValidatedToken,
-        client_certificate: ClientCertificate | None,
+        presenter: Presenter,
         captures: Mapping[str, str],
         now: float,
         *,
@@ -23,9 +23,14 @@ class Facts:
     ) -> None:
         self.head = head
         self.token = token
-        self.client_certificate = client_certificate
+        self.presenter = presenter
         self.captures = captures
         self.now = now
         """Seconds since the epoch."""
         self.reveals = reveals
         """The decision is being explained: whoever asks holds the token, so failures may show what it says."""
+
+    @property
+    def client_certificate(self) -> ClientCertificate | None:
+        """None when the client presented none."""
+        return self.presenter.client_certificate

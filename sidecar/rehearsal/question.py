@@ -14,7 +14,7 @@ from sidecar.proxy.certificates import UnusableCertificate, client_certificate
 from sidecar.proxy.certificates import certificates as certificates_in
 from sidecar.proxy.configuration import ProxySettings, Trust
 from sidecar.rehearsal.explanation import explain
-from sidecar.rehearsal.request import Reception, Sent, credentials, field, split, with_host
+from sidecar.rehearsal.request import Reception, Sent, credentials, field, split, tls_of, with_host
 from sidecar.settings.configuration import Loaded
 
 JsonObject = dict[str, Any]
@@ -22,7 +22,7 @@ JsonObject = dict[str, Any]
 
 LONGEST = 65536
 """Characters of any member of the form."""
-MEMBERS = ("token", "proof", "certificate", "method", "url", "listener")
+MEMBERS = ("token", "proof", "certificate", "method", "url", "listener", "tls")
 """Texts of the form; beside them `headers`, a list of lines."""
 
 
@@ -39,7 +39,7 @@ async def answer(question: JsonObject, authorizer: Authorizer, loaded: Loaded, n
         authorizer,
         reception,
         reception.receive(_sent(texts, _fields(question))),
-        _presenter(certificates, texts["listener"], loaded.proxy),
+        _presenter(certificates, texts, loaded.proxy),
         now,
         others=[*certificates[1:], *_ours(loaded.proxy)],
     )
@@ -81,14 +81,25 @@ def _sent(texts: Mapping[str, str], fields: list[Field]) -> Sent:
     return Sent(texts["method"] or "GET", target, with_host(fields, host))
 
 
-def _presenter(certificates: list[Certificate], listener: str, settings: ProxySettings) -> Presenter:
+def _presenter(
+    certificates: list[Certificate], texts: Mapping[str, str], settings: ProxySettings
+) -> Presenter:
+    listener = texts["listener"]
     known = {one.name: one for one in settings.listeners}
     chosen = known.get(listener) if listener else next(iter(known.values()))
     if chosen is None:
         raise BadQuestion(f"listener: one of {', '.join(known)}")
-    certificate = client_certificate(certificates[0].der) if certificates else None
+    try:
+        version, group = tls_of(texts["tls"])
+    except ValueError as error:
+        raise BadQuestion(f"tls: {error}") from None
     return Presenter(
-        certificate, chosen.name, "explained", certificate_must_be_valid=chosen.tls.trust is Trust.CA
+        client_certificate(certificates[0].der) if certificates else None,
+        chosen.name,
+        "explained",
+        certificate_must_be_valid=chosen.tls.trust is Trust.CA,
+        tls_version=version,
+        tls_group=group,
     )
 
 

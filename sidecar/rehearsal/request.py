@@ -6,7 +6,9 @@ So what is said of it is what a client would be told who sent it, down to the fi
 from dataclasses import dataclass, replace
 
 from sidecar.decision.denial import Denial, Failure, Reason
+from sidecar.decision.key_exchange import GROUPS
 from sidecar.decision.request import RequestHead
+from sidecar.decision.tls_condition import VERSIONS
 from sidecar.http import intake
 from sidecar.http.answer import Answer, Answers, document
 from sidecar.http.fields import RequestFields
@@ -126,6 +128,16 @@ def credentials(token: str, proof: str = "") -> list[Field]:
     if proof:
         fields.append((b"DPoP", proof.encode()))
     return fields
+
+
+def tls_of(text: str) -> tuple[str, str]:
+    """`1.3` or `1.3/X25519`, taken apart: version and group, each empty when it was not said. Raises `ValueError`."""
+    version, slash, group = text.partition("/")
+    if text and version not in VERSIONS:
+        raise ValueError(f"not a version of TLS with, perhaps, a group: {' or '.join(VERSIONS)}, 1.3/X25519")
+    if slash and group not in GROUPS:
+        raise ValueError(f"not of a group that is known: {', '.join(sorted(GROUPS))}")
+    return version, group
 
 
 def with_host(fields: list[Field], host: str) -> tuple[Field, ...]:

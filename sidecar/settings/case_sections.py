@@ -1,74 +1,18 @@
 """The sections of a case file: policy unit tests for `sidecar test`."""
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from sidecar.decision.denial import Reason
-from sidecar.settings.files import CertificateFile
+from sidecar.decision.key_exchange import Group
+from sidecar.settings.case_certificate import CaseCertificate
 from sidecar.settings.issuer_sections import Algorithm
+from sidecar.settings.moment import Moment, Span
 from sidecar.settings.problem import shown
-from sidecar.settings.scalars import DURATION_PATTERN, Duration, Size, Text, parse_duration
+from sidecar.settings.scalars import Duration, Size, Text
 from sidecar.settings.section import Section, mistake, nearest
 from sidecar.settings.service_sections import Count
-
-_MOMENT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?$"
-
-
-def parse_moment(value: Any) -> float:
-    """Seconds since the epoch; raises `ValueError`."""
-    if not isinstance(value, str):
-        raise ValueError("a moment is written 2027-01-31T12:00:00Z or 2027-01-31")  # noqa: TRY004
-    try:
-        moment = datetime.fromisoformat(value)
-    except ValueError:
-        raise ValueError(f"{shown(value)} is not of the form 2027-01-31T12:00:00Z or 2027-01-31") from None
-    return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
-
-
-def _span(value: Any) -> float:
-    """A duration that may lie in the past."""
-    if isinstance(value, str) and value.startswith("-"):
-        return -parse_duration(value[1:])
-    return parse_duration(value)
-
-
-Moment = Annotated[
-    float, BeforeValidator(parse_moment), WithJsonSchema({"type": "string", "pattern": _MOMENT})
-]
-"""Seconds since the epoch."""
-Span = Annotated[
-    float,
-    BeforeValidator(_span),
-    WithJsonSchema({"type": "string", "pattern": DURATION_PATTERN.replace("^", "^-?", 1)}),
-]
-"""Seconds from the case's moment on; negative: before it."""
-
-
-class CaseCertificate(Section):
-    """A client certificate, made for the run; or one from a file."""
-
-    common_name: Text | None = None
-    """Default: the certificate's name in this file."""
-    san_dns: list[Text] = Field(default_factory=list)
-    """DNS names."""
-    san_uri: list[Text] = Field(default_factory=list)
-    """URIs, a SPIFFE ID for instance."""
-    san_email: list[Text] = Field(default_factory=list)
-    """Mail addresses."""
-    issued_by: Text | None = None
-    """Common name of the authority, made too. Default: self-signed."""
-    expires_in: Span | None = None
-    """From the case's moment on. Default: 24h."""
-    file: CertificateFile | None = None
-    """PEM; only its first certificate is taken, and no key is needed."""
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if self.file is not None and len(self.model_fields_set) > 1:
-            raise mistake("a certificate from a file is what it is", "file")
-        return self
 
 
 class CaseRequest(Section):
@@ -173,6 +117,24 @@ ReasonName = Annotated[
 ]
 
 
+class CaseTls(Section):
+    """The TLS of the client's connection."""
+
+    version: Literal["1.2", "1.3"] | None = None
+    """Default: "1.3"."""
+    group: Group | None = None
+    """Group of the key exchange. Default: X25519."""
+
+
+UNKNOWN = "unknown"
+"""The client's TLS, where it ends elsewhere."""
+CaseTlsOrUnknown = Annotated[
+    CaseTls | None,
+    BeforeValidator(
+        lambda value: None if value == UNKNOWN else value,
+        json_schema_input_type=CaseTls | Literal["unknown"],
+    ),
+]
 ErrorName = Literal[
     "none",
     "invalid_request",
@@ -236,6 +198,8 @@ class CaseDefaults(Section):
     request: CaseRequest = CaseRequest()
     certificate: Text | None = None
     """Name of the certificate the client presents."""
+    tls: CaseTls | None = None
+    """The TLS of the client's connection."""
     token: CaseToken | None = None
     proof: CaseProof | None = None
 
@@ -250,6 +214,8 @@ class Case(Section):
     request: CaseRequest = CaseRequest()
     certificate: Text | None = None
     """Name of the certificate the client presents; `none`: no certificate. Default: `client`."""
+    tls: CaseTlsOrUnknown = CaseTls()
+    """The TLS of the client's connection; `unknown`: it ends elsewhere. Default: TLS 1.3 with X25519."""
     token: TokenOrNone = CaseToken()
     """The access token; `none`: no token. Default: a good one, bound to the certificate, or with a proof to its key."""
     proof: ProofOrNone = None

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.settings import document as documents
-from sidecar.settings.case_sections import Case, CaseCertificate, CaseFile, CaseProof, CaseRequest, CaseToken
+from sidecar.settings.case_certificate import CaseCertificate
+from sidecar.settings.case_sections import Case, CaseFile, CaseProof, CaseRequest, CaseTls, CaseToken
 from sidecar.settings.document import Document
 from sidecar.settings.problem import Problem, SettingsError, shown
 from sidecar.settings.section import Section, Surroundings, validate
@@ -28,6 +29,8 @@ class PolicyCase:
     request: CaseRequest
     certificate: str | None
     """Name; None: the client presents none."""
+    tls: CaseTls | None
+    """None: not known."""
     token: CaseToken | None
     """None: no token."""
     certificates: Mapping[str, CaseCertificate]
@@ -69,7 +72,9 @@ def _complete(document: Document, file: CaseFile) -> Iterable[PolicyCase]:
     for index, case in enumerate(file.cases):
         line, _ = document.position(("cases", index))
         certificate = case.certificate or defaults.certificate or CLIENT
-        token = case.token
+        token, tls = case.token, case.tls
+        if tls is not None:
+            tls = CaseTls.model_construct(**_over(defaults.tls, tls))
         if token is not None:
             token = CaseToken.model_construct(**_over(defaults.token, token, "claims"))
         proof = case.proof
@@ -81,17 +86,19 @@ def _complete(document: Document, file: CaseFile) -> Iterable[PolicyCase]:
             at=defaults.at if case.at is None else case.at,
             request=CaseRequest.model_construct(**_over(defaults.request, case.request, "headers")),
             certificate=None if certificate == NONE else certificate,
+            tls=tls,
             token=token,
             certificates=file.certificates,
             proof=proof or (defaults.proof if "proof" not in case.model_fields_set else None),
         )
 
 
-def _over(defaults: Section | None, own: Section, merged: str) -> dict[str, Any]:
-    """What `own` says over what `defaults` say; the mapping `merged` key by key."""
+def _over(defaults: Section | None, own: Section, merged: str | None = None) -> dict[str, Any]:
+    """What `own` says over what `defaults` say; the mapping `merged`, if there is one, key by key."""
     given = defaults.given() if defaults is not None else {}
     if "raw" in own.model_fields_set:
         given = {}
     both = given | own.given()
-    both[merged] = given.get(merged, {}) | getattr(own, merged)
+    if merged is not None:
+        both[merged] = given.get(merged, {}) | getattr(own, merged)
     return both

@@ -125,7 +125,7 @@ OTHER_NAMES = {"UPN": "1.3.6.1.4.1.311.20.2.3"}
 """Types of otherNames by the names that people know."""
 
 
-def _check_types(key: str, names: Iterable[str], known: Mapping[str, str], what: str) -> None:
+def check_types(key: str, names: Iterable[str], known: Mapping[str, str], what: str) -> None:
     """Raises what a validator raises."""
     for name in names:
         if name not in known and not re.fullmatch(r"[0-2](\.(0|[1-9][0-9]{0,9})){1,20}", name):
@@ -166,10 +166,8 @@ class CertificateRequirement(Section):
     def _something(self) -> Self:
         if not self.model_fields_set or {} in (self.subject_attributes, self.san_other_name):
             raise mistake("says nothing of the certificate")
-        _check_types(
-            "subject_attributes", self.subject_attributes or (), ATTRIBUTES, "attribute of a subject"
-        )
-        _check_types("san_other_name", self.san_other_name or (), OTHER_NAMES, "type of an otherName")
+        check_types("subject_attributes", self.subject_attributes or (), ATTRIBUTES, "attribute of a subject")
+        check_types("san_other_name", self.san_other_name or (), OTHER_NAMES, "type of an otherName")
         return self
 
     def conditions(self) -> Iterator[Condition]:

@@ -18,6 +18,7 @@ from sidecar.settings.policies import Policies
 from sidecar.settings.problem import Problem, SettingsError, shown
 from sidecar.settings.section import Section, Surroundings, validate
 from sidecar.settings.service import proxy_settings, service_settings
+from sidecar.settings.tls_requirement import unattainable
 from sidecar.settings.trust_review import doubtful_authorities, expiry, unlisted_authorities
 from sidecar.settings.tryout import tried
 
@@ -111,6 +112,7 @@ class _Loading:
             *_expiring(sections, now),
             *unlisted_authorities(self.document, service),
             *doubtful_authorities(self.document, service),
+            *unattainable(self.policies.rules, proxy.listeners),
             *self._no_rules(),
         }
 

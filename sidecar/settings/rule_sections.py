@@ -19,6 +19,7 @@ from sidecar.settings.rule_limits import RuleLimitsSection
 from sidecar.settings.scalars import Duration, Form, Text, Texts, as_list
 from sidecar.settings.section import Section, mistake, nearest
 from sidecar.settings.service_sections import IdentityHeaders
+from sidecar.settings.tls_requirement import TlsRequirement
 
 Scope = Annotated[
     str, Form(r"^[\x21\x23-\x5b\x5d-\x7e]+$", "one scope: printable ASCII without spaces and quotes")
@@ -110,6 +111,8 @@ class Require(Section):
     """Authorization details the token must have, all of these (RFC 9396)."""
     client_certificate: CertificateRequirement | None = None
     """What the client certificate must be."""
+    tls: TlsRequirement | None = None
+    """What the client's TLS must be."""
 
     @model_validator(mode="after")
     def _something(self) -> Self:
@@ -132,6 +135,8 @@ class Require(Section):
             yield detail.condition()
         if self.client_certificate is not None:
             yield from self.client_certificate.conditions()
+        if self.tls is not None:
+            yield from self.tls.conditions()
 
 
 def _allowable(value: str) -> str:

@@ -50,11 +50,13 @@ class Subject:
     not_after: datetime
     names: tuple[x509.GeneralName, ...] = ()
     """Subject alternative names."""
+    attributes: tuple[x509.NameAttribute[str], ...] = ()
+    """All of the distinguished name, when it is more than a common name."""
 
     @property
     def name(self) -> x509.Name:
-        """The distinguished name: a common name alone, cut to what X.509 allows."""
-        return distinguished(self.common_name)
+        """The distinguished name: a common name alone, cut to what X.509 allows, or the attributes."""
+        return x509.Name(self.attributes) if self.attributes else distinguished(self.common_name)
 
 
 @dataclass(frozen=True, slots=True)

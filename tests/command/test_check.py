@@ -36,6 +36,9 @@ sidecar.yaml:11:1: duplicate key `workers`: first on line 10
 """
 
 
+GROUPS = "X25519MLKEM768, SecP256r1MLKEM768, SecP384r1MLKEM1024, X25519, X448, P-256, P-384, P-521"
+
+
 @pytest.fixture
 def configuration(tmp_path: Path, pki: Pki, monkeypatch: pytest.MonkeyPatch) -> Configuration:
     """A small good configuration in the working directory."""
@@ -62,6 +65,24 @@ def test_five_mistakes_are_five_lines(
     configuration.write_service(FIVE_MISTAKES)
     assert check() == 1
     assert capsys.readouterr().out == FIVE_LINES
+
+
+@pytest.mark.field_cases
+@pytest.mark.parametrize(
+    ("groups", "expected"),
+    [
+        ("[X25519, P256]", f"3:88: expected one of {GROUPS}, got `P256`; did you mean `P-256`?"),
+        ("[secp384r1]", f"3:80: expected one of {GROUPS}, got `secp384r1`"),
+        ("[]", "3:79: must not be empty"),
+        ("X25519", "3:79: expected a list, got `X25519`: write [X25519]"),
+    ],
+)
+def test_a_group_that_nobody_knows_is_named_at_its_place(
+    configuration: Configuration, capsys: pytest.CaptureFixture[str], groups: str, expected: str
+) -> None:
+    configuration.write_service(SERVICE.replace("server.key}", f"server.key, groups: {groups}}}"))
+    assert check() == 1
+    assert capsys.readouterr().out.startswith(f"sidecar.yaml:{expected}")
 
 
 def test_mistakes_in_all_files_are_said_at_once(

@@ -20,6 +20,7 @@ from sidecar.decision.certificate_condition import (
 from sidecar.decision.client_certificate import ClientCertificate, Unreadable
 from sidecar.decision.condition import Condition, Facts
 from sidecar.decision.denial import Failure, Reason
+from sidecar.decision.request import Presenter
 from sidecar.decision.token import UNBOUND, ValidatedToken
 from tests.support.named_certificates import UPN, named_certificate, utf8
 from tests.support.odd_certificates import READABLE, UNREADABLE_NAMES, UNREADABLE_SUBJECT
@@ -36,7 +37,7 @@ def judge(
     condition: Condition, given: ClientCertificate | None, now: float = 0, **claims: object
 ) -> Failure | None:
     token = ValidatedToken("i", None, None, (), frozenset(), 0, None, None, UNBOUND, None, claims)
-    return condition.failure(Facts(head(), token, given, {}, now))
+    return condition.failure(Facts(head(), token, Presenter(given, "main", "192.0.2.1:1"), {}, now))
 
 
 @pytest.fixture(scope="module")

@@ -20,12 +20,12 @@ from sidecar.decision.claim import (
 from sidecar.decision.condition import Facts
 from sidecar.decision.denial import Reason
 from sidecar.decision.token import UNBOUND, ValidatedToken
-from tests.support.world import head
+from tests.support.world import head, presenter
 
 
 def facts(**claims: object) -> Facts:
     token = ValidatedToken("i", None, None, (), frozenset(), 0, None, None, UNBOUND, None, claims)
-    return Facts(head(), token, None, {"id": "7", "tenant": "acme"}, 1000)
+    return Facts(head(), token, presenter(), {"id": "7", "tenant": "acme"}, 1000)
 
 
 def holds(predicate: Predicate, **claims: object) -> bool:

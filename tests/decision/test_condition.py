@@ -3,14 +3,14 @@ import pytest
 from sidecar.decision.condition import CLAUSES, AuthenticationContext, BoundBy, Facts
 from sidecar.decision.denial import Reason
 from sidecar.decision.token import UNBOUND, Confirmation, ValidatedToken
-from tests.support.world import head
+from tests.support.world import head, presenter
 
 NOW = 1_000_000
 
 
 def failure_of(condition: AuthenticationContext, **claims: object) -> str | None:
     token = ValidatedToken("i", None, None, (), frozenset(), 0, None, None, UNBOUND, None, claims)
-    failure = condition.failure(Facts(head(), token, None, {}, NOW))
+    failure = condition.failure(Facts(head(), token, presenter(), {}, NOW))
     if failure is None:
         return None
     assert failure.reason is Reason.AUTHENTICATION_INSUFFICIENT
@@ -69,7 +69,7 @@ def test_rule_says_by_what_a_token_must_be_bound(
     """A key alone would otherwise do for a rule that was written for certificates."""
     token = ValidatedToken("i", None, None, (), frozenset(), 1, None, None, Confirmation(members), None, {})
     condition = BoundBy(asked)
-    failure = condition.failure(Facts(head(), token, None, {}, 0))
+    failure = condition.failure(Facts(head(), token, presenter(), {}, 0))
     assert (failure and failure.presented) == presented
     assert condition.check == "confirmation"
     assert failure is None or failure.reason is Reason.BINDING_MISSING

@@ -6,7 +6,7 @@ from sidecar.decision.condition import CLAUSES, Facts
 from sidecar.decision.denial import Failure, Reason
 from sidecar.decision.explanation import STAGES, Trace, Verdict, clause
 from tests.decision.test_terms import NOW, token
-from tests.support.world import head
+from tests.support.world import head, presenter
 
 
 def outline(trace: Trace) -> list[tuple[str, str]]:
@@ -45,7 +45,7 @@ def test_nothing_is_reached_by_a_request_that_cannot_be_read() -> None:
 def test_failures_that_are_collected_cut_nothing_off(check: str) -> None:
     trace = Trace()
     trace.failed(Failure(check, Reason.CONDITION_FAILED))
-    facts = Facts(head(), token(claims={"a": "x"}), None, {}, NOW)
+    facts = Facts(head(), token(claims={"a": "x"}), presenter(), {}, NOW)
     for name in "ab":
         watched = trace.watching(ClaimCondition((name,), Equals("x")))
         assert watched.check == f"claims.{name}"
@@ -62,8 +62,8 @@ def test_restarted_trace_has_forgotten() -> None:
 
 @pytest.mark.parametrize(
     ("check", "expected"),
-    [("cnf.x5t#S256", "RFC 8705 §3"), ("cnf", "RFC 7800 §3.1"), ("claims.a.b", "the policy"), ("tls", "the policy"),
-     ("client_certificate.san_dns", "RFC 5280 §4")],
+    [("cnf.x5t#S256", "RFC 8705 §3"), ("cnf", "RFC 7800 §3.1"), ("claims.a.b", "the policy"), ("nobody", "the policy"),
+     ("tls.groups", "RFC 8446 §4.2"), ("client_certificate.san_dns", "RFC 5280 §4")],
 )  # fmt: skip
 def test_clause_is_found_by_name_or_by_family(check: str, expected: str) -> None:
     assert clause(check) == expected

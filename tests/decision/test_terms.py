@@ -168,7 +168,7 @@ def test_last_of_the_three_ends_of_reporting_counts() -> None:
 
 
 def facts(given: ValidatedToken) -> Facts:
-    return Facts(head(), given, None, {}, NOW)
+    return Facts(head(), given, presenter(), {}, NOW)
 
 
 def test_scopes_are_all_of_these_and_one_of_those() -> None:
@@ -181,7 +181,7 @@ def test_scopes_are_all_of_these_and_one_of_those() -> None:
 
 def test_explanation_shows_what_was_granted() -> None:
     terms = RuleTerms(rule(scopes=("a",), any_scope=("b",)), policy())
-    revealing = Facts(head(), token(scope=frozenset({"y", "x"})), None, {}, NOW, reveals=True)
+    revealing = Facts(head(), token(scope=frozenset({"y", "x"})), presenter(), {}, NOW, reveals=True)
     assert {failure.presented for failure in terms.failures(revealing)} == {"x y"}
 
 

@@ -97,7 +97,7 @@ def test_binding_is_told_whether_it_holds_or_not(pki: Pki) -> None:
 
 
 def facts(**given: Any) -> Facts:
-    return Facts(head(), token(**given), None, {}, NOW, reveals=True)
+    return Facts(head(), token(**given), presenter(), {}, NOW, reveals=True)
 
 
 def test_every_condition_is_told_in_order() -> None:

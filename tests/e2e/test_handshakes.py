@@ -14,7 +14,7 @@ from tests.support.mint import SigningKey
 from tests.support.pki import Identity, Pki, Profile, make_key, self_signed
 from tests.support.processes import eventually, free_port
 from tests.support.recorder import Recorder
-from tests.support.sidecar import Sidecar, listener
+from tests.support.sidecar import Sidecar, listener, policy
 from tests.support.tls_client import TLS12, TLS13, Wire, client_context
 
 VERSIONS = [TLS12, TLS13]
@@ -43,7 +43,19 @@ def doors(tmp_path_factory: pytest.TempPathFactory, pki: Pki, signing_key: Signi
         listener(ports[2], trust="ca", at_handshake="required"),
     ]
     with Recorder() as recorder:
-        sidecar = Sidecar(folder, pki, recorder.url, keys=[signing_key], service={"listeners": listeners})
+        narrow = {
+            "name": "narrow",
+            "match": {"path": "/narrow"},
+            "require": {"tls": {"minimum_version": "1.3", "groups": ["P-384", "P-256"]}},
+        }
+        sidecar = Sidecar(
+            folder,
+            pki,
+            recorder.url,
+            policy_document=policy([narrow, *policy()["rules"]]),
+            keys=[signing_key],
+            service={"listeners": listeners},
+        )
         (folder / "tls" / "client.crl").write_bytes(pki.client_authority.revocation_list(revoked))
         with sidecar:
             yield Doors(sidecar, pki, revoked, *ports)
@@ -64,6 +76,25 @@ def status(port: int, identity: Identity, token: str, version: ssl.TLSVersion = 
     """The status of a request with that token on a new connection."""
     with Wire.tls(port, context=client_context(identity, minimum=version, maximum=version)) as wire:
         return wire.request(target="/accounts/1", token=token).status
+
+
+@pytest.mark.field_cases
+@pytest.mark.parametrize(
+    ("tls", "expected"),
+    [((TLS13, "secp384r1"), 200), ((TLS13, "secp521r1"), 403), ((TLS12, "prime256v1"), 403)],
+)
+def test_rule_asks_for_the_tls_of_the_client(
+    doors: Doors, pki: Pki, signing_key: SigningKey, tls: tuple[ssl.TLSVersion, str], expected: int
+) -> None:
+    version, curve = tls
+    context = client_context(pki.client, minimum=version, maximum=version)
+    context.set_ecdh_curve(curve)
+    token = signing_key.token(pki.client)
+    with Wire.tls(doors.any, context=context) as wire:
+        assert wire.request(target="/accounts/1", token=token).status == 200
+        answer = wire.request(target="/narrow", token=token)
+    assert answer.status == expected
+    assert expected == 200 or answer.json()["reason"] == "condition_failed"
 
 
 # -- trust: any: possession is what counts (RFC 8705 §6.2) ----------------------------------------

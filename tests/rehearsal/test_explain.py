@@ -145,6 +145,30 @@ def test_a_failed_condition_is_shown_beside_a_binding_that_holds(explainer: Expl
     assert (verdicts["cnf.x5t#S256"], verdicts["claims.tenant"]) == ("passed", "failed")
 
 
+@pytest.mark.parametrize(
+    ("words", "presented", "verdict"),
+    [
+        ((), "unknown: the client's TLS ended elsewhere, or nobody said what it was", "failed"),
+        (("--tls", "1.3"), "none in TLS 1.3", "failed"),
+        (("--tls", "1.3/X25519"), "X25519", "failed"),
+        (("--tls", "1.3/X25519MLKEM768"), "X25519MLKEM768", "passed"),
+    ],
+)
+def test_the_tls_of_the_client_is_what_the_arguments_say(
+    explainer: Explainer, words: tuple[str, ...], presented: str, verdict: str
+) -> None:
+    explainer.configuration.write_policy(
+        ISSUER.replace("{discovery: true}", "{jwks_file: jwks.json}")
+        + "rules:\n  - name: modern\n    match: {path: /**}\n    require: {tls: {groups: X25519MLKEM768}}\n"
+    )
+    token = explainer.token(explainer.pki.client)
+    found = explainer.document("--token", token, *words, certificate=explainer.pki.client.pem)
+    (step,) = [step for step in found["steps"] if step["check"] == "tls.groups"]
+    assert step["clause"] == "RFC 8446 §4.2"
+    assert (step["expected"], step["verdict"]) == ("X25519MLKEM768", verdict)
+    assert verdict == "passed" or step["presented"] == presented
+
+
 def digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
@@ -367,6 +391,7 @@ def test_header_fields_are_sorted_as_the_data_plane_sorts_them(explainer: Explai
     assert (code, said) == (1, "'nonsense' is not 'Name: value'\n")
 
 
+GROUPS = "P-256, P-384, P-521, SecP256r1MLKEM768, SecP384r1MLKEM1024, X25519, X25519MLKEM768, X448"
 WANTED = "write https://api.example.com/accounts/1, or /accounts/1"
 
 
@@ -386,6 +411,11 @@ WANTED = "write https://api.example.com/accounts/1, or /accounts/1"
             ("--url", ""),
             f"'' is neither a URL nor a path: {WANTED}\n",
         ),
+        (
+            ("--tls", "1.1"),
+            "--tls '1.1' is not a version of TLS with, perhaps, a group: 1.2 or 1.3, 1.3/X25519\n",
+        ),
+        (("--tls", "1.3/x25519"), f"--tls '1.3/x25519' is not of a group that is known: {GROUPS}\n"),
         (("--certificate", "/nowhere/at/all"), "cannot be read: No such file or directory\n"),
     ],
 )

@@ -8,7 +8,7 @@ import asyncio
 import json
 from argparse import ArgumentParser
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -22,7 +22,7 @@ from sidecar.rehearsal import question
 from sidecar.rehearsal.key_sources import FixedKeys, local_keys
 from sidecar.rehearsal.trial.played_issuers import PlayedIssuers
 from sidecar.rehearsal.trial.run import Stage
-from sidecar.settings.case_sections import Case, CaseExpectation, CaseRequest
+from sidecar.settings.case_sections import Case, CaseExpectation, CaseRequest, CaseTls
 from sidecar.settings.cases import PolicyCase
 from sidecar.settings.configuration import Loaded
 from tests.support.configuration import ISSUER, SERVICE, Configuration
@@ -54,6 +54,9 @@ rules:
   - name: partner
     match: {path: /partner}
     require: {client_certificate: {san_uri: "spiffe://prod/**"}}
+  - name: modern
+    match: {path: /modern}
+    require: {tls: {minimum_version: "1.3", groups: [X25519MLKEM768, P-256]}}
   - name: options
     match: {methods: [OPTIONS], path: "*"}
 """
@@ -135,6 +138,8 @@ class Asked:
     token: str = ""
     """Of `TOKENS`; empty: none."""
     has_certificate: bool = True
+    tls: str = ""
+    """Version and group, with a slash between them; empty: nobody knows."""
 
 
 def corpus() -> Iterator[Asked]:
@@ -147,6 +152,8 @@ def corpus() -> Iterator[Asked]:
     yield from (Asked(token=token, has_certificate=has) for token in TOKENS for has in (True, False))
     yield from (Asked(target=target, token="strong") for target in ("/strong", "/partner"))
     yield from (Asked(target=target, token="good") for target in ("/strong", "/partner"))
+    for tls in ("", "1.3", "1.2/P-256", "1.3/P-256", "1.3/X25519", "1.3/X25519MLKEM768"):
+        yield Asked(target="/modern", token="good", tls=tls)
     yield Asked("HEAD", "/.well-known/oauth-protected-resource")
     yield Asked("POST", "/.well-known/oauth-protected-resource")
 
@@ -243,6 +250,8 @@ class Four:
                 )
 
             talk.loop.run_until_complete(serve())
+            version, _, group = asked.tls.partition("/")
+            talk.tls.negotiates = (version, group)
             client = talk.client(self.certificate(asked))
             fields = [("Host", asked.host)]
             fields += [(name, value) for name, values in asked.headers.items() for value in values]
@@ -278,6 +287,7 @@ class Four:
             words += [word for value in values for word in ("--header", f"{name}: {value}")]
         if asked.has_certificate:
             words += ["--certificate", str(self.folder / "client.crt")]
+        words += ["--tls", asked.tls]
         parser = ArgumentParser()
         command.configure(parser)
         token = self.tokens[asked.token] if asked.token else ""
@@ -295,12 +305,19 @@ class Four:
             "headers": lines,
             "token": self.tokens[asked.token] if asked.token else "",
             "certificate": self.pki.client.pem.decode() if asked.has_certificate else "",
+            "tls": asked.tls,
         }
         return self.of_document(asyncio.run(question.answer(form, self.authorizer(), self.loaded, STARTED)))
 
     @staticmethod
     def of_document(document: Mapping[str, Any]) -> Said:
         return Said(*(document[name] for name in ("permit", "status", "reason", "rule", "challenge")))
+
+    @staticmethod
+    def tls(asked: Asked) -> CaseTls | None:
+        version, _, group = asked.tls.partition("/")
+        said = {"version": version} | ({"group": group} if group else {})
+        return CaseTls.model_validate(said) if version else None
 
     def played(self, asked: Asked) -> Said:
         headers: dict[str, str | list[str]] = dict(asked.headers)
@@ -315,11 +332,12 @@ class Four:
             None,
             request,
             "client",
+            self.tls(asked),
             None,
             {},
         )
         if not asked.has_certificate:
-            case = PolicyCase(case.case, case.place, None, request, None, None, {})
+            case = replace(case, certificate=None)
         issuers = Published(self.loaded.policy)
         issuers.own = self.keys.keys("https://as.example.com")
         came = asyncio.run(

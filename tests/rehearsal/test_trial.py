@@ -107,6 +107,99 @@ def test_a_case_goes_through_the_real_decision(trial: Trial, case: str) -> None:
     assert said.endswith("1 passed, 0 failed\n")
 
 
+FOREIGN = """\
+rules:
+  - name: tpp
+    match: {path: /tpp}
+    require:
+      client_certificate:
+        subject_attributes: {organizationIdentifier: {claim: tpp}, OU: [payments, accounts]}
+        san_other_name: {UPN: {claim: upn}}
+  - name: modern
+    match: {path: /modern}
+    require: {tls: {minimum_version: "1.3", groups: X25519MLKEM768}}
+"""
+NAMED = """\
+certificates:
+  bank:
+    subject_attributes: {C: DE, OU: [x, accounts], organizationIdentifier: PSDDE-1, UID: u1, 2.5.4.5: "7"}
+    san_dns: bank.example
+    san_other_name: {UPN: ada@bank.example, 1.2.3.4: LONG}
+""".replace("LONG", "x" * 200).replace("san_dns: bank.example", "san_dns: [bank.example]")
+TPP = "request: {target: /tpp}, token: {claims: {tpp: PSDDE-1, upn: ada@bank.example}}"
+
+
+@pytest.mark.field_cases
+@pytest.mark.parametrize(
+    "case",
+    [
+        f"{TPP}, certificate: bank, expect: {{status: 200, rule: tpp}}",
+        (
+            "request: {target: /tpp}, token: {claims: {tpp: PSDDE-2, upn: ada@bank.example}}, certificate: bank,"
+            " expect: {failures: [client_certificate.subject_attributes.organizationIdentifier]}"
+        ),
+        (
+            "request: {target: /tpp}, token: {claims: {tpp: PSDDE-1, upn: bob@bank.example}}, certificate: bank,"
+            " expect: {failures: [client_certificate.san_other_name.UPN]}"
+        ),
+        f"{TPP}, certificate: another, expect: {{reason: condition_failed}}",
+        "request: {target: /modern}, tls: {group: X25519MLKEM768}, expect: {status: 200, rule: modern}",
+        "request: {target: /modern}, expect: {status: 403, failures: [tls.groups]}",
+        (
+            "request: {target: /modern}, tls: {version: '1.2', group: P-256},"
+            " expect: {reason: condition_failed, failures: [tls.groups, tls.minimum_version]}"
+        ),
+        "request: {target: /modern}, tls: unknown, expect: {failures: [tls.groups, tls.minimum_version]}",
+    ],
+)
+def test_a_client_has_the_names_and_the_tls_that_the_case_says(trial: Trial, case: str) -> None:
+    trial.configuration.write_policy(ISSUER + FOREIGN)
+    code, said = trial.run(case, head=NAMED)
+    assert code == 0, said
+
+
+@pytest.mark.field_cases
+def test_tls_of_the_defaults_is_completed_by_the_case(trial: Trial) -> None:
+    trial.configuration.write_policy(ISSUER + FOREIGN)
+    head = "defaults: {tls: {group: X25519MLKEM768}, request: {target: /modern}}\n"
+    code, said = trial.run(
+        "expect: {status: 200}",
+        "tls: {version: '1.2'}, expect: {failures: [tls.minimum_version]}",
+        "tls: unknown, expect: {status: 403}",
+        head=head,
+    )
+    assert code == 0, said
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        ("subject_attributes: {C: Germany}", "1:25: no certificate can say that: Attribute's length must be"),
+        ("subject_attributes: {organisationIdentifier: x}", "did you mean `organizationIdentifier`?"),
+        ("subject_attributes: {0.99.1: x}", "no certificate can say that: "),
+        ("common_name: a, subject_attributes: {CN: b}", "`common_name` is the CN already"),
+        ("san_other_name: {upn: x}", "neither a known type of an otherName nor an object identifier"),
+        ("san_other_name: {0.99.1: x}", "no certificate can say that: "),
+        ("san_dns: [müller.example]", "1:25: no certificate can say that: DNSName values"),
+        ("san_uri: ['https://müller.example']", "no certificate can say that: URI values"),
+        ("san_email: [ada@müller.example]", "no certificate can say that: RFC822Name values"),
+    ],
+)
+def test_names_that_no_certificate_can_have_are_a_mistake(trial: Trial, names: str, expected: str) -> None:
+    code, said = trial.run("expect: {status: 403}", head=f"certificates: {{client: {{{names}}}}}\n")
+    assert code == 1
+    assert said.startswith("cases.yaml:1:")
+    assert expected in said
+
+
+@pytest.mark.parametrize("at", ["9999-12-31", "1900-01-01"])
+def test_dates_that_no_certificate_can_have_fail_the_case_alone(trial: Trial, at: str) -> None:
+    code, said = trial.run(f"at: {at}, expect: {{status: 200}}", "expect: {status: 403}")
+    assert code == 1
+    assert "the certificate `client` cannot be made: " in said
+    assert said.endswith("1 passed, 1 failed\n")
+
+
 def test_a_flipped_expectation_fails_with_a_diff(trial: Trial) -> None:
     code, said = trial.run(
         f"{GET}, token: {{{MINE}, bound_to: other}},"

@@ -27,6 +27,7 @@ from sidecar.decision.claim import (
 )
 from sidecar.decision.condition import AuthenticationContext
 from sidecar.decision.policy import Rule
+from sidecar.decision.tls_condition import TlsGroup, TlsVersion
 from tests.support.configuration import Configuration
 
 
@@ -126,6 +127,12 @@ CONDITIONS: list[tuple[str, list[Any]]] = [
         "client_certificate: {san_other_name: {UPN: [a], 1.2.3: {claim: x}}}",
         [OtherName("UPN", "1.3.6.1.4.1.311.20.2.3", ("a",)), OtherName("1.2.3", "1.2.3", (), ("x",))],
     ),
+    ('tls: {minimum_version: "1.3"}', [TlsVersion("1.3")]),
+    ("tls: {groups: X25519MLKEM768}", [TlsGroup(("X25519MLKEM768",))]),
+    (
+        'tls: {groups: [X25519, P-256], minimum_version: "1.2"}',
+        [TlsVersion("1.2"), TlsGroup(("X25519", "P-256"))],
+    ),
 ]
 
 
@@ -154,3 +161,30 @@ def test_an_attribute_that_nobody_knows_is_a_problem(
     configuration.write_rule(f'match: {{path: "/a"}}\n    require: {require}')
     (problem,) = configuration.problems()
     assert expected in problem.message
+
+
+GROUPS = "X25519MLKEM768, SecP256r1MLKEM768, SecP384r1MLKEM1024, X25519, X448, P-256, P-384, P-521"
+
+
+@pytest.mark.field_cases
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("{minimum_version: 1.3}", "8:38: expected text, got 1.3: put it in quotes"),
+        ('{minimum_version: "1.1"}', "8:38: expected one of 1.2, 1.3, got `1.1`; did you mean `1.3`?"),
+        (
+            "{groups: [X25519, X25519MLKEM]}",
+            f"8:38: expected one of {GROUPS}, got `X25519MLKEM`; did you mean `X25519MLKEM768`?",
+        ),
+        ("{groups: x25519}", f"8:29: expected one of {GROUPS}, got `x25519`; did you mean `X25519`?"),
+        ("{groups: []}", "8:29: must not be empty"),
+        ("{}", "8:20: says nothing of TLS: `minimum_version`, `groups`"),
+        ("{group: P-256}", "8:21: unknown key `group`; did you mean `groups`?"),
+        ("X25519", "8:20: expected a mapping of keys to values, got `X25519`"),
+    ],
+)
+def test_a_mistake_in_what_is_asked_of_tls_is_named_at_its_place(
+    configuration: Configuration, text: str, expected: str
+) -> None:
+    configuration.write_rule(f'match: {{path: "/a"}}\n    require: {{tls: {text}}}')
+    assert configuration.said() == [expected]

@@ -144,6 +144,23 @@ def test_names_of_a_certificate_are_doubted_where_nobody_vouches_for_them(
     assert doubts(configuration, rule) == []
 
 
+@pytest.mark.parametrize(
+    ("groups", "asked", "doubt"),
+    [
+        ("", "X25519MLKEM768", None),
+        ("[P-256, X25519]", "[X25519MLKEM768, X25519]", None),
+        ("[P-256]", "[X25519MLKEM768, X25519]", "has none of these groups: it refuses every request"),
+    ],
+)
+def test_groups_that_a_listener_does_not_have_are_doubted(
+    configuration: Configuration, groups: str, asked: str, doubt: str | None
+) -> None:
+    offered = f", groups: {groups}" if groups else ""
+    configuration.write_service(SERVICE.replace("server.key}", f"server.key{offered}}}"))
+    found = doubts(configuration, f"match: {{path: /a}}, require: {{tls: {{groups: {asked}}}}}")
+    assert found == ([f"6: listener `127.0.0.1:8443` {doubt}"] if doubt else [])
+
+
 def test_reviewing_thousands_of_rules_takes_no_square(configuration: Configuration) -> None:
     """4,000 rules under one prefix: their pairs alone would be 8 million."""
     configuration.write_policy(

@@ -37,7 +37,9 @@ class Unsealing:
 class CleartextEngine:
     """`Engine` for such records. The client's first record is its handshake."""
 
-    def __init__(self, certificate: ClientCertificate | None, *, resumed: bool) -> None:
+    def __init__(
+        self, certificate: ClientCertificate | None, *, resumed: bool, negotiates: tuple[str, str] = ("", "")
+    ) -> None:
         self.established = False
         self.records = 0
         self.eof = False
@@ -45,6 +47,7 @@ class CleartextEngine:
         self._said_goodbye = False
         self._certificate = certificate
         self._resumed = resumed
+        self._negotiates = negotiates
         self._records = Unsealing()
         self._out = b""
 
@@ -85,7 +88,7 @@ class CleartextEngine:
         return self._resumed
 
     def negotiated(self) -> tuple[str, str]:
-        return "", ""
+        return self._negotiates
 
     def is_unchecked(self) -> bool:
         return False
@@ -108,6 +111,8 @@ class CleartextTls:
         self.distrusted: set[bytes] = set()
         """Certificates that a reload no longer accepts."""
         self.resumed = False
+        self.negotiates = ("", "")
+        """TLS version and group of the next connection."""
         self.make: type[CleartextEngine] = CleartextEngine
 
     def again(self) -> "CleartextTls":
@@ -121,4 +126,4 @@ class CleartextTls:
 
     def engine(self) -> CleartextEngine:
         certificate = self.identity.presented if self.identity is not None else None
-        return self.make(certificate, resumed=self.resumed)
+        return self.make(certificate, resumed=self.resumed, negotiates=self.negotiates)

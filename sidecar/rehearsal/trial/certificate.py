@@ -10,7 +10,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from sidecar.decision.request import ClientCertificate
 from sidecar.proxy.certificates import certificates as certificates_in
 from sidecar.proxy.certificates import client_certificate
-from sidecar.settings.case_sections import CaseCertificate
+from sidecar.rehearsal.trial.result import CaseMistake
+from sidecar.settings.case_certificate import CaseCertificate
+from sidecar.settings.problem import shown
 from sidecar.trust.certification import Signer, Subject, Use, certify, distinguished, new_key
 
 _DAY = 86400.0
@@ -28,7 +30,10 @@ def authority(certificates: Mapping[str, CaseCertificate], now: float) -> Issue:
         wanted = certificates.get(name, CaseCertificate())
         if wanted.file is not None:
             return client_certificate(certificates_in(wanted.file.read_bytes())[0].der)
-        return client_certificate(_certificate(name, wanted, now).public_bytes(Encoding.DER))
+        try:
+            return client_certificate(_certificate(name, wanted, now).public_bytes(Encoding.DER))
+        except (ValueError, OverflowError) as error:  # dates that no certificate can have
+            raise CaseMistake(f"the certificate {shown(name)} cannot be made: {error}") from None
 
     return issue
 
@@ -36,12 +41,13 @@ def authority(certificates: Mapping[str, CaseCertificate], now: float) -> Issue:
 def _certificate(name: str, wanted: CaseCertificate, now: float) -> x509.Certificate:
     moment = datetime.fromtimestamp(now, UTC).replace(microsecond=0)
     expiry = moment + timedelta(seconds=_DAY if wanted.expires_in is None else wanted.expires_in)
-    names = (
-        *map(x509.DNSName, wanted.san_dns),
-        *map(x509.UniformResourceIdentifier, wanted.san_uri),
-        *map(x509.RFC822Name, wanted.san_email),
+    subject = Subject(
+        wanted.common_name or name,
+        Use.CLIENT,
+        min(moment, expiry) - timedelta(seconds=_HOUR),
+        expiry,
+        tuple(wanted.alternative_names()),
+        tuple(wanted.subject(name)),
     )
-    beginning = min(moment, expiry) - timedelta(seconds=_HOUR)
-    subject = Subject(wanted.common_name or name, Use.CLIENT, beginning, expiry, names)
     issued_by = None if wanted.issued_by is None else Signer(distinguished(wanted.issued_by), new_key())
     return certify(subject, new_key(), issued_by)

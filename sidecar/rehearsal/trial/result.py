@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from sidecar.decision.denial import Failure
 
 
+class CaseMistake(Exception):
+    """The case asks for something that does not exist, or cannot; the message is one line."""
+
+
 @dataclass(frozen=True, slots=True)
 class Result:
     """One case, played."""

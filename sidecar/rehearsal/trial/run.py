@@ -23,16 +23,13 @@ from sidecar.rehearsal.request import Reception, Sent
 from sidecar.rehearsal.trial.certificate import Issue
 from sidecar.rehearsal.trial.played_clients import PlayedClients
 from sidecar.rehearsal.trial.played_issuers import PlayedIssuers
+from sidecar.rehearsal.trial.result import CaseMistake
 from sidecar.settings.cases import PolicyCase
 from sidecar.settings.configuration import Loaded
 
 _PEER = "192.0.2.1"
 """A client's address as documentation has it (RFC 5737)."""
 NOTHING = "nothing"
-
-
-class CaseMistake(Exception):
-    """The case names something that does not exist; the message is one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,12 +137,14 @@ class Stage:
         return known or IssuerPolicy(name, frozenset({"https://api.example.com"}))
 
     def _presenter(self, case: PolicyCase, certificate: ClientCertificate | None) -> Presenter:
-        listener = self._listener(case.request.listener)
+        listener, tls = self._listener(case.request.listener), case.tls
         return Presenter(
             certificate,
             listener.name,
             f"{_PEER}:50000",
             certificate_must_be_valid=listener.tls.trust is Trust.CA,
+            tls_version="" if tls is None else tls.version or "1.3",
+            tls_group="" if tls is None else tls.group or "X25519",
         )
 
     def _listener(self, name: str | None) -> ListenerSettings:
