@@ -40,9 +40,11 @@ COMMANDS: Final = (
     Command(
         "admin-url", "sidecar.command.admin_url", "print the link to the admin page of the sidecar that runs"
     ),
+    Command("certificate", "sidecar.command.certificate", "make keys and certificates for trying out"),
     Command("check", "sidecar.command.check", "say everything that is wrong with a configuration"),
-    Command("demo", "sidecar.command.demo", "play the main job on loopback, and stay up to be tried"),
+    Command("demo", "sidecar.command.demo", "play the main job on loopback, also around your own API"),
     Command("explain", "sidecar.command.explain", "say check by check why a request is refused"),
+    Command("init", "sidecar.command.init", "write a small configuration for your issuer and your API"),
     Command("inject", "sidecar.command.inject", "put the sidecar into Kubernetes manifests"),
     Command(
         "report", "sidecar.command.report", "say per client who is ready for enforcing, from the access log"

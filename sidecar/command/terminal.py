@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import sys
 from pathlib import Path
 from typing import Final, TextIO
@@ -40,9 +41,11 @@ class Progress:
             print("\r\x1b[K", end="", file=self._stream, flush=True)
 
 
-def invocation() -> str:
-    """How a new shell, in any folder, calls this very program."""
+def invocation(*, anywhere: bool = True) -> str:
+    """How a shell calls this very program: a new one, in any folder; else one with the `PATH` of this one."""
     script = Path(sys.executable).with_name("sidecar")
-    if script.is_file():
-        return shlex.quote(str(script))
-    return f"{shlex.quote(sys.executable)} -m sidecar"
+    if not script.is_file():
+        return f"{shlex.quote(sys.executable)} -m sidecar"
+    if not anywhere and shutil.which("sidecar") == str(script):
+        return "sidecar"
+    return shlex.quote(str(script))

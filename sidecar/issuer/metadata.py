@@ -25,6 +25,8 @@ class Metadata:
     introspection_endpoint: str | None
     mtls_introspection_endpoint: str | None
     """From `mtls_endpoint_aliases` (RFC 8705 §5)."""
+    binds_to_certificates: bool = False
+    """`tls_client_certificate_bound_access_tokens` (RFC 8705 §3.3)."""
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
@@ -68,6 +70,7 @@ def parse_metadata(document: Mapping[str, Any], issuer: str) -> Metadata:
         _url(document, "jwks_uri"),
         _url(document, "introspection_endpoint"),
         _url(aliases, "introspection_endpoint"),
+        document.get("tls_client_certificate_bound_access_tokens") is True,
     )
 
 
