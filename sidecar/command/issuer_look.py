@@ -29,7 +29,7 @@ class NotLookedAt(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Account:
     """What an issuer says of itself."""
 
     keys: int
@@ -65,7 +65,7 @@ def checked(issuer: str) -> str:
     return issuer
 
 
-async def look(issuer: str, ca_file: Path | None) -> Look:
+async def look(issuer: str, ca_file: Path | None) -> Account:
     """Fetch metadata and keys, as the sidecar will. Raises `NotLookedAt`."""
     checked(issuer)
     try:
@@ -85,7 +85,7 @@ async def look(issuer: str, ca_file: Path | None) -> Look:
         await http.close()
     if not len(keys):
         raise NotLookedAt(f"{shown(issuer)}: {_no_key(keys)}: without one no token can be verified")
-    return Look(len(keys), _algorithms(keys), len(keys.skipped), metadata.binds_to_certificates)
+    return Account(len(keys), _algorithms(keys), len(keys.skipped), metadata.binds_to_certificates)
 
 
 async def _metadata(issuer: str, http: HttpClient) -> Metadata:
