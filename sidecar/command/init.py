@@ -9,7 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sidecar.command.issuer_look import Account, NotLookedAt, checked, look
+from sidecar.command.issuer_look import IssuerFacts, NotLookedAt, checked, look
 from sidecar.command.starting_point import StartingPoint
 from sidecar.command.terminal import Progress, invocation
 from sidecar.settings import SettingsError, load
@@ -151,7 +151,7 @@ def _write(folder: Path, files: dict[str, str]) -> list[Path]:
     return [folder / name for name in files]
 
 
-def _account(issuer: str, found: Account) -> str:
+def _account(issuer: str, found: IssuerFacts) -> str:
     keys = f"{found.keys} key{'' if found.keys == 1 else 's'}"
     algorithms = f" ({', '.join(found.algorithms)})" if found.algorithms else ""
     skipped = f", {found.skipped} more that cannot be used" if found.skipped else ""

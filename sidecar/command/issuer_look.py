@@ -29,13 +29,13 @@ class NotLookedAt(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class IssuerFacts:
     """What an issuer says of itself."""
 
     keys: int
     """Usable keys in its JWK set."""
     algorithms: tuple[str, ...]
-    """Of those keys, when each names one; empty: any of the default ones."""
+    """What those keys are for, when each names one; empty: any of the default ones."""
     skipped: int
     """Entries of the JWK set that no key can be made of."""
     binds_to_certificates: bool
@@ -65,7 +65,7 @@ def checked(issuer: str) -> str:
     return issuer
 
 
-async def look(issuer: str, ca_file: Path | None) -> Account:
+async def look(issuer: str, ca_file: Path | None) -> IssuerFacts:
     """Fetch metadata and keys, as the sidecar will. Raises `NotLookedAt`."""
     checked(issuer)
     try:
@@ -85,7 +85,7 @@ async def look(issuer: str, ca_file: Path | None) -> Account:
         await http.close()
     if not len(keys):
         raise NotLookedAt(f"{shown(issuer)}: {_no_key(keys)}: without one no token can be verified")
-    return Account(len(keys), _algorithms(keys), len(keys.skipped), metadata.binds_to_certificates)
+    return IssuerFacts(len(keys), _algorithms(keys), len(keys.skipped), metadata.binds_to_certificates)
 
 
 async def _metadata(issuer: str, http: HttpClient) -> Metadata:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
 
-from sidecar.command.issuer_look import Account
+from sidecar.command.issuer_look import IssuerFacts
 
 _PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9]*:[A-Za-z0-9/._~%+@:-]*[A-Za-z0-9/_~%+@-]")
 """A URL or URN that YAML reads as the text it is."""
@@ -25,7 +25,7 @@ class StartingPoint:
     """Where the sidecar listens: host, `*` for all, and port."""
     until: date
     """The first day on which the policy is enforced."""
-    found: Account | None
+    found: IssuerFacts | None
 
     def files(self) -> dict[str, str]:
         """Name → text."""
