@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TextIO
 
-from sidecar.decision.confirmation import held_in
+from sidecar.decision.confirmation import KEY, METHODS, held_in
 from sidecar.telemetry.adoption import UNKNOWN, Client, Clients, ordered
 
 LINE: Final = 1024 * 1024
@@ -51,7 +51,8 @@ class Report:
         # Only where the log names a verified token there is a binding to count.
         failed = _failed(record)
         bound = held_in(record, failed) if _text(record, "issuer") else None
-        self.clients[_name(record)].count(_text(record, "time"), labels, failed, bound)
+        by_key = bool(METHODS[KEY].held(record, failed))
+        self.clients[_name(record)].count(_text(record, "time"), labels, failed, bound, by_key=by_key)
 
     def ordered(self) -> list[Client[str]]:
         """Whom to call first."""
@@ -139,13 +140,23 @@ def _bounded(file: TextIO) -> Iterator[str]:
         yield line
 
 
-_HEAD: Final = ("client", "bound", "unbound", "mismatched", "would deny", "denied", "last seen", "reasons")
+_HEAD: Final = (
+    "client",
+    "bound",
+    "by key",
+    "unbound",
+    "mismatched",
+    "would deny",
+    "denied",
+    "last seen",
+    "reasons",
+)
 
 
 def _table(clients: Iterable[Client[str]]) -> list[str]:
     rows: list[tuple[str, ...]] = [_HEAD]
     for one in clients:
-        numbers = map(str, (one.bound, one.unbound, one.mismatched, one.would_deny, one.denied))
+        numbers = map(str, (one.bound, one.by_key, one.unbound, one.mismatched, one.would_deny, one.denied))
         reasons = ", ".join(f"{reason} {count}" for reason, count in one.row()["reasons"].items())
         rows.append((_printable(one.client), *numbers, _printable(one.last_seen), _printable(reasons)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -159,7 +170,7 @@ def _printable(text: str) -> str:
 def _aligned(row: tuple[str, ...], widths: list[int]) -> str:
     """Numbers to the right, words to the left."""
     cells = [
-        cell.rjust(width) if 0 < at < 6 else cell.ljust(width)
+        cell.rjust(width) if 0 < at < 7 else cell.ljust(width)
         for at, (cell, width) in enumerate(zip(row, widths, strict=True))
     ]
     return "  ".join(cells).rstrip()

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
-from sidecar.decision.confirmation import Held, held
+from sidecar.decision.confirmation import KEY, Held, held
 from sidecar.decision.denial import NAMES, Reason
 from sidecar.decision.permit import Permit
 from sidecar.telemetry.access import bounded, timestamp
@@ -64,6 +64,8 @@ class Client(Generic[Moment]):
     """Why they would be, or were, refused."""
     rules: dict[str, int] = field(default_factory=dict)
     """Under which rules they would be, or were, refused."""
+    by_key: int = 0
+    """Those that were bound by the key of a DPoP proof (`jkt`), be it beside a certificate."""
 
     def count(
         self,
@@ -71,17 +73,21 @@ class Client(Generic[Moment]):
         labels: tuple[str, str, str],
         failed: Sequence[str],
         held: Held | None,
+        *,
+        by_key: bool,
     ) -> None:
         """One request that began `at`: its rule, outcome and reason, and the reasons of the checks that `failed`.
 
-        `held` tells whether its verified token was bound to its presenter; None without such a token. A request that
-        simply passes is counted by `Telemetry.observe` in fewer steps.
+        `held` tells whether its verified token was bound to its presenter; None without such a token. `by_key`: the
+        token names a key. A request that simply passes is counted by `Telemetry.observe` in fewer steps.
         """
         rule, outcome, reason = labels
         if at > self.last_seen:  # noqa: PLR1730 — no call: this runs for each request
             self.last_seen = at
         if held is _BOUND:
             self.bound += 1
+            if by_key:
+                self.by_key += 1
         elif held is _UNBOUND:
             self.unbound += 1
         elif held is _MISMATCHED:
@@ -109,6 +115,7 @@ class Client(Generic[Moment]):
         self.last_seen = max(self.last_seen, other.last_seen)
         self.last_refused = max(self.last_refused, other.last_refused)
         self.bound += other.bound
+        self.by_key += other.by_key
         self.unbound += other.unbound
         self.mismatched += other.mismatched
         self.would_deny += other.would_deny
@@ -122,6 +129,7 @@ class Client(Generic[Moment]):
         return {
             "client": self.client,
             "bound": self.bound,
+            "by_key": self.by_key,
             "unbound": self.unbound,
             "mismatched": self.mismatched,
             "would_deny": self.would_deny,
@@ -182,7 +190,8 @@ class Adoption:
         failures = refused.failures if refused is not None else ()
         bound = held(token.confirmation, record.presenter, failures) if token is not None else None
         failed = [NAMES[one.reason] for one in failures] if labels[1] == FAIL else ()
-        client.count(record.started, labels, failed, bound)
+        by_key = token is not None and KEY in token.confirmation.members
+        client.count(record.started, labels, failed, bound, by_key=by_key)
 
     def rows(self) -> list[Row]:
         """Every client, whom to call first."""

@@ -8,6 +8,7 @@ made when someone asks for it.
 import time
 from collections.abc import Callable
 
+from sidecar.decision.confirmation import KEY
 from sidecar.decision.key_exchange import NONE, group_label
 from sidecar.telemetry.access import AccessLine, bounded, incomplete, readable
 from sidecar.telemetry.adoption import Adoption
@@ -100,8 +101,10 @@ class Telemetry:
         if token is not None and name and labels[1] == PERMIT:
             # What `Client.count` comes to for nearly every request. Permitted: what the token is bound to is confirmed.
             client = self._clients[name]
-            if token.confirmation.members:
+            members = token.confirmation.members
+            if members:
                 client.bound += 1
+                client.by_key += 1 if KEY in members else 0
             else:
                 client.unbound += 1
             if record.started > client.last_seen:  # noqa: PLR1730 — no call on the way of every request

@@ -81,16 +81,16 @@ def test_each_client_is_counted(log: Log, capsys: pytest.CaptureFixture[str], tm
     found = {row.pop("client"): row for row in json.loads(capsys.readouterr().out)}
     assert list(found) == ["unbound", "confused", "ready"]
     assert found["ready"] == {
-        "bound": 3, "unbound": 0, "mismatched": 0, "would_deny": 0, "denied": 0, "reasons": {}, "rules": {},
-        "last_seen": "2027-01-15T08:00:00.000Z", "last_refused": "",
+        "bound": 3, "by_key": 0, "unbound": 0, "mismatched": 0, "would_deny": 0, "denied": 0,
+        "reasons": {}, "rules": {}, "last_seen": "2027-01-15T08:00:00.000Z", "last_refused": "",
     }  # fmt: skip
     assert found["unbound"] == {
-        "bound": 0, "unbound": 2, "mismatched": 0, "would_deny": 2, "denied": 0,
+        "bound": 0, "by_key": 0, "unbound": 2, "mismatched": 0, "would_deny": 2, "denied": 0,
         "reasons": {"binding_missing": 2}, "rules": {"read": 2},
         "last_seen": "2027-01-15T08:01:40.000Z", "last_refused": "2027-01-15T08:01:40.000Z",
     }  # fmt: skip
     assert found["confused"] == {
-        "bound": 1, "unbound": 0, "mismatched": 2, "would_deny": 1, "denied": 2,
+        "bound": 1, "by_key": 0, "unbound": 0, "mismatched": 2, "would_deny": 1, "denied": 2,
         "reasons": {"binding_mismatch": 1, "certificate_missing": 1, "scope_insufficient": 1},
         "rules": {"read": 3},
         "last_seen": "2027-01-15T08:00:00.000Z", "last_refused": "2027-01-15T08:00:00.000Z",
@@ -158,6 +158,7 @@ def test_the_table_reads_from_standard_input(
     assert head.split("  ")[0] == "client"
     assert first.split() == [
         "unbound",
+        "0",
         "0",
         "2",
         "0",

@@ -1,5 +1,6 @@
 """What each client's requests were: counted as they end, told like `sidecar report` tells it of the log."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from sidecar.decision.denial import Denial, Failure, Reason
 from sidecar.decision.permit import Permit
 from sidecar.decision.policy import Rule
 from sidecar.decision.request import Presenter
+from sidecar.decision.token import Confirmation
 from sidecar.telemetry.access import AccessLine, bounded, timestamp
 from sidecar.telemetry.adoption import MOST, OTHERS, RULES, STRANGERS, UNKNOWN, Client, rows
 from sidecar.telemetry.outcome import outcome_of
@@ -19,7 +21,7 @@ from tests.support.odd_certificates import name as odd_name
 from tests.support.pki import Identity, Pki
 from tests.support.records import RULE, STARTED, RecordedTelemetry, denial, permit, presenter, record, token
 
-COUNTS = ("bound", "unbound", "mismatched", "would_deny", "denied")
+COUNTS = ("bound", "by_key", "unbound", "mismatched", "would_deny", "denied")
 
 
 @pytest.fixture
@@ -147,6 +149,22 @@ def test_whom_to_call_first_comes_first(recorder: RecordedTelemetry, pki: Pki) -
     assert list(told(recorder)) == ["z", "y", "late", "bearer", "ready"]
 
 
+def test_requests_that_are_bound_by_the_key_of_a_proof_are_told_apart(recorder: RecordedTelemetry) -> None:
+    by_key = Confirmation({"jkt": bytes(32)})
+    wallet, both = (
+        token("wallet", confirmation=by_key),
+        token("both", confirmation=Confirmation({**by_key.members, "x5t#S256": bytes(32)})),
+    )
+    missing = Failure("dpop.field", Reason.PROOF_MISSING)
+    refusal = Denial(Reason.PROOF_MISSING, (missing,), RULE.name, wallet)
+    for decision in (permit(wallet), permit(both), permit(wallet, refusal), refusal):
+        recorder.telemetry.observe(record(decision, presenter=presenter()))
+    assert {name: counts(row) for name, row in told(recorder).items()} == {
+        "wallet": {"bound": 1, "by_key": 1, "mismatched": 2, "would_deny": 1, "denied": 1},
+        "both": {"bound": 1, "by_key": 1},
+    }
+
+
 def test_only_so_many_clients_are_told_apart_and_the_rest_are_counted_as_one(
     recorder: RecordedTelemetry,
 ) -> None:
@@ -188,13 +206,13 @@ def test_only_so_many_rules_of_a_client_are_told_apart(recorder: RecordedTelemet
 
 
 def test_rows_of_several_workers_are_put_together() -> None:
-    first = Client("a", "2027-01-15T08:00:00.000Z", "", 1, 2, 3, 4, 5, {"x": 1}, {"r": 1})
+    first = Client("a", "2027-01-15T08:00:00.000Z", "", 1, 2, 3, 4, 5, {"x": 1}, {"r": 1}, 1)
     second = Client(
         "a", "2027-01-14T08:00:00.000Z", "2027-01-14T08:00:00.000Z", 1, 1, 1, 1, 1, {"x": 2, "y": 9}
     )
     assert rows([first, second, Client("b", "", ""), Client("a", "", "", 1)]) == [
         {
-            "client": "a", "bound": 3, "unbound": 3, "mismatched": 4, "would_deny": 5, "denied": 6,
+            "client": "a", "bound": 3, "by_key": 1, "unbound": 3, "mismatched": 4, "would_deny": 5, "denied": 6,
             "reasons": {"y": 9, "x": 3}, "rules": {"r": 1},
             "last_seen": "2027-01-15T08:00:00.000Z", "last_refused": "2027-01-14T08:00:00.000Z",
         },
@@ -226,7 +244,18 @@ def requests(pki: Pki) -> list[AuditRecord]:
             found.append(
                 record(permit(token(None, bound_to, subject=None), denied), started=STARTED + at / 3)
             )
+    keyed, both = (token("keyed", confirmation=Confirmation(one)) for one in by_key(ours))
+    for reason in Reason:
+        for bound in (keyed, both):
+            denied = Denial(reason, (Failure("check", reason),), RULE.name, bound)
+            found += [record(permit(bound), presenter=mutual), record(denied), record(permit(bound, denied))]
     return found
+
+
+def by_key(certificate: bytes) -> Iterator[dict[str, bytes]]:
+    """What tokens are bound to: a key, and a key beside a certificate."""
+    yield {"jkt": bytes(32)}
+    yield {"jkt": bytes(32), "x5t#S256": certificate}
 
 
 def test_live_figures_are_those_that_the_report_makes_of_the_log(

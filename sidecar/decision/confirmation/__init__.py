@@ -59,7 +59,9 @@ BROKEN: Final = frozenset(reason for method in METHODS.values() for reason in me
 """Reasons that are never only reported."""
 
 
-OF_PROOFS: Final = METHODS["jkt"].reasons.keys() - {Reason.SCHEME_MISMATCH}
+KEY: Final = "jkt"
+"""The member of a token that is bound to the key of a proof (RFC 9449 §6.1)."""
+OF_PROOFS: Final = METHODS[KEY].reasons.keys() - {Reason.SCHEME_MISMATCH}
 """Reasons that are said in the challenge of the scheme DPoP, whatever the scheme that came."""
 
 

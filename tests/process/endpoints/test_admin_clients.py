@@ -18,6 +18,7 @@ from tests.support.debian import program
 from tests.support.mint import SigningKey
 from tests.support.pki import Identity, Pki
 from tests.support.processes import eventually
+from tests.support.proofs import Prover
 from tests.support.recorder import Recorder
 from tests.support.sidecar import Sidecar, issuer, policy
 
@@ -25,8 +26,11 @@ expect.set_options(
     timeout=20_000
 )  # milliseconds; by default five seconds, which a browser on a busy machine needs
 
+ORIGIN = "https://api.example.com"
+PROVER = Prover.create()
+SERVICE = {"protected_resource": {"resource": ORIGIN, "origins": [ORIGIN]}}
 POLICY = policy(
-    issuers=[issuer(binding="required")],
+    issuers=[issuer(binding="required", schemes=["Bearer", "DPoP"])],
     rules=[
         {"name": "public", "match": {"path": "/public/**"}, "public": True},
         {"name": "open", "match": {"path": "/open/**"}, "binding": "not_required"},
@@ -34,17 +38,15 @@ POLICY = policy(
         {"name": "payments", "match": {"path": "/payments/**"}, "report_only": {"until": "2999-01-31"}},
     ],
 )
-COUNTS = ("bound", "unbound", "mismatched", "would_deny", "denied")
+COUNTS = ("bound", "by_key", "unbound", "mismatched", "would_deny", "denied")
 
 
 @pytest.fixture(params=[1, 2], ids=["alone", "crew"])
 def one(
     request: pytest.FixtureRequest, tmp_path: Path, pki: Pki, signing_key: SigningKey
 ) -> Iterator[Sidecar]:
-    with sidecar(tmp_path, pki, signing_key, {"workers": request.param}, policy_document=POLICY) as (
-        running,
-        _,
-    ):
+    service = {**SERVICE, "workers": request.param}
+    with sidecar(tmp_path, pki, signing_key, service, policy_document=POLICY) as (running, _):
         yield running
 
 
@@ -72,6 +74,12 @@ def visit(
         assert wire.request("GET", path, token=token).status == status
 
 
+def visit_with_a_proof(one: Sidecar, path: str, token: str) -> None:
+    proof = PROVER.proof(token, url=ORIGIN + path)
+    with one.connect() as wire:
+        assert wire.request("GET", path, [("Authorization", f"DPoP {token}"), ("DPoP", proof)]).status == 200
+
+
 def traffic(one: Sidecar, pki: Pki, key: SigningKey) -> None:
     """Four requests of each client."""
     for _ in range(4):
@@ -82,6 +90,7 @@ def traffic(one: Sidecar, pki: Pki, key: SigningKey) -> None:
         visit(one, "/accounts/1", 401, key.token(pki.other_client, client_id="thief"), pki.client)
         visit(one, "/accounts/1", 403, key.token(pki.client, client_id="poor", scope=""), pki.client)
         visit(one, "/open/1", 200, key.token(client_id="bearer"))
+        visit_with_a_proof(one, "/accounts/1", key.token(cnf=PROVER.cnf, client_id="wallet"))
         visit(one, "/public/1", 200)
         visit(one, "/accounts/1", 401, None, pki.client)
         visit(one, "/payments/1", 401, key.token(pki.client, client_id="late", exp=1), pki.client)
@@ -97,6 +106,7 @@ EXPECTED = {
     "thief": {"mismatched": 4, "denied": 4},
     "bearer": {"unbound": 4},
     "ready": {"bound": 4},
+    "wallet": {"bound": 4, "by_key": 4},
     UNKNOWN: {},
 }
 
@@ -116,7 +126,7 @@ def test_every_client_is_told_with_what_its_requests_were_as_the_report_tells_it
     )
     assert by_name["poor"]["reasons"] == {"scope_insufficient": 4}
     assert (by_name["ready"]["reasons"], by_name["ready"]["last_refused"]) == ({}, "")
-    for name in ("ready", "bearer", UNKNOWN):  # those that simply passed, too
+    for name in ("ready", "wallet", "bearer", UNKNOWN):  # those that simply passed, too
         latest = max(line["time"] for line in one.access_log() if _named(line) == name)
         assert by_name[name]["last_seen"] == latest
     assert found["since"] < one.output.stat().st_mtime
@@ -150,7 +160,7 @@ def test_figures_go_on_when_the_configuration_changes(
 def test_worker_that_was_started_again_says_since_when_it_counts(
     tmp_path: Path, pki: Pki, signing_key: SigningKey
 ) -> None:
-    with sidecar(tmp_path, pki, signing_key, {"workers": 2}, policy_document=POLICY) as (one, _):
+    with sidecar(tmp_path, pki, signing_key, {**SERVICE, "workers": 2}, policy_document=POLICY) as (one, _):
         before = ask(one)["since"]
         victim = json.loads(get(f"{one.admin_url}/state", **one.admin_headers)[1])["workers"][0]
         os.kill(victim, signal.SIGKILL)

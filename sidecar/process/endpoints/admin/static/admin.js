@@ -332,14 +332,14 @@ function configuration(one) {
   $("refused-why").textContent = `Generation ${one.generation} stays in force: ${one.problems[0] ?? ""}`;
 }
 
-const COLUMNS = ["client", "bound", "unbound", "mismatched", "would be denied", "denied", "why", "rule", "last seen"];
+const COLUMNS = ["client", "bound", "by key (DPoP)", "unbound", "mismatched", "would be denied", "denied", "why", "rule", "last seen"];
 
 function client(one) {
-  const numbers = [one.bound, one.unbound, one.mismatched, one.would_deny, one.denied];
+  const numbers = [one.bound, one.by_key, one.unbound, one.mismatched, one.would_deny, one.denied];
   const listed = (counted) => Object.entries(counted).map(([name, number]) => `${name} ${count(number)}`).join(", ");
   const cells = [one.client, ...numbers.map(count), listed(one.reasons), Object.keys(one.rules).map((name) => (name === "none" ? "(no rule)" : name)).join(", "), moment(one.last_seen)];
-  const colours = ["", "warn-text", "bad-text", "bad-text", ""];
-  const kind = (at) => (at > 0 && at < 6 ? `number ${numbers[at - 1] ? colours[at - 1] : "none"}` : cells[at] ? "" : "blank");
+  const colours = ["", "", "warn-text", "bad-text", "bad-text", ""];
+  const kind = (at) => (at > 0 && at < 7 ? `number ${numbers[at - 1] ? colours[at - 1] : "none"}` : cells[at] ? "" : "blank");
   return make("tr", { title: one.last_refused ? `last refused, or would be: ${moment(one.last_refused)}` : "" },
     ...cells.map((text, at) => make(at ? "td" : "th", { class: kind(at), "data-name": COLUMNS[at], ...(at ? {} : { scope: "row" }) }, text || "–")));
 }
@@ -353,7 +353,7 @@ function adoption({ since, clients }, until) {
   const verdict = breaking ? `${count(breaking)} of ${count(all)} would be refused by what is only reported now and will be enforced${day}.` : `${count(all)} ${all === 1 ? "client" : "clients"}; enforcing what is only reported would refuse none.`;
   const shown = all > SHOWN ? ` The first ${SHOWN} are shown.` : "";
   $("adoption-note").textContent = `Since ${moment(new Date(since * 1000).toISOString())} UTC: ${all ? verdict : "no request yet."}${shown}`;
-  const head = make("tr", {}, ...COLUMNS.map((name, at) => make("th", { scope: "col", class: at > 0 && at < 6 ? "number" : "" }, name)));
+  const head = make("tr", {}, ...COLUMNS.map((name, at) => make("th", { scope: "col", class: at > 0 && at < 7 ? "number" : "" }, name)));
   $("adoption").replaceChildren(...(all ? [make("thead", {}, head), make("tbody", {}, ...clients.slice(0, SHOWN).map(client))] : []));
 }
 
