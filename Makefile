@@ -166,7 +166,7 @@ pictures: $(READY) ## docs/images: the admin page and the demo, as Debian's Chro
 	@$(BIN)/python -m tests.pictures
 
 reference: $(READY) ## config/schema and docs/reference.md, from the settings' models
-	@for kind in service policy cases; do $(BIN)/sidecar schema $$kind > config/schema/$$kind.json; done
+	@for kind in service policy clients cases; do $(BIN)/sidecar schema $$kind > config/schema/$$kind.json; done
 	@$(BIN)/sidecar schema --reference > docs/reference.md
 
 lock: ## exact versions with hashes, from the ranges in pyproject.toml (needs uv)

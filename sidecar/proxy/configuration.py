@@ -68,6 +68,8 @@ class TlsSettings:
     at_handshake: AtHandshake = AtHandshake.OPTIONAL
     session_lifetime: float = 3600.0
     """Seconds a session may be resumed."""
+    resumes: bool = True
+    """Whether sessions may be resumed at all: a resumed session has the client's certificate, not those above it."""
     close_on_ca_change: bool | None = None
     """When authorities or lists change, close connections whose client certificate they no longer accept; None: with
     a `crl_file`."""
@@ -225,6 +227,8 @@ class ProxySettings:
     upstream: UpstreamSettings
     limits: Limits = Limits()
     timeouts: Timeouts = Timeouts()
+    hand_over_headers: frozenset[str] = frozenset()
+    """Names of the fields by which an authorization server is told a certificate. Stripped from every request."""
     rule_identity_headers: frozenset[str] = frozenset()
     """Names of the identity headers that single rules set. Stripped from every request, whatever its rule."""
     realm: str | None = None
@@ -258,4 +262,5 @@ class ProxySettings:
         """Every header that says who a client is, anywhere: no client may say it of itself."""
         header = self.upstream.client_certificate_header
         certificate = header.names if header is not None else frozenset()
-        return self.rule_identity_headers.union(self.upstream.identity_headers, certificate)
+        ours = self.rule_identity_headers.union(self.upstream.identity_headers, certificate)
+        return ours | self.hand_over_headers

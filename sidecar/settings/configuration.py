@@ -12,6 +12,7 @@ from sidecar.decision.origin import Origin
 from sidecar.decision.policy import Policy
 from sidecar.decision.resource_metadata import ResourceMetadata, resource_metadata
 from sidecar.issuer.configuration import IssuersSettings
+from sidecar.proxy.authorization_server.configuration import AuthorizationServerSettings
 from sidecar.proxy.configuration import ProxySettings
 from sidecar.settings.nonce_file import nonces_in
 from sidecar.settings.problem import Problem
@@ -114,7 +115,9 @@ class Loaded:
     files: tuple[Path, ...]
     """Every file that was read, the service file first: a change of one is a change of the configuration."""
     policy_patterns: tuple[str, ...] = ()
-    """`policy_files`, made absolute: a file that begins or ceases to match is a change too."""
+    """`policy_files` and `client_files`, made absolute: a file that begins or ceases to match is a change too."""
+    authorization_server: AuthorizationServerSettings | None = None
+    """None: there is none behind the sidecar, or it looks after its clients itself."""
     warnings: tuple[Problem, ...] = ()
     """Doubtful, but usable."""
     dangers: tuple[Problem, ...] = ()

@@ -51,7 +51,8 @@ def _present(path: Path, info: ValidationInfo) -> bool:
     raise PydanticCustomError(FILE_ABSENT, "{message}", {"message": f"{shown(str(path))} {what}"})
 
 
-def _content(path: Path) -> bytes:
+def content(path: Path) -> bytes:
+    """What a file holds, at most 16 MiB; raises `PydanticCustomError`."""
     try:
         with path.open("rb") as file:
             data = file.read(_LARGEST + 1)
@@ -73,7 +74,7 @@ def _checked(look: Callable[[Path], object]) -> Callable[[Path, ValidationInfo],
 
 def certificates(path: Path) -> list[Certificate]:
     """Every certificate of a PEM file, at least one, as OpenSSL reads it; raises `PydanticCustomError`."""
-    data = _content(path)
+    data = content(path)
     try:
         return certificates_in(data, pem_only=True)
     except UnusableCertificate as problem:
@@ -83,7 +84,7 @@ def certificates(path: Path) -> list[Certificate]:
 def authorities(path: Path) -> Authorities:
     """The authorities of a PEM file, at least one; raises `PydanticCustomError`."""
     try:
-        return read_authorities(_content(path))
+        return read_authorities(content(path))
     except ValueError:
         raise mistake(f"{shown(str(path))} holds no PEM certificate, or only broken ones") from None
 
@@ -91,7 +92,7 @@ def authorities(path: Path) -> Authorities:
 def private_key(path: Path) -> PrivateKeyTypes:
     """The private key of a PEM file; raises `PydanticCustomError`."""
     try:
-        return load_pem_private_key(_content(path), None)
+        return load_pem_private_key(content(path), None)
     except TypeError:
         raise mistake(f"{shown(str(path))} is encrypted; a private key must be readable as it is") from None
     except (ValueError, UnsupportedAlgorithm):
@@ -101,7 +102,7 @@ def private_key(path: Path) -> PrivateKeyTypes:
 def crls(path: Path) -> tuple[RevocationList, ...]:
     """Every revocation list of a PEM or DER file, at least one; raises `PydanticCustomError`."""
     try:
-        return revocation_lists(_content(path))
+        return revocation_lists(content(path))
     except ValueError:
         raise mistake(f"{shown(str(path))} holds no certificate revocation list, or a broken one") from None
 
@@ -109,7 +110,7 @@ def crls(path: Path) -> tuple[RevocationList, ...]:
 def _key_set(path: Path) -> object:
     """Whether each key is fit for use is the issuer's to say; here it is only: a JWK set (RFC 7517 §5)."""
     try:
-        document = json.loads(_content(path))
+        document = json.loads(content(path))
     except (ValueError, RecursionError):
         raise mistake(f"{shown(str(path))} is not JSON") from None
     if not isinstance(document, dict) or not isinstance(document.get("keys"), list):
@@ -149,7 +150,7 @@ def check_private(path: Path, switch: str, at: str = "private_key_file") -> None
 _NAME = WithJsonSchema({"type": "string", "minLength": 1})
 FileName = Annotated[Path, BeforeValidator(resolve, json_schema_input_type=str), _NAME]
 """A file that need not be there yet."""
-ReadableFile = Annotated[FileName, AfterValidator(_checked(_content)), _NAME]
+ReadableFile = Annotated[FileName, AfterValidator(_checked(content)), _NAME]
 CertificateFile = Annotated[FileName, AfterValidator(_checked(certificates)), _NAME]
 AuthoritiesFile = Annotated[FileName, AfterValidator(_checked(authorities)), _NAME]
 PrivateKeyFile = Annotated[FileName, AfterValidator(_checked(private_key)), _NAME]

@@ -1,7 +1,7 @@
 """The whole configuration: the service file, the policy files it names, and every file these name."""
 
 import glob
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,6 +9,9 @@ from sidecar.decision.policy import Policy
 from sidecar.issuer.configuration import IssuersSettings
 from sidecar.proxy.configuration import ProxySettings, Trust
 from sidecar.settings import document as documents
+from sidecar.settings.authorization_server import authorization_server_settings, impediments
+from sidecar.settings.authorization_server import doubts as server_doubts
+from sidecar.settings.client_files import ClientFiles
 from sidecar.settings.configuration import Loaded, ServiceSettings
 from sidecar.settings.document import Document
 from sidecar.settings.files import is_there
@@ -54,10 +57,12 @@ class _Loading:
         self.problems.extend(problems)
         for path in (paths := self._policy_paths()):
             self.policies.add_file(path, absent_files_pass=self.absent_files_pass)
+        clients = self._read_clients()
         self.policies.check_references(self._listeners())
         self._check_proofs(service)
         if service is None or not service.process.insecure_policy_writable_by_everyone:
-            self.problems.extend(_writable([self.document, *self.policies.documents]))
+            self.problems.extend(_writable([self.document, *self.policies.documents, *clients.documents]))
+        self.problems.extend(impediments(self.document, service, clients.clients))
         errors, warnings = self._sorted_out()
         if errors or service is None:
             raise SettingsError(errors)
@@ -65,7 +70,8 @@ class _Loading:
         services = service_settings(service)
         resource = services.protected_resource
         policy = self.policies.policy(resource.origins if resource is not None else ())
-        proxy = proxy_settings(service, policy)
+        server = authorization_server_settings(service.authorization_server, clients.clients)
+        proxy = proxy_settings(service, policy, server)
         found = [
             *warnings,
             *self._certificate_name_taken(proxy),
@@ -74,15 +80,17 @@ class _Loading:
         if errors := [one for one in found if not one.is_warning]:
             raise SettingsError(errors)
         doubts = self._doubts(service, services, policy, proxy, now)
+        doubts.update(server_doubts(self.document, service, clients.clients, now))
         return Loaded(
             proxy=proxy,
             service=services,
             issuers=IssuersSettings(tuple(self.policies.issuer_settings), services.state_directory),
             policy=policy,
-            files=_files(Path(self.document.file), paths, sections),
+            files=(*_files(Path(self.document.file), paths, sections), *clients.read),
             policy_patterns=self._policy_patterns(service),
+            authorization_server=server,
             warnings=tuple(sorted({*found, *doubts})),
-            dangers=tuple(sorted(_dangers(sections))),
+            dangers=tuple(sorted(_dangers([*sections, *clients.sections]))),
         )
 
     def _certificate_name_taken(self, proxy: ProxySettings) -> Iterator[Problem]:
@@ -119,7 +127,7 @@ class _Loading:
     def _policy_patterns(self, service: ServiceFile) -> tuple[str, ...]:
         return tuple(
             str(self.directory.absolute() / one)
-            for one in service.policy_files
+            for one in (*service.policy_files, *_client_patterns(service))
             if documents.environment_variable(one) is None
         )
 
@@ -149,23 +157,38 @@ class _Loading:
         found = [*self.problems, *self.policies.problems]
         return [one for one in found if not one.is_warning], [one for one in found if one.is_warning]
 
+    def _read_clients(self) -> ClientFiles:
+        """The files that `client_files` names; even if the rest is wrong."""
+        files = ClientFiles(absent_files_pass=self.absent_files_pass)
+        data = (
+            self.document.data.get("authorization_server") if isinstance(self.document.data, dict) else None
+        )
+        patterns = data.get("client_files") if isinstance(data, dict) else None
+        for path in self._matched(patterns, ("authorization_server", "client_files"), "clients"):
+            files.add_file(path)
+        self.problems.extend(files.problems)
+        return files
+
     def _policy_paths(self) -> list[Path]:
         """The files that `policy_files` names, those of the environment first, then in the order of their names; even
         if the rest is wrong.
         """
         data = self.document.data
         patterns = data.get("policy_files") if isinstance(data, dict) else None
+        return self._matched(patterns, ("policy_files",), "policy")
+
+    def _matched(self, patterns: object, at: tuple[str, ...], what: str) -> list[Path]:
         found: dict[Path, None] = {}
         for index, pattern in enumerate(patterns if isinstance(patterns, list) else []):
             if not isinstance(pattern, str) or not pattern:
                 continue
             matching = _matching(self.directory, pattern)
             if not matching:
-                message = f"no policy file matches {shown(pattern)}"
-                self.problems.append(self.document.problem(("policy_files", index), message))
+                message = f"no {what} file matches {shown(pattern)}"
+                self.problems.append(self.document.problem((*at, index), message))
             found.update(dict.fromkeys(matching))
         if len(found) > FILES:
-            self.problems.append(self.document.problem(("policy_files",), f"more than {FILES} policy files"))
+            self.problems.append(self.document.problem(at, f"more than {FILES} {what} files"))
         return sorted(found, key=lambda path: (documents.environment_variable(path) is None, str(path)))[
             :FILES
         ]
@@ -176,6 +199,10 @@ class _Loading:
         listeners = data.get("listeners") if isinstance(data, dict) else None
         named = [one for one in listeners if isinstance(one, dict)] if isinstance(listeners, list) else []
         return [str(one.get("name", one.get("address"))) for one in named]
+
+
+def _client_patterns(service: ServiceFile) -> Sequence[str]:
+    return service.authorization_server.client_files if service.authorization_server is not None else ()
 
 
 def _matching(directory: Path, pattern: str) -> list[Path]:

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from sidecar.http.claimed_identity import is_known
+from sidecar.settings.authorization_server_sections import AuthorizationServerSection
 from sidecar.settings.dpop_sections import Dpop, Origins
 from sidecar.settings.files import FileName
 from sidecar.settings.issuer_sections import Url
@@ -28,6 +29,7 @@ from sidecar.settings.service_sections import (
     Positive,
     TimeoutsSection,
     Upstream,
+    is_within_reach_of_others,
 )
 
 LEAST_AUDITED: Final = 64 * 1024
@@ -211,6 +213,7 @@ class ServiceFile(Section):
     bypass_check: BypassCheck = BypassCheck()
     protected_resource: ProtectedResource | None = None
     dpop: Dpop = Dpop()
+    authorization_server: AuthorizationServerSection | None = None
     realm: (
         Annotated[
             str,
@@ -244,6 +247,17 @@ class ServiceFile(Section):
                 raise mistake(f"{shown(name)} is an identity header of `upstream`", "insecure_keep_headers")
             if not is_known(name):
                 raise mistake(f"{shown(name)} is passed on in any case", "insecure_keep_headers")
+        return self
+
+    @model_validator(mode="after")
+    def _told_in_private(self) -> Self:
+        """Who reaches the server past the sidecar could send it any certificate."""
+        server = self.authorization_server
+        if server is None or server.hand_over.header is None:
+            return self
+        if is_within_reach_of_others(self.upstream.url):
+            message = "who reaches the server past the sidecar could be any client: https://, loopback or a Unix socket"
+            raise mistake(f"`hand_over.header`: {message}", "upstream")
         return self
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from sidecar.settings.schema import schema
 _TITLES: Final = {
     "service": "The service file (`--config`)",
     "policy": "Policy files (`policy_files`)",
+    "clients": "Files of clients (`authorization_server.client_files`)",
     "cases": "Case files (`sidecar test`)",
 }
 _ABOUT: Final = (

@@ -8,11 +8,17 @@ from itertools import pairwise
 from typing import Any, Final
 
 from sidecar.settings.case_sections import CaseFile
+from sidecar.settings.client_sections import ClientsFile
 from sidecar.settings.operation_sections import ServiceFile
 from sidecar.settings.rule_sections import PolicyFile
 from sidecar.settings.section import Section
 
-MODELS: Final[dict[str, type[Section]]] = {"service": ServiceFile, "policy": PolicyFile, "cases": CaseFile}
+MODELS: Final[dict[str, type[Section]]] = {
+    "service": ServiceFile,
+    "policy": PolicyFile,
+    "clients": ClientsFile,
+    "cases": CaseFile,
+}
 """The kinds of file, by the name that `sidecar schema` knows."""
 
 _BOUNDS_OF_LISTS: Final = ("minItems", "maxItems", "uniqueItems")

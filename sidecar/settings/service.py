@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from sidecar.decision.policy import Policy
 from sidecar.http.certificate_field import CertificateFormat
+from sidecar.proxy.authorization_server.configuration import AuthorizationServerSettings
 from sidecar.proxy.configuration import (
     CLIENT_AUTH,
     SERVER_AUTH,
@@ -37,16 +38,19 @@ from sidecar.telemetry.configuration import Access, Audit, Format, Level, Loggin
 _PURPOSES = {"client_auth": CLIENT_AUTH, "server_auth": SERVER_AUTH}
 
 
-def proxy_settings(file: ServiceFile, policy: Policy) -> ProxySettings:
-    """The data plane's part."""
+def proxy_settings(
+    file: ServiceFile, policy: Policy, server: AuthorizationServerSettings | None = None
+) -> ProxySettings:
+    """The data plane's part; `server` is what is known of an authorization server."""
     given: dict[str, Any] = {
         name: getattr(file, name) for name in ("realm", "disclose_reasons") if getattr(file, name) is not None
     }
     return ProxySettings(
-        listeners=tuple(_listener(one) for one in file.listeners),
+        listeners=tuple(_listener(one, resumes=server is None) for one in file.listeners),
         upstream=_upstream(file.upstream),
         limits=Limits(**file.limits.given()),
         timeouts=Timeouts(**file.timeouts.given()),
+        hand_over_headers=server.hand_over_names if server is not None else frozenset(),
         rule_identity_headers=frozenset(
             name for rule in policy.rules for name in rule.identity_headers or ()
         ),
@@ -108,7 +112,8 @@ def _tracing(section: Tracing | None) -> TracingSettings:
     return TracingSettings(**given)
 
 
-def _listener(section: ListenerSection) -> ListenerSettings:
+def _listener(section: ListenerSection, *, resumes: bool) -> ListenerSettings:
+    """`resumes`: whether sessions may be resumed. A resumed one has lost the certificates above the client's."""
     host, port = section.address
     tls = section.tls.given() | section.client_certificate.given()
     tls.pop("insecure_private_key_readable_by_everyone", None)
@@ -128,7 +133,7 @@ def _listener(section: ListenerSection) -> ListenerSettings:
         name=section.name or (f"[{host}]:{port}" if ":" in host else f"{host}:{port}"),
         host=host,
         port=port,
-        tls=TlsSettings(**tls),
+        tls=TlsSettings(**tls, resumes=resumes),
         proxy_protocol_from=tuple(section.proxy_protocol_from),
         forwarded_from=tuple(section.forwarded_from),
     )

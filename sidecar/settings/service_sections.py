@@ -113,7 +113,7 @@ class UpstreamTls(OwnCertificate):
     """SNI, and the name to verify. Default: the URL's host."""
 
 
-_OURS = frozenset(
+OURS = frozenset(
     {
         "authorization",
         "connection",
@@ -136,7 +136,7 @@ def _identity_headers(value: object) -> object:
         seen: dict[str, str] = {}
         for name in value:
             folded = str(name).lower()
-            if folded in _OURS:
+            if folded in OURS:
                 raise ValueError(f"{shown(name)} is not free to carry a claim")
             if folded in seen:
                 raise ValueError(f"{shown(name)} and {shown(seen[folded])} are one header")
@@ -181,7 +181,7 @@ class CertificateHeaderSection(Section):
     def _named(self) -> Self:
         if self.name is None and self.format not in CERTIFICATE_FIELDS:
             raise mistake(f"`{self.format}` has no name of its own: say which field the API reads", "name")
-        if self.name is not None and self.name.lower() in _OURS:
+        if self.name is not None and self.name.lower() in OURS:
             raise mistake(f"{shown(self.name)} is not free to carry a certificate", "name")
         return self
 
@@ -190,7 +190,7 @@ CERTIFICATE_FIELDS = {"rfc9440": "Client-Cert", "xfcc": "X-Forwarded-Client-Cert
 """The names of the formats that have one."""
 
 
-def _is_within_reach_of_others(url: str) -> bool:
+def is_within_reach_of_others(url: str) -> bool:
     """Whether somebody else on the network could speak to the API in our place, or listen."""
     parts = urlsplit(url)
     if parts.scheme != "http":
@@ -248,7 +248,7 @@ class Upstream(Section):
         header = self.client_certificate_header
         if header is None:
             return self
-        if _is_within_reach_of_others(self.url):
+        if is_within_reach_of_others(self.url):
             raise mistake(
                 "who reaches the API past the sidecar could send any certificate: https://, loopback or a Unix socket",
                 "client_certificate_header",

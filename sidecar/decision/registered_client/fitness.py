@@ -19,27 +19,31 @@ _CHECK: Final = "client_authentication.certificate"
 
 def check_fitness(certificate: Certificate, now: float) -> None:
     """Raises `Denied` (client_certificate_unfit, client_certificate_expired). `now`: seconds since the epoch."""
-    fields = certificate.fields
-    if isinstance(fields, Unreadable):
-        raise _unfit("a certificate", fields.why)
-    try:
-        found = {} if fields.extensions is None else extensions(fields.extensions)
-        constraints, usages = found.get(_BASIC_CONSTRAINTS), found.get(_EXTENDED_KEY_USAGE)
-        is_authority = constraints is not None and _is_authority(constraints)
-        purposes = None if usages is None else _purposes(usages)
-    except Malformed as problem:
-        raise _unfit("extensions", str(problem)) from None
-    if is_authority:  # a key that signs certificates would be whatever client it likes
-        raise _unfit("no authority's certificate", "CA:TRUE")
-    if purposes is not None and CLIENT_AUTH not in purposes and _ANY_PURPOSE not in purposes:
-        raise _unfit("the purpose clientAuth", ", ".join(sorted(purposes)[:8]))
+    unfit = unfitness(certificate)
+    if unfit is not None:
+        expected = "a certificate for clients"
+        raise Denied(Reason.CLIENT_CERTIFICATE_UNFIT, _CHECK, expected, unfit)
     if not certificate.not_before <= now <= certificate.not_after:
         said = "not valid yet" if now < certificate.not_before else "expired"
         raise Denied(Reason.CLIENT_CERTIFICATE_EXPIRED, _CHECK, "a current certificate", said)
 
 
-def _unfit(expected: str, presented: str) -> Denied:
-    return Denied(Reason.CLIENT_CERTIFICATE_UNFIT, _CHECK, expected, presented)
+def unfitness(certificate: Certificate) -> str | None:
+    """Why a certificate can be no client's, whenever that is; None when it can."""
+    fields = certificate.fields
+    if isinstance(fields, Unreadable):
+        return str(fields)
+    try:
+        found = {} if fields.extensions is None else extensions(fields.extensions)
+        constraints, usages = found.get(_BASIC_CONSTRAINTS), found.get(_EXTENDED_KEY_USAGE)
+        if constraints is not None and _is_authority(constraints):
+            return "an authority's certificate (CA:TRUE): its key could make it any client"
+        purposes = None if usages is None else _purposes(usages)
+    except Malformed as problem:
+        return f"unreadable extensions ({problem})"
+    if purposes is not None and CLIENT_AUTH not in purposes and _ANY_PURPOSE not in purposes:
+        return f"not for the purpose clientAuth ({CLIENT_AUTH}), but for {', '.join(sorted(purposes)[:8])}"
+    return None
 
 
 def _is_authority(value: memoryview) -> bool:

@@ -10,7 +10,6 @@ from sidecar.decision.registered_client.method import (
     RegisteredCertificates,
     RegisteredClient,
 )
-from sidecar.decision.registered_client.name import registered_name
 from sidecar.decision.registered_client.registry import ClientRegistry
 from sidecar.proxy.authorization_server.authority import TrustedAuthority
 from sidecar.proxy.authorization_server.configuration import AuthoritySettings, ClientSettings
@@ -62,4 +61,4 @@ def _registered(
     authority = authorities.get(settings.authority)
     if authority is None:
         authority = authorities[settings.authority] = TrustedAuthority(settings.authority)
-    return RegisteredClient(settings.client_id, ByName(registered_name(*settings.name), authority))
+    return RegisteredClient(settings.client_id, ByName(settings.name, authority))

@@ -5,7 +5,7 @@ from enum import Enum
 from pathlib import Path
 
 from sidecar.decision.registered_client.method import ClientMethod
-from sidecar.decision.registered_client.name import NameKind
+from sidecar.decision.registered_client.name import RegisteredName
 from sidecar.issuer.configuration import ClientSecretBasic, ClientSecretPost, PrivateKeyJwt
 from sidecar.proxy.configuration import CertificateHeaderSettings
 
@@ -66,6 +66,8 @@ class HandOverSettings:
     verified: VerifiedField | None = None
     extra_headers_file: Path | None = None
     """Lines `Name: value`, secrets among them: sent with each certificate."""
+    extra_names: frozenset[str] = frozenset()
+    """Names of those fields."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +96,8 @@ class ClientSettings:
     method: ClientMethod
     place: str
     """`file:line`, for messages."""
-    name: tuple[NameKind, str] | None = None
-    """With `tls_client_auth`: which name counts, and the name as it is written."""
+    name: RegisteredName | None = None
+    """With `tls_client_auth`."""
     authority: AuthoritySettings | None = None
     """With `tls_client_auth`."""
     thumbprints: frozenset[bytes] = frozenset()
@@ -117,7 +119,20 @@ class AuthorizationServerSettings:
     hand_over: HandOverSettings = HandOverSettings()
     audit_binding: AuditBinding = AuditBinding.REPORT
     metadata: MetadataSettings | None = None
-    report_only: bool = False
-    """A request that would be refused goes to the server, without a word about its certificate, and is recorded."""
+    report_only_until: float | None = None
+    """Seconds since the epoch: until then a request that would be refused goes to the server, without a word about its
+    certificate, and is recorded. None: refused.
+    """
     clients_ca_file: Path | None = None
     """Authorities to trust where clients publish their certificates; None: the system's."""
+
+    def enforces(self, now: float) -> bool:
+        """Whether a client that is not authenticated is refused at `now` (seconds since the epoch)."""
+        return self.report_only_until is None or now >= self.report_only_until
+
+    @property
+    def hand_over_names(self) -> frozenset[str]:
+        """The fields that tell the server a certificate: no client may send them, whatever the request."""
+        header, verified = self.hand_over.header, self.hand_over.verified
+        names = header.names if header is not None else frozenset()
+        return names | {*self.hand_over.extra_names, *([verified.name] if verified is not None else [])}

@@ -34,6 +34,9 @@ class ServerTls:
         self._context = context = SSL.Context(SSL.TLS_SERVER_METHOD)
         minimum = SSL.TLS1_3_VERSION if settings.minimum_version == "1.3" else SSL.TLS1_2_VERSION
         context.set_min_proto_version(minimum)
+        if not settings.resumes:
+            # Without tickets in the sense of RFC 5077 there are names of sessions in a cache, which is off.
+            context.set_options(SSL.OP_NO_TICKET)
         context.set_cipher_list(_CIPHERS_1_2)
         _set_groups(context, settings.groups)
         context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE)

@@ -1,0 +1,73 @@
+"""The certificates that a client publishes in its JWK set (RFC 8705 §2.2.2, RFC 7517 §4.7): `x5c` of each key.
+
+What cannot be used is skipped and named; the rest counts. A chain behind the first certificate says nothing: nobody
+validates it (RFC 8705 §2.2).
+"""
+
+from base64 import b64decode
+from binascii import Error as NotBase64
+from dataclasses import dataclass
+from typing import Any, Final
+
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from sidecar.decision.certificate import Certificate
+from sidecar.decision.jwk import UnusableKey, parse_jwk
+from sidecar.decision.registered_client.fitness import unfitness
+from sidecar.proxy.certificates import UnusableCertificate, certifies, client_certificate
+
+MOST_KEYS: Final = 100
+"""Keys of one set that are looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedCertificates:
+    """What a JWK set holds."""
+
+    certificates: tuple[Certificate, ...]
+    skipped: tuple[str, ...]
+    """Which key is not used, and why; nothing of what it holds."""
+
+    @property
+    def thumbprints(self) -> frozenset[bytes]:
+        """SHA-256 of each certificate."""
+        return frozenset(one.thumbprint for one in self.certificates)
+
+
+def published_certificates(document: object) -> PublishedCertificates:
+    """The certificates of a parsed JWK set; raises `ValueError` for what is none."""
+    keys = document.get("keys") if isinstance(document, dict) else None
+    if not isinstance(keys, list):
+        raise ValueError("not a JWK set: no list `keys`")  # noqa: TRY004 — whatever the document is
+    found: list[Certificate] = []
+    skipped: list[str] = []
+    for place, key in enumerate(keys[:MOST_KEYS]):
+        try:
+            found.append(_certificate(key))
+        except ValueError as problem:
+            skipped.append(f"key {place + 1}: {problem}")
+    if len(keys) > MOST_KEYS:
+        skipped.append(f"{len(keys) - MOST_KEYS} keys past the first {MOST_KEYS}")
+    return PublishedCertificates(tuple(found), tuple(skipped))
+
+
+def _certificate(key: Any) -> Certificate:
+    """Raises `ValueError`."""
+    chain = key.get("x5c") if isinstance(key, dict) else None
+    if not isinstance(chain, list) or not chain or not isinstance(chain[0], str):
+        raise ValueError("no certificate (`x5c`)")
+    try:
+        certificate = client_certificate(b64decode(chain[0], validate=True))
+    except (NotBase64, UnusableCertificate):
+        raise ValueError("`x5c` holds no certificate, or not in base64 (RFC 7517 §4.7)") from None
+    try:
+        public = parse_jwk({name: value for name, value in key.items() if name not in {"use", "key_ops"}}).key
+    except UnusableKey as unusable:
+        raise ValueError(f"{unusable.reason.value}: {unusable.detail}") from None
+    # RFC 7517 §4.7: "The key in the first certificate MUST match the public key represented by other members".
+    if not certifies(certificate, public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)):
+        raise ValueError("the certificate in `x5c` is of another key")
+    unfit = unfitness(certificate)
+    if unfit is not None:
+        raise ValueError(unfit)
+    return certificate

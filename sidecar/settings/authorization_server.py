@@ -1,0 +1,252 @@
+"""What the service file and the files of clients say of an authorization server, as frozen values; and what of it is
+allowed, yet probably not meant.
+"""
+
+import ssl
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.hashes import SHA256
+
+from sidecar.decision.certificate import Certificate
+from sidecar.decision.registered_client.method import ClientMethod
+from sidecar.http.certificate_field import CertificateFormat
+from sidecar.proxy.authorization_server.configuration import (
+    AuditBinding,
+    AuthorizationServerSettings,
+    EndpointKind,
+    EndpointSettings,
+    HandOverSettings,
+    MetadataSettings,
+    VerifiedField,
+)
+from sidecar.proxy.authorization_server.extra_headers import parse_extra_headers
+from sidecar.proxy.configuration import CertificateHeaderSettings
+from sidecar.settings.authorization_server_sections import (
+    AuthorizationServerSection,
+    HandOverHeaderSection,
+    HandOverSection,
+)
+from sidecar.settings.client_files import PlacedClient
+from sidecar.settings.document import Document
+from sidecar.settings.files import authorities, is_there
+from sidecar.settings.operation_sections import ServiceFile
+from sidecar.settings.problem import Problem, shown
+from sidecar.settings.service_sections import CERTIFICATE_FIELDS, ListenerSection
+from sidecar.settings.trust_review import expiry
+
+_FEW: Final = 16
+"""Authorities of one client from which on they are many (RFC 8705 §7.4: "a limited number")."""
+_AT: Final = "authorization_server"
+
+
+def authorization_server_settings(
+    section: AuthorizationServerSection | None, clients: Sequence[PlacedClient]
+) -> AuthorizationServerSettings | None:
+    """The values of the section, once it is valid; None without one."""
+    if section is None:
+        return None
+    return AuthorizationServerSettings(
+        issuer=section.issuer,
+        endpoints=tuple(
+            EndpointSettings(EndpointKind(name), *paths) for name, paths in section.paths().items()
+        ),
+        clients=tuple(one.settings for one in clients),
+        hand_over=_hand_over(section.hand_over),
+        audit_binding=AuditBinding(section.audit_binding or "report"),
+        metadata=MetadataSettings(section.metadata.mtls_origin) if section.metadata is not None else None,
+        report_only_until=section.report_only.until if section.report_only is not None else None,
+        clients_ca_file=section.clients_ca_file,
+    )
+
+
+def _hand_over(section: HandOverSection) -> HandOverSettings:
+    file = section.extra_headers_file
+    extra = parse_extra_headers(file.read_bytes()) if file is not None and is_there(file) else ()
+    names = frozenset(name.decode("ascii") for name, _ in extra)
+    header = section.header
+    if header is None:
+        return HandOverSettings(extra_headers_file=file, extra_names=names)
+    return HandOverSettings(
+        CertificateHeaderSettings(CertificateFormat(header.format), _name(header)),
+        bool(header.chain),
+        VerifiedField(**header.verified.model_dump()) if header.verified is not None else None,
+        file,
+        names,
+    )
+
+
+def _name(header: HandOverHeaderSection) -> str:
+    return header.name or CERTIFICATE_FIELDS[header.format]
+
+
+def unserved(document: Document) -> Iterator[Problem]:
+    """The data plane has no such endpoints yet: a configuration that counts on them is refused."""
+    yield document.problem((_AT,), "is not served by this version", at_key=True)
+
+
+def impediments(
+    document: Document, service: ServiceFile | None, clients: Sequence[PlacedClient]
+) -> Iterator[Problem]:
+    """What the section and the clients together make impossible."""
+    section = service.authorization_server if service is not None else None
+    if section is None:
+        return
+    yield from unserved(document)
+    if section.audit_binding == "refuse" and section.hand_over.header is None and clients:
+        message = (
+            "without `hand_over.header` the server cannot bind a token: `refuse` would refuse all of them"
+        )
+        yield document.problem((_AT, "audit_binding"), message)
+
+
+# --- doubts
+
+
+def doubts(
+    document: Document, service: ServiceFile, clients: Sequence[PlacedClient], now: float | None
+) -> Iterator[Problem]:
+    """Warnings about the section and its clients; about ends of certificates with `now` alone."""
+    section = service.authorization_server
+    if section is None:
+        return
+    yield from _moved(document, section)
+    yield from _untold(section, clients)
+    yield from _overlapping(clients)
+    yield from _authorities(clients)
+    yield from _shut_out(document, clients, service.listeners)
+    if not clients:
+        yield document.warning(
+            (_AT, "client_files"), "there is no client: every request gets `invalid_client`"
+        )
+    if now is not None:
+        yield from _expiring(clients, now)
+
+
+def _moved(document: Document, section: AuthorizationServerSection) -> Iterator[Problem]:
+    for name, (public, upstream) in section.paths().items():
+        if public != upstream:
+            message = (
+                f"clients see {shown(public)}, the server {shown(upstream)}: it refuses their DPoP proofs, whose `htu` "
+                "names the URL that they see (RFC 9449 §4.3)"
+            )
+            yield document.warning((_AT, "endpoints", name), message)
+
+
+def _untold(section: AuthorizationServerSection, clients: Sequence[PlacedClient]) -> Iterator[Problem]:
+    """Clients of whom the server hears nothing, and those whose tokens it cannot bind."""
+    if section.hand_over.header is not None:
+        return
+    for one in clients:
+        if one.settings.method is ClientMethod.OTHER:
+            continue
+        name = shown(one.settings.client_id)
+        if one.settings.translation is None:
+            message = f"{name}: neither `hand_over.header` nor `translate`: the server sees a client_id and no proof"
+            yield one.document.warning(one.path, message)
+        else:
+            message = (
+                f"{name}: without `hand_over.header` the server sees no certificate: its tokens are not bound"
+            )
+            yield one.document.warning((*one.path, "translate"), message)
+
+
+def _overlapping(clients: Sequence[PlacedClient]) -> Iterator[Problem]:
+    """One certificate that authenticates as either of two clients."""
+    seen: dict[object, PlacedClient] = {}
+    for one in clients:
+        settings = one.settings
+        keys: list[object] = list(settings.thumbprints)
+        if settings.name is not None and settings.authority is not None:
+            keys = [
+                (settings.name.kind, settings.name.value, one_authority)
+                for one_authority in _anchors(settings.authority.ca_file)
+            ]
+        for other in dict.fromkeys(seen.setdefault(key, one) for key in keys):
+            if other is not one:
+                message = (
+                    f"{shown(settings.client_id)}: a certificate of this client passes for "
+                    f"{shown(other.settings.client_id)} too ({other.settings.place})"
+                )
+                yield one.document.warning(one.path, message)
+                break
+
+
+@cache
+def _read(file: Path, _seen: int) -> tuple[frozenset[bytes], tuple[str, ...]]:
+    """Digests of the authorities of a file, and the names of those that certify for the public."""
+    found = authorities(file).readable
+    return frozenset(one.thumbprint for one in found), tuple(
+        one.called for one in found if one.thumbprint in _public()
+    )
+
+
+def _anchors(file: Path) -> frozenset[bytes]:
+    return _read(file, file.stat().st_mtime_ns)[0] if is_there(file) else frozenset()
+
+
+@cache
+def _public() -> frozenset[bytes]:
+    """Authorities that this system trusts for the web: whoever has a name of DNS gets a certificate from them."""
+    context = ssl.create_default_context()
+    return frozenset(
+        x509.load_der_x509_certificate(der).fingerprint(SHA256())
+        for der in context.get_ca_certs(binary_form=True)
+    )
+
+
+def _authorities(clients: Sequence[PlacedClient]) -> Iterator[Problem]:
+    told: set[Path] = set()
+    for one in clients:
+        file = one.section.ca_file
+        if file is None or file in told or not is_there(file):
+            continue
+        told.add(file)
+        anchors, public = _read(file, file.stat().st_mtime_ns)
+        at = (*one.path, "ca_file")
+        if public:
+            message = (
+                f"{shown(str(file))} holds {shown(public[0])}, which certifies for anybody: another customer of it may "
+                "get the same name (RFC 8705 §7.4)"
+            )
+            yield one.document.warning(at, message)
+        elif len(anchors) > _FEW:
+            message = (
+                f"{shown(str(file))} holds {len(anchors)} authorities: each of them can certify this client"
+            )
+            yield one.document.warning(at, message)
+
+
+def _shut_out(
+    document: Document, clients: Sequence[PlacedClient], listeners: Sequence[ListenerSection]
+) -> Iterator[Problem]:
+    """Certificates that are registered themselves need a listener that accepts any."""
+    if any(one.client_certificate.trust != "ca" for one in listeners):
+        return
+    method = ClientMethod.SELF_SIGNED_TLS_CLIENT_AUTH
+    named = next((one.settings.client_id for one in clients if one.settings.method is method), None)
+    if named is not None:
+        message = f"no listener has `trust: any`: {shown(named)} registers a certificate of its own, and cannot connect"
+        yield document.warning(("listeners",), message)
+
+
+def _expiring(clients: Sequence[PlacedClient], now: float) -> Iterator[Problem]:
+    told: set[Path] = set()
+    for one in clients:
+        for key in ("ca_file", "crl_file"):
+            file = getattr(one.section, key)
+            if file is not None and file not in told and is_there(file):
+                told.add(file)
+                message = expiry(key, file, now)
+                if message is not None:
+                    yield one.document.warning((*one.path, key), message)
+        if one.certificates and all(_is_over(each, now) for each in one.certificates):
+            message = f"{shown(one.settings.client_id)}: no registered certificate is valid now"
+            yield one.document.warning(one.path, message)
+
+
+def _is_over(certificate: Certificate, now: float) -> bool:
+    return not certificate.not_before <= now <= certificate.not_after
