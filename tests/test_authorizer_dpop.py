@@ -303,6 +303,7 @@ def test_jkt_is_unsupported_where_the_scheme_is_not_accepted(signing_key: Signin
 INFORMED = Confirmable(("Bearer", "DPoP"), frozenset({"kc-jkt-type"}))
 
 
+@pytest.mark.field_cases
 def test_informative_member_binds_nothing_and_hides_nothing(signing_key: SigningKey) -> None:
     given = gate(signing_key, confirmable=INFORMED)
     told = signing_key.token(cnf={**PROVER.cnf, "kc-jkt-type": "x"})

@@ -169,6 +169,34 @@ def test_text_that_is_not_escaped_is_an_ambiguity_with_a_name(talk: Conversation
     assert talk.record.detail.startswith("unescaped_text: ")
 
 
+@pytest.mark.parametrize(
+    "host",
+    ["a.internal,b.example", "a.internal, b.example", "b.example,a.internal", "b.example,", "b.example;x"],
+)
+def test_list_of_hosts_is_no_host(talk: Conversation, host: str) -> None:
+    client = talk.client()
+    client.says(f"GET /a HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    assert client.answer().status == 400
+    assert talk.record.reason is Reason.REQUEST_MALFORMED
+    assert talk.untouched
+
+
+@pytest.mark.parametrize(("ignores", "rule"), [(False, "rest"), (True, "admin")])
+@pytest.mark.parametrize("target", ["/ADMIN/x", "/Admin/x"])
+def test_path_in_another_case_is_the_narrow_rules_where_it_says_so(
+    configuration: Configuration, target: str, rule: str, *, ignores: bool
+) -> None:
+    configuration.write_policy(
+        ISSUER
+        + "rules:\n  - {name: admin, match: {path: /admin/**, ignore_case: IGNORES}, require: {scopes: [admin]}}\n"
+        "  - {name: rest, match: {path: /**}}\n".replace("IGNORES", str(ignores).lower())
+    )
+    policy = configuration.load().policy
+    found = policy.matcher.first(head(target=target))
+    assert found is not None
+    assert policy.rules[found[0]].name == rule
+
+
 # --- trailers, and what is wrong with an answer
 
 

@@ -19,7 +19,8 @@ from sidecar.issuer.configuration import Anonymous, BearerToken
 from sidecar.issuer.http import FetchFailed, quoted
 from sidecar.issuer.keys import load_key_set
 from sidecar.issuer.metadata import parse_metadata, parse_object
-from tests.support.configuration import Configuration
+from sidecar.rehearsal.key_sources import local_keys
+from tests.support.configuration import ISSUER, Configuration
 from tests.support.mint import SigningKey, jwks
 from tests.support.pki import Pki
 from tests.support.world import Keys, authorizer, decide, denied, head, permitted, policy, presenter
@@ -102,6 +103,22 @@ def test_a_byte_order_mark_is_passed_over(signing_key: SigningKey) -> None:
     assert parse_object(BOM_UTF8 + json.dumps(document).encode()) == document
     with pytest.raises(FetchFailed):
         parse_object(BOM_UTF8 + BOM_UTF8 + b"{}")
+
+
+def test_a_key_set_in_a_file_may_begin_with_a_byte_order_mark(
+    configuration: Configuration, signing_key: SigningKey
+) -> None:
+    """`check` calls it good, and what runs has its keys."""
+    file = configuration.folder / "policies" / "jwks.json"
+    file.write_bytes(BOM_UTF8 + json.dumps(jwks(signing_key)).encode())
+    configuration.write_policy(
+        ISSUER.replace("{discovery: true}", "{jwks_file: jwks.json}")
+        + "rules:\n  - {name: a, match: {path: /a}}\n"
+    )
+    loaded = configuration.load()
+    assert loaded.warnings == ()
+    keys = local_keys(loaded.issuers, None).keys("https://as.example.com")
+    assert len(keys.fitting(signing_key.kid, signing_key.algorithm)) == 1
 
 
 @pytest.mark.parametrize(

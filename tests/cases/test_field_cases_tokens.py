@@ -9,9 +9,11 @@ from sidecar.authorizer import Authorizer
 from sidecar.decision import profile
 from sidecar.decision.certificate_condition import CertificateNameIsClaim, NameField
 from sidecar.decision.claim_names import ClaimNames
+from sidecar.decision.confirmable import Confirmable
 from sidecar.decision.denial import Denial, Reason
 from sidecar.decision.policy import Binding, IntrospectWhen
 from sidecar.decision.token import TokenDigest, ValidatedToken
+from sidecar.http.identity import identity_block
 from sidecar.settings import load
 from tests.support.configuration import Configuration
 from tests.support.mint import AUDIENCE, ISSUER, SigningKey
@@ -74,6 +76,41 @@ def test_the_client_is_read_from_the_claim_that_the_issuer_uses(
     assert permit.token.client_id == permit.token.claims["client_id"] == "client-1.example"
     other = signing_key.token(pki.client, client_id="another", **_claim(name, "client-1.example"))
     assert denied(decide(named, head(other), presenter(pki.client))).reason is Reason.CONDITION_FAILED
+
+
+def test_an_answer_of_introspection_is_read_by_the_same_names_and_so_are_identity_headers(pki: Pki) -> None:
+    names = ClaimNames(scope=("scope", "scp"), client_id=("client_id", "azp"))
+    bound = {"x5t#S256": pki.client.thumbprint}
+    answer = profile.introspected(
+        {"active": True, "aud": AUDIENCE, "scp": ["accounts:read"], "azp": "client-1", "cnf": bound},
+        ISSUER,
+        TokenDigest(b"d"),
+        names=names,
+    )
+    one = issuer_policy(introspect=IntrospectWhen.OPAQUE, claim_names=names)
+    opaque = authorizer(
+        rules(rule(scopes=("accounts:read",)), issuers=[one]),
+        Keys.of(),
+        Introspection({(ISSUER, "opaque"): answer}),
+    )
+    permit = permitted(decide(opaque, head("opaque"), presenter(pki.client)))
+    assert permit.token is not None
+    headers = identity_block(permit.token.claims, {"X-Client": "client_id", "X-Scope": "scope"})
+    assert headers == b"X-Client: client-1\r\nX-Scope: accounts:read\r\n"
+
+
+@pytest.mark.parametrize("informs", [False, True])
+def test_a_member_of_cnf_that_nobody_knows_is_refused_unless_it_only_informs(
+    signing_key: SigningKey, pki: Pki, *, informs: bool
+) -> None:
+    """The shape of a server that says how the token's client holds its key."""
+    named = frozenset({"kc-jkt-type"} if informs else ())
+    one = gate(signing_key, confirmable=Confirmable(("Bearer",), named))
+    token = signing_key.token(cnf={"x5t#S256": pki.client.thumbprint, "kc-jkt-type": "jkt"})
+    decision = decide(one, head(token), presenter(pki.client))
+    assert (decision.reason if isinstance(decision, Denial) else None) is (
+        None if informs else Reason.CONFIRMATION_UNSUPPORTED
+    )
 
 
 def test_no_audience_is_refused_and_said_to_be_none(signing_key: SigningKey, pki: Pki) -> None:

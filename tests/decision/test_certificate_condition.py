@@ -121,6 +121,7 @@ def test_name_with_a_control_character_makes_all_names_of_its_field_void(name: s
     )
 
 
+@pytest.mark.field_cases
 @pytest.mark.parametrize("field", [NameField.SUBJECT, NameField.ISSUER])
 @pytest.mark.parametrize("kind", UNREADABLE_SUBJECT)
 def test_a_condition_on_a_name_that_cannot_be_read_fails_and_says_why(field: NameField, kind: str) -> None:
@@ -134,6 +135,7 @@ def test_a_condition_on_a_name_that_cannot_be_read_fails_and_says_why(field: Nam
     assert joined.presented.startswith("unreadable (")
 
 
+@pytest.mark.field_cases
 @pytest.mark.parametrize("kind", UNREADABLE_NAMES)
 def test_a_condition_on_alternative_names_that_cannot_be_read_fails_and_says_why(kind: str) -> None:
     given, field = UNREADABLE_NAMES[kind].presented, NameField.SAN_DNS

@@ -281,6 +281,7 @@ def test_matcher_that_went_through_a_pickle_finds_the_same() -> None:
 # --- case ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.field_cases
 @pytest.mark.parametrize(
     "path", ["/admin/users", "/Admin/users", "/ADMIN/Users", "/%C3%84dmin/x", "/\u00e4dmin"]
 )

@@ -107,6 +107,7 @@ def test_any_status_but_200_is_named_status(status: int, issuer: ScriptedIssuer)
     assert (failure.phase, failure.status) == ("status", status)
 
 
+@pytest.mark.field_cases
 @pytest.mark.parametrize(
     "location",
     ["https://evil.example/jwks", "file:///etc/passwd", "http://169.254.169.254/latest/meta-data", "/other"],

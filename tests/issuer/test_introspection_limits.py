@@ -210,6 +210,7 @@ def test_400_to_strange_tokens_opens_no_circuit(
     asking(issuer, events, introspection_settings(issuer, tmp_path, breaker=BREAKER), scenario)
 
 
+@pytest.mark.field_cases
 @pytest.mark.parametrize(
     "fault",
     [answer({}, 413), answer({}, 403), answer({}, 500), answer({}, 429), drop(), answer({"active": "x"})],

@@ -292,6 +292,7 @@ def test_what_is_not_tls_is_named_and_ends(open_server: LiveServer, said: bytes,
     assert open_server.handshakes(before + 1)[-1][0] == result
 
 
+@pytest.mark.field_cases
 @pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "PUT"])
 def test_request_in_the_clear_is_answered_in_the_clear(open_server: LiveServer, method: str) -> None:
     with Wire.plain(open_server.port()) as wire:

@@ -22,6 +22,7 @@ def shaken(tls: ServerTls, pki: Pki, version: str = "1.3", client_groups: bytes 
     return pair
 
 
+@pytest.mark.field_cases
 @pytest.mark.parametrize(
     ("version", "offered", "group"),
     [
@@ -51,6 +52,7 @@ def test_a_resumed_session_has_a_version_and_perhaps_a_group(tmp_path: Path, pki
     assert again.engine.negotiated()[1] in {"", first.engine.negotiated()[1]}
 
 
+@pytest.mark.field_cases
 def test_a_listener_uses_only_the_groups_of_its_settings(tmp_path: Path, pki: Pki) -> None:
     settings = replace(tls_settings(tmp_path, pki), groups=("P-384", "X25519"))
     tls = ServerTls(settings, "main")

@@ -33,6 +33,7 @@ def write(configuration: Configuration, issuer: str = "", rule: str = "") -> Non
     configuration.write_policy(POLICY.format(issuer=issuer, rule=rule))
 
 
+@pytest.mark.field_cases
 @pytest.mark.parametrize(
     "issuer", ["", "algorithms: [PS256]", "binding: required", "clock_skew: 10s", "clock_skew: 60s"]
 )
@@ -44,6 +45,7 @@ def test_the_profile_sets_algorithms_and_binding(configuration: Configuration, i
     assert 10 <= found.clock_skew <= 60
 
 
+@pytest.mark.field_cases
 @pytest.mark.parametrize(
     ("issuer", "rule", "problem"),
     [
@@ -83,6 +85,7 @@ def test_a_public_rule_and_one_for_other_issuers_are_free(configuration: Configu
     assert configuration.said() == []
 
 
+@pytest.mark.field_cases
 def test_check_explains_what_the_profile_set(
     configuration: Configuration, capsys: pytest.CaptureFixture[str]
 ) -> None:

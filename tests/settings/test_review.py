@@ -144,6 +144,7 @@ def test_names_of_a_certificate_are_doubted_where_nobody_vouches_for_them(
     assert doubts(configuration, rule) == []
 
 
+@pytest.mark.field_cases
 @pytest.mark.parametrize(
     ("groups", "asked", "doubt"),
     [
@@ -212,6 +213,7 @@ ADMIN = 'match: {path: "/admin"}, require: {scopes: [admin]}'
 FALLS = "6: `/ADMIN` or `/admin.json`, if the API takes it for the same, falls to rule `r1` (policies/policy.yaml:7)"
 
 
+@pytest.mark.field_cases
 @pytest.mark.parametrize(
     "wide",
     [
@@ -254,6 +256,7 @@ def test_a_path_that_falls_to_no_rule_that_asks_for_less_is_no_doubt(
     assert not [one for one in doubts(configuration, narrow, wide) if "falls" in one]
 
 
+@pytest.mark.field_cases
 def test_with_ignore_case_only_the_suffix_is_a_doubt(configuration: Configuration) -> None:
     narrow = 'match: {path: "/a/admin", ignore_case: true}, require: {scopes: [admin]}'
     said = doubts(configuration, narrow, 'match: {path: "/a/**"}')
