@@ -17,6 +17,7 @@ from sidecar.decision.request import RequestHead
 from sidecar.http.message import Request, Response
 from sidecar.http.response_fields import ResponseFields, sort_response
 from sidecar.proxy.client import http1_writer
+from sidecar.proxy.client.http1 import Http1Stream
 from sidecar.proxy.exchange import exchange
 from sidecar.proxy.exchange.exchange import Exchange
 from sidecar.proxy.upstream.http1_reader import ResponseReader
@@ -76,7 +77,7 @@ async def _begun(folder: Path) -> World:
 
 def _parts(world: World, client: float) -> dict[str, float]:
     stream, serving = world.connection.wire, world.server.serving
-    assert stream is not None
+    assert isinstance(stream, Http1Stream)
     plain = world.plaintext()
     reader, engine = stream._reader, world.connection.link.engine
 

@@ -94,8 +94,8 @@ class Presenter:
     """
 
     __slots__ = (
-        "certificate_must_be_valid", "chain", "client_certificate", "lines", "listener", "peer", "tls_group",
-        "tls_version", "valid_until",
+        "certificate_must_be_valid", "chain", "client_certificate", "lines", "listener", "peer", "protocol",
+        "tls_group", "tls_version", "valid_until",
     )  # fmt: skip
 
     def __init__(
@@ -107,6 +107,7 @@ class Presenter:
         certificate_must_be_valid: bool = False,
         tls_version: str = "",
         tls_group: str = "",
+        protocol: str = "http/1.1",
     ) -> None:
         self.client_certificate = client_certificate
         """None when the client presented none."""
@@ -122,6 +123,8 @@ class Presenter:
         """The group of the key exchange (RFC 8446 §4.2.7), by its name in the settings; empty: not known."""
         self.chain: tuple[bytes, ...] = ()
         """The certificates that came with the client's, DER; filled only where clients are authenticated by them."""
+        self.protocol = protocol
+        """What HTTP is spoken on the connection, by its name in the handshake (RFC 7301 §6): `h2` or `http/1.1`."""
         self.valid_until: float = _FOREVER
         """Seconds since the epoch. Where the listener's `trust` is `ca`, not_after of the certificate counts on every
         request, not only in the handshake.

@@ -18,14 +18,17 @@ _CHAINED: Final = (b"x-forwarded-for", b"forwarded", b"via")
 class Forwarding:
     """Makes the block for the requests of one connection; remembers the last, as Host seldom changes."""
 
-    __slots__ = ("_believed", "_block", "_client", "_host", "_node")
+    __slots__ = ("_believed", "_block", "_client", "_host", "_node", "_via")
 
-    def __init__(self, client: str, *, believed: bool = False) -> None:
-        """`client` is the peer's IP address; `believed` whether what it forwards is taken for true."""
+    def __init__(self, client: str, *, believed: bool = False, received: bytes = b"1.1") -> None:
+        """`client` is the peer's IP address; `believed` whether what it forwards is taken for true; `received` the
+        version of HTTP that it speaks.
+        """
         self._client = client.encode("ascii", "replace")
         # RFC 7239 §6: an IPv6 address stands in brackets and quotes.
         self._node = b'"[%b]"' % self._client if b":" in self._client else self._client
         self._believed = believed
+        self._via = received + b" " + _PSEUDONYM
         self._host: bytes | None = None
         self._block = b""
 
@@ -70,7 +73,7 @@ class Forwarding:
         mine = {
             b"x-forwarded-for": self._client,
             b"forwarded": b"for=%b;host=%b;proto=https" % (self._node, quoted),
-            b"via": b"1.1 " + _PSEUDONYM,
+            b"via": self._via,
         }
         for name in _CHAINED:
             if before.get(name):

@@ -61,11 +61,7 @@ class Admission:
         self._looked_at = now
         strangers: dict[str | None, list[ClientConnection]] = {}
         for connection in connections:
-            if (
-                connection.exchange is None
-                and not connection.was_permitted
-                and now - connection.since >= _MOMENT
-            ):
+            if not connection.is_busy and not connection.was_permitted and now - connection.since >= _MOMENT:
                 strangers.setdefault(connection.counted_as, []).append(connection)
         most = max(strangers.values(), key=len, default=[])
         return most[: max(1, min(_BATCH, len(most) // _SHARE))]

@@ -14,6 +14,9 @@ from sidecar.http.fields import FieldRules
 
 CLIENT_AUTH = "1.3.6.1.5.5.7.3.2"
 """id-kp-clientAuth (RFC 5280 §4.2.1.12)."""
+HTTP1 = "http/1.1"
+HTTP2 = "h2"
+"""Protocols by their names in the handshake (RFC 7301 §6)."""
 SERVER_AUTH = "1.3.6.1.5.5.7.3.1"
 """id-kp-serverAuth."""
 
@@ -104,6 +107,8 @@ class ListenerSettings:
     """Peers that must send a PROXY protocol header; empty: none may."""
     forwarded_from: tuple[IPv4Network | IPv6Network, ...] = ()
     """Peers whose Forwarded and X-Forwarded-* are believed; empty: none."""
+    protocols: tuple[str, ...] = (HTTP1,)
+    """What is offered in the handshake (RFC 7301), the preferred first: `HTTP2`, `HTTP1`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +194,10 @@ class Limits:
     """For IPv6, per /64; 0: none."""
     requests_per_connection: int = 0
     """0: none."""
+    concurrent_streams: int = 100
+    """Requests under way at once on one connection of HTTP/2."""
+    stream_resets: int = 200
+    """Requests that a client of HTTP/2 may take back before they are answered, in a burst; a tenth more each second."""
     buffered_bytes: int = 65536
     """Watermark of what is held in memory per direction when a reader is slow."""
     cached_tokens: int = 100_000

@@ -33,7 +33,7 @@ _JUDGED_AT_ONCE = 16
 
 def make_tls(settings: ListenerSettings) -> ServerTls:
     """TLS of one listener. Raises `OSError`, `OpenSSL.SSL.Error` or `ValueError` for unusable files."""
-    return ServerTls(settings.tls, settings.name)
+    return ServerTls(settings.tls, settings.name, protocols=settings.protocols)
 
 
 class Server:

@@ -131,7 +131,7 @@ class Scene:
         talk, outcome = self.talk, self.outcome
         permitted = [record for record in talk.observed.records if isinstance(record.decision, Permit)]
         decided = [record for record in talk.observed.records if record.decision is not None]
-        under_way = sum(connection.exchange is not None for connection in talk.server._connections)
+        under_way = sum(connection.is_busy for connection in talk.server._connections)
         assert talk.server.occupancy.taken().get("narrow", 0) <= min(1, under_way)
         assert len(self.ids) <= talk.gate.permitted
         assert self.ids.total() == len(outcome.seen)

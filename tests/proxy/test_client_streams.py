@@ -1,8 +1,11 @@
 """Every wire under an exchange keeps the contract of `ClientStream`."""
 
 from sidecar.http.message import Field
+from sidecar.proxy.client.http2 import Http2Wire
+from sidecar.proxy.http2.events import PROTOCOL_ERROR
 from tests.contracts.client_stream import Caller, ClientStreamContract, Heard
 from tests.support.conversation import Conversation
+from tests.support.http2_client import Http2Client, RawHttp2, request
 from tests.support.memory_stream import MemoryStream
 from tests.support.tls_client import Truncated
 
@@ -98,6 +101,56 @@ class MemoryCaller(Caller):
         return not self._stream.is_held()
 
 
+class Http2Caller(Caller):
+    """Over HTTP/2."""
+
+    def __init__(self, talk: Conversation) -> None:
+        self._talk = talk
+        self._client = Http2Client(talk, window=65536)
+        self._number = 0
+
+    def asks(
+        self, path: str, method: str = "GET", *, size: int | None = None, body: bytes = b"", upgrade: str = ""
+    ) -> None:
+        assert not upgrade, "there is none"
+        fields = [(b"content-length", b"%d" % size)] if size is not None else []
+        ends = not size and not body
+        self._number = self._client.asks(path, method, *fields, ends=ends)
+        if body:
+            self._client.sends(self._number, body, ends=len(body) == size)
+
+    def sends(self, data: bytes, *, is_all: bool = False) -> None:
+        self._client.sends(self._number, data, ends=is_all)
+
+    def leaves(self) -> None:
+        self._client.resets(self._number)
+
+    def stops_reading(self) -> None:
+        self._client.stops_taking()
+
+    def reads_on(self) -> None:
+        self._client.takes_on()
+
+    def time_passes(self, seconds: float) -> None:
+        self._talk.later(seconds)
+
+    def heard(self, to: str = "GET") -> Heard:
+        got = self._client.got(self._number)
+        if got.reset:
+            return Heard(was_cut=True)
+        trailers = tuple((name.title(), value) for name, value in got.trailers.items())
+        return Heard(got.status, got.body, tuple(got.interims), trailers, got.is_whole)
+
+    @property
+    def may_send(self) -> bool:
+        """The window says it only once much of it is used up, so the stream itself is asked."""
+        (connection,) = self._talk.server._connections
+        wire = connection.wire
+        assert isinstance(wire, Http2Wire)
+        stream = wire._streams.get(self._number)
+        return stream is not None and not stream.is_held()
+
+
 class TestHttp1Stream(ClientStreamContract):
     """That of a client connection."""
 
@@ -110,3 +163,18 @@ class TestMemoryStream(ClientStreamContract):
 
     def caller(self, talk: Conversation) -> Caller:
         return MemoryCaller(talk)
+
+
+class TestHttp2Stream(ClientStreamContract):
+    """One of many on a client connection."""
+
+    def caller(self, talk: Conversation) -> Caller:
+        return Http2Caller(talk)
+
+    def test_other_protocol_passes_both_ways(self, talk: Conversation) -> None:
+        """None does: RFC 9113 §8.6 knows no upgrade, and extended CONNECT (RFC 8441) is not offered."""
+        client = RawHttp2(talk)
+        client.asks(1, request("/a", "GET", (b"upgrade", b"chat")))
+        assert client.was_reset(1) == PROTOCOL_ERROR
+        assert talk.untouched
+        assert talk.outcomes == [("", 0, "request_malformed")]

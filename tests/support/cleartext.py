@@ -46,6 +46,7 @@ class CleartextEngine:
         self.speaks = False
         self._said_goodbye = False
         self._certificate = certificate
+        self.speaks_protocol = ""
         self._resumed = resumed
         self._negotiates = negotiates
         self._records = Unsealing()
@@ -93,6 +94,9 @@ class CleartextEngine:
     def is_unchecked(self) -> bool:
         return False
 
+    def protocol(self) -> str:
+        return self.speaks_protocol
+
     def settle(self) -> None:
         pass
 
@@ -113,6 +117,8 @@ class CleartextTls:
         self.resumed = False
         self.negotiates = ("", "")
         """TLS version and group of the next connection."""
+        self.protocol = ""
+        """What the handshake of the next connection agrees to speak."""
         self.make: type[CleartextEngine] = CleartextEngine
 
     def again(self) -> "CleartextTls":
@@ -126,4 +132,6 @@ class CleartextTls:
 
     def engine(self) -> CleartextEngine:
         certificate = self.identity.presented if self.identity is not None else None
-        return self.make(certificate, resumed=self.resumed, negotiates=self.negotiates)
+        engine = self.make(certificate, resumed=self.resumed, negotiates=self.negotiates)
+        engine.speaks_protocol = self.protocol
+        return engine

@@ -21,6 +21,8 @@ from types import TracebackType
 from typing import Self
 
 from sidecar.proxy.configuration import (
+    HTTP1,
+    HTTP2,
     Limits,
     ListenerSettings,
     ProxySettings,
@@ -41,7 +43,9 @@ from tests.support.records import STARTED
 from tests.support.tls_client import Response, Truncated
 from tests.support.virtual_time import VirtualTime
 
-LISTENER = ListenerSettings("main", "127.0.0.1", 0, TlsSettings(Path("unused"), Path("unused")))
+LISTENER = ListenerSettings(
+    "main", "127.0.0.1", 0, TlsSettings(Path("unused"), Path("unused")), protocols=(HTTP2, HTTP1)
+)
 UPSTREAM = UpstreamSettings("http", "upstream.test", 80, identity_headers={"X-Auth-Subject": "sub"})
 PORT = 8443
 _OUR_FIELDS = re.compile(

@@ -1,8 +1,8 @@
 """One client connection: TCP in, the PROXY protocol, TLS, and then what its wire makes of the bytes.
 
 Theory of operation. The event loop calls this object. Ciphertext goes into the TLS engine of the link, plaintext into
-the wire (`Http1Stream`), which exists once the handshake is over and writes through the same link. Deadlines are
-looked at a few times a second (`deadlines`), so that no request costs a timer.
+the wire (`Http1Stream` or, as the handshake agreed, `Http2Wire`), which exists once the handshake is over and writes
+through the same link. Deadlines are looked at a few times a second (`deadlines`), so that no request costs a timer.
 """
 
 import asyncio
@@ -12,9 +12,10 @@ from sidecar.decision.request import Presenter
 from sidecar.http.forwarding import Forwarding
 from sidecar.proxy.client.host import Accepts, Admits
 from sidecar.proxy.client.http1 import Http1Stream
+from sidecar.proxy.client.http2 import Http2Wire
 from sidecar.proxy.client.link import CLOSED, HANDSHAKE, LINGER, PREFACE, Link
 from sidecar.proxy.client.proxy_protocol import Incomplete, NotProxyProtocol, read_preface
-from sidecar.proxy.exchange.exchange import Exchange
+from sidecar.proxy.configuration import HTTP1, HTTP2
 from sidecar.proxy.exchange.stream import NEVER
 from sidecar.proxy.tls import TlsFailure
 
@@ -58,7 +59,7 @@ class ClientConnection(asyncio.Protocol):
         self._lingered = 0
         self.link = Link(host, listener.tls.engine())
         self.peer: tuple[str, int] = ("", 0)
-        self.wire: Http1Stream | None = None
+        self.wire: Http1Stream | Http2Wire | None = None
         """None until the handshake is over."""
         self.since = NEVER
         """When it came, by the clock of deadlines."""
@@ -68,9 +69,12 @@ class ClientConnection(asyncio.Protocol):
         """The address that it counts for (`admission`); None while it is not known."""
 
     @property
-    def exchange(self) -> Exchange | None:
-        """The request under way."""
-        return self.wire.exchange if self.wire is not None else None
+    def is_busy(self) -> bool:
+        """Whether a request is under way."""
+        wire = self.wire
+        if isinstance(wire, Http2Wire):
+            return wire.is_busy
+        return wire is not None and wire.exchange is not None
 
     @property
     def was_permitted(self) -> bool:
@@ -204,6 +208,9 @@ class ClientConnection(asyncio.Protocol):
             listener.check_validity(certificate, now)
             if self.unjudged and not listener.tls.accepts(engine.chain()):
                 raise TlsFailure("certificate_refused", "no longer accepted")
+            protocol = engine.protocol() or HTTP1
+            if protocol not in listener.settings.protocols:
+                raise TlsFailure("no_application_protocol", f"{protocol} is not offered here")
         except TlsFailure as failure:
             self._tls_failed(failure)
             return
@@ -218,14 +225,22 @@ class ClientConnection(asyncio.Protocol):
             certificate_must_be_valid=listener.requires_valid_certificate,
             tls_version=version,
             tls_group=group,
+            protocol=protocol,
         )
         host.observer.handshake("resumed" if engine.is_resumed() else "full", address)
         host.observer.negotiated(version, group)
         if engine.is_unchecked():
             host.observer.incident("crl_missing", f"an authority of {address}'s chain has no CRL")
         engine.settle()
-        forwarding = Forwarding(address, believed=listener.believes(address))
-        self.wire = wire = Http1Stream(link, host, presenter, until, forwarding)
+        forwarding = Forwarding(
+            address, believed=listener.believes(address), received=b"2.0" if protocol == HTTP2 else b"1.1"
+        )
+        wire: Http1Stream | Http2Wire
+        if protocol == HTTP2:
+            wire = Http2Wire(link, host, presenter, until, forwarding)
+        else:
+            wire = Http1Stream(link, host, presenter, until, forwarding)
+        self.wire = wire
         if host.is_shedding(self):
             wire.shed()
 

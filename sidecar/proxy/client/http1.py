@@ -19,7 +19,7 @@ from sidecar.proxy.client import http1_writer
 from sidecar.proxy.client.host import Host
 from sidecar.proxy.client.http1_reader import RequestReader
 from sidecar.proxy.client.link import CLOSED, EXCHANGE, HEAD, IDLE, LINGER, TUNNEL, Link
-from sidecar.proxy.exchange.endpoint_exchange import EndpointExchange
+from sidecar.proxy.exchange.endpoint_exchange import exchange_for
 from sidecar.proxy.exchange.exchange import Exchange
 from sidecar.proxy.exchange.stream import NEVER, ClientStream
 
@@ -166,8 +166,8 @@ class Http1Stream(ClientStream):
         self._requests += 1
         serving = host.serving
         endpoints = serving.endpoints
-        if endpoints is not None and endpoints.covers(request.target):
-            exchange: Exchange = EndpointExchange(self, request, serving, endpoints)
+        if endpoints is not None:
+            exchange = exchange_for(self, request, serving, endpoints)
         else:
             exchange = Exchange(self, request, serving)
         self.exchange = exchange

@@ -284,3 +284,12 @@ def _without(pieces: list[bytes], names: frozenset[bytes]) -> list[bytes]:
         if pieces[start].lower() not in names:
             kept += pieces[start : start + 4]
     return kept
+
+
+def exchange_for(
+    stream: ClientStream, request: Request, serving: Serving, endpoints: ServerEndpoints
+) -> Exchange:
+    """The exchange of a request where some go to an authorization server's endpoints."""
+    if endpoints.covers(request.target):
+        return EndpointExchange(stream, request, serving, endpoints)
+    return Exchange(stream, request, serving)

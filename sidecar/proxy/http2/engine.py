@@ -65,7 +65,7 @@ def farewell(code: int) -> bytes:
 class Http2Engine:
     """One end of one connection."""
 
-    __slots__ = ("_at", "_connection", "_errors", "_events", "_pending", "_types")
+    __slots__ = ("_at", "_connection", "_errors", "_events", "_pending", "_shared", "_types")
 
     def __init__(
         self,
@@ -90,6 +90,7 @@ class Http2Engine:
             library.InformationalResponseReceived, library.PingAcknowledged, library.GoAwayReceived,
             library.ConnectionClosed, library.SettingsAcknowledged,
         )  # fmt: skip
+        self._shared: Any = library.Priority(3, True)
         self._pending: list[Any] = []
         self._at = 0
         configuration = library.Configuration(
@@ -190,6 +191,10 @@ class Http2Engine:
         elif kind is not types[12]:
             events.noise(of_window=0)
 
+    def stop(self) -> None:
+        """Tell no more."""
+        self._pending, self._at = [], 0
+
     # --- what is said to it --------------------------------------------------------------------------
 
     def outgoing(self) -> bytes:
@@ -227,6 +232,13 @@ class Http2Engine:
         """Content."""
         try:
             self._connection.send_data(stream, data, end_stream=ends)
+        except self._errors:
+            pass
+
+    def share(self, stream: int) -> None:
+        """The content of this stream goes out in turn with that of others as urgent (RFC 9218 §4.2), not before it."""
+        try:
+            self._connection.set_stream_priority(stream, self._shared)
         except self._errors:
             pass
 

@@ -87,6 +87,9 @@ class Engine(Protocol):
     def negotiated(self) -> tuple[str, str]:
         """Version of TLS and group of the key exchange; each empty when it is not known."""
 
+    def protocol(self) -> str:
+        """What the handshake agreed to speak (RFC 7301); empty when the client said nothing of it."""
+
     def settle(self) -> None:
         """Give back what only the handshake needed: it is over, and what it had to say is taken."""
 
@@ -310,6 +313,10 @@ class OpenSslEngine:
         name = _group_name(self._ssl) if _group_name is not None else _ffi.NULL
         group = "" if name == _ffi.NULL else group_named(_ffi.string(name).decode("ascii", "replace"))
         return version, group
+
+    def protocol(self) -> str:
+        """What the handshake agreed to speak (RFC 7301); empty when the client said nothing of it."""
+        return self._made.get_alpn_proto_negotiated().decode("ascii", "replace")
 
     def shutdown(self) -> bytes:
         """The close_notify alert (RFC 8446 §6.1)."""

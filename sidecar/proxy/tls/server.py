@@ -14,7 +14,7 @@ from typing import Final
 from OpenSSL import SSL
 from OpenSSL._util import lib as _lib
 
-from sidecar.proxy.configuration import AtHandshake, TlsSettings, Trust
+from sidecar.proxy.configuration import HTTP1, AtHandshake, TlsSettings, Trust
 from sidecar.proxy.tls.authorities import is_authority, read_authorities
 from sidecar.proxy.tls.engine import OpenSslEngine, TlsFailure
 from sidecar.proxy.tls.revocation import RevocationList, revocation_lists
@@ -27,7 +27,14 @@ _CIPHERS_1_2: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 class ServerTls:
     """TLS of one listener under one set of files."""
 
-    def __init__(self, settings: TlsSettings, listener: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        settings: TlsSettings,
+        listener: str,
+        clock: Callable[[], float] = time.time,
+        *,
+        protocols: tuple[str, ...] = (HTTP1,),
+    ) -> None:
         """Raises `OSError`, `SSL.Error` or `ValueError` for files that cannot be used."""
         self.settings = settings
         self._chains: ChainVerification | None = None
@@ -47,7 +54,7 @@ class ServerTls:
         context.use_certificate_chain_file(str(settings.certificate_file))
         context.use_privatekey_file(str(settings.private_key_file))
         context.check_privatekey()
-        context.set_alpn_select_callback(_select_protocol)
+        context.set_alpn_select_callback(_selecting(protocols))
         lists = self._set_trust(settings)
         ends = (one.next_update for one in lists if one.next_update is not None)
         self._sessions = Sessions(context, settings.session_lifetime, self._identity(listener), ends, clock)
@@ -118,8 +125,14 @@ def _set_groups(context: SSL.Context, groups: tuple[str, ...]) -> None:
         raise ValueError(f"tls.groups: this OpenSSL does not know all of {', '.join(groups)}")
 
 
-def _select_protocol(_connection: SSL.Connection, offered: list[bytes]) -> bytes:
-    """RFC 7301: HTTP/1.1 or nothing; a client that offers only others hears so in the handshake."""
-    if b"http/1.1" in offered:
-        return b"http/1.1"
-    raise TlsFailure("no_application_protocol", "the client offers no http/1.1")
+def _selecting(protocols: tuple[str, ...]) -> Callable[[SSL.Connection, list[bytes]], bytes]:
+    """RFC 7301: the first of ours that the client offers; one that offers only others hears so in the handshake."""
+    known = [each.encode() for each in protocols]
+
+    def select(_connection: SSL.Connection, offered: list[bytes]) -> bytes:
+        for each in known:
+            if each in offered:
+                return each
+        raise TlsFailure("no_application_protocol", f"the client offers no {' or '.join(protocols)}")
+
+    return select

@@ -1,0 +1,398 @@
+"""HTTP/2 on a client connection (RFC 9113): many requests at once, each a stream of its own.
+
+Theory of operation. Plaintext goes into the engine, and what it makes of it is told here, so much of it in one turn of
+the event loop as `_TURN` allows; the rest waits, and with it the reading of more. Each head becomes an exchange with
+its own decision, bounds and record. What the engine has to say is collected and goes out once, at the end of the turn.
+
+A client that exceeds its allowance (`http2_allowance`) is told ENHANCE_YOUR_CALM and has to connect again.
+"""
+
+from typing import Final
+
+from sidecar.decision.denial import Reason
+from sidecar.decision.request import Presenter
+from sidecar.http.forwarding import Forwarding
+from sidecar.http.http2_request import Http2Request, read_request, read_trailers
+from sidecar.http.message import Fault, Field
+from sidecar.proxy.client.host import Host
+from sidecar.proxy.client.http2_allowance import Allowance
+from sidecar.proxy.client.http2_stream import Carrier, Http2Stream
+from sidecar.proxy.client.link import EXCHANGE, IDLE, Link
+from sidecar.proxy.configuration import Timeouts
+from sidecar.proxy.exchange import overdue
+from sidecar.proxy.exchange.stream import NEVER
+from sidecar.proxy.http2.engine import Http2Engine, Http2Failure, farewell, load
+from sidecar.proxy.http2.events import ENHANCE_YOUR_CALM, NO_ERROR
+
+_TURN: Final = 64
+"""Units of work in one turn of the event loop: 8 requests, or 32 pieces of content."""
+_STREAMS_HELD: Final = 16
+"""How many streams may be held with a full window before their connection is."""
+
+
+class Http2Wire(Carrier):
+    """The streams of one connection."""
+
+    __slots__ = (
+        "_allowance", "_client_ended", "_filled", "_flushes", "_goes", "_host", "_is_leaving", "_left", "_link",
+        "_requests", "_sheds", "_streams", "_unanswered_since", "_under_way", "_waits", "deadline", "was_permitted",
+    )  # fmt: skip
+
+    def __init__(
+        self, link: Link, host: Host, presenter: Presenter, certificate_until: float, forwarding: Forwarding
+    ) -> None:
+        super().__init__(presenter, certificate_until, forwarding, host.now)
+        load()
+        limits = host.settings.limits
+        self._link = link
+        self._host = host
+        self._streams: dict[int, Http2Stream] = {}
+        """Those that the engine knows."""
+        self._under_way = 0
+        """Exchanges that are not over."""
+        self._filled: dict[int, Http2Stream] = {}
+        """Streams of which something may wait for the client."""
+        self._left = _TURN
+        """Units of work that this turn of the event loop still allows."""
+        self._waits = False
+        """What came waits for the next turn."""
+        self._flushes = False
+        self._goes = False
+        """GOAWAY was announced: a round trip later no stream begins any more."""
+        self._is_leaving = False
+        """No stream begins any more."""
+        self._client_ended = False
+        self._sheds = False
+        self._requests = 0
+        self._allowance = Allowance(limits.stream_resets, host.now())
+        self._unanswered_since = NEVER
+        """Since when something has begun that is no whole frame yet."""
+        self.was_permitted = False
+        """A request with a token was permitted here."""
+        self.deadline = NEVER
+        """When the connection ends if it stays idle."""
+        self.engine = Http2Engine(
+            self,
+            is_server=True,
+            streams=limits.concurrent_streams,
+            window=limits.buffered_bytes,
+            header_bytes=limits.header_bytes,
+            headers=limits.headers,
+        )
+        self.engine.widen(_STREAMS_HELD * limits.buffered_bytes)
+        self._become_idle()
+        self.flush_soon()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a request is under way."""
+        return self._under_way > 0
+
+    def shed(self) -> None:
+        """One connection too many: whatever is asked on it gets a 503."""
+        self._sheds = True
+
+    # --- the client ----------------------------------------------------------------------------------
+
+    def receive(self, plaintext: bytes) -> None:
+        """Take what the client sent."""
+        try:
+            self.engine.receive(plaintext)
+        except Http2Failure as failure:
+            self._break_off(ENHANCE_YOUR_CALM, "http2_flood", str(failure))
+            return
+        if not self.engine.has_events and self._unanswered_since == NEVER:
+            self._unanswered_since = self._host.now()
+        if not self._waits:
+            self._read_on()
+
+    def _read_on(self) -> None:
+        """Act on what came, as far as one turn of the event loop goes."""
+        link, engine = self._link, self.engine
+        if link.is_ending:
+            return
+        if link.blocked_since != NEVER:
+            link.hold()  # answers that nobody reads must not pile up
+            return
+        self.flush_soon()
+        if engine.has_events:
+            self._unanswered_since = NEVER
+            self._left = engine.deliver(self._left)
+        if engine.has_events or self._left <= 0:
+            self._waits = True
+            link.hold()
+        elif not link.is_ending:
+            link.release()
+            if self._client_ended:
+                self._end_halves()
+
+    def flush_soon(self) -> None:
+        """The engine has something to say: it goes out at the end of this turn of the event loop."""
+        if not self._flushes:
+            self._flushes = True
+            self._host.call_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        self._flushes = False
+        try:
+            self._flush()
+            self._left = _TURN
+            if self._waits:
+                self._waits = False
+                self._read_on()
+        except Exception as error:  # noqa: BLE001 — one connection's bug must not take others, and is never a pass
+            self._host.report_bug(error)
+            self._link.abort()
+
+    def _flush(self) -> None:
+        """Say what there is to say, and see which streams can go on."""
+        link = self._link
+        if link.is_ending:
+            return
+        if link.blocked_since != NEVER:
+            self._look(settles=False)
+            return
+        data = self.engine.outgoing()
+        if data:
+            self._allowance.transferred(len(data))
+            link.write(data)
+        self._look(settles=True)
+        if self.engine.has_events:
+            self._left = self.engine.deliver(self._left)
+        if self._is_leaving and not self._streams:
+            link.close()
+
+    def _look(self, *, settles: bool) -> None:
+        buffered = self._host.settings.limits.buffered_bytes
+        for number, stream in tuple(self._filled.items()):
+            if not stream.look(buffered) and settles:
+                del self._filled[number]
+                stream.settle()
+
+    def filled(self, stream: Http2Stream) -> None:
+        """Content of a stream may wait for the client."""
+        self._filled[stream.number] = stream
+        self.flush_soon()
+
+    def left(self, stream: Http2Stream) -> None:
+        """The exchange of a stream is over."""
+        self._host.exchanges -= 1
+        self._under_way -= 1
+        self.was_permitted |= stream.was_permitted
+        if not self._under_way:
+            self._become_idle()
+
+    def _become_idle(self) -> None:
+        if self._link.phase is EXCHANGE:
+            self._link.phase = IDLE
+        self.deadline = self._host.now() + self._host.settings.timeouts.idle
+
+    # --- what the engine tells -----------------------------------------------------------------------
+
+    def head(self, stream: int, fields: tuple[Field, ...], *, ends: bool) -> None:
+        limits = self._host.settings.limits
+        target, size, count = limits.target_bytes, limits.header_bytes, limits.headers
+        request = read_request(fields, ends=ends, target_bytes=target, header_bytes=size, headers=count)
+        self._begin(stream, request, is_closed=False)
+
+    def _begin(self, number: int, request: Http2Request, *, is_closed: bool) -> None:
+        host, link = self._host, self._link
+        stream = Http2Stream(self, number, request)
+        stream.is_closed = is_closed
+        if not is_closed:
+            self._streams[number] = stream
+        host.exchanges += 1
+        self._under_way += 1
+        self._requests += 1
+        if link.phase is IDLE:
+            link.phase = EXCHANGE
+        most = host.settings.limits.requests_per_connection
+        if most and self._requests >= most:
+            self._go_away()
+        stream.begin(host.serving, sheds=self._sheds)
+
+    def interim(self, stream: int, fields: tuple[Field, ...]) -> None:
+        raise NotImplementedError  # a client sends none, and the engine would not take it
+
+    def data(self, stream: int, data: bytes, *, ends: bool) -> None:
+        found = self._streams.get(stream)
+        if not data and not ends:
+            self.noise(of_window=0)
+        elif found is not None:
+            self._allowance.transferred(len(data))
+            found.take(data, ends=ends)
+        elif data:
+            self.engine.took(stream, len(data))
+
+    def trailers(self, stream: int, fields: tuple[Field, ...]) -> None:
+        found = self._streams.get(stream)
+        if found is not None:
+            read_trailers(found.request, fields, self._host.settings.limits.trailer_bytes)
+            found.end()
+
+    def reset(self, stream: int, code: int) -> None:
+        found = self._streams.get(stream)
+        if found is not None and found.exchange is not None:
+            found.close()
+            self._count_reset()
+        else:
+            self.noise(of_window=0)
+
+    def closed(self, stream: int, code: int) -> None:
+        found = self._streams.pop(stream, None)
+        self._filled.pop(stream, None)
+        if found is None:
+            # The engine refused it before there was a head to tell of: it is a request all the same, and has a record.
+            request = Http2Request()
+            request.complete = True
+            request.fault = Fault(Reason.REQUEST_MALFORMED, "no request of HTTP/2 (RFC 9113 §8.1.1)")
+            self._begin(stream, request, is_closed=True)
+            self._count_reset()
+            return
+        if found.exchange is not None:
+            self._count_reset()
+        found.close(Reason.REQUEST_MALFORMED, "content or trailers are malformed (RFC 9113 §8.1.1)")
+
+    def goaway(self, last: int, code: int) -> None:
+        pass  # it may not ask for more; what is under way goes on
+
+    def settled(self, streams: int) -> None:
+        self.noise(of_window=0)
+
+    def pong(self) -> None:
+        if self._goes:
+            self._go_away()
+
+    def noise(self, *, of_window: int) -> None:
+        if not self._allowance.takes_noise():
+            self._break_off(ENHANCE_YOUR_CALM, "http2_flood", "frames that ask for nothing")
+
+    def ended(self, code: int, detail: str) -> None:
+        if code != NO_ERROR:
+            self._host.observer.incident("http2_broken", f"{self.presenter.peer}: {detail}"[:200])
+        self.gone()
+        self._is_leaving = True
+        data = self.engine.outgoing()
+        if data:
+            self._link.write(data)
+        if code == NO_ERROR:
+            self._link.close()
+        else:
+            self._link.linger()
+
+    def _count_reset(self) -> None:
+        if not self._allowance.takes_reset():
+            self._break_off(ENHANCE_YOUR_CALM, "http2_flood", "streams reset before they had an answer")
+
+    # --- the end -------------------------------------------------------------------------------------
+
+    def _break_off(self, code: int, incident: str, detail: str) -> None:
+        """The client gets no further here: what is under way ends, and so does the connection."""
+        link = self._link
+        if link.is_ending:
+            return
+        self._host.observer.incident(incident, f"{self.presenter.peer}: {detail}"[:200])
+        self.engine.stop()
+        self.gone()
+        self._is_leaving = True
+        link.write(farewell(code))
+        link.linger()
+
+    def _leave(self) -> None:
+        """Let no more streams begin, a round trip from now: those that are on their way are still served."""
+        if not self._goes:
+            self._goes = True
+            self.engine.announce_end()
+            self._flush()  # PING would overtake it
+            self.engine.ping()
+            self.flush_soon()
+
+    def _go_away(self) -> None:
+        """Let no more streams begin."""
+        if not self._is_leaving:
+            self._goes = self._is_leaving = True
+            self.engine.go_away()
+            self.flush_soon()
+
+    def drain(self, deadline: float) -> None:
+        """The server is about to leave: what is under way goes on, and what begins within a round trip."""
+        self._leave()
+        if not self._under_way:
+            self.deadline = min(self.deadline, deadline)
+
+    def retire(self, within: float) -> None:
+        """It is old enough: streams may be on their way for `within` seconds."""
+        self._leave()
+        if not self._under_way:
+            self.deadline = min(self.deadline, self._host.now() + within)
+
+    def distrust(self) -> None:
+        """The client would be refused now. What is under way ends as if its certificate had expired."""
+        self.certificate_until = 0.0
+        for stream in self._streams.values():
+            stream.certificate_until = 0.0
+            if stream.exchange is not None:
+                stream.exchange.valid_until = 0.0
+        self._go_away()
+
+    def says_no_more(self) -> bool:
+        """close_notify ends one direction only (RFC 8446 §6.1): what was asked for is still answered.
+
+        Returns whether nothing was.
+        """
+        self._client_ended = True
+        if self.engine.has_events:
+            return False  # `_read_on` sees
+        return self._end_halves()
+
+    def _end_halves(self) -> bool:
+        """Give up the streams whose rest will not come; returns whether none is left."""
+        for stream in tuple(self._streams.values()):
+            if not stream.request.complete:
+                stream.give_up()
+        self._is_leaving = True
+        self.flush_soon()
+        return not self._streams
+
+    def blocked(self) -> None:
+        """The client leaves a full buffer unread."""
+        for stream in self._streams.values():
+            if stream.exchange is not None:
+                stream.exchange.hold_upstream()
+
+    def unblocked(self) -> None:
+        """The client reads again."""
+        for stream in self._streams.values():
+            if stream.exchange is not None and not stream.is_full:
+                stream.exchange.release_upstream()
+        self.flush_soon()
+        if not self._waits:
+            self._read_on()
+
+    def gone(self) -> None:
+        """The client has left: nobody waits for an answer."""
+        streams, self._streams, self._filled = self._streams, {}, {}
+        for stream in streams.values():
+            stream.close()
+
+    def lost(self) -> None:
+        """The connection is closed."""
+        self.gone()
+
+    # --- time ----------------------------------------------------------------------------------------
+
+    def check(self, now: float, wall: float, timeouts: Timeouts) -> None:
+        """Act on what is overdue. `now` is monotonic, `wall` seconds since the epoch."""
+        self._allowance.grow(now, self._host.settings.limits.stream_resets)
+        link = self._link
+        for stream in tuple(self._streams.values()):
+            if now - stream.stalled_since > timeouts.write:
+                stream.give_up()
+            elif stream.exchange is not None:
+                is_blocked = stream.is_full or link.blocked_since != NEVER
+                overdue.check(stream.exchange, now, wall, timeouts, is_blocked=is_blocked)
+        if self._streams or link.blocked_since != NEVER:
+            return
+        if now >= self.deadline or now - self._unanswered_since >= timeouts.request_head:
+            self._go_away()
+            self._flush()

@@ -1,0 +1,281 @@
+"""One request over HTTP/2 and its answer: a stream among others of its connection (RFC 9113 §5).
+
+Theory of operation. The wire tells the stream what came of its request, and the exchange answers through it. What the
+client sends is acknowledged when the exchange has taken it, so a stream that is held costs its client the stream's
+window and no other stream anything. What the client does not take waits in the engine: past the limit the upstream is
+held, and a stream that makes no headway for `timeouts.write` is given up.
+"""
+
+from abc import abstractmethod
+from collections.abc import Callable
+
+from sidecar.decision.denial import Reason
+from sidecar.decision.request import Presenter
+from sidecar.http.answer import Answer
+from sidecar.http.fields import RequestFields
+from sidecar.http.forwarding import Forwarding
+from sidecar.http.http2_request import Http2Request
+from sidecar.http.message import Fault, Response
+from sidecar.http.response_fields import ResponseFields
+from sidecar.proxy.client import http2_writer
+from sidecar.proxy.exchange.endpoint_exchange import exchange_for
+from sidecar.proxy.exchange.exchange import Exchange
+from sidecar.proxy.exchange.snapshot import Serving
+from sidecar.proxy.exchange.stream import NEVER, ClientStream
+from sidecar.proxy.http2.engine import Http2Engine
+from sidecar.proxy.http2.events import CANCEL, INTERNAL_ERROR, NO_ERROR, Http2Events
+from sidecar.proxy.native import mypyc_attr
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Carrier(Http2Events):
+    """The connection that a stream is on."""
+
+    __slots__ = ("certificate_until", "engine", "forwarding", "now", "presenter")
+
+    def __init__(
+        self, presenter: Presenter, certificate_until: float, forwarding: Forwarding, now: Callable[[], float]
+    ) -> None:
+        self.engine: Http2Engine
+        self.presenter = presenter
+        self.certificate_until = certificate_until
+        """As in `ClientStream`."""
+        self.forwarding = forwarding
+        self.now = now
+
+    @abstractmethod
+    def flush_soon(self) -> None:
+        """The engine has something to say: it goes out at the end of this turn of the event loop."""
+
+    @abstractmethod
+    def filled(self, stream: "Http2Stream") -> None:
+        """Content of a stream may wait for the client."""
+
+    @abstractmethod
+    def left(self, stream: "Http2Stream") -> None:
+        """The exchange of a stream is over."""
+
+
+class Http2Stream(ClientStream):
+    """The client's side of one exchange."""
+
+    __slots__ = (
+        "_carrier", "_held", "_untaken", "_waiting", "_was_reset", "exchange",
+        "has_begun_content", "has_said_all", "is_closed", "is_full", "number", "request", "stalled_since",
+    )  # fmt: skip
+
+    def __init__(self, carrier: Carrier, number: int, request: Http2Request) -> None:
+        super().__init__(carrier.presenter, carrier.certificate_until, carrier.now)
+        self._carrier = carrier
+        self._held = False
+        self._untaken = 0
+        """Bytes of content for which the client was not given new window."""
+        self._waiting = 0
+        """Bytes that waited for the client when it was last looked at."""
+        self._was_reset = False
+        self.number = number
+        self.request = request
+        self.exchange: Exchange | None = None
+        self.has_begun_content = False
+        """Some content of a longer answer has gone to the engine."""
+        self.has_said_all = False
+        """The end of the answer is with the engine."""
+        self.is_closed = False
+        """The engine knows it no more."""
+        self.is_full = False
+        """More waits for the client than may, so the upstream is held."""
+        self.stalled_since = NEVER
+        """Since when the client has taken nothing of what waits for it."""
+
+    # --- the request ---------------------------------------------------------------------------------
+
+    def begin(self, serving: Serving, *, sheds: bool) -> None:
+        """The head is here; `sheds`: it is on one connection too many."""
+        request = self.request
+        if serving.endpoints is not None:
+            exchange = exchange_for(self, request, serving, serving.endpoints)
+        else:
+            exchange = Exchange(self, request, serving)
+        self.exchange = exchange
+        if not request.complete:
+            self.expect_body()
+        total = serving.upstream.total_timeout
+        if total:
+            self.expect_end(total)
+        if sheds:
+            exchange.fail(Reason.OVERLOADED, "too many connections")
+            return
+        try:
+            exchange.begin()
+        except Exception as error:  # noqa: BLE001 — a fault of ours is a 500, and never a pass
+            exchange.broke(error)
+
+    def take(self, data: bytes, *, ends: bool) -> None:
+        """Content of the request."""
+        request, exchange = self.request, self.exchange
+        self._untaken += len(data)
+        request.body_bytes += len(data)
+        request.complete = ends
+        if exchange is None:
+            self._acknowledge()
+            return
+        request.chunks.append(data)
+        length = request.content_length
+        if length is not None and (request.body_bytes > length or (ends and request.body_bytes < length)):
+            # RFC 9113 §8.1.1: such a request is malformed, and what was sent of it to the upstream never completes it.
+            request.fault = Fault(
+                Reason.REQUEST_MALFORMED, "the content is not as long as Content-Length says"
+            )
+        exchange.request_arrived()
+        if not self._held:
+            self._acknowledge()
+
+    def end(self) -> None:
+        """The request is complete, with the trailers that it has now, or at fault with them."""
+        length, request = self.request.content_length, self.request
+        if length is not None and request.body_bytes < length:
+            request.fault = Fault(
+                Reason.REQUEST_MALFORMED, "the content is not as long as Content-Length says"
+            )
+        if self.exchange is not None:
+            self.exchange.request_arrived()
+
+    def _acknowledge(self) -> None:
+        if self._untaken:
+            size, self._untaken = self._untaken, 0
+            self._carrier.engine.took(self.number, size)
+            self._carrier.flush_soon()
+
+    def close(self, reason: Reason | None = None, detail: str = "") -> None:
+        """The stream is over. Where its exchange is not, the client has left it, unless there is a `reason`."""
+        self.is_closed, self._held = True, False
+        exchange = self.exchange
+        if exchange is not None:
+            if reason is not None and exchange.record.reason is None:
+                exchange.record.reason, exchange.record.detail = reason, detail
+            exchange.abandon()
+            self._over()
+        self._acknowledge()
+
+    def _over(self) -> None:
+        self.exchange = None
+        self._carrier.left(self)
+
+    # --- what the client takes -----------------------------------------------------------------------
+
+    def look(self, buffered: int) -> bool:
+        """Output has gone as far as it could; whether some of this stream is left. `buffered` is how much may wait."""
+        waiting = 0 if self.is_closed else self._carrier.engine.waiting(self.number)
+        if waiting < self._waiting or self.stalled_since == NEVER:
+            self.stalled_since = self._now()
+        self._waiting = waiting
+        if not waiting:
+            self.stalled_since = NEVER
+        if (waiting > buffered) is not self.is_full:
+            self.is_full = not self.is_full
+            if self.exchange is not None:
+                if self.is_full:
+                    self.exchange.hold_upstream()
+                else:
+                    self.exchange.release_upstream()
+        return waiting > 0
+
+    # --- the stream ----------------------------------------------------------------------------------
+
+    def forwarding(self, fields: RequestFields) -> bytes:
+        return self._carrier.forwarding.block(fields)
+
+    def origin(self, fields: RequestFields) -> bytes:
+        return self._carrier.forwarding.origin(fields)
+
+    def is_held(self) -> bool:
+        return self._held
+
+    def hold(self) -> None:
+        self._held = True
+
+    def release(self) -> None:
+        if self._held:
+            self.expect_body()
+            self._held = False
+        self._acknowledge()
+
+    def interim(self, head: Response, fields: ResponseFields) -> None:
+        self._carrier.engine.inform(self.number, http2_writer.interim_head(head, fields))
+        self._carrier.flush_soon()
+
+    def head(self, head: Response, fields: ResponseFields, data: bytes, end: bytes | None) -> None:
+        if self.is_closed:
+            return
+        is_all = not data and end == b""
+        self._carrier.engine.respond(self.number, http2_writer.response_head(head, fields), ends=is_all)
+        if is_all:
+            self.has_said_all = True
+            self._carrier.filled(self)
+        else:
+            self.body(data, end)
+
+    def body(self, data: bytes, end: bytes | None) -> None:
+        carrier, number = self._carrier, self.number
+        if self.is_closed:
+            return
+        if end:
+            if data:
+                carrier.engine.send(number, data, ends=False)
+            carrier.engine.trail(number, http2_writer.trailers(end))
+        elif data or end is not None:
+            carrier.engine.send(number, data, ends=end is not None)
+        if end is None and not self.request.is_prioritized and not self.has_begun_content:
+            self.has_begun_content = True
+            carrier.engine.share(number)
+        self.has_said_all = end is not None
+        carrier.filled(self)
+
+    def answer(self, answer: Answer, request_id: str) -> bool:
+        """RFC 9113 §8.1: an answer may be whole before the request is; the rest of it is then refused."""
+        exchange = self.exchange
+        if self.is_closed:
+            if exchange is not None:
+                exchange.record.status = 0
+            return True
+        body = answer.body(request_id)
+        is_bodiless = self.request.method == "HEAD"
+        self._carrier.engine.respond(
+            self.number, http2_writer.own_answer(answer, request_id, body), ends=is_bodiless
+        )
+        if not is_bodiless:
+            self._carrier.engine.send(self.number, body, ends=True)
+        self.has_said_all = True
+        self._carrier.filled(self)
+        return True
+
+    def switch(self, head: Response, fields: ResponseFields) -> bytes:
+        """Nobody comes here: RFC 9113 §8.6 knows no upgrade, and a request with the field is malformed."""
+        self.cut()
+        return b""
+
+    def cut(self) -> None:
+        self.reset(INTERNAL_ERROR)
+
+    def reset(self, code: int) -> None:
+        """Give the stream up: its client sees that the answer is not whole."""
+        if not self.is_closed and not self._was_reset:
+            self.has_said_all = self._was_reset = True
+            self._carrier.engine.reset(self.number, code)
+            self._carrier.flush_soon()
+
+    def give_up(self) -> None:
+        """The client takes nothing of what waits for it."""
+        if self.exchange is not None:
+            self.exchange.abandon()
+            self._over()
+        self.reset(CANCEL)
+
+    def settle(self) -> None:
+        """All that was said has gone out: once that was the whole answer, nobody reads the rest of the request."""
+        if self.has_said_all and not self.request.complete:
+            self.reset(NO_ERROR)  # RFC 9113 §8.1
+
+    def over(self) -> None:
+        if self.exchange is not None:
+            self._over()
