@@ -214,9 +214,6 @@ class ClientConnection(asyncio.Protocol):
         except TlsFailure as failure:
             self._tls_failed(failure)
             return
-        until = NEVER
-        if certificate is not None and certificate.not_after > now:
-            until = certificate.not_after
         version, group = engine.negotiated()
         presenter = Presenter(
             certificate,
@@ -232,17 +229,21 @@ class ClientConnection(asyncio.Protocol):
         if engine.is_unchecked():
             host.observer.incident("crl_missing", f"an authority of {address}'s chain has no CRL")
         engine.settle()
-        forwarding = Forwarding(
-            address, believed=listener.believes(address), received=b"2.0" if protocol == HTTP2 else b"1.1"
-        )
-        wire: Http1Stream | Http2Wire
-        if protocol == HTTP2:
-            wire = Http2Wire(link, host, presenter, until, forwarding)
-        else:
-            wire = Http1Stream(link, host, presenter, until, forwarding)
-        self.wire = wire
+        until = NEVER
+        if certificate is not None and certificate.not_after > now:
+            until = certificate.not_after
+        self.wire = wire = self._wire(presenter, until)
         if host.is_shedding(self):
             wire.shed()
+
+    def _wire(self, presenter: Presenter, until: float) -> Http1Stream | Http2Wire:
+        """What the handshake agreed to speak."""
+        address, is_http2 = self.peer[0], presenter.protocol == HTTP2
+        received = b"2.0" if is_http2 else b"1.1"
+        forwarding = Forwarding(address, believed=self.listener.believes(address), received=received)
+        if is_http2:
+            return Http2Wire(self.link, self._host, presenter, until, forwarding)
+        return Http1Stream(self.link, self._host, presenter, until, forwarding)
 
     def _tls_failed(self, failure: TlsFailure) -> None:
         link = self.link
