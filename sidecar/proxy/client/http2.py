@@ -61,8 +61,7 @@ class Http2Wire(Carrier):
         """GOAWAY was announced: a round trip later no stream begins any more."""
         self._is_leaving = False
         """No stream begins any more."""
-        self._client_ended = False
-        self._sheds = False
+        self._client_ended = self._sheds = False
         self._requests = 0
         self._allowance = Allowance(limits.stream_resets, host.now())
         self._unanswered_since = NEVER
