@@ -4,12 +4,11 @@ allowed, yet probably not meant.
 
 import ssl
 from collections.abc import Iterator, Sequence
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives.hashes import SHA256
+from OpenSSL import crypto
 
 from sidecar.decision.certificate import Certificate
 from sidecar.decision.registered_client.method import ClientMethod
@@ -175,27 +174,32 @@ def _overlapping(clients: Sequence[PlacedClient]) -> Iterator[Problem]:
                 break
 
 
-@cache
-def _read(file: Path, _seen: int) -> tuple[frozenset[bytes], tuple[str, ...]]:
-    """Digests of the authorities of a file, and the names of those that certify for the public."""
-    found = authorities(file).readable
-    return frozenset(one.thumbprint for one in found), tuple(
-        one.called for one in found if one.thumbprint in _public()
-    )
-
-
 def _anchors(file: Path) -> frozenset[bytes]:
-    return _read(file, file.stat().st_mtime_ns)[0] if is_there(file) else frozenset()
+    """Thumbprints of the authorities of a file."""
+    return _thumbprints(file, file.stat().st_mtime_ns) if is_there(file) else frozenset()
 
 
-@cache
-def _public() -> frozenset[bytes]:
-    """Authorities that this system trusts for the web: whoever has a name of DNS gets a certificate from them."""
-    context = ssl.create_default_context()
-    return frozenset(
-        x509.load_der_x509_certificate(der).fingerprint(SHA256())
-        for der in context.get_ca_certs(binary_form=True)
-    )
+@lru_cache(256)
+def _thumbprints(file: Path, _changed: int) -> frozenset[bytes]:
+    return frozenset(one.thumbprint for one in authorities(file).readable)
+
+
+def _public(file: Path) -> str | None:
+    """The first authority of a file for which one that this system trusts for the web vouches, or that is one: whoever
+    has a name of DNS gets a certificate from it.
+    """
+    store, paths = crypto.X509Store(), ssl.get_default_verify_paths()
+    if paths.cafile is None and paths.capath is None:
+        return None
+    store.load_locations(paths.cafile, paths.capath)
+    found = authorities(file)
+    for certificate, readable in zip(found.certificates, found.readable, strict=True):
+        try:
+            crypto.X509StoreContext(store, certificate).verify_certificate()
+        except crypto.X509StoreContextError:
+            continue
+        return readable.called
+    return None
 
 
 def _authorities(clients: Sequence[PlacedClient]) -> Iterator[Problem]:
@@ -205,11 +209,11 @@ def _authorities(clients: Sequence[PlacedClient]) -> Iterator[Problem]:
         if file is None or file in told or not is_there(file):
             continue
         told.add(file)
-        anchors, public = _read(file, file.stat().st_mtime_ns)
+        anchors, public = _anchors(file), _public(file)
         at = (*one.path, "ca_file")
-        if public:
+        if public is not None:
             message = (
-                f"{shown(str(file))} holds {shown(public[0])}, which certifies for anybody: another customer of it may "
+                f"{shown(str(file))} holds {shown(public)}, which certifies for anybody: another customer of it may "
                 "get the same name (RFC 8705 §7.4)"
             )
             yield one.document.warning(at, message)

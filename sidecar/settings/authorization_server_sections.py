@@ -3,7 +3,7 @@
 from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from sidecar.proxy.authorization_server.extra_headers import parse_extra_headers
 from sidecar.settings.files import CertificateFile, ReadableFile, check_private
@@ -30,7 +30,14 @@ class EndpointSection(Section):
     """Where the server has it."""
 
 
-Endpoint = EndpointPath | EndpointSection
+def _both(value: object) -> object:
+    """One path is the path on both sides."""
+    return {"public": value, "upstream": value} if isinstance(value, str) else value
+
+
+Endpoint = Annotated[
+    EndpointSection, BeforeValidator(_both, json_schema_input_type=EndpointPath | EndpointSection)
+]
 
 
 class EndpointsSection(Section):
@@ -50,7 +57,7 @@ class EndpointsSection(Section):
         for side in ("public", "upstream"):
             seen: dict[str, str] = {}
             for name, endpoint in self.given().items():
-                path = endpoint if isinstance(endpoint, str) else getattr(endpoint, side)
+                path = getattr(endpoint, side)
                 folded = path.lower().rstrip("/")
                 if folded in seen:
                     raise mistake(f"{shown(path)} is the path of `{seen[folded]}`", name)
@@ -151,7 +158,4 @@ class AuthorizationServerSection(Section):
 
     def paths(self) -> dict[str, tuple[str, str]]:
         """Endpoint → where clients find it, and where the server has it."""
-        return {
-            name: (one, one) if isinstance(one, str) else (one.public, one.upstream)
-            for name, one in self.endpoints.given().items()
-        }
+        return {name: (one.public, one.upstream) for name, one in self.endpoints.given().items()}

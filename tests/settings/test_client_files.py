@@ -1,0 +1,246 @@
+"""Files of clients: what they say, and every mistake at its line."""
+
+import base64
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import jwt
+import pytest
+
+from sidecar.decision.registered_client.method import ClientMethod
+from sidecar.decision.registered_client.name import NameKind
+from sidecar.issuer.configuration import ClientSecretBasic, ClientSecretPost, PrivateKeyJwt
+from sidecar.proxy.authorization_server.configuration import ClientSettings
+from sidecar.settings import authorization_server, load
+from tests.support.client_files import Clients, jwk
+from tests.support.pki import Pki, Profile, make_key, self_signed
+
+BY_CA = "client_id: c, method: tls_client_auth, ca_file: ../ca.crt"
+OWN = "client_id: c, method: self_signed_tls_client_auth"
+
+
+@pytest.fixture
+def clients(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clients]:
+    """As if the data plane served them."""
+    monkeypatch.setattr(authorization_server, "unserved", lambda _document: ())
+    with tempfile.TemporaryDirectory() as folder:
+        yield Clients.create(Path(folder), pki)
+
+
+def loaded(clients: Clients) -> tuple[ClientSettings, ...]:
+    server = clients.configuration.load().authorization_server
+    assert server is not None
+    return server.clients
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "compared"),
+    [
+        ("subject_dn", "CN=c, O=Bank", ((("2.5.4.10", b"~bank"),), (("2.5.4.3", b"~c"),))),
+        ("san_dns", "TPP.example", "tpp.example"),
+        ("san_uri", "spiffe://tpp/C", "spiffe://tpp/C"),
+        ("san_ip", "2001:DB8::1", bytes.fromhex("20010db8000000000000000000000001")),
+        ("san_email", "Api@TPP.example", "Api@tpp.example"),
+    ],
+)
+def test_name_is_parsed_once(clients: Clients, key: str, value: str, compared: object) -> None:
+    clients.write_client(f'{BY_CA}, {key}: "{value}"')
+    (client,) = loaded(clients)
+    assert client.method is ClientMethod.TLS_CLIENT_AUTH
+    assert client.name is not None
+    assert (client.name.kind, client.name.text, client.name.value) == (NameKind(key), value, compared)
+    assert client.authority is not None
+    assert client.authority.ca_file == clients.folder / "clients/../ca.crt"
+
+
+def test_certificates_are_registered_by_file_or_jwk_set(clients: Clients) -> None:
+    thumbprint = clients.own.presented.thumbprint
+    for text in ("certificate_files: [../own.crt]", "jwks_file: ../own.jwks"):
+        clients.write_client(f"{OWN}, {text}")
+        assert loaded(clients)[0].thumbprints == {thumbprint}
+    clients.write_client(f"{OWN}, jwks_url: https://tpp.example/jwks")
+    (client,) = loaded(clients)
+    assert (client.thumbprints, client.jwks_url) == (frozenset(), "https://tpp.example/jwks")
+
+
+def test_translation_and_other_clients_are_read(clients: Clients) -> None:
+    secret, key = clients.folder / "clients/../secret", clients.folder / "clients/../signer.key"
+    basic = "translate: {method: client_secret_basic, client_secret_file: ../secret}"
+    signed = "translate: {method: private_key_jwt, key_file: ../signer.key, key_id: k, audience: a}"
+    clients.write(
+        f"clients:\n  - {{{BY_CA}, san_dns: c, {basic}}}\n"
+        f"  - {{{BY_CA.replace(': c,', ': d,')}, san_dns: d, {basic.replace('basic', 'post')}}}\n"
+        f"  - {{{BY_CA.replace(': c,', ': e,')}, san_dns: e, {signed}}}\n"
+        "  - {client_id: old, method: other, certificate: true}\n  - {client_id: older, method: other}\n"
+    )
+    assert [one.translation for one in loaded(clients)] == [
+        ClientSecretBasic("c", secret), ClientSecretPost("d", secret), PrivateKeyJwt("e", key, None, "k", "a"),
+        None, None,
+    ]  # fmt: skip
+    assert [one.hands_certificate for one in loaded(clients)[3:]] == [True, False]
+    assert loaded(clients)[4].place == f"{clients.folder}/clients/a.yaml:6"
+
+
+@pytest.mark.parametrize(
+    ("client", "expected"),
+    [
+        (BY_CA, "exactly one of `subject_dn`, `san_dns`, `san_uri`, `san_ip`, `san_email` (RFC 8705 §2.1.2), got none"),
+        (f"{BY_CA}, san_dns: a, san_ip: 192.0.2.1", "got `san_dns`, `san_ip`"),
+        ("client_id: c, method: tls_client_auth, san_dns: a", "a name counts only with its authority"),
+        (f'{BY_CA}, san_dns: "*.example"', "a wildcard: a client is registered by one name"),
+        (f"{BY_CA}, san_dns: tpp.exämple", "expected a DNS name in ASCII"),
+        (f"{BY_CA}, san_ip: 192.0.2.0/24", "expected one IP address"),
+        (f'{BY_CA}, san_ip: "fe80::1%eth0"', "expected one IP address"),
+        (f"{BY_CA}, san_uri: tpp", "expected a URI in ASCII"),
+        (f"{BY_CA}, san_email: tpp.example", "expected a mailbox in ASCII"),
+        (f"{BY_CA}, subject_dn: XYZ=a", "unknown attribute 'XYZ'"),
+        (f"{BY_CA}, subject_dn: /CN=a/O=b", "expected RFC 4514"),
+        (f"{BY_CA}, san_dns: a, certificate: true", "`certificate` has no effect with `method: tls_client_auth`"),
+        (OWN, "needs exactly one of `certificate_files`, `jwks_file`, `jwks_url`"),
+        (f"{OWN}, jwks_file: ../own.jwks, certificate_files: [../own.crt]", "needs exactly one of"),
+        (f"{OWN}, certificate_files: []", "must not be empty"),
+        (f"{OWN}, certificate_files: [../ca.crt]", "holds an authority's certificate (CA:TRUE)"),
+        (f"{OWN}, certificate_files: [../server.crt]", "holds not for the purpose clientAuth"),
+        (f"{OWN}, certificate_files: [../none.crt]", "none.crt` does not exist"),
+        (f"{OWN}, certificate_files: [../clients]", "clients` is not a file"),
+        (f"{OWN}, jwks_file: ../own.crt", "is not JSON"),
+        ("client_id: c, method: other, ca_file: ../ca.crt", "`ca_file` has no effect with `method: other`"),
+        ("client_id: c, method: othr", "did you mean `other`?"),
+        ('client_id: "\\u00e4", method: other', "is not a client_id of printable ASCII"),
+        (f"{BY_CA}, san_dns: a, crl_file: ../ca.crt", "holds no certificate revocation list"),
+        (f"{BY_CA}, san_dns: a, translate: {{method: client_secret_post}}", "needs `client_secret_file`"),
+        (
+            f"{BY_CA}, san_dns: a, translate: {{method: client_secret_post, client_secret_file: ../secret, key_id: a}}",
+            "`key_id` has no effect with `method: client_secret_post`",
+        ),
+        (
+            f"{BY_CA}, san_dns: a, translate: {{method: client_secret_post, client_secret_file: ../own.crt}}",
+            "is readable by everyone",
+        ),
+        (
+            f"{BY_CA}, san_dns: a, translate: {{method: private_key_jwt, key_file: ../secret}}",
+            "not an unencrypted PEM private key",
+        ),
+        (
+            f"{BY_CA}, san_dns: a, translate: {{method: private_key_jwt, key_file: ../signer.key, algorithm: RS256}}",
+            "the key does not fit the algorithm",
+        ),
+    ],
+)  # fmt: skip
+def test_mistake_is_named(clients: Clients, client: str, expected: str) -> None:
+    (clients.folder / "own.crt").chmod(0o644)
+    clients.write_client(client)
+    (problem,) = clients.problems()
+    assert expected in problem
+    assert problem.startswith("2:")
+    assert "s3cret" not in problem
+
+
+def test_all_mistakes_of_all_files_are_told_at_once(clients: Clients) -> None:
+    clients.write_client("client_id: a, method: othr")
+    clients.write(
+        "clients:\n  - {client_id: tpp-1, method: other}\n  - {client_id: tpp-1, method: other}\nclient: 1\n",
+        "b.yaml",
+    )
+    clients.write("- one\n", "c.yaml")
+    clients.write("clients:\n  - a: &x 1\n", "d.yaml")
+    clients.write("clients: none\n", "e.yaml")
+    found = clients.problems()
+    for expected in (
+        "2:28: expected one of", "`tpp-1` is registered already:", "4:1: unknown key `client`",
+        "1:1: expected a mapping", "2:8: anchors", "1:10: expected a list",
+    ):  # fmt: skip
+        assert any(expected in one for one in found), (expected, found)
+
+
+def test_file_that_nobody_can_read_is_a_mistake(clients: Clients) -> None:
+    (clients.folder / "clients" / "b.yaml").write_bytes(b"\xff")
+    assert clients.problems() == ["1:1: is not UTF-8 text"]
+
+
+def test_file_of_clients_that_everyone_may_write_is_refused(clients: Clients) -> None:
+    (clients.folder / "clients" / "a.yaml").chmod(0o666)
+    (problem,) = clients.problems()
+    assert "is writable by everyone" in problem
+
+
+def test_secret_that_everyone_may_read_can_be_accepted_loudly(clients: Clients) -> None:
+    (clients.folder / "secret").chmod(0o644)
+    accepted = "insecure_secret_readable_by_everyone: true"
+    clients.write_client(
+        f"{BY_CA}, san_dns: a, translate: {{method: client_secret_post, client_secret_file: ../secret, {accepted}}}"
+    )
+    assert clients.problems() == []
+    (danger,) = clients.configuration.load().dangers
+    assert "`insecure_secret_readable_by_everyone` is on" in danger.message
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"x5c": []}, "key 1: no certificate (`x5c`)"),
+        ({"x5c": ["!"]}, "holds no certificate, or not in base64"),
+        ({"x5c": ["QUJD"]}, "holds no certificate, or not in base64"),
+        ({"x": "AAAA"}, "key 1: "),
+        ({"kty": "oct"}, "key 1: "),
+    ],
+)
+def test_set_without_a_usable_certificate_is_a_mistake(
+    clients: Clients, change: dict[str, object], expected: str
+) -> None:
+    (clients.folder / "own.jwks").write_text(json.dumps({"keys": [jwk(clients.own) | change]}))
+    clients.write_client(f"{OWN}, jwks_file: ../own.jwks")
+    (problem,) = clients.problems()
+    assert "holds no certificate that can be used" in problem
+    assert expected in problem
+
+
+def test_certificate_of_another_key_and_an_authority_are_skipped_and_named(clients: Clients) -> None:
+    """RFC 7517 §4.7: the key in the certificate must be the key that the other members are."""
+    other, authority = self_signed(), self_signed(Profile(is_authority=True))
+    mixed = jwk(clients.own) | {"x5c": jwk(other)["x5c"]}
+    keys = [mixed, jwk(authority), jwk(clients.own), *[{}] * 98]
+    (clients.folder / "own.jwks").write_text(json.dumps({"keys": keys}))
+    clients.write_client(f"{OWN}, jwks_file: ../own.jwks")
+    assert loaded(clients)[0].thumbprints == {clients.own.presented.thumbprint}
+    found = "\n".join(clients.warnings())
+    assert "key 1: the certificate in `x5c` is of another key: not used" in found
+    assert "key 2: an authority's certificate (CA:TRUE)" in found
+    assert "1 keys past the first 100: not used" in found
+
+
+def test_set_that_is_none_is_a_mistake(clients: Clients) -> None:
+    (clients.folder / "own.jwks").write_text("[]")
+    clients.write_client(f"{OWN}, jwks_file: ../own.jwks")
+    (problem,) = clients.problems()
+    assert "not a JWK set: no list `keys`" in problem
+    (clients.folder / "own.jwks").write_text('{"keys": []}')
+    assert "holds no certificate that can be used" in clients.problems()[0]
+
+
+def test_same_file_is_looked_into_once_and_told_once(clients: Clients) -> None:
+    (clients.folder / "ca.crt").write_text("no certificate")
+    clients.write(
+        "clients:\n"
+        + "".join(f"  - {{{BY_CA.replace(': c,', f': c{n},')}, san_dns: c{n}}}\n" for n in range(50))
+    )
+    assert len(clients.problems()) == 1
+
+
+def test_what_is_not_here_is_a_warning_where_it_may_be(clients: Clients) -> None:
+    (clients.folder / "ca.crt").unlink()
+    assert [one.partition("`")[0] for one in clients.problems()] == ["2:58: "]
+    found = load(clients.configuration.file, absent_files_pass=True).warnings
+    assert any("ca.crt` does not exist" in one.message for one in found)
+
+
+def test_keys_of_every_kind_are_taken(clients: Clients) -> None:
+    own = self_signed(key=make_key("Ed25519"))
+    public = json.loads(jwt.algorithms.OKPAlgorithm.to_jwk(own.key.public_key()))  # type: ignore[arg-type] # Ed25519
+    (clients.folder / "own.jwks").write_text(
+        json.dumps({"keys": [public | {"use": "enc", "x5c": [base64.b64encode(own.der).decode()]}]})
+    )
+    clients.write_client(f"{OWN}, jwks_file: ../own.jwks")
+    assert loaded(clients)[0].thumbprints == {own.presented.thumbprint}
