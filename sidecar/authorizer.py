@@ -97,6 +97,8 @@ class Authorizer:
         """None only if no proof is ever taken."""
         self._schemes = policy.schemes
         self._nonces = nonces
+        self.proofs_accepted = 0
+        """Proofs that were good, and claimed."""
         self._digest_key = digest_key
         self._most_bytes = token_bytes
         self._terms = PolicyTerms(policy, nonces)
@@ -179,14 +181,20 @@ class Authorizer:
             return _unknown(permit, terms, unknown)
         if not isinstance(answer, bool):
             raise _Claiming(permit, terms, answer)
-        return permit if answer else _replayed(permit, terms)
+        if not answer:
+            return _replayed(permit, terms)
+        self.proofs_accepted += 1
+        return permit
 
     async def _claimed(self, claiming: _Claiming) -> Decision:
         try:
             is_first = await claiming.answer
         except ReplayUnknown as unknown:
             return _unknown(claiming.permit, claiming.terms, unknown)
-        return claiming.permit if is_first else _replayed(claiming.permit, claiming.terms)
+        if not is_first:
+            return _replayed(claiming.permit, claiming.terms)
+        self.proofs_accepted += 1
+        return claiming.permit
 
     def _known(self, credentials: AccessToken) -> ValidatedToken | None:
         """The token as it was verified before, while the key that verified it is in force."""

@@ -98,6 +98,11 @@ _ROWS = (
         "rule_requests_in_progress", "Of rules that say how many may be under way: those that are.", "rule"
     ),
     _gauge("upstream_connections", "Connections to the upstream, open or opening."),
+    _counter(
+        "dpop_proofs",
+        "DPoP proofs that were good and new (accepted), or why not; none without DPoP.",
+        "result",
+    ),
     _gauge("dpop_used_proofs", "Used DPoP proofs held in memory, of 500,000."),
     _gauge("token_cache_entries", "Verified tokens held in memory."),
     _gauge(

@@ -13,7 +13,7 @@ import pytest
 
 from sidecar.decision.nonce import Nonces
 from tests.process.crew.test_workers import state
-from tests.process.world import figures, sidecar
+from tests.process.world import figures, generation, sidecar
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki
 from tests.support.processes import eventually
@@ -209,3 +209,27 @@ def test_supervisor_that_does_not_answer_is_503_and_back(
         assert upstream.seen == []
         assert ask(one, token, proof(token)).status == 200
         assert figures(one)[("sidecar_incidents_total", "replay_unknown")] == 1
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_figures_tell_what_became_of_proofs(
+    workers: int, tmp_path: Path, pki: Pki, signing_key: SigningKey
+) -> None:
+    document = policy(issuers=[issuer(schemes=["DPoP"], algorithms=["ES256"])])
+    token = signing_key.token(cnf=PROVER.cnf)
+    service = {**SERVICE, "workers": workers}
+    with sidecar(tmp_path, pki, signing_key, service, policy_document=document) as (one, _):
+        assert results(one)["proof_replayed"] == 0, "it is there before the first"
+        used = [proof(token) for _ in range(3)]
+        for given in (*used, *used, proof(token, "/y")):
+            ask(one, token, given)
+        one.write_policy({**document, "report_only": {"until": "2999-01-31"}})
+        eventually(lambda: generation(one) == 2)
+        assert ask(one, token, proof(token)).status == 200
+        found = {name: count for name, count in results(one).items() if count}
+        assert found == {"accepted": 4, "proof_replayed": 3, "proof_target_mismatch": 1}
+        assert figures(one)[("sidecar_dpop_used_proofs",)] == 4
+
+
+def results(one: Sidecar) -> dict[str, float]:
+    return {name[1]: count for name, count in figures(one).items() if name[0] == "sidecar_dpop_proofs_total"}

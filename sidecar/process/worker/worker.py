@@ -37,6 +37,7 @@ from sidecar.telemetry.issuer_telemetry import IssuerTelemetry
 from sidecar.telemetry.journal import Journal
 from sidecar.telemetry.metrics import Metrics, Sample, Snapshot
 from sidecar.telemetry.observer import Telemetry
+from sidecar.telemetry.proofs import proof_samples
 from sidecar.telemetry.trace_context import UNTRACED
 
 if TYPE_CHECKING:
@@ -87,7 +88,7 @@ class Worker:
         self._container_bytes = cgroup_bytes()
         self._memory = MemoryReturn(lambda: self.server.connections)
         self._started = False
-        self._cache_hits = self._cache_misses = 0
+        self._cache_hits = self._cache_misses = self._proofs_accepted = 0
         self._next: _Next | None = None
         self._preparing = asyncio.Lock()
         self.tasks = StandingTasks(journal, self.metrics)
@@ -186,6 +187,7 @@ class Worker:
         self.assembly = assembly
         self._cache_hits += before.authorizer.verified.hits
         self._cache_misses += before.authorizer.verified.misses
+        self._proofs_accepted += before.authorizer.proofs_accepted
         self._tell_generation()
 
     def _tell_generation(self) -> None:
@@ -259,6 +261,10 @@ class Worker:
         yield Sample("sidecar_token_cache_entries", (), len(verified))
         yield Sample("sidecar_token_cache_total", ("hit",), self._cache_hits + verified.hits)
         yield Sample("sidecar_token_cache_total", ("miss",), self._cache_misses + verified.misses)
+        if "dpop" in assembly.loaded.policy.schemes or self._proofs_accepted:
+            yield from proof_samples(
+                self.metrics, self._proofs_accepted + assembly.authorizer.proofs_accepted
+            )
         yield Sample("sidecar_dpop_used_proofs", (), self._ports.guards.remembered)
         yield Sample("sidecar_upstream_connections", (), self.server.upstream_connections)
         yield Sample("sidecar_requests_in_progress", (), self.server.exchanges)

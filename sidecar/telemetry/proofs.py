@@ -1,0 +1,26 @@
+"""What became of DPoP proofs: the figures of requests, told by the reasons that are of proofs."""
+
+from collections.abc import Iterator
+from typing import Final
+
+from sidecar.decision.confirmation import OF_PROOFS
+from sidecar.decision.reason import Reason
+from sidecar.telemetry.metrics import Metrics, Sample
+
+ACCEPTED: Final = "accepted"
+_NAME: Final = "sidecar_dpop_proofs_total"
+_REASONS: Final = tuple(sorted(one.value for one in {*OF_PROOFS, Reason.REPLAY_UNKNOWN}))
+
+
+def proof_samples(metrics: Metrics, accepted: int) -> Iterator[Sample]:
+    """How many proofs were accepted, and for each reason how many were refused, those that are none included.
+
+    From the first scrape on: a counter that begins when it is first needed hides its first increase.
+    """
+    yield Sample(_NAME, (ACCEPTED,), accepted)
+    refused = dict.fromkeys(_REASONS, 0.0)
+    for (_, _, reason), count in metrics.counter("sidecar_requests_total").items():
+        if reason in refused:
+            refused[reason] += count
+    for reason, count in refused.items():
+        yield Sample(_NAME, (reason,), count)
