@@ -194,6 +194,7 @@ def test_gzip_is_decoded_though_it_was_not_asked_for(coding: str) -> None:
         (gzip.compress(b" " * (64 << 20)), "gzip"),
         (b" " * (LONGEST + 1), ""),
     ],
+    ids=range(10),
 )
 def test_content_that_is_not_as_it_says_or_too_long_is_malformed(body: bytes, coding: str) -> None:
     with pytest.raises(Malformed):

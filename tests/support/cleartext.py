@@ -2,7 +2,7 @@
 
 from sidecar.decision.request import ClientCertificate
 from sidecar.proxy.tls import TlsFailure
-from tests.support.pki import Identity
+from tests.support.pki import Identity, certificate_der
 
 HANDSHAKE, DATA, ALERT = 0x16, 0x17, 0x15
 CLOSE_NOTIFY = b"close_notify"
@@ -47,6 +47,8 @@ class CleartextEngine:
         self._said_goodbye = False
         self._certificate = certificate
         self.speaks_protocol = ""
+        self.above: tuple[bytes, ...] = ()
+        """DER of the certificates that came with it."""
         self._resumed = resumed
         self._negotiates = negotiates
         self._records = Unsealing()
@@ -83,7 +85,7 @@ class CleartextEngine:
         return self._certificate
 
     def chain(self) -> list[bytes]:
-        return [self._certificate.der] if self._certificate is not None else []
+        return [self._certificate.der, *self.above] if self._certificate is not None else []
 
     def is_resumed(self) -> bool:
         return self._resumed
@@ -134,4 +136,6 @@ class CleartextTls:
         certificate = self.identity.presented if self.identity is not None else None
         engine = self.make(certificate, resumed=self.resumed, negotiates=self.negotiates)
         engine.speaks_protocol = self.protocol
+        if self.identity is not None:
+            engine.above = tuple(certificate_der(one) for one in self.identity.chain)
         return engine

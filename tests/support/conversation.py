@@ -30,6 +30,7 @@ from sidecar.proxy.configuration import (
     TlsSettings,
     UpstreamSettings,
 )
+from sidecar.proxy.exchange.endpoints import ServerEndpoints
 from sidecar.proxy.exchange.snapshot import Authorizes
 from sidecar.proxy.server import Server
 from sidecar.telemetry.record import AuditRecord
@@ -233,6 +234,7 @@ class Conversation:
         expected_bugs: int = 0,
         decides: Authorizes | None = None,
         places: LineSink | None = None,
+        endpoints: Callable[[Gate, Observed], ServerEndpoints] | None = None,
         **others: bool | str | frozenset[str],
     ) -> None:
         """`expected_bugs` is how many faults of our own the test provokes; any other fails it in the end."""
@@ -252,6 +254,7 @@ class Conversation:
         self.tls = CleartextTls()
         self._taken = 0
         self._expected_bugs = expected_bugs
+        self._endpoints = endpoints
         self.settings = ProxySettings((listener,), upstream, limits, timeouts, **others)  # type: ignore[arg-type]
         # The rest are switches of ProxySettings; it says what it does not know.
         self.server = self.loop.run_until_complete(self._serve(decides or self.gate))
@@ -264,6 +267,7 @@ class Conversation:
             clock=self._clock,
             tls_factory=lambda _settings: self.tls.again(),
             connect=self._connect,
+            endpoints=self._endpoints(self.gate, self.observed) if self._endpoints is not None else None,
         )
         await server.start()
         return server

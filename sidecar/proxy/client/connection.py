@@ -224,6 +224,8 @@ class ClientConnection(asyncio.Protocol):
             tls_group=group,
             protocol=protocol,
         )
+        if host.serving.endpoints is not None:
+            presenter.chain = tuple(engine.chain()[1:])
         host.observer.handshake("resumed" if engine.is_resumed() else "full", address)
         host.observer.negotiated(version, group)
         if engine.is_unchecked():

@@ -15,18 +15,20 @@ from sidecar.http.message import Fault, Request, Response
 from sidecar.http.response_fields import ResponseFields
 from sidecar.proxy.exchange.endpoints import (
     MOST_ANSWER,
+    AnswerRefused,
+    AnswerReplaced,
     Course,
     Judgement,
     Outgoing,
-    Replaced,
     ServerEndpoints,
 )
+from sidecar.proxy.exchange.errand import Errand
 from sidecar.proxy.exchange.exchange import Exchange
 from sidecar.proxy.exchange.snapshot import Serving
 from sidecar.proxy.exchange.stream import ClientStream
 
 _DECISIONS: Final = (Permit, Denial)
-_JUDGEMENTS: Final = (Denial, Replaced, type(None))
+_JUDGEMENTS: Final = (AnswerRefused, AnswerReplaced, type(None))
 _OF_ANOTHER_CONTENT: Final = frozenset(
     {
         b"accept-ranges", b"content-digest", b"content-encoding", b"content-length", b"content-md5", b"digest", b"etag",
@@ -76,7 +78,10 @@ class EndpointExchange(Exchange):
             self.fail(Reason.BODY_TOO_LARGE, f"body over {course.most_body} bytes")
             return
         if not course.reads_body:
-            self._decide()
+            if self.request.chunked or self.request.content_length:
+                self.fail(Reason.REQUEST_MALFORMED, "content where none belongs")
+            else:
+                self._decide()
             return
         self.reads_whole = True
         if self.fields.expect and not self.request.complete:
@@ -166,19 +171,18 @@ class EndpointExchange(Exchange):
             fields.hosts = [outgoing.host]
         for name, _ in fields.claims:  # those that nobody may make
             serving.observer.header_stripped(name.decode("latin-1"))
-        host = fields.hosts[0] if fields.hosts else b""
-        pieces = [
-            b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (request.method.encode("ascii"), outgoing.target, host),
-            *_without(fields.kept, outgoing.dropped),
-        ]
+        kept = _without(fields.kept, outgoing.dropped)
         if outgoing.authorization:
-            pieces += [b"Authorization: %b\r\n" % value for value in fields.authorization]
-        # What the sidecar says comes last, so that nothing of it can be removed or repeated.
-        pieces += (self.stream.forwarding(fields), serving.tracing(fields, self.record), outgoing.lines)
-        if request.content_length is not None:
-            pieces.append(b"Content-Length: %d\r\n" % request.content_length)
-        pieces.append(b"\r\n")
-        return b"".join(pieces)
+            kept += [b"Authorization: %b\r\n" % value for value in fields.authorization]
+        said = self.stream.forwarding(fields) + serving.tracing(fields, self.record)
+        return self._head_of(request.method.encode("ascii"), outgoing, b"".join(kept), said)
+
+    def _head_of(self, method: bytes, outgoing: Outgoing, kept: bytes, said: bytes) -> bytes:
+        """What the sidecar says comes last, so that nothing of it can be removed or repeated."""
+        hosts = self.fields.hosts
+        line = b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (method, outgoing.target, hosts[0] if hosts else b"")
+        length = b"Content-Length: %d\r\n" % len(outgoing.body) if method == b"POST" else b""
+        return b"".join((line, kept, said, outgoing.lines, length, b"\r\n"))
 
     # --- the response --------------------------------------------------------------------------------
 
@@ -243,11 +247,13 @@ class EndpointExchange(Exchange):
         course = self._course
         if course is not None:
             self.record.issued = course.verdict()
-        if isinstance(judgement, Denial):
-            self._refuse(judgement)
+        if isinstance(judgement, AnswerRefused):
+            for errand in judgement.errands:
+                self._serving.spawn(self._run(errand))
+            self._refuse(judgement.denial)
             return
         body, self._kept_answer = bytes(self._kept_answer), bytearray()
-        if isinstance(judgement, Replaced):
+        if isinstance(judgement, AnswerReplaced):
             body = judgement.body
             head.fields = [field for field in head.fields if field[0].lower() not in _OF_ANOTHER_CONTENT]
             if self.request.method != "HEAD":
@@ -267,6 +273,15 @@ class EndpointExchange(Exchange):
                 )  # RFC 9449 §8: the server's own, for the client's next proof
         super()._respond(head, data, end)
 
+    async def _run(self, outgoing: Outgoing) -> None:
+        """Post a form of our own (RFC 7009)."""
+        serving = self._serving
+        said = self.stream.forwarding(self.fields) + serving.tracing(self.fields, self.record)
+        head = self._head_of(b"POST", outgoing, b"Content-Type: application/x-www-form-urlencoded\r\n", said)
+        status = await Errand(head, outgoing.body).run(serving.pool, serving.upstream.response_timeout)
+        name = "token_revoked" if status == 200 else "token_not_revoked"
+        serving.observer.incident(name, "" if status == 200 else f"the server's answer: {status or 'none'}")
+
     def _refuse(self, denial: Denial) -> None:
         """The upstream has answered, and its answer does not go on."""
         self._drop_upstream()
@@ -277,8 +292,6 @@ class EndpointExchange(Exchange):
 
 def _without(pieces: list[bytes], names: frozenset[bytes]) -> list[bytes]:
     """Field lines, in pieces of four, without those of these names."""
-    if not names:
-        return pieces
     kept: list[bytes] = []
     for start in range(0, len(pieces), 4):
         if pieces[start].lower() not in names:

@@ -51,7 +51,7 @@ class Outgoing:
         """Empty: the client's own."""
 
 
-class Replaced:
+class AnswerReplaced:
     """Other content for an answer."""
 
     __slots__ = ("body",)
@@ -60,7 +60,18 @@ class Replaced:
         self.body = body
 
 
-Judgement = Denial | Replaced | None
+class AnswerRefused:
+    """The answer does not go on."""
+
+    __slots__ = ("denial", "errands")
+
+    def __init__(self, denial: Denial, errands: tuple[Outgoing, ...] = ()) -> None:
+        self.denial = denial
+        self.errands = errands
+        """Forms that the upstream gets besides, so that nobody gains by what it answered."""
+
+
+Judgement = AnswerRefused | AnswerReplaced | None
 """None: the answer goes on as it came."""
 
 

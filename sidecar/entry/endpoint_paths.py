@@ -1,0 +1,68 @@
+"""Which paths are, or could be taken for, an endpoint of an authorization server. Pure.
+
+Servers read paths generously: without case, with slashes to spare, with escapes that need not be, with parameters and
+suffixes. Whatever one of them could take for an endpoint must not pass by those who watch it. So a path is folded as
+the most generous reader would, and what falls together with an endpoint and is not spelled like it, is none.
+"""
+
+import re
+from typing import Final
+from urllib.parse import unquote_to_bytes
+
+_PLAIN: Final = re.compile(rb"(?:/[a-z0-9_-]+)+")
+"""Paths that are folded already."""
+_ORIGIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#\\]*")
+_CONTROL: Final = re.compile(r"[\x00-\x20\x7f]")
+_DECODINGS: Final = 3
+
+
+def folded(target: bytes) -> frozenset[bytes]:
+    """A request target as generous readers have its path: mostly one, and always a few."""
+    if _PLAIN.fullmatch(target):
+        return frozenset((target,))
+    text = target.decode("latin-1")
+    origin = _ORIGIN.match(text)
+    if origin is not None:
+        text = text[origin.end() :] or "/"
+    data = re.split(r"[?#]", text, maxsplit=1)[0].encode("latin-1")
+    for _ in range(_DECODINGS):
+        again = unquote_to_bytes(data)
+        if again == data:
+            break
+        data = again
+    path = _CONTROL.sub("", data.decode("utf-8", "replace")).replace("\\", "/").casefold()
+    path = re.split(r"[?#]", path, maxsplit=1)[0]
+    return frozenset((_joined(path), _joined(path.partition(";")[0])))
+
+
+def _joined(path: str) -> bytes:
+    """Without empty segments, parameters, and what looks like a suffix of the last segment."""
+    kept: list[str] = []
+    for segment in path.split("/"):
+        name = segment.partition(";")[0].rstrip(".")
+        if name:
+            kept.append(name)
+        elif segment.startswith("..") and kept:
+            kept.pop()
+    if kept:
+        kept[-1] = kept[-1].partition(".")[0] or kept[-1]
+    return ("/" + "/".join(kept)).encode()
+
+
+class EndpointPaths:
+    """The paths of one configuration."""
+
+    def __init__(self, public: dict[str, str], *, hidden: frozenset[str] = frozenset()) -> None:
+        """`public` maps a path to the name of what is there; `hidden` are paths at which the server has it, and at
+        which no client may find it.
+        """
+        self._public = public
+        self._folded = frozenset().union(*(folded(path.encode()) for path in (*public, *hidden)))
+
+    def covers(self, target: bytes) -> bool:
+        """Whether a request target may mean an endpoint to some reader."""
+        return not self._folded.isdisjoint(folded(target))
+
+    def named(self, path: str) -> str | None:
+        """What is at a path, spelled exactly."""
+        return self._public.get(path)
