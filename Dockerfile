@@ -24,7 +24,7 @@ RUN python3 -m venv /tmp/tools \
 COPY pyproject.toml hatch_build.py README.md LICENSE ./
 COPY sidecar ./sidecar
 # Bytecode that is never checked against its source loads fastest and is the same in every build; so are the times.
-RUN if command -v gcc > /dev/null; then export SIDECAR_COMPILE=1; fi \
+RUN if command -v gcc > /dev/null; then export SIDECAR_COMPILE=1; else export SIDECAR_COMPILE=0; fi \
  && PATH=/tmp/tools/bin:$PATH /tmp/tools/bin/pip wheel --quiet --no-deps --no-build-isolation --wheel-dir /tmp/wheel . \
  && /tmp/tools/bin/pip --python /opt/sidecar/bin/python install --quiet --no-deps --no-index --no-compile \
     /tmp/wheel/*.whl \

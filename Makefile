@@ -18,7 +18,7 @@ SPREAD := -n $(or $(JOBS),2) --dist worksteal
 # Percent of the branches outside sidecar/decision, where nothing less than all will do. It is only ever raised.
 COVERED  := 96
 
-.PHONY: help quick fuzz compiled test-compiled test-pythons install demo test test-image test-helm lint format bench bench-one bench-parts bench-instructions bench-profile hostile pictures reference lock clean
+.PHONY: help quick fuzz compiled test-compiled test-pythons install demo test test-image test-helm lint format bench bench-one bench-parts bench-instructions bench-profile hostile pictures release test-release reference lock clean
 .DEFAULT_GOAL := test
 
 help: ## what can be made
@@ -30,7 +30,7 @@ $(READY): requirements-dev.lock pyproject.toml
 	@echo "setting up $(VENV) (once)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@SIDECAR_COMPILE=0 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
 $(PARTS): tests/real/package-lock.json tests/real/package.json .ci/parts
@@ -164,6 +164,17 @@ $(HELM): tests/helm/package-lock.json tests/helm/package.json
 
 pictures: $(READY) ## docs/images: the admin page and the demo, as Debian's Chromium draws them
 	@$(BIN)/python -m tests.pictures
+
+DIST := $(or $(DIST),dist)
+
+release: $(READY) ## dist/: source distribution, compiled wheels, image, chart, SBOMs, checksums (root, for the image); PARTS="sdist wheels chart"
+	@$(if $(filter-out sdist wheels chart,$(or $(PARTS),image)),.ci/parts buildah debootstrap)
+	@.ci/release $(VENV) $(DIST) $(PARTS)
+
+test-release: $(READY) ## builds the release twice and compares; installs each wheel into an empty environment (root, for the image)
+	@$(MAKE) --no-print-directory release DIST=build/release/first
+	@$(MAKE) --no-print-directory release DIST=build/release/second
+	$(BIN)/python -m pytest -rP tests/release/check_release.py
 
 reference: $(READY) ## config/schema and docs/reference.md, from the settings' models
 	@for kind in service policy clients cases; do $(BIN)/sidecar schema $$kind > config/schema/$$kind.json; done

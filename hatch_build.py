@@ -1,17 +1,22 @@
-"""Compiles the modules that every request passes through, when asked: `SIDECAR_COMPILE=1` at the build of a wheel.
+"""The build: compiles the modules that every request passes through, and writes the README for a package index.
 
 The same sources, typed strictly, translated to C by mypyc: of the sidecar's own time a request costs about a third of
-what it costs interpreted. Without the variable the wheel is pure Python and runs anywhere; with it a C compiler, mypy
-and setuptools are needed where it is built. The sources stay in the wheel, and the import system prefers what was
-compiled.
+what it costs interpreted. The sources stay in the wheel, and the import system prefers what was compiled.
+
+`SIDECAR_COMPILE` says what is built: `1` compiled, or the build fails; `0` pure Python, which runs anywhere; without it
+compiled where a C compiler and Python's headers are, otherwise pure Python. `sidecar --version` tells which it became.
+`SIDECAR_PROJECT_URL` is where the repository can be read: links and pictures of the README lead there.
 """
 
 import os
+import re
 import shutil
+import sysconfig
 from pathlib import Path
 from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+from hatchling.metadata.plugin.interface import MetadataHookInterface
 
 COMPILED = (
     "authorizer.py",
@@ -89,22 +94,47 @@ _MYPY = ("--config-file=", "--ignore-missing-imports")
 """`make lint` checks the types; here they are only needed, and the libraries behind them may not be installed."""
 
 
+_NEEDED = ["mypy>=1.13", "setuptools>=75"]
+
+
 class CompileHook(BuildHookInterface):  # type: ignore[type-arg,misc]
     """Called by hatchling before it writes a wheel."""
 
+    def dependencies(self) -> list[str]:
+        """What the build needs besides hatchling."""
+        return _NEEDED if self.target_name == "wheel" and _is_wanted() else []
+
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Compile, and put what came of it into the wheel."""
-        if version == "editable" or os.environ.get("SIDECAR_COMPILE") != "1":
+        if version == "editable" or not _is_wanted():
             return
         place = Path(self.root) / "build" / "compiled-objects"
-        shutil.rmtree(
-            place / "lib", ignore_errors=True
-        )  # a module that is no longer compiled must not come along
+        # A module that is no longer compiled must not come along.
+        shutil.rmtree(place / "lib", ignore_errors=True)
         place.mkdir(parents=True, exist_ok=True)
-        for library in _compile(Path(self.root), place):
+        try:
+            libraries = _compile(Path(self.root), place)
+        except (Exception, SystemExit) as error:  # mypyc leaves by SystemExit
+            if os.environ.get("SIDECAR_COMPILE") == "1":
+                raise
+            self.app.display_warning(
+                f"not compiled: {type(error).__name__}: {error}; the wheel is pure Python"
+            )
+            return
+        for library in libraries:
             build_data["force_include"][str(library)] = str(library.relative_to(place / "lib"))
         build_data["pure_python"] = False
         build_data["infer_tag"] = True
+
+
+def _is_wanted() -> bool:
+    """Whether to compile: as `SIDECAR_COMPILE` says, else where it can be done."""
+    asked = os.environ.get("SIDECAR_COMPILE", "")
+    if asked in {"0", "1"}:
+        return asked == "1"
+    compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
+    header = Path(sysconfig.get_path("include")) / "Python.h"
+    return shutil.which(compiler) is not None and header.is_file()
 
 
 def _compile(root: Path, place: Path) -> list[Path]:
@@ -125,3 +155,27 @@ def _compile(root: Path, place: Path) -> list[Path]:
     finally:
         os.chdir(before)
     return sorted((place / "lib").rglob("*.so"))
+
+
+# --- the README on a package index
+
+_PICTURE = re.compile(r'(<img src="|<source [^>]*srcset="|!\[[^]]*\]\()(?!https?://)')
+_LINK = re.compile(r"(?<!!)(\[[^]]*\]\()(?!https?://|#)")
+
+
+class ReadmeHook(MetadataHookInterface):  # type: ignore[misc]
+    """Called by hatchling for the metadata of a source distribution; a wheel has that of its source distribution."""
+
+    def update(self, metadata: dict[str, Any]) -> None:
+        """Readme, and URLs, if it is known where the repository is."""
+        text = (Path(self.root) / "README.md").read_text("utf-8")
+        base = os.environ.get("SIDECAR_PROJECT_URL", "").rstrip("/")
+        if base:
+            metadata["urls"] = {
+                "Repository": base,
+                "Documentation": f"{base}/blob/HEAD/docs/configuration.md",
+                "Changelog": f"{base}/blob/HEAD/CHANGELOG.md",
+            }
+            text = _PICTURE.sub(rf"\g<1>{base}/raw/HEAD/", text)
+            text = _LINK.sub(rf"\g<1>{base}/blob/HEAD/", text)
+        metadata["readme"] = {"content-type": "text/markdown", "text": text}

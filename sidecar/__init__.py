@@ -1,3 +1,3 @@
 """Enforces certificate-bound OAuth access tokens (RFC 8705) in front of unmodified APIs."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

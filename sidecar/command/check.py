@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 
 from sidecar.command.service_file import add_config
+from sidecar.command.terminal import GREEN, RED, YELLOW, painted
 from sidecar.settings import Loaded, Problem, SettingsError, load
 from sidecar.settings.profiles import explained
 from sidecar.settings.upgrading import CHANGES, changes
@@ -54,14 +55,15 @@ def execute(arguments: argparse.Namespace) -> int:
         print(json.dumps(document, indent=2))
         return 0 if is_good else 1
     for problem in problems:
-        print(problem)
+        print(_line(problem))
     if arguments.explain:
         for name, lines in _profiles(loaded).items():
             print(f"{name}: profile {lines[0]}", *lines[1:], sep="\n  ")
     for change in otherwise:
         print(f"since {since}: {change.text} (docs/upgrading.md#{change.name})")
     if is_good and loaded is not None:
-        print(f"{arguments.config}: good: {_count(loaded)}", file=sys.stderr)
+        good = painted("good", GREEN, sys.stderr)
+        print(f"{arguments.config}: {good}: {_count(loaded)}", file=sys.stderr)
     return 0 if is_good else 1
 
 
@@ -69,6 +71,13 @@ def _profiles(loaded: Loaded | None) -> dict[str, list[str]]:
     """Issuer → its profile, and what that sets."""
     issuers = loaded.policy.issuers.values() if loaded is not None else ()
     return {one.issuer: [one.profile, *explained(one)] for one in issuers if one.profile}
+
+
+def _line(problem: Problem) -> str:
+    """The problem; on a terminal its place has the colour of how grave it is."""
+    place = f"{problem.file}:{problem.line}:{problem.column}"
+    colour = YELLOW if problem.is_warning else RED
+    return painted(place, colour, sys.stdout) + str(problem).removeprefix(place)
 
 
 def _row(problem: Problem) -> dict[str, object]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Final, Protocol, TextIO
 
-from sidecar import __version__
+from sidecar.process.host.build import version
 from sidecar.settings.problem import SettingsError
 
 
@@ -42,6 +42,7 @@ COMMANDS: Final = (
     ),
     Command("certificate", "sidecar.command.certificate", "make keys and certificates for trying out"),
     Command("check", "sidecar.command.check", "say everything that is wrong with a configuration"),
+    Command("completion", "sidecar.command.completion", "print a script that completes commands in a shell"),
     Command("demo", "sidecar.command.demo", "play the main job on loopback, also around your own API"),
     Command("explain", "sidecar.command.explain", "say check by check why a request is refused"),
     Command("init", "sidecar.command.init", "write a small configuration for your issuer and your API"),
@@ -57,6 +58,14 @@ COMMANDS: Final = (
     Command("uninject", "sidecar.command.uninject", "take the sidecar out of Kubernetes manifests again"),
     Command("webhook", "sidecar.command.webhook", "serve the mutating admission webhook that injects Pods"),
 )
+
+
+class _Version(argparse.Action):
+    """Prints the version, and leaves."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(version())
+        parser.exit()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -105,7 +114,9 @@ def _parser(words: Sequence[str]) -> tuple[argparse.ArgumentParser, CommandModul
         description="A reverse proxy that lets a request through only when its OAuth access token is valid and "
         "bound to the client certificate of the connection (RFC 8705).",
     )
-    parser.add_argument("--version", action="version", version=f"bound-token-sidecar {__version__}")
+    parser.add_argument(
+        "--version", action=_Version, nargs=0, help="name, version, and whether the build is compiled"
+    )
     commands = parser.add_subparsers(metavar="COMMAND", title="commands")
     chosen = next((word for word in words if not word.startswith("-")), None)
     module: CommandModule | None = None

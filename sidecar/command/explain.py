@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sidecar.authorizer import Authorizer
 from sidecar.command.service_file import add_config
-from sidecar.command.terminal import takes_colour
+from sidecar.command.terminal import Progress, takes_colour
 from sidecar.command.thumbprint import CertificateUnreadable, certificates
 from sidecar.decision.certificate import Certificate
 from sidecar.decision.ports import IssuerUnavailable
@@ -100,7 +100,12 @@ def execute(arguments: argparse.Namespace) -> int:
         print(error, file=sys.stderr)
         return 1
     token = pasted.rpartition(" ")[2]
-    explanation = asyncio.run(explained(loaded, question, local, token, offline=arguments.offline))
+    progress = Progress(sys.stderr)
+    progress.tell("asking the issuer …" if not arguments.offline else "")
+    try:
+        explanation = asyncio.run(explained(loaded, question, local, token, offline=arguments.offline))
+    finally:
+        progress.end()
     if arguments.format == "json":
         print(json.dumps(explanation.document(), indent=2))
     else:

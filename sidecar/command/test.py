@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sidecar.command.service_file import add_config
-from sidecar.command.terminal import takes_colour
+from sidecar.command.terminal import Progress, takes_colour
 from sidecar.rehearsal.trial import junit
 from sidecar.rehearsal.trial.certificate import authority
 from sidecar.rehearsal.trial.played_issuers import PlayedIssuers
@@ -45,7 +45,15 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 async def _play(world: Stage, cases: Sequence[PolicyCase], now: float) -> list[Result]:
-    return [await _result(world, case, now) for case in cases]
+    progress = Progress(sys.stderr)
+    try:
+        results = []
+        for number, case in enumerate(cases, 1):
+            progress.tell(f"case {number} of {len(cases)} …")
+            results.append(await _result(world, case, now))
+        return results
+    finally:
+        progress.end()
 
 
 async def _result(world: Stage, case: PolicyCase, now: float) -> Result:

@@ -10,6 +10,7 @@ import sidecar
 from sidecar.process.body import Body, Solo
 from sidecar.process.endpoints.endpoints import Endpoints
 from sidecar.process.host import hardening
+from sidecar.process.host.build import build
 from sidecar.process.host.early_signals import EarlySignals
 from sidecar.process.host.log_output import open_journal
 from sidecar.process.host.loop import available_processors, event_loop
@@ -113,6 +114,7 @@ class _Run:
         self._journal.info(
             "started",
             version=sidecar.__version__,
+            build=build(),
             listeners=self._body.listening(),
             **self._endpoints.addresses(),
         )

@@ -154,7 +154,13 @@ _ROWS = (
     _gauge("workers", "Worker processes alive."),
     _counter("worker_restarts", "Workers that ended on their own and were started again."),
     _gauge(
-        "build_info", "Always 1; the labels say what runs.", "version", "python", "openssl", merge=Merge.MAX
+        "build_info",
+        "Always 1; the labels say what runs.",
+        "version",
+        "python",
+        "openssl",
+        "build",
+        merge=Merge.MAX,
     ),
     Family("process_cpu_seconds_total", Kind.COUNTER, "User and system CPU time."),
     Family(

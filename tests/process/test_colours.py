@@ -2,6 +2,7 @@
 
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -75,3 +76,32 @@ def test_a_pipe_gets_no_colours(words: list[str], folder: Path) -> None:
     )  # fmt: skip
     assert "FAIL" in done.stdout
     assert "\033" not in done.stdout
+
+
+@pytest.fixture
+def doubtful(folder: Path) -> Path:
+    """A mistake in the service file."""
+    text = (folder / "sidecar.yaml").read_text()
+    (folder / "sidecar.yaml").write_text(f"{text}workers: many\n")
+    return folder
+
+
+def test_check_paints_the_place_of_a_problem(doubtful: Path) -> None:
+    said = on_a_terminal(["check", "--config", "sidecar.yaml"], doubtful)
+    assert re.search(r"\x1b\[31msidecar\.yaml:\d+:\d+\x1b\[0m: ", said)
+
+
+def test_check_paints_the_place_of_a_doubt(folder: Path) -> None:
+    (folder / "policies" / "policy.yaml").write_text(
+        (folder / "policies" / "policy.yaml").read_text()
+        + "  - {name: open, match: {path: /open}, public: true}\n"
+    )
+    said = on_a_terminal(["check", "--config", "sidecar.yaml"], folder)
+    assert re.search(r"\x1b\[33mpolicies/policy\.yaml:\d+:\d+\x1b\[0m: warning: ", said)
+
+
+@pytest.mark.parametrize("setting", [{"NO_COLOR": "1"}, {"TERM": "dumb"}], ids=str)
+def test_check_respects_who_wants_no_colour(setting: dict[str, str], doubtful: Path) -> None:
+    said = on_a_terminal(["check", "--config", "sidecar.yaml"], doubtful, **setting)
+    assert re.search(r"^sidecar\.yaml:\d+:\d+: ", said)
+    assert "\033" not in said

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import sidecar
+from sidecar.process.host.build import build
 from sidecar.process.host.hardening import resident_bytes
 from sidecar.telemetry.metrics import Metrics, Sample
 
@@ -53,7 +54,8 @@ class Pulse:
         yield Sample("process_open_fds", (), len(os.listdir("/proc/self/fd")))  # noqa: PTH208 — names, no paths
         yield Sample("process_max_fds", (), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
         yield Sample("process_start_time_seconds", (), _STARTED)
-        yield Sample("sidecar_build_info", (sidecar.__version__, platform.python_version(), _openssl()), 1)
+        runs = (sidecar.__version__, platform.python_version(), _openssl(), build())
+        yield Sample("sidecar_build_info", runs, 1)
 
 
 def _started() -> float:

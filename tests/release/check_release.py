@@ -1,0 +1,87 @@
+"""A whole release, built twice: run by `make test-release`, which builds both."""
+
+import hashlib
+import json
+import re
+import subprocess
+import tarfile
+import zipfile
+from pathlib import Path
+
+import pytest
+from cyclonedx.schema import SchemaVersion
+from cyclonedx.validation.json import JsonStrictValidator
+
+from hatch_build import COMPILED
+
+ROOT = Path(__file__).parents[2]
+FIRST, SECOND = (ROOT / "build" / "release" / name for name in ("first", "second"))
+PYTHONS = re.findall(
+    r"^3\.(\d+) ",
+    subprocess.run([ROOT / ".ci" / "pythons"], check=True, capture_output=True, text=True).stdout,
+    re.MULTILINE,
+)
+WHEELS = sorted(FIRST.glob("*.whl"))
+
+
+def sums(folder: Path) -> dict[str, str]:
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
+
+
+def test_twice_built_is_twice_the_same() -> None:
+    print(*(f"{digest} {name}" for name, digest in sorted(sums(FIRST).items())), sep="\n")
+    assert sums(FIRST) == sums(SECOND)
+
+
+def test_everything_is_there_and_has_an_sbom() -> None:
+    names = {file.name for file in FIRST.iterdir()}
+    parts = {name for name in names if not name.endswith(".cdx.json")} - {"SHA256SUMS"}
+    assert {f"{part}.cdx.json" for part in parts} == names - parts - {"SHA256SUMS"}
+    kinds = sorted(re.sub(r".*(image).*|.*?(\.whl|\.tgz|\.tar\.gz)$", r"\1\2", part) for part in parts)
+    assert kinds == [".tar.gz", ".tgz", *[".whl"] * len(PYTHONS), "image"]
+
+
+@pytest.mark.parametrize("wheel", WHEELS, ids=lambda wheel: wheel.name)
+def test_a_wheel_has_every_hot_module_compiled_and_no_path_of_this_machine(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as opened:
+        names = opened.namelist()
+        for module in COMPILED:
+            stem = re.escape(module.removesuffix(".py").removesuffix("/__init__"))
+            assert any(
+                re.fullmatch(rf"sidecar/{stem}(/__init__)?\.cpython-\S+\.so", name) for name in names
+            ), module
+        assert [name for name in names if str(ROOT).encode() in opened.read(name)] == []
+
+
+def test_there_is_a_wheel_for_the_oldest_and_the_newest_python() -> None:
+    assert sorted(re.findall(r"-cp3(\d+)-", " ".join(wheel.name for wheel in WHEELS))) == sorted(PYTHONS)
+
+
+@pytest.mark.parametrize("file", sorted(FIRST.glob("*.cdx.json")), ids=lambda file: file.name)
+def test_every_sbom_is_valid(file: Path) -> None:
+    text = file.read_text()
+    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    components = json.loads(text)["components"]
+    print(f"{file.name}: {len(components)} components")
+    assert len(components) >= (1 if "chart" in file.name else 20)
+    assert str(ROOT) not in text
+
+
+def test_the_image_is_an_oci_archive_that_can_be_loaded(tmp_path: Path) -> None:
+    archive = next(FIRST.glob("*-image-*.tar"))
+    with tarfile.open(archive) as opened:
+        layout = json.loads((opened.extractfile("./oci-layout") or pytest.fail("no layout")).read())
+    assert layout == {"imageLayoutVersion": "1.0.0"}
+    store: list[str | Path] = [
+        "buildah",
+        "--root",
+        tmp_path / "root",
+        "--runroot",
+        tmp_path / "run",
+        "--storage-driver",
+        "vfs",
+    ]
+    done = subprocess.run(
+        [*store, "pull", "--quiet", f"oci-archive:{archive}"], check=False, capture_output=True
+    )
+    assert done.returncode == 0, done.stderr
