@@ -33,7 +33,8 @@ def build(folder: Path, **environment: str) -> Path:
     venv = Path(sys.prefix)
     done = subprocess.run(
         [ROOT / ".ci" / "release", os.path.relpath(venv, ROOT), folder, "sdist", "chart"],
-        check=False, capture_output=True, text=True, env={**os.environ, "RELEASE_WORK": f"{folder}-work", **environment},
+        check=False, capture_output=True, text=True,
+        env={**os.environ, "RELEASE_WORK": f"{folder}-work", **environment},
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
