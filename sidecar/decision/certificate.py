@@ -66,7 +66,7 @@ class AlternativeNames:
         self.uri: tuple[str, ...] = ()
         self.email: tuple[str, ...] = ()
         self.ip: tuple[bytes, ...] = ()
-        """Four or sixteen octets each."""
+        """Four or sixteen octets each; any number of them, since no condition looks at each."""
         self.other: tuple[tuple[str, str | Unreadable], ...] = ()
         """Each otherName: the object identifier of its type, empty where that cannot be read, and its value."""
 
@@ -263,8 +263,6 @@ def _names(content: memoryview) -> AlternativeNames:
             if len(name.content) not in (4, 16):
                 raise Malformed("an address that is none")
             addresses.append(bytes(name.content))
-            if len(addresses) > _MOST_NAMES:
-                raise Malformed(f"more than {_MOST_NAMES} names of one kind")
         elif name.tag not in (_DIRECTORY_NAME, _REGISTERED_ID):
             raise Malformed("a name of an unknown kind")
     found = AlternativeNames()

@@ -37,6 +37,8 @@ _CREDENTIALS: Final = ("client_id", "client_secret", "client_assertion", "client
 _ALPHABET: Final = re.compile(r"[\x20-\x7e]+")
 """RFC 6749 §A.1: client-id = *VSCHAR."""
 _JWT_BEARER: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_SHOWN: Final = 64
+"""Characters of a name in a record."""
 _IN_BODY: Final = "in the body alone"
 
 
@@ -81,7 +83,7 @@ def _check_query(head: RequestHead, parameters: Mapping[str, tuple[str, ...]]) -
             raise Denied(Reason.CLIENT_ID_MISMATCH, name, _IN_BODY, "in the query")
     for name in parameters:
         if _folded(name) in names:
-            raise Denied(Reason.PARAMETER_REPEATED, name, _IN_BODY, "in the query too")
+            raise Denied(Reason.PARAMETER_REPEATED, "query", _IN_BODY, name[:_SHOWN])
 
 
 def _folded(name: str) -> str:
@@ -115,7 +117,7 @@ def _add(found: dict[str, tuple[str, ...]], spelled: dict[str, str], name: str, 
     if folded in _CREDENTIALS and name != folded:
         raise _malformed(folded, "its name in lower case", "another spelling")
     if folded in spelled and not (name in REPEATABLE and spelled[folded] == name):
-        raise Denied(Reason.PARAMETER_REPEATED, folded, "once", "more than once")
+        raise Denied(Reason.PARAMETER_REPEATED, "form", "each parameter once", folded[:_SHOWN])
     spelled[folded] = name
     found[name] = (*found.get(name, ()), *((value,) if value else ()))
 

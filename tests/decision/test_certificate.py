@@ -154,6 +154,20 @@ def test_names_of_kinds_that_no_condition_asks_for_are_passed_over() -> None:
     assert found.dns == ("client.example",)
 
 
+def test_addresses_are_octets_and_any_number_of_them_leaves_the_other_names_readable() -> None:
+    names = alternative_names(DNS, tlv(0x87, bytes(16)), *[tlv(0x87, b"\xc0\0\2\1")] * 300)
+    found = OddCertificate(extensions=(names,)).presented.alternative_names
+    assert isinstance(found, AlternativeNames)
+    assert (found.dns, found.ip[:2], len(found.ip)) == (("client.example",), (bytes(16), b"\xc0\0\2\1"), 301)
+
+
+def test_canonical_subject_is_made_once_and_is_unreadable_where_there_is_no_certificate(pki: Pki) -> None:
+    certificate = pki.client.presented
+    assert certificate.canonical_subject is certificate.canonical_subject
+    assert not isinstance(certificate.canonical_subject, Unreadable)
+    assert isinstance(Certificate(b"", NEVER_VALID).canonical_subject, Unreadable)
+
+
 def test_an_attribute_of_the_subject_is_read_once() -> None:
     certificate = named_certificate([x509.NameAttribute(NameOID.USER_ID, "u1")])
     assert certificate.subject_attribute("0.9.2342.19200300.100.1.1") == ("u1",)

@@ -8,6 +8,8 @@ from enum import Enum
 from typing import Protocol
 
 from sidecar.decision.certificate import Certificate
+from sidecar.decision.failure import Denied
+from sidecar.decision.reason import Reason
 from sidecar.decision.registered_client.name import RegisteredName
 
 
@@ -28,6 +30,18 @@ class ClientAuthority(Protocol):
 
         `chain`: the certificates that came with it, DER. Raises `Denied` (client_certificate_untrusted).
         """
+
+
+class NoAuthority:
+    """Vouches for nobody. Implements `ClientAuthority`."""
+
+    __slots__ = ()
+
+    def verify(self, certificate: Certificate, chain: Sequence[bytes], now: float) -> float:
+        """Raises `Denied`."""
+        raise Denied(
+            Reason.CLIENT_CERTIFICATE_UNTRUSTED, "client_authentication.chain", "an authority", "none"
+        )
 
 
 class RegisteredCertificates(Protocol):
@@ -73,10 +87,10 @@ class RegisteredClient:
     @property
     def method(self) -> ClientMethod:
         """As it is registered."""
-        match self.proof:
-            case ByName():
-                return ClientMethod.TLS_CLIENT_AUTH
-            case ByCertificate():
-                return ClientMethod.SELF_SIGNED_TLS_CLIENT_AUTH
-            case Otherwise():
-                return ClientMethod.OTHER
+        if isinstance(self.proof, ByName):
+            return ClientMethod.TLS_CLIENT_AUTH
+        return (
+            ClientMethod.SELF_SIGNED_TLS_CLIENT_AUTH
+            if isinstance(self.proof, ByCertificate)
+            else ClientMethod.OTHER
+        )

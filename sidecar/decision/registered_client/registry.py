@@ -4,7 +4,7 @@ A client that is not registered goes the same way as one whose certificate is an
 against a client that nobody can be, and fails where the other does. Only the record says which it was.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Final
 
 from sidecar.decision.certificate import Certificate
@@ -14,6 +14,7 @@ from sidecar.decision.registered_client.fitness import check_fitness
 from sidecar.decision.registered_client.method import (
     ByCertificate,
     ByName,
+    NoAuthority,
     Otherwise,
     RegisteredClient,
 )
@@ -84,28 +85,19 @@ class ClientRegistry:
         client_certificate_expired, client_certificate_mismatch, client_certificate_untrusted.
         """
         client = self._clients.get(request.client_id)
-        if client is None:
-            try:
-                _authenticated(_NOBODY, request, presenter, now)
-            except Denied as denied:
-                raise Denied(
-                    Reason.CLIENT_UNKNOWN, "client_id", "a registered client", denied.failure.presented
-                ) from None
-            raise AssertionError("nobody was authenticated")
-        if isinstance(client.proof, Otherwise):
+        if client is not None and isinstance(client.proof, Otherwise):
             handed = presenter.client_certificate if client.proof.hands_certificate else None
             return UnauthenticatedClient(client, handed)
-        return _authenticated(client, request, presenter, now)
+        try:
+            return _authenticated(client or _NOBODY, request, presenter, now)
+        except Denied as denied:
+            if client is not None:
+                raise
+            shown = denied.failure.presented
+            raise Denied(Reason.CLIENT_UNKNOWN, "client_id", "a registered client", shown) from None
 
 
-class _NoAuthority:
-    """Vouches for nobody. Never asked: the name of nobody is in no certificate."""
-
-    def verify(self, certificate: Certificate, chain: Sequence[bytes], now: float) -> float:
-        raise Denied(Reason.CLIENT_CERTIFICATE_UNTRUSTED, _CHECK)
-
-
-_NOBODY: Final = RegisteredClient("", ByName(nobody(), _NoAuthority()))
+_NOBODY: Final = RegisteredClient("", ByName(nobody(), NoAuthority()))
 
 
 def _authenticated(
@@ -117,6 +109,8 @@ def _authenticated(
     if certificate is None:
         raise Denied(Reason.CLIENT_CERTIFICATE_MISSING, _CHECK, "a client certificate", "none")
     check_fitness(certificate, now)
+    # Each of them is read once for a connection; which one is asked for must not show in the time.
+    _ = certificate.canonical_subject, certificate.alternative_names
     proof = client.proof
     if isinstance(proof, ByName):
         matched = proof.name.match(certificate)
