@@ -77,6 +77,8 @@ COMPILED = (
     "proxy/upstream/http1_reader.py",
     "proxy/upstream/http1_writer.py",
     "proxy/upstream/pool.py",
+    "proxy/vouching/hop.py",
+    "proxy/vouching/told.py",
     "telemetry/access.py",
     "telemetry/live.py",
     "telemetry/metrics.py",

@@ -21,7 +21,7 @@ from sidecar.decision.request import Presenter, RequestHead
 from sidecar.http.message import Field
 from sidecar.issuer.issuers import Issuers
 from sidecar.proxy.certificates import client_certificate
-from sidecar.proxy.configuration import ListenerSettings, Trust
+from sidecar.proxy.configuration import ListenerSettings
 from sidecar.rehearsal.assumption import AssumedKeys
 from sidecar.rehearsal.explanation import SIGNATURE, Explanation, explain, unverified_claims
 from sidecar.rehearsal.key_sources import FixedKeys, KeysUnreadable, asked, local_keys
@@ -202,7 +202,7 @@ def question_of(loaded: Loaded, arguments: argparse.Namespace, token: str, proof
             certificate,
             listener.name,
             "explained",
-            certificate_must_be_valid=listener.tls.trust is Trust.CA,
+            certificate_must_be_valid=listener.requires_valid_certificate,
             tls_version=version,
             tls_group=group,
         ),
@@ -230,8 +230,8 @@ def _ours(loaded: Loaded) -> list[Certificate]:
     """The server's own certificates and the authorities of clients: easily taken for the client's."""
     found: list[Certificate] = []
     for listener in loaded.proxy.listeners:
-        for path in (listener.tls.certificate_file, listener.tls.ca_file):
-            if path is not None and path.is_file():
+        for path in listener.own_files:
+            if path.is_file():
                 found += certificates(path)
     return found
 

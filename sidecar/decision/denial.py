@@ -126,6 +126,13 @@ def _shape(reason: Reason) -> Shape:  # noqa: C901, PLR0912 — one row a reason
             return Shape(403, None, *_PLAIN)
         case Reason.PATH_AMBIGUOUS | Reason.REQUEST_MALFORMED:
             return Shape(400, None, *_CLOSING)
+        # The connection is a proxy's, and the next request on it another client's.
+        case (
+            Reason.CERTIFICATE_HEADER_UNTRUSTED
+            | Reason.CERTIFICATE_HEADER_MALFORMED
+            | Reason.CERTIFICATE_REFUSED
+        ):
+            return Shape(400, None, *_PLAIN)
         case Reason.VERSION_UNSUPPORTED:
             return Shape(505, None, *_CLOSING)
         case Reason.METHOD_REFUSED:

@@ -95,6 +95,10 @@ class Reason(Enum):
     HEADER_TOO_LARGE = "header_too_large"
     BODY_TOO_LARGE = "body_too_large"
     REQUEST_TIMEOUT = "request_timeout"
+    # The client certificate in a header field (RFC 9440)
+    CERTIFICATE_HEADER_UNTRUSTED = "certificate_header_untrusted"
+    CERTIFICATE_HEADER_MALFORMED = "certificate_header_malformed"
+    CERTIFICATE_REFUSED = "certificate_refused"
     # Others than the client
     ISSUER_UNAVAILABLE = "issuer_unavailable"
     REPLAY_UNKNOWN = "replay_unknown"

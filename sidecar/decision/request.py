@@ -88,14 +88,15 @@ class RequestHead:
 
 
 class Presenter:
-    """Who presents the token, as the TLS layer of this very connection saw it (RFC 7800 §2).
+    """Who presents the token, as the TLS layer of this very connection saw it (RFC 7800 §2), or as the proxy that ended
+    the client's TLS says (RFC 9440).
 
-    One per connection. Treat as immutable.
+    One per connection, or one per connection and certificate where a proxy says. Treat as immutable.
     """
 
     __slots__ = (
-        "certificate_must_be_valid", "chain", "client_certificate", "lines", "listener", "peer", "protocol",
-        "tls_group", "tls_version", "valid_until",
+        "certificate_must_be_valid", "chain", "client_certificate", "ends", "is_told", "lines", "listener", "peer",
+        "protocol", "proxy", "tls_group", "tls_version", "valid_until",
     )  # fmt: skip
 
     def __init__(
@@ -108,6 +109,10 @@ class Presenter:
         tls_version: str = "",
         tls_group: str = "",
         protocol: str = "http/1.1",
+        chain: tuple[bytes, ...] = (),
+        is_told: bool = False,
+        proxy: str = "",
+        ends: float = _FOREVER,
     ) -> None:
         self.client_certificate = client_certificate
         """None when the client presented none."""
@@ -121,10 +126,18 @@ class Presenter:
         """`1.3` or `1.2`; empty: not known."""
         self.tls_group = tls_group
         """The group of the key exchange (RFC 8446 §4.2.7), by its name in the settings; empty: not known."""
-        self.chain: tuple[bytes, ...] = ()
-        """The certificates that came with the client's, DER; filled only where clients are authenticated by them."""
+        self.chain = chain
+        """The certificates that came with the client's, DER; filled only where somebody asks for them."""
         self.protocol = protocol
         """What HTTP is spoken on the connection, by its name in the handshake (RFC 7301 §6): `h2` or `http/1.1`."""
+        self.is_told = is_told
+        """A proxy that ended the client's TLS says which certificate it is."""
+        self.proxy = proxy
+        """Which proxy may say so; empty: none, the peer is not listed."""
+        self.ends = ends
+        """Seconds since the epoch: when a stream of this presenter must end. Where the connection is the client's own
+        it ends by the connection's certificate (`ClientStream.certificate_until`).
+        """
         self.valid_until: float = _FOREVER
         """Seconds since the epoch. Where the listener's `trust` is `ca`, not_after of the certificate counts on every
         request, not only in the handshake.

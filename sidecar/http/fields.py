@@ -36,6 +36,9 @@ _TE: Final = 17
 _DPOP: Final = 18
 _CLAIM: Final = 19  # who the client is, as a proxy would say it: passed on from listed peers only
 _METHOD_OVERRIDE: Final = 20
+_CERTIFICATE: Final = (
+    21  # the client's certificate, by a proxy: read where one is listened to, never passed on
+)
 
 _KINDS: Final = {
     b"host": _HOST,
@@ -99,7 +102,10 @@ class FieldRules:
         keep_underscores: bool = False,
         claimed: ClaimedIdentity | None = None,
         refuse_method_overrides: bool = False,
+        certificates: Iterable[str] = (),
     ) -> None:
+        """`certificates` are the names under which proxies say the client's certificate, on any listener."""
+        self._certificates = frozenset(spelling(name.encode("ascii")) for name in certificates)
         self._identity = frozenset(spelling(name.encode("ascii")) for name in identity_names)
         self._keep_underscores = keep_underscores
         self._claimed = claimed or ClaimedIdentity()
@@ -119,6 +125,8 @@ class FieldRules:
 
     def _classify(self, name: bytes) -> int:
         plain = spelling(name)
+        if plain in self._certificates:
+            return _CERTIFICATE if name.lower() == plain else _UNDERSCORE
         if plain in self._identity:
             return _IDENTITY
         lower = name.lower()
@@ -140,11 +148,16 @@ class FieldRules:
         return kind
 
 
+NOTHING: Final[list[Field]] = []
+"""What most requests have none of. Nobody adds to it."""
+
+
 class RequestFields:
     """A request's header fields, sorted out: the facts the data plane needs, and what goes on as it is."""
 
     __slots__ = (
         "authorization",
+        "certificates",
         "claims",
         "connection",
         "content_length",
@@ -172,6 +185,8 @@ class RequestFields:
         self.proofs: list[bytes] = []
         """Values of `DPoP` (RFC 9449 §4.1): for the decision alone, they do not go on."""
         self.forwarded: list[Field] = []
+        self.certificates: list[Field] = NOTHING
+        """The client's certificate as a proxy says it: for who knows the proxy, it does not go on."""
         self.claims: list[Field] = []
         """Who the client is, as a proxy would say it."""
         self.connection = b""
@@ -237,6 +252,8 @@ class RequestFields:
             self.forwarded.append((name, value))
         elif kind == _CLAIM:
             self.claims.append((name, value))
+        elif kind == _CERTIFICATE:
+            self.certificates = [*self.certificates, (name, value)]
         elif kind == _METHOD_OVERRIDE:
             # The rule was chosen by the method. Without the field the API would do what was not asked for.
             self.fault = Fault(Reason.REQUEST_MALFORMED, "a method override, where rules name methods")

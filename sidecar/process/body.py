@@ -54,7 +54,7 @@ class Solo:
     def listening(self) -> list[str]:
         """Name and address of each listener, with the port that was really taken."""
         listeners = self._worker.server.listeners
-        return [f"{one.settings.name} {one.settings.host}:{one.port}" for one in listeners]
+        return [f"{one.settings.name} {one.settings.place(one.port)}" for one in listeners]
 
     def reopen_log(self) -> None:
         """The log file was moved away."""

@@ -55,24 +55,13 @@ class ChainTerms:
     partial_chain: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class TlsSettings:
-    """One listener's TLS."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustSettings:
+    """Which client certificates are accepted."""
 
-    certificate_file: Path
-    private_key_file: Path
-    minimum_version: str = "1.2"
-    """`1.2` or `1.3`."""
-    groups: tuple[str, ...] = ()
-    """Groups of the key exchange (`sidecar.decision.key_exchange`), the preferred first; empty: OpenSSL's own."""
     trust: Trust = Trust.ANY
     ca_file: Path | None = None
     crl_file: Path | None = None
-    at_handshake: AtHandshake = AtHandshake.OPTIONAL
-    session_lifetime: float = 3600.0
-    """Seconds a session may be resumed."""
-    resumes: bool = True
-    """Whether sessions may be resumed at all: a resumed session has the client's certificate, not those above it."""
     close_on_ca_change: bool | None = None
     """When authorities or lists change, close connections whose client certificate they no longer accept; None: with
     a `crl_file`."""
@@ -96,19 +85,109 @@ class TlsSettings:
 
 
 @dataclass(frozen=True, slots=True)
+class TlsSettings(TrustSettings):
+    """One listener's TLS."""
+
+    certificate_file: Path
+    private_key_file: Path
+    minimum_version: str = "1.2"
+    """`1.2` or `1.3`."""
+    groups: tuple[str, ...] = ()
+    """Groups of the key exchange (`sidecar.decision.key_exchange`), the preferred first; empty: OpenSSL's own."""
+    at_handshake: AtHandshake = AtHandshake.OPTIONAL
+    session_lifetime: float = 3600.0
+    """Seconds a session may be resumed."""
+    resumes: bool = True
+    """Whether a session may be resumed at all: a resumed one holds the leaf of the client's chain and no more."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustedProxy:
+    """Who may say which certificate a client has. Exactly one of these is set, an authority beside a name."""
+
+    network: IPv4Network | IPv6Network | None = None
+    """The TCP peer's own address."""
+    spiffe_id: str = ""
+    """Pattern of the one URI of the certificate by which the proxy itself comes."""
+    san_dns: str = ""
+    """Pattern of a dNSName of that certificate."""
+    ca_file: Path | None = None
+    """Who vouches for the name."""
+    thumbprint: bytes = b""
+    """SHA-256 of that certificate."""
+    unix_user: int | None = None
+    """User id of the process at the other end of a Unix socket."""
+
+    @property
+    def comes_by_certificate(self) -> bool:
+        """Whether it is known by mutual TLS of its own."""
+        return bool(self.spiffe_id or self.san_dns or self.thumbprint)
+
+
+@dataclass(frozen=True, slots=True)
+class ToldCertificateSettings:
+    """The client's certificate comes in a header field, from a proxy that ended the client's TLS (RFC 9440)."""
+
+    format: CertificateFormat
+    name: str
+    """Name of the field."""
+    chain_name: str
+    """Name of the field of the chain; empty: the format has none."""
+    proxies: tuple[TrustedProxy, ...]
+    trust: TrustSettings = TrustSettings()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The fields that are read."""
+        return (self.name, self.chain_name) if self.chain_name else (self.name,)
+
+
+@dataclass(frozen=True, slots=True)
 class ListenerSettings:
     """One address that is listened on."""
 
     name: str
     host: str
+    """Empty for a Unix socket."""
     port: int
-    tls: TlsSettings
+    """0 for a Unix socket."""
+    tls: TlsSettings | None
+    """None: in the clear, on loopback or a Unix socket; then `told` is set."""
     proxy_protocol_from: tuple[IPv4Network | IPv6Network, ...] = ()
     """Peers that must send a PROXY protocol header; empty: none may."""
     forwarded_from: tuple[IPv4Network | IPv6Network, ...] = ()
     """Peers whose Forwarded and X-Forwarded-* are believed; empty: none."""
     protocols: tuple[str, ...] = (HTTP1,)
     """What is offered in the handshake (RFC 7301), the preferred first: `HTTP2`, `HTTP1`."""
+    path: str = ""
+    """Path of a Unix socket."""
+    told: ToldCertificateSettings | None = None
+    """The client's certificate comes in a header field; None: from the connection's own TLS."""
+
+    @property
+    def clients(self) -> TrustSettings:
+        """Which client certificates are accepted, wherever they come from."""
+        if self.told is not None:
+            return self.told.trust
+        assert self.tls is not None  # noqa: S101 — one of the two is always there
+        return self.tls
+
+    @property
+    def requires_valid_certificate(self) -> bool:
+        """With `trust: ca` a certificate counts only while it is valid."""
+        return self.clients.trust is Trust.CA
+
+    @property
+    def own_files(self) -> tuple[Path, ...]:
+        """Certificates that are the server's, the clients' authorities' or the proxies', and no client's."""
+        files = [self.clients.ca_file, *(one.ca_file for one in (self.told.proxies if self.told else ()))]
+        if self.tls is not None:
+            files.insert(0, self.tls.certificate_file)
+        return tuple(file for file in files if file is not None)
+
+    def place(self, port: int | None = None) -> str:
+        """Where it listens; `port` is the real one."""
+        return f"unix://{self.path}" if self.path else f"{self.host}:{self.port if port is None else port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +339,7 @@ class ProxySettings:
             keep_underscores=self.keep_headers_with_underscores,
             claimed=ClaimedIdentity(self.strip_headers, self.keep_headers),
             refuse_method_overrides=self.refuse_method_overrides,
+            certificates=[name for one in self.listeners if one.told is not None for name in one.told.names],
         )
 
     def wording(self, resource_metadata: str | None) -> Wording:

@@ -1,28 +1,16 @@
 """One address that is listened on: its TLS, and whom it believes."""
 
 import asyncio
-import ipaddress
+import os
 
 from sidecar.decision.request import ClientCertificate
 from sidecar.proxy.client.connection import ClientConnection
 from sidecar.proxy.client.host import Admits, MakesEngines
-from sidecar.proxy.configuration import ListenerSettings, Trust
+from sidecar.proxy.configuration import ListenerSettings
+from sidecar.proxy.networks import contains
 from sidecar.proxy.tls import TlsFailure
-
-Networks = tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]
-
-
-def contains(networks: Networks, host: str) -> bool:
-    """Whether an IP address is in one of the networks; an IPv4-mapped IPv6 address counts as IPv4."""
-    if not networks:
-        return False
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
-        address = address.ipv4_mapped
-    return any(address in network for network in networks)
+from sidecar.proxy.vouching.hop_tls import HopTls
+from sidecar.proxy.vouching.told import ToldCertificates
 
 
 class Listener:
@@ -31,15 +19,28 @@ class Listener:
     def __init__(self, host: Admits[ClientConnection], settings: ListenerSettings, tls: MakesEngines) -> None:
         self._host = host
         self.settings = settings
-        self.tls = tls
-        """Replaced by a reload; connections that are open keep their engine."""
+        self.certificates: ToldCertificates | None = None
+        """Reads the clients' certificates from a field; None: they come with the clients' own TLS."""
+        self.take(tls)
         self._sockets: asyncio.Server | None = None
         self.port = settings.port
         """The real port, once listening."""
 
+    def take(self, tls: MakesEngines) -> None:
+        """At the beginning and after a reload; connections that are open keep their engine."""
+        self.tls = tls
+        self.certificates = tls.certificates if isinstance(tls, HopTls) else None
+
     async def open(self, *, reuse_port: bool = False) -> None:
         """Begin to listen. Raises `OSError`."""
         loop = asyncio.get_running_loop()
+        if self.settings.path:
+            self._sockets = await loop.create_unix_server(
+                lambda: ClientConnection(self, self._host), self.settings.path, backlog=4096
+            )
+            # Who may speak is told by the peer's user id, not by who may open the file.
+            os.chmod(self.settings.path, 0o666)  # noqa: PTH101, S103 — at once, it was made just now
+            return
         self._sockets = await loop.create_server(
             lambda: ClientConnection(self, self._host),
             None if self.settings.host == "*" else self.settings.host,
@@ -66,7 +67,7 @@ class Listener:
     @property
     def requires_valid_certificate(self) -> bool:
         """With `trust: ca` a certificate counts only while it is valid."""
-        return self.settings.tls.trust is Trust.CA
+        return self.settings.requires_valid_certificate
 
     def check_validity(self, certificate: ClientCertificate | None, now: float) -> None:
         """A resumed session is not verified again, so its certificate's validity is. Raises `TlsFailure`."""

@@ -17,9 +17,9 @@ from sidecar.proxy.exchange.endpoints import ServerEndpoints
 from sidecar.proxy.exchange.occupancy import Occupancy
 from sidecar.proxy.exchange.snapshot import Authorizes, Serving
 from sidecar.proxy.listener import Listener
-from sidecar.proxy.tls import ServerTls
 from sidecar.proxy.upstream.pool import UpstreamPool
 from sidecar.proxy.upstream.transports import TRANSPORTS, Connect
+from sidecar.proxy.vouching.hop_tls import listener_tls
 from sidecar.telemetry.record import Observer
 from sidecar.telemetry.trace_context import UNTRACED, TraceIds
 
@@ -29,11 +29,6 @@ _SURPLUS = 64
 """Connections past the limit that get a 503 instead of a reset."""
 _JUDGED_AT_ONCE = 16
 """Connections whose certificates are judged again in one turn of the event loop: some 5 ms."""
-
-
-def make_tls(settings: ListenerSettings) -> ServerTls:
-    """TLS of one listener. Raises `OSError`, `OpenSSL.SSL.Error` or `ValueError` for unusable files."""
-    return ServerTls(settings.tls, settings.name, protocols=settings.protocols)
 
 
 class Server:
@@ -49,12 +44,12 @@ class Server:
         documents: Mapping[str, bytes] | None = None,
         resource_metadata: str | None = None,
         clock: Callable[[], float] = time.time,
-        tls_factory: Callable[[ListenerSettings], MakesEngines] = make_tls,
+        tls_factory: Callable[[ListenerSettings], MakesEngines] = listener_tls,
         connect: Connect | None = None,
         trace: TraceIds = UNTRACED,
         endpoints: ServerEndpoints | None = None,
     ) -> None:
-        """Reads certificates and keys, so it raises what `make_tls` raises; opens no port yet.
+        """Reads certificates and keys, so it raises what `listener_tls` raises; opens no port yet.
 
         `documents` maps a path to a JSON document that the sidecar itself serves there, and `resource_metadata`
         is the URL that challenges name (RFC 9728). `endpoints` are those of an authorization server behind us.
@@ -134,7 +129,7 @@ class Server:
                 await listener.open(reuse_port=reuse_port)
             except OSError as error:
                 self.close()
-                where = f"{listener.settings.host}:{listener.settings.port}"
+                where = listener.settings.place()
                 # The system's word for it, without what the event loop puts around it.
                 why = os.strerror(error.errno).lower() if error.errno and error.errno > 0 else str(error)
                 raise OSError(error.errno, f"cannot listen on {where}: {why}") from error
@@ -152,7 +147,7 @@ class Server:
     ) -> None:
         """Serve under another configuration from the next request, handshake and upstream connection on.
 
-        Addresses to listen on stay what they were. Raises what `make_tls` raises, and then nothing has changed.
+        Addresses to listen on stay what they were. Raises what `listener_tls` raises, and then nothing has changed.
         """
         by_name = {each.name: each for each in settings.listeners}
         fresh = {
@@ -167,8 +162,9 @@ class Server:
         changed = {listener for listener, tls in fresh.items() if listener.tls is not tls}
         for listener, tls in fresh.items():
             told = by_name[listener.settings.name]
-            listener.settings = replace_fields(told, host=listener.settings.host, port=listener.settings.port)
-            listener.tls = tls
+            before = listener.settings
+            listener.settings = replace_fields(told, host=before.host, port=before.port, path=before.path)
+            listener.take(tls)
         self._judge_again([one for one in self._connections if one.listener in changed])
         self.settings = settings
         self.serving = self._make_serving(

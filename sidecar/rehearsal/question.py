@@ -12,7 +12,7 @@ from sidecar.decision.request import Presenter
 from sidecar.http.message import Field
 from sidecar.proxy.certificates import UnusableCertificate, client_certificate
 from sidecar.proxy.certificates import certificates as certificates_in
-from sidecar.proxy.configuration import ProxySettings, Trust
+from sidecar.proxy.configuration import ProxySettings
 from sidecar.rehearsal.explanation import explain
 from sidecar.rehearsal.request import Reception, Sent, credentials, field, split, tls_of, with_host
 from sidecar.settings.configuration import Loaded
@@ -97,7 +97,7 @@ def _presenter(
         client_certificate(certificates[0].der) if certificates else None,
         chosen.name,
         "explained",
-        certificate_must_be_valid=chosen.tls.trust is Trust.CA,
+        certificate_must_be_valid=chosen.requires_valid_certificate,
         tls_version=version,
         tls_group=group,
     )
@@ -107,10 +107,9 @@ def _ours(settings: ProxySettings) -> list[Certificate]:
     """The server's own certificates and the clients' authorities: easily taken for the client's."""
     found: list[Certificate] = []
     for listener in settings.listeners:
-        for file in (listener.tls.certificate_file, listener.tls.ca_file):
-            if file is not None:
-                try:
-                    found += certificates_in(file.read_bytes())
-                except (OSError, ValueError):  # a broken file is the reload's to tell
-                    continue
+        for file in listener.own_files:
+            try:
+                found += certificates_in(file.read_bytes())
+            except (OSError, ValueError):  # a broken file is the reload's to tell
+                continue
     return found

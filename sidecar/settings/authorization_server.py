@@ -32,9 +32,9 @@ from sidecar.settings.authorization_server_sections import (
 from sidecar.settings.client_files import PlacedClient
 from sidecar.settings.document import Document
 from sidecar.settings.files import authorities, is_there
+from sidecar.settings.listener_sections import CERTIFICATE_FIELDS, ListenerSection
 from sidecar.settings.operation_sections import ServiceFile
 from sidecar.settings.problem import Problem, shown
-from sidecar.settings.service_sections import CERTIFICATE_FIELDS, ListenerSection
 from sidecar.settings.trust_review import expiry
 
 _FEW: Final = 16

@@ -8,10 +8,11 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from sidecar.proxy.authorization_server.extra_headers import parse_extra_headers
 from sidecar.settings.files import CertificateFile, ReadableFile, check_private
 from sidecar.settings.issuer_sections import ReportOnlySection, Url
+from sidecar.settings.listener_sections import CERTIFICATE_FIELDS, OURS
 from sidecar.settings.problem import shown
 from sidecar.settings.scalars import Form, HeaderName, Text
 from sidecar.settings.section import Section, mistake
-from sidecar.settings.service_sections import CERTIFICATE_FIELDS, OURS, CertificateHeaderSection
+from sidecar.settings.service_sections import CertificateHeaderSection
 
 EndpointPath = Annotated[
     str,

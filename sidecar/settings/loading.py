@@ -22,6 +22,7 @@ from sidecar.settings.problem import Problem, SettingsError, shown
 from sidecar.settings.section import Section, Surroundings, validate
 from sidecar.settings.service import proxy_settings, service_settings
 from sidecar.settings.tls_requirement import unattainable
+from sidecar.settings.told_review import trusted_networks
 from sidecar.settings.trust_review import doubtful_authorities, expiry, unlisted_authorities
 from sidecar.settings.tryout import tried
 
@@ -111,7 +112,7 @@ class _Loading:
         now: float | None,
     ) -> set[Problem]:
         """What is allowed, yet probably not meant."""
-        trusting = frozenset(one.name for one in proxy.listeners if one.tls.trust is Trust.ANY)
+        trusting = frozenset(one.name for one in proxy.listeners if one.clients.trust is Trust.ANY)
         sections = [(self.document, (), service), *self.policies.sections]
         return {
             *self.policies.doubts(trusting, now),
@@ -121,6 +122,7 @@ class _Loading:
             *unlisted_authorities(self.document, service),
             *doubtful_authorities(self.document, service),
             *unattainable(self.policies.rules, proxy.listeners),
+            *trusted_networks(self.document, service),
             *self._no_rules(),
         }
 

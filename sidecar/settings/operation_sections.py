@@ -11,6 +11,7 @@ from sidecar.settings.authorization_server_sections import AuthorizationServerSe
 from sidecar.settings.dpop_sections import Dpop, Origins
 from sidecar.settings.files import FileName
 from sidecar.settings.issuer_sections import Url
+from sidecar.settings.listener_sections import ListenerSection
 from sidecar.settings.problem import shown
 from sidecar.settings.scalars import (
     ADDRESS_PATTERN,
@@ -20,12 +21,12 @@ from sidecar.settings.scalars import (
     HeaderName,
     Size,
     Text,
+    is_unix,
     parse_address,
 )
 from sidecar.settings.section import Section, mistake
 from sidecar.settings.service_sections import (
     LimitsSection,
-    ListenerSection,
     Positive,
     TimeoutsSection,
     Upstream,
@@ -266,9 +267,14 @@ class ServiceFile(Section):
         taken: set[object] = set()
         named = [(str(one.address), one.address) for one in self.listeners]
         for address in [one for _, one in named]:
-            if address[1] and address in taken:
-                raise mistake(f"two listeners on {address[0]}:{address[1]}", "listeners")
+            if (address[1] or is_unix(address)) and address in taken:
+                where = address[0] if is_unix(address) else f"{address[0]}:{address[1]}"
+                raise mistake(f"two listeners on {where}", "listeners")
             taken.add(address)
+        if self.workers not in {None, 1} and any(one.is_unix for one in self.listeners):
+            raise mistake(
+                "several workers cannot share a Unix socket: `workers: 1`, or an address", "workers"
+            )
         names = [one.name for one in self.listeners if one.name]
         if len(names) != len(set(names)):
             raise mistake("two listeners of one name", "listeners")

@@ -23,6 +23,10 @@ SIZE_PATTERN: Final = r"^[0-9]+(?:B|KiB|MiB|GiB)$"
 DATE_PATTERN: Final = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 ADDRESS_PATTERN: Final = r"^(?:[^:\[\]\s/]+|\[[0-9a-fA-F:.]+\]):[0-9]{1,5}$"
 
+UNIX_PATTERN: Final = r"^unix://(/[^/\s\x00]+){1,20}$"
+_LONGEST_SOCKET: Final = len("unix://") + 107
+"""Bytes: sun_path of unix(7) has room for so many."""
+
 _SECONDS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _BYTES: Final = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
 _LONGEST: Final = 10 * 365 * 86400.0
@@ -76,6 +80,20 @@ def parse_address(value: Any) -> tuple[str, int]:
     if host == "*" and int(port) == 0:
         raise ValueError("*:0 could be a port of IPv4 and another one of IPv6: name a port")
     return host.strip("[]"), int(port)
+
+
+def parse_listen_address(value: Any) -> tuple[str, int]:
+    """As `parse_address`; a Unix socket is its URL and port 0. Raises `ValueError`."""
+    if not isinstance(value, str) or not value.startswith("unix:"):
+        return parse_address(value)
+    if len(value.encode()) > _LONGEST_SOCKET or not re.fullmatch(UNIX_PATTERN, value):
+        raise ValueError("a Unix socket is written unix:///run/sidecar.sock, its path at most 107 bytes")
+    return value, 0
+
+
+def is_unix(address: tuple[str, int]) -> bool:
+    """Whether an address that is listened on is a Unix socket."""
+    return address[0].startswith("unix:")
 
 
 def parse_network(value: Any) -> IPv4Network | IPv6Network:
@@ -143,6 +161,12 @@ Address = Annotated[
     WithJsonSchema({"type": "string", "pattern": ADDRESS_PATTERN}),
 ]
 """Host and port."""
+ListenAddress = Annotated[
+    tuple[str, int],
+    BeforeValidator(parse_listen_address),
+    WithJsonSchema({"type": "string", "pattern": f"{ADDRESS_PATTERN}|{UNIX_PATTERN}"}),
+]
+"""Host and port, or the URL of a Unix socket and 0."""
 Network = Annotated[
     IPv4Network | IPv6Network, BeforeValidator(parse_network), WithJsonSchema({"type": "string"})
 ]

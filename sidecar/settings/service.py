@@ -1,5 +1,6 @@
 """What the service file says, as frozen values: the data plane's part and the process's."""
 
+from base64 import urlsafe_b64decode
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,7 +19,10 @@ from sidecar.proxy.configuration import (
     ProxySettings,
     Timeouts,
     TlsSettings,
+    ToldCertificateSettings,
     Trust,
+    TrustedProxy,
+    TrustSettings,
     UpstreamSettings,
     UpstreamTlsSettings,
 )
@@ -31,8 +35,14 @@ from sidecar.settings.configuration import (
     ServerAddress,
     ServiceSettings,
 )
+from sidecar.settings.listener_sections import (
+    CERTIFICATE_FIELDS,
+    ClientCertificateSection,
+    ListenerSection,
+    ProxySection,
+)
 from sidecar.settings.operation_sections import Logging, ProtectedResource, ServiceFile, Tracing
-from sidecar.settings.service_sections import CERTIFICATE_FIELDS, ListenerSection, Upstream
+from sidecar.settings.service_sections import Upstream
 from sidecar.telemetry.configuration import Access, Audit, Format, Level, LoggingSettings, TracingSettings
 
 _PURPOSES = {"client_auth": CLIENT_AUTH, "server_auth": SERVER_AUTH}
@@ -115,28 +125,72 @@ def _tracing(section: Tracing | None) -> TracingSettings:
 def _listener(section: ListenerSection, *, resumes: bool) -> ListenerSettings:
     """`resumes`: whether sessions may be resumed. A resumed one has lost the certificates above the client's."""
     host, port = section.address
-    tls = section.tls.given() | section.client_certificate.given()
+    trust = _trust(section.client_certificate)
+    is_told = section.client_certificate.source == "header"
+    path = host.removeprefix("unix://") if section.is_unix else ""
+    name = path or (f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
+    return ListenerSettings(
+        name=section.name or name,
+        host="" if path else host,
+        port=port,
+        tls=_listener_tls(section, {} if is_told else trust, resumes=resumes),
+        proxy_protocol_from=tuple(section.proxy_protocol_from),
+        forwarded_from=tuple(section.forwarded_from),
+        path=path,
+        told=_told(section.client_certificate, trust) if is_told else None,
+    )
+
+
+def _trust(section: ClientCertificateSection) -> dict[str, Any]:
+    """Members of `TrustSettings`, and `at_handshake`."""
+    given = section.given()
+    for name in ("source", "header", "proxies"):
+        given.pop(name, None)
+    if "trust" in given:
+        given["trust"] = Trust(given["trust"])
+    if "at_handshake" in given:
+        given["at_handshake"] = AtHandshake(given["at_handshake"])
+    if given.pop("insecure_any_extended_key_usage", False):
+        given["extended_key_usage"] = frozenset()
+    elif "extended_key_usage" in given:
+        given["extended_key_usage"] = frozenset(
+            _PURPOSES.get(one, one) for one in given["extended_key_usage"]
+        )
+    if "crl_required_for" in given:
+        given["crl_required_for"] = CrlRequired(given["crl_required_for"])
+    return given
+
+
+def _listener_tls(section: ListenerSection, trust: dict[str, Any], *, resumes: bool) -> TlsSettings | None:
+    if section.tls is None:
+        return None
+    tls = section.tls.given() | trust
     tls.pop("insecure_private_key_readable_by_everyone", None)
     if "groups" in tls:
         tls["groups"] = tuple(tls["groups"])
-    if "trust" in tls:
-        tls["trust"] = Trust(tls["trust"])
-    if "at_handshake" in tls:
-        tls["at_handshake"] = AtHandshake(tls["at_handshake"])
-    if tls.pop("insecure_any_extended_key_usage", False):
-        tls["extended_key_usage"] = frozenset()
-    elif "extended_key_usage" in tls:
-        tls["extended_key_usage"] = frozenset(_PURPOSES.get(one, one) for one in tls["extended_key_usage"])
-    if "crl_required_for" in tls:
-        tls["crl_required_for"] = CrlRequired(tls["crl_required_for"])
-    return ListenerSettings(
-        name=section.name or (f"[{host}]:{port}" if ":" in host else f"{host}:{port}"),
-        host=host,
-        port=port,
-        tls=TlsSettings(**tls, resumes=resumes),
-        proxy_protocol_from=tuple(section.proxy_protocol_from),
-        forwarded_from=tuple(section.forwarded_from),
+    # A resumed session does not hold the chain by which a proxy's name is believed.
+    proxies = section.client_certificate.proxies or ()
+    resumes = resumes and not any(one.ca_file is not None for one in proxies)
+    return TlsSettings(**tls, resumes=resumes)
+
+
+def _told(section: ClientCertificateSection, trust: dict[str, Any]) -> ToldCertificateSettings:
+    header = section.header
+    assert header is not None  # noqa: S101 — `source: header` was refused without one
+    return ToldCertificateSettings(
+        CertificateFormat(header.format),
+        header.field_name,
+        (header.chain_name or "Client-Cert-Chain") if header.format == "rfc9440" else "",
+        tuple(_proxy(one) for one in section.proxies or ()),
+        TrustSettings(**trust),
     )
+
+
+def _proxy(section: ProxySection) -> TrustedProxy:
+    given = section.given()
+    if "thumbprint" in given:
+        given["thumbprint"] = urlsafe_b64decode(given["thumbprint"] + "=")
+    return TrustedProxy(**given)
 
 
 def _upstream(section: Upstream) -> UpstreamSettings:

@@ -1,105 +1,19 @@
 """The sections of the service file. What a value means is said here once; `sidecar schema` shows it to editors."""
 
-from ipaddress import ip_address
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
-from sidecar.decision.key_exchange import Group
-from sidecar.settings.files import AuthoritiesFile, CertificateFile, PrivateKeyFile, RevocationFile
+from sidecar.settings.files import CertificateFile
+from sidecar.settings.listener_sections import CERTIFICATE_FIELDS, OURS, Format, is_loopback
 from sidecar.settings.own_certificate import OwnCertificate
 from sidecar.settings.problem import shown
-from sidecar.settings.scalars import Address, Duration, Form, HeaderName, Network, Size, Text
+from sidecar.settings.scalars import Duration, HeaderName, Size, Text
 from sidecar.settings.section import Section, mistake
 
 Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Positive = Annotated[int, Field(ge=1, le=1_000_000_000)]
-
-
-Purpose = Annotated[
-    str,
-    Form(
-        r"^(client_auth|server_auth|[0-2](\.[0-9]{1,10}){1,20})$", "client_auth, server_auth or 1.3.6.1…", 80
-    ),
-]
-
-
-class ListenerTlsSection(OwnCertificate):
-    """TLS of one listener."""
-
-    certificate_file: CertificateFile
-    """PEM: the server's certificate, then its chain."""
-    private_key_file: PrivateKeyFile
-    """PEM, not encrypted, not readable by everyone."""
-    minimum_version: Literal["1.2", "1.3"] | None = None
-    """Default: "1.2"."""
-    groups: Annotated[list[Group], Field(min_length=1)] | None = None
-    """Groups of the key exchange, the preferred first (RFC 8446 §4.2.7). Without it: those of OpenSSL."""
-    session_lifetime: Duration | None = None
-    """How long a TLS session may be resumed, from its full handshake on. Default: 1h."""
-
-
-class ClientCertificateSection(Section):
-    """Which client certificates a listener accepts."""
-
-    trust: Literal["any", "ca"] | None = None
-    """`any` (default): possession of the key is what counts (RFC 8705 §6.2); `ca`: the chain must verify."""
-    ca_file: AuthoritiesFile | None = None
-    """PEM: the authorities that clients' chains must end in; with `trust: ca`."""
-    crl_file: RevocationFile | None = None
-    """PEM, one list or several, or DER: revoked certificates; with `trust: ca`."""
-    crl_required_for: Literal["leaf", "chain"] | None = None
-    """Whose issuer must have a list in `crl_file`: `leaf` (default), the client's certificate; `chain`: every
-    certificate below the authority of `ca_file`."""
-    partial_chain: bool | None = None
-    """true: a chain may end in any authority of `ca_file`, root or not. Default: false."""
-    extended_key_usage: Annotated[list[Purpose], Field(min_length=1)] | None = None
-    """What certificates must be for, one of: `client_auth`, `server_auth` or an object identifier. One that names no
-    purpose is for all (RFC 5280 §4.2.1.12). Default: [client_auth]."""
-    insecure_any_extended_key_usage: bool = False
-    """DANGEROUS: accepts certificates whatever they are for, those that sign code or mail included."""
-    at_handshake: Literal["optional", "required"] | None = None
-    """`optional` (default): a missing certificate is answered by the rules; `required`: it ends the handshake."""
-    close_on_ca_change: bool | None = None
-    """After a reload, close connections whose client certificate is refused now. Default: true with `crl_file`."""
-
-    @model_validator(mode="after")
-    def _trust(self) -> Self:
-        if self.trust == "ca" and self.ca_file is None:
-            raise mistake("`trust: ca` needs a `ca_file`", "trust")
-        for name in (
-            "ca_file",
-            "crl_file",
-            "partial_chain",
-            "extended_key_usage",
-            "insecure_any_extended_key_usage",
-        ):
-            if self.trust != "ca" and getattr(self, name):
-                raise mistake(f"`{name}` has no effect without `trust: ca`", name)
-        if self.insecure_any_extended_key_usage and self.extended_key_usage is not None:
-            raise mistake("with `insecure_any_extended_key_usage` it has no effect", "extended_key_usage")
-        if self.crl_required_for is not None and self.crl_file is None:
-            raise mistake("`crl_required_for` has no effect without a `crl_file`", "crl_required_for")
-        return self
-
-
-class ListenerSection(Section):
-    """One address that is listened on."""
-
-    name: (
-        Annotated[str, Form(r"^[A-Za-z0-9._:-]{1,64}$", "a name of letters, digits and ._:-, at most 64")]
-        | None
-    ) = None
-    """What rules and logs call it. Default: its address."""
-    address: Address
-    """`host:port`; port 0 takes a free one."""
-    tls: ListenerTlsSection
-    client_certificate: ClientCertificateSection = ClientCertificateSection()
-    proxy_protocol_from: list[Network] = Field(default_factory=list)
-    """Peers that must send a PROXY protocol header. Default: none may."""
-    forwarded_from: list[Network] = Field(default_factory=list)
-    """Peers whose Forwarded and X-Forwarded-* are believed. Default: none."""
 
 
 class UpstreamTls(OwnCertificate):
@@ -111,23 +25,6 @@ class UpstreamTls(OwnCertificate):
     """Refuse certificates without the extensions that RFC 5280 §4.2 demands. Default: false."""
     server_name: Text | None = None
     """SNI, and the name to verify. Default: the URL's host."""
-
-
-OURS = frozenset(
-    {
-        "authorization",
-        "connection",
-        "content-length",
-        "expect",
-        "forwarded",
-        "host",
-        "keep-alive",
-        "te",
-        "trailer",
-    }
-    | {"proxy-authorization", "transfer-encoding", "upgrade", "via"}
-    | {"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"}
-)
 
 
 def _identity_headers(value: object) -> object:
@@ -172,7 +69,7 @@ class CertificateHeaderSection(Section):
     taken out first.
     """
 
-    format: Literal["rfc9440", "xfcc", "pem_urlencoded", "pem_one_line", "der_base64"]
+    format: Format
     """How it is written: as by RFC 9440, Envoy, nginx, Apache, HAProxy."""
     name: HeaderName | None = None
     """Name of the field. Default: Client-Cert for rfc9440, X-Forwarded-Client-Cert for xfcc; the others have none."""
@@ -186,19 +83,12 @@ class CertificateHeaderSection(Section):
         return self
 
 
-CERTIFICATE_FIELDS = {"rfc9440": "Client-Cert", "xfcc": "X-Forwarded-Client-Cert"}
-"""The names of the formats that have one."""
-
-
 def is_within_reach_of_others(url: str) -> bool:
     """Whether somebody else on the network could speak to the API in our place, or listen."""
     parts = urlsplit(url)
     if parts.scheme != "http":
         return False
-    try:
-        return not ip_address(parts.hostname or "").is_loopback
-    except ValueError:
-        return parts.hostname != "localhost"
+    return not is_loopback(parts.hostname or "")
 
 
 class Upstream(Section):

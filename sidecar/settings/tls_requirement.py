@@ -1,6 +1,6 @@
 """What a rule may require of the client's TLS, in the words of a listener's `tls`; and what cannot hold."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -44,16 +44,24 @@ class TlsRequirement(Section):
             yield TlsGroup(tuple(self.groups))
 
 
-def unattainable(rules: Iterable[PlacedRule], listeners: Iterable[ListenerSettings]) -> Iterator[Problem]:
-    """Warnings about rules that ask for groups where a listener has none of them."""
+def unattainable(rules: Iterable[PlacedRule], listeners: Sequence[ListenerSettings]) -> Iterator[Problem]:
+    """Warnings about rules that ask for what a listener never has."""
     for placed in rules:
-        asked = [one for one in placed.rule.conditions if isinstance(one, TlsGroup)]
-        for condition in asked:
-            for listener in listeners:
-                taken = not placed.rule.match.listeners or listener.name in placed.rule.match.listeners
-                offered = listener.tls.groups
-                if taken and offered and not set(offered) & set(condition.groups):
-                    message = (
-                        f"listener {shown(listener.name)} has none of these groups: it refuses every request"
-                    )
-                    yield placed.warning(message, "require", "tls", "groups")
+        named = placed.rule.match.listeners
+        for condition in placed.rule.conditions:
+            if isinstance(condition, TlsVersion | TlsGroup):
+                for listener in listeners:
+                    message = _hindrance(condition, listener)
+                    if message and (not named or listener.name in named):
+                        at = ("groups",) if isinstance(condition, TlsGroup) else ("minimum_version",)
+                        yield placed.warning(message, "require", "tls", *at)
+
+
+def _hindrance(condition: TlsVersion | TlsGroup, listener: ListenerSettings) -> str:
+    name = shown(listener.name)
+    if listener.told is not None:
+        return f"listener {name} knows nothing of the clients' own TLS: it refuses every request"
+    offered = listener.tls.groups if listener.tls is not None else ()
+    if isinstance(condition, TlsGroup) and offered and not set(offered) & set(condition.groups):
+        return f"listener {name} has none of these groups: it refuses every request"
+    return ""

@@ -18,8 +18,9 @@ from sidecar.issuer.http import FetchFailed
 from sidecar.issuer.keys import NotAKeySet, PublishedKeys, load_key_set
 from sidecar.issuer.origin import FileOrigin
 from sidecar.proxy.configuration import ListenerSettings, ProxySettings
-from sidecar.proxy.tls import ServerTls, TlsFailure
+from sidecar.proxy.tls import TlsFailure
 from sidecar.proxy.upstream.transports.tls import upstream_context
+from sidecar.proxy.vouching.hop_tls import ListenerTls, listener_tls
 from sidecar.settings.document import Document
 from sidecar.settings.files import is_there
 from sidecar.settings.problem import Problem, shown
@@ -56,12 +57,16 @@ def tried(document: Document, proxy: ProxySettings, issuers: Sequence[Placed]) -
 
 def _listener(document: Document, at: tuple[str | int, ...], settings: ListenerSettings) -> Iterator[Problem]:
     tls = settings.tls
-    if not _are_there(tls.certificate_file, tls.private_key_file, tls.ca_file, tls.crl_file):
+    key = None if tls is None else tls.private_key_file
+    if not _are_there(*settings.own_files, key, settings.clients.crl_file):
         return
     try:
-        server = ServerTls(tls, settings.name)
+        server = listener_tls(settings)
     except (OSError, ValueError, SSL.Error) as error:
-        yield document.problem((*at, "tls"), f"TLS cannot be set up: {reason(error)}")
+        key_at = "client_certificate" if tls is None else "tls"
+        yield document.problem((*at, key_at), f"TLS cannot be set up: {reason(error)}")
+        return
+    if tls is None:
         return
     failed = _handshake(server)
     if failed is not None:
@@ -69,7 +74,7 @@ def _listener(document: Document, at: tuple[str | int, ...], settings: ListenerS
         yield document.problem((*at, "tls", "certificate_file"), message)
 
 
-def _handshake(server: ServerTls) -> str | None:
+def _handshake(server: ListenerTls) -> str | None:
     """Why a client that asks for nothing special fails to reach this server, if it does."""
     context = trying_context()
     into, out = ssl.MemoryBIO(), ssl.MemoryBIO()

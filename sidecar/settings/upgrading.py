@@ -38,7 +38,7 @@ def _believes_nobody(loaded: Loaded) -> bool:
 
 
 def _has_lists(loaded: Loaded) -> bool:
-    return any(listener.tls.crl_file is not None for listener in loaded.proxy.listeners)
+    return any(listener.clients.crl_file is not None for listener in loaded.proxy.listeners)
 
 
 def _shares_token(loaded: Loaded) -> bool:
@@ -71,7 +71,9 @@ def _over_tls(loaded: Loaded) -> bool:
 
 
 def _resumes(loaded: Loaded) -> bool:
-    return any(listener.tls.session_lifetime for listener in loaded.proxy.listeners)
+    return any(
+        listener.tls is not None and listener.tls.session_lifetime for listener in loaded.proxy.listeners
+    )
 
 
 CHANGES: Final[dict[str, tuple[Change, ...]]] = {

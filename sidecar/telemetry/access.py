@@ -113,6 +113,8 @@ def connection_members(presenter: Presenter) -> str:
     members = f'"peer":{quoted(presenter.peer)},"listener":{quoted(presenter.listener)},'
     if presenter.tls_version:
         members += f'"tls_version":{quoted(presenter.tls_version)},"tls_group":{quoted(bounded(presenter.tls_group))},'
+    if presenter.is_told:
+        members += f'"certificate_source":"header","certificate_proxy":{quoted(bounded(presenter.proxy))},'
     certificate = presenter.client_certificate
     if certificate is None:
         return members

@@ -65,6 +65,10 @@ def test_token_that_does_not_hold_is_an_invalid_token(name: str) -> None:
         ("header_too_large", (431, None, False, True)),
         ("body_too_large", (413, None, False, True)),
         ("request_timeout", (408, None, False, True)),
+        # On a connection that many clients share: the next request on it is another's.
+        ("certificate_header_untrusted", (400, None, False, False)),
+        ("certificate_header_malformed", (400, None, False, False)),
+        ("certificate_refused", (400, None, False, False)),
         ("issuer_unavailable", (503, None, False, False)),
         ("overloaded", (503, None, False, False)),
         ("rule_busy", (503, None, False, False)),
@@ -80,7 +84,7 @@ def test_reason_has_its_answer(name: str, expected: tuple[object, ...]) -> None:
 
 
 def test_nothing_else_is_a_reason() -> None:
-    assert len(Reason) == len(OF_THE_TOKEN) + len(OF_THE_PROOF) + 42
+    assert len(Reason) == len(OF_THE_TOKEN) + len(OF_THE_PROOF) + 45
 
 
 def test_token_does_not_show_in_a_denial() -> None:

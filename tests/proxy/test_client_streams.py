@@ -147,7 +147,7 @@ class Http2Caller(Caller):
         (connection,) = self._talk.server._connections
         wire = connection.wire
         assert isinstance(wire, Http2Wire)
-        stream = wire._streams.get(self._number)
+        stream = wire.streams.get(self._number)
         return stream is not None and not stream.is_held()
 
 

@@ -215,6 +215,7 @@ def test_request_that_waits_for_a_connection_survives_a_reload(converse: Convers
 def test_client_whose_certificate_no_longer_chains_has_to_leave(
     converse: Converse, pki: Pki, close: bool
 ) -> None:
+    assert LISTENER.tls is not None
     listener = replace(LISTENER, tls=replace(LISTENER.tls, close_on_ca_change=close))
     talk = converse(listener=listener)
     idle, busy, streaming = (talk.client(pki.client) for _ in range(3))

@@ -16,11 +16,12 @@ from sidecar.issuer.configuration import (
 from sidecar.proxy.configuration import Limits, Timeouts, TlsSettings, UpstreamSettings
 from sidecar.settings.configuration import BypassSettings, ServiceSettings
 from sidecar.settings.issuer_sections import CircuitBreakerSection, Http, Introspection, Keys
+from sidecar.settings.listener_sections import ListenerTlsSection
 from sidecar.settings.operation_sections import BypassCheck, Logging, ServiceFile, Tracing
 from sidecar.settings.scalars import parse_duration, parse_size
 from sidecar.settings.schema import descriptions
 from sidecar.settings.section import Section
-from sidecar.settings.service_sections import LimitsSection, ListenerTlsSection, TimeoutsSection, Upstream
+from sidecar.settings.service_sections import LimitsSection, TimeoutsSection, Upstream
 from sidecar.telemetry.configuration import LoggingSettings, TracingSettings
 from tests.settings.conftest import ROOT
 

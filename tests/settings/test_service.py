@@ -69,6 +69,7 @@ def test_everything_that_a_service_file_can_say_arrives(whole: Configuration) ->
     loaded = whole.load()
     listener = loaded.proxy.listeners[0]
     assert (listener.name, listener.host, listener.port) == ("outside", "::1", 8443)
+    assert listener.tls is not None
     assert listener.tls.trust is Trust.CA
     assert listener.tls.at_handshake is AtHandshake.REQUIRED
     assert listener.tls.ca_file == whole.folder / "ca.crt"
@@ -314,7 +315,7 @@ def test_paths_are_relative_to_the_file_that_names_them(
     monkeypatch.chdir(configuration.folder.parent)
     relative = Path(configuration.folder.name) / "sidecar.yaml"
     assert (
-        Configuration(relative.parent).load().proxy.listeners[0].tls.certificate_file
+        Configuration(relative.parent).load().proxy.listeners[0].own_files[0]
         == relative.parent / "server.crt"
     )
 

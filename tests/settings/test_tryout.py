@@ -125,10 +125,10 @@ def test_purposes_reach_the_listener(configuration: Configuration, pki: Pki) -> 
     (configuration.folder / "ca.crt").write_bytes(pki.client_authority.pem)
     trust(configuration, "ca_file: ca.crt, extended_key_usage: [client_auth, server_auth, 1.3.6.1.5.5.7.3.4]")
     numbers = {f"1.3.6.1.5.5.7.3.{number}" for number in (1, 2, 4)}
-    assert configuration.load().proxy.listeners[0].tls.extended_key_usage == numbers
+    assert configuration.load().proxy.listeners[0].clients.extended_key_usage == numbers
     trust(configuration, "ca_file: ca.crt, insecure_any_extended_key_usage: true")
     loaded = configuration.load()
-    assert loaded.proxy.listeners[0].tls.extended_key_usage == frozenset()
+    assert loaded.proxy.listeners[0].clients.extended_key_usage == frozenset()
     assert [one.message for one in loaded.dangers] == ["`insecure_any_extended_key_usage` is on"]
 
 

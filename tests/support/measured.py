@@ -9,8 +9,15 @@ from typing import cast
 
 from OpenSSL import SSL
 
+from sidecar.http.certificate_field import FieldCertificates, emit
 from sidecar.proxy.client.connection import ClientConnection
-from sidecar.proxy.configuration import ListenerSettings, ProxySettings, TlsSettings, UpstreamSettings
+from sidecar.proxy.configuration import (
+    ListenerSettings,
+    ProxySettings,
+    TlsSettings,
+    ToldCertificateSettings,
+    UpstreamSettings,
+)
 from sidecar.proxy.server import Server
 from sidecar.telemetry.configuration import Format, LoggingSettings
 from sidecar.telemetry.journal import Journal
@@ -54,8 +61,19 @@ class Transport:
 class World:
     """A server, one client connection with a finished handshake, and the upstream connections it opened."""
 
-    def __init__(self, pki: Pki, key: SigningKey, folder: Path, bound_to: Identity) -> None:
-        self.pki, self.key, self.folder = pki, key, folder
+    def __init__(
+        self,
+        pki: Pki,
+        key: SigningKey,
+        folder: Path,
+        bound_to: Identity,
+        *,
+        told: ToldCertificateSettings | None = None,
+        sink: LineSink | None = None,
+    ) -> None:
+        """With `told` the client certificate comes in a field, over the connection of a proxy."""
+        self.pki, self.key, self.folder, self.told = pki, key, folder, told
+        self.sink = sink or LineSink(os.open(os.devnull, os.O_WRONLY))
         self.upstreams: list[Transport] = []
         self.token = key.token(bound_to)
 
@@ -63,19 +81,19 @@ class World:
         files = self.pki.server.write(self.folder, "server")
         rules = [rule(f"r{number}", f"/api/{number}/**", scopes=("accounts:read",)) for number in range(19)]
         logging = LoggingSettings(format=Format.JSON)
-        sink = LineSink(os.open(os.devnull, os.O_WRONLY))
-        sink.attach(lambda _seconds, _call: None)
+        self.sink.attach(lambda _seconds, _call: None)
+        tls = TlsSettings(files.certificate, files.private_key)
         settings = ProxySettings(
-            (ListenerSettings("main", "127.0.0.1", 0, TlsSettings(files.certificate, files.private_key)),),
+            (ListenerSettings("main", "127.0.0.1", 0, tls, told=self.told),),
             UpstreamSettings("http", "127.0.0.1", 1, identity_headers={"X-Auth-Subject": "sub"}),
         )
-        telemetry = Telemetry(Metrics(), Journal(sink, Format.JSON), logging)
+        telemetry = Telemetry(Metrics(), Journal(self.sink, Format.JSON), logging)
         decides = authorizer(policy(*rules, rule()), Keys.of(self.key))
         self.server = Server(settings, decides, telemetry, connect=self._connect)
         self.connection = ClientConnection(self.server.listeners[0], self.server)
         self.transport = Transport()
         self.connection.connection_made(cast("asyncio.Transport", self.transport))
-        self._shake_hands(self.pki.client)
+        self._shake_hands(self.pki.client if self.told is None else self.pki.server)
 
     async def _connect(
         self,
@@ -116,11 +134,17 @@ class World:
         head = (
             f"GET /accounts/1 HTTP/1.1\r\nHost: api.test\r\nAccept: */*\r\nAuthorization: Bearer {self.token}"
         )
-        return f"{head}\r\n\r\n".encode()
+        return b"%b%b\r\n\r\n" % (head.encode(), self._field())
 
-    def sealed(self) -> bytes:
+    def _field(self) -> bytes:
+        if self.told is None:
+            return b""
+        value, _ = emit(self.told.format, FieldCertificates(self.pki.client.der))
+        return b"\r\n%b: %b" % (self.told.name.encode(), value)
+
+    def sealed(self, plaintext: bytes | None = None) -> bytes:
         """The next request, as it comes off the wire."""
-        self._client.send(self.plaintext())
+        self._client.send(self.plaintext() if plaintext is None else plaintext)
         return self._client.bio_read(65536)
 
     def many(self) -> None:
@@ -128,11 +152,12 @@ class World:
         for _ in range(REQUESTS):
             self.one()
 
-    def one(self) -> None:
+    def one(self, plaintext: bytes | None = None) -> None:
         """One request and, when it was permitted, its response."""
-        self.connection.data_received(self.sealed())
+        self.connection.data_received(self.sealed(plaintext))
         for upstream in self.upstreams:
             assert upstream.protocol is not None
-            upstream.protocol.data_received(RESPONSE)
-            upstream.written.clear()
+            if upstream.written:
+                upstream.written.clear()
+                upstream.protocol.data_received(RESPONSE)
         self.transport.written.clear()

@@ -82,7 +82,7 @@ class Crew:
 
     def listening(self) -> list[str]:
         """Name and address of each listener; with several workers none has port 0."""
-        return [f"{one.name} {one.host}:{one.port}" for one in self.reloader.loaded.proxy.listeners]
+        return [f"{one.name} {one.place()}" for one in self.reloader.loaded.proxy.listeners]
 
     def reopen_log(self) -> None:
         """The log file was moved away."""

@@ -176,9 +176,9 @@ def restart_notes(wanted: Loaded, running: Loaded) -> list[str]:
     notes = [f"listener {name} stays open until then" for name in old if name not in new]
     notes += [f"listener {name} opens then" for name in new if name not in old]
     notes += [
-        f"listener {name} moves to {one.host}:{one.port} then"
+        f"listener {name} moves to {one.place()} then"
         for name, one in new.items()
-        if name in old and (one.host, one.port) != (old[name].host, old[name].port)
+        if name in old and one.place() != old[name].place()
     ]
     for key in ("health", "admin", "workers", "logging", "tracing", "hardening"):
         if getattr(wanted.service, key) != getattr(running.service, key):

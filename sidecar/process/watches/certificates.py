@@ -48,16 +48,20 @@ def certificates_in_use(settings: ProxySettings) -> tuple[CertificateInUse, ...]
     """
     found = [_read(file, use, is_ours=ours) for file, use, ours in _files(settings)]
     for listener in settings.listeners:
-        if listener.tls.crl_file is not None:
-            found += _list(listener.tls.crl_file, f"revoked clients of {listener.name}")
+        if listener.clients.crl_file is not None:
+            found += _list(listener.clients.crl_file, f"revoked clients of {listener.name}")
     return tuple(found)
 
 
 def _files(settings: ProxySettings) -> Iterator[tuple[Path, str, bool]]:
     for listener in settings.listeners:
-        yield listener.tls.certificate_file, f"listener {listener.name}", True
-        if listener.tls.ca_file is not None:
-            yield listener.tls.ca_file, f"client authorities of {listener.name}", False
+        if listener.tls is not None:
+            yield listener.tls.certificate_file, f"listener {listener.name}", True
+        if listener.clients.ca_file is not None:
+            yield listener.clients.ca_file, f"client authorities of {listener.name}", False
+        for proxy in listener.told.proxies if listener.told is not None else ():
+            if proxy.ca_file is not None:
+                yield proxy.ca_file, f"authorities of proxies of {listener.name}", False
     upstream = settings.upstream.tls
     if upstream.certificate_file is not None:
         yield upstream.certificate_file, "upstream", True

@@ -12,7 +12,7 @@ from sidecar.decision.ports import KeySource, TokenIntrospector
 from sidecar.process.replay.guards import Guards
 from sidecar.process.watches.certificates import CertificateInUse, certificates_in_use
 from sidecar.proxy.configuration import ListenerSettings
-from sidecar.proxy.tls import ServerTls
+from sidecar.proxy.vouching.hop_tls import ListenerTls, listener_tls
 from sidecar.settings.configuration import Loaded
 from sidecar.settings.problem import Problem, SettingsError
 
@@ -31,7 +31,7 @@ class Ports:
 class ServedTls:
     """TLS of one listener, and what it was made from."""
 
-    tls: ServerTls
+    tls: ListenerTls
     made_from: bytes
 
 
@@ -57,7 +57,7 @@ class Assembly:
         return metadata.url if metadata else None
 
     @property
-    def tls(self) -> dict[str, ServerTls]:
+    def tls(self) -> dict[str, ListenerTls]:
         """By listener name."""
         return {name: one.tls for name, one in self.listeners.items()}
 
@@ -110,13 +110,15 @@ def _listener_tls(settings: ListenerSettings, before: ServedTls | None) -> Serve
     made_from = _digest(settings)
     if before is not None and before.made_from == made_from:
         return before
-    return ServedTls(ServerTls(settings.tls, settings.name), made_from)
+    return ServedTls(listener_tls(settings), made_from)
 
 
 def _digest(settings: ListenerSettings) -> bytes:
-    tls = settings.tls
-    digest = sha256(repr(tls).encode())
-    for file in (tls.certificate_file, tls.private_key_file, tls.ca_file, tls.crl_file):
+    tls, clients = settings.tls, settings.clients
+    digest = sha256(repr((tls, settings.told)).encode())
+    own = (tls.certificate_file, tls.private_key_file) if tls is not None else ()
+    of_proxies = [one.ca_file for one in settings.told.proxies] if settings.told is not None else []
+    for file in (*own, clients.ca_file, clients.crl_file, *of_proxies):
         digest.update(b"\0" + (sha256(file.read_bytes()).digest() if file is not None else b""))
     return digest.digest()
 

@@ -169,7 +169,7 @@ def pod_name() -> str:
 
 def listener_name(listener: ListenerSettings) -> str:
     """A listener's address, behind its name where that is another."""
-    address = authority(listener.host, listener.port)
+    address = listener.path or authority(listener.host, listener.port)
     return address if listener.name == address else f"{listener.name} {address}"
 
 

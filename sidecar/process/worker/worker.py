@@ -30,7 +30,7 @@ from sidecar.process.watches.probes import UpstreamProbe, certificate_checks, is
 from sidecar.process.worker.assembly import Assembly, Ports, prepare
 from sidecar.proxy.configuration import ListenerSettings
 from sidecar.proxy.server import Server
-from sidecar.proxy.tls import ServerTls
+from sidecar.proxy.vouching.hop_tls import ListenerTls
 from sidecar.settings.configuration import Loaded
 from sidecar.settings.problem import Problem, SettingsError
 from sidecar.telemetry.issuer_telemetry import IssuerTelemetry
@@ -194,7 +194,7 @@ class Worker:
         """Each worker tells its own: the smallest is shown, so that none that lags behind goes unseen."""
         self.metrics.set("sidecar_configuration_generation", value=self.assembly.generation)
 
-    def _tls_of(self, settings: ListenerSettings) -> ServerTls:
+    def _tls_of(self, settings: ListenerSettings) -> ListenerTls:
         """TLS that was made in the thread already."""
         return self._tls[settings.name]
 

@@ -18,6 +18,8 @@ from sidecar.proxy.client.proxy_protocol import Incomplete, NotProxyProtocol, re
 from sidecar.proxy.configuration import HTTP1, HTTP2
 from sidecar.proxy.exchange.stream import NEVER
 from sidecar.proxy.tls import TlsFailure
+from sidecar.proxy.vouching.hop import Hop
+from sidecar.proxy.vouching.proxies import Peer, far_end
 
 _SLICE: Final = 2048
 """Bytes of ciphertext that are decrypted at once: 90 records of one byte at most."""
@@ -38,6 +40,7 @@ class ClientConnection(asyncio.Protocol):
     """The server side of one connection."""
 
     __slots__ = (
+        "_far_end",
         "_host",
         "_lingered",
         "_listener",
@@ -59,6 +62,8 @@ class ClientConnection(asyncio.Protocol):
         self._lingered = 0
         self.link = Link(host, listener.tls.engine())
         self.peer: tuple[str, int] = ("", 0)
+        self._far_end: tuple[str, int | None] = ("", None)
+        """Who is really there: IP address, or the user of a Unix socket, where a proxy is to be known by it."""
         self.wire: Http1Stream | Http2Wire | None = None
         """None until the handshake is over."""
         self.since = NEVER
@@ -91,6 +96,10 @@ class ClientConnection(asyncio.Protocol):
         if isinstance(peer, tuple):
             # An IPv4 client on a socket for both families is an IPv4 client.
             self.peer = (str(peer[0]).removeprefix("::ffff:"), int(peer[1]))
+        else:
+            self.peer = ("unknown", 0)  # a Unix socket; RFC 7239 §6.2
+        if self.listener.certificates is not None:
+            self._far_end = far_end(transport)
         if not host.admit(self):
             link.abort()
             return
@@ -101,6 +110,8 @@ class ClientConnection(asyncio.Protocol):
             link.phase, self._preface = PREFACE, b""
         elif not host.knows_address(self):
             link.abort()
+        elif link.engine.established:
+            self._continue_handshake()
 
     def data_received(self, data: bytes) -> None:
         try:
@@ -194,6 +205,8 @@ class ClientConnection(asyncio.Protocol):
                 self.link.abort()
                 return b""
         self._preface, self.link.phase = None, HANDSHAKE
+        if self.link.engine.established:
+            self._continue_handshake()
         return rest
 
     def _continue_handshake(self) -> None:
@@ -205,7 +218,8 @@ class ClientConnection(asyncio.Protocol):
         now, address = host.serving.clock(), self.peer[0]
         try:
             certificate = engine.client_certificate()
-            listener.check_validity(certificate, now)
+            if listener.certificates is None:
+                listener.check_validity(certificate, now)
             if self.unjudged and not listener.tls.accepts(engine.chain()):
                 raise TlsFailure("certificate_refused", "no longer accepted")
             protocol = engine.protocol() or HTTP1
@@ -215,8 +229,11 @@ class ClientConnection(asyncio.Protocol):
             self._tls_failed(failure)
             return
         version, group = engine.negotiated()
+        told, until, hop = listener.certificates, NEVER, None
+        if told is None and certificate is not None and certificate.not_after > now:
+            until = certificate.not_after
         presenter = Presenter(
-            certificate,
+            certificate if told is None else None,
             listener.settings.name,
             f"{address}:{self.peer[1]}",
             certificate_must_be_valid=listener.requires_valid_certificate,
@@ -224,19 +241,26 @@ class ClientConnection(asyncio.Protocol):
             tls_group=group,
             protocol=protocol,
         )
-        if host.serving.endpoints is not None:
+        if told is not None:
+            peer, user = self._far_end
+            hop = Hop(listener, told, Peer(peer, engine.chain(), user), presenter)
+            presenter = hop.base
+        elif host.serving.endpoints is not None:
             presenter.chain = tuple(engine.chain()[1:])
-        host.observer.handshake("resumed" if engine.is_resumed() else "full", address)
-        host.observer.negotiated(version, group)
-        if engine.is_unchecked():
-            host.observer.incident("crl_missing", f"an authority of {address}'s chain has no CRL")
+        if listener.settings.tls is not None:
+            self._report_handshake(version, group)
         engine.settle()
-        until = NEVER
-        if certificate is not None and certificate.not_after > now:
-            until = certificate.not_after
         self.wire = wire = self._wire(presenter, until)
+        wire.hop = hop
         if host.is_shedding(self):
             wire.shed()
+
+    def _report_handshake(self, version: str, group: str) -> None:
+        observer, engine, address = self._host.observer, self.link.engine, self.peer[0]
+        observer.handshake("resumed" if engine.is_resumed() else "full", address)
+        observer.negotiated(version, group)
+        if engine.is_unchecked():
+            observer.incident("crl_missing", f"an authority of {address}'s chain has no CRL")
 
     def _wire(self, presenter: Presenter, until: float) -> Http1Stream | Http2Wire:
         """What the handshake agreed to speak."""
@@ -270,12 +294,21 @@ class ClientConnection(asyncio.Protocol):
 
     def judge_again(self) -> None:
         """After a change of whom the listener trusts: a client that it would refuse now has to leave."""
-        if self.link.phase is CLOSED or not self.listener.settings.tls.closes_on_ca_change:
+        wire = self.wire
+        if self.link.phase is CLOSED:
             return
-        if self.wire is None:
+        if wire is not None and wire.hop is not None:
+            for stream in [wire] if isinstance(wire, Http1Stream) else wire.streams.values():
+                exchange = stream.exchange
+                if exchange is not None and not wire.hop.accepts(exchange.record.presenter):
+                    exchange.valid_until = 0.0
+            return
+        if not self.listener.settings.clients.closes_on_ca_change:
+            return
+        if wire is None:
             self.unjudged = True
         elif not self.listener.tls.accepts(self.link.engine.chain()):
-            self.wire.distrust()
+            wire.distrust()
 
     def abort(self) -> None:
         """End at once, visibly: what was under way is not complete."""
@@ -293,10 +326,18 @@ class ClientConnection(asyncio.Protocol):
         self.link.close()
 
     def eof_received(self) -> bool:
-        if self.link.phase is not CLOSED:
-            if self.link.phase in (HANDSHAKE, PREFACE):
-                self._host.observer.handshake("client_left", self.peer[0])
-            self._client_left()
+        wire = self.wire
+        if self.link.phase is CLOSED:
+            return False
+        if self.link.phase in (HANDSHAKE, PREFACE):
+            self._host.observer.handshake("client_left", self.peer[0])
+        elif (
+            wire is not None
+            and self.listener.settings.tls is None
+            and not (self.link.is_ending or wire.says_no_more())
+        ):
+            return True  # in the clear the end of one direction is what close_notify is in TLS
+        self._client_left()
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -20,6 +20,8 @@ def check(connection: ClientConnection, now: float, wall: float, timeouts: Timeo
     link, wire = connection.link, connection.wire
     if timeouts.connection_age and wire is not None and now - connection.since >= timeouts.connection_age:
         wire.retire(IDLE_GRACE)
+    elif wire is not None and wire.hop is not None and wall >= wire.hop.until:
+        wire.retire(IDLE_GRACE)  # the proxy's own certificate has ended: it comes back with another
     if now - link.blocked_since > timeouts.write:
         link.abort()
     elif wire is None or link.is_ending:

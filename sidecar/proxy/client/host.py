@@ -10,6 +10,7 @@ from sidecar.decision.request import ClientCertificate
 from sidecar.proxy.configuration import ListenerSettings, ProxySettings
 from sidecar.proxy.exchange.snapshot import Serving
 from sidecar.proxy.tls import Engine
+from sidecar.proxy.vouching.told import ToldCertificates
 from sidecar.telemetry.record import Observer
 
 Guest_contra = TypeVar("Guest_contra", contravariant=True)
@@ -84,6 +85,9 @@ class Accepts(Protocol):
     @property
     def tls(self) -> MakesEngines:
         """That of the present configuration."""
+
+    certificates: ToldCertificates | None
+    """Reads the clients' certificates from a field; None: they come with the clients' own TLS."""
 
     @property
     def requires_valid_certificate(self) -> bool:

@@ -41,7 +41,12 @@ class Http1Stream(ClientStream):
     )  # fmt: skip
 
     def __init__(
-        self, link: Link, host: Host, presenter: Presenter, certificate_until: float, forwarding: Forwarding
+        self,
+        link: Link,
+        host: Host,
+        presenter: Presenter,
+        certificate_until: float,
+        forwarding: Forwarding,
     ) -> None:
         super().__init__(presenter, certificate_until, host.now)
         self._link = link

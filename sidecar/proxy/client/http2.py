@@ -35,7 +35,7 @@ class Http2Wire(Carrier):
 
     __slots__ = (
         "_allowance", "_client_ended", "_filled", "_flushes", "_goes", "_host", "_is_leaving", "_left", "_link",
-        "_requests", "_sheds", "_streams", "_unanswered_since", "_under_way", "_waits", "deadline", "was_permitted",
+        "_requests", "_sheds", "_unanswered_since", "_under_way", "_waits", "deadline", "streams", "was_permitted",
     )  # fmt: skip
 
     def __init__(
@@ -46,7 +46,7 @@ class Http2Wire(Carrier):
         limits = host.settings.limits
         self._link = link
         self._host = host
-        self._streams: dict[int, Http2Stream] = {}
+        self.streams: dict[int, Http2Stream] = {}
         """Those that the engine knows."""
         self._under_way = 0
         """Exchanges that are not over."""
@@ -158,7 +158,7 @@ class Http2Wire(Carrier):
         self._look(settles=True)
         if self.engine.has_events:
             self._left = self.engine.deliver(self._left)
-        if self._is_leaving and not self._streams:
+        if self._is_leaving and not self.streams:
             link.close()
 
     def _look(self, *, settles: bool) -> None:
@@ -199,7 +199,7 @@ class Http2Wire(Carrier):
         stream = Http2Stream(self, number, request)
         stream.is_closed = is_closed
         if not is_closed:
-            self._streams[number] = stream
+            self.streams[number] = stream
         host.exchanges += 1
         self._under_way += 1
         self._requests += 1
@@ -214,7 +214,7 @@ class Http2Wire(Carrier):
         raise NotImplementedError  # a client sends none, and the engine would not take it
 
     def data(self, stream: int, data: bytes, *, ends: bool) -> None:
-        found = self._streams.get(stream)
+        found = self.streams.get(stream)
         if not data and not ends:
             self.noise(of_window=0)
         elif found is not None:
@@ -224,13 +224,13 @@ class Http2Wire(Carrier):
             self.engine.took(stream, len(data))
 
     def trailers(self, stream: int, fields: tuple[Field, ...]) -> None:
-        found = self._streams.get(stream)
+        found = self.streams.get(stream)
         if found is not None:
             read_trailers(found.request, fields, self._host.settings.limits.trailer_bytes)
             found.end()
 
     def reset(self, stream: int, code: int) -> None:
-        found = self._streams.get(stream)
+        found = self.streams.get(stream)
         if found is not None and found.exchange is not None:
             found.close()
             self._count_reset()
@@ -238,7 +238,7 @@ class Http2Wire(Carrier):
             self.noise(of_window=0)
 
     def closed(self, stream: int, code: int) -> None:
-        found = self._streams.pop(stream, None)
+        found = self.streams.pop(stream, None)
         self._filled.pop(stream, None)
         if found is None:
             # The engine refused it before there was a head to tell of: it is a request all the same, and has a record.
@@ -328,7 +328,7 @@ class Http2Wire(Carrier):
     def distrust(self) -> None:
         """The client would be refused now. What is under way ends as if its certificate had expired."""
         self.certificate_until = 0.0
-        for stream in self._streams.values():
+        for stream in self.streams.values():
             stream.certificate_until = 0.0
             if stream.exchange is not None:
                 stream.exchange.valid_until = 0.0
@@ -346,22 +346,22 @@ class Http2Wire(Carrier):
 
     def _end_halves(self) -> bool:
         """Give up the streams whose rest will not come; returns whether none is left."""
-        for stream in tuple(self._streams.values()):
+        for stream in tuple(self.streams.values()):
             if not stream.request.complete:
                 stream.give_up()
         self._is_leaving = True
         self.flush_soon()
-        return not self._streams
+        return not self.streams
 
     def blocked(self) -> None:
         """The client leaves a full buffer unread."""
-        for stream in self._streams.values():
+        for stream in self.streams.values():
             if stream.exchange is not None:
                 stream.exchange.hold_upstream()
 
     def unblocked(self) -> None:
         """The client reads again."""
-        for stream in self._streams.values():
+        for stream in self.streams.values():
             if stream.exchange is not None and not stream.is_full:
                 stream.exchange.release_upstream()
         self.flush_soon()
@@ -370,7 +370,7 @@ class Http2Wire(Carrier):
 
     def gone(self) -> None:
         """The client has left: nobody waits for an answer."""
-        streams, self._streams, self._filled = self._streams, {}, {}
+        streams, self.streams, self._filled = self.streams, {}, {}
         for stream in streams.values():
             stream.close()
 
@@ -384,13 +384,13 @@ class Http2Wire(Carrier):
         """Act on what is overdue. `now` is monotonic, `wall` seconds since the epoch."""
         self._allowance.grow(now, self._host.settings.limits.stream_resets)
         link = self._link
-        for stream in tuple(self._streams.values()):
+        for stream in tuple(self.streams.values()):
             if now - stream.stalled_since > timeouts.write:
                 stream.give_up()
             elif stream.exchange is not None:
                 is_blocked = stream.is_full or link.blocked_since != NEVER
                 overdue.check(stream.exchange, now, wall, timeouts, is_blocked=is_blocked)
-        if self._streams or link.blocked_since != NEVER:
+        if self.streams or link.blocked_since != NEVER:
             return
         if now >= self.deadline or now - self._unanswered_since >= timeouts.request_head:
             self._go_away()

@@ -25,13 +25,14 @@ from sidecar.proxy.exchange.stream import NEVER, ClientStream
 from sidecar.proxy.http2.engine import Http2Engine
 from sidecar.proxy.http2.events import CANCEL, INTERNAL_ERROR, NO_ERROR, Http2Events
 from sidecar.proxy.native import mypyc_attr
+from sidecar.proxy.vouching.hop import Hop
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Carrier(Http2Events):
     """The connection that a stream is on."""
 
-    __slots__ = ("certificate_until", "engine", "forwarding", "now", "presenter")
+    __slots__ = ("certificate_until", "engine", "forwarding", "hop", "now", "presenter")
 
     def __init__(
         self, presenter: Presenter, certificate_until: float, forwarding: Forwarding, now: Callable[[], float]
@@ -41,6 +42,8 @@ class Carrier(Http2Events):
         self.certificate_until = certificate_until
         """As in `ClientStream`."""
         self.forwarding = forwarding
+        self.hop: Hop | None = None
+        """As in `ClientStream`."""
         self.now = now
 
     @abstractmethod
@@ -66,6 +69,7 @@ class Http2Stream(ClientStream):
 
     def __init__(self, carrier: Carrier, number: int, request: Http2Request) -> None:
         super().__init__(carrier.presenter, carrier.certificate_until, carrier.now)
+        self.hop = carrier.hop
         self._carrier = carrier
         self._held = False
         self._untaken = 0

@@ -126,7 +126,7 @@ class EndpointExchange(Exchange):
         assert head is not None  # noqa: S101 — set by `begin`
         stream, started = self.stream, self.record.started
         decision = course.decide(
-            head, self.request, self.fields, bytes(self._body), presenter=stream.presenter, now=started
+            head, self.request, self.fields, bytes(self._body), presenter=self.record.presenter, now=started
         )
         if isinstance(decision, _DECISIONS):
             self._decided(decision)
@@ -140,7 +140,7 @@ class EndpointExchange(Exchange):
         course, head = self._course, self._head
         assert course is not None  # noqa: S101 — nothing is permitted without
         assert head is not None  # noqa: S101 — a decision was made about it
-        outgoing = course.outgoing(permit, head, self.fields, bytes(self._body), self.stream.presenter)
+        outgoing = course.outgoing(permit, head, self.fields, bytes(self._body), self.record.presenter)
         if isinstance(outgoing, Outgoing):
             self._send(permit, outgoing)
         else:
@@ -215,7 +215,7 @@ class EndpointExchange(Exchange):
         body = None if self._is_too_long else bytes(self._kept_answer)
         if response.complete:
             self._let_go(response)
-        judged = course.judged(head, body, self.stream.presenter)
+        judged = course.judged(head, body, self.record.presenter)
         if isinstance(judged, _JUDGEMENTS):
             self._judged(judged, head, response)
             return

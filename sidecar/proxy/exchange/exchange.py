@@ -4,7 +4,6 @@ Theory of operation. An exchange is driven from three sides, always on the event
 under its `ClientStream` says that more of the request is here (`request_arrived`), the authorizer's answer comes
 (`_decided`; at once when all it needs is in memory), and the upstream connection says that more of the response is
 here. How it ends is `Ending`'s business.
-
 Nothing is written towards the upstream but by `_forward`, whose first argument is the `Permit`.
 """
 
@@ -90,7 +89,7 @@ class Exchange(Passenger):
             record.bytes_out = len(document.beginning)
             self.ending.answer(document)
             return
-        decision = serving.authorizer.authorize(head, self.stream.presenter, record.started)
+        decision = serving.authorizer.authorize(head, record.presenter, record.started)
         if isinstance(decision, _DECISIONS):
             self._decided(decision)
         else:
@@ -105,7 +104,8 @@ class Exchange(Passenger):
         serving.trace.place(fields.traceparent, record)
         if fields.dropped:
             serving.observer.incident("header_dropped")
-        return head
+        hop = self.stream.hop
+        return head if hop is None or isinstance(head, Fault) else hop.identify(head, fields, record) or head
 
     async def _await_decision(self, decision: Awaitable[Decision]) -> None:
         try:
@@ -130,8 +130,8 @@ class Exchange(Passenger):
     def _forward(self, permit: Permit) -> None:
         request, serving, stream = self.request, self._serving, self.stream
         if permit.token is not None:
-            self.valid_until, self._nonce = min(permit.valid_until, stream.certificate_until), permit.nonce
-            stream.was_permitted = True
+            self.valid_until = min(permit.valid_until, stream.certificate_until, self.record.presenter.ends)
+            self._nonce, stream.was_permitted = permit.nonce, True
         rule = permit.rule
         self.bounds = bounds = serving.bounds if rule.limits is None else serving.bounds_under(rule)
         self._body_limit = limit = bounds.body_bytes
@@ -164,7 +164,7 @@ class Exchange(Passenger):
         self.awaits_continue = bool(fields.expect) and not request.complete
         said = self.stream.forwarding(fields) + serving.tracing(fields, self.record) + identity
         if serving.certificate_header is not None:
-            line = serving.certificate_header.line(self.stream.presenter.client_certificate)
+            line = serving.certificate_header.line(self.record.presenter.client_certificate)
             if line is None:
                 return None
             said += line

@@ -24,6 +24,7 @@ from sidecar.http.fields import RequestFields
 from sidecar.http.message import Response
 from sidecar.http.response_fields import ResponseFields
 from sidecar.proxy.native import mypyc_attr
+from sidecar.proxy.vouching.hop import Hop
 
 NEVER: Final = float("inf")
 
@@ -33,12 +34,15 @@ class ClientStream(ABC):
     """The client's side of one exchange."""
 
     __slots__ = (
-        "_body_seen", "_body_since", "_must_end", "_now", "certificate_until", "deadline", "presenter", "was_permitted",
+        "_body_seen", "_body_since", "_must_end", "_now", "certificate_until", "deadline", "hop", "presenter",
+        "was_permitted",
     )  # fmt: skip
 
     def __init__(self, presenter: Presenter, certificate_until: float, now: Callable[[], float]) -> None:
         """`now` gives seconds of the clock that deadlines are set by."""
         self.presenter = presenter
+        self.hop: Hop | None = None
+        """Makes the presenter of each request, where a proxy says who that is; None: `presenter` is of all."""
         self.certificate_until = certificate_until
         """Seconds since the epoch: not_after of the client certificate, when it was valid in the handshake."""
         self.was_permitted = False

@@ -15,11 +15,10 @@ from OpenSSL import SSL
 from OpenSSL._util import lib as _lib
 
 from sidecar.proxy.configuration import HTTP1, AtHandshake, TlsSettings, Trust
-from sidecar.proxy.tls.authorities import is_authority, read_authorities
 from sidecar.proxy.tls.engine import OpenSslEngine, TlsFailure
-from sidecar.proxy.tls.revocation import RevocationList, revocation_lists
+from sidecar.proxy.tls.revocation import RevocationList
 from sidecar.proxy.tls.sessions import Sessions
-from sidecar.proxy.tls.verification import ChainVerification, accept_possession
+from sidecar.proxy.tls.verification import ChainVerification, accept_possession, chain_verification
 
 _CIPHERS_1_2: Final = b"ECDHE+AESGCM:ECDHE+CHACHA20"
 
@@ -69,23 +68,16 @@ class ServerTls:
             # Nobody asks who vouches for the certificate, so nobody has us verify a chain of signatures.
             self._context.set_verify_depth(0)
             return ()
-        if settings.ca_file is None:
-            raise ValueError("trust: ca needs ca_file")
-        authorities = read_authorities(settings.ca_file.read_bytes())
-        if settings.partial_chain and not all(map(is_authority, authorities.certificates)):
-            raise ValueError("partial_chain: ca_file holds a certificate that is no authority (CA:TRUE)")
+        self._chains = chain_verification(settings)
+        authorities = self._chains.authorities
         if not authorities.are_too_many_to_name:
             for one in authorities.certificates:
                 _lib.SSL_CTX_add_client_CA(self._context._context, one._x509)
-        lists: tuple[RevocationList, ...] = ()
-        if settings.crl_file is not None:
-            lists = revocation_lists(settings.crl_file.read_bytes())
-        self._chains = ChainVerification(settings.chain_terms, authorities, lists)
         store = self._context.get_cert_store()
         assert store is not None  # noqa: S101 — a context always has one
         self._chains.prepare(store)
         self._context.set_verify(mode, self._chains.accept)
-        return lists
+        return self._chains.lists
 
     def _identity(self, listener: str) -> bytes:
         """Digest of everything that made this listener accept a certificate: a session must not be resumed without.

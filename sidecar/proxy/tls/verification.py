@@ -14,11 +14,13 @@ from OpenSSL import SSL, crypto
 from OpenSSL._util import ffi as _ffi
 from OpenSSL._util import lib as _lib
 
-from sidecar.proxy.configuration import CLIENT_AUTH, ChainTerms, CrlRequired
-from sidecar.proxy.tls.authorities import Authorities, is_root
-from sidecar.proxy.tls.revocation import RevocationList
+from sidecar.proxy.certificates import validity
+from sidecar.proxy.configuration import CLIENT_AUTH, ChainTerms, CrlRequired, TrustSettings
+from sidecar.proxy.tls.authorities import Authorities, is_authority, is_root, read_authorities
+from sidecar.proxy.tls.revocation import RevocationList, revocation_lists
 
 _EE_KEY_TOO_SMALL: Final = 66
+_NEVER: Final = float("inf")
 MOST_KEY_BITS: Final = 8192
 """Bits of a key that anybody may come with: verifying with an RSA key takes time with the square of its length."""
 _WRONG_PURPOSE: Final = 26
@@ -108,6 +110,9 @@ class ChainVerification:
     def __init__(self, terms: ChainTerms, authorities: Authorities, lists: Sequence[RevocationList]) -> None:
         self._usages = terms.extended_key_usage
         self._needs_every_list = terms.crl_required_for is CrlRequired.CHAIN
+        self.authorities = authorities
+        self.lists = tuple(lists)
+        self._ends = min([one.next_update for one in lists if one.next_update is not None], default=_NEVER)
         self._authorities = [one for one in authorities.certificates if not _is_revoked(one, lists)]
         self._lists = lists
         self._partial = terms.partial_chain
@@ -190,7 +195,10 @@ class ChainVerification:
             self._add_chains(self._second[1], _lib.X509_PURPOSE_ANY)
             if self._lists:
                 self._add_lists(self._second[1], crypto.X509StoreFlags.CRL_CHECK)
-        own, *others = (crypto.load_certificate(crypto.FILETYPE_ASN1, der) for der in chain)
+        try:
+            own, *others = (crypto.load_certificate(crypto.FILETYPE_ASN1, der) for der in chain)
+        except crypto.Error:
+            raise Untrusted("a certificate of the chain cannot be read") from None
         try:
             verified = crypto.X509StoreContext(self._second[0], own, others).get_verified_chain()
         except crypto.X509StoreContextError as error:
@@ -202,6 +210,10 @@ class ChainVerification:
                 self._check_lists(self._second[1], verified[depth:], depth)
         return verified
 
+    def good_until(self, verified: Sequence[crypto.X509]) -> float:
+        """Seconds since the epoch: when the first certificate of a verified chain, or the first list, ends."""
+        return min(self._ends, *(validity(one)[1] for one in verified))
+
     def _check_lists(self, store: crypto.X509Store, chain: Sequence[crypto.X509], depth: int) -> None:
         """Raises `Untrusted` when a list speaks against the first of `chain`."""
         try:
@@ -209,6 +221,19 @@ class ChainVerification:
         except crypto.X509StoreContextError as error:
             if depth == 0 or not self._is_tolerable(chain[0], error.errors[0]):
                 raise Untrusted(_words(error.errors[0])) from None
+
+
+def chain_verification(settings: TrustSettings) -> ChainVerification:
+    """By the files of `trust: ca`. Raises `OSError` and `ValueError`."""
+    if settings.ca_file is None:
+        raise ValueError("trust: ca needs ca_file")
+    authorities = read_authorities(settings.ca_file.read_bytes())
+    if settings.partial_chain and not all(map(is_authority, authorities.certificates)):
+        raise ValueError("partial_chain: ca_file holds a certificate that is no authority (CA:TRUE)")
+    lists: tuple[RevocationList, ...] = ()
+    if settings.crl_file is not None:
+        lists = revocation_lists(settings.crl_file.read_bytes())
+    return ChainVerification(settings.chain_terms, authorities, lists)
 
 
 def _is_revoked(certificate: crypto.X509, lists: Sequence[RevocationList]) -> bool:

@@ -17,7 +17,7 @@ from sidecar.http.fields import RequestFields
 from sidecar.http.forwarding import Forwarding
 from sidecar.http.identity import identity_block
 from sidecar.http.message import Field
-from sidecar.proxy.configuration import ListenerSettings, Trust
+from sidecar.proxy.configuration import ListenerSettings
 from sidecar.proxy.exchange.bounds import Bounds
 from sidecar.rehearsal.request import Reception, Sent
 from sidecar.rehearsal.trial.certificate import Issue
@@ -142,7 +142,7 @@ class Stage:
             certificate,
             listener.name,
             f"{_PEER}:50000",
-            certificate_must_be_valid=listener.tls.trust is Trust.CA,
+            certificate_must_be_valid=listener.requires_valid_certificate,
             tls_version="" if tls is None else tls.version or "1.3",
             tls_group="" if tls is None else tls.group or "X25519",
         )

@@ -1,0 +1,31 @@
+"""Who else could say which certificate a client has: what `sidecar check` warns of."""
+
+from collections.abc import Iterator
+from ipaddress import ip_network
+from typing import Final
+
+from sidecar.settings.document import Document
+from sidecar.settings.operation_sections import ServiceFile
+from sidecar.settings.problem import Problem
+
+_LOOPBACK: Final = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+_MOST_ADDRESSES: Final = 1 << 24
+"""The largest private network of IPv4 (RFC 1918)."""
+
+
+def trusted_networks(document: Document, service: ServiceFile) -> Iterator[Problem]:
+    """Networks of `proxies` in which others than a proxy may be."""
+    for index, listener in enumerate(service.listeners):
+        for number, one in enumerate(listener.client_certificate.proxies or ()):
+            network = one.network
+            if network is None:
+                continue
+            at = ("listeners", index, "client_certificate", "proxies", number, "network")
+            if any(network.version == own.version and network.overlaps(own) for own in _LOOPBACK):
+                message = (
+                    "whatever runs in this Pod or on this machine may say any certificate (a neighbour container, a "
+                    "server-side request forgery): a Unix socket with `unix_user` lets one user do so"
+                )
+                yield document.warning(at, message)
+            elif network.version == 4 and network.num_addresses > _MOST_ADDRESSES:
+                yield document.warning(at, "whoever is in so large a network may say any certificate")

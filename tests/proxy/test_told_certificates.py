@@ -1,0 +1,122 @@
+"""The client certificate by the word of a proxy (RFC 9440): whose word counts, and that each request has its own
+client, however many share the proxy's connection.
+"""
+
+import asyncio
+import json
+import random
+from ipaddress import ip_network
+from pathlib import Path
+
+from sidecar.http.certificate_field import CertificateFormat, FieldCertificates, emit
+from sidecar.proxy.configuration import ToldCertificateSettings, TrustedProxy
+from sidecar.telemetry.sink import LineSink
+from tests.support.lanes import WHOLE
+from tests.support.measured import RESPONSE, World
+from tests.support.mint import SigningKey
+from tests.support.pki import Identity, Pki
+
+NAME = "Client-Cert"
+NEAR = TrustedProxy(network=ip_network("127.0.0.0/8"))
+FAR = TrustedProxy(network=ip_network("192.0.2.0/24"))
+INTERLEAVED = 10_000 if WHOLE else 1_000
+
+
+def told(*proxies: TrustedProxy) -> ToldCertificateSettings:
+    return ToldCertificateSettings(CertificateFormat.RFC9440, NAME, "Client-Cert-Chain", proxies or (NEAR,))
+
+
+class Lines(LineSink):
+    """Keeps every line."""
+
+    def __init__(self) -> None:
+        super().__init__(2)
+        self.records: list[dict[str, object]] = []
+
+    def write(self, line: str, has_place: bool = False) -> None:
+        self.records.append(json.loads(line))
+
+
+def request(token: str, *fields: bytes, number: int = 0) -> bytes:
+    head = f"GET /accounts/{number} HTTP/1.1\r\nHost: api.test\r\nAuthorization: Bearer {token}\r\n"
+    return head.encode() + b"".join(b"%b\r\n" % field for field in fields) + b"\r\n"
+
+
+def field(identity: Identity, name: str = NAME) -> bytes:
+    return b"%b: %b" % (name.encode(), emit(CertificateFormat.RFC9440, FieldCertificates(identity.der))[0])
+
+
+async def begun(world: World) -> None:
+    """The connection is there, and so is one to the API."""
+    await world.start()
+    world.connection.data_received(world.sealed())
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    for upstream in world.upstreams:
+        assert upstream.protocol is not None
+        upstream.protocol.data_received(RESPONSE)
+        upstream.written.clear()
+    world.transport.written.clear()
+
+
+def test_interleaved_clients_of_one_connection_never_pass_for_each_other(
+    pki: Pki, signing_key: SigningKey, tmp_path: Path
+) -> None:
+    """Each record says what its own request showed, and each request is decided by it alone."""
+    sink = Lines()
+    world = World(pki, signing_key, tmp_path, pki.client, told=told(), sink=sink)
+    people = [pki.client, pki.other_client, pki.self_signed_client]
+    tokens = [signing_key.token(one) for one in people]
+    order = random.Random(9440)
+    asked = [
+        (order.randrange(3), order.choice([None, 0, 0, 1, 1, 2]), order.random() < 0.02)
+        for _ in range(INTERLEAVED)
+    ]
+
+    async def run() -> None:
+        await begun(world)
+        sink.records.clear()
+        for number, (owner, shown, is_broken) in enumerate(asked):
+            fields = [] if shown is None else [field(people[shown])]
+            world.one(request(tokens[owner], *(fields * (1 + is_broken)), number=number))
+        world.server.close()
+
+    asyncio.run(run())
+    assert len(sink.records) == INTERLEAVED
+    for number, ((owner, shown, is_broken), record) in enumerate(zip(asked, sink.records, strict=True)):
+        assert record["path"] == f"/accounts/{number}"
+        assert (record["certificate_source"], record["certificate_proxy"]) == ("header", "127.0.0.1")
+        if is_broken and shown is not None:
+            assert (record["status"], record["reason"]) == (400, "certificate_header_malformed")
+            assert "presented_thumbprint" not in record
+            continue
+        assert record.get("presented_thumbprint") == (None if shown is None else people[shown].thumbprint)
+        assert record["expected_thumbprint"] == people[owner].thumbprint
+        wanted = "certificate_missing" if shown is None else "none" if shown == owner else "binding_mismatch"
+        assert (record["reason"], record["status"]) == (wanted, 200 if wanted == "none" else 401)
+
+
+def answers(world: World, *requests: bytes) -> list[dict[str, object]]:
+    """The records of some requests over one connection."""
+    assert isinstance(world.sink, Lines)
+    sink = world.sink
+
+    async def run() -> None:
+        await begun(world)
+        sink.records.clear()
+        for one in requests:
+            world.one(one)
+        world.server.close()
+
+    asyncio.run(run())
+    return sink.records
+
+
+def test_peer_that_is_not_listed_may_not_say_it(pki: Pki, signing_key: SigningKey, tmp_path: Path) -> None:
+    world = World(pki, signing_key, tmp_path, pki.client, told=told(FAR), sink=Lines())
+    token = signing_key.token(pki.client)
+    said, silent = answers(world, request(token, field(pki.client)), request(token))
+    assert (said["status"], said["reason"]) == (400, "certificate_header_untrusted")
+    assert said["detail"] == "client-cert from 127.0.0.1, which is not in `proxies`"
+    assert said["certificate_proxy"] == ""
+    assert (silent["status"], silent["reason"]) == (401, "certificate_missing")
