@@ -8,7 +8,7 @@ through the same link. Deadlines are looked at a few times a second (`deadlines`
 import asyncio
 from typing import Final, cast
 
-from sidecar.decision.request import Presenter
+from sidecar.decision.request import ClientCertificate, Presenter
 from sidecar.http.forwarding import Forwarding
 from sidecar.proxy.client.host import Accepts, Admits
 from sidecar.proxy.client.http1 import Http1Stream
@@ -215,7 +215,7 @@ class ClientConnection(asyncio.Protocol):
         link.send(engine.outgoing())
         if not engine.established:
             return
-        now, address = host.serving.clock(), self.peer[0]
+        now = host.serving.clock()
         try:
             certificate = engine.client_certificate()
             if listener.certificates is None:
@@ -228,14 +228,20 @@ class ClientConnection(asyncio.Protocol):
         except TlsFailure as failure:
             self._tls_failed(failure)
             return
-        version, group = engine.negotiated()
-        told, until, hop = listener.certificates, NEVER, None
-        if told is None and certificate is not None and certificate.not_after > now:
+        until = NEVER
+        if listener.certificates is None and certificate is not None and certificate.not_after > now:
             until = certificate.not_after
+        self._begin(certificate, protocol, until)
+
+    def _begin(self, certificate: ClientCertificate | None, protocol: str, until: float) -> None:
+        """The handshake is over, or there is none: who is there may ask."""
+        link, host, listener, hop = self.link, self._host, self.listener, None
+        engine, told = link.engine, listener.certificates
+        version, group = engine.negotiated()
         presenter = Presenter(
             certificate if told is None else None,
             listener.settings.name,
-            f"{address}:{self.peer[1]}",
+            f"{self.peer[0]}:{self.peer[1]}",
             certificate_must_be_valid=listener.requires_valid_certificate,
             tls_version=version,
             tls_group=group,

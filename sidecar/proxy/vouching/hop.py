@@ -134,6 +134,7 @@ class Hop:
             like.listener,
             like.peer,
             certificate_must_be_valid=self._source.requires_valid,
+            protocol=like.protocol,
             chain=known.chain if known is not None else (),
             is_told=True,
             proxy=self.proxy,
