@@ -30,7 +30,7 @@ class Peer:
         self.host = host
         """Its own IP address, whatever the PROXY protocol or a header says; empty on a Unix socket."""
         self.chain = tuple(chain)
-        """Of its own TLS, DER, the leaf first; empty when it has shown none."""
+        """What it has shown in its own TLS, DER, the leaf first; empty: nothing."""
         self.user = user
         """User id of the process behind a Unix socket (SO_PEERCRED)."""
 
