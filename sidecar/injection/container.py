@@ -9,6 +9,7 @@ from sidecar.injection.placement import CONTAINER, VOLUME_PREFIX
 from sidecar.injection.problem import CannotInject
 from sidecar.injection.service_file import (
     CLIENT_CA_DIRECTORY,
+    DPOP_DIRECTORY,
     POLICY_DIRECTORY,
     SERVICE_DIRECTORY,
     SERVICE_FILE,
@@ -87,7 +88,24 @@ def volumes(wanted: Wishes, settings: InjectionSettings, *, workload: str | None
         made.append(
             {"name": f"{VOLUME_PREFIX}client-ca", "secret": {"secretName": ca.secret, "items": items}}
         )
+    sources = _dpop_sources(settings)
+    if sources:
+        made.append(
+            {"name": f"{VOLUME_PREFIX}dpop", "projected": {"defaultMode": SECRET_MODE, "sources": sources}}
+        )
     return made
+
+
+def _dpop_sources(settings: InjectionSettings) -> list[dict[str, Any]]:
+    """The Secrets that replicas share for DPoP."""
+    if settings.dpop is None:
+        return []
+    named = [(settings.dpop.nonce_key_secret, "nonce-key"), (settings.dpop.replay_secret, "url")]
+    return [
+        {"secret": {"name": name, "items": [{"key": key, "path": key}]}}
+        for name, key in named
+        if name is not None
+    ]
 
 
 def _probes(port: int) -> dict[str, Any]:
@@ -166,6 +184,8 @@ def _mounts(wanted: Wishes, settings: InjectionSettings) -> list[dict[str, Any]]
     ]
     if settings.client_ca is not None and not settings.client_ca.tls_volume:
         places.append((f"{VOLUME_PREFIX}client-ca", CLIENT_CA_DIRECTORY))
+    if _dpop_sources(settings):
+        places.append((f"{VOLUME_PREFIX}dpop", DPOP_DIRECTORY))
     return [
         *({"name": name, "mountPath": path, "readOnly": True} for name, path in places),
         *({"name": name, "mountPath": path} for name, path in _written(settings)),

@@ -59,7 +59,7 @@ def inject_pod(
     if rewired.public_paths and wanted.config_map is not None:
         notes.append(f"the policy must let GET {' '.join(rewired.public_paths)} pass for the probes")
 
-    files = _files(placement, wanted, settings, spec, rewired.public_paths)
+    files = _files(placement, wanted, settings, spec, rewired.public_paths, workload=workload)
     _append(spec, "volumes", volumes(wanted, settings, workload=workload))
     field = "initContainers" if settings.is_native else "containers"
     _append(spec, field, [container(wanted, settings, entries, files)])
@@ -174,6 +174,8 @@ def _files(
     settings: InjectionSettings,
     spec: dict[str, Any],
     public_paths: tuple[str, ...],
+    *,
+    workload: str | None,
 ) -> dict[str, str]:
     """The generated files, by the variable that holds each; none when the Pod brings a service file of its own."""
     if wanted.config_map is not None:
@@ -185,6 +187,7 @@ def _files(
         upstream_host=wanted.upstream_host or settings.upstream_host,
         grace_seconds=DEFAULT_GRACE_SECONDS if grace is None else grace,
         probe_rules=bool(public_paths),
+        workload=workload,
     )
     rules = {PROBE_VARIABLE: probe_rules_text(public_paths)} if public_paths else {}
     return {SERVICE_VARIABLE: text, **rules}

@@ -3,12 +3,14 @@
 from collections.abc import Iterable
 
 from sidecar.injection.placement import Placement
+from sidecar.injection.problem import CannotInject
 from sidecar.injection.settings import InjectionSettings
 
 SERVICE_DIRECTORY = "/etc/sidecar/config"
 POLICY_DIRECTORY = "/etc/sidecar/policies"
 TLS_DIRECTORY = "/etc/sidecar/tls"
 CLIENT_CA_DIRECTORY = "/etc/sidecar/client-ca"
+DPOP_DIRECTORY = "/etc/sidecar/dpop"
 STATE_DIRECTORY = "/var/lib/sidecar"
 SERVICE_FILE = "sidecar.yaml"
 SERVICE_VARIABLE = "SIDECAR_SERVICE_FILE"
@@ -27,10 +29,12 @@ def service_text(
     upstream_host: str,
     grace_seconds: int,
     probe_rules: bool,
+    workload: str | None = None,
 ) -> str:
     """The sidecar's service file.
 
     `grace_seconds` is the Pod's terminationGracePeriodSeconds: what preStop leaves of it is for the drain.
+    Raises `CannotInject` when a setting asks for the name of a workload that has none.
     """
     tls = settings.server_certificate
     drain = max(1, grace_seconds - settings.pre_stop_seconds - SECONDS_TO_STOP)
@@ -51,9 +55,26 @@ def service_text(
         f"timeouts: {{drain: {drain}s}}",
         # A folder of its own below the volume, which everyone may write into: the sidecar makes it, mode 0700.
         *([f"state_directory: {STATE_DIRECTORY}/keys"] if settings.keep_issuer_keys else []),
+        *_dpop(settings, workload),
         *(["bypass_check: {refuse_when_bypassable: true}"] if settings.refuse_when_bypassable else []),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _dpop(settings: InjectionSettings, workload: str | None) -> list[str]:
+    dpop = settings.dpop
+    if dpop is None:
+        return []
+    urls = [dpop.resource, *dpop.origins]
+    if workload is None and any("{name}" in url for url in urls):
+        raise CannotInject("the Pod has no name, and dpop.resource or dpop.origins asks for it")
+    resource, *origins = (f'"{url.replace("{name}", workload or "")}"' for url in urls)
+    lines = [f"protected_resource: {{resource: {resource}, origins: [{', '.join(origins)}]}}", "dpop:"]
+    if dpop.nonce_key_secret is not None:
+        lines.append(f"  nonce_key_file: {DPOP_DIRECTORY}/nonce-key")
+    if dpop.replay_secret is not None:
+        lines.append(f"  replay: {{store: redis, url_file: {DPOP_DIRECTORY}/url}}")
+    return lines if len(lines) > 2 else lines[:1]
 
 
 def probe_rules_text(paths: Iterable[str]) -> str:

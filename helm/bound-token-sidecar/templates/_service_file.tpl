@@ -42,6 +42,21 @@
 {{- /* A folder of its own below the volume, which everyone may write into: the sidecar makes it, mode 0700. */}}
 {{- $file = merge $file (dict "state_directory" "/var/lib/sidecar/keys") }}
 {{- end }}
+{{- with $sidecar.dpop }}
+{{- if .resource }}
+{{- $file = merge $file (dict "protected_resource" (dict "resource" .resource "origins" (default (list .resource) .origins))) }}
+{{- $shared := dict }}
+{{- if or .nonceKey.secret .nonceKey.create }}
+{{- $shared = merge $shared (dict "nonce_key_file" "/etc/sidecar/dpop/nonce-key") }}
+{{- end }}
+{{- if .replay.secret }}
+{{- $shared = merge $shared (dict "replay" (dict "store" "redis" "url_file" "/etc/sidecar/dpop/url")) }}
+{{- end }}
+{{- if $shared }}
+{{- $file = merge $file (dict "dpop" $shared) }}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- mergeOverwrite $file (deepCopy $sidecar.serviceFile) | toYaml }}
 {{- end }}
 

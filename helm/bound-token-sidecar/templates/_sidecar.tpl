@@ -79,6 +79,9 @@ volumeMounts:
   {{- if include "bound-token-sidecar.clientCaSource" . }}
   - {name: bound-token-client-ca, mountPath: /etc/sidecar/client-ca, readOnly: true}
   {{- end }}
+  {{- if include "bound-token-sidecar.dpopSources" . }}
+  - {name: bound-token-dpop, mountPath: /etc/sidecar/dpop, readOnly: true}
+  {{- end }}
   - {name: bound-token-tmp, mountPath: /tmp}
   {{- if $sidecar.keepIssuerKeys }}
   - {name: bound-token-state, mountPath: /var/lib/sidecar}
@@ -139,6 +142,36 @@ seccompProfile: {type: RuntimeDefault}
 - name: bound-token-client-ca
   {{- . | nindent 2 }}
 {{- end }}
+{{- with include "bound-token-sidecar.dpopSources" . }}
+- name: bound-token-dpop
+  projected:
+    defaultMode: 0440
+    sources:
+      {{- . | nindent 6 }}
+{{- end }}
+{{- end }}
+
+{{- /* The Secrets that replicas share for DPoP; empty without. One group must be able to read them and the key. */ -}}
+{{- define "bound-token-sidecar.dpopSources" -}}
+{{- $dpop := .Values.sidecar.dpop }}
+{{- if $dpop.resource }}
+{{- $nonces := default (ternary (include "bound-token-sidecar.nonceKeyName" .) "" $dpop.nonceKey.create) $dpop.nonceKey.secret }}
+{{- $certificate := .Values.sidecar.serverCertificate }}
+{{- $groupless := and (kindIs "invalid" .Values.sidecar.group) (not (kindIs "invalid" .Values.sidecar.user)) }}
+{{- if and (or $nonces $dpop.replay.secret) (or $certificate.csi $certificate.volume) $groupless }}
+{{- fail "sidecar.group: say which group may read both the server certificate and the Secrets of sidecar.dpop" }}
+{{- end }}
+{{- with $nonces }}
+- secret: {name: {{ . }}, items: [{key: nonce-key, path: nonce-key}]}
+{{- end }}
+{{- with $dpop.replay.secret }}
+- secret: {name: {{ . }}, items: [{key: url, path: url}]}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "bound-token-sidecar.nonceKeyName" -}}
+{{ include "bound-token-sidecar.fullname" . }}-nonce-key
 {{- end }}
 
 {{- define "bound-token-sidecar.tlsSource" -}}
