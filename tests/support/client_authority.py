@@ -32,5 +32,5 @@ class Registered:
     def holds(self, thumbprint: bytes) -> bool:
         return thumbprint in self.thumbprints
 
-    def missed(self) -> None:
+    def missed(self, thumbprint: bytes) -> None:
         self.misses += 1

@@ -50,8 +50,8 @@ class RegisteredCertificates(Protocol):
     def holds(self, thumbprint: bytes) -> bool:
         """Whether the certificate with this SHA-256 thumbprint is among them."""
 
-    def missed(self) -> None:
-        """A certificate was not among them: they may have been published anew. Never waits."""
+    def missed(self, thumbprint: bytes) -> None:
+        """The certificate with this thumbprint was not among them: it may have been published since. Never waits."""
 
 
 @dataclass(frozen=True, slots=True)

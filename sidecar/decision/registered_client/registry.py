@@ -118,7 +118,7 @@ def _authenticated(
         return AuthenticatedClient(client, certificate, matched, min(until, certificate.not_after))
     assert isinstance(proof, ByCertificate)  # noqa: S101 — `authenticate` has taken the third kind out
     if not proof.certificates.holds(certificate.thumbprint):
-        proof.certificates.missed()
+        proof.certificates.missed(certificate.thumbprint)
         shown = f"x5t#S256={certificate.thumbprint_text}"
         raise Denied(Reason.CLIENT_CERTIFICATE_MISMATCH, _CHECK, "a registered certificate", shown)
     matched = f"x5t#S256={certificate.thumbprint_text}"

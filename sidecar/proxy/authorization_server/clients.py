@@ -27,7 +27,7 @@ class FixedCertificates:
         """See `RegisteredCertificates`."""
         return thumbprint in self._thumbprints
 
-    def missed(self) -> None:
+    def missed(self, thumbprint: bytes) -> None:
         """They change with the configuration alone."""
 
 

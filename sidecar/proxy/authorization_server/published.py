@@ -20,11 +20,17 @@ MOST_KEYS: Final = 100
 """Keys of one set that are looked at."""
 
 
+_PURPOSE: Final = frozenset({"use", "key_ops", "alg", "kid"})
+"""What a key is said to be for, and how it is called: here its certificate counts."""
+
+
 @dataclass(frozen=True, slots=True)
 class PublishedCertificates:
     """What a JWK set holds."""
 
     certificates: tuple[Certificate, ...]
+    keys: tuple[dict[str, Any], ...]
+    """The JWK of each certificate: the public key alone, whatever it is said to be for."""
     skipped: tuple[str, ...]
     """Which key is not used, and why; nothing of what it holds."""
 
@@ -39,7 +45,7 @@ def published_certificates(document: object) -> PublishedCertificates:
     keys = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(keys, list):
         raise ValueError("not a JWK set: no list `keys`")  # noqa: TRY004 — whatever the document is
-    found: list[Certificate] = []
+    found: list[tuple[Certificate, dict[str, Any]]] = []
     skipped: list[str] = []
     for place, key in enumerate(keys[:MOST_KEYS]):
         try:
@@ -48,10 +54,11 @@ def published_certificates(document: object) -> PublishedCertificates:
             skipped.append(f"key {place + 1}: {problem}")
     if len(keys) > MOST_KEYS:
         skipped.append(f"{len(keys) - MOST_KEYS} keys past the first {MOST_KEYS}")
-    return PublishedCertificates(tuple(found), tuple(skipped))
+    certificates, public = (one for one, _ in found), (one for _, one in found)
+    return PublishedCertificates(tuple(certificates), tuple(public), tuple(skipped))
 
 
-def _certificate(key: Any) -> Certificate:
+def _certificate(key: Any) -> tuple[Certificate, dict[str, Any]]:
     """Raises `ValueError`."""
     chain = key.get("x5c") if isinstance(key, dict) else None
     if not isinstance(chain, list) or not chain or not isinstance(chain[0], str):
@@ -60,8 +67,9 @@ def _certificate(key: Any) -> Certificate:
         certificate = client_certificate(b64decode(chain[0], validate=True))
     except (NotBase64, UnusableCertificate):
         raise ValueError("`x5c` holds no certificate, or not in base64 (RFC 7517 §4.7)") from None
+    bare = {name: value for name, value in key.items() if name not in _PURPOSE}
     try:
-        public = parse_jwk({name: value for name, value in key.items() if name not in {"use", "key_ops"}}).key
+        public = parse_jwk(bare).key
     except UnusableKey as unusable:
         raise ValueError(f"{unusable.reason.value}: {unusable.detail}") from None
     # RFC 7517 §4.7: "The key in the first certificate MUST match the public key represented by other members".
@@ -70,4 +78,4 @@ def _certificate(key: Any) -> Certificate:
     unfit = unfitness(certificate)
     if unfit is not None:
         raise ValueError(unfit)
-    return certificate
+    return certificate, bare
