@@ -27,6 +27,7 @@ from sidecar.rehearsal.explanation import SIGNATURE, Explanation, explain, unver
 from sidecar.rehearsal.key_sources import FixedKeys, KeysUnreadable, asked, local_keys
 from sidecar.rehearsal.rendering import render
 from sidecar.rehearsal.request import Reception, Sent, credentials, field, split, tls_of, with_host
+from sidecar.rehearsal.told import Unverifiable
 from sidecar.settings import Loaded, load
 from sidecar.settings.moment import parse_moment
 from sidecar.settings.section import nearest
@@ -104,6 +105,9 @@ def execute(arguments: argparse.Namespace) -> int:
     progress.tell("asking the issuer …" if not arguments.offline else "")
     try:
         explanation = asyncio.run(explained(loaded, question, local, token, offline=arguments.offline))
+    except Unverifiable as problem:
+        print(problem, file=sys.stderr)
+        return 1
     finally:
         progress.end()
     if arguments.format == "json":

@@ -3,17 +3,22 @@ for a key (`jkt`, RFC 9449 §6.1).
 """
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
 from sidecar.decision.certificate import Certificate
 from sidecar.decision.proof import thumbprint_of
 from sidecar.decision.strict import Malformed, base64url_text, json_object
+from sidecar.http.certificate_field import CertificateFieldMalformed, CertificateFormat, parse
+from sidecar.http.certificate_likeness import likeness
 from sidecar.proxy.certificates import UnusableCertificate
 from sidecar.proxy.certificates import certificates as certificates_in
 from sidecar.telemetry.access import visible
 
 _LARGEST = 1024 * 1024
+_FIELD_NAME = re.compile(rb"\A[A-Za-z-]+:[ \t]+")
+"""A line of a header, pasted with its name."""
 
 
 class CertificateUnreadable(Exception):
@@ -23,7 +28,10 @@ class CertificateUnreadable(Exception):
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument(
-        "certificate", type=Path, metavar="FILE", help="a PEM or DER file; - for standard input"
+        "certificate",
+        type=Path,
+        metavar="FILE",
+        help="a PEM or DER file, or a proxy's field; - for standard input",
     )
     parser.add_argument(
         "--jwk", action="store_true", help="FILE is a JSON Web Key: print its `jkt` (RFC 7638)"
@@ -55,11 +63,31 @@ def key_thumbprint(path: Path) -> str:
 
 
 def certificates(path: Path) -> list[Certificate]:
-    """Every certificate of a PEM or DER file, at least one; raises `CertificateUnreadable`."""
+    """Every certificate of a PEM or DER file, or of a proxy's field, at least one; raises `CertificateUnreadable`."""
+    data = _content(path)
     try:
-        return certificates_in(_content(path))
+        return certificates_in(data)
     except UnusableCertificate as problem:
-        raise CertificateUnreadable(str(problem)) from None
+        value = _FIELD_NAME.sub(b"", data.strip(), count=1)
+        found = of_field(value)
+        if found is not None:
+            print(f"read as {found[0].value}", file=sys.stderr)
+            return found[1]
+        like = likeness(value)
+        raise CertificateUnreadable(f"{problem}: {like.sentence}" if like else str(problem)) from None
+
+
+def of_field(value: bytes) -> tuple[CertificateFormat, list[Certificate]] | None:
+    """The certificates of a value as a proxy sends it (RFC 9440 and others); None when it is none."""
+    for form in CertificateFormat:
+        try:
+            told = parse(form, [value])
+            if told is not None:
+                ders = (told.leaf, *told.chain)
+                return form, [one for der in ders for one in certificates_in(der)]
+        except (CertificateFieldMalformed, UnusableCertificate):
+            continue
+    return None
 
 
 def _content(path: Path) -> bytes:

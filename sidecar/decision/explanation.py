@@ -19,6 +19,7 @@ __all__ = ["CLAUSES", "STAGES", "Diagnosis", "Step", "Trace", "Verdict", "clause
 
 CLAUSES: Mapping[str, str] = {
     "request": "RFC 9110 §2",
+    "request.certificate": "RFC 9440 §2",
     "rule": "the policy",
     "path": "RFC 3986 §6",
     "public": "the policy",

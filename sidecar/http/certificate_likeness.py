@@ -36,7 +36,7 @@ _RULES: Final[tuple[tuple[re.Pattern[bytes], Likeness], ...]] = (
         Likeness("pem_one_line", "it looks like PEM in one line, as Apache sends: `format: pem_one_line`"),
     ),
     (
-        re.compile(rb"-----BEGIN CERTIFICATE-----"),
+        re.compile(rb"-----BEGIN CERTIFICATE-----(?!\r?\n)"),
         Likeness("", "it looks like PEM without its line ends"),
     ),
     (

@@ -121,7 +121,9 @@ async def explain(
 
     `reception` has received it. `others` are certificates that the token may have been bound to by mistake. `as_sent`
     is the request as its client sent it, when what was received has another token in the place of the one there.
+    Raises `Unverifiable`.
     """
+    received, presenter = reception.identified(received, presenter, now)
     head = received.head
     trace = Trace(as_sent=None if as_sent is None else first_token(as_sent))
     if head is None:

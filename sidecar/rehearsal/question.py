@@ -15,6 +15,7 @@ from sidecar.proxy.certificates import certificates as certificates_in
 from sidecar.proxy.configuration import ProxySettings
 from sidecar.rehearsal.explanation import explain
 from sidecar.rehearsal.request import Reception, Sent, credentials, field, split, tls_of, with_host
+from sidecar.rehearsal.told import Unverifiable
 from sidecar.settings.configuration import Loaded
 
 JsonObject = dict[str, Any]
@@ -35,14 +36,17 @@ async def answer(question: JsonObject, authorizer: Authorizer, loaded: Loaded, n
     texts = {name: _text(question, name) for name in MEMBERS}
     certificates = _certificates(texts["certificate"])
     reception = Reception(loaded)
-    explanation = await explain(
-        authorizer,
-        reception,
-        reception.receive(_sent(texts, _fields(question))),
-        _presenter(certificates, texts, loaded.proxy),
-        now,
-        others=[*certificates[1:], *_ours(loaded.proxy)],
-    )
+    try:
+        explanation = await explain(
+            authorizer,
+            reception,
+            reception.receive(_sent(texts, _fields(question))),
+            _presenter(certificates, texts, loaded.proxy),
+            now,
+            others=[*certificates[1:], *_ours(loaded.proxy)],
+        )
+    except Unverifiable as problem:
+        raise BadQuestion(f"certificate: {problem}") from None
     return explanation.document()
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from sidecar.decision.denial import Denial, Failure, Reason
 from sidecar.decision.key_exchange import GROUPS
-from sidecar.decision.request import RequestHead
+from sidecar.decision.request import Presenter, RequestHead
 from sidecar.decision.tls_condition import VERSIONS
 from sidecar.http import intake
 from sidecar.http.answer import Answer, Answers, document
@@ -15,6 +15,7 @@ from sidecar.http.fields import RequestFields
 from sidecar.http.message import Fault, Field, Request
 from sidecar.proxy.client.http1_reader import RequestReader
 from sidecar.proxy.exchange.bounds import bounds
+from sidecar.rehearsal.told import of_listener, presented
 from sidecar.settings.configuration import Loaded
 
 
@@ -56,7 +57,7 @@ class Reception:
         self.bounds = bounds(settings.limits, settings.upstream)
         """The bounds of exchanges whose rule sets none."""
         self.answers = Answers(settings.wording(metadata.url if metadata else None))
-        self._limits = settings.limits
+        self._limits, self._listeners = settings.limits, settings.listeners
         self._rules = settings.field_rules()
         self._documents = {path: document(body) for path, body in loaded.documents.items()}
 
@@ -70,6 +71,19 @@ class Reception:
         if head.path in self._documents and head.method in {"GET", "HEAD"}:
             return Received(fields, None, document=self._documents[head.path])
         return Received(fields, head)
+
+    def identified(self, received: Received, presenter: Presenter, now: float) -> tuple[Received, Presenter]:
+        """The same, with the certificate of its own field where the listener is told it so, or the refusal of that.
+
+        Raises `Unverifiable`.
+        """
+        settings = of_listener(self._listeners, presenter.listener)
+        if settings is None or received.denial is not None:
+            return received, presenter
+        found = presented(settings, received.fields.certificates, presenter, now)
+        if isinstance(found, Denial):
+            return Received(received.fields, None, found), presenter
+        return received, found
 
     def _read(self, sent: Sent) -> Request:
         written = _written(sent)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.command.cli import main
+from sidecar.http.certificate_field import CertificateFormat, FieldCertificates, emit
 from tests.support.pki import Pki
 from tests.support.proofs import Prover
 
@@ -97,3 +98,33 @@ def test_what_is_no_key_is_said_in_a_line(
     said = capsys.readouterr().err
     assert "is no JSON Web Key" in said
     assert "secret" not in said
+
+
+@pytest.mark.parametrize("form", CertificateFormat)
+@pytest.mark.parametrize("name", ["", "X-Client-Cert: "], ids=["value", "line"])
+def test_the_value_of_a_proxys_field_is_read_however_it_is_written(
+    tmp_path: Path, pki: Pki, capsys: pytest.CaptureFixture[str], form: CertificateFormat, name: str
+) -> None:
+    value, _ = emit(form, FieldCertificates(pki.client.der))
+    (tmp_path / "field").write_bytes(name.encode() + value + b"\n")
+    assert main(["thumbprint", str(tmp_path / "field")]) == 0
+    said = capsys.readouterr()
+    assert said.out.strip() == pki.client.thumbprint
+    assert said.err == f"read as {form.value}\n"
+
+
+def test_the_likely_mistake_of_a_value_is_named(
+    tmp_path: Path, pki: Pki, capsys: pytest.CaptureFixture[str]
+) -> None:
+    escaped, _ = emit(CertificateFormat.PEM_URLENCODED, FieldCertificates(pki.client.der))
+    base64_alone, _ = emit(CertificateFormat.DER_BASE64, FieldCertificates(pki.client.der))
+    mistakes = {
+        escaped.replace(b"%20", b"+"): "form encoding",
+        hashlib.sha256(pki.client.der).hexdigest().encode(): "a hash alone",
+        base64_alone[:80] + b" " + base64_alone[81:]: "`+` was decoded as a space",
+        escaped.replace(b"%", b"%25"): "percent-encoded twice",
+    }
+    for value, mistake in mistakes.items():
+        (tmp_path / "field").write_bytes(value)
+        assert main(["thumbprint", str(tmp_path / "field")]) == 1
+        assert mistake in capsys.readouterr().err

@@ -20,6 +20,7 @@ from sidecar.http.message import Field
 from sidecar.proxy.configuration import ListenerSettings
 from sidecar.proxy.exchange.bounds import Bounds
 from sidecar.rehearsal.request import Reception, Sent
+from sidecar.rehearsal.told import Unverifiable
 from sidecar.rehearsal.trial.certificate import Issue
 from sidecar.rehearsal.trial.played_clients import PlayedClients
 from sidecar.rehearsal.trial.played_issuers import PlayedIssuers
@@ -76,11 +77,15 @@ class Stage:
         sent = self._fields(case, certificate, issue, now)
         request = case.request
         received = self.reception.receive(Sent(request.method or "GET", request.target or "/", tuple(sent)))
+        try:
+            received, presenter = self.reception.identified(received, self._presenter(case, certificate), now)
+        except Unverifiable as problem:
+            raise CaseMistake(str(problem)) from None
         if received.denial is not None:
             return self._refused(received.denial)
         if received.head is None:
             return Played(status=200)
-        decision = self.authorizer.authorize(received.head, self._presenter(case, certificate), now)
+        decision = self.authorizer.authorize(received.head, presenter, now)
         if inspect.isawaitable(decision):
             decision = await decision
         if isinstance(decision, Denial):
