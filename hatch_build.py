@@ -148,6 +148,11 @@ def _compile(root: Path, place: Path) -> list[Path]:
     try:
         files = [f"sidecar/{name}" for name in COMPILED]
         extensions = mypycify([*_MYPY, *files], opt_level="2", debug_level="0", target_dir=str(place / "c"))
+        for (
+            extension
+        ) in extensions:  # what the compiler writes down depends on the sources alone, not on where they lie
+            extension.extra_compile_args.append(f"-ffile-prefix-map={root}=.")
+            extension.extra_link_args.append("-Wl,--build-id=none")
         command = Distribution({"name": "bound-token-sidecar", "ext_modules": extensions}).get_command_obj(
             "build_ext"
         )
