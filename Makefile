@@ -176,9 +176,10 @@ test-release: $(READY) ## builds the release twice and compares; installs each w
 	@$(MAKE) --no-print-directory release DIST=build/release/second
 	$(BIN)/python -m pytest -rP tests/release/check_release.py
 
-reference: $(READY) ## config/schema and docs/reference.md, from the settings' models
+reference: $(READY) ## config/schema and docs/reference.md, from the settings' models; a skeleton for new reasons in docs/troubleshooting.md
 	@for kind in service policy clients cases; do $(BIN)/sidecar schema $$kind > config/schema/$$kind.json; done
 	@$(BIN)/sidecar schema --reference > docs/reference.md
+	@$(BIN)/python -m tests.docs.troubleshooting
 
 lock: ## exact versions with hashes, from the ranges in pyproject.toml (needs uv)
 	uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header -o requirements.lock

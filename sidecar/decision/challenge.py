@@ -146,10 +146,15 @@ def _said(denial: Denial, error: ErrorCode | None, *, disclose: bool) -> Iterato
             yield f'max_age="{denial.max_age}"'
 
 
-def problem(reason: Reason, request_id: str, *, disclose: bool = True) -> bytes:
-    """The body of a refusal: `application/problem+json` (RFC 9457 §3), in UTF-8."""
+def problem(reason: Reason, request_id: str, *, disclose: bool = True, types: str | None = None) -> bytes:
+    """The body of a refusal: `application/problem+json` (RFC 9457 §3), in UTF-8.
+
+    `types` and the reason make the URI of the problem's type; a type of its own has a title of its own (§3.1.3).
+    """
     status = shape(reason).status
     body: dict[str, object] = {"type": "about:blank", "title": TITLES[status], "status": status}
+    if disclose and types is not None:
+        body |= {"type": f"{types}{reason.value}", "title": DESCRIPTIONS[reason]}
     if disclose:
         body |= {"detail": DESCRIPTIONS[reason], "reason": reason.value}
     return json.dumps(body | {"request_id": request_id}).encode()

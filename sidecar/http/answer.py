@@ -25,6 +25,8 @@ class Wording(NamedTuple):
     """URL of the metadata (RFC 9728 §5.1)."""
     disclose: bool = True
     """Whether the reason is named."""
+    problem_types: str | None = None
+    """With the reason behind it: the `type` of a problem (RFC 9457 §3.1.1)."""
 
 
 class Answer:
@@ -102,7 +104,8 @@ class Answers:
 def _answer(denial: Denial, wording: Wording) -> Answer:
     if denial.reason in token_error.CODES:
         return _token_answer(denial, wording)
-    beginning, _, end = problem(denial.reason, _ID, disclose=wording.disclose).rpartition(_ID.encode("ascii"))
+    said_of = problem(denial.reason, _ID, disclose=wording.disclose, types=wording.problem_types)
+    beginning, _, end = said_of.rpartition(_ID.encode("ascii"))
     assert end == b'"}'  # noqa: S101 — the request id is the last member
     fields = [(b"Content-Type", b"application/problem+json"), (b"Cache-Control", b"no-store")]
     said = challenges(denial, wording.realm, wording.resource_metadata, disclose=wording.disclose)

@@ -325,6 +325,8 @@ class ProxySettings:
     """Lets names with `_` through to an upstream that may take them for `-`: an invitation to spoofing."""
     disclose_reasons: bool = True
     """Whether `error_description` names the reason."""
+    problem_types: str | None = None
+    """With the reason behind it: the `type` of a problem (RFC 9457 §3.1.1)."""
     strip_headers: frozenset[str] = frozenset()
     """More headers that claim an identity: passed on from peers in `forwarded_from` only."""
     keep_headers: frozenset[str] = frozenset()
@@ -344,7 +346,7 @@ class ProxySettings:
 
     def wording(self, resource_metadata: str | None) -> Wording:
         """What answers to denials say; `resource_metadata` is the URL of the metadata, if it is published."""
-        return Wording(self.realm, resource_metadata, self.disclose_reasons)
+        return Wording(self.realm, resource_metadata, self.disclose_reasons, self.problem_types)
 
     @property
     def identity_names(self) -> frozenset[str]:

@@ -14,6 +14,7 @@ from sidecar.decision.diagnosis import Diagnosis
 from sidecar.decision.explanation import Step, Trace
 from sidecar.decision.permit import Permit
 from sidecar.decision.policy import RuleLimits
+from sidecar.decision.reason import Reason
 from sidecar.decision.request import Presenter, RequestHead
 from sidecar.decision.strict import Malformed, base64url, json_object
 from sidecar.http.answer import Answer
@@ -25,6 +26,11 @@ SIGNATURE = "signature"
 """The check that is assumed to pass when there are no keys."""
 _OF_BINDING = frozenset({"cnf", "dpop"})
 """Families of checks that say whose the token is."""
+
+
+def help_place(reason: Reason) -> str:
+    """Where the documentation says who must act, and how."""
+    return f"docs/troubleshooting.md#{reason.value}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,7 @@ class Explanation:
             "status": 200 if self.answer is None else self.answer.status,
             "reason": None if denial is None else denial.reason.value,
             "detail": None if denial is None else DESCRIPTIONS[denial.reason],
+            "help": None if denial is None else help_place(denial.reason),
             "signature_assumed": self.assumes_signature,
             "would_deny": self.is_permit and denial is not None,
             "challenge": self.challenge,

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from sidecar.decision.challenge import DESCRIPTIONS, TITLES
 from sidecar.decision.explanation import Step, Verdict
 from sidecar.decision.permit import Permit
-from sidecar.rehearsal.explanation import Explanation
+from sidecar.rehearsal.explanation import Explanation, help_place
 
 _MARKS = {
     "passed": ("ok  ", "32"),
@@ -62,6 +62,7 @@ def _verdict(explanation: Explanation, *, in_colour: bool) -> Iterator[str]:
     yield f"answer   {status} {TITLES[status]}: {DESCRIPTIONS[denial.reason]}"
     if explanation.challenge is not None:
         yield f"         WWW-Authenticate: {_printable(explanation.challenge)}"
+    yield f"help     {help_place(denial.reason)}"
 
 
 def _limits(explanation: Explanation) -> Iterator[str]:

@@ -229,6 +229,18 @@ class ServiceFile(Section):
     """`realm` of challenges (RFC 9110 §11.5)."""
     disclose_reasons: bool | None = None
     """Whether a refusal's `error_description` names the reason. Default: true."""
+    problem_types: (
+        Annotated[
+            str,
+            Form(
+                r"^(https?://|urn:)[\x21\x23\x25-\x3b\x3d\x3f-\x5b\x5d\x5f\x61-\x7a\x7e]{1,200}$",
+                "the beginning of a URI, such as https://docs.example.com/troubleshooting#",
+                220,
+            ),
+        ]
+        | None
+    ) = None
+    """With the reason behind it, the `type` of a refusal's body (RFC 9457 §3.1.1). Default: about:blank."""
     insecure_keep_headers_with_underscores: bool = False
     """DANGEROUS: lets names with `_` through to an API that may take them for `-`."""
     strip_headers: list[HeaderName] = Field(default_factory=list)

@@ -53,7 +53,9 @@ def proxy_settings(
 ) -> ProxySettings:
     """The data plane's part; `server` is what is known of an authorization server."""
     given: dict[str, Any] = {
-        name: getattr(file, name) for name in ("realm", "disclose_reasons") if getattr(file, name) is not None
+        name: getattr(file, name)
+        for name in ("realm", "disclose_reasons", "problem_types")
+        if getattr(file, name) is not None
     }
     return ProxySettings(
         listeners=tuple(_listener(one, resumes=server is None) for one in file.listeners),

@@ -85,6 +85,21 @@ def test_undisclosed_problem_says_no_reason() -> None:
     assert body == {"type": "about:blank", "title": "Unauthorized", "status": 401, "request_id": "r-1"}
 
 
+def test_a_problem_has_a_type_of_its_own_where_there_is_a_page_about_it() -> None:
+    types = "https://docs.example.com/troubleshooting?v=100%25#"
+    body = json.loads(problem(Reason.BINDING_MISMATCH, "r-1", types=types))
+    assert body["type"] == f"{types}binding_mismatch"
+    assert body["title"] == DESCRIPTIONS[Reason.BINDING_MISMATCH]
+    assert body["reason"] == "binding_mismatch"
+
+
+def test_a_type_names_no_reason_that_is_not_to_be_disclosed() -> None:
+    body = json.loads(
+        problem(Reason.BINDING_MISMATCH, "r-1", disclose=False, types="https://docs.example.com/#")
+    )
+    assert body["type"] == "about:blank"
+
+
 def test_tables_have_no_row_too_many() -> None:
     assert set(DESCRIPTIONS) == set(Reason)
     assert set(TITLES) == {shape(reason).status for reason in Reason}

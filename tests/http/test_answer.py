@@ -98,6 +98,9 @@ def test_what_a_configuration_says_is_in_its_answers() -> None:
     silent = Answers(Wording(disclose=False)).to(denial)
     assert silent.challenge == 'Bearer error="invalid_token"'
     assert json.loads(silent.body(ID)).keys() == {"type", "title", "status", "request_id"}
+    typed = Answers(Wording(problem_types="https://docs.example.com/?v=100%25#")).to(denial)
+    assert json.loads(typed.body(ID))["type"] == "https://docs.example.com/?v=100%25#token_expired"
+    assert json.loads(typed.body(ID))["request_id"] == ID
 
 
 def test_denials_that_say_the_same_share_an_answer_and_the_number_kept_is_bounded() -> None:

@@ -51,6 +51,7 @@ bypass_check: {enabled: false, interval: 5m, refuse_when_bypassable: true}
 protected_resource: {resource: https://api.example.com, serve: false}
 realm: accounts
 disclose_reasons: false
+problem_types: "https://docs.example.com/#"
 strip_headers: [X-Employee]
 insecure_keep_headers: [X-Forwarded-User]
 insecure_keep_headers_with_underscores: true
@@ -93,6 +94,7 @@ def test_everything_that_a_service_file_can_say_arrives(whole: Configuration) ->
     assert (timeouts.drain, timeouts.expiry_grace) == (4, 0.25)
     assert loaded.proxy.realm == "accounts"
     assert not loaded.proxy.disclose_reasons
+    assert loaded.proxy.wording(None).problem_types == "https://docs.example.com/#"
     assert loaded.proxy.keep_headers_with_underscores
 
 
@@ -229,6 +231,11 @@ def test_a_unix_socket_upstream_and_a_default_port(configuration: Configuration)
         ("admin: {address: 127.0.0.1:8443}", "6:1: the address of `admin` is taken"),
         ("tracing: {endpoint: 127.0.0.1}", "6:21: `127.0.0.1` is not an http:// or https:// URL"),
         ("disclose_reasons: maybe", "6:19: expected true or false, got `maybe`"),
+        (
+            "problem_types: docs/troubleshooting.md#",
+            ("6:16: `docs/troubleshooting.md#` is not the beginning of a URI, such as "
+            "https://docs.example.com/troubleshooting#"),
+        ),
         ("realm: 5", "6:8: expected text, got 5: put it in quotes"),
         ("process: {run_as: a:b:c}", "6:19: `a:b:c` is not of the form user or user:group"),
         ("realm: 'a\"b'", '6:8: `a"b` is not printable ASCII without quotes and backslashes'),
