@@ -233,8 +233,10 @@ def test_a_unix_socket_upstream_and_a_default_port(configuration: Configuration)
         ("disclose_reasons: maybe", "6:19: expected true or false, got `maybe`"),
         (
             "problem_types: docs/troubleshooting.md#",
-            ("6:16: `docs/troubleshooting.md#` is not the beginning of a URI, such as "
-            "https://docs.example.com/troubleshooting#"),
+            (
+                "6:16: `docs/troubleshooting.md#` is not the beginning of a URI, such as "
+                "https://docs.example.com/troubleshooting#"
+            ),
         ),
         ("realm: 5", "6:8: expected text, got 5: put it in quotes"),
         ("process: {run_as: a:b:c}", "6:19: `a:b:c` is not of the form user or user:group"),
