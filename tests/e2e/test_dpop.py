@@ -139,14 +139,16 @@ def test_nonce_that_ages_is_renewed_with_the_response(
 def test_workers_and_replicas_with_one_store_permit_one_use(
     tmp_path: Path, pki: Pki, signing_key: SigningKey
 ) -> None:
-    """Two replicas of two workers each; then the store is stopped, and started again."""
+    """Two replicas of two workers each, the store over TLS; then it is stopped, and started again."""
     document = policy(issuers=[issuer(schemes=["DPoP"], algorithms=["ES256"])])
     token = signing_key.token(cnf=PROVER.cnf)
-    with RedisServer(tmp_path) as store:
-        url = tmp_path / "url"
+    with RedisServer(tmp_path, pki.server) as store:
+        url, authority = tmp_path / "url", tmp_path / "store-ca.crt"
         url.write_text(store.url)
         url.chmod(0o600)
-        service = {**SERVICE, "workers": 2, "dpop": {"replay": {"store": "redis", "url_file": str(url)}}}
+        authority.write_bytes(pki.server_authority.pem)
+        place = {"store": "redis", "url_file": str(url), "ca_file": str(authority)}
+        service = {**SERVICE, "workers": 2, "dpop": {"replay": place}}
         with (
             sidecar(tmp_path / "a", pki, signing_key, service, policy_document=document) as (one, _),
             sidecar(tmp_path / "b", pki, signing_key, service, policy_document=document) as (other, _),

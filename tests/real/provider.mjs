@@ -2,7 +2,8 @@
 // certificate of the client that asks (RFC 8705 §3), as JWTs in every algorithm or opaque with introspection.
 //
 // usage: node provider.mjs CONFIG.json
-//   {port, adminPort, certificate, key, clientAuthority, audience, scopes, lifetime, clients}   (files by path)
+//   {port, adminPort, certificate, key, clientAuthority, audience, scopes, lifetime, clients,
+//   dpopNonces}   (files by path)
 //
 // The admin port (loopback, plain HTTP, not part of OAuth): POST /rotate replaces every signing key,
 // POST /rotate?keep=1 adds new ones and signs with them while the old stay in the JWKS; GET /ready answers 200.
@@ -73,7 +74,7 @@ const makeProvider = (keys) => new Provider(issuer, {
     introspection: { enabled: true, allowedPolicy: () => true },
     jwtIntrospection: { enabled: true },
     revocation: { enabled: true },
-    dPoP: { enabled: true },
+    dPoP: { enabled: true, nonceSecret: crypto.randomBytes(32), requireNonce: () => config.dpopNonces },
     mTLS: {
       enabled: true,
       certificateBoundAccessTokens: true,

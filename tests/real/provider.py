@@ -99,13 +99,15 @@ def registered_clients(pki: Pki, assertion_key: SigningKey) -> dict[str, Client]
 class OidcProvider:
     """The running authorization server."""
 
-    def __init__(self, folder: Path, pki: Pki, lifetime: int = 300) -> None:
+    def __init__(self, folder: Path, pki: Pki, lifetime: int = 300, *, dpop_nonces: bool = False) -> None:
+        """`dpop_nonces`: proofs at the token endpoint must hold a nonce that was given there (RFC 9449 §8)."""
         self.pki = pki
         self.folder = folder
         self.port, self.admin_port = free_port(), free_port()
         self.assertion_key = SigningKey.create("ES256", "assertion")
         self.clients = registered_clients(pki, self.assertion_key)
         self.lifetime = lifetime
+        self.dpop_nonces = dpop_nonces
         self.child: Child | None = None
 
     @property
@@ -145,6 +147,7 @@ class OidcProvider:
             "audience": AUDIENCE,
             "scopes": SCOPES,
             "lifetime": self.lifetime,
+            "dpopNonces": self.dpop_nonces,
             "clients": [client.registration() for client in self.clients.values()],
         }
 

@@ -17,6 +17,7 @@ from sidecar.process.replay.redis_guard import DEADLINE, RedisGuard
 from sidecar.settings.configuration import DpopSettings
 from sidecar.settings.redis_place import RedisPlace
 from tests.support.memory_transport import MemoryTransport
+from tests.support.pki import Pki
 from tests.support.redis import RedisServer
 
 pytestmark = pytest.mark.real
@@ -85,6 +86,40 @@ def test_server_that_is_gone_is_503_and_back_when_it_is_back(tmp_path: Path) -> 
             await closed(one, lax)
 
     asyncio.run(play())
+
+
+def test_server_is_asked_over_tls_only_if_it_is_the_one_that_the_authority_vouches_for(
+    tmp_path: Path, pki: Pki
+) -> None:
+    """Password and authority come from files; what is claimed over TLS is claimed for who asks without."""
+    url, authority, other = (tmp_path / name for name in ("url", "ca.crt", "other.crt"))
+    authority.write_bytes(pki.server_authority.pem)
+    other.write_bytes(pki.client_authority.pem)
+
+    async def play() -> None:
+        with RedisServer(tmp_path, pki.server) as server:
+            url.write_text(server.url + "\n")
+            trusting = made(DpopSettings(replay_url_file=url, replay_ca_file=authority))
+            assert await trusting.claim(claim("t"))
+            assert not await trusting.claim(claim("t"))
+            stranger = made(DpopSettings(replay_url_file=url, replay_ca_file=other))
+            url.write_text(server.url.replace("localhost", "127.0.0.2"))
+            elsewhere = made(DpopSettings(replay_url_file=url, replay_ca_file=authority))
+            url.write_text(server.url.replace("rediss:", "redis:"))
+            in_clear = made(DpopSettings(replay_url_file=url))
+            for refusing in (stranger, elsewhere, in_clear):
+                with pytest.raises(ReplayUnknown):
+                    await refusing.claim(claim("u"))
+            await closed(trusting, stranger, elsewhere, in_clear)
+
+    asyncio.run(play())
+
+
+def made(settings: DpopSettings) -> RedisGuard:
+    """As a configuration asks for it."""
+    found = Guards(ReplayMemory(b"key", lambda: 0.0)).guard(settings)
+    assert isinstance(found, RedisGuard)
+    return found
 
 
 @pytest.mark.parametrize("credentials", ["", ":wrong@", "nobody:wrong@"])
