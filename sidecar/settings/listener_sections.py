@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 
 from sidecar.decision.key_exchange import Group
 from sidecar.settings.certificate_requirement import Thumbprint
+from sidecar.proxy.http2.engine import Http2Missing, load
 from sidecar.settings.files import AuthoritiesFile, CertificateFile, PrivateKeyFile, RevocationFile
 from sidecar.settings.own_certificate import OwnCertificate
 from sidecar.settings.problem import shown
@@ -209,6 +210,8 @@ class ListenerSection(Section):
     """Peers that must send a PROXY protocol header. Default: none may."""
     forwarded_from: list[Network] = Field(default_factory=list)
     """Peers whose Forwarded and X-Forwarded-* are believed. Default: none."""
+    protocols: Annotated[list[Literal["h2", "http/1.1"]], Field(min_length=1)] | None = None
+    """What is offered in the handshake (RFC 7301), the preferred first: `h2` is HTTP/2. Default: [http/1.1]."""
 
     @property
     def is_unix(self) -> bool:
@@ -230,6 +233,24 @@ class ListenerSection(Section):
             raise mistake("missing key `tls`: only a listener with `source: header` can be without")
         if not self.is_unix and not is_loopback(self.address[0]):
             raise mistake("missing key `tls`: without it only loopback or a Unix socket is listened on")
+        return self
+
+    @model_validator(mode="after")
+    def _protocols(self) -> Self:
+        offered = self.protocols or []
+        if len(set(offered)) < len(offered):
+            raise mistake("a protocol is listed twice", "protocols")
+        if "h2" in offered and self.tls is None:
+            raise mistake("`h2` is agreed on in the handshake: it needs `tls`", "protocols")
+        if "h2" in offered:
+            try:
+                load()
+            except Http2Missing:
+                raise mistake(
+                    "`h2` needs the library ngh2, which is not installed here: "
+                    "pip install 'bound-token-sidecar[http2]'",
+                    "protocols",
+                ) from None
         return self
 
     @model_validator(mode="after")

@@ -10,6 +10,7 @@ from sidecar.http.certificate_field import CertificateFormat
 from sidecar.proxy.authorization_server.configuration import AuthorizationServerSettings
 from sidecar.proxy.configuration import (
     CLIENT_AUTH,
+    HTTP1,
     SERVER_AUTH,
     AtHandshake,
     CertificateHeaderSettings,
@@ -138,6 +139,7 @@ def _listener(section: ListenerSection, *, resumes: bool) -> ListenerSettings:
         tls=_listener_tls(section, {} if is_told else trust, resumes=resumes),
         proxy_protocol_from=tuple(section.proxy_protocol_from),
         forwarded_from=tuple(section.forwarded_from),
+        protocols=tuple(section.protocols or (HTTP1,)),
         path=path,
         told=_told(section.client_certificate, trust) if is_told else None,
     )

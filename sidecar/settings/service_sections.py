@@ -172,6 +172,11 @@ class LimitsSection(Section):
     """Connections of one client's address (IPv6: its /64); past it closed at once. Default: 0, none."""
     requests_per_connection: Count | None = None
     """Default: 0, none."""
+    concurrent_streams: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    """Requests under way at once on one connection of HTTP/2. Default: 100."""
+    stream_resets: Positive | None = None
+    """Requests that a client of HTTP/2 may take back unanswered, in a burst; a tenth as many more each second. Past it
+    the connection ends. Default: 200."""
     buffered_bytes: Size | None = None
     """Held in memory per direction when a reader is slow. Default: 64KiB."""
     cached_tokens: Positive | None = None

@@ -1,11 +1,13 @@
 """What the service file says comes out as values, and every mistake in it is named at its place."""
 
+import sys
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
 from sidecar.proxy.configuration import AtHandshake, Trust
+from sidecar.proxy.http2 import engine
 from sidecar.settings import ServerAddress
 from sidecar.settings.configuration import AdminAddress
 from sidecar.telemetry.configuration import Access, Format, Level
@@ -24,6 +26,7 @@ listeners:
     client_certificate: {trust: ca, ca_file: ca.crt, at_handshake: required, close_on_ca_change: true}
     proxy_protocol_from: [10.0.0.0/8]
     forwarded_from: ["fd00::/8"]
+    protocols: [h2, http/1.1]
 upstream:
   url: https://api.internal
   tls: {ca_file: ca.crt, server_name: api, certificate_file: server.crt, private_key_file: server.key}
@@ -78,6 +81,7 @@ def test_everything_that_a_service_file_can_say_arrives(whole: Configuration) ->
     assert listener.tls.close_on_ca_change
     assert listener.proxy_protocol_from == (ip_network("10.0.0.0/8"),)
     assert listener.forwarded_from == (ip_network("fd00::/8"),)
+    assert listener.protocols == ("h2", "http/1.1")
     upstream = loaded.proxy.upstream
     assert (upstream.scheme, upstream.host, upstream.port) == ("https", "api.internal", 443)
     assert upstream.tls.server_name == "api"
@@ -347,3 +351,29 @@ def test_a_trust_that_does_nothing_is_a_mistake(configuration: Configuration) ->
             SERVICE.replace("upstream", f"    client_certificate: {said}\nupstream", 1)
         )
         assert [one.message for one in configuration.problems()] == [expected]
+
+
+@pytest.mark.parametrize(
+    ("said", "message"),
+    [
+        ("[]", "must not be empty"),
+        ("[h2, h2]", "a protocol is listed twice"),
+        ("[h3]", "expected one of h2, http/1.1, got `h3`"),
+    ],
+)
+def test_protocols_that_cannot_be_offered_are_named(
+    configuration: Configuration, said: str, message: str
+) -> None:
+    configuration.write_service(SERVICE.replace("upstream:", f"    protocols: {said}\nupstream:", 1))
+    assert message in str(configuration.problems())
+
+
+def test_http2_without_its_library_is_refused_with_the_cure(
+    configuration: Configuration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_library", None)
+    monkeypatch.setitem(sys.modules, "ngh2", None)
+    configuration.write_service(SERVICE.replace("upstream:", "    protocols: [h2]\nupstream:", 1))
+    assert "pip install 'bound-token-sidecar[http2]'" in str(configuration.problems())
+    configuration.write_service(SERVICE.replace("upstream:", "    protocols: [http/1.1]\nupstream:", 1))
+    assert configuration.load().proxy.listeners[0].protocols == ("http/1.1",)

@@ -268,7 +268,7 @@ class Http2Wire(Carrier):
 
     def ended(self, code: int, detail: str) -> None:
         if code != NO_ERROR:
-            self._host.observer.incident("http2_broken", f"{self.presenter.peer}: {detail}"[:200])
+            self._tell("http2_flood" if code == ENHANCE_YOUR_CALM else "http2_broken", detail)
         self.gone()
         self._is_leaving = True
         data = self.engine.outgoing()
@@ -278,6 +278,9 @@ class Http2Wire(Carrier):
             self._link.close()
         else:
             self._link.linger()
+
+    def _tell(self, incident: str, detail: str) -> None:
+        self._host.observer.incident(incident, f"{self.presenter.peer}: {detail}"[:200])
 
     def _count_reset(self) -> None:
         if not self._allowance.takes_reset():
@@ -290,7 +293,7 @@ class Http2Wire(Carrier):
         link = self._link
         if link.is_ending:
             return
-        self._host.observer.incident(incident, f"{self.presenter.peer}: {detail}"[:200])
+        self._tell(incident, detail)
         self.engine.stop()
         self.gone()
         self._is_leaving = True

@@ -1,0 +1,195 @@
+"""What a client of HTTP/2 may make the sidecar do for nothing is counted: past its allowance its connection ends."""
+
+import pytest
+
+from sidecar.decision.denial import Reason
+from sidecar.proxy.client.http2_allowance import Allowance
+from sidecar.proxy.configuration import Limits, Timeouts
+from sidecar.proxy.http2.events import ENHANCE_YOUR_CALM
+from tests.proxy.conftest import Converse
+from tests.support.conversation import Conversation
+from tests.support.http2_client import (
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    HEADERS,
+    PING,
+    PRIORITY,
+    RST_STREAM,
+    SETTINGS,
+    WINDOW_UPDATE,
+    Http2Client,
+    RawHttp2,
+    block,
+    frame,
+    request,
+)
+
+MANY = 20_000
+"""Frames of a flood."""
+PRIORITY_UPDATE = 16
+
+
+def flood(client: RawHttp2, frames: bytes, times: int) -> None:
+    """As a client sends them: many in one write."""
+    at_once = max(1, 16_000 // len(frames))
+    for _ in range(0, times, at_once):
+        if client.client.is_closed or client.client.got_goodbye:
+            return
+        client.writes(frames * at_once)
+
+
+NOISE = {
+    "settings": frame(SETTINGS, 0, 0, b"\0\3\0\0\0\1"),
+    "empty settings": frame(SETTINGS, 0, 0),
+    "pings": frame(PING, 0, 0, bytes(8)),
+    "windows by a byte": frame(WINDOW_UPDATE, 0, 0, b"\0\0\0\1"),
+    "windows of a stream by a byte": frame(WINDOW_UPDATE, 0, 1, b"\0\0\0\1"),
+    "empty content": frame(DATA, 0, 1),
+    "padding alone": frame(DATA, 8, 1, b"\xff" + bytes(255)),
+    "updates of a priority": frame(PRIORITY_UPDATE, 0, 0, b"\0\0\0\1u=1"),
+    "frames that nobody knows": frame(0x77, 0xFF, 1, b"?"),
+    "priorities of old": frame(PRIORITY, 0, 1, b"\0\0\0\0\1"),
+    "resets of a stream that is over": frame(RST_STREAM, 0, 1, bytes(4)),
+}
+
+
+@pytest.mark.parametrize("kind", NOISE)
+def test_frames_that_ask_for_nothing_are_counted(talk: Conversation, kind: str) -> None:
+    talk.ponders("/a")
+    client = RawHttp2(talk)
+    client.asks(1, request("/a", "POST"), ends=False)
+    flood(client, NOISE[kind], MANY)
+    assert client.goaway() == ENHANCE_YOUR_CALM
+    assert client.client.got_goodbye
+    assert [name for name, _ in talk.observed.incidents] == ["http2_flood"]
+    assert len(talk.observed.records) == 1
+
+
+def test_requests_that_are_taken_back_are_counted(converse: Converse) -> None:
+    talk = converse(limits=Limits(stream_resets=20))
+    client = RawHttp2(talk)
+    for number in range(1, 2 * MANY, 2):
+        client.writes(frame(HEADERS, 5, number, block(request())) + frame(RST_STREAM, 0, number, bytes(4)))
+        if client.client.got_goodbye:
+            break
+    assert client.goaway() == ENHANCE_YOUR_CALM
+    assert len(talk.gate.asked) == 21
+    assert len(talk.observed.records) == 21
+    assert talk.observed.incidents[0][0] == "http2_flood"
+
+
+def test_requests_that_the_server_has_to_reset_are_counted(converse: Converse) -> None:
+    talk = converse(limits=Limits(stream_resets=20))
+    client = RawHttp2(talk)
+    for number in range(1, 2 * MANY, 2):
+        client.writes(frame(HEADERS, 5, number, block([*request(), (b"X", b"y")])))
+        if client.client.got_goodbye:
+            break
+    assert client.goaway() == ENHANCE_YOUR_CALM
+    assert len(talk.observed.records) == 21
+
+
+def test_streams_that_the_client_spoils_are_counted(converse: Converse) -> None:
+    """MadeYouReset (CVE-2025-8671): each is permitted and passed on before it is made to end."""
+    talk = converse(limits=Limits(stream_resets=20))
+    client = RawHttp2(talk)
+    for number in range(1, 2 * MANY, 2):
+        head = block(request("/a", "POST", (b"content-length", b"1")))
+        client.writes(frame(HEADERS, END_HEADERS, number, head) + frame(DATA, 0, number, b"xx"))
+        if client.client.got_goodbye:
+            break
+    assert client.goaway() == ENHANCE_YOUR_CALM
+    assert len(talk.gate.asked) == 21
+
+
+def test_a_client_that_changes_its_mind_now_and_then_is_served(converse: Converse) -> None:
+    talk = converse(limits=Limits(stream_resets=20))
+    client = Http2Client(talk)
+    for _ in range(60):
+        client.resets(client.asks())
+        talk.later(1.0)
+    assert not client.goaways
+    assert not talk.observed.incidents
+
+
+@pytest.mark.parametrize("size", [0, 1, 8])
+def test_a_head_without_an_end_is_no_larger_than_the_limits(talk: Conversation, size: int) -> None:
+    client = RawHttp2(talk)
+    client.writes(frame(HEADERS, 0, 1, block(request())))
+    flood(
+        client, frame(CONTINUATION, 0, 1, block([(b"x", b"y")])[:size] if size < 5 else b"\0\1x\1y" * 3), MANY
+    )
+    assert client.goaway() not in (None, 0)
+    assert client.client.got_goodbye
+    assert not talk.gate.asked
+
+
+def test_a_small_block_that_decodes_to_much_is_refused(talk: Conversation) -> None:
+    """An HPACK bomb: one field of 4,000 bytes in the table, and a byte for each time it is meant."""
+    client = RawHttp2(talk)
+    large = b"\x40\1a\x7f\xa1\x1e" + b"x" * 4000
+    client.writes(frame(HEADERS, 5, 1, block(request()) + large))
+    client.writes(frame(HEADERS, 5, 3, block(request()) + b"\xbe" * 10))
+    assert client.status(3) == 431
+    client.writes(frame(HEADERS, 5, 5, block(request()) + b"\xbe" * 16_000))
+    assert client.goaway() == ENHANCE_YOUR_CALM
+    assert len(talk.gate.asked) == 1
+
+
+def test_a_few_frames_that_nobody_knows_are_passed_over(talk: Conversation) -> None:
+    """RFC 9113 §5.5."""
+    client = RawHttp2(talk)
+    client.writes(frame(0x77, 0xFF, 0x1234567, b"?") * 100)
+    client.asks(1, request())
+    assert len(talk.gate.asked) == 1
+
+
+def test_pongs_do_not_pile_up_for_a_client_that_reads_nothing(talk: Conversation) -> None:
+    client = RawHttp2(talk)
+    client.client.stops_reading()
+    flood(client, NOISE["pings"], MANY)
+    assert client.client.transport.most_buffered < 200_000
+    talk.later(61.0)
+    assert client.client.is_closed
+
+
+def test_windows_of_nothing_hold_no_more_than_the_buffers(converse: Converse) -> None:
+    talk = converse(limits=Limits(buffered_bytes=10_000), timeouts=Timeouts(write=5.0))
+    client = RawHttp2(talk)
+    client.writes(frame(SETTINGS, 0, 0, b"\0\4\0\0\0\0"))
+    for number in range(1, 21, 2):
+        client.asks(number, request(f"/{number}"))
+    for upstream in talk.upstreams:
+        upstream.says(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n", b"x" * 20_000, b"x" * 20_000)
+    assert len(talk.upstreams) == 10
+    assert not any(upstream.is_read for upstream in talk.upstreams)
+    talk.later(6.0)
+    assert all(upstream.is_closed for upstream in talk.upstreams)
+    assert client.was_reset(1) is not None
+
+
+def test_an_allowance_grows_with_time_and_with_what_is_transferred() -> None:
+    allowance = Allowance(10, 0.0)
+    while allowance.takes_noise():
+        pass
+    allowance.grow(1.0, 10)
+    taken = 0
+    while allowance.takes_noise():
+        taken += 1
+    assert taken == pytest.approx(200, abs=2)
+    allowance.transferred(100 * 1024)
+    assert [allowance.takes_noise() for _ in range(120)].count(True) == pytest.approx(99, abs=2)
+    assert [allowance.takes_reset() for _ in range(11)] == [True] * 10 + [False]
+    allowance.grow(3.0, 10)
+    assert [allowance.takes_reset() for _ in range(2)] == [True, False]
+
+
+def test_a_flood_of_requests_is_bounded_by_the_streams_that_may_be_open(talk: Conversation) -> None:
+    talk.gate.refuse("/a", Reason.CREDENTIALS_MISSING)
+    client = Http2Client(talk)
+    for _ in range(300):
+        assert client.engine.request(request(), ends=True)
+    client.pump()
+    assert len(talk.observed.records) == 300
+    assert not client.goaways
