@@ -6,8 +6,8 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from sidecar.decision.key_exchange import Group
-from sidecar.settings.certificate_requirement import Thumbprint
 from sidecar.proxy.http2.engine import Http2Missing, load
+from sidecar.settings.certificate_requirement import Thumbprint
 from sidecar.settings.files import AuthoritiesFile, CertificateFile, PrivateKeyFile, RevocationFile
 from sidecar.settings.own_certificate import OwnCertificate
 from sidecar.settings.problem import shown

@@ -110,7 +110,10 @@ def _remembered(presenter: Presenter) -> str:
 
 def connection_members(presenter: Presenter) -> str:
     """What is the same for every request of a connection."""
-    members = f'"peer":{quoted(presenter.peer)},"listener":{quoted(presenter.listener)},'
+    members = (
+        f'"peer":{quoted(presenter.peer)},"listener":{quoted(presenter.listener)},'
+        f'"protocol":{quoted(presenter.protocol)},'
+    )
     if presenter.tls_version:
         members += f'"tls_version":{quoted(presenter.tls_version)},"tls_group":{quoted(bounded(presenter.tls_group))},'
     if presenter.is_told:

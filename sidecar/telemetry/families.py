@@ -83,9 +83,10 @@ _ROWS = (
     _counter("tls_handshakes", "TLS handshakes that are over: full, resumed, or why they failed.", "result"),
     _counter(
         "tls_handshakes_negotiated",
-        "Handshakes that succeeded, by TLS version and group.",
+        "Handshakes that succeeded, by TLS version, group and protocol.",
         "version",
         "group",
+        "protocol",
     ),
     _gauge("upstream_bypassable", "1 while the API answers past the sidecar.", merge=Merge.MAX),
     _gauge("connections", "Client connections open now."),

@@ -137,9 +137,9 @@ class Telemetry:
             if self._allowances.take(self._monotonic(), result, detail):
                 self._tell("TLS handshake failed", result, peer=bounded(peer), detail=detail)
 
-    def negotiated(self, version: str, group: str) -> None:
-        """One handshake succeeded with this version of TLS and this group."""
-        key = (version or NONE, group_label(group))
+    def negotiated(self, version: str, group: str, protocol: str) -> None:
+        """One handshake succeeded with this version of TLS, this group and this protocol of ours."""
+        key = (version or NONE, group_label(group), protocol)
         self._negotiated[key] = self._negotiated.get(key, 0) + 1
 
     def connection_opened(self) -> None:

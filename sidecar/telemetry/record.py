@@ -79,8 +79,10 @@ class Observer(Protocol):
         `detail` is what OpenSSL says, for the log.
         """
 
-    def negotiated(self, version: str, group: str) -> None:
-        """One handshake succeeded with this version of TLS and this group; each empty when it is not known."""
+    def negotiated(self, version: str, group: str, protocol: str) -> None:
+        """One handshake succeeded with this version of TLS and this group, each empty when it is not known, and with
+        this protocol, one of those that are offered.
+        """
 
     def connection_opened(self) -> None:
         """A client connection was accepted."""
@@ -93,6 +95,6 @@ class Observer(Protocol):
 
     def incident(self, name: str, detail: str = "") -> None:
         """Something worth counting that is no request: `connection_refused`, `connections_given_up`, `header_dropped`,
-        `identity_headers_large`, `upstream_down`, `internal_error`. The name is a metric label from a closed
+        `identity_headers_large`, `upstream_down`, `internal_error`, `http2_flood`, `http2_broken`. The name is a metric label from a closed
         list; `detail` goes to the log, rate-limited.
         """

@@ -59,6 +59,7 @@ class Observed:
         self.records: list[AuditRecord] = []
         self.handshakes: list[tuple[str, str]] = []
         self.negotiations: list[tuple[str, str]] = []
+        self.protocols: list[str] = []
         self.incidents: list[tuple[str, str]] = []
         self.open = 0
         self.places: LineSink | None = None
@@ -69,8 +70,9 @@ class Observed:
     def handshake(self, result: str, peer: str = "", detail: str = "") -> None:
         self.handshakes.append((result, detail))
 
-    def negotiated(self, version: str, group: str) -> None:
+    def negotiated(self, version: str, group: str, protocol: str) -> None:
         self.negotiations.append((version, group))
+        self.protocols.append(protocol)
 
     def connection_opened(self) -> None:
         self.open += 1

@@ -43,6 +43,7 @@ def test_line_of_a_permit_names_everyone_and_everything(pki: Pki) -> None:
         "trace_id": "0af7651916cd43dd8448eb211c80319c",
         "peer": "192.0.2.7:50000",
         "listener": "main",
+        "protocol": "http/1.1",
         "presented_thumbprint": pki.client.thumbprint,
         "certificate_subject": "CN=client-1",
         "certificate_not_after": timestamp(pki.client.certificate.not_valid_after_utc.timestamp()),

@@ -253,9 +253,9 @@ def test_a_line_that_cannot_be_made_is_there_all_the_same(
 
 def test_negotiations_are_counted_by_labels_of_a_closed_list(recorder: RecordedTelemetry) -> None:
     for version, group in (("1.3", "X25519MLKEM768"), ("1.3", "ffdhe2048"), ("1.3", "ffdhe3072"), ("", "")):
-        recorder.telemetry.negotiated(version, group)
+        recorder.telemetry.negotiated(version, group, "h2")
     assert recorder.metrics.counter("sidecar_tls_handshakes_negotiated_total") == {
-        ("1.3", "X25519MLKEM768"): 1,
-        ("1.3", "other"): 2,
-        ("none", "none"): 1,
+        ("1.3", "X25519MLKEM768", "h2"): 1,
+        ("1.3", "other", "h2"): 2,
+        ("none", "none", "h2"): 1,
     }

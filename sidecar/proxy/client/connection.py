@@ -254,17 +254,17 @@ class ClientConnection(asyncio.Protocol):
         elif host.serving.endpoints is not None:
             presenter.chain = tuple(engine.chain()[1:])
         if listener.settings.tls is not None:
-            self._report_handshake(version, group)
+            self._report_handshake(version, group, protocol)
         engine.settle()
         self.wire = wire = self._wire(presenter, until)
         wire.hop = hop
         if host.is_shedding(self):
             wire.shed()
 
-    def _report_handshake(self, version: str, group: str) -> None:
+    def _report_handshake(self, version: str, group: str, protocol: str) -> None:
         observer, engine, address = self._host.observer, self.link.engine, self.peer[0]
         observer.handshake("resumed" if engine.is_resumed() else "full", address)
-        observer.negotiated(version, group)
+        observer.negotiated(version, group, protocol)
         if engine.is_unchecked():
             observer.incident("crl_missing", f"an authority of {address}'s chain has no CRL")
 
