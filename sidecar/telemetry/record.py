@@ -95,6 +95,6 @@ class Observer(Protocol):
 
     def incident(self, name: str, detail: str = "") -> None:
         """Something worth counting that is no request: `connection_refused`, `connections_given_up`, `header_dropped`,
-        `identity_headers_large`, `upstream_down`, `internal_error`, `http2_flood`, `http2_broken`. The name is a metric label from a closed
-        list; `detail` goes to the log, rate-limited.
+        `identity_headers_large`, `upstream_down`, `internal_error`, `http2_flood`, `http2_broken`. The name is a metric
+        label from a closed list; `detail` goes to the log, rate-limited.
         """

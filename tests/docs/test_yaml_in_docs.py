@@ -17,7 +17,10 @@ from tests.support.pki import Pki
 ROOT = Path(__file__).parents[2]
 PAGES = [
     ROOT / "README.md",
-    *(ROOT / "docs" / f"{name}.md" for name in ("policy", "configuration", "issuers", "cli", "dpop", "http2")),
+    *(
+        ROOT / "docs" / f"{name}.md"
+        for name in ("policy", "configuration", "issuers", "cli", "dpop", "http2")
+    ),
 ]
 _BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 RESOURCE = "protected_resource: {resource: https://api.example.com, origins: [https://api.example.com]}\n"
