@@ -18,6 +18,7 @@ from sidecar.http.fields import RequestFields
 from sidecar.http.message import Request, Response
 from sidecar.proxy.exchange.endpoints import AnswerReplaced, Course, Decision, Judgement, Outgoing
 from sidecar.proxy.exchange.snapshot import Authorizes
+from sidecar.telemetry.record import ClientNotes
 
 _DROPPED: Final = frozenset(
     {
@@ -77,5 +78,5 @@ class MetadataCourse(Course):
                 self._report(str(why))
             return None
 
-    def verdict(self) -> str:
-        return ""
+    def notes(self) -> ClientNotes | None:
+        return None

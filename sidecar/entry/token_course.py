@@ -11,7 +11,7 @@ from typing import Final, Protocol
 from urllib.parse import quote_plus
 
 from sidecar.decision.certificate import Certificate
-from sidecar.decision.client_permit import ClientPermit, admitted, tolerated
+from sidecar.decision.client_permit import Client, ClientPermit, admitted, tolerated
 from sidecar.decision.denial import Denial
 from sidecar.decision.failure import Denied, Failure
 from sidecar.decision.permit import Permit
@@ -37,6 +37,7 @@ from sidecar.http.message import Request, Response
 from sidecar.http.token_form import MOST_BYTES, read_form
 from sidecar.issuer.client_authentication import ClientAuthenticator
 from sidecar.proxy.exchange.endpoints import AnswerRefused, Course, Decision, Judgement, Outgoing
+from sidecar.telemetry.record import ClientNotes
 
 _JSON: Final = "application/json"
 _NOBODY_ASKED: Final = Finding(
@@ -96,7 +97,7 @@ class TokenCourse(Course):
         self._audited: Certificate | None = None
         """The certificate to which an issued token should be bound."""
         self._translation: ClientAuthenticator | None = None
-        self._finding: Finding | None = None
+        self._notes: ClientNotes | None = None
 
     # --- the request
 
@@ -114,6 +115,7 @@ class TokenCourse(Course):
         types = [value.decode("latin-1") for name, value in request.fields if name.lower() == b"content-type"]
         try:
             form = read_form(head, types, body)
+            self._note(form.client_id, "")
             client = terms.registry.authenticate(form, presenter, now)
             self._authenticated(client, presenter)
         except Denied as denied:
@@ -123,13 +125,19 @@ class TokenCourse(Course):
             return denial if now >= terms.reports_until else tolerated(terms.rule, denial)
         return admitted(terms.rule, client)
 
-    def _authenticated(self, client: object, presenter: Presenter) -> None:
+    def _note(self, client_id: str, matched: str) -> None:
+        registered = self._terms.registry.client(client_id)
+        if registered is not None:
+            self._notes = ClientNotes(client_id, registered.method.value, matched)
+
+    def _authenticated(self, client: Client, presenter: Presenter) -> None:
         """What goes to the server along with the request; raises `Denied`."""
-        terms = self._terms
-        is_verified = isinstance(client, AuthenticatedClient)
-        certificate: Certificate | None = getattr(client, "certificate", None)
-        self._client_id, self._source = getattr(client, "client_id", ""), presenter.source
-        if is_verified:
+        terms, certificate = self._terms, client.certificate
+        self._client_id, self._source = client.client_id, presenter.source
+        is_verified = False
+        if isinstance(client, AuthenticatedClient):
+            is_verified = True
+            self._note(client.client_id, client.matched)
             self._translation = terms.translations.get(self._client_id)
         if certificate is None:
             self._lines = terms.hand_over.without()
@@ -215,7 +223,9 @@ class TokenCourse(Course):
     def _concluded(
         self, finding: Finding, tokens: IssuedTokens | None
     ) -> AnswerRefused | Awaitable[AnswerRefused] | None:
-        self._finding = finding
+        if self._notes is not None:
+            self._notes.issued = finding.verdict.value
+            self._notes.issued_detail = finding.detail
         if finding.is_good or not self._terms.refuses_unbound:
             return None
         expected = "an access token that is bound to the client certificate"
@@ -243,13 +253,8 @@ class TokenCourse(Course):
         plain = Outgoing(self._terms.revocation, body=form.encode("ascii"), lines=self._lines)
         return plain if self._translation is None else await self._translated(self._translation, plain)
 
-    def verdict(self) -> str:
-        return "" if self._finding is None else self._finding.verdict.value
-
-    @property
-    def finding(self) -> Finding | None:
-        """What the audit of the answer came to."""
-        return self._finding
+    def notes(self) -> ClientNotes | None:
+        return self._notes
 
 
 def _text(response: Response, body: bytes | None) -> bytes:

@@ -16,7 +16,7 @@ from sidecar.decision.permit import Permit
 from sidecar.decision.request import Presenter
 from sidecar.decision.token import ValidatedToken
 from sidecar.telemetry.outcome import REPORT, denial_of
-from sidecar.telemetry.record import AuditRecord
+from sidecar.telemetry.record import AuditRecord, ClientNotes
 
 # The C function where there is one (CPython), the same in Python elsewhere.
 quoted: Callable[[str], str] = encoder.encode_basestring_ascii
@@ -159,12 +159,28 @@ def _failure(failure: Failure) -> str:
 
 def _rare(record: AuditRecord) -> str:
     """Members that most lines do not have."""
-    if not (record.detail or record.upgraded or record.ended_by):
+    if not (record.detail or record.upgraded or record.ended_by or record.client is not None):
         return ""
     text = f',"detail":{quoted(bounded(record.detail))}' if record.detail else ""
+    if record.client is not None:
+        text += _client(record.client)
     if record.upgraded:
         text += ',"upgraded":true'
     return f'{text},"ended_by":{quoted(record.ended_by)}' if record.ended_by else text
+
+
+def _client(notes: ClientNotes) -> str:
+    """Members about a request to an authorization server's endpoint."""
+    text = f',"client_id":{quoted(bounded(notes.client_id))},"client_method":"{notes.method}"'
+    if notes.matched:
+        text += f',"client_matched":{quoted(bounded(notes.matched))}'
+    if notes.issued:
+        text += f',"issued_token":"{notes.issued}"'
+    return (
+        f'{text},"issued_token_detail":{quoted(bounded(notes.issued_detail))}'
+        if notes.issued_detail
+        else text
+    )
 
 
 def incomplete(record: AuditRecord, labels: tuple[str, str, str]) -> str:

@@ -182,6 +182,8 @@ class Adoption:
         decision, certificate = record.decision, record.presenter.client_certificate
         token = decision.token if decision is not None else None
         name = (token.client_id or token.subject) if token is not None else None
+        if record.client is not None:
+            name = record.client.client_id
         if name:
             client = self.clients[name]
         else:

@@ -92,6 +92,9 @@ _ROWS = (
     _gauge("connections", "Client connections open now."),
     _counter("connections_accepted", "Client connections accepted."),
     _counter("incidents", "Events worth counting that are no request.", "name"),
+    _counter(
+        "issued_tokens", "Access tokens that the authorization server issued, by their binding.", "binding"
+    ),
     # Tokens and issuers
     _counter("token_cache", "Look-ups of verified tokens.", "result"),
     _gauge("requests_in_progress", "Requests under way."),

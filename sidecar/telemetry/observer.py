@@ -23,7 +23,16 @@ from sidecar.telemetry.record import AuditRecord
 _MOST_STRIPPED = 64
 """Headers that are named in the log when they are stripped: their names are chosen by clients."""
 _WARNED = frozenset(
-    {"upstream_down", "internal_error", "memory_short", "replay_unknown", "replay_unknown_accepted"}
+    {
+        "upstream_down",
+        "internal_error",
+        "memory_short",
+        "replay_unknown",
+        "replay_unknown_accepted",
+        "server_credentials_refused",
+        "token_not_revoked",
+        "metadata_left_alone",
+    }
 )
 """Incidents that someone should look at."""
 Clock = Callable[[], float]
@@ -111,7 +120,7 @@ class Telemetry:
                 client.last_seen = record.started
         else:
             self.adoption.count(record, labels)
-        if labels[1] == REPORT or record.ended_by:
+        if labels[1] == REPORT or record.ended_by or record.client is not None:
             self._observe_rare(record, labels)
         if self.spans is not None:
             self.spans(record, labels)
@@ -125,6 +134,8 @@ class Telemetry:
     def _observe_rare(self, record: AuditRecord, labels: tuple[str, str, str]) -> None:
         if labels[1] == REPORT:
             self.metrics.increment("sidecar_report_only_total", labels[0], labels[2])
+        if record.client is not None and record.client.issued:
+            self.metrics.increment("sidecar_issued_tokens_total", record.client.issued)
         if record.ended_by:
             self.metrics.increment("sidecar_streams_ended_total", record.ended_by)
 

@@ -48,8 +48,8 @@ class AuditRecord:
     traceparent: bytes = b""
     """What the upstream is told."""
 
-    issued: str = ""
-    """What the audit of an issued access token found: `bound`, `unbound`, …; empty: none was issued, or looked at."""
+    client: "ClientNotes | None" = None
+    """Who sent it, where it went to an authorization server's endpoint."""
     has_place: bool = False
     """A place for its line was reserved in the log."""
 
@@ -61,6 +61,24 @@ class AuditRecord:
         """The generation of the policy under which the request was decided under."""
         self.decision: Permit | Denial | None = None
         """None when the request never came to a decision (it was not clean HTTP)."""
+
+
+class ClientNotes:
+    """Who sent a request to an authorization server's endpoint, and what was issued."""
+
+    __slots__ = ("client_id", "issued", "issued_detail", "matched", "method")
+
+    def __init__(self, client_id: str, method: str, matched: str) -> None:
+        self.client_id = client_id
+        """The registered client that the request names."""
+        self.method = method
+        """How it is registered to authenticate: `tls_client_auth`, `self_signed_tls_client_auth`, `other`."""
+        self.matched = matched
+        """What of its certificate is registered; empty: it was not authenticated by one."""
+        self.issued = ""
+        """What the audit of an issued access token found: `bound`, `unbound`, …; empty: there was none."""
+        self.issued_detail = ""
+        """What is wrong with its binding, in plain words."""
 
 
 class Observer(Protocol):

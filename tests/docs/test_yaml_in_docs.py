@@ -19,12 +19,21 @@ PAGES = [
     ROOT / "README.md",
     *(
         ROOT / "docs" / f"{name}.md"
-        for name in ("policy", "configuration", "issuers", "cli", "dpop", "http2")
+        for name in ("policy", "configuration", "issuers", "cli", "dpop", "http2", "authorization-server")
     ),
 ]
 _BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)
 RESOURCE = "protected_resource: {resource: https://api.example.com, origins: [https://api.example.com]}\n"
 """Proofs need to know where clients believe the API to be."""
+SERVER = """\
+authorization_server:
+  issuer: https://as.example.com
+  endpoints: {token: /token}
+  client_files: [clients/*.yaml]
+  hand_over: {header: {format: rfc9440}}
+"""
+MORE = {"service": ("authorization-server",), "clients": ()}
+"""Where else keys are described."""
 SERVICE_KEYS = {"listeners", "upstream", "policy_files"}
 
 
@@ -48,6 +57,8 @@ class Example:
         keys = set(self.data)
         if "cases" in keys:
             return "cases"
+        if "clients" in keys:
+            return "clients"
         return "policy" if keys <= {"issuers", "rules", "report_only"} else "service"
 
 
@@ -78,6 +89,14 @@ def configuration(tmp_path: Path, pki: Pki) -> Configuration:
     key = tmp_path / "policies" / "keys" / "api.pem"
     key.write_bytes(pki.client.key_pem)
     key.chmod(0o600)
+    clients = tmp_path / "clients"
+    clients.mkdir()
+    (clients / "a.yaml").write_text("clients:\n  - {client_id: old, method: other}\n")
+    (clients / "tpp-ca.pem").write_bytes(pki.client_authority.pem)
+    (clients / "tpp-2.pem").write_bytes(pki.self_signed_client.pem)
+    for name, content in (("tpp-3.secret", b"secret"), ("tpp-4.key", pki.client.key_pem)):
+        (clients / name).touch(mode=0o600)
+        (clients / name).write_bytes(content)
     return made
 
 
@@ -93,6 +112,9 @@ def test_an_example_loads(example: Example, configuration: Configuration) -> Non
             # A fragment stands beside what it leaves out.
             rest = [part for part in _parts(SERVICE) if part.split(":")[0] not in example.data]
             configuration.write_service(example.text + "".join(rest))
+        case "clients":
+            (configuration.folder / "clients" / "a.yaml").write_text(example.text)
+            configuration.write_service(SERVICE + SERVER)
         case _:
             policy = (ROOT / "config" / "policies" / "accounts.yaml").read_text("utf-8")
             service = (ROOT / "config" / "sidecar.yaml").read_text("utf-8")
@@ -125,10 +147,19 @@ def test_there_are_examples() -> None:
 
 
 @pytest.mark.parametrize(
-    ("kind", "page"), [("service", "configuration"), ("policy", "policy"), ("cases", "policy")]
+    ("kind", "page"),
+    [
+        ("service", "configuration"),
+        ("policy", "policy"),
+        ("cases", "policy"),
+        ("clients", "authorization-server"),
+    ],
 )
 def test_every_key_is_documented(kind: str, page: str) -> None:
-    text = "".join((ROOT / "docs" / f"{name}.md").read_text("utf-8") for name in (page, "configuration"))
+    text = "".join(
+        (ROOT / "docs" / f"{name}.md").read_text("utf-8")
+        for name in (page, *MORE.get(kind, ("configuration",)))
+    )
     made = schema(kind)
     missing = [
         f"{section}.{key}"

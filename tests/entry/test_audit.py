@@ -58,6 +58,12 @@ def tokens(signing_key: SigningKey, pki: Pki) -> dict[str, str]:
     }
 
 
+def issued(talk: Conversation) -> str:
+    notes = talk.record.client
+    assert notes is not None
+    return notes.issued
+
+
 VERDICTS = ["bound", "unbound", "mismatch", "jkt", "unknown", "unreadable"]
 
 
@@ -70,7 +76,7 @@ def test_verdict_is_recorded_and_the_answer_goes_on_as_it_came(
     client, _ = asked(talk, pki, answer(body, b"200 OK", b"Cache-Control: no-store", b"X-Own: 1"))
     got = client.answer()
     assert (got.status, got.body, got.header("x-own")) == (200, body, "1")
-    assert talk.record.issued == verdict
+    assert issued(talk) == verdict
     assert outcome_of(talk.record) == ("authorization_server.token", "permit", "none")
 
 
@@ -81,7 +87,7 @@ def test_token_that_is_bound_to_no_key_of_the_client_is_refused_and_revoked(
     talk = stack.enter_context(world.conversation(**REFUSES))
     client, upstream = asked(talk, pki, answer(response(tokens[verdict], refresh_token="r-1")))
     got = client.answer()
-    assert talk.record.issued == verdict
+    assert issued(talk) == verdict
     if verdict in ("bound", "jkt"):
         assert got.status == 200
         assert talk.untouched
@@ -170,7 +176,7 @@ def test_opaque_token_is_asked_about(
     talk = stack.enter_context(world.conversation())
     client, _ = asked(talk, pki, answer(response("opaque")))
     assert client.answer().status == 200
-    assert talk.record.issued == verdict
+    assert issued(talk) == verdict
     assert world.answers.asked == [("opaque", "192.0.2.7")]
 
 
@@ -180,7 +186,7 @@ def test_without_anybody_to_ask_an_opaque_token_is_unknown(
     world.asks = False
     talk = stack.enter_context(world.conversation())
     asked(talk, pki, answer(response("opaque")))
-    assert talk.record.issued == "unknown"
+    assert issued(talk) == "unknown"
 
 
 # --- what is read, and what is not
@@ -199,7 +205,7 @@ def test_identity_is_asked_for_and_gzip_is_read_all_the_same(
     upstream.says(answer(body, b"200 OK", b"Content-Encoding: gzip"))
     got = client.answer()
     assert (got.body, got.header("content-encoding")) == (body, "gzip")
-    assert talk.record.issued == "bound"
+    assert issued(talk) == "bound"
 
 
 @pytest.mark.parametrize(
@@ -219,7 +225,7 @@ def test_answer_that_cannot_be_read_goes_on_while_it_is_only_reported(
     client, _ = asked(talk, pki, *(server[at : at + 50_000] for at in range(0, len(server), 50_000)))
     got = client.answer()
     assert (got.status, got.body) == (200, server.partition(b"\r\n\r\n")[2])
-    assert talk.record.issued == "unreadable"
+    assert issued(talk) == "unreadable"
 
 
 def test_answer_that_never_ends_is_refused_where_the_audit_refuses(
@@ -246,7 +252,7 @@ def test_answer_in_chunks_or_to_the_end_of_the_connection_is_read_whole(
     assert client.hears() == b""
     upstream.leaves()
     assert client.answer().body == body
-    assert talk.record.issued == "bound"
+    assert issued(talk) == "bound"
 
 
 @pytest.mark.parametrize("status", [b"400 Bad Request", b"201 Created", b"500 No"])
@@ -256,7 +262,7 @@ def test_answers_that_issue_nothing_are_not_audited(
     talk = stack.enter_context(world.conversation(**REFUSES))
     client, _ = asked(talk, pki, answer(b'{"error":"invalid_grant"}', status))
     assert client.answer().status == int(status[:3])
-    assert talk.record.issued == ""
+    assert issued(talk) == ""
 
 
 @pytest.mark.parametrize("path", ["/par", "/introspect", "/revoke"])
@@ -270,7 +276,7 @@ def test_only_the_token_endpoint_issues_tokens(
     assert upstream.requests()[0].all("accept-encoding") == ["gzip"]
     upstream.says(answer(response("opaque")))
     assert client.answer().status == 200
-    assert talk.record.issued == ""
+    assert issued(talk) == ""
 
 
 def test_client_without_a_certificate_at_the_server_is_not_audited(
@@ -281,7 +287,7 @@ def test_client_without_a_certificate_at_the_server_is_not_audited(
     client.says(form(client_id="old", client_secret="s"))
     talk.upstream().says(answer(response("opaque")))
     assert client.answer().status == 200
-    assert talk.record.issued == ""
+    assert issued(talk) == ""
 
 
 def test_client_that_leaves_before_the_verdict_leaves_a_record(

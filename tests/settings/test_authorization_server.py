@@ -17,7 +17,7 @@ from tests.support.pki import Authority, Pki, Profile, certificate_pem, self_sig
 @pytest.fixture
 def clients(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clients]:
     """As if the data plane served it."""
-    monkeypatch.setattr(authorization_server, "unserved", lambda _document: ())
+    monkeypatch.setattr(authorization_server, "unserved", lambda _clients: ())
     with tempfile.TemporaryDirectory() as folder:
         yield Clients.create(Path(folder), pki)
 
@@ -257,8 +257,12 @@ def test_ends_of_certificates_are_told_in_time(clients: Clients) -> None:
     assert not any("expired on" in one for one in clients.warnings(None))
 
 
-def test_configuration_is_refused_as_long_as_no_data_plane_serves_it(
+def test_published_certificates_are_refused_as_long_as_nobody_fetches_them(
     clients: Clients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()
-    assert clients.problems() == ["6:1: is not served by this version"]
+    clients.write_client(
+        "client_id: a, method: self_signed_tls_client_auth, jwks_url: https://a.example/jwks"
+    )
+    (problem,) = clients.problems()
+    assert "is not served by this version" in problem

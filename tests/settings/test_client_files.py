@@ -24,7 +24,7 @@ OWN = "client_id: c, method: self_signed_tls_client_auth"
 @pytest.fixture
 def clients(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clients]:
     """As if the data plane served them."""
-    monkeypatch.setattr(authorization_server, "unserved", lambda _document: ())
+    monkeypatch.setattr(authorization_server, "unserved", lambda _clients: ())
     with tempfile.TemporaryDirectory() as folder:
         yield Clients.create(Path(folder), pki)
 

@@ -69,7 +69,7 @@ class Worker:
         self.enforcement = EnforcementWatch(lambda: self.assembly.loaded.policy, journal)
         memory = ReplayMemory(os.urandom(32), time.monotonic) if memory is None else memory
         guards = Guards(memory, self.telemetry.incident)
-        self._ports = Ports(self.issuers, self.issuers, os.urandom(32), guards)
+        self._ports = Ports(self.issuers, self.issuers, os.urandom(32), guards, self.telemetry.incident)
         self.assembly = first = prepare(loaded, self._ports)
         """The configuration in force."""
         self._tls = first.tls
@@ -81,6 +81,7 @@ class Worker:
             generation=generation,
             documents=first.documents,
             resource_metadata=first.metadata_url,
+            endpoints=first.endpoints,
             tls_factory=self._tls_of,
             trace=self.tracer.trace_ids if self.tracer is not None else UNTRACED,
         )
@@ -183,6 +184,7 @@ class Worker:
             generation=assembly.generation,
             documents=assembly.documents,
             resource_metadata=assembly.metadata_url,
+            endpoints=assembly.endpoints,
         )
         self.assembly = assembly
         self._cache_hits += before.authorizer.verified.hits

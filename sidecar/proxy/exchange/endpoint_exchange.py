@@ -128,6 +128,7 @@ class EndpointExchange(Exchange):
         decision = course.decide(
             head, self.request, self.fields, bytes(self._body), presenter=self.record.presenter, now=started
         )
+        self.record.client = course.notes()
         if isinstance(decision, _DECISIONS):
             self._decided(decision)
         else:
@@ -246,7 +247,7 @@ class EndpointExchange(Exchange):
     def _judged(self, judgement: Judgement, head: Response, response: Response) -> None:
         course = self._course
         if course is not None:
-            self.record.issued = course.verdict()
+            self.record.client = course.notes()
         if isinstance(judgement, AnswerRefused):
             for errand in judgement.errands:
                 self._serving.spawn(self._run(errand))

@@ -15,6 +15,7 @@ from sidecar.decision.request import Presenter, RequestHead
 from sidecar.http.fields import RequestFields
 from sidecar.http.message import Request, Response
 from sidecar.proxy.native import mypyc_attr
+from sidecar.telemetry.record import ClientNotes
 
 Decision = Permit | Denial
 
@@ -118,8 +119,8 @@ class Course(ABC):
         """What becomes of an answer. `body` is all of its content; None: it is longer than `MOST_ANSWER`."""
 
     @abstractmethod
-    def verdict(self) -> str:
-        """What was found out about the answer, for the record; empty: nothing."""
+    def notes(self) -> ClientNotes | None:
+        """What is known of the client, and of what was issued to it, for the record."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)

@@ -8,6 +8,7 @@ from sidecar.decision.challenge import DESCRIPTIONS
 from sidecar.decision.denial import Denial
 from sidecar.decision.explanation import STAGES, Verdict, clause
 from sidecar.decision.permit import Permit
+from sidecar.entry.authorization_server import RULE
 from sidecar.telemetry.access import AccessLine, bounded, incomplete
 from sidecar.telemetry.live import Entry
 from sidecar.telemetry.outcome import denial_of
@@ -48,13 +49,30 @@ def steps(record: AuditRecord) -> Iterator[dict[str, str]]:
         yield _step("request", Verdict.FAILED, "clean HTTP", record.detail)
         return
     rule = decision.rule.name if isinstance(decision, Permit) else decision.rule or ""
-    if isinstance(decision, Permit) and decision.token is None:
+    if rule.startswith(RULE):
+        yield from _client_steps(record, denial)
+    elif isinstance(decision, Permit) and decision.token is None:
         yield _step("rule", Verdict.PASSED, "a rule that fits", rule)
         yield _step("public", Verdict.PASSED, "no token needed", "")
     else:
         yield from _token_steps(denial, rule)
     if record.reason is not None and not isinstance(decision, Denial):
         yield _step("upstream", Verdict.FAILED, "an answer in full", record.detail or record.reason.value)
+
+
+def _client_steps(record: AuditRecord, denial: Denial | None) -> Iterator[dict[str, str]]:
+    """Of a request to an authorization server's endpoint (RFC 8705 §2)."""
+    notes = record.client
+    for one in denial.failures if denial is not None else ():
+        yield _step(one.check, Verdict.FAILED, one.expected, one.presented)
+    if denial is None and notes is not None:
+        yield _step("client", Verdict.PASSED, notes.method, notes.matched or notes.client_id)
+    if notes is not None and notes.issued:
+        is_bound = notes.issued in ("bound", "jkt")
+        verdict = Verdict.PASSED if is_bound else Verdict.FAILED
+        yield _step(
+            "issued token", verdict, "bound to the client certificate", notes.issued_detail or notes.issued
+        )
 
 
 def _token_steps(denial: Denial | None, rule: str) -> Iterator[dict[str, str]]:
