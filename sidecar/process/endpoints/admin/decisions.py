@@ -61,7 +61,7 @@ def steps(record: AuditRecord) -> Iterator[dict[str, str]]:
 
 
 def _client_steps(record: AuditRecord, denial: Denial | None) -> Iterator[dict[str, str]]:
-    """Of a request to an authorization server's endpoint (RFC 8705 §2)."""
+    """Those of a request to an authorization server's endpoint (RFC 8705 §2)."""
     notes = record.client
     for one in denial.failures if denial is not None else ():
         yield _step(one.check, Verdict.FAILED, one.expected, one.presented)
