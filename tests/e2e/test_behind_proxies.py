@@ -1,4 +1,4 @@
-"""Real proxies end TLS and pass the certificate on, each by the recipe of docs/proxies.md: who gets in, who does not."""
+"""Real proxies end TLS and pass the certificate on, by the recipes of docs/proxies.md: who gets in, who does not."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The certificate as services write it that cannot be run here: by their documentation, in the format of docs/proxies.md."""
+"""The certificate as services write it that cannot be run here: by their documentation, read as docs/proxies.md says."""
 
 import base64
 from urllib.parse import quote
