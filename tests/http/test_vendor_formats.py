@@ -1,4 +1,4 @@
-"""The certificate as services write it that cannot be run here: by their documentation, read as docs/proxies.md says."""
+"""The certificate as services write it that cannot be run here: by their documentation, as docs/proxies.md reads it."""
 
 import base64
 from urllib.parse import quote
