@@ -15,6 +15,8 @@ from tests.support.tls_client import Response, Wire, client_context
 
 pytestmark = pytest.mark.real
 
+NAME = "api.example.com"
+"""In the handshake and in Host: Caddy refuses a request where they differ."""
 PATH = "/things/1"
 
 
@@ -32,7 +34,7 @@ class World:
     def ask(self, client: Identity | None, token: str | None, **fields: str) -> Response:
         """One request through the proxy."""
         context = client_context(client, self.pki.server_authority.certificate)
-        with Wire.tls(self.port, context=context) as wire:
+        with Wire.tls(self.port, context=context, server_name=NAME) as wire:
             return wire.request("GET", PATH, fields, token=token)
 
 
@@ -102,10 +104,10 @@ def test_a_resumed_session_still_carries_its_own_certificate(world: World) -> No
         world.key.token(rightful),
         client_context(rightful, world.pki.server_authority.certificate),
     )
-    with Wire.tls(world.port, context=context) as first:
+    with Wire.tls(world.port, context=context, server_name=NAME) as first:
         assert first.request("GET", PATH, token=token).status == 200
         session = first.session
-    with Wire.tls(world.port, context=context, session=session) as second:
+    with Wire.tls(world.port, context=context, server_name=NAME, session=session) as second:
         assert second.request("GET", PATH, token=token).status == 200
         resumed = second.secure.session_reused
     assert resumed, f"{world.proxy.title} did not resume the session"
