@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import pytest
 
 from sidecar.http.certificate_field import CertificateFormat, FieldCertificates, emit
-from tests.real.tls_proxies import HOP, PROXIES, Hop, TlsProxy, tls_proxy
+from tests.real.tls_proxies import PROXIES, Hop, TlsProxy, tls_proxy
 from tests.support.mint import SigningKey
 from tests.support.pki import Identity, Pki, certificate_pem
 from tests.support.recorder import Recorder
-from tests.support.sidecar import Sidecar, listener, merged
+from tests.support.sidecar import Sidecar, merged
 from tests.support.tls_client import Response, Wire, client_context
 
 pytestmark = pytest.mark.real
@@ -51,22 +51,13 @@ def world(
         sidecar = Sidecar(folder, pki, api.url, keys=[signing_key])
         (folder / "tls" / "proxy-ca.crt").write_bytes(certificate_pem(hop.authority.certificate))
         sidecar.write_service(
-            merged(sidecar.service_document(api.url), {"listeners": [behind(sidecar, proxy)]})
+            merged(
+                sidecar.service_document(api.url),
+                {"listeners": [proxy.listener() | {"address": f"127.0.0.1:{sidecar.port}"}]},
+            )
         )
         with sidecar, tls_proxy(proxy, folder, hop, pki, sidecar.port) as port:
             yield World(proxy, port, sidecar, api, pki, signing_key)
-
-
-def behind(sidecar: Sidecar, proxy: TlsProxy) -> dict[str, object]:
-    """The listener of docs/proxies.md."""
-    document = listener(sidecar.port)
-    document["client_certificate"] = {
-        "source": "header",
-        "header": {"format": proxy.format, "name": proxy.field},
-        "proxies": [{"san_dns": HOP, "ca_file": "tls/proxy-ca.crt"}],
-        "trust": "any",
-    }
-    return document
 
 
 @pytest.mark.parametrize("who", ["client", "self_signed_client"])

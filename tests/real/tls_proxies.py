@@ -5,8 +5,10 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import envoy
+import yaml
 
 from tests.real.upstreams import nginx_program
 from tests.support.debian import program
@@ -32,11 +34,22 @@ class TlsProxy:
     """Folder and recipe → what to run; writes the configuration file."""
 
     def recipe(self) -> str:
-        """The first block of its section."""
-        section = PAGE.read_text("utf-8").partition(f"\n## {self.title}\n")[2].partition("\n## ")[0]
-        block = re.search(r"^```\w+\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
-        assert block is not None, f"docs/proxies.md shows no configuration of {self.title}"
-        return block[1]
+        """Its configuration, as the page shows it."""
+        return shown(self.title)
+
+    def listener(self) -> dict[str, Any]:
+        """The sidecar's listener behind it, as the page shows it, with this proxy's format and field."""
+        document: dict[str, Any] = yaml.safe_load(shown("The sidecar's side"))["listeners"][0]
+        document["client_certificate"]["header"] = {"format": self.format, "name": self.field}
+        return document
+
+
+def shown(title: str) -> str:
+    """The first block of a section of the page."""
+    section = PAGE.read_text("utf-8").partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+    block = re.search(r"^```\w+\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    assert block is not None, f"docs/proxies.md shows no configuration under {title}"
+    return block[1]
 
 
 def _nginx(folder: Path, recipe: str) -> list[str]:
