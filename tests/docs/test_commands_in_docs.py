@@ -76,10 +76,10 @@ def test_a_command_prints_what_the_page_shows(shown: Shown, place: Path) -> None
             ["bash", "-c", command], cwd=place, env=environment, capture_output=True, text=True, check=False
         )
         printed += done.stdout + done.stderr
-    assert re.fullmatch(_pattern(shown.output), printed), printed
+    assert re.fullmatch(pattern(shown.output), printed), printed
 
 
-def _pattern(text: str) -> str:
+def pattern(text: str) -> str:
     """`…` stands for anything within a line; alone in a line, for lines."""
     lines = [
         "(?:.*\n)*?"
