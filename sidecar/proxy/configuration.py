@@ -9,6 +9,7 @@ from types import MappingProxyType
 
 from sidecar.http.answer import Wording
 from sidecar.http.certificate_field import CertificateFormat
+from sidecar.http.certificate_header import CertificateHeader
 from sidecar.http.claimed_identity import ClaimedIdentity
 from sidecar.http.fields import FieldRules
 
@@ -211,13 +212,22 @@ class CertificateHeaderSettings:
     format: CertificateFormat
     name: str
     """Name of the header field."""
+    chain: bool = False
+    """Whether the certificates behind the client's own are told, too."""
+
+    @property
+    def chain_name(self) -> str:
+        """Name of the field of the chain (RFC 9440 §2.3); empty where the format has none of its own."""
+        return "Client-Cert-Chain" if self.format is CertificateFormat.RFC9440 else ""
 
     @property
     def names(self) -> frozenset[str]:
         """Every field by which the API may read a certificate: no client may send it."""
-        return frozenset(
-            {self.name, *(("Client-Cert-Chain",) if self.format is CertificateFormat.RFC9440 else ())}
-        )
+        return frozenset({self.name, self.chain_name} - {""})
+
+    def writer(self) -> CertificateHeader:
+        """Makes the field lines."""
+        return CertificateHeader(self.format, self.name, self.chain_name, tells_chain=self.chain)
 
 
 @dataclass(frozen=True, slots=True)

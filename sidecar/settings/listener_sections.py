@@ -58,6 +58,8 @@ OURS = frozenset(
 Format = Literal["rfc9440", "xfcc", "pem_urlencoded", "pem_one_line", "der_base64"]
 CERTIFICATE_FIELDS = {"rfc9440": "Client-Cert", "xfcc": "X-Forwarded-Client-Cert"}
 """The names of the formats that have one."""
+WITH_CHAIN = frozenset({"rfc9440", "xfcc", "pem_urlencoded", "pem_one_line"})
+"""The formats that have a place for the certificates above the client's."""
 
 
 class ToldCertificateSection(Section):

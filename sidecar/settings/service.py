@@ -58,9 +58,13 @@ def proxy_settings(
         for name in ("realm", "disclose_reasons", "problem_types")
         if getattr(file, name) is not None
     }
+    upstream = _upstream(file.upstream)
+    header = upstream.client_certificate_header
+    # A resumed session has lost the certificates above the client's.
+    resumes = server is None and not (header is not None and header.chain)
     return ProxySettings(
-        listeners=tuple(_listener(one, resumes=server is None) for one in file.listeners),
-        upstream=_upstream(file.upstream),
+        listeners=tuple(_listener(one, resumes=resumes) for one in file.listeners),
+        upstream=upstream,
         limits=Limits(**file.limits.given()),
         timeouts=Timeouts(**file.timeouts.given()),
         hand_over_headers=server.hand_over_names if server is not None else frozenset(),
@@ -208,7 +212,7 @@ def _upstream(section: Upstream) -> UpstreamSettings:
     if header is not None:
         name = header.name or CERTIFICATE_FIELDS[header.format]
         form = CertificateFormat(header.format)
-        given["client_certificate_header"] = CertificateHeaderSettings(form, name)
+        given["client_certificate_header"] = CertificateHeaderSettings(form, name, bool(header.chain))
     if "identity_headers" in given:
         given["identity_headers"] = MappingProxyType(given["identity_headers"])
     return UpstreamSettings(

@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from sidecar.settings.files import CertificateFile
-from sidecar.settings.listener_sections import CERTIFICATE_FIELDS, OURS, Format, is_loopback
+from sidecar.settings.listener_sections import CERTIFICATE_FIELDS, OURS, WITH_CHAIN, Format, is_loopback
 from sidecar.settings.own_certificate import OwnCertificate
 from sidecar.settings.problem import shown
 from sidecar.settings.scalars import Duration, HeaderName, Size, Text
@@ -73,9 +73,13 @@ class CertificateHeaderSection(Section):
     """How it is written: as by RFC 9440, Envoy, nginx, Apache, HAProxy."""
     name: HeaderName | None = None
     """Name of the field. Default: Client-Cert for rfc9440, X-Forwarded-Client-Cert for xfcc; the others have none."""
+    chain: bool | None = None
+    """true: the certificates above the client's too; TLS sessions are not resumed then. Default: false."""
 
     @model_validator(mode="after")
     def _named(self) -> Self:
+        if self.chain and self.format not in WITH_CHAIN:
+            raise mistake(f"`{self.format}` has no place for a chain", "chain")
         if self.name is None and self.format not in CERTIFICATE_FIELDS:
             raise mistake(f"`{self.format}` has no name of its own: say which field the API reads", "name")
         if self.name is not None and self.name.lower() in OURS:

@@ -1,8 +1,6 @@
 """A running sidecar behind a proxy that ends the clients' TLS and tells their certificates (RFC 9440)."""
 
-import datetime as dt
 import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,12 +9,12 @@ from typing import Any
 from sidecar.http.certificate_field import CertificateFormat, FieldCertificates, emit
 from tests.process.world import fast
 from tests.support.mint import SigningKey
-from tests.support.pki import Authority, Identity, Pki, Profile, certificate_der, certificate_pem, utc_now
+from tests.support.pki import Authority, Identity, Pki, Profile, certificate_der, certificate_pem
 from tests.support.processes import eventually
 from tests.support.recorder import Recorder
 from tests.support.sidecar import Sidecar
 from tests.support.spiffe import svid
-from tests.support.tls_client import Response, Wire
+from tests.support.tls_client import Response, Wire, client_context
 
 FORMAT = CertificateFormat.RFC9440
 TLS = {"certificate_file": "tls/tls.crt", "private_key_file": "tls/tls.key"}
@@ -30,15 +28,21 @@ def told(*proxies: Mapping[str, Any], **others: Any) -> dict[str, Any]:
 
 @contextmanager
 def running(
-    folder: Path, pki: Pki, key: SigningKey, certificate: Mapping[str, Any], **listener: Any
+    folder: Path,
+    pki: Pki,
+    key: SigningKey,
+    certificate: Mapping[str, Any],
+    to_api: Mapping[str, Any] | None = None,
+    **listener: Any,
 ) -> Iterator[Running]:
-    """A sidecar with one listener: with TLS on a port, unless `listener` says otherwise."""
+    """A sidecar with one listener: with TLS on a port, unless `listener` says otherwise; `to_api` is of `upstream`."""
     with Recorder() as upstream:
         one = Sidecar(folder, pki, upstream.url, keys=[key])
         entry = {"name": "main", "address": f"127.0.0.1:{one.port}", "client_certificate": dict(certificate)}
-        one.write_service(
-            {**fast(one.service_document(upstream.url)), "listeners": [entry | (listener or {"tls": TLS})]}
-        )
+        document = fast(one.service_document(upstream.url))
+        document["listeners"] = [entry | (listener or {"tls": TLS})]
+        document["upstream"] |= to_api or {}
+        one.write_service(document)
         with one:
             yield one, upstream
 
@@ -131,7 +135,7 @@ def test_network_is_that_of_the_tcp_peer_whatever_is_forwarded(
 ) -> None:
     """Neither the PROXY protocol nor Forwarded moves a peer into a listed network, or out of one."""
     token, claimed = signing_key.token(pki.client), b"PROXY TCP4 203.0.113.9 127.0.0.1 5000 443\r\n"
-    others = {"tls": TLS, "proxy_protocol_from": ["127.0.0.0/8"], "forwarded_from": ["127.0.0.0/8"]}
+    others: dict[str, Any] = {"tls": TLS, "proxy_protocol_from": ["127.0.0.0/8"], "forwarded_from": ["127.0.0.0/8"]}
     outside = told({"network": "203.0.113.0/24"})
     with running(tmp_path / "outside", pki, signing_key, outside, **others) as (one, _):
         with one.connect(preamble=claimed) as wire:
@@ -166,15 +170,32 @@ def test_chain_is_verified_here_and_a_revoked_certificate_refused_at_once(
         eventually(lambda: "revoked" in one.access_log()[-1].get("detail", ""), what="the record of it")
 
 
-def test_stream_ends_with_the_certificate_of_its_own_request(
+def test_api_is_told_the_chain_that_the_proxy_told_and_nothing_else(
     tmp_path: Path, pki: Pki, signing_key: SigningKey
 ) -> None:
-    """A tunnel under one that ends soon is cut, though the proxy's connection had another client before."""
-    ending = pki.client_authority.issue(Profile("brief", not_after=utc_now() + dt.timedelta(seconds=4)))
-    with running(tmp_path, pki, signing_key, told(LOOPBACK)) as (one, _), one.connect() as wire:
-        assert ask(wire, signing_key.token(pki.client), pki.client).status == 200
-        wanted = [("Connection", "Upgrade"), ("Upgrade", "echo")]
-        sent = [*fields(signing_key.token(ending), ending), *wanted]
-        begun = time.monotonic()
-        assert wire.request("GET", "/accounts/1", sent).status in {101, 200}
-        assert time.monotonic() - begun < 4
+    client = pki.client_authority.intermediate().issue(Profile("client-1"))
+    token, header = signing_key.token(client), {"format": "rfc9440", "chain": True}
+    certificate, more = told(LOOPBACK), {"client_certificate_header": header}
+    with running(tmp_path, pki, signing_key, certificate, more) as (one, upstream), one.connect() as wire:
+        answer = ask(wire, token, client)
+        assert (answer.status, answer.header("Vary")) == (200, "Client-Cert, Client-Cert-Chain")
+        (seen,) = upstream.seen
+        told_on = {name: seen.all(name) for name in ("Client-Cert", "Client-Cert-Chain")}
+        assert {name: [value] for name, value in fields(token, client)[1:]} == told_on
+
+
+def test_chain_of_a_clients_own_handshake_is_told_and_no_session_resumed(
+    tmp_path: Path, pki: Pki, signing_key: SigningKey
+) -> None:
+    client = pki.client_authority.intermediate().issue(Profile("client-1"))
+    token, header = signing_key.token(client), {"format": "rfc9440", "chain": True}
+    more = {"client_certificate_header": header}
+    with running(tmp_path, pki, signing_key, {"trust": "any"}, more) as (one, api):
+        context = client_context(client)
+        session = None
+        for _ in range(2):
+            with one.connect(context=context, session=session) as wire:
+                assert wire.request("GET", "/x", [("Authorization", f"Bearer {token}")]).status == 200
+                session = wire.session
+        chains = [seen.all("Client-Cert-Chain") for seen in api.seen]
+        assert chains == [[fields(token, client)[2][1]]] * 2

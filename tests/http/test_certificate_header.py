@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 
-from sidecar.decision.request import ClientCertificate
+from sidecar.decision.request import ClientCertificate, Presenter
 from sidecar.http.certificate_field import LONGEST, CertificateFormat, FieldCertificates, parse
 from sidecar.http.certificate_header import CertificateHeader
 from sidecar.proxy.configuration import CertificateHeaderSettings
@@ -98,11 +98,28 @@ def test_certificate_that_is_too_large_for_a_field_is_refused(telling: Telling) 
 
 def test_lines_are_remembered_in_bounded_number(pki: Pki) -> None:
     header = CertificateHeader(CertificateFormat.RFC9440, "Client-Cert")
-    certificate = ClientCertificate(pki.client.der, (0.0, 1.0))
+    certificate = Presenter(ClientCertificate(pki.client.der, (0.0, 1.0)), "main", "192.0.2.1:4711")
     assert header.line(certificate) is header.line(certificate)
     header._made = {bytes([at & 255, at >> 8]): b"" for at in range(1024)}
     header.line(certificate)
     assert len(header._made) == 1
+
+
+def test_chain_is_that_of_the_very_request_and_selects_the_response(pki: Pki) -> None:
+    """One leaf may come with one chain or another."""
+    header = CertificateHeader(
+        CertificateFormat.RFC9440, "Client-Cert", "Client-Cert-Chain", tells_chain=True
+    )
+    assert header.selects == b"Client-Cert, Client-Cert-Chain"
+    leaf, first, second = pki.client.presented, pki.client_authority.der, pki.server_authority.der
+    for chain in ((first,), (second, first), (), (first,)):
+        lines = header.line(Presenter(leaf, "main", "192.0.2.1:4711", chain=chain))
+        assert lines is not None
+        told = dict(line.split(b": ", 1) for line in lines.split(b"\r\n")[:-1])
+        values = [told[b"Client-Cert-Chain"]] if chain else []
+        assert parse(CertificateFormat.RFC9440, [told[b"Client-Cert"]], values) == FieldCertificates(
+            leaf.der, chain
+        )
 
 
 @pytest.fixture

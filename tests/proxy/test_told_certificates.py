@@ -3,18 +3,20 @@ client, however many share the proxy's connection.
 """
 
 import asyncio
+import datetime as dt
 import json
 import random
 from ipaddress import ip_network
 from pathlib import Path
 
 from sidecar.http.certificate_field import CertificateFormat, FieldCertificates, emit
+from sidecar.proxy.client.http1 import Http1Stream
 from sidecar.proxy.configuration import ToldCertificateSettings, TrustedProxy
 from sidecar.telemetry.sink import LineSink
 from tests.support.lanes import WHOLE
 from tests.support.measured import RESPONSE, World
-from tests.support.mint import SigningKey
-from tests.support.pki import Identity, Pki
+from tests.support.mint import SigningKey, claims_set
+from tests.support.pki import Identity, Pki, Profile, utc_now
 
 NAME = "Client-Cert"
 NEAR = TrustedProxy(network=ip_network("127.0.0.0/8"))
@@ -27,14 +29,16 @@ def told(*proxies: TrustedProxy) -> ToldCertificateSettings:
 
 
 class Lines(LineSink):
-    """Keeps every line."""
+    """Keeps the records of requests."""
 
     def __init__(self) -> None:
         super().__init__(2)
         self.records: list[dict[str, object]] = []
 
     def write(self, line: str, has_place: bool = False) -> None:
-        self.records.append(json.loads(line))
+        record = json.loads(line)
+        if record["event"] == "request":
+            self.records.append(record)
 
 
 def request(token: str, *fields: bytes, number: int = 0) -> bytes:
@@ -120,3 +124,54 @@ def test_peer_that_is_not_listed_may_not_say_it(pki: Pki, signing_key: SigningKe
     assert said["detail"] == "client-cert from 127.0.0.1, which is not in `proxies`"
     assert said["certificate_proxy"] == ""
     assert (silent["status"], silent["reason"]) == (401, "certificate_missing")
+
+
+def test_exchange_may_last_as_long_as_the_certificate_of_its_own_request(
+    pki: Pki, signing_key: SigningKey, tmp_path: Path
+) -> None:
+    """However long that of the client before it lives, on the same connection; an expired one binds as by TLS."""
+    world = World(pki, signing_key, tmp_path, pki.client, told=told(), sink=Lines())
+    end = utc_now() + dt.timedelta(minutes=5)
+    brief = pki.client_authority.issue(Profile("brief", not_after=end))
+    people = [pki.client, brief, pki.client_authority.expired(), brief, pki.client]
+    ends: list[float] = []
+
+    async def run() -> None:
+        await begun(world)
+        for identity in people:
+            token = signing_key.sign(claims_set(identity, exp=int((end + dt.timedelta(hours=1)).timestamp())))
+            world.connection.data_received(world.sealed(request(token, field(identity))))
+            wire = world.connection.wire
+            assert isinstance(wire, Http1Stream)
+            assert wire.exchange is not None
+            ends.append(wire.exchange.valid_until - end.timestamp())
+            for upstream in world.upstreams:
+                assert upstream.protocol is not None
+                upstream.written.clear()
+                upstream.protocol.data_received(RESPONSE)
+        world.server.close()
+
+    asyncio.run(run())
+    assert [one == 0 for one in ends] == [False, True, False, True, False]
+    assert min(ends) == 0
+
+
+def test_names_of_other_listeners_and_the_chain_alone_are_no_certificate(
+    pki: Pki, signing_key: SigningKey, tmp_path: Path
+) -> None:
+    """A value that is known under one name is nothing under another."""
+    world = World(pki, signing_key, tmp_path, pki.client, told=told(), sink=Lines())
+    token = signing_key.token(pki.client)
+    good, chain, spelt = (field(pki.client, name) for name in (NAME, "Client-Cert-Chain", "Client_Cert"))
+    records = answers(world, request(token, good), request(token, chain), request(token, spelt))
+    assert [one["reason"] for one in records] == [
+        "none",
+        "certificate_header_malformed",
+        "certificate_missing",
+    ]
+    both = answers(
+        World(pki, signing_key, tmp_path, pki.client, told=told(), sink=Lines()),
+        request(token, good, field(pki.client_authority, "Client-Cert-Chain")),
+        request(token, good, field(pki.other_client)),
+    )
+    assert [one["reason"] for one in both] == ["none", "certificate_header_malformed"]

@@ -251,7 +251,7 @@ class ClientConnection(asyncio.Protocol):
             peer, user = self._far_end
             hop = Hop(listener, told, Peer(peer, engine.chain(), user), presenter)
             presenter = hop.base
-        elif host.serving.endpoints is not None:
+        elif host.serving.endpoints is not None or host.serving.needs_chains:
             presenter.chain = tuple(engine.chain()[1:])
         if listener.settings.tls is not None:
             self._report_handshake(version, group, protocol)

@@ -164,7 +164,7 @@ class Exchange(Passenger):
         self.awaits_continue = bool(fields.expect) and not request.complete
         said = self.stream.forwarding(fields) + serving.tracing(fields, self.record) + identity
         if serving.certificate_header is not None:
-            line = serving.certificate_header.line(self.record.presenter.client_certificate)
+            line = serving.certificate_header.line(self.record.presenter)
             if line is None:
                 return None
             said += line
@@ -281,7 +281,7 @@ class Exchange(Passenger):
             self._serving.redirects.bring_back(fields, self.fields, self.stream.origin(self.fields))
         if self._serving.certificate_header is not None:
             # RFC 9440 §2.4: a response to a request with the field is selected by it, or not cached.
-            fields.kept += (b"Vary", b": ", self._serving.certificate_header.name, b"\r\n")
+            fields.kept += (b"Vary", b": ", self._serving.certificate_header.selects, b"\r\n")
         record.status = head.status
         record.upstream_seconds = perf_counter() - self._dispatched
         self.ending.has_begun = True

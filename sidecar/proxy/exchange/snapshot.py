@@ -13,7 +13,6 @@ from sidecar.decision.permit import Permit
 from sidecar.decision.policy import Rule
 from sidecar.decision.request import Presenter, RequestHead
 from sidecar.http.answer import Answers, document
-from sidecar.http.certificate_header import CertificateHeader
 from sidecar.http.fields import RequestFields
 from sidecar.http.identity import identity_block
 from sidecar.http.redirects import Redirects
@@ -65,10 +64,10 @@ class Serving:
         self.upstream = upstream = settings.upstream
         self.redirects = _redirects(upstream)
         header = upstream.client_certificate_header
-        self.certificate_header = (
-            CertificateHeader(header.format, header.name) if header is not None else None
-        )
+        self.certificate_header = header.writer() if header is not None else None
         """Tells the API the client's certificate; None: it is not told."""
+        self.needs_chains = header is not None and header.chain
+        """Whether the certificates behind the clients' own are wanted."""
         self.bounds = bounds(settings.limits, settings.upstream)
         """The bounds of exchanges whose rule sets none."""
         self.authorizer = authorizer

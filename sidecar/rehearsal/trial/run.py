@@ -12,7 +12,6 @@ from sidecar.decision.policy import IssuerPolicy, RuleLimits
 from sidecar.decision.replay import Rehearsal
 from sidecar.decision.request import ClientCertificate, Presenter
 from sidecar.decision.strict import base64url_text
-from sidecar.http.certificate_header import CertificateHeader
 from sidecar.http.fields import RequestFields
 from sidecar.http.forwarding import Forwarding
 from sidecar.http.identity import identity_block
@@ -90,7 +89,7 @@ class Stage:
             decision = await decision
         if isinstance(decision, Denial):
             return self._refused(decision)
-        return self._forwarded(decision, received.fields, certificate)
+        return self._forwarded(decision, received.fields, presenter)
 
     def _fields(
         self, case: PolicyCase, certificate: ClientCertificate | None, issue: Issue, now: float
@@ -169,21 +168,19 @@ class Stage:
             challenge=answer.challenge,
         )
 
-    def _forwarded(
-        self, permit: Permit, fields: RequestFields, certificate: ClientCertificate | None
-    ) -> Played:
+    def _forwarded(self, permit: Permit, fields: RequestFields, presenter: Presenter) -> Played:
         denial = permit.would_deny
         return Played(
             status=200,
             rule=permit.rule.name,
             would_deny=denial.reason.value if denial else None,
             failures=denial.failures if denial else (),
-            upstream_headers=self._upstream_headers(permit, fields, certificate),
+            upstream_headers=self._upstream_headers(permit, fields, presenter),
             bounds=self.reception.bounds.under(permit.rule.limits or RuleLimits()),
         )
 
     def _upstream_headers(
-        self, permit: Permit, fields: RequestFields, certificate: ClientCertificate | None
+        self, permit: Permit, fields: RequestFields, presenter: Presenter
     ) -> dict[str, list[str]]:
         """What the API sees, made as the data plane makes it."""
         block = b"".join(fields.kept) + Forwarding(_PEER).block(fields)
@@ -195,7 +192,7 @@ class Stage:
             block += identity_block(permit.token.claims, names)
         header = self.settings.upstream.client_certificate_header
         if header is not None:
-            block += CertificateHeader(header.format, header.name).line(certificate) or b""
+            block += header.writer().line(presenter) or b""
         found: dict[str, list[str]] = {"host": [value.decode("latin-1") for value in fields.hosts]}
         for line in block.split(b"\r\n")[:-1]:
             name, _, value = line.partition(b":")
