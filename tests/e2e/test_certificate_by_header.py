@@ -135,7 +135,11 @@ def test_network_is_that_of_the_tcp_peer_whatever_is_forwarded(
 ) -> None:
     """Neither the PROXY protocol nor Forwarded moves a peer into a listed network, or out of one."""
     token, claimed = signing_key.token(pki.client), b"PROXY TCP4 203.0.113.9 127.0.0.1 5000 443\r\n"
-    others: dict[str, Any] = {"tls": TLS, "proxy_protocol_from": ["127.0.0.0/8"], "forwarded_from": ["127.0.0.0/8"]}
+    others: dict[str, Any] = {
+        "tls": TLS,
+        "proxy_protocol_from": ["127.0.0.0/8"],
+        "forwarded_from": ["127.0.0.0/8"],
+    }
     outside = told({"network": "203.0.113.0/24"})
     with running(tmp_path / "outside", pki, signing_key, outside, **others) as (one, _):
         with one.connect(preamble=claimed) as wire:
