@@ -63,8 +63,8 @@ encoding is the same value: nobody here knows their rules.
 """
 _UTF8_STRING: Final = 12
 _BMP_STRING: Final = 30
-_TEXT: Final = frozenset({_UTF8_STRING, 19, 20, 22, 26, 28, _BMP_STRING})
-"""String types that OpenSSL compares as text (`ASN1_MASK_CANON`)."""
+_TEXT: Final = frozenset({_UTF8_STRING, 19, 20, 22, 28, _BMP_STRING})
+"""String types that OpenSSL compares as text (`ASN1_MASK_CANON`), and reads in a name."""
 _SPACES: Final = re.compile(r" {2,}")
 _LOWER: Final = {upper: upper + 32 for upper in range(ord("A"), ord("Z") + 1)}
 
