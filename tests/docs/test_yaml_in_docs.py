@@ -143,7 +143,7 @@ def test_an_example_is_valid_by_the_published_schema(example: Example) -> None:
 
 def test_there_are_examples() -> None:
     assert len(EXAMPLES) > 15
-    assert {example.kind for example in EXAMPLES} == {"service", "policy", "cases"}
+    assert {example.kind for example in EXAMPLES} == {"service", "policy", "clients", "cases"}
 
 
 @pytest.mark.parametrize(
