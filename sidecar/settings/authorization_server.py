@@ -82,14 +82,6 @@ def _name(header: HandOverHeaderSection) -> str:
     return header.name or CERTIFICATE_FIELDS[header.format]
 
 
-def unserved(clients: Sequence[PlacedClient]) -> Iterator[Problem]:
-    """The data plane fetches no certificates yet: a configuration that counts on them is refused."""
-    for one in clients:
-        if one.settings.jwks_url is not None:
-            message = "is not served by this version: write `jwks_file` or `certificate_files`"
-            yield one.document.problem((*one.path, "jwks_url"), message, at_key=True)
-
-
 def impediments(
     document: Document, service: ServiceFile | None, clients: Sequence[PlacedClient]
 ) -> Iterator[Problem]:
@@ -97,7 +89,6 @@ def impediments(
     section = service.authorization_server if service is not None else None
     if section is None:
         return
-    yield from unserved(clients)
     if section.audit_binding == "refuse" and section.hand_over.header is None and clients:
         message = (
             "without `hand_over.header` the server cannot bind a token: `refuse` would refuse all of them"

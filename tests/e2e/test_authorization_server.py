@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.real.fronted import FrontedProvider, api, in_front, token_request
 from tests.real.upstreams import Upstream
+from tests.support.client_files import jwk
+from tests.support.issuer import ScriptedIssuer
 from tests.support.pki import Identity, Pki
 from tests.support.processes import eventually
 from tests.support.sidecar import Sidecar
@@ -191,3 +194,33 @@ def test_spelling_that_the_server_would_take_for_its_endpoint_is_not_found(
     with front.connect(pki.client) as wire:
         fields = {"Host": "localhost", "Content-Type": "application/x-www-form-urlencoded"}
         assert wire.request("POST", path, fields, b"client_id=client-1").status == 404
+
+
+def test_certificate_that_a_client_publishes_counts_once_it_is_there_and_after_a_reload(
+    tmp_path: Path, pki: Pki
+) -> None:
+    with (
+        ScriptedIssuer([jwk(pki.other_client)], certificate=pki.server) as publisher,
+        FrontedProvider(tmp_path / "server", pki) as provider,
+    ):
+        front = in_front(tmp_path / "front", provider, clients_ca_file="clients/server-ca.pem")
+        clients = front.folder / "clients"
+        (clients / "server-ca.pem").write_bytes(pki.server_authority.pem)
+        method = {"method": "self_signed_tls_client_auth", "jwks_url": publisher.jwks_url}
+        (clients / "clients.yaml").write_text(yaml.safe_dump({"clients": [{"client_id": "lone", **method}]}))
+
+        def granted() -> bool:
+            return token_request(front, "lone", pki.self_signed_client).status == 200
+
+        with front:
+            assert not granted(), "the certificate is not published"
+            publisher.keys.append(jwk(pki.self_signed_client))
+            eventually(granted, what="it is published, and fetched")
+            more = [{"client_id": "lone", **method}, {"client_id": "old", "method": "other"}]
+            (clients / "clients.yaml").write_text(yaml.safe_dump({"clients": more}))
+            eventually(lambda: reloaded(front), what="the reload")
+            assert granted(), "what was known counts on"
+
+
+def reloaded(one: Sidecar) -> bool:
+    return any(line.get("event") == "configuration reloaded" for line in one.records())

@@ -8,16 +8,13 @@ from pathlib import Path
 import pytest
 
 from sidecar.proxy.authorization_server.configuration import AuditBinding, EndpointKind
-from sidecar.settings import authorization_server
 from tests.support.client_files import ONE, SECTION, Clients
 from tests.support.configuration import SERVICE
 from tests.support.pki import Authority, Pki, Profile, certificate_pem, self_signed
 
 
 @pytest.fixture
-def clients(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clients]:
-    """As if the data plane served it."""
-    monkeypatch.setattr(authorization_server, "unserved", lambda _clients: ())
+def clients(pki: Pki) -> Iterator[Clients]:
     with tempfile.TemporaryDirectory() as folder:
         yield Clients.create(Path(folder), pki)
 
@@ -255,14 +252,3 @@ def test_ends_of_certificates_are_told_in_time(clients: Clients) -> None:
     )
     assert any("ca.crt" in one and "expired on" in one for one in clients.warnings(later))
     assert not any("expired on" in one for one in clients.warnings(None))
-
-
-def test_published_certificates_are_refused_as_long_as_nobody_fetches_them(
-    clients: Clients, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.undo()
-    clients.write_client(
-        "client_id: a, method: self_signed_tls_client_auth, jwks_url: https://a.example/jwks"
-    )
-    (problem,) = clients.problems()
-    assert "is not served by this version" in problem

@@ -13,7 +13,7 @@ from sidecar.decision.registered_client.method import ClientMethod
 from sidecar.decision.registered_client.name import NameKind
 from sidecar.issuer.configuration import ClientSecretBasic, ClientSecretPost, PrivateKeyJwt
 from sidecar.proxy.authorization_server.configuration import ClientSettings
-from sidecar.settings import authorization_server, load
+from sidecar.settings import load
 from tests.support.client_files import Clients, jwk
 from tests.support.pki import Pki, Profile, make_key, self_signed
 
@@ -22,9 +22,7 @@ OWN = "client_id: c, method: self_signed_tls_client_auth"
 
 
 @pytest.fixture
-def clients(pki: Pki, monkeypatch: pytest.MonkeyPatch) -> Iterator[Clients]:
-    """As if the data plane served them."""
-    monkeypatch.setattr(authorization_server, "unserved", lambda _clients: ())
+def clients(pki: Pki) -> Iterator[Clients]:
     with tempfile.TemporaryDirectory() as folder:
         yield Clients.create(Path(folder), pki)
 

@@ -1,7 +1,7 @@
 """A configuration with everything made from it that takes time: built whole in a thread, then swapped in at once."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -9,16 +9,10 @@ from OpenSSL import SSL
 
 from sidecar.authorizer import Authorizer
 from sidecar.decision.ports import KeySource, TokenIntrospector
-from sidecar.entry.authorization_server import (
-    AuthorizationServer,
-    IssuerAnswers,
-    ServerParts,
-    extra_headers,
-    translations,
-)
+from sidecar.entry.authorization_server import AuthorizationServer
 from sidecar.process.replay.guards import Guards
 from sidecar.process.watches.certificates import CertificateInUse, certificates_in_use
-from sidecar.proxy.authorization_server.clients import registry
+from sidecar.process.worker.served_endpoints import EndpointPorts, ServedEndpoints, served_endpoints
 from sidecar.proxy.configuration import ListenerSettings
 from sidecar.proxy.vouching.hop_tls import ListenerTls, listener_tls
 from sidecar.settings.configuration import Loaded
@@ -33,8 +27,7 @@ class Ports:
     introspector: TokenIntrospector | None
     digest_key: bytes
     guards: Guards
-    incident: Callable[[str, str], None]
-    """Is told of what is no request, and worth counting."""
+    endpoints: EndpointPorts
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +47,13 @@ class Assembly:
     authorizer: Authorizer
     listeners: Mapping[str, ServedTls]
     certificates: tuple[CertificateInUse, ...]
-    endpoints: AuthorizationServer | None = None
+    endpoints: ServedEndpoints | None = None
     """Those of the authorization server behind the sidecar."""
+
+    @property
+    def server_endpoints(self) -> AuthorizationServer | None:
+        """What the data plane asks about them."""
+        return None if self.endpoints is None else self.endpoints.server
 
     @property
     def documents(self) -> dict[str, bytes]:
@@ -84,7 +82,7 @@ def prepare(loaded: Loaded, ports: Ports, previous: Assembly | None = None) -> A
         listeners = {one.name: _listener_tls(one, before.get(one.name)) for one in loaded.proxy.listeners}
         certificates = certificates_in_use(loaded.proxy)
         authorizer = _authorizer(loaded, ports)
-        endpoints = _endpoints(loaded, ports, authorizer)
+        endpoints = served_endpoints(loaded, authorizer, ports.endpoints)
     except (OSError, ValueError, SSL.Error) as error:  # changed since `load` looked at it
         raise SettingsError(
             [Problem(str(loaded.files[0]), 0, 0, f"TLS files and keys: {_openssl_text(error)}")]
@@ -117,24 +115,6 @@ def _authorizer(loaded: Loaded, ports: Ports) -> Authorizer:
         cached_tokens=limits.cached_tokens,
         cached_bytes=limits.cached_bytes,
     )
-
-
-def _endpoints(loaded: Loaded, ports: Ports, authorizer: Authorizer) -> AuthorizationServer | None:
-    settings = loaded.authorization_server
-    if settings is None:
-        return None
-    asked = {one.issuer for one in loaded.issuers.issuers if one.introspection is not None}
-    introspection = None
-    if settings.issuer in asked and ports.introspector is not None:
-        introspection = IssuerAnswers(ports.introspector, settings.issuer, ports.digest_key)
-    parts = ServerParts(
-        registry(settings.clients, {}),
-        authorizer,
-        introspection,
-        translations(settings),
-        extra_headers(settings),
-    )
-    return AuthorizationServer(settings, parts, ports.incident)
 
 
 def _listener_tls(settings: ListenerSettings, before: ServedTls | None) -> ServedTls:

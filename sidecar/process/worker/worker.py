@@ -28,6 +28,7 @@ from sidecar.process.watches.certificates import samples
 from sidecar.process.watches.enforcement import LOOK, EnforcementWatch
 from sidecar.process.watches.probes import UpstreamProbe, certificate_checks, issuer_checks
 from sidecar.process.worker.assembly import Assembly, Ports, prepare
+from sidecar.process.worker.served_endpoints import EndpointPorts
 from sidecar.proxy.configuration import ListenerSettings
 from sidecar.proxy.server import Server
 from sidecar.proxy.vouching.hop_tls import ListenerTls
@@ -69,7 +70,9 @@ class Worker:
         self.enforcement = EnforcementWatch(lambda: self.assembly.loaded.policy, journal)
         memory = ReplayMemory(os.urandom(32), time.monotonic) if memory is None else memory
         guards = Guards(memory, self.telemetry.incident)
-        self._ports = Ports(self.issuers, self.issuers, os.urandom(32), guards, self.telemetry.incident)
+        key = os.urandom(32)
+        endpoints = EndpointPorts(self.issuers, key, self.telemetry.incident, self.issuer_telemetry)
+        self._ports = Ports(self.issuers, self.issuers, key, guards, endpoints)
         self.assembly = first = prepare(loaded, self._ports)
         """The configuration in force."""
         self._tls = first.tls
@@ -81,7 +84,7 @@ class Worker:
             generation=generation,
             documents=first.documents,
             resource_metadata=first.metadata_url,
-            endpoints=first.endpoints,
+            endpoints=first.server_endpoints,
             tls_factory=self._tls_of,
             trace=self.tracer.trace_ids if self.tracer is not None else UNTRACED,
         )
@@ -112,6 +115,8 @@ class Worker:
         except ValueError as error:
             place = str(self.assembly.loaded.files[0])
             raise SettingsError([Problem(place, 0, 0, f"issuers: {error}")]) from None
+        if self.assembly.endpoints is not None:
+            await self.assembly.endpoints.start()
 
     async def serve(self, *, reuse_port: bool = False) -> None:
         """Bind and serve. Raises OSError."""
@@ -140,6 +145,7 @@ class Worker:
         self.server.close()
         await self.abandon()
         await self.issuers.close()
+        await _close(self.assembly)
         if self.tracer is not None:
             await asyncio.to_thread(self.tracer.close)
 
@@ -159,6 +165,8 @@ class Worker:
                 issuers = await self.issuers.prepared(loaded.issuers, assembly.generation)
             except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
                 raise SettingsError([Problem(str(loaded.files[0]), 0, 0, f"issuers: {error}")]) from None
+            if assembly.endpoints is not None:
+                await assembly.endpoints.start(self.assembly.endpoints)
             self._next = _Next(assembly, issuers)
 
     async def abandon(self) -> None:
@@ -166,6 +174,7 @@ class Worker:
         given_up, self._next = self._next, None
         if given_up is not None:
             await given_up.issuers.close()
+            await _close(given_up.assembly)
 
     def adopt(self, generation: int) -> None:
         """Serve under what was prepared, from this turn of the event loop on.
@@ -184,9 +193,10 @@ class Worker:
             generation=assembly.generation,
             documents=assembly.documents,
             resource_metadata=assembly.metadata_url,
-            endpoints=assembly.endpoints,
+            endpoints=assembly.server_endpoints,
         )
         self.assembly = assembly
+        self.server.spawn(_close(before))
         self._cache_hits += before.authorizer.verified.hits
         self._cache_misses += before.authorizer.verified.misses
         self._proofs_accepted += before.authorizer.proofs_accepted
@@ -285,3 +295,9 @@ class Worker:
                 yield Sample("sidecar_jwks_age_seconds", (state.issuer,), state.age)
         yield Sample("sidecar_log_lines_dropped_total", (), self.journal.sink.dropped)
         yield Sample("sidecar_log_buffered_bytes", (), self.journal.sink.held)
+
+
+async def _close(assembly: Assembly) -> None:
+    """What goes on behind a configuration ends."""
+    if assembly.endpoints is not None:
+        await assembly.endpoints.close()
