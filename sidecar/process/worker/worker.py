@@ -69,10 +69,7 @@ class Worker:
         self.bypass = BypassWatch(lambda: self.assembly.loaded, journal)
         self.enforcement = EnforcementWatch(lambda: self.assembly.loaded.policy, journal)
         memory = ReplayMemory(os.urandom(32), time.monotonic) if memory is None else memory
-        guards = Guards(memory, self.telemetry.incident)
-        key = os.urandom(32)
-        endpoints = EndpointPorts(self.issuers, key, self.telemetry.incident, self.issuer_telemetry)
-        self._ports = Ports(self.issuers, self.issuers, key, guards, endpoints)
+        self._ports = self._make_ports(memory)
         self.assembly = first = prepare(loaded, self._ports)
         """The configuration in force."""
         self._tls = first.tls
@@ -100,6 +97,11 @@ class Worker:
         self.metrics.sources.extend(
             (self._samples, self.pulse.samples, self.bypass.samples, self.enforcement.samples)
         )
+
+    def _make_ports(self, memory: ReplayGuard) -> Ports:
+        key, incident = os.urandom(32), self.telemetry.incident
+        endpoints = EndpointPorts(self.issuers, key, incident, self.issuer_telemetry)
+        return Ports(self.issuers, self.issuers, key, Guards(memory, incident), endpoints)
 
     # --- life
 
