@@ -21,11 +21,11 @@ def trusted_networks(document: Document, service: ServiceFile) -> Iterator[Probl
             if network is None:
                 continue
             at = ("listeners", index, "client_certificate", "proxies", number, "network")
-            if any(network.version == own.version and network.overlaps(own) for own in _LOOPBACK):
+            if network.version == 4 and network.num_addresses > _MOST_ADDRESSES:
+                yield document.warning(at, "whoever is in so large a network may say any certificate")
+            elif any(network.version == own.version and network.overlaps(own) for own in _LOOPBACK):
                 message = (
                     "whatever runs in this Pod or on this machine may say any certificate (a neighbour container, a "
                     "server-side request forgery): a Unix socket with `unix_user` lets one user do so"
                 )
                 yield document.warning(at, message)
-            elif network.version == 4 and network.num_addresses > _MOST_ADDRESSES:
-                yield document.warning(at, "whoever is in so large a network may say any certificate")
