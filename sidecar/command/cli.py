@@ -41,21 +41,21 @@ COMMANDS: Final = (
         "admin-url", "sidecar.command.admin_url", "print the link to the admin page of the sidecar that runs"
     ),
     Command("certificate", "sidecar.command.certificate", "make keys and certificates for trying out"),
-    Command("check", "sidecar.command.check", "say everything that is wrong with a configuration"),
+    Command("check", "sidecar.command.check", "report every problem of a configuration"),
     Command("completion", "sidecar.command.completion", "print a script that completes commands in a shell"),
     Command("demo", "sidecar.command.demo", "play the main job on loopback, also around your own API"),
-    Command("explain", "sidecar.command.explain", "say check by check why a request is refused"),
+    Command("explain", "sidecar.command.explain", "show check by check why a request is refused"),
     Command("init", "sidecar.command.init", "write a small configuration for your issuer and your API"),
     Command("inject", "sidecar.command.inject", "put the sidecar into Kubernetes manifests"),
     Command(
-        "report", "sidecar.command.report", "say per client who is ready for enforcing, from the access log"
+        "report", "sidecar.command.report", "list, per client, who is ready for enforcing, from the access log"
     ),
     Command("schema", "sidecar.command.schema", "print the JSON Schema of a settings file, for editors"),
     Command("test", "sidecar.command.test", "play policy test cases against a configuration"),
     Command(
         "thumbprint", "sidecar.command.thumbprint", "print the x5t#S256 of a certificate, or the jkt of a key"
     ),
-    Command("uninject", "sidecar.command.uninject", "take the sidecar out of Kubernetes manifests again"),
+    Command("uninject", "sidecar.command.uninject", "remove the sidecar from Kubernetes manifests"),
     Command("webhook", "sidecar.command.webhook", "serve the mutating admission webhook that injects Pods"),
 )
 

@@ -99,7 +99,7 @@ _ROWS = (
     _counter("token_cache", "Look-ups of verified tokens.", "result"),
     _gauge("requests_in_progress", "Requests under way."),
     _gauge(
-        "rule_requests_in_progress", "Of rules that say how many may be under way: those that are.", "rule"
+        "rule_requests_in_progress", "Requests under way of rules that bound their number.", "rule"
     ),
     _gauge("upstream_connections", "Connections to the upstream, open or opening."),
     _counter(
@@ -142,7 +142,7 @@ _ROWS = (
         "crl_next_update_seconds", "When a revocation list in use expires, epoch.", "file", merge=Merge.MIN
     ),
     _gauge("crl_this_update_seconds", "Since when it is in force, epoch.", "file", merge=Merge.MAX),
-    _gauge("configuration_generation", "Of the configuration in force; 1 at start.", merge=Merge.MIN),
+    _gauge("configuration_generation", "Generation of the configuration in force; 1 at start.", merge=Merge.MIN),
     _counter("configuration_reload", "Attempts to take a changed configuration.", "result"),
     _gauge(
         "configuration_last_reload_seconds", "When a configuration was last taken, epoch.", merge=Merge.MIN
@@ -153,7 +153,7 @@ _ROWS = (
     # The process
     _histogram("event_loop_lag", "How late the event loop ran a timer.", SHORT),
     _counter("log_lines_dropped", "Lines lost because the log's reader was too slow or gone."),
-    _gauge("log_buffered_bytes", "Of lines that wait to be written, and of places reserved for lines."),
+    _gauge("log_buffered_bytes", "Bytes of lines that wait to be written, and of places reserved for lines."),
     _gauge("ready", "1 while requests should be sent here.", merge=Merge.MIN),
     _gauge("workers", "Worker processes alive."),
     _counter("worker_restarts", "Workers that ended on their own and were started again."),
