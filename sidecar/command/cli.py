@@ -48,7 +48,9 @@ COMMANDS: Final = (
     Command("init", "sidecar.command.init", "write a small configuration for your issuer and your API"),
     Command("inject", "sidecar.command.inject", "put the sidecar into Kubernetes manifests"),
     Command(
-        "report", "sidecar.command.report", "list, per client, who is ready for enforcing, from the access log"
+        "report",
+        "sidecar.command.report",
+        "list, per client, who is ready for enforcing, from the access log",
     ),
     Command("schema", "sidecar.command.schema", "print the JSON Schema of a settings file, for editors"),
     Command("test", "sidecar.command.test", "play policy test cases against a configuration"),

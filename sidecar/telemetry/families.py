@@ -98,9 +98,7 @@ _ROWS = (
     # Tokens and issuers
     _counter("token_cache", "Look-ups of verified tokens.", "result"),
     _gauge("requests_in_progress", "Requests under way."),
-    _gauge(
-        "rule_requests_in_progress", "Requests under way of rules that bound their number.", "rule"
-    ),
+    _gauge("rule_requests_in_progress", "Requests under way of rules that bound their number.", "rule"),
     _gauge("upstream_connections", "Connections to the upstream, open or opening."),
     _counter(
         "dpop_proofs",
@@ -142,7 +140,9 @@ _ROWS = (
         "crl_next_update_seconds", "When a revocation list in use expires, epoch.", "file", merge=Merge.MIN
     ),
     _gauge("crl_this_update_seconds", "Since when it is in force, epoch.", "file", merge=Merge.MAX),
-    _gauge("configuration_generation", "Generation of the configuration in force; 1 at start.", merge=Merge.MIN),
+    _gauge(
+        "configuration_generation", "Generation of the configuration in force; 1 at start.", merge=Merge.MIN
+    ),
     _counter("configuration_reload", "Attempts to take a changed configuration.", "result"),
     _gauge(
         "configuration_last_reload_seconds", "When a configuration was last taken, epoch.", merge=Merge.MIN
