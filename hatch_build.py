@@ -46,6 +46,7 @@ COMPILED = (
     "http/certificate_header.py",
     "http/fields.py",
     "http/forwarding.py",
+    "http/grpc.py",
     "http/http2_request.py",
     "http/identity.py",
     "http/intake.py",

@@ -7,8 +7,8 @@ one that the client gets. Nothing in it depends on the request but its id.
 from typing import Final, NamedTuple
 
 from sidecar.decision import token_error
-from sidecar.decision.challenge import challenges, problem, quoted
-from sidecar.decision.denial import Denial, shape
+from sidecar.decision.challenge import DESCRIPTIONS, TITLES, challenges, problem, quoted
+from sidecar.decision.denial import NAMES, Denial, Reason, shape
 from sidecar.http.message import Field
 
 _KEPT: Final = 512
@@ -32,7 +32,7 @@ class Wording(NamedTuple):
 class Answer:
     """An answer, but for the id of the request that gets it. Treat as immutable."""
 
-    __slots__ = ("beginning", "closes", "end", "fields", "is_identified", "status", "written")
+    __slots__ = ("beginning", "closes", "end", "fields", "is_identified", "said", "status", "written")
 
     def __init__(
         self,
@@ -43,6 +43,7 @@ class Answer:
         *,
         closes: bool = False,
         is_identified: bool = False,
+        said: str = "",
     ) -> None:
         self.status = status
         """HTTP status code."""
@@ -56,6 +57,8 @@ class Answer:
         """Whether nothing that follows this request on its connection can be trusted."""
         self.is_identified = is_identified
         """Whether the request's id belongs into the body and into `X-Request-Id`."""
+        self.said = said
+        """The same in one line, for a wire that has no room for more."""
         self.written: dict[tuple[bytes, int], tuple[bytes, bytes, bytes, bytes]] = {}
         """What a wire made of it, by what that depends on."""
 
@@ -115,7 +118,15 @@ def _answer(denial: Denial, wording: Wording) -> Answer:
     row = shape(denial.reason)
     if row.status == 503:
         fields.append((b"Retry-After", b"%d" % (denial.retry_after or 1)))
-    return Answer(row.status, tuple(fields), beginning, end, closes=row.closes, is_identified=True)
+    return Answer(
+        row.status,
+        tuple(fields),
+        beginning,
+        end,
+        closes=row.closes,
+        is_identified=True,
+        said=_one_line(denial.reason, disclose=wording.disclose),
+    )
 
 
 def _token_answer(denial: Denial, wording: Wording) -> Answer:
@@ -130,7 +141,13 @@ def _token_answer(denial: Denial, wording: Wording) -> Answer:
     if token_error.is_challenged(denial):
         realm = f"Basic realm={quoted(wording.realm or 'client')}"  # RFC 7617 §2: the realm is required
         fields.append((b"WWW-Authenticate", realm.encode("latin-1")))
-    return Answer(token_error.status(denial), tuple(fields), beginning, end, is_identified=True)
+    line = _one_line(denial.reason, disclose=wording.disclose)
+    return Answer(token_error.status(denial), tuple(fields), beginning, end, is_identified=True, said=line)
+
+
+def _one_line(reason: Reason, *, disclose: bool) -> str:
+    """What a client may be told of a refusal, in one line."""
+    return f"{NAMES[reason]}: {DESCRIPTIONS[reason]}" if disclose else TITLES[shape(reason).status]
 
 
 def document(body: bytes) -> Answer:

@@ -159,14 +159,17 @@ def _failure(failure: Failure) -> str:
 
 def _rare(record: AuditRecord) -> str:
     """Members that most lines do not have."""
-    if not (record.detail or record.upgraded or record.ended_by or record.client is not None):
+    ended = record.ended_by
+    if not (record.detail or record.upgraded or ended or record.client is not None or record.grpc_status >= 0):
         return ""
     text = f',"detail":{quoted(bounded(record.detail))}' if record.detail else ""
     if record.client is not None:
         text += _client(record.client)
     if record.upgraded:
         text += ',"upgraded":true'
-    return f'{text},"ended_by":{quoted(record.ended_by)}' if record.ended_by else text
+    if record.grpc_status >= 0:
+        text += f',"grpc_status":{record.grpc_status}'
+    return f'{text},"ended_by":{quoted(ended)}' if ended else text
 
 
 def _client(notes: ClientNotes) -> str:

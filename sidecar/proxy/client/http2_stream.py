@@ -9,9 +9,10 @@ held, and a stream that makes no headway for `timeouts.write` is given up.
 from abc import abstractmethod
 from collections.abc import Callable
 
-from sidecar.decision.denial import Reason
+from sidecar.decision.denial import Denial, Reason
 from sidecar.decision.request import Presenter
-from sidecar.http.answer import Answer
+from sidecar.http import grpc
+from sidecar.http.answer import Answer, Answers
 from sidecar.http.fields import RequestFields
 from sidecar.http.forwarding import Forwarding
 from sidecar.http.http2_request import Http2Request
@@ -63,8 +64,8 @@ class Http2Stream(ClientStream):
     """The client's side of one exchange."""
 
     __slots__ = (
-        "_carrier", "_held", "_untaken", "_waiting", "_was_reset", "exchange",
-        "has_begun_content", "has_said_all", "is_closed", "is_full", "number", "request", "stalled_since",
+        "_answers", "_carrier", "_held", "_may_trail", "_untaken", "_waiting", "_waits_until", "_was_reset",
+        "exchange", "has_begun_content", "has_said_all", "is_closed", "is_full", "number", "request", "stalled_since",
     )  # fmt: skip
 
     def __init__(self, carrier: Carrier, number: int, request: Http2Request) -> None:
@@ -76,6 +77,11 @@ class Http2Stream(ClientStream):
         """Bytes of content for which the client was not given new window."""
         self._waiting = 0
         """Bytes that waited for the client when it was last looked at."""
+        self._answers: Answers | None = None
+        self._waits_until = NEVER
+        """Until when the client waits for all of the answer."""
+        self._may_trail = False
+        """An answer that breaks off can still say why."""
         self._was_reset = False
         self.number = number
         self.request = request
@@ -103,9 +109,11 @@ class Http2Stream(ClientStream):
         self.exchange = exchange
         if not request.complete:
             self.expect_body()
-        total = serving.upstream.total_timeout
-        if total:
-            self.expect_end(total)
+        self._answers = serving.answers
+        if request.grpc_timeout:
+            self._waits_until = self._must_end = self._now() + request.grpc_timeout
+        if serving.upstream.total_timeout:
+            self.expect_end(serving.upstream.total_timeout)
         if sheds:
             exchange.fail(Reason.OVERLOADED, "too many connections")
             return
@@ -165,6 +173,9 @@ class Http2Stream(ClientStream):
         self.exchange = None
         self._carrier.left(self)
 
+    def expect_end(self, seconds: float) -> None:
+        self._must_end = min(self._now() + seconds, self._waits_until)
+
     # --- what the client takes -----------------------------------------------------------------------
 
     def look(self, buffered: int) -> bool:
@@ -212,6 +223,7 @@ class Http2Stream(ClientStream):
         if self.is_closed:
             return
         is_all = not data and end == b""
+        self._may_trail = self.request.is_grpc and fields.content_length is None
         self._carrier.engine.respond(self.number, http2_writer.response_head(head, fields), ends=is_all)
         if is_all:
             self.has_said_all = True
@@ -226,7 +238,10 @@ class Http2Stream(ClientStream):
         if end:
             if data:
                 carrier.engine.send(number, data, ends=False)
-            carrier.engine.trail(number, http2_writer.trailers(end))
+            trailers = http2_writer.trailers(end)
+            if self.request.is_grpc and self.exchange is not None:
+                self.exchange.record.grpc_status = grpc.said_status(trailers)
+            carrier.engine.trail(number, trailers)
         elif data or end is not None:
             carrier.engine.send(number, data, ends=end is not None)
         if end is None and not self.request.is_prioritized and not self.has_begun_content:
@@ -241,6 +256,13 @@ class Http2Stream(ClientStream):
         if self.is_closed:
             if exchange is not None:
                 exchange.record.status = 0
+            return True
+        if self.request.is_grpc and exchange is not None:
+            fields = grpc.trailers_only(answer, request_id)
+            exchange.record.grpc_status = grpc.said_status(fields)
+            self._carrier.engine.respond(self.number, fields, ends=True)
+            self.has_said_all = True
+            self._carrier.filled(self)
             return True
         body = answer.body(request_id)
         is_bodiless = self.request.method == "HEAD"
@@ -259,7 +281,22 @@ class Http2Stream(ClientStream):
         return b""
 
     def cut(self) -> None:
-        self.reset(INTERNAL_ERROR)
+        exchange = self.exchange
+        reason = exchange.record.reason if exchange is not None else None
+        if (
+            exchange is None
+            or reason is None
+            or self._answers is None
+            or self.is_closed
+            or not self._may_trail
+        ):
+            self.reset(INTERNAL_ERROR)
+            return
+        fields = grpc.trailers(self._answers.to(Denial(reason)))
+        exchange.record.grpc_status = grpc.said_status(fields)
+        self._carrier.engine.trail(self.number, fields)
+        self.has_said_all = True
+        self._carrier.filled(self)
 
     def reset(self, code: int) -> None:
         """Give the stream up: its client sees that the answer is not whole."""

@@ -1,0 +1,83 @@
+"""A refusal in gRPC's own words: a client of it looks at `grpc-status`, and loses what a plain HTTP status says.
+
+Trailers-only responses of the protocol (gRPC over HTTP/2, "Responses"): 200, status and message in the one head.
+"""
+
+from typing import Final
+
+from sidecar.http.answer import Answer
+from sidecar.http.message import Field
+
+INVALID_ARGUMENT: Final = 3
+DEADLINE_EXCEEDED: Final = 4
+PERMISSION_DENIED: Final = 7
+RESOURCE_EXHAUSTED: Final = 8
+UNIMPLEMENTED: Final = 12
+INTERNAL: Final = 13
+UNAVAILABLE: Final = 14
+UNAUTHENTICATED: Final = 16
+"""Codes of gRPC ("Status codes and their use in gRPC")."""
+
+NAMES: Final = {
+    INVALID_ARGUMENT: "INVALID_ARGUMENT",
+    DEADLINE_EXCEEDED: "DEADLINE_EXCEEDED",
+    PERMISSION_DENIED: "PERMISSION_DENIED",
+    RESOURCE_EXHAUSTED: "RESOURCE_EXHAUSTED",
+    UNIMPLEMENTED: "UNIMPLEMENTED",
+    INTERNAL: "INTERNAL",
+    UNAVAILABLE: "UNAVAILABLE",
+    UNAUTHENTICATED: "UNAUTHENTICATED",
+}
+_OF_STATUS: Final = {
+    400: INVALID_ARGUMENT,
+    401: UNAUTHENTICATED,
+    403: PERMISSION_DENIED,
+    408: DEADLINE_EXCEEDED,
+    413: RESOURCE_EXHAUSTED,
+    414: RESOURCE_EXHAUSTED,
+    417: INVALID_ARGUMENT,
+    431: RESOURCE_EXHAUSTED,
+    501: UNIMPLEMENTED,
+    502: UNAVAILABLE,
+    503: UNAVAILABLE,
+    504: DEADLINE_EXCEEDED,
+    505: UNIMPLEMENTED,
+}
+_CONTENT: Final = frozenset({b"content-type", b"content-length"})
+
+
+def status(answer: Answer) -> int:
+    """The code of gRPC for an answer of ours. A 400 with a challenge is about credentials (RFC 6750 §3.1)."""
+    if answer.status == 400 and answer.challenge is not None:
+        return UNAUTHENTICATED
+    return _OF_STATUS.get(answer.status, INTERNAL)
+
+
+def message(text: str) -> bytes:
+    """`grpc-message`: UTF-8, of which all but printable ASCII without `%` is percent-encoded."""
+    return b"".join(
+        b"%c" % byte if 0x20 <= byte <= 0x7E and byte != 0x25 else b"%%%02X" % byte
+        for byte in text.encode("utf-8", "replace")
+    )
+
+
+def trailers_only(answer: Answer, request_id: str) -> list[Field]:
+    """All of an answer of our own, in the fields of one head; its challenge among them."""
+    fields: list[Field] = [(b":status", b"200"), (b"content-type", b"application/grpc")]
+    fields += [(name.lower(), value) for name, value in answer.fields if name.lower() not in _CONTENT]
+    if answer.is_identified:
+        fields.append((b"x-request-id", request_id.encode("ascii")))
+    return fields + trailers(answer)
+
+
+def trailers(answer: Answer) -> list[Field]:
+    """The end of a stream that began well."""
+    return [(b"grpc-status", b"%d" % status(answer)), (b"grpc-message", message(answer.said))]
+
+
+def said_status(fields: list[Field]) -> int:
+    """`grpc-status` among trailers; -1 when there is none that is a number."""
+    for name, value in fields:
+        if name == b"grpc-status" and value.isdigit() and len(value) <= 9:
+            return int(value)
+    return -1

@@ -1,0 +1,164 @@
+"""Ordinary clients of HTTP/2 are served through the sidecar's own process: curl, httpx, Node and nghttp2's h2load."""
+
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.real.clients import HERE, Curl
+from tests.real.upstreams import Upstream
+from tests.support.mint import SigningKey
+from tests.support.pki import Pki, certificate_pem
+from tests.support.processes import eventually
+from tests.support.sidecar import Sidecar, listener
+from tests.support.tls_client import client_context
+
+pytestmark = pytest.mark.real
+
+
+@pytest.fixture
+def sidecar(tmp_path: Path, pki: Pki, signing_key: SigningKey, node_upstream: Upstream) -> Iterator[Sidecar]:
+    made = Sidecar(tmp_path / "sidecar", pki, node_upstream.url, keys=[signing_key])
+    document = made.service_document(node_upstream.url)
+    document["listeners"] = [listener(made.port) | {"protocols": ["h2", "http/1.1"]}]
+    made.write_service(document)
+    with made.start():
+        yield made
+
+
+@pytest.fixture
+def token(pki: Pki, signing_key: SigningKey) -> str:
+    return signing_key.token(pki.client)
+
+
+@pytest.fixture
+def client(sidecar: Sidecar, pki: Pki, token: str) -> Iterator[httpx.Client]:
+    with httpx.Client(
+        base_url=sidecar.url,
+        verify=client_context(pki.client, pki.server_authority.certificate),
+        headers={"Authorization": f"Bearer {token}"},
+        http2=True,
+        http1=False,
+        trust_env=False,
+        timeout=30,
+    ) as made:
+        yield made
+
+
+def node(pki: Pki, sidecar: Sidecar, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What Node's client got, all asked at once on one connection."""
+    task = {
+        "origin": sidecar.url,
+        "ca": certificate_pem(pki.server_authority.certificate).decode(),
+        "cert": pki.client.pem.decode(),
+        "key": pki.client.key_pem.decode(),
+        "requests": requests,
+    }
+    done = subprocess.run(
+        ["node", str(HERE / "http2.mjs")],
+        input=json.dumps(task),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=50,
+    )
+    answers: list[dict[str, Any]] = json.loads(done.stdout)
+    return answers
+
+
+def protocols(sidecar: Sidecar) -> list[str]:
+    """What the connection of each request spoke."""
+    return [record["protocol"] for record in sidecar.access_log()]
+
+
+def peers(sidecar: Sidecar, requests: int) -> int:
+    """Connections over which so many requests came."""
+    eventually(lambda: len(sidecar.access_log()) == requests, what="all records")
+    return len({record["peer"] for record in sidecar.access_log()})
+
+
+def test_curl_is_served(sidecar: Sidecar, curl: Curl, token: str) -> None:
+    answer = curl(f"{sidecar.url}/accounts/1?a=b%20c", "--http2", token=token)
+    assert (answer.code, answer.status) == (0, 200), answer.errors
+    assert answer.headers.startswith("HTTP/2 200")
+    assert answer.json()["path"] == "/accounts/1?a=b%20c"
+    assert curl(f"{sidecar.url}/accounts/1", "--http2").status == 401
+    assert curl(f"{sidecar.url}/accounts/1", token=token).headers.startswith("HTTP/1.1 200")
+    eventually(lambda: protocols(sidecar) == ["h2", "h2", "http/1.1"], what="three records")
+
+
+def test_curl_uploads_and_downloads(sidecar: Sidecar, curl: Curl, token: str, tmp_path: Path) -> None:
+    body = tmp_path / "body"
+    body.write_bytes(os.urandom(3_000_001))
+    answer = curl(f"{sidecar.url}/accounts/1", "--http2", "--upload-file", str(body), token=token)
+    assert (answer.code, answer.status) == (0, 200), answer.errors
+    assert answer.json()["body"]["sha256"] == hashlib.sha256(body.read_bytes()).hexdigest()
+    answer = curl(f"{sidecar.url}/accounts/1?stream=5000001", "--http2", token=token)
+    assert (answer.code, answer.size) == (0, 5_000_001), answer.errors
+
+
+def test_httpx_keeps_one_connection(client: httpx.Client, sidecar: Sidecar) -> None:
+    for number in range(20):
+        answer = client.get(f"/accounts/{number}", headers={"Cookie": "a=1; b=2"})
+        assert (answer.status_code, answer.http_version) == (200, "HTTP/2")
+        assert answer.json()["path"] == f"/accounts/{number}"
+    assert peers(sidecar, 20) == 1
+
+
+def test_httpx_reads_events_as_they_come(client: httpx.Client) -> None:
+    with client.stream("GET", "/accounts/1?events=3&every=0.05") as answer:
+        assert sum(line.startswith("data: ") for line in answer.iter_lines()) == 3
+
+
+def test_node_asks_many_at_once_on_one_connection(sidecar: Sidecar, pki: Pki, token: str) -> None:
+    headers = {"authorization": f"Bearer {token}"}
+    requests: list[dict[str, Any]] = [
+        {"path": f"/accounts/{number}", "headers": headers} for number in range(60)
+    ]
+    requests += [
+        {"path": "/accounts/up", "method": "POST", "headers": headers, "body": "x" * 300_000},
+        {"path": "/accounts/trailers?trailers", "headers": headers},
+        {"path": "/accounts/1"},
+    ]
+    *got, posted, trailed, refused = node(pki, sidecar, requests)
+    assert [answer["status"] for answer in got] == [200] * 60
+    assert json.loads(posted["text"])["body"]["size"] == 300_000
+    assert trailed["trailers"]["x-digest"] == "of the body"
+    assert (refused["status"], refused["error"]) == (401, "")
+    assert peers(sidecar, 63) == 1
+
+
+def test_a_drain_loses_no_request_of_a_client_that_honours_goaway(
+    sidecar: Sidecar, client: httpx.Client
+) -> None:
+    client.get("/accounts/1")
+    got: list[bytes] = []
+
+    def read() -> None:
+        with client.stream("GET", "/accounts/1?events=20&every=0.05") as answer:
+            got.extend(answer.iter_bytes())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    eventually(lambda: bool(got), what="an event")
+    assert sidecar.child is not None
+    sidecar.child.signal(signal.SIGTERM)
+    reader.join(20)
+    assert b"".join(got).count(b"data: ") == 20
+    assert sidecar.child.wait() == 0
+
+
+def test_metrics_count_connections_by_protocol(sidecar: Sidecar, client: httpx.Client) -> None:
+    client.get("/accounts/1")
+    text = httpx.get(f"{sidecar.health_url}/metrics", trust_env=False).text
+    lines = re.findall(r'^sidecar_tls_handshakes_negotiated_total\{.*protocol="h2".*', text, re.MULTILINE)
+    assert lines, text
