@@ -160,7 +160,9 @@ def _failure(failure: Failure) -> str:
 def _rare(record: AuditRecord) -> str:
     """Members that most lines do not have."""
     ended = record.ended_by
-    if not (record.detail or record.upgraded or ended or record.client is not None or record.grpc_status >= 0):
+    if not (
+        record.detail or record.upgraded or ended or record.client is not None or record.grpc_status >= 0
+    ):
         return ""
     text = f',"detail":{quoted(bounded(record.detail))}' if record.detail else ""
     if record.client is not None:
