@@ -32,7 +32,7 @@ class AuditRecord:
     ended_by: str = ""
     """For streams: `token_expired`, `certificate_expired`, `client`, `upstream`, `drain`, `timeout`."""
     grpc_status: int = -1
-    """Of gRPC: the status that the call came to, whoever said it; negative: none."""
+    """The status that a call of gRPC came to, whoever said it; negative: none."""
     bytes_in: int = 0
     """Bytes of the request body, or from the client through a tunnel."""
     bytes_out: int = 0
