@@ -120,7 +120,7 @@ class ClientFiles:
             client_id=section.client_id,
             method=ClientMethod(section.method),
             place=place,
-            name=section.registered_name(),
+            name=section.registered_name,
             authority=authority,
             thumbprints=frozenset(one.thumbprint for one in registered),
             jwks_url=section.jwks_url,

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, PrivateAttr, model_validator
 
 from sidecar.decision.canonical_name import MalformedName
 from sidecar.decision.registered_client.name import NameKind, RegisteredName, registered_name
@@ -102,6 +102,8 @@ class ClientSection(Section):
     translate: TranslateSection | None = None
     """Credentials that the sidecar adds once the client has proven who it is. Default: none."""
 
+    _name: RegisteredName | None = PrivateAttr(None)
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         given = self.model_fields_set - {"client_id", "method"}
@@ -125,18 +127,16 @@ class ClientSection(Section):
             raise mistake(
                 "`method: tls_client_auth` needs a `ca_file`: a name counts only with its authority", "method"
             )
+        kind = NameKind(names[0])
         try:
-            self.registered_name()
+            self._name = registered_name(kind, getattr(self, kind.value))
         except MalformedName as problem:
-            raise mistake(f"{shown(getattr(self, names[0]))}: {problem}", names[0]) from None
+            raise mistake(f"{shown(getattr(self, kind.value))}: {problem}", kind.value) from None
 
+    @property
     def registered_name(self) -> RegisteredName | None:
-        """The one name, parsed; raises `MalformedName`."""
-        for kind in NameKind:
-            text = getattr(self, kind.value)
-            if text is not None:
-                return registered_name(kind, text)
-        return None
+        """With tls_client_auth: the one name, parsed."""
+        return self._name
 
 
 class ClientsFile(Section):
