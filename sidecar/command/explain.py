@@ -23,10 +23,12 @@ from sidecar.issuer.issuers import Issuers
 from sidecar.proxy.certificates import client_certificate
 from sidecar.proxy.configuration import ListenerSettings
 from sidecar.rehearsal.assumption import AssumedKeys
+from sidecar.rehearsal.endpoints import token_endpoint
 from sidecar.rehearsal.explanation import SIGNATURE, Explanation, explain, unverified_claims
 from sidecar.rehearsal.key_sources import FixedKeys, KeysUnreadable, asked, local_keys
 from sidecar.rehearsal.rendering import render
 from sidecar.rehearsal.request import Reception, Sent, credentials, field, split, tls_of, with_host
+from sidecar.rehearsal.token_request import NoEndpoint, explain_token_request
 from sidecar.rehearsal.told import Unverifiable
 from sidecar.settings import Loaded, load
 from sidecar.settings.moment import parse_moment
@@ -47,6 +49,8 @@ class Question:
     """Seconds since the epoch."""
     others: Sequence[Certificate]
     """Certificates that the token may be bound to by mistake."""
+    above: Sequence[Certificate] = ()
+    """Those that came with the client's."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -67,6 +71,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default="/",
         metavar="URL|PATH",
         help="https://api.example.com/accounts/1 or /accounts/1; default: /",
+    )
+    add(
+        "--token-request",
+        metavar="FORM",
+        help="a request to an endpoint of the authorization server, grant_type=…&client_id=…; @FILE reads it from a "
+        "file, - from standard input",
     )
     add("--header", action="append", default=[], metavar="H", help="'Name: value'; may be repeated")
     add("--listener", metavar="NAME", help="the listener; default: the first")
@@ -92,8 +102,10 @@ def execute(arguments: argparse.Namespace) -> int:
     """Explain; 0 for a permit, 1 for a denial or when the signature could not be verified."""
     loaded = load(arguments.config, absent_files_pass=True)
     try:
-        if [arguments.token, arguments.proof] == ["-", "-"]:
-            raise Unexplainable("--token - and --proof -: standard input holds one of them")
+        if [arguments.token, arguments.proof, arguments.token_request].count("-") > 1:
+            raise Unexplainable("--token -, --proof -, --token-request -: standard input holds one of them")
+        if arguments.token_request is not None:
+            return _shown(_of_token_request(loaded, arguments), arguments)
         pasted = _text(arguments.token)
         question = question_of(loaded, arguments, pasted, _text(arguments.proof))
         local = local_keys(loaded.issuers, arguments.jwks)
@@ -110,12 +122,40 @@ def execute(arguments: argparse.Namespace) -> int:
         return 1
     finally:
         progress.end()
+    return _shown(explanation, arguments)
+
+
+def _shown(explanation: Explanation, arguments: argparse.Namespace) -> int:
     if arguments.format == "json":
         print(json.dumps(explanation.document(), indent=2))
     else:
         in_colour = takes_colour(sys.stdout)
         print("\n".join(render(explanation, in_colour=in_colour)))
     return 1 if explanation.is_refused or explanation.assumes_signature else 0
+
+
+def _of_token_request(loaded: Loaded, arguments: argparse.Namespace) -> Explanation:
+    """Raises `Unexplainable` and `CertificateUnreadable`."""
+    settings = loaded.authorization_server
+    if settings is None:
+        raise Unexplainable("--token-request: this configuration has no `authorization_server`")
+    if arguments.url == "/":
+        arguments.url = token_endpoint(settings)
+    arguments.method = "POST" if arguments.method == "GET" else arguments.method
+    form = _text(arguments.token_request)
+    question = question_of(loaded, arguments, _text(arguments.token), _text(arguments.proof))
+    fields = question.sent.fields
+    if not any(name.lower() == b"content-type" for name, _ in fields):
+        fields = (*fields, (b"Content-Type", b"application/x-www-form-urlencoded"))
+    sent = replace(question.sent, fields=fields, body=form.encode())
+    question.presenter.chain = tuple(one.der for one in question.above)
+    explained = explain_token_request(
+        loaded, sent, question.presenter, question.now, offline=arguments.offline
+    )
+    try:
+        return asyncio.run(explained)
+    except (NoEndpoint, OSError, ValueError) as problem:
+        raise Unexplainable(str(problem)) from None
 
 
 async def explained(
@@ -212,6 +252,7 @@ def question_of(loaded: Loaded, arguments: argparse.Namespace, token: str, proof
         ),
         now=time.time() if arguments.at is None else arguments.at,
         others=[*own[1:], *_ours(loaded)],
+        above=own[1:],
     )
 
 

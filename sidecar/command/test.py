@@ -58,7 +58,7 @@ async def _play(world: Stage, cases: Sequence[PolicyCase], now: float) -> list[R
 
 async def _result(world: Stage, case: PolicyCase, now: float) -> Result:
     moment = now if case.at is None else case.at
-    request = sanitize(f"{case.request.method or 'GET'} {case.request.target or '/'}")
+    request = sanitize(world.line(case))
     started = time.perf_counter()
     try:
         came = await world.play(case, authority(case.certificates, moment), moment)

@@ -48,6 +48,8 @@ class Explanation:
     """What bounds the exchange, when the request is forwarded."""
     stripped: tuple[str, ...] = ()
     """Headers that are not passed on, since they claim an identity and no listed proxy said it."""
+    told: tuple[str, ...] = ()
+    """Header fields by which an authorization server is told the client."""
     assumes_signature: bool = False
     """The signature was not verified, for want of keys; the rest was checked as if it were good."""
 
@@ -100,6 +102,7 @@ class Explanation:
             if self.diagnosis is None
             else {"mistake": self.diagnosis.mistake, "sentence": self.diagnosis.sentence},
             "stripped_headers": list(self.stripped),
+            "told_headers": list(self.told),
             "limits": None if self.bounds is None else asdict(self.bounds),
             "steps": [
                 {

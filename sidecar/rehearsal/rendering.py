@@ -50,6 +50,8 @@ def _verdict(explanation: Explanation, *, in_colour: bool) -> Iterator[str]:
         if denial is not None:
             yield f"         only because the policy reports: will be refused for {denial.reason.value}"
         yield from _limits(explanation)
+        for name in explanation.told:
+            yield f"told     {_printable(name)}: the authorization server hears of the client by it"
         for name in explanation.stripped:
             yield f"stripped {_printable(name)}: it claims an identity, and only a peer in `forwarded_from` may say it"
         return

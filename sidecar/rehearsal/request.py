@@ -26,6 +26,7 @@ class Sent:
     method: str
     target: str
     fields: tuple[Field, ...]
+    body: bytes = b""
 
     def with_token(self, token: str, other: str) -> "Sent":
         """The same with another token in place of `token`."""
@@ -47,6 +48,8 @@ class Received:
     """Why it is refused before any check."""
     document: Answer | None = None
     """What the sidecar itself answers."""
+    request: Request | None = None
+    """The request itself, when it can be read."""
 
 
 class Reception:
@@ -64,13 +67,14 @@ class Reception:
     def receive(self, sent: Sent) -> Received:
         """Read the request, as far as the decision."""
         fields = RequestFields()
-        head = intake.request_head(self._read(sent), fields, self._rules)
+        request = self._read(sent)
+        head = intake.request_head(request, fields, self._rules)
         if isinstance(head, Fault):
             failure = Failure("request", head.reason, "clean HTTP", head.detail)
             return Received(fields, None, Denial(head.reason, (failure,)))
         if head.path in self._documents and head.method in {"GET", "HEAD"}:
             return Received(fields, None, document=self._documents[head.path])
-        return Received(fields, head)
+        return Received(fields, head, request=request)
 
     def identified(self, received: Received, presenter: Presenter, now: float) -> tuple[Received, Presenter]:
         """The same, with the certificate of its own field where the listener is told it so, or the refusal of that.

@@ -21,13 +21,16 @@ class CaseRequest(Section):
     method: Text | None = None
     """Default: GET."""
     target: Text | None = None
-    """Path and query, as they stand in the request line. Default: /."""
+    """Path and query, as they stand in the request line. Default: /; with a form: the token endpoint."""
     host: Text | None = None
     """Default: api.example.com."""
     listener: Text | None = None
     """Name of a listener. Default: the first."""
     headers: dict[Text, Text | list[Text]] = Field(default_factory=dict)
     """Further header fields; `Authorization` here stands in place of the token."""
+    form: dict[Text, Text | list[Text]] | None = None
+    """The parameters of a request to an endpoint of the authorization server. With it the default of `method` is POST,
+    and that of the token is `none`."""
 
 
 class CaseToken(Section):
@@ -143,6 +146,8 @@ ErrorName = Literal[
     "insufficient_user_authentication",
     "invalid_dpop_proof",
     "use_dpop_nonce",
+    "invalid_client",
+    "server_error",
 ]
 
 
@@ -173,7 +178,7 @@ class CaseExpectation(Section):
     would_deny: ReasonName | None = None
     """Forwarded only because the policy reports: the reason it will be refused for one day."""
     error: ErrorName | None = None
-    """OAuth error code of the challenge; `none`: a challenge without, or no challenge."""
+    """OAuth error code of the challenge, or at an endpoint of the body; `none`: there is none."""
     failures: list[Text] | None = None
     """Names of the checks that failed, e.g. `claims.tenant`, in any order."""
     upstream_headers: dict[Text, str | list[str]] | None = None

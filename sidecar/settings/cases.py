@@ -73,6 +73,8 @@ def _complete(document: Document, file: CaseFile) -> Iterable[PolicyCase]:
         line, _ = document.position(("cases", index))
         certificate = case.certificate or defaults.certificate or CLIENT
         token, tls = case.token, case.tls
+        if case.request.form is not None and "token" not in case.model_fields_set:
+            token = None  # it would be a second way to authenticate
         if tls is not None:
             tls = CaseTls.model_construct(**_over(defaults.tls, tls))
         if token is not None:

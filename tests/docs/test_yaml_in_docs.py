@@ -32,7 +32,11 @@ authorization_server:
   client_files: [clients/*.yaml]
   hand_over: {header: {format: rfc9440}}
 """
-MORE = {"service": ("authorization-server",), "clients": ()}
+MORE = {
+    "service": ("authorization-server",),
+    "clients": (),
+    "cases": ("configuration", "authorization-server"),
+}
 """Where else keys are described."""
 SERVICE_KEYS = {"listeners", "upstream", "policy_files"}
 
@@ -118,6 +122,12 @@ def test_an_example_loads(example: Example, configuration: Configuration) -> Non
         case _:
             policy = (ROOT / "config" / "policies" / "accounts.yaml").read_text("utf-8")
             service = (ROOT / "config" / "sidecar.yaml").read_text("utf-8")
+            if "form:" in example.text:
+                service += SERVER
+                client = (
+                    "{client_id: tpp-1, method: tls_client_auth, ca_file: tpp-ca.pem, san_dns: tpp-1.example}"
+                )
+                (configuration.folder / "clients" / "a.yaml").write_text(f"clients:\n  - {client}\n")
             if "proof" in example.text:
                 policy = policy.replace("    keys:", "    schemes: [Bearer, DPoP]\n    keys:")
                 service += RESOURCE

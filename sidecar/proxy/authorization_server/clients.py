@@ -1,10 +1,12 @@
 """The clients of a configuration → the registry that decides. Clients of one authority share it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 
 from sidecar.decision.registered_client.method import (
     ByCertificate,
     ByName,
+    ClientAuthority,
     ClientMethod,
     Otherwise,
     RegisteredCertificates,
@@ -32,19 +34,21 @@ class FixedCertificates:
 
 
 def registry(
-    clients: Sequence[ClientSettings], published: Mapping[str, RegisteredCertificates]
+    clients: Sequence[ClientSettings],
+    published: Mapping[str, RegisteredCertificates],
+    authority: Callable[[AuthoritySettings], ClientAuthority] = TrustedAuthority,
 ) -> ClientRegistry:
     """Reads the files of authorities: not on the event loop. `published`: the certificates behind each `jwks_url`.
 
     Raises `OSError`, `ValueError`.
     """
-    authorities: dict[AuthoritySettings, TrustedAuthority] = {}
-    return ClientRegistry([_registered(one, authorities, published) for one in clients])
+    shared = cache(authority)
+    return ClientRegistry([_registered(one, shared, published) for one in clients])
 
 
 def _registered(
     settings: ClientSettings,
-    authorities: dict[AuthoritySettings, TrustedAuthority],
+    authority: Callable[[AuthoritySettings], ClientAuthority],
     published: Mapping[str, RegisteredCertificates],
 ) -> RegisteredClient:
     if settings.method is ClientMethod.OTHER:
@@ -58,7 +62,4 @@ def _registered(
         return RegisteredClient(settings.client_id, ByCertificate(certificates))
     if settings.name is None or settings.authority is None:
         raise ValueError(f"{settings.place}: tls_client_auth needs a name and an authority")
-    authority = authorities.get(settings.authority)
-    if authority is None:
-        authority = authorities[settings.authority] = TrustedAuthority(settings.authority)
-    return RegisteredClient(settings.client_id, ByName(settings.name, authority))
+    return RegisteredClient(settings.client_id, ByName(settings.name, authority(settings.authority)))

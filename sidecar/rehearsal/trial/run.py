@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlencode
 
 from sidecar.authorizer import Authorizer
 from sidecar.decision.denial import Denial, Failure, shape
@@ -12,16 +13,19 @@ from sidecar.decision.policy import IssuerPolicy, RuleLimits
 from sidecar.decision.replay import Rehearsal
 from sidecar.decision.request import ClientCertificate, Presenter
 from sidecar.decision.strict import base64url_text
+from sidecar.decision.token_error import CODES
 from sidecar.http.fields import RequestFields
 from sidecar.http.forwarding import Forwarding
 from sidecar.http.identity import identity_block
 from sidecar.http.message import Field
 from sidecar.proxy.configuration import ListenerSettings
 from sidecar.proxy.exchange.bounds import Bounds
+from sidecar.rehearsal.endpoints import Decided, token_endpoint
 from sidecar.rehearsal.request import Reception, Sent
 from sidecar.rehearsal.told import Unverifiable
 from sidecar.rehearsal.trial.certificate import Issue
 from sidecar.rehearsal.trial.played_clients import PlayedClients
+from sidecar.rehearsal.trial.played_endpoints import played_endpoints
 from sidecar.rehearsal.trial.played_issuers import PlayedIssuers
 from sidecar.rehearsal.trial.result import CaseMistake
 from sidecar.settings.cases import PolicyCase
@@ -53,6 +57,7 @@ class Stage:
     """One policy with everything around it that a request meets."""
 
     def __init__(self, loaded: Loaded, issuers: PlayedIssuers) -> None:
+        self.loaded = loaded
         self.settings = settings = loaded.proxy
         self.reception = Reception(loaded)
         self.issuers = issuers
@@ -69,13 +74,14 @@ class Stage:
             nonces=nonces,
             token_bytes=settings.limits.token_bytes,
         )
+        self.endpoints = played_endpoints(loaded, self.authorizer)
 
     async def play(self, case: PolicyCase, issue: Issue, now: float) -> Played:
         """What comes of one case at `now`; raises `CaseMistake`."""
         certificate = None if case.certificate is None else issue(case.certificate)
         sent = self._fields(case, certificate, issue, now)
         request = case.request
-        received = self.reception.receive(Sent(request.method or "GET", request.target or "/", tuple(sent)))
+        received = self.reception.receive(Sent(self._method(case), self._target(case), tuple(sent)))
         try:
             received, presenter = self.reception.identified(received, self._presenter(case, certificate), now)
         except Unverifiable as problem:
@@ -84,12 +90,43 @@ class Stage:
             return self._refused(received.denial)
         if received.head is None:
             return Played(status=200)
+        if self.endpoints is not None:
+            form = urlencode(request.form or {}, doseq=True).encode()
+            found = self.endpoints.decided(received, form, presenter, now)
+            if found is not None:
+                return self._at_endpoint(found, received.fields)
         decision = self.authorizer.authorize(received.head, presenter, now)
         if inspect.isawaitable(decision):
             decision = await decision
         if isinstance(decision, Denial):
             return self._refused(decision)
         return self._forwarded(decision, received.fields, presenter)
+
+    def line(self, case: PolicyCase) -> str:
+        """Method and target of a case."""
+        return f"{self._method(case)} {self._target(case)}"
+
+    @staticmethod
+    def _method(case: PolicyCase) -> str:
+        return case.request.method or ("GET" if case.request.form is None else "POST")
+
+    def _target(self, case: PolicyCase) -> str:
+        server = self.loaded.authorization_server
+        if case.request.target is None and case.request.form is not None and server is not None:
+            return token_endpoint(server)
+        return case.request.target or "/"
+
+    def _at_endpoint(self, found: Decided, fields: RequestFields) -> Played:
+        if isinstance(found.decision, Denial):
+            return self._refused(found.decision)
+        denial = found.decision.would_deny
+        return Played(
+            status=200,
+            rule=found.decision.rule.name,
+            would_deny=denial.reason.value if denial else None,
+            failures=denial.failures if denial else (),
+            upstream_headers=_by_name(b"".join(fields.kept) + found.lines, fields),
+        )
 
     def _fields(
         self, case: PolicyCase, certificate: ClientCertificate | None, issue: Issue, now: float
@@ -99,6 +136,8 @@ class Stage:
         for name, values in case.request.headers.items():
             all_values = [values] if isinstance(values, str) else values
             fields += [(name.encode(), value.encode()) for value in all_values]
+        if case.request.form is not None and not any(name.lower() == b"content-type" for name, _ in fields):
+            fields.append((b"Content-Type", b"application/x-www-form-urlencoded"))
         own = [value for name, value in fields if name.lower() == b"authorization"]
         token = own[0].partition(b" ")[2].decode() if own else ""
         if case.proof is None and (case.token is None or own):
@@ -158,7 +197,8 @@ class Stage:
         raise CaseMistake(f"no listener is called {name}")
 
     def _refused(self, denial: Denial) -> Played:
-        error, answer = shape(denial.reason).error, self.reception.answers.to(denial)
+        error = shape(denial.reason).error or CODES.get(denial.reason)
+        answer = self.reception.answers.to(denial)
         return Played(
             status=answer.status,
             reason=denial.reason.value,
@@ -193,11 +233,16 @@ class Stage:
         header = self.settings.upstream.client_certificate_header
         if header is not None:
             block += header.writer().line(presenter) or b""
-        found: dict[str, list[str]] = {"host": [value.decode("latin-1") for value in fields.hosts]}
-        for line in block.split(b"\r\n")[:-1]:
-            name, _, value = line.partition(b":")
-            found.setdefault(name.decode("latin-1").lower(), []).append(value.strip().decode("latin-1"))
-        return found
+        return _by_name(block, fields)
+
+
+def _by_name(block: bytes, fields: RequestFields) -> dict[str, list[str]]:
+    """The fields of a block, and Host: lower-case name → values."""
+    found: dict[str, list[str]] = {"host": [value.decode("latin-1") for value in fields.hosts]}
+    for line in block.split(b"\r\n")[:-1]:
+        name, _, value = line.partition(b":")
+        found.setdefault(name.decode("latin-1").lower(), []).append(value.strip().decode("latin-1"))
+    return found
 
 
 def _named(name: str, issue: Issue) -> ClientCertificate | None:

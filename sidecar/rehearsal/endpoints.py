@@ -1,0 +1,167 @@
+"""A request to an authorization server's endpoint that nobody sent: decided by what the data plane decides with.
+
+Nothing is sent to the server, and nothing is signed for it.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from sidecar.authorizer import Authorizer
+from sidecar.decision.client_permit import Client, ClientPermit
+from sidecar.decision.denial import Denial
+from sidecar.decision.explanation import Step, Verdict
+from sidecar.decision.reason import Reason
+from sidecar.decision.registered_client.method import ClientAuthority, ClientMethod, RegisteredCertificates
+from sidecar.decision.registered_client.registry import AuthenticatedClient, ClientRegistry
+from sidecar.decision.request import Presenter
+from sidecar.entry.authorization_server import AuthorizationServer, ServerParts
+from sidecar.entry.token_course import TokenCourse
+from sidecar.proxy.authorization_server.authority import TrustedAuthority
+from sidecar.proxy.authorization_server.clients import registry
+from sidecar.proxy.authorization_server.configuration import (
+    AuthoritySettings,
+    AuthorizationServerSettings,
+    EndpointKind,
+)
+from sidecar.proxy.exchange.endpoints import Outgoing
+from sidecar.rehearsal.request import Received
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What was decided about a request to an endpoint."""
+
+    decision: ClientPermit | Denial
+    lines: bytes = b""
+    """The fields by which the server is told the client, without credentials of ours."""
+
+
+class RehearsedEndpoints:
+    """The endpoints of one configuration."""
+
+    def __init__(
+        self,
+        settings: AuthorizationServerSettings,
+        authorizer: Authorizer,
+        published: Mapping[str, RegisteredCertificates],
+        authority: Callable[[AuthoritySettings], ClientAuthority] = TrustedAuthority,
+    ) -> None:
+        """`published`: the certificates behind each `jwks_url`. Reads files. Raises `OSError`, `ValueError`."""
+        self.registry: ClientRegistry = registry(settings.clients, published, authority)
+        parts = ServerParts(self.registry, authorizer, None, {})
+        self._server = AuthorizationServer(settings, parts, lambda _name, _detail: None)
+
+    def decided(self, received: Received, body: bytes, presenter: Presenter, now: float) -> Decided | None:
+        """None for a request to no endpoint: an ordinary one. `now`: seconds since the epoch."""
+        request, head = received.request, received.head
+        if request is None or head is None or not self._server.covers(request.target):
+            return None
+        course = self._server.course(head)
+        if isinstance(course, Denial):
+            return Decided(course)
+        if not isinstance(course, TokenCourse):
+            return None
+        decision = course.decide(head, request, received.fields, body, presenter=presenter, now=now)
+        if isinstance(decision, Denial):
+            return Decided(decision)
+        assert isinstance(decision, ClientPermit)  # noqa: S101 — at an endpoint nothing else is a permit
+        outgoing = course.outgoing(decision, head, received.fields, body, presenter)
+        assert isinstance(outgoing, Outgoing)  # noqa: S101 — there are no credentials of ours to wait for
+        return Decided(decision, outgoing.lines)
+
+
+def token_endpoint(settings: AuthorizationServerSettings) -> str:
+    """Where clients find it."""
+    return next(one.public for one in settings.endpoints if one.kind is EndpointKind.TOKEN)
+
+
+# --- in words
+
+_PASSED: Final = "as expected"
+
+_STAGES: Final[tuple[tuple[str, str, str, frozenset[Reason]], ...]] = (
+    ("endpoint", "RFC 6749 §3.2", "the path of an endpoint", frozenset({Reason.ENDPOINT_UNKNOWN})),
+    (
+        "form",
+        "RFC 6749 §3.2",
+        "a form of one meaning",
+        frozenset(
+            {Reason.FORM_MALFORMED, Reason.PARAMETER_REPEATED, Reason.BODY_TOO_LARGE, Reason.TARGET_TOO_LONG}
+        ),
+    ),
+    (
+        "client_id",
+        "RFC 8705 §2",
+        "a registered client",
+        frozenset(
+            {
+                Reason.CLIENT_ID_MISSING,
+                Reason.CLIENT_ID_MISMATCH,
+                Reason.CLIENT_AUTHENTICATION_REPEATED,
+                Reason.CLIENT_UNKNOWN,
+            }
+        ),
+    ),
+    ("method", "RFC 6749 §2.3", "as it is registered", frozenset({Reason.CLIENT_METHOD_MISMATCH})),
+    (
+        "certificate",
+        "RFC 8705 §2",
+        "a client's certificate",
+        frozenset(
+            {
+                Reason.CLIENT_CERTIFICATE_MISSING,
+                Reason.CLIENT_CERTIFICATE_UNFIT,
+                Reason.CLIENT_CERTIFICATE_EXPIRED,
+            }
+        ),
+    ),
+    ("registered", "RFC 8705 §2.1.2", "what is registered", frozenset({Reason.CLIENT_CERTIFICATE_MISMATCH})),
+    (
+        "chain",
+        "RFC 8705 §2.1",
+        "an authority of the client",
+        frozenset({Reason.CLIENT_CERTIFICATE_UNTRUSTED}),
+    ),
+)
+"""What a request to an endpoint goes through, in order: check, clause, what is expected, why it may fail there."""
+
+
+def steps(decision: ClientPermit | Denial) -> list[Step]:
+    """What was checked and how it came out."""
+    client = decision.client if isinstance(decision, ClientPermit) else None
+    denial = decision.would_deny if isinstance(decision, ClientPermit) else decision
+    found: list[Step] = []
+    verdict = Verdict.PASSED
+    for check, clause, expected, reasons in _STAGES:
+        if denial is not None and denial.reason in reasons:
+            failure = denial.failures[0] if denial.failures else None
+            wanted, came = (failure.expected, failure.presented) if failure else (expected, "another")
+            found.append(Step(check, clause, wanted, came, Verdict.FAILED))
+            verdict = Verdict.NOT_REACHED
+            continue
+        presented = _presented(check, client) if verdict is Verdict.PASSED else ""
+        if presented is not None:
+            found.append(Step(check, clause, expected, presented, verdict))
+    return found
+
+
+_OF_CERTIFICATE: Final = frozenset({"certificate", "registered", "chain"})
+
+
+def _presented(check: str, client: Client | None) -> str | None:
+    """What came, where it passed; None for a check that this client does not go through."""
+    if client is None:
+        return _PASSED
+    if not isinstance(client, AuthenticatedClient):
+        said = {"client_id": client.client_id, "method": "other: the server authenticates it"}
+        return None if check in _OF_CERTIFICATE else said.get(check, _PASSED)
+    if check == "chain" and client.client.method is not ClientMethod.TLS_CLIENT_AUTH:
+        return None  # RFC 8705 §2.2: nobody validates it
+    said = {
+        "client_id": client.client_id,
+        "method": client.client.method.value,
+        "certificate": client.certificate.called,
+        "registered": client.matched,
+    }
+    return said.get(check, _PASSED)

@@ -1,0 +1,113 @@
+"""A token request that nobody sent, explained: what its client must prove, and how it fails."""
+
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from sidecar.authorizer import Authorizer
+from sidecar.decision.denial import Denial
+from sidecar.decision.failure import Denied
+from sidecar.decision.registered_client.method import RegisteredCertificates
+from sidecar.decision.replay import Rehearsal
+from sidecar.decision.request import Presenter
+from sidecar.http.token_form import read_form
+from sidecar.issuer.clock import SYSTEM_CLOCK, Clock
+from sidecar.issuer.configuration import HttpSettings
+from sidecar.proxy.authorization_server.client_keys import REFRESH, published_by_clients
+from sidecar.proxy.authorization_server.clients import FixedCertificates
+from sidecar.proxy.authorization_server.configuration import AuthorizationServerSettings
+from sidecar.rehearsal.endpoints import RehearsedEndpoints, steps
+from sidecar.rehearsal.explanation import Explanation
+from sidecar.rehearsal.key_sources import FixedKeys, PrintingObserver
+from sidecar.rehearsal.request import Received, Reception, Sent
+from sidecar.settings.configuration import Loaded
+
+
+class NoEndpoint(Exception):
+    """The request goes to no endpoint; the message is one line."""
+
+
+async def explain_token_request(
+    loaded: Loaded,
+    sent: Sent,
+    presenter: Presenter,
+    now: float,
+    *,
+    offline: bool,
+    http: HttpSettings | None = None,
+) -> Explanation:
+    """Decide about a request to an endpoint at `now` (seconds since the epoch), in words. Unless `offline`, a client
+    that publishes its certificates at a URL is asked for them.
+
+    Raises `NoEndpoint`; `OSError`, `ValueError` for files that cannot be used.
+    """
+    settings = loaded.authorization_server
+    if settings is None:
+        raise NoEndpoint("this configuration has no `authorization_server`")
+    reception = Reception(loaded)
+    received = reception.receive(sent)
+    if received.denial is not None:
+        return _unread(received.denial, reception)
+    keys = FixedKeys({})
+    authorizer = Authorizer(loaded.policy, keys, keys, Rehearsal(), digest_key=os.urandom(32))
+    async with _published(settings, _client_id(received, sent.body), offline=offline, http=http) as published:
+        endpoints = RehearsedEndpoints(settings, authorizer, published)
+        received, presenter = reception.identified(received, presenter, now)
+        if received.denial is not None:
+            return _unread(received.denial, reception)
+        found = endpoints.decided(received, sent.body, presenter, now)
+    if found is None:
+        raise NoEndpoint(f"{sent.target} is the path of no endpoint")
+    told = [name for name in _names(found.lines) if name.lower() in _hand_over(settings)]
+    answer = reception.answers.to(found.decision) if isinstance(found.decision, Denial) else None
+    return Explanation(steps(found.decision), found.decision, answer, None, None, told=tuple(told))
+
+
+def _unread(denial: Denial, reception: Reception) -> Explanation:
+    return Explanation((), denial, reception.answers.to(denial), None, None)
+
+
+def _names(lines: bytes) -> list[str]:
+    return [line.partition(b":")[0].decode("latin-1") for line in lines.split(b"\r\n") if line]
+
+
+def _hand_over(settings: AuthorizationServerSettings) -> frozenset[str]:
+    return frozenset(name.lower() for name in settings.hand_over_names)
+
+
+def _client_id(received: Received, body: bytes) -> str:
+    """Whom the form names, believed by nobody; empty when it cannot be read."""
+    request, head = received.request, received.head
+    if request is None or head is None:
+        return ""
+    types = [value.decode("latin-1") for name, value in request.fields if name.lower() == b"content-type"]
+    try:
+        return read_form(head, types, body).client_id
+    except Denied:
+        return ""
+
+
+@asynccontextmanager
+async def _published(
+    settings: AuthorizationServerSettings,
+    client_id: str,
+    *,
+    offline: bool,
+    http: HttpSettings | None,
+    clock: Clock = SYSTEM_CLOCK,
+) -> AsyncIterator[Mapping[str, RegisteredCertificates]]:
+    """What clients publish: of the one that is asked about what is there now, of the others nothing."""
+    nothing = FixedCertificates(frozenset())
+    known: dict[str, RegisteredCertificates] = {
+        one.jwks_url: nothing for one in settings.clients if one.jwks_url is not None
+    }
+    asked = () if offline else tuple(one for one in settings.clients if one.client_id == client_id)
+    found = published_by_clients(replace(settings, clients=asked), PrintingObserver(), clock, REFRESH, http)
+    await found.start()
+    try:
+        for one in found.keys.values():
+            await one.first_attempt()
+        yield known | found.keys
+    finally:
+        await found.close()
