@@ -11,13 +11,14 @@ from sidecar.injection.service_file import (
     CLIENT_CA_DIRECTORY,
     DPOP_DIRECTORY,
     POLICY_DIRECTORY,
+    PROXY_CA_DIRECTORY,
     SERVICE_DIRECTORY,
     SERVICE_FILE,
     SERVICE_VARIABLE,
     STATE_DIRECTORY,
     TLS_DIRECTORY,
 )
-from sidecar.injection.settings import InjectionSettings
+from sidecar.injection.settings import ClientCa, InjectionSettings
 
 PORT_NAME = "bound-token"
 HEALTH_PORT_NAME = "bound-health"
@@ -79,21 +80,33 @@ def volumes(wanted: Wishes, settings: InjectionSettings, *, workload: str | None
     tls = _tls_source(wanted, settings, workload)
     if tls is not None:
         made.append({"name": f"{VOLUME_PREFIX}tls", **tls})
-    ca = settings.client_ca
-    if ca is not None and ca.config_map is not None:
-        made.append({"name": f"{VOLUME_PREFIX}client-ca", "configMap": {"name": ca.config_map}})
-    if ca is not None and ca.secret is not None:
-        # Only the certificate: the Secret of an authority may hold its key beside it.
-        items = [{"key": ca.file, "path": ca.file}]
-        made.append(
-            {"name": f"{VOLUME_PREFIX}client-ca", "secret": {"secretName": ca.secret, "items": items}}
-        )
+    made += [{"name": name, **_authority_source(ca)} for name, _, ca in _authorities(settings)]
     sources = _dpop_sources(settings)
     if sources:
         made.append(
             {"name": f"{VOLUME_PREFIX}dpop", "projected": {"defaultMode": SECRET_MODE, "sources": sources}}
         )
     return made
+
+
+def _authorities(settings: InjectionSettings) -> list[tuple[str, str, ClientCa]]:
+    """Authorities that are mounted: the volume's name, its place, and where they come from."""
+    kinds = [
+        ("client-ca", CLIENT_CA_DIRECTORY, settings.client_ca),
+        ("proxy-ca", PROXY_CA_DIRECTORY, settings.proxy_ca),
+    ]
+    return [
+        (f"{VOLUME_PREFIX}{name}", place, ca)
+        for name, place, ca in kinds
+        if ca is not None and not ca.tls_volume
+    ]
+
+
+def _authority_source(ca: ClientCa) -> dict[str, Any]:
+    if ca.config_map is not None:
+        return {"configMap": {"name": ca.config_map}}
+    # Only the certificate: the Secret of an authority may hold its key beside it.
+    return {"secret": {"secretName": ca.secret, "items": [{"key": ca.file, "path": ca.file}]}}
 
 
 def _dpop_sources(settings: InjectionSettings) -> list[dict[str, Any]]:
@@ -182,8 +195,7 @@ def _mounts(wanted: Wishes, settings: InjectionSettings) -> list[dict[str, Any]]
         (f"{VOLUME_PREFIX}policies", POLICY_DIRECTORY),
         (existing or f"{VOLUME_PREFIX}tls", TLS_DIRECTORY),
     ]
-    if settings.client_ca is not None and not settings.client_ca.tls_volume:
-        places.append((f"{VOLUME_PREFIX}client-ca", CLIENT_CA_DIRECTORY))
+    places += [(name, place) for name, place, _ in _authorities(settings)]
     if _dpop_sources(settings):
         places.append((f"{VOLUME_PREFIX}dpop", DPOP_DIRECTORY))
     return [

@@ -4,12 +4,13 @@ from collections.abc import Iterable
 
 from sidecar.injection.placement import Placement
 from sidecar.injection.problem import CannotInject
-from sidecar.injection.settings import InjectionSettings
+from sidecar.injection.settings import ClientCa, InjectionSettings
 
 SERVICE_DIRECTORY = "/etc/sidecar/config"
 POLICY_DIRECTORY = "/etc/sidecar/policies"
 TLS_DIRECTORY = "/etc/sidecar/tls"
 CLIENT_CA_DIRECTORY = "/etc/sidecar/client-ca"
+PROXY_CA_DIRECTORY = "/etc/sidecar/proxy-ca"
 DPOP_DIRECTORY = "/etc/sidecar/dpop"
 STATE_DIRECTORY = "/var/lib/sidecar"
 SERVICE_FILE = "sidecar.yaml"
@@ -101,7 +102,14 @@ def _host(host: str) -> str:
 
 
 def _client_certificate(settings: InjectionSettings) -> list[str]:
-    if settings.client_ca is None:
-        return ["trust: any", "at_handshake: optional"]
-    directory = TLS_DIRECTORY if settings.client_ca.tls_volume else CLIENT_CA_DIRECTORY
-    return ["trust: ca", f"ca_file: {directory}/{settings.client_ca.file}", "at_handshake: optional"]
+    ca, told, proxy_ca = settings.client_ca, settings.told_certificate, settings.proxy_ca
+    source = ["at_handshake: optional"]
+    if told is not None:
+        source = told.lines(_authority(proxy_ca, PROXY_CA_DIRECTORY) if proxy_ca is not None else "")
+    if ca is None:
+        return ["trust: any", *source]
+    return ["trust: ca", f"ca_file: {_authority(ca, CLIENT_CA_DIRECTORY)}", *source]
+
+
+def _authority(ca: ClientCa, directory: str) -> str:
+    return f"{TLS_DIRECTORY if ca.tls_volume else directory}/{ca.file}"

@@ -5,6 +5,8 @@ from typing import Annotated, Final, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from sidecar.injection.told_certificate import ToldCertificate
+
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 KUBERNETES_MINOR = re.compile(r"1\.(\d{1,3})")
 
@@ -132,6 +134,8 @@ class InjectionSettings(_Strict):
     policies: ObjectName = "bound-token-policies"
     server_certificate: ServerCertificate = ServerCertificate()
     client_ca: ClientCa | None = None
+    told_certificate: ToldCertificate | None = None
+    proxy_ca: ClientCa | None = None
     dpop: DpopInjection | None = None
     probes: Literal["sidecar", "keep"] = "sidecar"
     public_probe_paths: tuple[str, ...] | None = None
@@ -152,6 +156,15 @@ class InjectionSettings(_Strict):
     def _ports_differ(self) -> Self:
         if len({self.port, self.health_port, self.admin_port}) != 3:
             raise ValueError("port, health_port and admin_port must differ")
+        return self
+
+    @model_validator(mode="after")
+    def _names_of_proxies_have_an_authority(self) -> Self:
+        told = self.told_certificate
+        if (told is not None and told.needs_authority) != (self.proxy_ca is not None):
+            raise ValueError(
+                "proxy_ca is the authority of proxies that are known by a name, and of these alone"
+            )
         return self
 
     @model_validator(mode="after")

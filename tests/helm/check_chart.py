@@ -374,6 +374,18 @@ def test_a_value_of_the_wrong_type_is_refused_with_its_key(helm: Helm, option: s
             ],
             "sidecar.group",
         ),
+        (
+            ["--values", values("application-behind-proxy"), "--set", "sidecar.proxyCa.configMap="],
+            "sidecar.proxyCa",
+        ),
+        (
+            ["--values", values("application-behind-proxy"), "--set", "sidecar.proxyCa.secret=two"],
+            "sidecar.proxyCa",
+        ),
+        (
+            ["--values", values("application-minimal"), "--set", "sidecar.toldCertificate.header.format=xfcc"],
+            "sidecar.toldCertificate",
+        ),
     ],
 )
 def test_values_that_contradict_each_other_are_refused(options: list[object], message: str) -> None:
@@ -466,3 +478,21 @@ def test_several_replicas_that_each_remember_their_own_proofs_are_warned_of(
     done = HELM4.run("install", "x", CHART, "--dry-run=client", *chosen)
     assert done.returncode == 0, done.stderr
     assert ("remembers its own used DPoP proofs" in " ".join(done.stdout.split())) is warns
+
+
+def test_proxies_that_tell_certificates_are_listed_as_by_the_injector() -> None:
+    manifests = rendered(values("application-behind-proxy"), NEWEST)
+    spec = only(manifests, "Deployment")["spec"]["template"]["spec"]
+    chosen = settings(
+        image="bound-token-sidecar:0.1.0",
+        told_certificate={
+            "header": {"format": "xfcc"},
+            "proxies": [{"spiffe_id": "spiffe://bank.example/ns/ingress/**"}, {"network": "10.0.0.0/8"}],
+        },
+        proxy_ca={"config_map": "mesh-root", "file": "root.crt"},
+    )
+    volume = next(one for one in spec["volumes"] if one["name"] == "bound-token-proxy-ca")
+    assert volume in injected_volumes(Wishes(), chosen, workload="accounts")
+    port = {"name": "bound-token", "containerPort": 8443, "protocol": "TCP"}
+    injected = container(Wishes(config_map="x"), chosen, [port], {})
+    assert sidecar_of(spec)["volumeMounts"] == injected["volumeMounts"]

@@ -102,6 +102,37 @@ def test_the_last_good_keys_of_issuers_survive_a_restart_of_the_container_unless
     assert "bound-token-state" not in str(forgotten["spec"])
 
 
+TOLD = {
+    "header": {"format": "xfcc"},
+    "proxies": [{"spiffe_id": "spiffe://mesh/ns/ingress/**"}, {"network": "10.0.0.0/8"}],
+}
+
+
+@pytest.mark.parametrize("kind", ["config_map", "secret", "tls_volume"])
+def test_certificates_may_be_told_by_the_proxies_that_the_operator_lists(kind: str) -> None:
+    chosen: dict[str, Any] = {kind: True} if kind == "tls_volume" else {kind: "mesh"}
+    spec = made(told_certificate=TOLD, proxy_ca={**chosen, "file": "mesh.crt"})
+    listener = yaml.safe_load(files_of(spec)[SERVICE_VARIABLE])["listeners"][0]
+    place = "tls" if kind == "tls_volume" else "proxy-ca"
+    assert listener["client_certificate"] == {
+        "trust": "any",
+        "source": "header",
+        "header": {"format": "xfcc"},
+        "proxies": [
+            {"spiffe_id": "spiffe://mesh/ns/ingress/**", "ca_file": f"/etc/sidecar/{place}/mesh.crt"},
+            {"network": "10.0.0.0/8"},
+        ],
+    }
+    mounts = {one["mountPath"]: one["name"] for one in sidecar_of(spec["spec"])["volumeMounts"]}
+    assert (mounts.get("/etc/sidecar/proxy-ca") == "bound-token-proxy-ca") is (kind != "tls_volume")
+
+
+def test_author_of_a_pod_has_no_say_in_who_may_tell_certificates() -> None:
+    annotations = {"told-certificate": "{}", "proxies": "0.0.0.0/0", "proxy-ca": "mine"}
+    with pytest.raises(CannotInject, match="told-certificate"):
+        inject(pod(annotations=annotations), settings())
+
+
 DPOP = {"resource": "https://{name}.example.com", "origins": ["https://{name}.example.com"]}
 
 
@@ -166,6 +197,12 @@ def test_name_of_a_workload_that_has_none_is_missed() -> None:
         ({"server_certificate": {"secret": "a", "volume": "b"}}, "exactly one"),
         ({"server_certificate": {"certificate_file": "../../etc/passwd"}}, "certificate_file"),
         ({"client_ca": {}}, "exactly one"),
+        ({"told_certificate": {"header": {"format": "xfcc"}, "proxies": []}}, "proxies"),
+        ({"told_certificate": {"header": {"format": "pem"}, "proxies": [{"network": "::/0"}]}}, "format"),
+        ({"told_certificate": {**TOLD, "proxies": [{}]}, "proxy_ca": {"secret": "a"}}, "exactly one"),
+        ({"told_certificate": {**TOLD, "proxies": [{"network": "10.0.0.1/8"}]}}, "network"),
+        ({"told_certificate": TOLD}, "proxy_ca"),
+        ({"proxy_ca": {"secret": "a"}}, "proxy_ca"),
         ({"resources": {"memory_limit": "much"}}, "memory_limit"),
         ({"user": 0}, "user"),
         ({"dpop": {}}, "resource"),

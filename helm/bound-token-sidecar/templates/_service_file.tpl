@@ -12,6 +12,25 @@
 {{- else if or $ca.configMap $ca.secret $ca.bundle }}
 {{- $client = dict "trust" "ca" "at_handshake" "optional" "ca_file" (printf "/etc/sidecar/client-ca/%s" $ca.file) }}
 {{- end }}
+{{- $told := $sidecar.toldCertificate }}
+{{- if or $told.header $told.proxies }}
+{{- if not (and $told.header $told.proxies) }}
+{{- fail "sidecar.toldCertificate: header and proxies belong together" }}
+{{- end }}
+{{- $authority := printf "/etc/sidecar/%s/%s" (ternary "tls" "proxy-ca" $sidecar.proxyCa.tlsVolume) $sidecar.proxyCa.file }}
+{{- $proxies := list }}
+{{- range $told.proxies }}
+{{- $proxy := . }}
+{{- if or .spiffe_id .san_dns }}
+{{- if not (or $sidecar.proxyCa.tlsVolume (include "bound-token-sidecar.proxyCaSource" $)) }}
+{{- fail "sidecar.proxyCa: a proxy that is known by a name needs the authority that vouches for it" }}
+{{- end }}
+{{- $proxy = merge (dict "ca_file" $authority) . }}
+{{- end }}
+{{- $proxies = append $proxies $proxy }}
+{{- end }}
+{{- $client = merge (dict "source" "header" "header" $told.header "proxies" $proxies) (omit $client "at_handshake") }}
+{{- end }}
 {{- $patterns := list "/etc/sidecar/policies/*.yaml" }}
 {{- if include "bound-token-sidecar.probePaths" . | fromJsonArray }}
 {{- $patterns = prepend $patterns "probes.yaml" }}

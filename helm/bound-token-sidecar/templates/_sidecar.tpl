@@ -79,6 +79,9 @@ volumeMounts:
   {{- if include "bound-token-sidecar.clientCaSource" . }}
   - {name: bound-token-client-ca, mountPath: /etc/sidecar/client-ca, readOnly: true}
   {{- end }}
+  {{- if include "bound-token-sidecar.proxyCaSource" . }}
+  - {name: bound-token-proxy-ca, mountPath: /etc/sidecar/proxy-ca, readOnly: true}
+  {{- end }}
   {{- if include "bound-token-sidecar.dpopSources" . }}
   - {name: bound-token-dpop, mountPath: /etc/sidecar/dpop, readOnly: true}
   {{- end }}
@@ -140,6 +143,10 @@ seccompProfile: {type: RuntimeDefault}
 {{- end }}
 {{- with include "bound-token-sidecar.clientCaSource" . }}
 - name: bound-token-client-ca
+  {{- . | nindent 2 }}
+{{- end }}
+{{- with include "bound-token-sidecar.proxyCaSource" . }}
+- name: bound-token-proxy-ca
   {{- . | nindent 2 }}
 {{- end }}
 {{- with include "bound-token-sidecar.dpopSources" . }}
@@ -204,6 +211,19 @@ csi:
 configMap: {name: {{ $ca.configMap }}}
 {{- else if $ca.bundle }}
 configMap: {name: {{ include "bound-token-sidecar.fullname" . }}-client-ca}
+{{- else if $ca.secret }}
+secret: {secretName: {{ $ca.secret }}, items: [{key: {{ $ca.file }}, path: {{ $ca.file }}}]}
+{{- end }}
+{{- end }}
+
+{{- /* The authority of proxies that tell certificates, where it is a volume of its own; empty without. */ -}}
+{{- define "bound-token-sidecar.proxyCaSource" -}}
+{{- $ca := .Values.sidecar.proxyCa }}
+{{- if gt (len (list $ca.configMap $ca.secret $ca.tlsVolume | compact)) 1 }}
+{{- fail "sidecar.proxyCa: choose at most one of configMap, secret, tlsVolume" }}
+{{- end }}
+{{- if $ca.configMap }}
+configMap: {name: {{ $ca.configMap }}}
 {{- else if $ca.secret }}
 secret: {secretName: {{ $ca.secret }}, items: [{key: {{ $ca.file }}, path: {{ $ca.file }}}]}
 {{- end }}
