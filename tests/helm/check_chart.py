@@ -383,7 +383,12 @@ def test_a_value_of_the_wrong_type_is_refused_with_its_key(helm: Helm, option: s
             "sidecar.proxyCa",
         ),
         (
-            ["--values", values("application-minimal"), "--set", "sidecar.toldCertificate.header.format=xfcc"],
+            [
+                "--values",
+                values("application-minimal"),
+                "--set",
+                "sidecar.toldCertificate.header.format=xfcc",
+            ],
             "sidecar.toldCertificate",
         ),
     ],
