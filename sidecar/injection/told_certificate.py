@@ -29,7 +29,7 @@ class ToldField(_Strict):
     chain_name: HeaderName | None = None
 
 
-class TrustedProxy(_Strict):
+class TellingProxy(_Strict):
     """One kind of proxy; a name counts with the authorities of `proxy_ca`."""
 
     network: Annotated[str, AfterValidator(_network)] | None = None
@@ -55,7 +55,7 @@ class ToldCertificate(_Strict):
     """Where the certificate is told, and by whom."""
 
     header: ToldField
-    proxies: Annotated[tuple[TrustedProxy, ...], Field(min_length=1)]
+    proxies: Annotated[tuple[TellingProxy, ...], Field(min_length=1)]
 
     @property
     def needs_authority(self) -> bool:
