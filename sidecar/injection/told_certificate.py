@@ -63,7 +63,7 @@ class ToldCertificate(_Strict):
         return any(one.is_by_name for one in self.proxies)
 
     def lines(self, authority: str) -> list[str]:
-        """Lines of `client_certificate` in the service file; `authority` is the file that vouches for proxies' names."""
+        """Lines of `client_certificate` in the service file; the file `authority` vouches for names of proxies."""
         proxies = [
             one.model_dump(exclude_none=True) | ({"ca_file": authority} if one.is_by_name else {})
             for one in self.proxies
