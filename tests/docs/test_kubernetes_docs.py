@@ -52,7 +52,7 @@ def test_every_piece_of_yaml_is_what_it_says_it_is(text: str, tmp_path: Path, pk
 @pytest.mark.parametrize("name", PAGES)
 def test_links_lead_somewhere(name: str) -> None:
     anchors = {page: set(headings(text)) for page, text in PAGES.items()}
-    for other in ("configuration.md", "dpop.md", "performance.md"):
+    for other in ("configuration.md", "dpop.md", "performance.md", "proxies.md"):
         anchors[other] = set(headings((ROOT / "docs" / other).read_text("utf-8")))
     for page, anchor in re.findall(r"\]\(([a-z]*(?:\.md)?)(?:#([a-z0-9-]+))?\)", PAGES[name]):
         target = page or name
