@@ -8,11 +8,12 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TextIO
 
+from sidecar.command.client_report import HEAD, NUMBERS, ClientReport
 from sidecar.decision.confirmation import KEY, METHODS, held_in
 from sidecar.telemetry.adoption import UNKNOWN, Client, Clients, ordered
 
@@ -27,6 +28,8 @@ class Report:
     """All clients of a log."""
 
     clients: Clients[str] = field(default_factory=lambda: Clients(CLIENTS, ""))
+    registered: ClientReport = field(default_factory=ClientReport)
+    """Those of an authorization server."""
     lines: int = 0
     """Access lines counted."""
     ignored: int = 0
@@ -47,6 +50,7 @@ class Report:
             self.ignored += 1
             return
         self.lines += 1
+        self.registered.add(record)
         labels = (_text(record, "rule"), _text(record, "outcome"), _text(record, "reason"))
         # Only where the log names a verified token there is a binding to count.
         failed = _failed(record)
@@ -119,10 +123,24 @@ def execute(arguments: argparse.Namespace) -> int:
         print("no access lines: is it the sidecar's log, in JSON?", file=sys.stderr)
         return 1
     if arguments.format == "json":
-        print(json.dumps([client.row() for client in report.ordered()], indent=2))
+        print(json.dumps(_rows(report), indent=2))
     else:
         print("\n".join(_table(report.ordered())))
+        registered = report.registered.ordered()
+        if registered:
+            rows = [HEAD, *(tuple(map(_printable, one.cells())) for one in registered)]
+            print("", "clients of the authorization server", *_aligned_all(rows, NUMBERS), sep="\n")
     return 0
+
+
+def _rows(report: Report) -> list[dict[str, Any]]:
+    """Each client; of one that the authorization server's endpoints saw, what they saw."""
+    seen = {one.client_id: one.row() for one in report.registered.ordered()}
+    rows = [client.row() for client in report.ordered()]
+    return [
+        row | ({"client_authentication": seen[row["client"]]} if row["client"] in seen else {})
+        for row in rows
+    ]
 
 
 def _lines(logs: Iterable[Path]) -> Iterator[str]:
@@ -140,7 +158,7 @@ def _bounded(file: TextIO) -> Iterator[str]:
         yield line
 
 
-_HEAD: Final = (
+_COLUMNS: Final = (
     "client",
     "bound",
     "by key",
@@ -154,23 +172,27 @@ _HEAD: Final = (
 
 
 def _table(clients: Iterable[Client[str]]) -> list[str]:
-    rows: list[tuple[str, ...]] = [_HEAD]
+    rows: list[tuple[str, ...]] = [_COLUMNS]
     for one in clients:
         numbers = map(str, (one.bound, one.by_key, one.unbound, one.mismatched, one.would_deny, one.denied))
         reasons = ", ".join(f"{reason} {count}" for reason, count in one.row()["reasons"].items())
         rows.append((_printable(one.client), *numbers, _printable(one.last_seen), _printable(reasons)))
+    return _aligned_all(rows, range(1, 7))
+
+
+def _aligned_all(rows: Sequence[tuple[str, ...]], numbers: range) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [_aligned(row, widths) for row in rows]
+    return [_aligned(row, widths, numbers) for row in rows]
 
 
 def _printable(text: str) -> str:
     return "".join(char if char.isprintable() else "?" for char in text)[:120]
 
 
-def _aligned(row: tuple[str, ...], widths: list[int]) -> str:
+def _aligned(row: tuple[str, ...], widths: list[int], numbers: range) -> str:
     """Numbers to the right, words to the left."""
     cells = [
-        cell.rjust(width) if 0 < at < 7 else cell.ljust(width)
+        cell.rjust(width) if at in numbers else cell.ljust(width)
         for at, (cell, width) in enumerate(zip(row, widths, strict=True))
     ]
     return "  ".join(cells).rstrip()
