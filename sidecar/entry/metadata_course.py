@@ -32,12 +32,11 @@ _DROPPED: Final = frozenset(
 class MetadataCourse(Course):
     """One such request."""
 
-    reads_body = False
-
     def __init__(
         self, overlay: MetadataOverlay, host: bytes, authorizer: Authorizes, report: Callable[[str], None]
     ) -> None:
         """`host` is that of the issuer; `report` is told why a document was left as it is."""
+        super().__init__(0)
         self._overlay = overlay
         self._host = host
         self._authorizer = authorizer

@@ -86,10 +86,8 @@ class Alarm(Protocol):
 class TokenCourse(Course):
     """One such request."""
 
-    most_body = MOST_BYTES
-    reads_body = True
-
     def __init__(self, terms: EndpointTerms) -> None:
+        super().__init__(MOST_BYTES)
         self._terms = terms
         self._lines = b""
         self._client_id = ""

@@ -19,7 +19,16 @@ PAGES = [
     ROOT / "README.md",
     *(
         ROOT / "docs" / f"{name}.md"
-        for name in ("policy", "configuration", "issuers", "cli", "dpop", "http2", "authorization-server")
+        for name in (
+            "policy",
+            "configuration",
+            "issuers",
+            "cli",
+            "dpop",
+            "http2",
+            "authorization-server",
+            "authorization-servers",
+        )
     ),
 ]
 _BLOCK = re.compile(r"^```yaml\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -80,10 +80,12 @@ Judgement = AnswerRefused | AnswerReplaced | None
 class Course(ABC):
     """One request to an endpoint."""
 
-    most_body = 0
-    """Bytes of content."""
-    reads_body = True
-    """Whether it is decided about the whole request; else about its head."""
+    def __init__(self, most_body: int) -> None:
+        # Set here and not by the class: compiled, an attribute that a subclass's class overrides is not seen.
+        self.most_body = most_body
+        """Bytes of content that a request may have; 0: none."""
+        self.reads_body = most_body > 0
+        """Whether it is decided about the whole request; else about its head."""
 
     @abstractmethod
     def decide(
