@@ -2,12 +2,14 @@
 
 import os
 import platform
+import re
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 
 import pytest
+from hatchling.build import get_requires_for_build_wheel
 
 import hatch_build
 from sidecar.command.cli import main
@@ -63,6 +65,26 @@ def test_without_pythons_headers_it_does_not_try(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("CC", "sh")
     monkeypatch.setattr("sysconfig.get_path", lambda _: str(tmp_path))
     assert hatch_build._is_wanted() is False
+
+
+@pytest.mark.parametrize(
+    ("setting", "needed"),
+    [
+        ({"CC": "sh"}, {"mypy", "setuptools"}),
+        ({"SIDECAR_COMPILE": "0"}, set()),
+        ({"CC": "no-such-compiler"}, set()),
+    ],
+    ids=str,
+)
+def test_an_installer_is_told_what_compiling_needs(
+    setting: dict[str, str], needed: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(ROOT)
+    monkeypatch.delenv("SIDECAR_COMPILE", raising=False)
+    for name, value in setting.items():
+        monkeypatch.setenv(name, value)
+    asked = {re.split(r"[<>=]", one)[0] for one in get_requires_for_build_wheel()}
+    assert asked & {"mypy", "setuptools"} == needed
 
 
 def test_the_version_says_which_build_runs(capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -64,6 +65,22 @@ def test_the_checksums_are_those_of_every_file(dist: Path) -> None:
     named = {line.split()[1] for line in (dist / "SHA256SUMS").read_text().splitlines()}
     assert named == {file.name for file in dist.iterdir()} - {"SHA256SUMS"}
     assert len(named) == 4
+
+
+def test_the_page_says_how_to_sign_and_to_verify(dist: Path, tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "release.md").read_text("utf-8")
+    commands = re.findall(r"^\$ (.*)$", page, re.MULTILINE)
+    make_key = re.findall(r"`(openssl genpkey [^`]*)`", page)
+    shutil.copytree(dist, tmp_path / "dist")
+    for command in (*make_key, *commands):
+        done = subprocess.run(
+            ["sh", "-c", command], cwd=tmp_path, check=False, capture_output=True, text=True
+        )
+        assert done.returncode == 0, f"{command}: {done.stderr}"
+    assert len(commands) == 4
+    (tmp_path / "dist" / "SHA256SUMS").write_text("forged")
+    forged = subprocess.run(["sh", "-c", commands[2]], cwd=tmp_path, check=False, capture_output=True)
+    assert forged.returncode != 0
 
 
 def members(archive: Path) -> dict[str, bytes]:
