@@ -131,7 +131,7 @@ bench-instructions: $(READY) $(COMPILED_READY) ## instructions per request, and 
 	@PYTHONPATH=build/compiled:. $(BIN)/python -P -m bench.instructions $(KIND)
 
 hostile: $(READY) $(COMPILED_READY) ## what hostile clients leave to the others, on the compiled package; SECONDS= ATTACKS="a b"
-	@PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/compiled:$(CURDIR) $(BIN)/python -m bench.hostile $(or $(SECONDS),3) $(ATTACKS)
+	@PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/compiled:$(CURDIR) $(BIN)/python -m bench.hostile $(or $(SECONDS),5) $(ATTACKS)
 
 bench-profile: $(READY) $(SHIPPED_READY) ## where the sidecar's time goes under a load; SECONDS= LOAD=
 	@$(BIN)/python -m bench.profile $(or $(LOAD),cached-es256) $(or $(SECONDS),5)

@@ -1,6 +1,5 @@
 """One hostile client of `bench.hostile`. `python -m bench.hostile_client ATTACK PORT`: goes on until it is ended."""
 
-import os
 import socket
 import ssl
 import sys
@@ -21,6 +20,7 @@ class Wire:
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         self.socket = socket.create_connection(("127.0.0.1", port), 10)
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._held = b""
         self._tls = context.wrap_bio(self._in, self._out)
         while True:
             try:
@@ -40,6 +40,12 @@ class Wire:
                     pass
 
         threading.Thread(target=read, daemon=True).start()
+
+    def hold(self, plaintext: bytes) -> None:
+        """Sends what the socket takes at once; the rest is kept for the next call, which adds nothing to it."""
+        self._held = self._held or self.seal(plaintext)
+        while self._held:
+            self._held = self._held[self.socket.send(self._held) :]
 
     def seal(self, *pieces: bytes) -> bytes:
         """Each piece a record of its own."""
@@ -98,6 +104,27 @@ def handshakes(port: int) -> None:
             Wire(port).socket.close()
 
 
+def connects(port: int) -> None:
+    """One TCP connection after another, without a byte."""
+    while True:
+        with suppress(OSError):
+            socket.create_connection(("127.0.0.1", port), 10).close()
+
+
+def crowd(port: int) -> None:
+    """Requests of 26 bytes as fast as they are taken, on a hundred connections."""
+    wires = [Wire(port) for _ in range(100)]
+    requests = b"GET / HTTP/1.1\r\nHost:a\r\n\r\n" * 20
+    while True:
+        for wire in wires:
+            wire.socket.setblocking(False)
+            with suppress(BlockingIOError):
+                while wire.socket.recv(1 << 20):
+                    pass
+            with suppress(BlockingIOError):
+                wire.hold(requests)
+
+
 def heads(port: int) -> None:
     """A hundred heads, of each of which a byte comes now and then."""
     wires = [Wire(port) for _ in range(100)]
@@ -121,15 +148,13 @@ def fields(port: int) -> None:
 
 
 ATTACKS = {
-    each.__name__: each for each in (pipelined, chunks, records, frames, trailers, handshakes, heads, fields)
+    each.__name__: each
+    for each in (pipelined, crowd, chunks, records, frames, trailers, handshakes, connects, heads, fields)
 }
 
 
 def main(arguments: list[str]) -> None:
-    """Begins again whenever the sidecar ends the connection. It yields its core to the honest client and the API: what
-    they lose they lose by the sidecar.
-    """
-    os.nice(19)
+    """Begins again whenever the sidecar ends the connection."""
     while True:
         with suppress(OSError):
             ATTACKS[arguments[0]](int(arguments[1]))

@@ -12,6 +12,9 @@ from sidecar.proxy.tls import TlsFailure
 from sidecar.proxy.vouching.hop_tls import HopTls
 from sidecar.proxy.vouching.told import ToldCertificates
 
+_LAST_SECOND = 1.0
+"""OpenSSL compares whole seconds: in its last one a list still holds."""
+
 
 class Listener:
     """Accepts connections on one address."""
@@ -25,6 +28,12 @@ class Listener:
         self._sockets: asyncio.Server | None = None
         self.port = settings.port
         """The real port, once listening."""
+        self._looked_at = float("inf")
+
+    def a_list_ended(self, now: float) -> bool:
+        """Whether a revocation list has ended since this was asked last; `now` is seconds since the epoch."""
+        before, self._looked_at = self._looked_at, now
+        return any(before <= end + _LAST_SECOND < now for end in self.tls.list_ends)
 
     def take(self, tls: MakesEngines) -> None:
         """At the beginning and after a reload; connections that are open keep their engine."""

@@ -17,6 +17,7 @@ from sidecar.proxy.exchange.endpoints import ServerEndpoints
 from sidecar.proxy.exchange.occupancy import Occupancy
 from sidecar.proxy.exchange.snapshot import Authorizes, Serving
 from sidecar.proxy.listener import Listener
+from sidecar.proxy.turns import Turns
 from sidecar.proxy.upstream.pool import UpstreamPool
 from sidecar.proxy.upstream.transports import TRANSPORTS, Connect
 from sidecar.proxy.vouching.hop_tls import listener_tls
@@ -64,6 +65,7 @@ class Server:
         self._loop = loop = asyncio.get_running_loop()
         self.now: Callable[[], float] = loop.time
         """Seconds of the clock that deadlines are set by."""
+        self._turns = Turns(loop.call_soon)
         self._clock = clock
         self._tls_factory = tls_factory
         self._connect = connect
@@ -91,7 +93,11 @@ class Server:
     def _make_pool(self, settings: ProxySettings) -> UpstreamPool:
         connect = self._connect or TRANSPORTS[settings.upstream.scheme](settings.upstream)
         return UpstreamPool(
-            settings.upstream, connect, self.observer, buffered_bytes=settings.limits.buffered_bytes
+            settings.upstream,
+            connect,
+            self.observer,
+            buffered_bytes=settings.limits.buffered_bytes,
+            call_soon=self._turns.wait,
         )
 
     def _make_serving(
@@ -277,8 +283,8 @@ class Server:
         task.add_done_callback(self._tasks.discard)
 
     def call_soon(self, call: Callable[[], object]) -> None:
-        """Run `call` in the loop's next turn."""
-        self._loop.call_soon(call)
+        """Run `call` when all others have had their turn."""
+        self._turns.wait(call)
 
     def report_bug(self, error: Exception) -> None:
         """An exception that should not have been: where, and of what type; its text may hold what a client sent."""
@@ -294,5 +300,8 @@ class Server:
             except Exception as error:  # noqa: BLE001 — one connection's bug must not stop the clock of all others
                 self.report_bug(error)
                 connection.abort()
+        ended = {one for one in self.listeners if one.a_list_ended(wall)}
+        if ended:
+            self._judge_again([one for one in self._connections if one.listener in ended])
         self._pool.close_idle(now)
         self._sweeper = self._loop.call_later(_SWEEP, self._sweep)

@@ -248,6 +248,35 @@ def test_many_connections_are_all_judged(tmp_path: Path, pki: Pki, world: World)
             wire.close()
 
 
+@pytest.mark.parametrize("closes", [True, False])
+def test_open_connection_ends_when_the_list_that_spoke_of_it_ends(
+    tmp_path: Path, pki: Pki, world: World, closes: bool
+) -> None:
+    """RFC 5280 §6.3.3: without a list that is current there is no telling whether the certificate is revoked."""
+    soon = world.issuing.revocation_list(not_after=utc_now() + dt.timedelta(seconds=3))
+    settings = world.settings(tmp_path, pki, soon + world.lists(root=None, policy=None))
+    with LiveServer(replace(settings, close_on_ca_change=closes)) as server:
+        server.gate.refuse("/", Reason.CREDENTIALS_MISSING)
+        spoken_of, other = Wire.tls(server.port(), world.client), Wire.tls(server.port(), world.direct)
+        assert [wire.request().status for wire in (spoken_of, other)] == [401] * 2
+        eventually(lambda: refused(server, world.client), what="the end of the list")
+        if closes:
+            eventually(spoken_of.is_closed_by_peer, what="the end of its connection")
+        else:
+            assert spoken_of.request().status == 401
+        assert other.request().status == 401
+        for wire in (spoken_of, other):
+            wire.close()
+
+
+def refused(server: LiveServer, identity: Identity) -> bool:
+    """Whether a new connection of this client is refused by now."""
+    try:
+        return asks(server, identity) != 401
+    except (ssl.SSLError, OSError, BrokenResponse):
+        return True
+
+
 # --- the age of a connection
 
 

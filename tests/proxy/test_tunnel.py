@@ -235,6 +235,21 @@ def test_slow_ends_hold_each_other_at_the_watermark(converse: Converse) -> None:
     assert len(client.hears()) == 100_000
 
 
+def test_tunnel_on_a_connection_that_is_old_is_told_to_leave(converse: Converse) -> None:
+    talk = converse(timeouts=Timeouts(connection_age=60))
+    client, upstream = opened(talk)
+    talk.later(59)
+    upstream.says(FRAME)
+    client.says(MASKED)
+    assert (client.hears(), upstream.hears()) == (FRAME, MASKED)
+    talk.later(2)
+    assert client.hears() == close_frame(1001, "connection age", masked=False)
+    assert upstream.hears() == close_frame(1001, "connection age", masked=True)
+    assert client.got_goodbye
+    assert upstream.is_closed
+    assert talk.record.ended_by == "connection_age"
+
+
 def test_silent_tunnel_ends(converse: Converse) -> None:
     talk = converse(upstream=replace(UPSTREAM, stream_timeout=30.0))
     client, upstream = opened(talk)

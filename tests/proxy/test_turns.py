@@ -13,7 +13,7 @@ from sidecar.proxy.client.http1_reader import RequestReader
 from sidecar.proxy.configuration import Limits
 from sidecar.proxy.exchange.tunnel import FrameTracker
 from sidecar.proxy.upstream.http1_reader import ResponseReader
-from tests.support.cleartext import DATA, seal
+from tests.support.cleartext import DATA, HANDSHAKE, CleartextEngine, seal
 from tests.support.conversation import Client, Conversation
 
 SHORTEST = b"GET / HTTP/1.1\r\nHost:a\r\n\r\n"
@@ -261,3 +261,153 @@ def test_large_chunks_are_read_in_large_pieces() -> None:
         pieces += 1
     assert reader.fault is None
     assert pieces <= 14
+
+
+def test_requests_pass_a_crowd_of_greedy_connections(talk: Conversation) -> None:
+    """However many have more to do than one turn allows, what has just come waits behind one of them."""
+    talk.gate.refuse("/", Reason.CREDENTIALS_MISSING)
+    talk.gate.refuse("/other", Reason.CREDENTIALS_MISSING)
+    crowd, honest = [talk.client() for _ in range(40)], talk.client()
+    for client in crowd:
+        client.transport.arrive(seal(DATA, SHORTEST * 30))
+    while len(talk.gate.asked) < 200:
+        talk.loop.run_once()
+    before = len(talk.gate.asked)
+    honest.transport.arrive(seal(DATA, OTHER))
+    talk.loop.settle()
+    assert [head.path for head in talk.gate.asked][before:].index("/other") <= 1
+    assert all(client.statuses() == [401] * 30 for client in crowd)
+
+
+def test_requests_pass_a_crowd_of_handshakes(talk: Conversation) -> None:
+    """A handshake costs what many requests cost."""
+    asked: list[int] = []
+
+    class Noting(CleartextEngine):
+        def receive(self, data: bytes) -> bytes:
+            if not self.established:
+                asked.append(len(talk.gate.asked))
+            return super().receive(data)
+
+    honest = talk.client()
+    talk.tls.make = Noting
+    crowd = [talk.client(shakes_hands=False) for _ in range(50)]
+    for client in crowd:
+        client.transport.arrive(seal(HANDSHAKE, b"hello"))
+    honest.transport.arrive(seal(DATA, OTHER))
+    talk.loop.settle()
+    assert len(asked) == 50
+    assert asked.count(0) <= 1
+    talk.upstream().says(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert honest.statuses() == [204]
+
+
+def test_request_that_comes_with_the_end_of_a_handshake_is_served(talk: Conversation) -> None:
+    client = talk.client(shakes_hands=False)
+    client.transport.arrive(seal(HANDSHAKE, b"hello") + seal(DATA, OTHER))
+    assert not talk.gate.asked
+    talk.loop.settle()
+    talk.upstream().says(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert client.statuses() == [204]
+    assert client.is_read
+
+
+def test_client_that_leaves_before_its_handshake_has_its_turn_is_gone(talk: Conversation) -> None:
+    client = talk.client(shakes_hands=False)
+    client.transport.arrive(seal(HANDSHAKE, b"hello"))
+    client.transport.reset()
+    talk.loop.settle()
+    assert talk.server.connections == 0
+
+
+CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+TINY = b"1\r\nx\r\n"
+
+
+def test_tiny_chunks_of_one_upstream_let_others_pass(talk: Conversation) -> None:
+    greedy, honest = talk.client(), talk.client()
+    greedy.says(OTHER)
+    honest.says(OTHER)
+    slow, quick = talk.upstream(), talk.upstream()
+    slow.transport.arrive(CHUNKED + TINY * 40_000 + b"0\r\n\r\n")
+    quick.transport.arrive(b"HTTP/1.1 204 No Content\r\n\r\n")
+    while not talk.observed.records:
+        talk.loop.run_once()
+    assert not slow.is_read
+    assert talk.record.status == 204
+    assert len(greedy.hears()) < 40_000
+    talk.loop.settle()
+    assert slow.is_read
+    assert [record.bytes_out for record in talk.observed.records] == [0, 40_000]
+
+
+def test_response_that_is_read_in_turns_waits_for_a_slow_client(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(OTHER)
+    client.stops_reading()
+    upstream, size = talk.upstream(), 20_000
+    upstream.says(CHUNKED + (b"8\r\n" + b"y" * 8 + b"\r\n") * size + b"0\r\n\r\n")
+    assert not upstream.is_read
+    assert client.transport.most_buffered < 2 * 65536
+    client.reads()
+    assert client.answer().body == b"y" * 8 * size
+    assert upstream.is_read
+
+
+def test_what_came_before_the_upstream_left_is_passed_on(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(OTHER)
+    upstream = talk.upstream()
+    upstream.transport.arrive(CHUNKED + TINY * 20_000 + b"0\r\n\r\n")
+    talk.loop.call_soon(upstream.transport.reset)
+    talk.loop.settle()
+    assert client.answer().body == b"x" * 20_000
+    assert talk.outcomes == [("/other", 200, "")]
+
+
+def test_what_comes_in_pieces_behind_a_response_answers_nobody(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(OTHER)
+    upstream = talk.upstream()
+    upstream.says(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes" + b"HTTP/1.1 200 OK\r\n" * 5000)
+    assert client.answer().body == b"yes"
+    assert upstream.is_closed
+    client.says(OTHER)
+    talk.upstream().says(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert client.statuses() == [204]
+
+
+def test_tunnel_is_read_a_turn_at_a_time_from_its_first_byte(talk: Conversation) -> None:
+    client, honest = talk.client(), talk.client()
+    client.says(b"GET /tunnel HTTP/1.1\r\nHost: api\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+    honest.says(OTHER)
+    upstream, quick = talk.upstream(), talk.upstream()
+    early, late = b"\x82\x7e\x9c\x40" + b"e" * 40_000, b"\x82\x00" * 100_000
+    upstream.says(
+        b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n" + early
+    )
+    assert client.hears().endswith(early)
+    upstream.transport.arrive(late)
+    quick.transport.arrive(b"HTTP/1.1 204 No Content\r\n\r\n")
+    while not talk.observed.records:
+        talk.loop.run_once()
+    heard = client.hears()
+    assert len(heard) < len(late)
+    talk.loop.settle()
+    assert heard + client.hears() == late
+
+
+def test_response_of_too_many_fields_is_broken() -> None:
+    reader = ResponseReader()
+    reader.begin(bodiless=False)
+    reader.feed(b"HTTP/1.1 200 OK\r\n" + b"a: b\r\n" * 990)
+    with pytest.raises(MalformedResponse):
+        reader.feed(b"a: b\r\n" * 20)
+
+
+def test_trailers_of_too_many_fields_are_broken() -> None:
+    reader = ResponseReader()
+    reader.begin(bodiless=False)
+    reader.feed(CHUNKED + TINY + b"0\r\n")
+    with pytest.raises(MalformedResponse):
+        reader.feed(b"a: b\r\n" * 1002)

@@ -121,6 +121,7 @@ class CleartextTls:
         """TLS version and group of the next connection."""
         self.protocol = ""
         """What the handshake of the next connection agrees to speak."""
+        self.list_ends: tuple[float, ...] = ()
         self.make: type[CleartextEngine] = CleartextEngine
 
     def again(self) -> "CleartextTls":

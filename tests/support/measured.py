@@ -54,6 +54,12 @@ class Transport:
     def is_closing(self) -> bool:
         return False
 
+    def pause_reading(self) -> None:
+        pass
+
+    def resume_reading(self) -> None:
+        pass
+
     def abort(self) -> None:
         pass
 
@@ -93,7 +99,7 @@ class World:
         self.connection = ClientConnection(self.server.listeners[0], self.server)
         self.transport = Transport()
         self.connection.connection_made(cast("asyncio.Transport", self.transport))
-        self._shake_hands(self.pki.client if self.told is None else self.pki.server)
+        await self._shake_hands(self.pki.client if self.told is None else self.pki.server)
 
     async def _connect(
         self,
@@ -107,7 +113,7 @@ class World:
         self.upstreams.append(transport)
         return protocol
 
-    def _shake_hands(self, identity: Identity) -> None:
+    async def _shake_hands(self, identity: Identity) -> None:
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         context.use_certificate(identity.certificate)
         context.use_privatekey(identity.key)
@@ -119,6 +125,7 @@ class World:
             except SSL.WantReadError:
                 pass
             self._deliver()
+            await asyncio.sleep(0)  # a handshake waits for its turn
             for data in self.transport.written:
                 self._client.bio_write(data)
             self.transport.written.clear()

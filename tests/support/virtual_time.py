@@ -57,6 +57,11 @@ class VirtualTime(asyncio.SelectorEventLoop):
             self.call_soon(self.stop)
             self.run_forever()
 
+    def run_once(self) -> None:
+        """One turn of the loop."""
+        self.call_soon(self.stop)
+        self.run_forever()
+
     def pass_time(self, seconds: float) -> None:
         """Let time pass; what falls due runs at its own moment."""
         end = self._now + seconds

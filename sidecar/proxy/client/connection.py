@@ -115,13 +115,29 @@ class ClientConnection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         try:
-            if len(data) <= _SLICE and not self.link.unread:
+            if self.wire is None and self.link.phase is not LINGER:
+                self._receive_first(data)
+            elif len(data) <= _SLICE and not self.link.unread:
                 self._receive(data)
             else:
                 self._receive_much(data)
         except Exception as error:  # noqa: BLE001 — one connection's bug must not take others, and is never a pass
-            self._host.report_bug(error)
-            self.link.abort()
+            self._broke(error)
+
+    def _broke(self, error: Exception) -> None:
+        self._host.report_bug(error)
+        self.link.abort()
+
+    def _receive_first(self, data: bytes) -> None:
+        """Part of a handshake, which costs what many requests cost: it waits for a turn of its own."""
+        link = self.link
+        if link.phase is PREFACE:
+            data = self._read_preface(data)
+        if data and link.phase is not CLOSED:
+            unread = link.unread
+            link.keep(unread + data)
+            if not unread:
+                self._host.call_soon(self._take_turn)
 
     def _receive_much(self, data: bytes) -> None:
         """Take as much as one turn of the event loop may cost; the rest has to wait."""
@@ -148,16 +164,18 @@ class ClientConnection(asyncio.Protocol):
         if self.link.unread:
             if self.link.is_held:
                 self.link.when_released = self._take_turn
-            else:
-                self.data_received(b"")
+                return
+            try:
+                self._receive_much(b"")
+            except Exception as error:  # noqa: BLE001 — as above
+                self._broke(error)
 
     def _receive(self, data: bytes) -> None:
         link = self.link
         phase = link.phase
-        if phase is CLOSED or phase is LINGER or phase is PREFACE:
-            data = self._receive_besides(data)
-            if not data:
-                return
+        if phase is CLOSED or phase is LINGER:
+            self._receive_late(data)
+            return
         engine = link.engine
         try:
             plaintext = engine.receive(data)
@@ -179,14 +197,11 @@ class ClientConnection(asyncio.Protocol):
         if engine.eof and not link.is_ending and wire.says_no_more():
             self._client_left()
 
-    def _receive_besides(self, data: bytes) -> bytes:
-        """Before TLS begins and after the end; returns what is left for TLS."""
-        if self.link.phase is PREFACE:
-            return self._read_preface(data)
+    def _receive_late(self, data: bytes) -> None:
+        """After the end: nobody looks at it."""
         self._lingered += len(data)
         if self._lingered > _LINGER_BYTES and self.link.phase is LINGER:
             self.link.abort()
-        return b""
 
     def _read_preface(self, data: bytes) -> bytes:
         """PROXY protocol: who is really there (only for listed peers, and then always)."""

@@ -43,7 +43,7 @@ class Host(Protocol):
     """Requests now under way."""
 
     def call_soon(self, call: Callable[[], object]) -> None:
-        """Run `call` in the loop's next turn."""
+        """Run `call` when all others have had their turn of the event loop."""
 
     def report_bug(self, error: Exception) -> None:
         """Takes an exception that should not have been."""
@@ -72,7 +72,11 @@ class MakesEngines(Protocol):
         """TLS for one new connection."""
 
     def accepts(self, chain: list[bytes]) -> bool:
-        """Whether a chain that an earlier configuration accepted still verifies under this one."""
+        """Whether a chain that was accepted earlier, or by an earlier configuration, verifies under this one now."""
+
+    @property
+    def list_ends(self) -> tuple[float, ...]:
+        """When each revocation list in use ends, seconds since the epoch."""
 
 
 class Accepts(Protocol):

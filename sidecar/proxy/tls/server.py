@@ -104,6 +104,12 @@ class ServerTls:
         """Whether a chain that an earlier configuration accepted still verifies under this one."""
         return self._chains is None or not chain or self._chains.accepts(chain)
 
+    @property
+    def list_ends(self) -> tuple[float, ...]:
+        """When each revocation list in use ends, seconds since the epoch (RFC 5280 §5.1.2.5)."""
+        lists = self._chains.lists if self._chains is not None else ()
+        return tuple(one.next_update for one in lists if one.next_update is not None)
+
     def engine(self) -> OpenSslEngine:
         """TLS for one new connection."""
         return OpenSslEngine(self._context, self._sessions)

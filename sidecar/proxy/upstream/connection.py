@@ -2,6 +2,7 @@
 
 import asyncio
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Final, cast
 
 from sidecar.decision.denial import Reason
@@ -10,6 +11,12 @@ from sidecar.proxy.native import mypyc_attr
 from sidecar.proxy.upstream.http1_reader import ResponseReader
 
 _FINAL_CHUNK: Final = b"0\r\n"
+_PIECE: Final = 16384
+"""Bytes of a response that are parsed at once."""
+_TURN: Final = 65536
+"""Bytes of a tunnel for one turn of the event loop."""
+_CHUNKS: Final = 256
+"""Chunks of content for one turn, to the end of a piece."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -54,11 +61,13 @@ class Passenger(ABC):
 class Pool(ABC):
     """Where an upstream connection comes from."""
 
-    __slots__ = ("buffered_bytes",)
+    __slots__ = ("buffered_bytes", "call_soon")
 
-    def __init__(self, buffered_bytes: int) -> None:
+    def __init__(self, buffered_bytes: int, call_soon: Callable[[Callable[[], object]], object]) -> None:
         self.buffered_bytes = buffered_bytes
         """Bytes that may wait for the upstream to take them."""
+        self.call_soon = call_soon
+        """Calls when all others have had their turn of the event loop."""
 
     @abstractmethod
     def release(self, connection: "UpstreamConnection") -> None:
@@ -80,6 +89,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_passenger",
         "_pool",
         "_tunnel",
+        "_unread",
         "blocked",
         "idle_until",
         "reader",
@@ -99,6 +109,8 @@ class UpstreamConnection(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.reader = ResponseReader()
         self._held = False
+        self._unread = b""
+        """What came and is too much for one turn; meanwhile nothing is read from the socket."""
         self.blocked = False
         """The upstream takes no more for now."""
         self.served = 0
@@ -162,13 +174,17 @@ class UpstreamConnection(asyncio.Protocol):
         """Read no more: whoever reads the response is slow."""
         if self.transport is not None and not self._held:
             self._held = True
-            self.transport.pause_reading()
+            if not self._unread:
+                self.transport.pause_reading()
 
     def resume(self) -> None:
         """Read again."""
         if self.transport is not None and self._held:
             self._held = False
-            self.transport.resume_reading()
+            if self._unread:
+                self._pool.call_soon(self._take_turn)
+            else:
+                self.transport.resume_reading()
 
     def write(self, data: bytes) -> None:
         """More of the request body, or of a tunnel whose half towards the upstream is open."""
@@ -185,11 +201,12 @@ class UpstreamConnection(asyncio.Protocol):
         self._passenger = None
         self.resume()  # so that it is noticed when the upstream closes it
         self.served += 1
-        self._pool.release(self)
+        if self.transport is not None:  # else its last bytes were read when it was gone
+            self._pool.release(self)
 
     def discard(self) -> None:
         """The exchange is over and the connection with it."""
-        self._passenger = None
+        self._passenger, self._unread = None, b""
         if self.transport is not None:
             self.transport.abort()
 
@@ -211,6 +228,9 @@ class UpstreamConnection(asyncio.Protocol):
             # Nothing was asked: an answer now would be taken for the next request's.
             self.discard()
             return
+        if len(data) > _PIECE or self._unread:
+            self._receive_much(passenger, data)
+            return
         if self._tunnel:
             passenger.tunnelled(data)
             return
@@ -228,15 +248,67 @@ class UpstreamConnection(asyncio.Protocol):
             self.discard()
             passenger.broke(error)
 
+    def _receive_much(self, passenger: Passenger, data: bytes) -> None:
+        """Take as much as one turn of the event loop may cost: large chunks at once, small ones a piece at a time."""
+        data = self._unread + data
+        if self._tunnel:
+            self._keep(data[_TURN:])
+            passenger.tunnelled(data[:_TURN])
+            return
+        reader, heads, at = self.reader, list[Response](), 0
+        try:
+            while at < len(data) and len(reader.body) < _CHUNKS:
+                heads += reader.feed(data[at : at + _PIECE])
+                at += _PIECE
+                if reader.response.complete:
+                    break
+            if reader.after_upgrade is not None:
+                reader.after_upgrade += data[at:]
+                at = len(data)
+            elif at < len(data) and reader.response.complete:
+                # The response is whole; what came behind it answers nothing that was asked.
+                reader.response.keep_alive, at = False, len(data)
+            self._keep(data[at:])
+            body, reader.body = reader.body, []
+            passenger.response_arrived(heads, body, reader.response)
+        except MalformedResponse as malformed:
+            self.discard()
+            passenger.upstream_failed(Reason.UPSTREAM_BROKEN, str(malformed))
+        except Exception as error:  # noqa: BLE001 — one exchange's bug must not take others
+            self.discard()
+            passenger.broke(error)
+
+    def _keep(self, data: bytes) -> None:
+        """What was read is too much for one turn: this is for later. Nothing: it is read up."""
+        rested, self._unread = bool(self._unread), data
+        transport = self.transport
+        if transport is None or self._held:
+            return
+        if data:
+            self._pool.call_soon(self._take_turn)
+        if rested is not bool(data):
+            if data:
+                transport.pause_reading()
+            else:
+                transport.resume_reading()
+
+    def _take_turn(self) -> None:
+        """Go on with what was left, unless whoever reads it is slow."""
+        passenger = self._passenger
+        if self._unread and not self._held and passenger is not None:
+            self._receive_much(passenger, b"")
+
     def eof_received(self) -> bool:
         # Over TLS this is close_notify; a bare end of TCP comes as `connection_lost` alone (RFC 9112 §9.8).
         self._ended = True
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
+        reader, self.transport = self.reader, None
+        while self._unread and self._passenger is not None:
+            self._receive_much(self._passenger, b"")  # it came before the end
         passenger, self._passenger = self._passenger, None
         self._pool.forget(self)
-        reader, self.transport = self.reader, None
         if passenger is not None:
             response = reader.response
             if (

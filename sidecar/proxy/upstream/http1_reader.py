@@ -15,6 +15,8 @@ MAX_INTERIM_RESPONSES: Final = 32
 MAX_RESPONSE_HEAD: Final = 1 << 18
 """Bytes of a response's head with the interim ones before it, and again of its trailers."""
 
+MAX_RESPONSE_FIELDS: Final = 1000
+"""Fields of a response's head and, besides, those of the piece in which it ends; again of its trailers."""
 
 _NO_CONTENT: Final = frozenset({204, 304})
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
@@ -125,15 +127,27 @@ class ResponseReader:
                 self._current.keep_alive = False
             self._parser = None
             self.body.clear()
-        elif self._ready and not self._current.complete:
-            # Neither the extension of a chunk nor a trailer field ends of itself.
-            self._barren = 0 if self.body else self._barren + len(data)
-            if self._barren > 2 * MAX_RESPONSE_HEAD:
-                raise MalformedResponse("framing or trailers too large")
+        elif not self._current.complete:
+            self._check_limits(len(data))
         heads = self._heads
         if heads:
             self._heads = []
         return heads
+
+    def _check_limits(self, size: int) -> None:
+        """Check a response that is not complete; `size` bytes came last."""
+        if not self._ready:
+            self._check_number(self._current.fields)
+            return
+        # Neither the extension of a chunk nor a trailer field ends of itself.
+        self._barren = 0 if self.body else self._barren + size
+        if self._barren > 2 * MAX_RESPONSE_HEAD:
+            raise MalformedResponse("framing or trailers too large")
+
+    @staticmethod
+    def _check_number(fields: list[tuple[bytes, bytes]]) -> None:
+        if len(fields) > MAX_RESPONSE_FIELDS:
+            raise MalformedResponse(f"more than {MAX_RESPONSE_FIELDS} fields")
 
     # Called by the parser.
 
@@ -155,6 +169,7 @@ class ResponseReader:
         self._head_bytes += len(name) + len(value)
         if self._head_bytes > 2 * MAX_RESPONSE_HEAD:
             raise MalformedResponse("trailers too large")
+        self._check_number(response.trailers)
 
     def on_headers_complete(self) -> None:
         response, parser = self._current, self._parser

@@ -9,6 +9,7 @@ refused without a connect each.
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from sidecar.decision.denial import Reason
@@ -27,13 +28,20 @@ class UpstreamPool(Pool):
     """Gives each exchange a connection."""
 
     def __init__(
-        self, settings: UpstreamSettings, connect: Connect, observer: Observer, *, buffered_bytes: int = 65536
+        self,
+        settings: UpstreamSettings,
+        connect: Connect,
+        observer: Observer,
+        *,
+        buffered_bytes: int = 65536,
+        call_soon: Callable[[Callable[[], object]], object] | None = None,
     ) -> None:
-        super().__init__(buffered_bytes)
+        """`call_soon` calls when all others have had their turn; by default the loop's."""
+        self._loop = loop = asyncio.get_running_loop()
+        super().__init__(buffered_bytes, call_soon or loop.call_soon)
         self.settings = settings
         self._connect = connect
         self._observer = observer
-        self._loop = asyncio.get_running_loop()
         self._idle: list[UpstreamConnection] = []
         self._open: set[UpstreamConnection] = set()
         self._opening: set[asyncio.Task[None]] = set()

@@ -23,6 +23,11 @@ class HopTls:
         """TLS for one new connection, or none."""
         return PlainText() if self._tls is None else self._tls.engine()
 
+    @property
+    def list_ends(self) -> tuple[float, ...]:
+        """None that would end a connection: what a field says is verified again by then (`ToldCertificates`)."""
+        return ()
+
     def accepts(self, _chain: Sequence[bytes]) -> bool:
         """Whoever is there may be; what it may say is judged at each request."""
         return True

@@ -1,0 +1,35 @@
+"""Who has more to do than one turn of the event loop allows, in line.
+
+Theory of operation. In each turn the loop serves all sockets that have something new, and then one of those that wait
+here: a part of what came at once, or a handshake, which costs what many requests cost. However many wait, and whoever
+sent them, a request that has just come waits behind one of them at most.
+"""
+
+from collections import deque
+from collections.abc import Callable
+
+Call = Callable[[], object]
+
+
+class Turns:
+    """First come, first served, one in each turn of the event loop."""
+
+    __slots__ = ("_call_soon", "_waiting")
+
+    def __init__(self, call_soon: Callable[[Call], object]) -> None:
+        """`call_soon` is the loop's."""
+        self._call_soon = call_soon
+        self._waiting: deque[Call] = deque()
+        """The loop will call `_next` as long as somebody is in it."""
+
+    def wait(self, call: Call) -> None:
+        """Stand in line."""
+        self._waiting.append(call)
+        if len(self._waiting) == 1:
+            self._call_soon(self._next)
+
+    def _next(self) -> None:
+        call = self._waiting.popleft()
+        if self._waiting:
+            self._call_soon(self._next)
+        call()
