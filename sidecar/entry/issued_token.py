@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from typing import Any, Final
 
 from sidecar.decision.certificate import Certificate
@@ -104,14 +105,18 @@ def claims_of(access_token: str) -> Mapping[str, Any] | None:
     Raises `Malformed` for one that is a JWT by its header, and cannot be read.
     """
     parts = access_token.split(".")
-    if len(parts) != 3:
-        return None
-    try:
-        if not isinstance(json_object(base64url(parts[0])).get("alg"), str):
-            return None
-    except Malformed:
+    if len(parts) != 3 or not _is_signed(parts[0]):
         return None
     return json_object(base64url(parts[1]))
+
+
+@lru_cache(maxsize=64)
+def _is_signed(header: str) -> bool:
+    """Whether it is the header of a JWS (RFC 7515 §4.1.1): one key writes the same for all its tokens."""
+    try:
+        return isinstance(json_object(base64url(header)).get("alg"), str)
+    except Malformed:
+        return False
 
 
 def judged(claims: Mapping[str, Any], certificate: Certificate) -> Finding:

@@ -9,6 +9,7 @@ import re
 from base64 import b64decode
 from binascii import Error as NotBase64
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Final, NoReturn
 from urllib.parse import unquote_to_bytes
 
@@ -106,26 +107,33 @@ def _parameters(body: bytes) -> dict[str, tuple[str, ...]]:
     spelled: dict[str, str] = {}
     for pair in pairs:
         name, _, value = pair.partition(b"=")
-        _add(found, spelled, _text(name), _text(value))
+        plain, folded = _named(name)
+        if folded in spelled and not (plain in REPEATABLE and spelled[folded] == plain):
+            raise Denied(Reason.PARAMETER_REPEATED, "form", "each parameter once", folded[:_SHOWN])
+        spelled[folded] = plain
+        text = _text(value)
+        found[plain] = (*found.get(plain, ()), *((text,) if text else ()))
     return found
 
 
-def _add(found: dict[str, tuple[str, ...]], spelled: dict[str, str], name: str, value: str) -> None:
+@lru_cache(maxsize=256)
+def _named(encoded: bytes) -> tuple[str, str]:
+    """A parameter's name, and as the most generous reader has it; raises `Denied`. Clients send the same few."""
+    name = _text(encoded)
     if _NAME.fullmatch(name) is None:
         raise _malformed("form", "names of letters, digits, `.`, `_` and `-`", "another name")
     folded = _folded(name)
     if folded in _CREDENTIALS and name != folded:
         raise _malformed(folded, "its name in lower case", "another spelling")
-    if folded in spelled and not (name in REPEATABLE and spelled[folded] == name):
-        raise Denied(Reason.PARAMETER_REPEATED, "form", "each parameter once", folded[:_SHOWN])
-    spelled[folded] = name
-    found[name] = (*found.get(name, ()), *((value,) if value else ()))
+    return name, folded
 
 
 def _text(encoded: bytes) -> str:
     """Decodes as HTML forms have it (the URL standard §5.1), but strictly; raises `Denied`."""
+    if b"%" in encoded or b"+" in encoded:
+        encoded = unquote_to_bytes(encoded.replace(b"+", b" "))
     try:
-        text = unquote_to_bytes(encoded.replace(b"+", b" ")).decode("utf-8")
+        text = encoded.decode("utf-8")
     except UnicodeDecodeError:
         raise _malformed("form", "UTF-8", "something else") from None
     if "\0" in text:

@@ -1,8 +1,9 @@
 """Whether a certificate may be a client's at all: no authority's, for clients where it says for what, and current."""
 
+from functools import lru_cache
 from typing import Final
 
-from sidecar.decision.certificate import Certificate, Unreadable, extensions
+from sidecar.decision.certificate import NEVER_VALID, Certificate, Unreadable, extensions
 from sidecar.decision.der import BOOLEAN, OBJECT_IDENTIFIER, SEQUENCE, elements, object_identifier, only
 from sidecar.decision.failure import Denied
 from sidecar.decision.reason import Reason
@@ -30,7 +31,13 @@ def check_fitness(certificate: Certificate, now: float) -> None:
 
 def unfitness(certificate: Certificate) -> str | None:
     """Why a certificate can be no client's, whenever that is; None when it can."""
-    fields = certificate.fields
+    return _unfitness(certificate.der)
+
+
+@lru_cache(maxsize=1024)
+def _unfitness(der: bytes) -> str | None:
+    """A fact of the certificate: a client that sends many requests is looked at once."""
+    fields = Certificate(der, NEVER_VALID).fields
     if isinstance(fields, Unreadable):
         return str(fields)
     try:
