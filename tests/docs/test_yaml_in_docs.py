@@ -28,6 +28,7 @@ PAGES = [
             "http2",
             "authorization-server",
             "authorization-servers",
+            "certificate-header",
         )
     ),
 ]
@@ -42,7 +43,7 @@ authorization_server:
   hand_over: {header: {format: rfc9440}}
 """
 MORE = {
-    "service": ("authorization-server",),
+    "service": ("authorization-server", "certificate-header"),
     "clients": (),
     "cases": ("configuration", "authorization-server"),
 }
@@ -97,6 +98,7 @@ def configuration(tmp_path: Path, pki: Pki) -> Configuration:
     (tmp_path / "tls" / "client-ca.crt").write_bytes(pki.client_authority.pem)
     (tmp_path / "tls" / "client-ca.crl").write_bytes(pki.client_authority.revocation_list())
     (tmp_path / "tls" / "issuer-ca.crt").write_bytes(pki.server_authority.pem)
+    (tmp_path / "tls" / "mesh-ca.crt").write_bytes(pki.server_authority.pem)
     (tmp_path / "tls" / "api-ca.crt").write_bytes(pki.server_authority.pem)
     pki.client.write(tmp_path / "tls", "client")
     key = tmp_path / "policies" / "keys" / "api.pem"
