@@ -1,9 +1,10 @@
 """How many instructions a request costs, and in which functions: callgrind's count, the same whatever else runs.
 
-`python -m bench.instructions [permitted|denied]`, by default both. One request after another through one connection in
-this process, TLS and all, without sockets, as in `bench.parts`; what the client's side of the TLS costs is counted
-apart and taken off. Instructions are no time, but they do not scatter: what a change brought can be seen on a busy
-machine.
+`python -m bench.instructions [permitted|denied|dpop]`, by default all. One request after another through one
+connection in this process, TLS and all, without sockets, as in `bench.parts`; what the client's side of the TLS costs
+is counted apart and taken off. `dpop`: a request with a proof of its own (RFC 9449), claimed in the memory of this
+process; beside it stands what one verification of an ES256 signature takes, and the ratio to that plus a permitted
+request. Instructions are no time, but they do not scatter: what a change brought can be seen on a busy machine.
 """
 
 import asyncio
@@ -13,17 +14,24 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from bench.packages import install
 from bench.process import BenchFailed, run
+from sidecar.decision.jose import is_signature
+from sidecar.decision.jwk import parse_jwk
+from sidecar.decision.replay import ReplayMemory
+from sidecar.decision.strict import base64url
 from tests.support.measured import RESPONSE, World
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki
+from tests.support.proofs import Prover
 
-KINDS: Final = ("permitted", "denied")
+KINDS: Final = ("permitted", "denied", "dpop")
 _WARM, _COUNTED = 100, 400
 _SHOWN = 40
 _ROW: Final = re.compile(r"\s*([\d,]+) \([\d.]+%\)\s+(?:\S*:CPyDef_(\S+)|PROGRAM TOTALS)")
@@ -52,9 +60,14 @@ def _require() -> None:
 
 
 def _print(kind: str) -> None:
-    client, _ = _counted("client")
     total, functions = _counted(kind)
-    print(f"{kind}: {total - client:,} instructions a request")
+    own = total - _counted("dpop-client" if kind == "dpop" else "client")[0]
+    print(f"{kind}: {own:,} instructions a request")
+    if kind == "dpop":
+        verification = _counted("verification")[0]
+        permitted = _counted("permitted")[0] - _counted("client")[0]
+        print(f"one verification {verification:,} + one permitted request {permitted:,}:", end=" ")
+        print(f"a request with a proof is {own / (verification + permitted):.3f} of both")
     for name, count in list(functions.items())[:_SHOWN]:
         print(f"{count:10,}  {name}")
 
@@ -84,18 +97,7 @@ def _counted(what: str) -> tuple[int, dict[str, int]]:
 
 async def _drive(what: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
-        pki = Pki.create()
-        bound_to = pki.other_client if what == "denied" else pki.client
-        world = World(pki, SigningKey.create("ES256"), Path(folder), bound_to)
-        await world.start()
-        one: Callable[[], object] = world.sealed
-        if what != "client":  # whose records nobody opens
-            one = world.one
-            world.connection.data_received(world.sealed())
-            await asyncio.sleep(0.01)
-            for upstream in world.upstreams:
-                assert upstream.protocol is not None
-                upstream.protocol.data_received(RESPONSE)
+        one = _verification() if what == "verification" else await _request(what, Path(folder))
         for _ in range(_WARM):
             one()
         _control("-i", "on")
@@ -104,6 +106,36 @@ async def _drive(what: str) -> None:
         for _ in range(_COUNTED):
             one()
         _control("-d")
+
+
+async def _request(what: str, folder: Path) -> Callable[[], object]:
+    """What is counted: a request, or with `client` only what the client's side of it takes."""
+    pki, key = Pki.create(), SigningKey.create("ES256")
+    bound_to = pki.other_client if what == "denied" else pki.client
+    if what.startswith("dpop"):
+        memory = ReplayMemory(b"key", time.monotonic)
+        proofs = _WARM + _COUNTED + 2
+        world = World(pki, key, folder, bound_to, prover=Prover.create(), proofs=proofs, replay=memory)
+    else:
+        world = World(pki, key, folder, bound_to)
+    await world.start()
+    if what.endswith("client"):  # whose records nobody opens
+        return world.sealed
+    world.connection.data_received(world.sealed())
+    await asyncio.sleep(0.01)
+    for upstream in world.upstreams:
+        assert upstream.protocol is not None
+        upstream.protocol.data_received(RESPONSE)
+    return world.one
+
+
+def _verification() -> Callable[[], object]:
+    """One ES256 signature of a DPoP proof."""
+    prover = Prover.create()
+    signed, _, signature = prover.proof("token").rpartition(".")
+    arguments = ("ES256", signed.encode(), parse_jwk(prover.jwk).key, base64url(signature))
+    assert is_signature(*arguments)
+    return partial(is_signature, *arguments)
 
 
 def _control(*arguments: str) -> None:

@@ -9,6 +9,8 @@ from typing import cast
 
 from OpenSSL import SSL
 
+from sidecar.decision.proof_policy import ProofPolicy
+from sidecar.decision.replay import ReplayGuard
 from sidecar.http.certificate_field import FieldCertificates, emit
 from sidecar.proxy.client.connection import ClientConnection
 from sidecar.proxy.configuration import (
@@ -26,7 +28,8 @@ from sidecar.telemetry.observer import Telemetry
 from sidecar.telemetry.sink import LineSink
 from tests.support.mint import SigningKey
 from tests.support.pki import Identity, Pki
-from tests.support.world import Keys, authorizer, policy, rule
+from tests.support.proofs import Prover
+from tests.support.world import Keys, authorizer, policy, proving, rule
 
 RESPONSE = (
     b"HTTP/1.1 200 OK\r\nServer: api\r\nDate: Mon, 23 Nov 2026 05:39:23 GMT\r\nContent-Type: application/json\r\n"
@@ -76,12 +79,21 @@ class World:
         *,
         told: ToldCertificateSettings | None = None,
         sink: LineSink | None = None,
+        prover: Prover | None = None,
+        proofs: int = 0,
+        replay: ReplayGuard | None = None,
     ) -> None:
-        """With `told` the client certificate comes in a field, over the connection of a proxy."""
+        """With `told` the client certificate comes in a field, over the connection of a proxy.
+
+        With `prover` the token is bound to its key; each of `proofs` requests brings a proof, claimed at `replay`.
+        """
         self.pki, self.key, self.folder, self.told = pki, key, folder, told
         self.sink = sink or LineSink(os.open(os.devnull, os.O_WRONLY))
         self.upstreams: list[Transport] = []
-        self.token = key.token(bound_to)
+        self.token = key.token(bound_to) if prover is None else key.token(cnf=prover.cnf)
+        self.replay = replay
+        self.proofs = () if prover is None else self._proofs(prover, proofs)
+        self._next = iter(self.proofs)
 
     async def start(self) -> None:
         files = self.pki.server.write(self.folder, "server")
@@ -94,7 +106,13 @@ class World:
             UpstreamSettings("http", "127.0.0.1", 1, identity_headers={"X-Auth-Subject": "sub"}),
         )
         telemetry = Telemetry(Metrics(), Journal(self.sink, Format.JSON), logging)
-        decides = authorizer(policy(*rules, rule()), Keys.of(self.key))
+        every = (*rules, rule())
+        decides = authorizer(
+            policy(*every) if self.replay is None else proving(*every, proof=ProofPolicy(window=300)),
+            Keys.of(self.key),
+            None,
+            self.replay,
+        )
         self.server = Server(settings, decides, telemetry, connect=self._connect)
         self.connection = ClientConnection(self.server.listeners[0], self.server)
         self.transport = Transport()
@@ -136,8 +154,19 @@ class World:
         except SSL.WantReadError:
             pass
 
+    def _proofs(self, prover: Prover, count: int) -> tuple[str, ...]:
+        """Made beforehand: what their maker takes is not the sidecar's."""
+        url = "https://api.example.com/accounts/1"
+        return tuple(prover.proof(self.token, url=url) for _ in range(count))
+
     def plaintext(self) -> bytes:
         """The request."""
+        if self.proofs:
+            head = (
+                "GET /accounts/1 HTTP/1.1\r\nHost: api.test\r\nAccept: */*\r\n"
+                f"Authorization: DPoP {self.token}\r\nDPoP: {next(self._next)}\r\n\r\n"
+            )
+            return head.encode()
         head = (
             f"GET /accounts/1 HTTP/1.1\r\nHost: api.test\r\nAccept: */*\r\nAuthorization: Bearer {self.token}"
         )
