@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from sidecar.decision.confirmable import Confirmable
 from sidecar.decision.resource_metadata import resource_metadata
 from tests.support.world import issuer_policy, policy, rule
 
@@ -23,6 +24,35 @@ def test_document_says_what_the_policy_says() -> None:
         "bearer_methods_supported": ["header"],
         "tls_client_certificate_bound_access_tokens": True,
     }
+
+
+@pytest.mark.parametrize(
+    ("schemes", "told"),
+    [
+        (("Bearer",), {"tls_client_certificate_bound_access_tokens": True}),
+        (
+            ("DPoP",),
+            {
+                "dpop_signing_alg_values_supported": ["ES256", "EdDSA", "PS256"],
+                "dpop_bound_access_tokens_required": True,
+            },
+        ),
+        (
+            ("Bearer", "DPoP"),
+            {
+                "tls_client_certificate_bound_access_tokens": True,
+                "dpop_signing_alg_values_supported": ["ES256", "EdDSA", "PS256"],
+                "dpop_bound_access_tokens_required": False,
+            },
+        ),
+    ],
+)
+def test_ways_to_bind_a_token_are_told_only_where_they_are_taken(
+    schemes: tuple[str, ...], told: dict[str, object]
+) -> None:
+    given = policy(rule(), issuers=[issuer_policy(confirmable=Confirmable(schemes))])
+    document = json.loads(resource_metadata(RESOURCE, given).document)
+    assert {name: value for name, value in document.items() if "bound" in name or "dpop" in name} == told
 
 
 def test_member_without_values_is_left_out() -> None:
