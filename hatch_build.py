@@ -36,6 +36,7 @@ COMPILED = (
     "decision/permit.py",
     "decision/presentation.py",
     "decision/proof.py",
+    "decision/proof_header.py",
     "decision/reason.py",
     "decision/request.py",
     "decision/terms.py",

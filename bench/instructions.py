@@ -32,7 +32,7 @@ from tests.support.pki import Pki
 from tests.support.proofs import Prover
 
 KINDS: Final = ("permitted", "denied", "dpop")
-_WARM, _COUNTED = 100, 400
+_WARM, _COUNTED = 100, 200
 _SHOWN = 40
 _ROW: Final = re.compile(r"\s*([\d,]+) \([\d.]+%\)\s+(?:\S*:CPyDef_(\S+)|PROGRAM TOTALS)")
 

@@ -16,7 +16,8 @@ from sidecar.decision.failure import Denied
 from sidecar.decision.nonce import BUCKET, Nonces
 from sidecar.decision.permit import Permit
 from sidecar.decision.policy import Binding, ReportOnly
-from sidecar.decision.proof import CHECKS, Claim
+from sidecar.decision.proof import Claim
+from sidecar.decision.proof_header import CHECKS
 from sidecar.decision.proof_policy import ProofPolicy
 from sidecar.decision.reason import Reason
 from sidecar.decision.replay import ReplayGuard, ReplayMemory, ReplayUnknown

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from sidecar.decision.certificate import Certificate
-from sidecar.decision.proof import thumbprint_of
+from sidecar.decision.proof_header import thumbprint_of
 from sidecar.decision.strict import Malformed, base64url_text, json_object
 from sidecar.http.certificate_field import CertificateFieldMalformed, CertificateFormat, parse
 from sidecar.http.certificate_likeness import likeness

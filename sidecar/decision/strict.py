@@ -6,13 +6,13 @@ the value or raises `Malformed`; what that means for a request is the caller's b
 
 import json
 import re
-from base64 import urlsafe_b64decode
-from binascii import b2a_base64
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
 from math import isfinite
 from typing import Any, NoReturn
 
-_URL_SAFE = bytes.maketrans(b"+/", b"-_")
+_URL_SAFE, _PLAIN = bytes.maketrans(b"+/", b"-_"), bytes.maketrans(b"-_", b"+/")
+_PADDING = (b"", b"===", b"==", b"=")
 
 DEPTH = 32
 """How deep JSON may nest."""
@@ -36,8 +36,8 @@ def base64url(text: str) -> bytes:
     the alphabet of plain base64 and every other character, and trailing bits that are not zero (RFC 4648 §3.5).
     """
     try:
-        data = text.encode("ascii")
-        decoded = urlsafe_b64decode(data + b"=" * (-len(data) % 4))
+        # The library's own decoder for this alphabet does the same in three functions of Python.
+        decoded = a2b_base64(text.encode("ascii").translate(_PLAIN) + _PADDING[len(text) % 4])
     except ValueError:
         raise Malformed("not base64url") from None
     if base64url_text(decoded) != text:

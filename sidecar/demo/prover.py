@@ -8,7 +8,7 @@ from uuid import uuid4
 import jwt
 from jwt.algorithms import ECAlgorithm
 
-from sidecar.decision.proof import thumbprint_of
+from sidecar.decision.proof_header import thumbprint_of
 from sidecar.decision.strict import base64url_text
 from sidecar.trust.certification import new_key
 

@@ -13,7 +13,7 @@ from sidecar.decision.explanation import Trace
 from sidecar.decision.failure import Denied, Failure
 from sidecar.decision.policy import Binding
 from sidecar.decision.presentation import Presentation
-from sidecar.decision.proof import CHECKS
+from sidecar.decision.proof_header import CHECKS
 from sidecar.decision.reason import Reason
 from sidecar.decision.terms import IssuerTerms, PolicyTerms, RuleTerms
 from sidecar.decision.token import UNBOUND, AccessToken

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from sidecar.decision.proof import CHECKS
+from sidecar.decision.proof_header import CHECKS
 from tests.e2e.test_fapi2_dpop import NEGATIVES
 
 ROOT = Path(__file__).parents[2]

@@ -3,8 +3,9 @@
 from sidecar.decision.confirmation.proof_key import ProofKeyThumbprint
 from sidecar.decision.denial import Denied
 from sidecar.decision.origin import Origin
-from sidecar.decision.proof import CHECKS, Claim, ProofTerms, judge
+from sidecar.decision.proof import Claim, ProofTerms, judge
 from sidecar.decision.proof_diagnosis import diagnose_proof
+from sidecar.decision.proof_header import CHECKS
 from sidecar.decision.proof_policy import PROOF_POLICY
 from sidecar.decision.request import RequestHead
 from sidecar.decision.token import AccessToken

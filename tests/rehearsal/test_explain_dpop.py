@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 
 from sidecar.authorizer import Authorizer
 from sidecar.command.cli import main
-from sidecar.decision.proof import CHECKS
+from sidecar.decision.proof_header import CHECKS
 from sidecar.decision.replay import ReplayMemory
 from sidecar.rehearsal import question
 from tests.support.configuration import SERVICE, Configuration

@@ -103,7 +103,10 @@ class World:
         tls = TlsSettings(files.certificate, files.private_key)
         settings = ProxySettings(
             (ListenerSettings("main", "127.0.0.1", 0, tls, told=self.told),),
-            UpstreamSettings("http", "127.0.0.1", 1, identity_headers={"X-Auth-Subject": "sub"}),
+            # Never idle for too long, however slowly the machine turns: a connection made anew would need the loop.
+            UpstreamSettings(
+                "http", "127.0.0.1", 1, idle_timeout=3600, identity_headers={"X-Auth-Subject": "sub"}
+            ),
         )
         telemetry = Telemetry(Metrics(), Journal(self.sink, Format.JSON), logging)
         every = (*rules, rule())

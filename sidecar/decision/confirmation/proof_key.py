@@ -9,8 +9,9 @@ from sidecar.decision.confirmation.method import FOREVER, ConfirmationMethod, Co
 from sidecar.decision.diagnosis import Diagnosis
 from sidecar.decision.failure import Denied, Failure
 from sidecar.decision.presentation import Presentation
-from sidecar.decision.proof import CHECKS, judge
+from sidecar.decision.proof import judge
 from sidecar.decision.proof_diagnosis import diagnose_proof
+from sidecar.decision.proof_header import CHECKS
 from sidecar.decision.reason import Reason
 from sidecar.decision.request import Presenter, RequestHead
 from sidecar.decision.strict import base64url_text

@@ -6,7 +6,7 @@ from typing import Any
 
 from sidecar.decision.nonce import Nonces
 from sidecar.decision.policy import IssuerPolicy, Policy
-from sidecar.decision.proof import thumbprint_of
+from sidecar.decision.proof_header import thumbprint_of
 from sidecar.decision.strict import base64url_text
 from sidecar.rehearsal.trial.signing import PrivateKey, new_key, public_jwk, signed_jwt, usual
 from sidecar.settings.case_sections import CaseProof, CaseRequest
