@@ -4,7 +4,8 @@ Theory of operation: there is one reload at a time. A request for one that comes
 it comes, and leads to exactly one more; so the last change is never missed and a storm of signals costs two reloads.
 A certificate and a key that do not fit each other are most likely caught in the middle of their rotation: that is
 logged at a lower level until the pair had `PAIR_PATIENCE` seconds to come together. While what is on disk is refused,
-it is tried again now and then: it may name a file that appears later. The same problems are told once.
+it is tried again now and then, less often each time: it may name a file that appears later. The same problems are told
+once.
 """
 
 import asyncio
@@ -24,7 +25,9 @@ from sidecar.telemetry.metrics import Metrics
 PAIR_PATIENCE = 30.0
 """Seconds in which a key that does not fit its certificate is waited for."""
 RETRY = 5.0
-"""Seconds until a configuration that was refused is tried again."""
+"""Seconds until a configuration that was refused is tried again; twice as long after each try."""
+SLOWEST_RETRY = 60.0
+"""Seconds between two tries at most: each costs a child process."""
 _RETRY = "retry"
 _UNPAIRED = ("is not the key of", "key values mismatch")
 """What the reader of settings says of half a pair, and what OpenSSL says when the other half came meanwhile."""
@@ -61,6 +64,8 @@ class Reloader:
         self._asked: str | None = None
         self._wake = asyncio.Event()
         self._unpaired_since: float | None = None
+        self._pause = RETRY
+        self._next_try: asyncio.TimerHandle | None = None
         self._watcher = Watcher(watched(loaded), self._changed, loaded.service.watch_interval)
         self._record(self.last)
 
@@ -96,7 +101,7 @@ class Reloader:
         try:
             loaded = await self._read_and_taken()
         except SettingsError as error:
-            asyncio.get_running_loop().call_later(RETRY, self._retry)
+            self._try_again_after(trigger)
             outcome = self._refused(trigger, error)
         else:
             outcome = self._taken(trigger, loaded)
@@ -117,6 +122,13 @@ class Reloader:
             message = f"it could not be taken: {kind_and_place(error)}"
             raise SettingsError([Problem(str(self._path), 0, 0, message)]) from error
         return loaded
+
+    def _try_again_after(self, trigger: str) -> None:
+        """One try is due at a time, however many were refused."""
+        self._pause = min(2 * self._pause, SLOWEST_RETRY) if trigger == _RETRY else RETRY
+        if self._next_try is not None:
+            self._next_try.cancel()
+        self._next_try = asyncio.get_running_loop().call_later(self._pause, self._retry)
 
     def _retry(self) -> None:
         if self.last.result != "success" and self._asked is None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -103,6 +104,25 @@ def test_refusal_that_a_person_asks_for_again_is_told_again(bench: Bench) -> Non
     bench.run("SIGHUP", "SIGHUP")
     assert bench.counted("failure") == 2
     assert len(bench.recorder.lines()) == 2
+
+
+def test_refusals_leave_one_try_to_come_and_each_try_comes_later_than_the_last(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due: list[tuple[float, asyncio.TimerHandle]] = []
+    call_later = asyncio.BaseEventLoop.call_later
+
+    def noted(loop: asyncio.BaseEventLoop, delay: float, callback: Any, *rest: Any) -> asyncio.TimerHandle:
+        handle = call_later(loop, delay, callback, *rest)
+        if getattr(callback, "__name__", "") == "_retry":
+            due.append((delay, handle))
+        return handle
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "call_later", noted)
+    bench.taking.refusal = "not today"
+    bench.run("SIGHUP", "file change", *["retry"] * 5, "SIGHUP")
+    assert [delay for delay, _ in due] == [5, 5, 10, 20, 40, 60, 60, 5]
+    assert [handle.cancelled() for _, handle in due] == [True] * 7 + [False]
 
 
 def test_fault_of_ours_is_told_as_a_refusal_and_ends_no_reloader(bench: Bench) -> None:
