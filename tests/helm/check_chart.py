@@ -191,6 +191,8 @@ def laid_out(folder: Path, service: dict[str, str], policies: list[Any]) -> Path
         (folder / name).mkdir(exist_ok=True)
         for file, text in data.items():
             (folder / name / file).write_text(text.replace("/etc/sidecar", str(folder)))
+    (folder / "clients").mkdir(exist_ok=True)  # somebody's Secret
+    (folder / "clients" / "a.yaml").write_text("clients: [{client_id: old, method: other}]\n")
     if not policies:  # they are somebody else's ConfigMap
         (folder / "policies").mkdir(exist_ok=True)
         (folder / "policies" / "policy.yaml").write_text(
@@ -501,3 +503,28 @@ def test_proxies_that_tell_certificates_are_listed_as_by_the_injector() -> None:
     port = {"name": "bound-token", "containerPort": 8443, "protocol": "TCP"}
     injected = container(Wishes(config_map="x"), chosen, [port], {})
     assert sidecar_of(spec)["volumeMounts"] == injected["volumeMounts"]
+
+
+def test_clients_of_an_authorization_server_come_from_a_secret() -> None:
+    manifests = rendered(values("application-authorization-server"), NEWEST)
+    spec = only(manifests, "Deployment")["spec"]["template"]["spec"]
+    assert {
+        "name": "bound-token-clients",
+        "secret": {"secretName": "as-clients", "defaultMode": 0o440},
+    } in spec["volumes"]
+    mount = {"name": "bound-token-clients", "mountPath": "/etc/sidecar/clients", "readOnly": True}
+    assert mount in sidecar_of(spec)["volumeMounts"]
+    service = yaml.safe_load(
+        only(manifests, "ConfigMap", "accounts-bound-token-sidecar-service")["data"]["sidecar.yaml"]
+    )
+    server = service["authorization_server"]
+    assert (server["issuer"], server["client_files"]) == (
+        "https://as.example.com",
+        ["/etc/sidecar/clients/*.yaml"],
+    )
+
+
+def test_an_authorization_server_without_a_secret_of_clients_is_refused() -> None:
+    chosen = ["--values", values("application-authorization-server")]
+    said = HELM4.refusal(*chosen, "--set", "sidecar.authorizationServer.clients.secret=")
+    assert "name the Secret with the files of clients" in said

@@ -76,6 +76,15 @@
 {{- end }}
 {{- end }}
 {{- end }}
+{{- with $sidecar.authorizationServer }}
+{{- if .settings }}
+{{- if not .clients.secret }}
+{{- fail "sidecar.authorizationServer.clients.secret: name the Secret with the files of clients" }}
+{{- end }}
+{{- $server := merge (dict "client_files" (list "/etc/sidecar/clients/*.yaml")) (deepCopy .settings) }}
+{{- $file = merge $file (dict "authorization_server" $server) }}
+{{- end }}
+{{- end }}
 {{- mergeOverwrite $file (deepCopy $sidecar.serviceFile) | toYaml }}
 {{- end }}
 

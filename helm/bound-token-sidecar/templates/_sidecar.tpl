@@ -85,6 +85,9 @@ volumeMounts:
   {{- if include "bound-token-sidecar.dpopSources" . }}
   - {name: bound-token-dpop, mountPath: /etc/sidecar/dpop, readOnly: true}
   {{- end }}
+  {{- if include "bound-token-sidecar.clientsSecret" . }}
+  - {name: bound-token-clients, mountPath: /etc/sidecar/clients, readOnly: true}
+  {{- end }}
   - {name: bound-token-tmp, mountPath: /tmp}
   {{- if $sidecar.keepIssuerKeys }}
   - {name: bound-token-state, mountPath: /var/lib/sidecar}
@@ -155,6 +158,23 @@ seccompProfile: {type: RuntimeDefault}
     defaultMode: 0440
     sources:
       {{- . | nindent 6 }}
+{{- end }}
+{{- with include "bound-token-sidecar.clientsSecret" . }}
+- name: bound-token-clients
+  secret: {secretName: {{ . }}, defaultMode: 0440}
+{{- end }}
+{{- end }}
+
+{{- /* The Secret with the clients of an authorization server; empty without. */ -}}
+{{- define "bound-token-sidecar.clientsSecret" -}}
+{{- $server := .Values.sidecar.authorizationServer }}
+{{- if $server.settings }}
+{{- $certificate := .Values.sidecar.serverCertificate }}
+{{- $groupless := and (kindIs "invalid" .Values.sidecar.group) (not (kindIs "invalid" .Values.sidecar.user)) }}
+{{- if and (or $certificate.csi $certificate.volume) $groupless }}
+{{- fail "sidecar.group: say which group may read both the server certificate and the Secret of the clients" }}
+{{- end }}
+{{- $server.clients.secret }}
 {{- end }}
 {{- end }}
 
