@@ -259,6 +259,8 @@ class UpstreamSettings:
     """Seconds between DNS look-ups of `host`."""
     rewrites_redirects: bool = True
     """Whether a redirect to the API's own address becomes one to what the client called."""
+    protocol: str = HTTP1
+    """`HTTP1`, or `HTTP2`: over TLS as the handshake agrees, in the clear by prior knowledge."""
     forward_token: bool = False
     identity_headers: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Header name → claim name."""

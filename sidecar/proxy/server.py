@@ -12,12 +12,13 @@ from sidecar.proxy.admission import Admission
 from sidecar.proxy.client import deadlines
 from sidecar.proxy.client.connection import ClientConnection
 from sidecar.proxy.client.host import MakesEngines
-from sidecar.proxy.configuration import ListenerSettings, ProxySettings
+from sidecar.proxy.configuration import HTTP2, ListenerSettings, ProxySettings
 from sidecar.proxy.exchange.endpoints import ServerEndpoints
 from sidecar.proxy.exchange.occupancy import Occupancy
 from sidecar.proxy.exchange.snapshot import Authorizes, Serving
 from sidecar.proxy.listener import Listener
 from sidecar.proxy.turns import Turns
+from sidecar.proxy.upstream.http2 import Http2Pool
 from sidecar.proxy.upstream.pool import UpstreamPool
 from sidecar.proxy.upstream.transports import TRANSPORTS, Connect
 from sidecar.proxy.vouching.hop_tls import listener_tls
@@ -92,11 +93,21 @@ class Server:
 
     def _make_pool(self, settings: ProxySettings) -> UpstreamPool:
         connect = self._connect or TRANSPORTS[settings.upstream.scheme](settings.upstream)
+        limits, buffered = settings.limits, settings.limits.buffered_bytes
+        if settings.upstream.protocol == HTTP2:
+            return Http2Pool(
+                settings.upstream,
+                connect,
+                self.observer,
+                buffered_bytes=buffered,
+                header_bytes=limits.header_bytes,
+                headers=limits.headers,
+            )
         return UpstreamPool(
             settings.upstream,
             connect,
             self.observer,
-            buffered_bytes=settings.limits.buffered_bytes,
+            buffered_bytes=buffered,
             call_soon=self._turns.wait,
         )
 

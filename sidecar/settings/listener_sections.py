@@ -6,9 +6,9 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from sidecar.decision.key_exchange import Group
-from sidecar.proxy.http2.engine import Http2Missing, load
 from sidecar.settings.certificate_requirement import Thumbprint
 from sidecar.settings.files import AuthoritiesFile, CertificateFile, PrivateKeyFile, RevocationFile
+from sidecar.settings.http2_library import require_http2
 from sidecar.settings.own_certificate import OwnCertificate
 from sidecar.settings.problem import shown
 from sidecar.settings.scalars import Duration, Form, HeaderName, ListenAddress, Network, Text, is_unix
@@ -245,14 +245,7 @@ class ListenerSection(Section):
         if "h2" in offered and self.tls is None:
             raise mistake("`h2` is agreed on in the handshake: it needs `tls`", "protocols")
         if "h2" in offered:
-            try:
-                load()
-            except Http2Missing:
-                raise mistake(
-                    "`h2` needs the library ngh2, which is not installed here: "
-                    "pip install 'bound-token-sidecar[http2]'",
-                    "protocols",
-                ) from None
+            require_http2("protocols")
         return self
 
     @model_validator(mode="after")

@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from sidecar.settings.files import CertificateFile
+from sidecar.settings.http2_library import require_http2
 from sidecar.settings.listener_sections import CERTIFICATE_FIELDS, OURS, WITH_CHAIN, Format, is_loopback
 from sidecar.settings.own_certificate import OwnCertificate
 from sidecar.settings.problem import shown
@@ -124,6 +125,8 @@ class Upstream(Section):
     redirects: Literal["rewrite", "pass"] | None = None
     """Location and Content-Location that name the API's own loopback address, or the client's host with http://: become
     what the client called, or go on as they came. Default: rewrite."""
+    protocol: Literal["http/1.1", "h2"] | None = None
+    """What the API speaks: `h2` is HTTP/2, over TLS as the handshake agrees, else at once. Default: http/1.1."""
     forward_token: bool | None = None
     """true: the API sees the Authorization field. Default: false."""
     identity_headers: IdentityHeaders | None = None
@@ -135,6 +138,8 @@ class Upstream(Section):
     def _tls(self) -> Self:
         if self.tls is not None and not self.url.startswith("https:"):
             raise mistake("`tls` has no effect without an https:// URL", "tls")
+        if self.protocol == "h2":
+            require_http2("protocol")
         return self
 
     @model_validator(mode="after")

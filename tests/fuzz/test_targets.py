@@ -49,7 +49,7 @@ def test_every_decoder_has_a_target() -> None:
         "policy",
         "proof",
     }
-    assert names >= {"certificate", "field", "jwks", "introspection", "form", "name"}
+    assert names >= {"certificate", "field", "jwks", "introspection", "form", "name", "http2"}
 
 
 @pytest.mark.parametrize("module", MODULES, ids=name_of)

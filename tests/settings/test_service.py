@@ -29,6 +29,7 @@ listeners:
     protocols: [h2, http/1.1]
 upstream:
   url: https://api.internal
+  protocol: h2
   tls: {ca_file: ca.crt, server_name: api, certificate_file: server.crt, private_key_file: server.key}
   connect_timeout: 1s
   response_timeout: 2s
@@ -85,6 +86,7 @@ def test_everything_that_a_service_file_can_say_arrives(whole: Configuration) ->
     upstream = loaded.proxy.upstream
     assert (upstream.scheme, upstream.host, upstream.port) == ("https", "api.internal", 443)
     assert upstream.tls.server_name == "api"
+    assert upstream.protocol == "h2"
     times = (upstream.connect_timeout, upstream.response_timeout, upstream.idle_timeout)
     assert times == (1, 2, 3)
     assert (upstream.stream_timeout, upstream.total_timeout, upstream.resolve_interval) == (4, 5, 8)
@@ -374,6 +376,8 @@ def test_http2_without_its_library_is_refused_with_the_cure(
     monkeypatch.setattr(engine, "_library", None)
     monkeypatch.setitem(sys.modules, "ngh2", None)
     configuration.write_service(SERVICE.replace("upstream:", "    protocols: [h2]\nupstream:", 1))
+    assert "pip install 'bound-token-sidecar[http2]'" in str(configuration.problems())
+    configuration.write_service(SERVICE.replace('8080"}', '8080", protocol: h2}'))
     assert "pip install 'bound-token-sidecar[http2]'" in str(configuration.problems())
     configuration.write_service(SERVICE.replace("upstream:", "    protocols: [http/1.1]\nupstream:", 1))
     assert configuration.load().proxy.listeners[0].protocols == ("http/1.1",)

@@ -4,9 +4,11 @@ Theory of operation. Plaintext goes into the engine, and what it makes of it is 
 the event loop as `_TURN` allows; the rest waits, and with it the reading of more. Each head becomes an exchange with
 its own decision, bounds and record. What the engine has to say is collected and goes out once, at the end of the turn.
 
-A client that exceeds its allowance (`http2_allowance`) is told ENHANCE_YOUR_CALM and has to connect again.
+A client that exceeds its `Allowance` is told ENHANCE_YOUR_CALM, and has to connect again.
 """
 
+import asyncio
+from collections.abc import Callable
 from typing import Final
 
 from sidecar.decision.denial import Reason
@@ -34,8 +36,9 @@ class Http2Wire(Carrier):
     """The streams of one connection."""
 
     __slots__ = (
-        "_allowance", "_client_ended", "_filled", "_flushes", "_goes", "_host", "_is_leaving", "_left", "_link",
-        "_requests", "_sheds", "_unanswered_since", "_under_way", "_waits", "deadline", "streams", "was_permitted",
+        "_allowance", "_call_soon", "_client_ended", "_filled", "_flushes", "_goes", "_host", "_is_leaving", "_left",
+        "_link", "_requests", "_sheds", "_unanswered_since", "_under_way", "_waits", "deadline", "streams",
+        "was_permitted",
     )  # fmt: skip
 
     def __init__(
@@ -46,6 +49,7 @@ class Http2Wire(Carrier):
         limits = host.settings.limits
         self._link = link
         self._host = host
+        self._call_soon = asyncio.get_running_loop().call_soon
         self.streams: dict[int, Http2Stream] = {}
         """Those that the engine knows."""
         self._under_way = 0
@@ -56,12 +60,11 @@ class Http2Wire(Carrier):
         """Units of work that this turn of the event loop still allows."""
         self._waits = False
         """What came waits for the next turn."""
-        self._flushes = False
         self._goes = False
         """GOAWAY was announced: a round trip later no stream begins any more."""
         self._is_leaving = False
         """No stream begins any more."""
-        self._client_ended = self._sheds = False
+        self._client_ended = self._sheds = self._flushes = False
         self._requests = 0
         self._allowance = Allowance(limits.stream_resets, host.now())
         self._unanswered_since = NEVER
@@ -120,6 +123,7 @@ class Http2Wire(Carrier):
         if engine.has_events or self._left <= 0:
             self._waits = True
             link.hold()
+            self._host.call_soon(self._take_turn)
         elif not link.is_ending:
             link.release()
             if self._client_ended:
@@ -129,16 +133,22 @@ class Http2Wire(Carrier):
         """The engine has something to say: it goes out at the end of this turn of the event loop."""
         if not self._flushes:
             self._flushes = True
-            self._host.call_soon(self._take_turn)
+            self._call_soon(self._end_turn)
+
+    def _end_turn(self) -> None:
+        self._flushes = False
+        if not self._waits:
+            self._left = _TURN
+        self._guarded(self._flush)
 
     def _take_turn(self) -> None:
-        self._flushes = False
+        """Go on when all others had their turn."""
+        self._waits, self._left = False, _TURN
+        self._guarded(self._read_on)
+
+    def _guarded(self, call: Callable[[], None]) -> None:
         try:
-            self._flush()
-            self._left = _TURN
-            if self._waits:
-                self._waits = False
-                self._read_on()
+            call()
         except Exception as error:  # noqa: BLE001 — one connection's bug must not take others, and is never a pass
             self._host.report_bug(error)
             self._link.abort()
@@ -210,9 +220,6 @@ class Http2Wire(Carrier):
             self._go_away()
         stream.begin(host.serving, sheds=self._sheds)
 
-    def interim(self, stream: int, fields: tuple[Field, ...]) -> None:
-        raise NotImplementedError  # a client sends none, and the engine would not take it
-
     def data(self, stream: int, data: bytes, *, ends: bool) -> None:
         found = self.streams.get(stream)
         if not data and not ends:
@@ -251,9 +258,6 @@ class Http2Wire(Carrier):
         if found.exchange is not None:
             self._count_reset()
         found.close(Reason.REQUEST_MALFORMED, "content or trailers are malformed (RFC 9113 §8.1.1)")
-
-    def goaway(self, last: int, code: int) -> None:
-        pass  # it may not ask for more; what is under way goes on
 
     def settled(self, streams: int) -> None:
         self.noise(of_window=0)
@@ -376,10 +380,6 @@ class Http2Wire(Carrier):
         streams, self.streams, self._filled = self.streams, {}, {}
         for stream in streams.values():
             stream.close()
-
-    def lost(self) -> None:
-        """The connection is closed."""
-        self.gone()
 
     # --- time ----------------------------------------------------------------------------------------
 

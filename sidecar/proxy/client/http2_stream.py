@@ -16,7 +16,7 @@ from sidecar.http.answer import Answer, Answers
 from sidecar.http.fields import RequestFields
 from sidecar.http.forwarding import Forwarding
 from sidecar.http.http2_request import Http2Request
-from sidecar.http.message import Fault, Response
+from sidecar.http.message import Fault, Field, Response
 from sidecar.http.response_fields import ResponseFields
 from sidecar.proxy.client import http2_writer
 from sidecar.proxy.exchange.endpoint_exchange import exchange_for
@@ -58,6 +58,20 @@ class Carrier(Http2Events):
     @abstractmethod
     def left(self, stream: "Http2Stream") -> None:
         """The exchange of a stream is over."""
+
+    @abstractmethod
+    def gone(self) -> None:
+        """The client has left: nobody waits for an answer."""
+
+    def lost(self) -> None:
+        """The connection is closed."""
+        self.gone()
+
+    def interim(self, stream: int, fields: tuple[Field, ...]) -> None:
+        """No client sends one, and the engine would take it for a malformed request."""
+
+    def goaway(self, last: int, code: int) -> None:
+        """The client takes no pushes, of which there are none."""
 
 
 class Http2Stream(ClientStream):

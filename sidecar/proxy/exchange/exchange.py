@@ -338,7 +338,7 @@ class Exchange(Passenger):
         if upstream is None or reason is not Reason.UPSTREAM_BROKEN or self._retried or not upstream.is_stale:
             return False
         is_whole = self._replay is not None and not self.record.bytes_in and not request.chunked
-        return is_whole and request.method in _IDEMPOTENT
+        return is_whole and (request.method in _IDEMPOTENT or upstream.is_unseen)
 
     # --- the end -------------------------------------------------------------------------------------
 

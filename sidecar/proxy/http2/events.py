@@ -39,7 +39,7 @@ class Http2Events(ABC):
 
     @abstractmethod
     def reset(self, stream: int, code: int) -> None:
-        """The peer gave the stream up."""
+        """The peer gave the stream up; perhaps one that no head was told of."""
 
     @abstractmethod
     def closed(self, stream: int, code: int) -> None:

@@ -92,6 +92,7 @@ class UpstreamConnection(asyncio.Protocol):
         "_unread",
         "blocked",
         "idle_until",
+        "is_unseen",
         "reader",
         "served",
         "stays_open",
@@ -113,6 +114,8 @@ class UpstreamConnection(asyncio.Protocol):
         """What came and is too much for one turn; meanwhile nothing is read from the socket."""
         self.blocked = False
         """The upstream takes no more for now."""
+        self.is_unseen = False
+        """The upstream has said that it never looked at the request."""
         self.served = 0
         """Exchanges carried before the present one: a reused connection may have gone stale."""
         self.idle_until = 0.0

@@ -102,23 +102,32 @@ class UpstreamPool(Pool):
         self._opening.add(task)
         task.add_done_callback(self._opening.discard)
 
-    async def _open_connection(self, passenger: Passenger) -> None:
+    async def _connected(
+        self, passenger: Passenger, factory: Callable[[], asyncio.Protocol]
+    ) -> asyncio.Protocol | None:
+        """A new connection; None when there is none, and `passenger` was told so."""
         try:
             async with asyncio.timeout(self.settings.connect_timeout):
-                connection = await self._connect(self._loop, lambda: UpstreamConnection(self), self.settings)
+                connection = await self._connect(self._loop, factory, self.settings)
         except TimeoutError:
             self._failed(passenger, Reason.UPSTREAM_TIMEOUT, "connect")
-            return
+            return None
         except OSError as refused:
             self._failed(
                 passenger, Reason.UPSTREAM_REFUSED, f"connect: {refused.strerror or type(refused).__name__}"
             )
-            return
+            return None
         except Exception as error:  # noqa: BLE001 — a name that IDNA cannot encode, say: nobody else would tell
             self._failed(passenger, Reason.UPSTREAM_REFUSED, f"connect: {type(error).__name__}")
+            return None
+        self._pause = self._down_until = 0.0
+        return connection
+
+    async def _open_connection(self, passenger: Passenger) -> None:
+        connection = await self._connected(passenger, lambda: UpstreamConnection(self))
+        if connection is None:
             return
         assert isinstance(connection, UpstreamConnection)  # noqa: S101 — for the type checker
-        self._pause = self._down_until = 0.0
         self._open.add(connection)
         if passenger.is_over:
             connection.served = 1  # whoever gets it, it has been idle and may be stale

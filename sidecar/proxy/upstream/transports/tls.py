@@ -13,7 +13,7 @@ def upstream_context(settings: UpstreamSettings) -> ssl.SSLContext:
     """With our own certificate when there is one. Raises `OSError` for unusable files."""
     tls = settings.tls
     trust = ServerTrust(tls.ca_file, tls.certificate_file, tls.private_key_file, tls.strict_certificates)
-    return client_context(trust, ("http/1.1",))
+    return client_context(trust, (settings.protocol,))
 
 
 def connector(

@@ -1,0 +1,323 @@
+"""HTTP/2 to the upstream: a few connections, each of which carries many requests at once.
+
+Theory of operation. An exchange gets a lane of a connection that has room; while there is none, one more is opened, and
+what comes meanwhile waits in line. A connection is left alone when the upstream says GOAWAY: what it had begun goes on,
+what it never looked at is sent again elsewhere (RFC 9113 §6.8, §8.7). One from which nothing has come for a while,
+though something is owed, is asked for a sign of life, and given up when there is none.
+"""
+
+import asyncio
+from typing import Final, cast
+
+from sidecar.decision.denial import Reason
+from sidecar.http.message import Field
+from sidecar.proxy.configuration import HTTP2, UpstreamSettings
+from sidecar.proxy.http2.engine import Http2Engine, Http2Failure, load
+from sidecar.proxy.upstream.connection import Passenger
+from sidecar.proxy.upstream.http2_lane import Http2Lane, Road
+from sidecar.proxy.upstream.pool import UpstreamPool
+from sidecar.proxy.upstream.transports import Connect
+from sidecar.telemetry.record import Observer
+
+_STREAMS: Final = 100
+"""Requests at once on one connection, until the upstream says how many; and at most."""
+_SILENCE: Final = 10.0
+"""Seconds after which a connection that owes something is asked for a sign of life."""
+_WORK: Final = 1 << 30
+_STREAMS_HELD: Final = 16
+"""How many streams may be held with a full window before their connection is."""
+
+
+class Http2Road(Road):
+    """The requests on one connection."""
+
+    __slots__ = (
+        "_asked_at", "_flushes", "_loop", "_pool", "heard_at", "idle_until", "is_leaving", "lanes", "most",
+        "transport",
+    )  # fmt: skip
+
+    def __init__(self, pool: "Http2Pool", loop: asyncio.AbstractEventLoop, scheme: bytes) -> None:
+        super().__init__(scheme)
+        self._pool = pool
+        self._loop = loop
+        self._flushes = False
+        self._asked_at = 0.0
+        self.heard_at = loop.time()
+        """When something came last."""
+        self.idle_until = 0.0
+        self.is_leaving = False
+        """No more requests go here."""
+        self.lanes: dict[int, Http2Lane] = {}
+        self.most = _STREAMS
+        self.transport: asyncio.Transport | None = None
+        limits = pool.limits
+        self.engine = Http2Engine(
+            self,
+            is_server=False,
+            streams=0,
+            window=pool.buffered_bytes,
+            header_bytes=limits[0],
+            headers=limits[1],
+        )
+        self.engine.widen(_STREAMS_HELD * pool.buffered_bytes)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another request may go here."""
+        return not self.is_leaving and self.transport is not None and len(self.lanes) < self.most
+
+    # --- what is sent --------------------------------------------------------------------------------
+
+    def begin(self, lane: Http2Lane, fields: list[Field], *, ends: bool) -> int:
+        number = 0 if self.is_leaving else self.engine.request(fields, ends=ends)
+        if number:
+            if not self.lanes:
+                self.heard_at = self._loop.time()
+            self.lanes[number] = lane
+            self.flush_soon()
+        else:
+            self.is_leaving = True
+        return number
+
+    def flush_soon(self) -> None:
+        if not self._flushes:
+            self._flushes = True
+            self._loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self._flushes = False
+        transport = self.transport
+        if transport is None:
+            return
+        if not self._pool.is_blocked(self):
+            data = self.engine.outgoing()
+            if data:
+                transport.write(data)
+            self.engine.deliver(_WORK)
+        for lane in tuple(self.lanes.values()):
+            lane.look(self._pool.buffered_bytes)
+        if self.is_leaving and not self.lanes:
+            transport.close()
+
+    def left(self, lane: Http2Lane) -> None:
+        self.lanes.pop(lane.number, None)
+        if not self.lanes:
+            self.idle_until = self._loop.time() + self._pool.settings.idle_timeout
+        self._pool.has_room_again()
+
+    # --- what comes ----------------------------------------------------------------------------------
+
+    def receive(self, data: bytes) -> None:
+        """Bytes of the upstream."""
+        self.heard_at, self._asked_at = self._loop.time(), 0.0
+        try:
+            self.engine.receive(data)
+        except Http2Failure as failure:
+            self.fail(f"HTTP/2: {failure}"[:200])
+            return
+        self.engine.deliver(_WORK)
+        self.flush_soon()
+
+    def head(self, stream: int, fields: tuple[Field, ...], *, ends: bool) -> None:
+        lane = self.lanes.get(stream)
+        if lane is not None:
+            lane.head(fields, ends=ends)
+
+    def interim(self, stream: int, fields: tuple[Field, ...]) -> None:
+        self.head(stream, fields, ends=False)
+
+    def data(self, stream: int, data: bytes, *, ends: bool) -> None:
+        lane = self.lanes.get(stream)
+        if lane is not None:
+            lane.data(data, ends=ends)
+        elif data:
+            self.engine.took(stream, len(data))
+
+    def trailers(self, stream: int, fields: tuple[Field, ...]) -> None:
+        lane = self.lanes.get(stream)
+        if lane is not None:
+            lane.trailers(fields)
+
+    def reset(self, stream: int, code: int) -> None:
+        pass  # `closed` follows, with the code
+
+    def closed(self, stream: int, code: int) -> None:
+        lane = self.lanes.get(stream)
+        if lane is not None:
+            lane.closed(code, unseen=False)
+
+    def goaway(self, last: int, code: int) -> None:
+        self.is_leaving = True
+        for number, lane in tuple(self.lanes.items()):
+            if number > last:
+                lane.closed(code, unseen=True)
+
+    def settled(self, streams: int) -> None:
+        if streams >= 0:
+            self.most = min(streams, _STREAMS)
+            self._pool.has_room_again()
+
+    def pong(self) -> None:
+        pass  # that something came is enough
+
+    def noise(self, *, of_window: int) -> None:
+        pass
+
+    def ended(self, code: int, detail: str) -> None:
+        data = self.engine.outgoing()
+        if data and self.transport is not None:
+            self.transport.write(data)
+        self.fail("the upstream ended its connection" if not code else f"HTTP/2: {detail}"[:200])
+
+    # --- the end -------------------------------------------------------------------------------------
+
+    def check(self, now: float) -> None:
+        """Give up what gives no sign of life, or what nobody uses."""
+        if not self.lanes:
+            if now >= self.idle_until:
+                self.leave()
+        elif self._asked_at and now - self._asked_at > self._pool.settings.connect_timeout:
+            self.fail("the upstream gives no sign of life")
+        elif not self._asked_at and now - self.heard_at > _SILENCE:
+            self._asked_at = now
+            self.engine.ping()
+            self.flush_soon()
+
+    def leave(self) -> None:
+        """What is under way goes on, then the connection ends."""
+        if not self.is_leaving:
+            self.is_leaving = True
+            self.engine.go_away()
+            self.flush_soon()
+
+    def fail(self, detail: str) -> None:
+        """The connection is of no more use: each request on it hears so."""
+        self.is_leaving = True
+        transport, self.transport = self.transport, None
+        if transport is not None:
+            transport.abort()
+        for lane in tuple(self.lanes.values()):
+            lane.torn(detail)
+        self._pool.forget_road(self)
+
+
+class Http2Connection(asyncio.Protocol):
+    """The transport under a road."""
+
+    def __init__(self, road: Http2Road) -> None:
+        self.road = road
+        self.blocked = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self.road.transport = cast(asyncio.Transport, transport)  # uvloop's has no such ancestor
+        self.road.flush_soon()
+
+    def data_received(self, data: bytes) -> None:
+        self.road.receive(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.road.fail("connection closed" if exc is None else type(exc).__name__)
+
+    def pause_writing(self) -> None:
+        self.blocked = True
+
+    def resume_writing(self) -> None:
+        self.blocked = False
+        self.road.flush_soon()
+
+
+class Http2Pool(UpstreamPool):
+    """Gives each exchange a lane."""
+
+    def __init__(
+        self,
+        settings: UpstreamSettings,
+        connect: Connect,
+        observer: Observer,
+        *,
+        buffered_bytes: int = 65536,
+        header_bytes: int = 32768,
+        headers: int = 100,
+    ) -> None:
+        super().__init__(settings, connect, observer, buffered_bytes=buffered_bytes)
+        load()
+        self.limits = (2 * header_bytes, 2 * headers)
+        """Bytes and number of the fields that a response may have."""
+        self._roads: dict[Http2Road, Http2Connection] = {}
+
+    @property
+    def connections(self) -> int:
+        return len(self._roads) + len(self._opening)
+
+    def is_blocked(self, road: Http2Road) -> bool:
+        """Whether the transport takes no more for now."""
+        connection = self._roads.get(road)
+        return connection is not None and connection.blocked
+
+    def submit(self, passenger: Passenger) -> None:
+        road = next((each for each in self._roads if each.has_room), None)
+        if road is not None:
+            passenger.attach(Http2Lane(self, road))
+        elif self._opening or self.connections >= self.settings.max_connections:
+            self._queue(passenger)
+        elif self._loop.time() < self._down_until:
+            passenger.upstream_failed(Reason.UPSTREAM_REFUSED, "the upstream is down")
+        else:
+            self._open_for(passenger)
+
+    def submit_fresh(self, passenger: Passenger) -> None:
+        self.submit(passenger)
+
+    async def _open_connection(self, passenger: Passenger) -> None:
+        scheme = b"https" if self.settings.scheme == "https" else b"http"
+        road = Http2Road(self, self._loop, scheme)
+        connection = await self._connected(passenger, lambda: Http2Connection(road))
+        if connection is None:
+            return
+        transport = road.transport
+        secured = transport.get_extra_info("ssl_object") if transport is not None else None
+        if transport is None or (secured is not None and secured.selected_alpn_protocol() != HTTP2):
+            if transport is not None:
+                transport.abort()
+            self._failed(passenger, Reason.UPSTREAM_REFUSED, "the upstream speaks no HTTP/2")
+            return
+        assert isinstance(connection, Http2Connection)  # noqa: S101 — for the type checker
+        transport.set_write_buffer_limits(high=self.buffered_bytes)
+        self._roads[road] = connection
+        road.idle_until = self._loop.time() + self.settings.idle_timeout
+        self._waiting.appendleft(passenger)
+        self.has_room_again()
+
+    def has_room_again(self) -> None:
+        """Those in line go on, as many as may."""
+        while self._waiting:
+            if self._waiting[0].is_over:
+                self._waiting.popleft()
+                continue
+            road = next((each for each in self._roads if each.has_room), None)
+            if road is None:
+                if not self._opening and self.connections < self.settings.max_connections:
+                    self._open_for(self._waiting.popleft())
+                return
+            self._waiting.popleft().attach(Http2Lane(self, road))
+
+    def forget_road(self, road: Http2Road) -> None:
+        """A connection is gone."""
+        if self._roads.pop(road, None) is not None:
+            self._loop.call_soon(self.has_room_again)
+
+    def close_idle(self, now: float) -> None:
+        for road in tuple(self._roads):
+            road.check(now)
+
+    def retire(self) -> None:
+        self._retired = True
+        for road in tuple(self._roads):
+            road.leave()
+
+    def close(self) -> None:
+        self._waiting.clear()
+        for task in tuple(self._opening):
+            task.cancel()
+        for road in tuple(self._roads):
+            road.fail("closed")

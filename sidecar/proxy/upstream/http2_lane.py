@@ -1,0 +1,204 @@
+"""One request over HTTP/2 to the upstream: to its exchange what a connection of HTTP/1.1 is."""
+
+from abc import abstractmethod
+
+from sidecar.decision.denial import Reason
+from sidecar.http.message import Field, MalformedResponse, Response
+from sidecar.proxy.http2.engine import Http2Engine
+from sidecar.proxy.http2.events import CANCEL, NO_ERROR, REFUSED_STREAM, Http2Events
+from sidecar.proxy.native import mypyc_attr
+from sidecar.proxy.upstream import http2_writer
+from sidecar.proxy.upstream.connection import Passenger, Pool, UpstreamConnection
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Road(Http2Events):
+    """The connection that lanes are on."""
+
+    __slots__ = ("engine", "scheme")
+
+    def __init__(self, scheme: bytes) -> None:
+        self.engine: Http2Engine
+        self.scheme = scheme
+        """`https` or `http`: how the upstream is reached."""
+
+    @abstractmethod
+    def begin(self, lane: "Http2Lane", fields: list[Field], *, ends: bool) -> int:
+        """Open a stream; 0 when the upstream takes none."""
+
+    @abstractmethod
+    def flush_soon(self) -> None:
+        """The engine has something to say: it goes out at the end of this turn of the event loop."""
+
+    @abstractmethod
+    def left(self, lane: "Http2Lane") -> None:
+        """A lane carries nothing any more."""
+
+
+class Http2Lane(UpstreamConnection):
+    """One stream."""
+
+    __slots__ = (
+        "_held_back",
+        "_is_held",
+        "_is_torn",
+        "_response",
+        "_road",
+        "is_closed",
+        "number",
+        "sent_all",
+    )
+
+    def __init__(self, pool: Pool, road: Road) -> None:
+        super().__init__(pool)
+        self._road = road
+        self._response = Response()
+        self._is_held = False
+        self._is_torn = False
+        """The connection is gone."""
+        self._held_back = 0
+        """Bytes for which the upstream was not given new window, while nobody takes them."""
+        self.number = 0
+        self.is_closed = False
+        """The engine knows the stream no more."""
+        self.sent_all = False
+
+    @property
+    def is_usable(self) -> bool:
+        return not self.is_closed
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the upstream never looked at the request (RFC 9113 §8.7), or went away before it answered."""
+        return self.is_unseen or (self._is_torn and not self._response.status)
+
+    # --- the request ---------------------------------------------------------------------------------
+
+    def carry(
+        self,
+        passenger: Passenger,
+        head: bytes,
+        body: bytes = b"",
+        end: bytes | None = b"",
+        *,
+        chunked: bool = False,
+        bodiless: bool,
+    ) -> None:
+        self._passenger = passenger
+        fields = http2_writer.request_fields(head, self._road.scheme)
+        is_all = not body and end == b""
+        self.number = self._road.begin(self, fields, ends=is_all)
+        if not self.number:
+            self.is_closed = self.is_unseen = True
+            passenger.upstream_failed(Reason.UPSTREAM_BROKEN, "the upstream takes no more requests")
+        elif not is_all:
+            self.send(body, end)
+
+    def send(self, body: bytes, end: bytes | None) -> bool:
+        engine = self._road.engine
+        if self.is_closed or self.sent_all:
+            return False
+        if end:
+            if body:
+                engine.send(self.number, body, ends=False)
+            engine.trail(self.number, http2_writer.trailers(end))
+        elif body or end is not None:
+            engine.send(self.number, body, ends=end is not None)
+        self.sent_all = end is not None
+        self._road.flush_soon()
+        return bool(body) or end is not None
+
+    def look(self, buffered: int) -> None:
+        """Output has gone as far as it could: whether the request may go on."""
+        is_full = not self.is_closed and self._road.engine.waiting(self.number) > buffered
+        if is_full is not self.blocked:
+            if is_full:
+                self.pause_writing()
+            else:
+                self.resume_writing()
+
+    # --- the response --------------------------------------------------------------------------------
+
+    def hold(self) -> None:
+        self._is_held = True
+
+    def resume(self) -> None:
+        self._is_held = False
+        if self._held_back:
+            size, self._held_back = self._held_back, 0
+            self._road.engine.took(self.number, size)
+            self._road.flush_soon()
+
+    def head(self, fields: tuple[Field, ...], *, ends: bool) -> None:
+        """The head of a response, interim or not."""
+        response = Response()
+        response.status = int(fields[0][1])
+        response.fields = [each for each in fields if not each[0].startswith(b":")]
+        response.interim = response.status < 200
+        response.keep_alive, response.complete = True, ends
+        if not response.interim:
+            self._response = response
+        self._tell([response], [])
+
+    def data(self, data: bytes, *, ends: bool) -> None:
+        """Content."""
+        self._response.complete = ends
+        self._held_back += len(data)
+        if self._passenger is None:
+            self._is_held = False
+        else:
+            self._tell([], [data] if data else [])
+        if not self._is_held:
+            self.resume()
+
+    def trailers(self, fields: tuple[Field, ...]) -> None:
+        """The end of the response."""
+        self._response.trailers, self._response.complete = list(fields), True
+        self._tell([], [])
+
+    def _tell(self, heads: list[Response], body: list[bytes]) -> None:
+        passenger = self._passenger
+        if passenger is None:
+            return
+        try:
+            passenger.response_arrived(heads, body, self._response)
+        except MalformedResponse as malformed:
+            self.discard()
+            passenger.upstream_failed(Reason.UPSTREAM_BROKEN, str(malformed))
+        except Exception as error:  # noqa: BLE001 — one exchange's bug must not take others
+            self.discard()
+            passenger.broke(error)
+
+    # --- the end -------------------------------------------------------------------------------------
+
+    def release(self) -> None:
+        self._passenger = None
+        self._end(NO_ERROR)
+
+    def discard(self) -> None:
+        self._passenger = None
+        self._end(CANCEL)
+
+    def _end(self, code: int) -> None:
+        if not self.is_closed and self.number and not (code == NO_ERROR and self.sent_all):
+            self._road.engine.reset(self.number, code)
+        self.resume()
+        self._road.flush_soon()
+
+    def closed(self, code: int, *, unseen: bool) -> None:
+        """The stream is over; `unseen`: the upstream never looked at it."""
+        self.is_unseen = unseen or code == REFUSED_STREAM
+        self._lost("stream refused" if self.is_unseen else f"stream ended with error {code}")
+
+    def torn(self, detail: str) -> None:
+        """The connection is gone."""
+        self._is_torn = True
+        self._lost(detail)
+
+    def _lost(self, detail: str) -> None:
+        self.is_closed = True
+        passenger, self._passenger = self._passenger, None
+        self.resume()
+        self._road.left(self)
+        if passenger is not None:
+            passenger.upstream_failed(Reason.UPSTREAM_BROKEN, detail)

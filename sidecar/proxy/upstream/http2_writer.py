@@ -1,0 +1,43 @@
+"""Requests → fields of HTTP/2 towards the upstream (RFC 9113 §8.3.1). Pure.
+
+A request head has one maker (`http1_writer`), so that what is passed on does not depend on the upstream's version; here
+it is translated. Nothing in it can hold a line end: it was checked on its way in.
+"""
+
+from typing import Final
+
+from sidecar.http.message import Field
+
+_NOT_HERE: Final = frozenset(
+    {b"connection", b"transfer-encoding", b"upgrade", b"keep-alive", b"proxy-connection"}
+)
+"""RFC 9113 §8.2.2."""
+
+
+def request_fields(head: bytes, scheme: bytes) -> list[Field]:
+    """The fields of a head that was written for HTTP/1.1."""
+    first, *lines = head[:-4].split(b"\r\n")
+    method, target, _ = first.split(b" ")
+    authority = b""
+    regular: list[Field] = []
+    for line in lines:
+        name, _, value = line.partition(b": ")
+        name = name.lower()
+        if name == b"host":
+            authority = value
+        elif name not in _NOT_HERE:
+            regular.append((name, value.strip(b" \t")))
+    pseudo: list[Field] = [(b":method", method), (b":scheme", scheme), (b":path", target)]
+    if authority:
+        pseudo.append((b":authority", authority))
+    return pseudo + regular
+
+
+def trailers(lines: bytes) -> list[Field]:
+    """Trailer fields, which an exchange hands over as lines."""
+    pairs: list[Field] = []
+    for line in lines.split(b"\r\n"):
+        name, colon, value = line.partition(b": ")
+        if colon:
+            pairs.append((name.lower(), value.strip(b" \t")))
+    return pairs

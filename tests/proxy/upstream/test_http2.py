@@ -1,0 +1,324 @@
+"""An upstream that speaks HTTP/2: one connection for many requests, and what becomes of them when it ends."""
+
+from dataclasses import replace
+
+import pytest
+
+from sidecar.decision.denial import Reason
+from sidecar.http.message import Field
+from sidecar.proxy.configuration import HTTP2, Limits
+from sidecar.proxy.http2.events import CANCEL, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM
+from sidecar.proxy.upstream.http2_writer import request_fields
+from tests.proxy.conftest import Converse
+from tests.support.conversation import UPSTREAM, Conversation
+from tests.support.http2_client import Http2Client
+from tests.support.http2_upstream import Http2Api
+
+H2 = replace(UPSTREAM, protocol=HTTP2)
+GET = b"GET /a HTTP/1.1\r\nHost: api\r\n\r\n"
+POST = b"POST /a HTTP/1.1\r\nHost: api\r\nContent-Length: 3\r\n\r\nabc"
+
+
+@pytest.fixture
+def talk(converse: Converse) -> Conversation:
+    """The API speaks HTTP/2."""
+    return converse(upstream=H2)
+
+
+def test_a_request_of_http1_becomes_one_of_http2(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(b"GET /a?b HTTP/1.1\r\nHost: api:1\r\nX-Y: z\r\nTE: trailers\r\nConnection: TE\r\n\r\n")
+    api = Http2Api(talk.upstream())
+    asked = api.asked[1]
+    assert asked.fields[:4] == [
+        (b":method", b"GET"),
+        (b":scheme", b"http"),
+        (b":path", b"/a?b"),
+        (b":authority", b"api:1"),
+    ]
+    assert (asked.value("x-y"), asked.value("te"), asked.is_whole) == ("z", "trailers", True)
+    assert not {b"connection", b"host", b"transfer-encoding"} & dict(asked.fields).keys()
+    api.says(1, 201, (b"x-a", b"b"), data=b"made")
+    answer = client.answer()
+    assert (answer.status, answer.body, answer.header("x-a")) == (201, b"made", "b")
+    assert answer.header("transfer-encoding") == "chunked", "nobody said the length"
+
+
+def test_many_requests_share_one_connection(talk: Conversation) -> None:
+    client = Http2Client(talk)
+    numbers = [client.asks(f"/{index}") for index in range(20)]
+    api = Http2Api(talk.upstream())
+    assert talk.untouched
+    assert [asked.value(":path") for asked in api.asked.values()] == [f"/{index}" for index in range(20)]
+    for stream in reversed(list(api.asked)):
+        api.says(stream, data=b"ok")
+    assert all(client.got(number).body == b"ok" for number in numbers)
+    assert talk.server.upstream_connections == 1
+
+
+def test_content_and_trailers_pass_both_ways(talk: Conversation) -> None:
+    client = Http2Client(talk)
+    number = client.asks("/a", "POST", (b"te", b"trailers"), ends=False)
+    api = Http2Api(talk.upstream())
+    client.sends(number, b"abc")
+    api.pump()
+    assert api.asked[1].body == b"abc"
+    api.says(1, data=b"one", ends=False)
+    assert client.got(number).body == b"one"
+    client.trails(number, (b"x-sum", b"1"))
+    api.pump()
+    assert (api.asked[1].trailers, api.asked[1].is_whole) == ({"x-sum": "1"}, True)
+    api.trails(1, (b"grpc-status", b"0"))
+    got = client.got(number)
+    assert (got.trailers, got.is_whole) == ({"grpc-status": "0"}, True)
+    assert talk.outcomes == [("/a", 200, "")]
+
+
+def test_an_answer_to_head_and_one_without_content(talk: Conversation) -> None:
+    client = Http2Client(talk)
+    head, empty = client.asks("/a", "HEAD"), client.asks("/b")
+    api = Http2Api(talk.upstream())
+    api.says(1, 200, (b"content-length", b"5"))
+    api.says(3, 204)
+    assert (client.got(head).status, client.got(head).is_whole) == (200, True)
+    assert client.got(empty).status == 204
+
+
+def test_interim_answers_precede_the_final_one(talk: Conversation) -> None:
+    client = Http2Client(talk)
+    number = client.asks()
+    api = Http2Api(talk.upstream())
+    api.informs(1, 103)
+    api.says(1)
+    assert client.got(number).interims == [103]
+
+
+def test_no_more_requests_than_the_api_allows_are_open_at_once(converse: Converse) -> None:
+    talk = converse(upstream=replace(H2, max_connections=1))
+    client = Http2Client(talk)
+    first = client.asks("/1")
+    api = Http2Api(talk.upstream(), streams=2)
+    rest = [client.asks(f"/{number}") for number in (2, 3)]
+    api.pump()
+    assert len(api.asked) == 2
+    api.says(1)
+    api.pump()
+    assert len(api.asked) == 3
+    api.says(3)
+    api.says(5)
+    assert all(client.got(number).is_whole for number in (first, *rest))
+
+
+def test_past_what_one_connection_takes_another_is_opened(talk: Conversation) -> None:
+    client = Http2Client(talk)
+    client.asks("/1")
+    api = Http2Api(talk.upstream(), streams=1)
+    number = client.asks("/2")
+    other = Http2Api(talk.upstream())
+    other.says(1, data=b"two")
+    assert client.got(number).body == b"two"
+    api.says(1)
+
+
+def test_a_slow_api_holds_the_client(converse: Converse) -> None:
+    talk = converse(upstream=H2, limits=Limits(buffered_bytes=65536))
+    client = Http2Client(talk)
+    number = client.asks("/a", "PUT", ends=False)
+    api = Http2Api(talk.upstream(), window=1000)
+    api.takes = False
+    client.sends(number, b"x" * 400_000, ends=True)
+    assert client.engine.waiting(number) > 100_000
+    other = client.asks("/b")
+    api.pump()
+    api.says(3)
+    assert client.got(other).is_whole
+    api.takes_on()
+    for _ in range(500):
+        api.pump()
+        client.pump()
+    assert len(api.asked[1].body) == 400_000
+    api.says(1)
+    assert client.got(number).is_whole
+
+
+def test_a_slow_client_holds_the_api_and_no_other_stream(talk: Conversation) -> None:
+    slow, quick = talk.client(), talk.client()
+    slow.says(GET)
+    api = Http2Api(talk.upstream())
+    slow.stops_reading()
+    api.says(1, 200, data=b"x" * 1_000_000)
+    assert api.engine.waiting(1) > 500_000
+    quick.says(GET)
+    api.pump()
+    api.says(3, data=b"ok")
+    assert quick.answer().body == b"ok"
+    slow.reads()
+    api.pump()
+    assert slow.answer().body == b"x" * 1_000_000
+
+
+def test_a_client_that_leaves_resets_its_stream_alone(talk: Conversation) -> None:
+    client = Http2Client(talk)
+    gone, kept = client.asks("/gone"), client.asks("/kept")
+    api = Http2Api(talk.upstream())
+    client.resets(gone)
+    api.pump()
+    assert api.asked[1].reset == CANCEL
+    api.says(3, data=b"ok")
+    assert client.got(kept).body == b"ok"
+
+
+def test_an_early_answer_refuses_the_rest(talk: Conversation) -> None:
+    client = Http2Client(talk)
+    number = client.asks("/a", "POST", ends=False)
+    api = Http2Api(talk.upstream())
+    api.says(1, 200, data=b"enough")
+    assert client.got(number).body == b"enough"
+    api.pump()
+    assert api.asked[1].reset is not None
+    assert not api.upstream.is_closed
+
+
+def test_a_stream_that_the_api_ends_is_broken_off(talk: Conversation) -> None:
+    client = Http2Client(talk)
+    begun, not_begun = client.asks("/1"), client.asks("/2")
+    api = Http2Api(talk.upstream())
+    api.says(1, data=b"abc", ends=False)
+    api.gives_up(1, INTERNAL_ERROR)
+    api.gives_up(3, INTERNAL_ERROR)
+    assert client.got(begun).reset == INTERNAL_ERROR
+    assert client.got(not_begun).status == 502
+    assert [reason for _, _, reason in talk.outcomes] == ["upstream_broken"] * 2
+
+
+@pytest.mark.parametrize("request_bytes", [GET, GET.replace(b"GET", b"POST")])
+def test_a_refused_stream_is_sent_again_once(talk: Conversation, request_bytes: bytes) -> None:
+    client = talk.client()
+    client.says(request_bytes)
+    api = Http2Api(talk.upstream())
+    api.gives_up(1, REFUSED_STREAM)
+    assert list(api.asked) == [1, 3]
+    api.gives_up(3, REFUSED_STREAM)
+    assert client.answer().status == 502
+    assert list(api.asked) == [1, 3]
+
+
+def test_content_that_was_sent_is_not_sent_again(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(POST)
+    api = Http2Api(talk.upstream())
+    api.gives_up(1, REFUSED_STREAM)
+    assert list(api.asked) == [1]
+    assert client.answer().status == 502
+
+
+def test_goaway_lets_streams_finish_and_the_next_go_elsewhere(talk: Conversation) -> None:
+    client = Http2Client(talk)
+    first = client.asks("/1")
+    api = Http2Api(talk.upstream())
+    api.goes_away()
+    second = client.asks("/2")
+    other = Http2Api(talk.upstream())
+    other.says(1, data=b"two")
+    api.says(1, data=b"one")
+    assert (client.got(first).body, client.got(second).body) == (b"one", b"two")
+    assert api.upstream.is_closed
+
+
+def test_a_connection_that_is_torn_is_told_to_each_and_idempotent_ones_try_again(talk: Conversation) -> None:
+    client = Http2Client(talk)
+    get, begun, post = client.asks("/get"), client.asks("/begun"), client.asks("/post", "POST")
+    api = Http2Api(talk.upstream())
+    api.says(3, data=b"abc", ends=False)
+    api.upstream.resets()
+    assert client.got(begun).reset == INTERNAL_ERROR
+    assert client.got(post).status == 502
+    other = Http2Api(talk.upstream())
+    assert [asked.value(":path") for asked in other.asked.values()] == ["/get"]
+    other.says(1)
+    assert client.got(get).is_whole
+
+
+def test_an_api_out_of_reach_is_said(talk: Conversation) -> None:
+    talk.reachable = False
+    client = Http2Client(talk)
+    assert client.got(client.asks()).status == 502
+    assert talk.record.reason is Reason.UPSTREAM_REFUSED
+
+
+def test_what_is_no_http2_breaks_the_connection(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(GET)
+    upstream = talk.upstream()
+    upstream.says(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 20)
+    talk.loop.settle()
+    assert upstream.is_closed
+
+
+def test_an_unused_connection_ends_in_good_order(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(GET)
+    api = Http2Api(talk.upstream())
+    api.says(1)
+    assert client.answer().status == 200
+    talk.later(5.0)
+    api.pump()
+    assert api.goaways == [NO_ERROR]
+    assert api.upstream.is_closed
+    assert talk.server.upstream_connections == 0
+
+
+def test_an_api_that_gives_no_sign_of_life_is_given_up(converse: Converse) -> None:
+    talk = converse(upstream=replace(H2, response_timeout=60.0))
+    client = talk.client()
+    client.says(b"POST /a HTTP/1.1\r\nHost: api\r\nContent-Length: 0\r\n\r\n")
+    upstream = talk.upstream()
+    api = Http2Api(upstream)
+    before = api.pings
+    talk.later(11.0)
+    api.pump()
+    assert api.pings == before + 1, "it was asked, and answered"
+    assert not upstream.is_closed
+    talk.later(11.0)  # asked again, and nothing is pumped: it does not answer
+    talk.later(3.0)
+    assert upstream.is_closed
+    assert client.answer().status == 502
+
+
+def test_a_reload_lets_what_is_under_way_finish(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(GET)
+    api = Http2Api(talk.upstream())
+    talk.reload(replace(talk.settings, upstream=replace(H2, response_timeout=9.0)))
+    api.says(1, data=b"ok")
+    assert client.answer().body == b"ok"
+    assert api.upstream.is_closed
+    client.says(GET)
+    assert len(Http2Api(talk.upstream()).asked) == 1
+
+
+def test_a_malformed_answer_concerns_one_stream(talk: Conversation) -> None:
+    client = Http2Client(talk)
+    bad, good = client.asks("/bad"), client.asks("/good")
+    api = Http2Api(talk.upstream())
+    api.says(1, 200, (b"content-length", b"x"))
+    api.says(3, data=b"ok")
+    assert client.got(good).body == b"ok"
+    assert client.got(bad).status == 502
+
+
+@pytest.mark.parametrize(
+    ("head", "fields"),
+    [
+        (
+            b"GET * HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
+            [(b":method", b"GET"), (b":scheme", b"https"), (b":path", b"*"), (b":authority", b"a")],
+        ),
+        (
+            b"GET / HTTP/1.1\r\nHost: \r\nX: a: b \r\n\r\n",
+            [(b":method", b"GET"), (b":scheme", b"https"), (b":path", b"/"), (b"x", b"a: b")],
+        ),
+    ],
+)
+def test_a_head_is_translated_field_by_field(head: bytes, fields: list[Field]) -> None:
+    assert request_fields(head, b"https") == fields
