@@ -1,10 +1,13 @@
 """A running sidecar behind a proxy that ends the clients' TLS and tells their certificates (RFC 9440)."""
 
+import asyncio
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from sidecar.http.certificate_field import CertificateFormat, FieldCertificates, emit
 from tests.process.world import fast
@@ -203,3 +206,36 @@ def test_chain_of_a_clients_own_handshake_is_told_and_no_session_resumed(
                 session = wire.session
         chains = [seen.all("Client-Cert-Chain") for seen in api.seen]
         assert chains == [[fields(token, client)[2][1]]] * 2
+
+
+def test_streams_of_one_http2_connection_each_have_their_own_client(
+    tmp_path: Path, pki: Pki, signing_key: SigningKey
+) -> None:
+    """Many at once, on the connection of one proxy."""
+    people = [pki.client, pki.other_client, pki.self_signed_client]
+    tokens = [signing_key.token(one) for one in people]
+    asked = [(owner, shown) for owner in range(3) for shown in range(3) for _ in range(12)]
+    listener: dict[str, Any] = {"tls": TLS, "protocols": ["h2"]}
+
+    async def all_at_once(one: Sidecar) -> list[httpx.Response]:
+        async with httpx.AsyncClient(http2=True, verify=client_context(alpn=["h2"])) as client:
+            url = f"https://127.0.0.1:{one.port}/x"
+            await client.get(url)  # one connection, which the others then share
+            asking = [
+                client.get(f"{url}/{at}", headers=dict(fields(tokens[owner], people[shown])))
+                for at, (owner, shown) in enumerate(asked)
+            ]
+            return await asyncio.gather(*asking)
+
+    with running(tmp_path, pki, signing_key, told(LOOPBACK), **listener) as (one, _):
+        answers = asyncio.run(all_at_once(one))
+        assert {answer.http_version for answer in answers} == {"HTTP/2"}
+        assert [answer.status_code for answer in answers] == [200 if a == b else 401 for a, b in asked]
+        record(one, len(asked) + 1)
+        by_path = {line["path"]: line for line in one.access_log()}
+    assert len({line["peer"] for line in by_path.values()}) == 1
+    for at, (owner, shown) in enumerate(asked):
+        line = by_path[f"/x/{at}"]
+        assert line["presented_thumbprint"] == people[shown].thumbprint
+        assert line["expected_thumbprint"] == people[owner].thumbprint
+        assert (line["protocol"], line["certificate_proxy"]) == ("h2", "127.0.0.1")

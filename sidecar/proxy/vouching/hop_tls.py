@@ -25,8 +25,8 @@ class HopTls:
 
     @property
     def list_ends(self) -> tuple[float, ...]:
-        """None that would end a connection: what a field says is verified again by then (`ToldCertificates`)."""
-        return ()
+        """When each list for the clients' certificates ends: streams under way are looked at again then."""
+        return self.certificates.list_ends
 
     def accepts(self, _chain: Sequence[bytes]) -> bool:
         """Whoever is there may be; what it may say is judged at each request."""

@@ -80,6 +80,12 @@ class ToldCertificates:
                 return Fault(Reason.CERTIFICATE_REFUSED, f"{self._called}: {untrusted}")
         return self._keep(key, Known(certificate, told.chain, until))
 
+    @property
+    def list_ends(self) -> tuple[float, ...]:
+        """When each revocation list ends, seconds since the epoch."""
+        lists = self._chains.lists if self._chains is not None else ()
+        return tuple(one.next_update for one in lists if one.next_update is not None)
+
     def accepts(self, certificate: ClientCertificate, chain: tuple[bytes, ...]) -> bool:
         """Whether a certificate that an earlier configuration accepted still passes."""
         return self._chains is None or self._chains.accepts([certificate.der, *chain])
