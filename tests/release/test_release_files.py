@@ -154,6 +154,12 @@ def test_where_nobody_says_where_the_repository_is_no_place_is_made_up(dist: Pat
     assert "Author: The bound-token-sidecar maintainers" in metadata(dist)
 
 
+def test_the_readme_counts_what_the_demo_installs() -> None:
+    pinned = re.findall(r"^[a-z0-9-]+==", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+    assert f"installs {len(pinned)} packages" in (ROOT / "README.md").read_text()
+    assert (ROOT / ".ci" / "product").read_text().count("-r requirements.lock") == 1
+
+
 def test_one_version_is_everywhere() -> None:
     chart = yaml.safe_load((ROOT / "helm" / "bound-token-sidecar" / "Chart.yaml").read_text())
     assert (chart["version"], chart["appVersion"]) == (VERSION, VERSION)
