@@ -3,6 +3,8 @@
 import time
 from typing import Any
 
+import pytest
+
 from sidecar.decision.failure import Denied
 from sidecar.decision.nonce import Nonces
 from sidecar.decision.proof import Claim, ProofTerms, judge
@@ -49,6 +51,13 @@ def test_key_of_the_token_that_is_no_key_verifies_nothing() -> None:
     assert (
         judged(PROVER.proof(TOKEN, header={"jwk": jwk}), value=thumbprint_of(jwk)) is Reason.PROOF_KEY_REFUSED
     )
+
+
+@pytest.mark.parametrize("part", [1, 2])
+def test_part_that_is_not_base64url_of_what_it_should_be_is_malformed(part: int) -> None:
+    parts = PROVER.proof(TOKEN).split(".")
+    for wrong in ("é", "a", parts[part] + "="):
+        assert judged(".".join([*parts[:part], wrong, *parts[part + 1 :]])) is Reason.PROOF_MALFORMED
 
 
 def test_nonce_counts_only_where_one_is_required() -> None:
