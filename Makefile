@@ -18,7 +18,7 @@ SPREAD := -n $(or $(JOBS),2) --dist worksteal
 # Percent of the branches outside sidecar/decision, where nothing less than all will do. It is only ever raised.
 COVERED  := 96
 
-.PHONY: help quick fuzz compiled test-compiled test-pythons install demo test test-image test-helm lint format bench bench-one bench-parts bench-instructions bench-profile hostile pictures release test-release reference lock clean
+.PHONY: help quick fuzz compiled test-compiled test-pythons install demo test test-image test-helm lint format bench bench-one bench-parts bench-instructions bench-profile hostile hostile-memory pictures release test-release reference lock clean
 .DEFAULT_GOAL := test
 
 help: ## what can be made
@@ -132,6 +132,9 @@ bench-instructions: $(READY) $(COMPILED_READY) ## instructions per request, and 
 
 hostile: $(READY) $(COMPILED_READY) ## what hostile clients leave to the others, on the compiled package; SECONDS= ATTACKS="a b"
 	@PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/compiled:$(CURDIR) $(BIN)/python -m bench.hostile $(or $(SECONDS),5) $(ATTACKS)
+
+hostile-memory: $(READY) $(COMPILED_READY) ## what connections, tokens and hostile heads take in memory, on the compiled package; SCENES="full fields"
+	@ulimit -n 20000; PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/compiled:$(CURDIR) $(BIN)/python -m bench.hostile_memory $(SCENES)
 
 bench-profile: $(READY) $(SHIPPED_READY) ## where the sidecar's time goes under a load; SECONDS= LOAD=
 	@$(BIN)/python -m bench.profile $(or $(LOAD),cached-es256) $(or $(SECONDS),5)

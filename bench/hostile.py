@@ -9,7 +9,7 @@ an honest request takes, how busy the attack keeps the sidecar's core, the 99th 
 log lost, and the memory of all processes of the sidecar.
 
 A machine that does something else spoils it: an idle sidecar is served at once whatever else runs, a busy one has to
-share its core. `REALTIME=1` (root) puts everything here before the rest of the machine, for one worker.
+share its core. `REALTIME=1` (root) puts everything here before the rest of the machine.
 """
 
 import json
@@ -152,11 +152,12 @@ def _cores() -> tuple[int, int]:
 
 
 def _place(pid: int) -> None:
-    """The sidecar on its core. Its loop is what is measured: its other threads go first, as threads that sleep do."""
+    """The sidecar on its core. Its loops are what is measured: a supervisor, and threads that sleep, go first."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     for thread in (int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir()):
         os.sched_setaffinity(thread, {_cores()[0]})
-        _schedule(thread, SERVES if thread == pid else ASKS)
-    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        _schedule(thread, SERVES if thread == pid and not children else ASKS)
+    for child in children:
         _place(int(child))
 
 
@@ -236,7 +237,7 @@ def main(arguments: list[str]) -> int:
     chosen = arguments[1:] or list(ATTACKS)
     os.sched_setaffinity(0, {_cores()[1]})
     _schedule(0, ASKS)
-    rows = [row for workers in WORKERS[: 1 if REALTIME else 2] for row in measure(workers, seconds, chosen)]
+    rows = [row for workers in WORKERS for row in measure(workers, seconds, chosen)]
     out = Path("build/hostile.json")
     out.parent.mkdir(exist_ok=True)
     out.write_text(json.dumps(rows, indent=1))
