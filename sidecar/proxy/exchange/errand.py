@@ -33,6 +33,10 @@ class Errand(Passenger):
     def is_over(self) -> bool:
         return self._status.done()
 
+    @property
+    def source(self) -> str:
+        return ""
+
     def attach(self, upstream: UpstreamConnection) -> None:
         self._upstream = upstream
         upstream.carry(self, self._head, self._body, b"", bodiless=False)

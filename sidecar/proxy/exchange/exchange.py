@@ -74,6 +74,11 @@ class Exchange(Passenger):
         """Whether what comes late comes to nothing: there was an answer, or nobody waits for one."""
         return self.ending.is_over or self.ending.is_answered
 
+    @property
+    def source(self) -> str:
+        """Whose request it is, where one may not use up what all share."""
+        return self.record.presenter.source
+
     # --- the request ---------------------------------------------------------------------------------
 
     def begin(self) -> None:

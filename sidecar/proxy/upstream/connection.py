@@ -28,6 +28,11 @@ class Passenger(ABC):
     def is_over(self) -> bool:
         """The client is gone or has its answer; nobody waits for one."""
 
+    @property
+    @abstractmethod
+    def source(self) -> str:
+        """Whose request it is, where one may not use up what all share."""
+
     @abstractmethod
     def attach(self, upstream: "UpstreamConnection") -> None:
         """Send the request on `upstream`."""
@@ -127,6 +132,11 @@ class UpstreamConnection(asyncio.Protocol):
         transport = cast(asyncio.Transport, transport)  # uvloop's has no such ancestor
         self.transport = transport
         transport.set_write_buffer_limits(high=self._pool.buffered_bytes)
+
+    @property
+    def passenger(self) -> Passenger | None:
+        """What it carries now."""
+        return self._passenger
 
     @property
     def is_usable(self) -> bool:

@@ -4,7 +4,8 @@ Theory of operation. An exchange is put on the connection that was used last (it
 With none idle, one more is opened while there are fewer than `max_connections`; after that the exchange waits in
 line, and past `max_waiting` it is refused at once, because a queue that cannot drain only adds to the delay. After
 a refused connect the upstream counts as down for a moment that doubles up to a second: meanwhile requests are
-refused without a connect each.
+refused without a connect each. One source may have three quarters of the connections, and of the line: whoever else
+comes finds the rest. That is looked at only when so many are in use.
 """
 
 import asyncio
@@ -22,6 +23,11 @@ _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
 _MARGIN: Final = 1.0
 """Seconds before the API's own time in which a connection is not used any more: a request takes time to arrive."""
+
+
+def _share(of: int) -> int:
+    """How many of so many one source may have; all of three or less."""
+    return of - of // 4
 
 
 class UpstreamPool(Pool):
@@ -44,8 +50,11 @@ class UpstreamPool(Pool):
         self._observer = observer
         self._idle: list[UpstreamConnection] = []
         self._open: set[UpstreamConnection] = set()
-        self._opening: set[asyncio.Task[None]] = set()
+        self._opening: dict[asyncio.Task[None], Passenger] = {}
         self._waiting: deque[Passenger] = deque()
+        self._share = _share(settings.max_connections)
+        self._is_crowded = False
+        """So many connections are there that one source could have more than its share of them."""
         self._pause = 0.0
         self._down_until = 0.0
         self._retired = False
@@ -64,6 +73,9 @@ class UpstreamPool(Pool):
     def submit(self, passenger: Passenger) -> None:
         """Put an exchange on a connection, now or when one is free; or tell it that there is none."""
         idle = self._idle
+        if self._is_crowded and self._held().get(passenger.source, 0) >= self._share:
+            self._queue(passenger)
+            return
         if idle:
             now = self._loop.time()
             while idle:
@@ -89,18 +101,60 @@ class UpstreamPool(Pool):
             self._open_for(passenger)
 
     def _queue(self, passenger: Passenger) -> None:
-        if len(self._waiting) >= self.settings.max_waiting:
+        room, share = self.settings.max_waiting, _share(self.settings.max_waiting)
+        if len(self._waiting) >= share:
             # Those that have their answer or whose client has left still stand in line; they are the first to go.
             self._waiting = deque(each for each in self._waiting if not each.is_over)
-        if len(self._waiting) >= self.settings.max_waiting:
+        if len(self._waiting) >= room or (len(self._waiting) >= share and self._in_line(passenger) >= share):
             passenger.upstream_failed(Reason.OVERLOADED, "every connection is busy and the queue is full")
         else:
             self._waiting.append(passenger)
 
     def _open_for(self, passenger: Passenger) -> None:
         task = self._loop.create_task(self._open_connection(passenger))
-        self._opening.add(task)
-        task.add_done_callback(self._opening.discard)
+        self._opening[task] = passenger
+        task.add_done_callback(self._is_opened)
+        self._count()
+
+    def _is_opened(self, task: asyncio.Task[None]) -> None:
+        del self._opening[task]
+        self._count()
+
+    def _count(self) -> None:
+        self._is_crowded = self.connections >= self._share
+
+    def _held(self) -> dict[str, int]:
+        """How many connections each source has in use."""
+        held: dict[str, int] = {}
+        # A set: for a moment one is both on a connection and among those that are opening.
+        for passenger in {*(connection.passenger for connection in self._open), *self._opening.values()}:
+            if passenger is not None:
+                source = passenger.source
+                held[source] = held.get(source, 0) + 1
+        return held
+
+    def _in_line(self, passenger: Passenger) -> int:
+        """How many requests of its source wait."""
+        source, count = passenger.source, 0
+        for each in self._waiting:
+            count += each.source == source
+        return count
+
+    def _next_in_line(self) -> Passenger | None:
+        """The first that waits and whose source has less than its share."""
+        held = self._held() if self._is_crowded and self._waiting else {}
+        passed: list[Passenger] = []
+        found: Passenger | None = None
+        while self._waiting and found is None:
+            passenger = self._waiting.popleft()
+            if passenger.is_over:
+                continue
+            if held and held.get(passenger.source, 0) >= self._share:
+                passed.append(passenger)
+            else:
+                found = passenger
+        self._waiting.extendleft(reversed(passed))
+        return found
 
     async def _connected(
         self, passenger: Passenger, factory: Callable[[], asyncio.Protocol]
@@ -147,9 +201,9 @@ class UpstreamPool(Pool):
 
     def release(self, connection: UpstreamConnection) -> None:
         """A connection carries nothing any more: the next in line gets it."""
-        while self._waiting:
-            passenger = self._waiting.popleft()
-            if not passenger.is_over:
+        if self._waiting:
+            passenger = self._next_in_line()
+            if passenger is not None:
                 passenger.attach(connection)
                 return
         if self._retired:
@@ -169,11 +223,10 @@ class UpstreamPool(Pool):
         self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
-        while self._waiting:
-            passenger = self._waiting.popleft()
-            if not passenger.is_over:
-                self._open_for(passenger)
-                return
+        self._count()
+        passenger = self._next_in_line()
+        if passenger is not None:
+            self._open_for(passenger)
 
     def close_idle(self, now: float) -> None:
         """Close connections that nobody used for `idle_timeout`, or for as long as the API keeps them."""

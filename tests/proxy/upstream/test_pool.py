@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.decision.denial import Reason
 from tests.proxy.conftest import Converse
-from tests.support.conversation import UPSTREAM, Conversation
+from tests.support.conversation import UPSTREAM, Client, Conversation
 
 GET = b"GET /a HTTP/1.1\r\nHost: api\r\n\r\n"
 POST = b"POST /a HTTP/1.1\r\nHost: api\r\nContent-Length: 1\r\n\r\nx"
@@ -175,6 +175,77 @@ def test_those_who_left_make_room_in_the_line(converse: Converse) -> None:
     upstream.says(EMPTY, EMPTY)
     assert patient.statuses() == [200]
     assert [seen.target for seen in upstream.requests()] == ["/a", "/p"]
+
+
+# --- one source and the others
+
+ONE, OTHER = ("192.0.2.7", 50000), ("198.51.100.9", 50000)
+
+
+def asks(talk: Conversation, peer: tuple[str, int], count: int) -> list[Client]:
+    clients = [talk.client(peer=peer) for _ in range(count)]
+    for client in clients:
+        client.says(GET)
+    return clients
+
+
+def test_one_source_leaves_connections_to_the_others(converse: Converse) -> None:
+    talk = converse(upstream=replace(UPSTREAM, max_connections=8))
+    greedy = asks(talk, ONE, 10)
+    assert talk.server.upstream_connections == 6
+    (honest,) = asks(talk, OTHER, 1)
+    held, free = [talk.upstream() for _ in range(6)], talk.upstream()
+    free.says(EMPTY)
+    assert honest.statuses() == [200]
+    for upstream in held:
+        upstream.says(EMPTY)
+    for upstream in held[:4]:
+        upstream.says(EMPTY)
+    assert [client.statuses() for client in greedy] == [[200]] * 10
+    assert talk.untouched
+
+
+def test_connection_that_is_free_goes_to_a_source_that_has_less_than_its_share(converse: Converse) -> None:
+    talk = converse(upstream=replace(UPSTREAM, max_connections=4))
+    asks(talk, ONE, 3)
+    held = [talk.upstream() for _ in range(3)]
+    asks(talk, OTHER, 1)
+    free = talk.upstream()
+    late = asks(talk, ONE, 2)
+    (waiting,) = asks(talk, OTHER, 1)
+    free.says(EMPTY)
+    assert len(free.requests()) == 2
+    assert late[0].hears() == b""
+    free.says(EMPTY)
+    assert waiting.statuses() == [200]
+    held[0].says(EMPTY, EMPTY)
+    assert late[0].statuses() == [200]
+    for upstream in held:
+        upstream.says(EMPTY)
+    assert late[1].statuses() == [200]
+
+
+def test_one_source_leaves_places_in_the_line_to_the_others(converse: Converse) -> None:
+    talk = converse(upstream=replace(UPSTREAM, max_connections=4, max_waiting=4))
+    asks(talk, ONE, 6)
+    (refused,) = asks(talk, ONE, 1)
+    assert refused.statuses() == [503]
+    asks(talk, OTHER, 1)
+    (waiting,) = asks(talk, OTHER, 1)
+    assert waiting.hears() == b""
+    upstreams = [talk.upstream() for _ in range(4)]
+    upstreams[3].says(EMPTY, EMPTY)
+    assert waiting.statuses() == [200]
+
+
+def test_refused_connects_leave_nothing_behind_in_the_count(converse: Converse) -> None:
+    talk = converse(upstream=replace(UPSTREAM, max_connections=4))
+    talk.reachable = False
+    assert [client.statuses() for client in asks(talk, ONE, 5)] == [[502]] * 5
+    talk.later(2)
+    talk.reachable = True
+    asks(talk, ONE, 3)
+    assert talk.server.upstream_connections == 3
 
 
 def test_thousands_who_left_do_not_overflow_the_stack(converse: Converse) -> None:
