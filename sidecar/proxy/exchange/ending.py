@@ -5,6 +5,7 @@ twice.
 """
 
 from time import perf_counter
+from typing import Final
 
 from sidecar.decision.denial import Denial, Reason
 from sidecar.decision.policy import Rule
@@ -14,6 +15,13 @@ from sidecar.proxy.exchange.occupancy import Full, Place
 from sidecar.proxy.exchange.snapshot import Serving
 from sidecar.proxy.exchange.stream import NEVER, ClientStream
 from sidecar.telemetry.record import AuditRecord
+
+ENDED_FOR: Final = {
+    "token_expired": Reason.TOKEN_EXPIRED,
+    "certificate_expired": Reason.CERTIFICATE_EXPIRED,
+    "timeout": Reason.UPSTREAM_TIMEOUT,
+}
+"""Why what is under way ends → the reason of its refusal, where no answer has begun."""
 
 
 class Ending:

@@ -19,7 +19,7 @@ from sidecar.http.fields import RequestFields, trailers
 from sidecar.http.message import Fault, MalformedResponse, Request, Response
 from sidecar.http.response_fields import sort_response
 from sidecar.proxy.exchange.bounds import Bounds
-from sidecar.proxy.exchange.ending import Ending
+from sidecar.proxy.exchange.ending import ENDED_FOR, Ending
 from sidecar.proxy.exchange.snapshot import Serving
 from sidecar.proxy.exchange.stream import NEVER, ClientStream
 from sidecar.proxy.exchange.tunnel import Tunnel
@@ -31,11 +31,6 @@ Decision = Permit | Denial
 _DECISIONS: Final = (Permit, Denial)
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """RFC 9110 §9.2.2, of those that may be sent again."""
-_ENDED_FOR: Final = {
-    "token_expired": Reason.TOKEN_EXPIRED,
-    "certificate_expired": Reason.CERTIFICATE_EXPIRED,
-    "timeout": Reason.UPSTREAM_TIMEOUT,
-}
 
 
 class Exchange(Passenger):
@@ -383,7 +378,7 @@ class Exchange(Passenger):
             self._close_tunnel(self.tunnel)
             self.ending.finish()
         else:
-            self.fail(_ENDED_FOR[cause], cause)
+            self.fail(ENDED_FOR[cause], cause)
 
     def _close_tunnel(self, tunnel: Tunnel) -> None:
         tunnel.close(self.record)
