@@ -174,9 +174,9 @@ release: $(READY) ## dist/: source distribution, compiled wheels, image, chart, 
 	@$(if $(filter-out sdist wheels chart,$(or $(PARTS),image)),.ci/parts buildah debootstrap)
 	@.ci/release $(VENV) $(DIST) $(PARTS)
 
-test-release: $(READY) ## builds the release twice and compares; installs each wheel into an empty environment (root, for the image)
+test-release: $(READY) ## builds the release, and its parts once more elsewhere to compare; each wheel goes into an empty environment (root, for the image)
 	@$(MAKE) --no-print-directory release DIST=build/release/first
-	@$(MAKE) --no-print-directory release DIST=build/release/second
+	@RELEASE_WORK=build/release-elsewhere RELEASE_PYTHONS="$$(.ci/pythons | head -n 1)" .ci/release $(VENV) build/release/second sdist wheels chart
 	$(BIN)/python -m pytest -rP tests/release/check_release.py
 
 reference: $(READY) ## config/schema and docs/reference.md, from the settings' models; a skeleton for new reasons in docs/troubleshooting.md

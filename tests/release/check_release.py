@@ -1,4 +1,4 @@
-"""A whole release, built twice: run by `make test-release`, which builds both."""
+"""A whole release, and its parts built once more in another folder: run by `make test-release`, which builds both."""
 
 import hashlib
 import json
@@ -28,9 +28,13 @@ def sums(folder: Path) -> dict[str, str]:
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
 
 
-def test_twice_built_is_twice_the_same() -> None:
-    print(*(f"{digest} {name}" for name, digest in sorted(sums(FIRST).items())), sep="\n")
-    assert sums(FIRST) == sums(SECOND)
+def test_what_is_built_again_elsewhere_is_the_same() -> None:
+    """Everything but the wheels for newer Pythons, and the image: that twice is once is for `make test-image`."""
+    first, second = sums(FIRST), sums(SECOND)
+    print(*(f"{digest} {name}" for name, digest in sorted(first.items())), sep="\n")
+    second.pop("SHA256SUMS")
+    assert len(second) == 6
+    assert second == {name: first[name] for name in second}
 
 
 def test_everything_is_there_and_has_an_sbom() -> None:
