@@ -293,7 +293,10 @@ def test_what_is_not_tls_is_named_and_ends(open_server: LiveServer, said: bytes,
 
 
 @pytest.mark.field_cases
-@pytest.mark.parametrize("method", ["GET", "POST", "HEAD", "PUT"])
+@pytest.mark.parametrize(
+    "method",
+    ["GET", "POST", "HEAD", "PUT", "DELETE", "OPTIONS", "PATCH", "CONNECT", "M-SEARCH", "get", "PRI"],
+)
 def test_request_in_the_clear_is_answered_in_the_clear(open_server: LiveServer, method: str) -> None:
     with Wire.plain(open_server.port()) as wire:
         wire.send(f"{method} / HTTP/1.1\r\nHost: a\r\n\r\n".encode())
@@ -301,6 +304,16 @@ def test_request_in_the_clear_is_answered_in_the_clear(open_server: LiveServer, 
     assert head.startswith(b"HTTP/1.1 400 Bad Request\r\n")
     assert f"Content-Length: {len(text)}".encode() in head
     assert text == b"This port speaks HTTPS: the request came without TLS"
+
+
+def test_request_in_the_clear_that_comes_byte_by_byte_is_answered_in_the_clear(
+    open_server: LiveServer,
+) -> None:
+    with Wire.plain(open_server.port()) as wire:
+        wire.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for byte in b"DELETE /":
+            wire.send(bytes([byte]))
+        assert wire.read_to_end().startswith(b"HTTP/1.1 400 ")
 
 
 def test_handshake_has_a_deadline(tmp_path: Path, pki: Pki) -> None:

@@ -4,6 +4,7 @@ The data phase calls OpenSSL through pyOpenSSL's own binding (`_lib`): the publi
 call and raise an exception for "no more data", which together cost more than the decryption.
 """
 
+import re
 from typing import Final, Protocol
 
 from OpenSSL import SSL, crypto
@@ -32,6 +33,9 @@ _unpack: Final = _ffi.unpack
 _group_name: Final = getattr(_lib, "SSL_get0_group_name", None)
 """Not in every version of the binding."""
 
+_METHOD: Final = re.compile(rb"[A-Za-z-]{1,24}\Z")
+_REQUEST: Final = re.compile(rb"[A-Za-z-]{1,24} ")
+"""The beginning of a request in the clear: OpenSSL knows the four methods that it was told of."""
 _FAILURES: Final = {
     "peer did not return a certificate": "certificate_missing",
     "certificate verify failed": "certificate_refused",
@@ -147,6 +151,8 @@ class OpenSslEngine:
             if not _is_first_record(data):
                 self._early = data
                 return b""
+            if _REQUEST.match(data):
+                raise TlsFailure("plain_http", "http request")
             self._begin()
         view, size = data, len(data)
         while size:
@@ -327,9 +333,9 @@ class OpenSslEngine:
 
 
 def _is_first_record(data: bytes) -> bool:
-    """Whether there is something for TLS to look at: a whole record of a handshake, or what is none."""
+    """Whether there is something to look at: a whole record of a handshake, or what is none and no part of a method."""
     if data[:1] != b"\x16":
-        return bool(data)
+        return bool(data) and not _METHOD.match(data)
     return len(data) >= _HEADER and not len(data) < _length(data, 0) <= _HEADER + _RECORD
 
 
