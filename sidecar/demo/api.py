@@ -1,10 +1,13 @@
 """An ordinary API that knows nothing of OAuth or TLS: `python -m sidecar.demo.api PORT`.
 
-It tells whoever asks which header fields reached it, and gives or takes a large body.
+It tells whoever asks which header fields reached it, and gives or takes a large body. Its `/token` plays an
+authorization server that cannot do mutual TLS: it binds a token to the certificate that a field tells it (RFC 9440).
 """
 
 import json
 import sys
+from base64 import b64decode, urlsafe_b64encode
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 _CHUNK = b"x" * 65536
@@ -23,11 +26,26 @@ class Api(BaseHTTPRequestHandler):
             self._answer({"path": self.path, "headers": dict(self.headers.items())})
 
     def do_POST(self) -> None:
-        """Count the body."""
+        """Count the body, or give a token."""
+        if self.path == "/token":
+            self._give_token()
+            return
         left = received = int(self.headers.get("Content-Length", "0"))
         while left:
             left -= len(self.rfile.read(min(left, len(_CHUNK))))
         self._answer({"received": received})
+
+    def _give_token(self) -> None:
+        """A bound token (RFC 8705 §3.1), to whoever asks: who that is, somebody in front has to find out."""
+        self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        field = self.headers.get("Client-Cert", "")
+        claims = {}
+        if field:
+            digest = sha256(b64decode(field.strip(":"))).digest()
+            claims["cnf"] = {"x5t#S256": _base64url(digest)}
+        parts = ({"alg": "ES256", "typ": "at+jwt"}, claims)
+        token = ".".join(_base64url(json.dumps(part).encode()) for part in parts) + ".c2lnbmF0dXJl"
+        self._answer({"access_token": token, "token_type": "Bearer", "expires_in": 300})
 
     def _answer(self, document: object) -> None:
         body = json.dumps(document).encode()
@@ -48,6 +66,10 @@ class Api(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 — the base class's name
         """Say nothing: the demo's own table is what is read."""
+
+
+def _base64url(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 if __name__ == "__main__":

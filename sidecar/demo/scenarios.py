@@ -3,8 +3,9 @@
 import json
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from sidecar.decision.strict import base64url
 from sidecar.demo.client import Reply, ask, context
 from sidecar.demo.prover import Prover
 from sidecar.demo.world import World
@@ -28,6 +29,8 @@ class Scenario:
     method: str = "GET"
     fields: tuple[str, ...] = ()
     body_size: int = 0
+    form: str = ""
+    """A form that is posted (RFC 6749 §3.2)."""
     proof: str | None = None
     """A DPoP proof; the token is then presented as one that is bound to a key."""
     verify: Callable[[Reply], str | None] = lambda _answer: None
@@ -43,7 +46,9 @@ class Scenario:
             lines.append(f"Authorization: {'Bearer' if self.proof is None else 'DPoP'} {self.token}")
         if self.proof is not None:
             lines.append(f"DPoP: {self.proof}")
-        return "\r\n".join(lines) + "\r\n\r\n"
+        if self.form:
+            lines += [f"Content-Length: {len(self.form)}", "Content-Type: application/x-www-form-urlencoded"]
+        return "\r\n".join(lines) + f"\r\n\r\n{self.form}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +67,22 @@ async def play(world: World, scenario: Scenario) -> Outcome:
         answer = await ask(world.port, settings, scenario.request, scenario.body_size)
     except (OSError, EOFError, TimeoutError) as error:
         return Outcome(scenario, f"no answer: {type(error).__name__}", kept=False)
-    reason = _reason(answer)
+    reason = _reason(answer, *(("application/json", "error") if scenario.form else ()))
     came = f"{answer.status} {reason}".rstrip()
     as_promised = not reason if scenario.promised == OF_THE_API else came == scenario.promised
     wrong = scenario.verify(answer) if as_promised else None
     return Outcome(scenario, wrong or came, as_promised and wrong is None)
 
 
-def _reason(answer: Reply) -> str:
+def _reason(answer: Reply, kind: str = "application/problem+json", member: str = "reason") -> str:
     """Why the sidecar refused; empty when it is the API that answers."""
-    if answer.status < 400 or not answer.field("Content-Type").startswith("application/problem+json"):
+    if answer.status < 400 or not answer.field("Content-Type").startswith(kind):
         return ""
     try:
         document = json.loads(answer.body)
     except ValueError:
         return ""
-    return str(document.get("reason", "")) if isinstance(document, dict) else ""
+    return str(document.get(member, "")) if isinstance(document, dict) else ""
 
 
 def _no_forgery(answer: Reply) -> str | None:
@@ -118,10 +123,33 @@ def scenarios(world: World) -> list[Scenario]:
         Scenario("a public route needs nothing", "200", None, None, "/healthz"),
         Scenario("a self-signed certificate, bound by the issuer", "200", own, token(own)),
         *_of_a_key(world, "200", "/accounts/42"),
+        *_at_a_token_endpoint(world),
         Scenario("forged identity fields never arrive", "200", me, good, fields=forged, verify=_no_forgery),
         Scenario("100 MB down", "200", me, good, f"/download/{_LARGE}", verify=_all_came),
         Scenario("100 MB up", "200", me, good, "/upload", "POST", body_size=_LARGE, verify=_all_arrived),
     ]
+
+
+def _at_a_token_endpoint(world: World) -> list[Scenario]:
+    """Clients of an authorization server that knows no certificates (RFC 8705 §2)."""
+    me = world.rightful
+
+    def asks(title: str, promised: str, client: Identity | None, client_id: str = "reporting") -> Scenario:
+        form = f"grant_type=client_credentials&client_id={client_id}"
+        return Scenario(f"token endpoint: {title}", promised, client, None, "/token", "POST", form=form)
+
+    bound = replace(asks("the registered certificate", "200", me), verify=lambda one: _not_bound(one, me))
+    return [
+        bound,
+        asks("the client_id of another", "400 invalid_client", world.thief),
+        asks("a client that is not registered", "400 invalid_client", me, "nobody"),
+    ]
+
+
+def _not_bound(answer: Reply, identity: Identity) -> str | None:
+    payload = json.loads(answer.body)["access_token"].split(".")[1]
+    claims = json.loads(base64url(payload))
+    return None if claims.get("cnf") == {"x5t#S256": identity.thumbprint} else "the token is not bound"
 
 
 def scenarios_of_any_api(world: World, path: str) -> list[Scenario]:

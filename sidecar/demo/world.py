@@ -34,6 +34,17 @@ health: {{address: 127.0.0.1:{health}}}
 admin: {{address: 127.0.0.1:{admin}, token_file: admin-token}}
 logging: {{format: json, access: all}}
 """
+_AUTHORIZATION_SERVER = """\
+authorization_server:         # the demo's API plays one that knows no certificates (RFC 8705 §2)
+  issuer: https://as.demo
+  endpoints: {token: /token}
+  client_files: [clients.yaml]
+  hand_over: {header: {format: rfc9440}}
+"""
+_CLIENTS = """\
+clients:
+  - {client_id: reporting, method: tls_client_auth, ca_file: tls/authority.crt, subject_dn: CN=client}
+"""
 _ISSUER = """\
 issuers:
   - issuer: {issuer}
@@ -99,12 +110,16 @@ class World:
         tls = self.folder / "tls"
         tls.mkdir(parents=True, exist_ok=True)
         self.authority = make_identity(tls, "authority", is_authority=True)
-        server = make_identity(tls, "server", self.authority)
+        issuers = make_identity(tls, "server", self.authority)
         self.rightful = make_identity(tls, "client", self.authority)
         self.thief = make_identity(tls, "thief", self.authority)
         self.self_signed = make_identity(tls, "self-signed")
-        issuer = await self._start_issuer(server)
+        issuer = await self._start_issuer(issuers)
         api = self.upstream or await self._start_api()
+        server = ""
+        if self.upstream is None:
+            (self.folder / "clients.yaml").write_text(_CLIENTS)
+            server = _AUTHORIZATION_SERVER
         (self.folder / "sidecar.yaml").write_text(
             _SERVICE.format(
                 port=self.port,
@@ -114,6 +129,7 @@ class World:
                 audience=AUDIENCE,
                 origin=self.origin,
             )
+            + server
         )
         rules = _RULES if self.upstream is None else _RULES_OF_ANY_API
         (self.folder / "policy.yaml").write_text(_ISSUER.format(issuer=issuer, audience=AUDIENCE) + rules)
