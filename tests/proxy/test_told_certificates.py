@@ -10,8 +10,10 @@ from ipaddress import ip_network
 from pathlib import Path
 
 from sidecar.http.certificate_field import CertificateFormat, FieldCertificates, emit
+from sidecar.proxy.client import deadlines
 from sidecar.proxy.client.http1 import Http1Stream
-from sidecar.proxy.configuration import ToldCertificateSettings, TrustedProxy
+from sidecar.proxy.configuration import Timeouts, ToldCertificateSettings, TrustedProxy
+from sidecar.proxy.vouching.told import ToldCertificates
 from sidecar.telemetry.sink import LineSink
 from tests.support.lanes import WHOLE
 from tests.support.measured import RESPONSE, World
@@ -175,3 +177,60 @@ def test_names_of_other_listeners_and_the_chain_alone_are_no_certificate(
         request(token, good, field(pki.other_client)),
     )
     assert [one["reason"] for one in both] == ["none", "certificate_header_malformed"]
+
+
+def test_proxy_whose_own_certificate_has_ended_is_answered_and_comes_back(
+    pki: Pki, signing_key: SigningKey, tmp_path: Path
+) -> None:
+    """A pool of connections outlives a certificate of an hour; nobody's request fails for it."""
+    world = World(pki, signing_key, tmp_path, pki.client, told=told(), sink=Lines())
+    token, retired = signing_key.token(pki.client), []
+
+    async def run() -> None:
+        await begun(world)
+        wire = world.connection.wire
+        assert isinstance(wire, Http1Stream)
+        assert wire.hop is not None
+        for wall in (999.0, 1000.0):
+            wire.hop.until = 1000.0
+            deadlines.check(world.connection, world.server.now(), wall, Timeouts())
+            retired.append(wire.retired)
+        world.one(request(token, field(pki.client)))
+        world.server.close()
+
+    asyncio.run(run())
+    assert retired == [False, True]
+    assert isinstance(world.sink, Lines)
+    assert world.sink.records[-1]["status"] == 200
+    assert world.connection.link.is_ending
+
+
+def test_proxy_that_is_taken_off_the_list_is_not_believed_from_its_next_request_on(
+    pki: Pki, signing_key: SigningKey, tmp_path: Path
+) -> None:
+    """On a connection that lives on, for certificates that were known, and for what is under way."""
+    world = World(pki, signing_key, tmp_path, pki.client, told=told(), sink=Lines())
+    token = signing_key.token(pki.client)
+
+    async def run() -> None:
+        await begun(world)
+        world.one(request(token, field(pki.client)))
+        world.connection.data_received(world.sealed(request(token, field(pki.client))))
+        world.server.listeners[0].certificates = ToldCertificates(told(FAR))
+        wire = world.connection.wire
+        assert isinstance(wire, Http1Stream)
+        assert wire.exchange is not None
+        assert wire.exchange.valid_until > 0
+        world.connection.judge_again()
+        assert wire.exchange.valid_until == 0
+        for upstream in world.upstreams:
+            assert upstream.protocol is not None
+            upstream.written.clear()
+            upstream.protocol.data_received(RESPONSE)
+        world.one(request(token, field(pki.client)))
+        world.server.close()
+
+    asyncio.run(run())
+    assert isinstance(world.sink, Lines)
+    reasons = [record["reason"] for record in world.sink.records[-3:]]
+    assert reasons == ["none", "none", "certificate_header_untrusted"]
