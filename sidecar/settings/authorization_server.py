@@ -10,7 +10,6 @@ from typing import Final
 
 from OpenSSL import crypto
 
-from sidecar.decision.certificate import Certificate
 from sidecar.decision.registered_client.method import ClientMethod
 from sidecar.http.certificate_field import CertificateFormat
 from sidecar.proxy.authorization_server.configuration import (
@@ -29,7 +28,7 @@ from sidecar.settings.authorization_server_sections import (
     HandOverHeaderSection,
     HandOverSection,
 )
-from sidecar.settings.client_files import PlacedClient
+from sidecar.settings.client_file import PlacedClient
 from sidecar.settings.document import Document
 from sidecar.settings.files import authorities, is_there
 from sidecar.settings.listener_sections import CERTIFICATE_FIELDS, ListenerSection
@@ -139,12 +138,12 @@ def _untold(section: AuthorizationServerSection, clients: Sequence[PlacedClient]
         name = shown(one.settings.client_id)
         if one.settings.translation is None:
             message = f"{name}: neither `hand_over.header` nor `translate`: the server sees a client_id and no proof"
-            yield one.document.warning(one.path, message)
+            yield one.warning(message)
         else:
             message = (
                 f"{name}: without `hand_over.header` the server sees no certificate: its tokens are not bound"
             )
-            yield one.document.warning((*one.path, "translate"), message)
+            yield one.warning(message, "translate")
 
 
 def _overlapping(clients: Sequence[PlacedClient]) -> Iterator[Problem]:
@@ -164,7 +163,7 @@ def _overlapping(clients: Sequence[PlacedClient]) -> Iterator[Problem]:
                     f"{shown(settings.client_id)}: a certificate of this client passes for "
                     f"{shown(other.settings.client_id)} too ({other.settings.place})"
                 )
-                yield one.document.warning(one.path, message)
+                yield one.warning(message)
                 break
 
 
@@ -199,23 +198,22 @@ def _public(file: Path) -> str | None:
 def _authorities(clients: Sequence[PlacedClient]) -> Iterator[Problem]:
     told: set[Path] = set()
     for one in clients:
-        file = one.section.ca_file
+        file = one.settings.authority.ca_file if one.settings.authority is not None else None
         if file is None or file in told or not is_there(file):
             continue
         told.add(file)
         anchors, public = _anchors(file), _public(file)
-        at = (*one.path, "ca_file")
         if public is not None:
             message = (
                 f"{shown(str(file))} holds {shown(public)}, which certifies for anybody: another customer of it may "
                 "get the same name (RFC 8705 §7.4)"
             )
-            yield one.document.warning(at, message)
+            yield one.warning(message, "ca_file")
         elif len(anchors) > _FEW:
             message = (
                 f"{shown(str(file))} holds {len(anchors)} authorities: each of them can certify this client"
             )
-            yield one.document.warning(at, message)
+            yield one.warning(message, "ca_file")
 
 
 def _shut_out(
@@ -235,16 +233,12 @@ def _expiring(clients: Sequence[PlacedClient], now: float) -> Iterator[Problem]:
     told: set[Path] = set()
     for one in clients:
         for key in ("ca_file", "crl_file"):
-            file = getattr(one.section, key)
+            file = getattr(one.settings.authority, key, None)
             if file is not None and file not in told and is_there(file):
                 told.add(file)
                 message = expiry(key, file, now)
                 if message is not None:
-                    yield one.document.warning((*one.path, key), message)
-        if one.certificates and all(_is_over(each, now) for each in one.certificates):
+                    yield one.warning(message, key)
+        if one.validity and not any(begin <= now <= end for begin, end in one.validity):
             message = f"{shown(one.settings.client_id)}: no registered certificate is valid now"
-            yield one.document.warning(one.path, message)
-
-
-def _is_over(certificate: Certificate, now: float) -> bool:
-    return not certificate.not_before <= now <= certificate.not_after
+            yield one.warning(message)

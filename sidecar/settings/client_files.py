@@ -1,7 +1,8 @@
 """Files of clients → their settings, with all that is wrong in them. What many clients name is looked into once."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,107 +16,117 @@ from sidecar.issuer.configuration import ClientSecretBasic, ClientSecretPost, Pr
 from sidecar.proxy.authorization_server.configuration import AuthoritySettings, ClientSettings, Translation
 from sidecar.proxy.authorization_server.published import published_certificates
 from sidecar.settings import document as documents
+from sidecar.settings.client_file import PlacedClient, ReadFile, digest_of
 from sidecar.settings.client_sections import ClientSection, ClientsFile, TranslateSection, frame
 from sidecar.settings.document import Document
 from sidecar.settings.files import authorities, certificates, check_private, content, crls
 from sidecar.settings.problem import Problem, SettingsError, shown
-from sidecar.settings.section import Section, Surroundings, mistake, validate
+from sidecar.settings.section import Surroundings, mistake, validate
 
 _Path = tuple[str | int, ...]
 _SWITCH = "insecure_secret_readable_by_everyone"
 
 
-class PlacedClient:
-    """One valid client, and where it stands."""
-
-    __slots__ = ("certificates", "document", "path", "section", "settings")
-
-    def __init__(
-        self,
-        settings: ClientSettings,
-        section: ClientSection,
-        certificates: tuple[Certificate, ...],
-        document: Document,
-        path: _Path,
-    ) -> None:
-        self.settings = settings
-        self.section = section
-        self.certificates = certificates
-        """Those that are registered of it."""
-        self.document = document
-        self.path = path
-
-
 class ClientFiles:
-    """Everything that files of clients say, gathered file by file."""
+    """Everything that files of clients say, gathered file by file. A file that is as it was is not read again."""
 
-    def __init__(self, *, absent_files_pass: bool) -> None:
+    def __init__(self, *, absent_files_pass: bool, known: Mapping[Path, ReadFile] | None = None) -> None:
+        """`known` is what an earlier reading found of each file (`remembered`)."""
         self.problems: list[Problem] = []
-        self.documents: list[Document] = []
-        self.clients: list[PlacedClient] = []
-        self.files: dict[Path, None] = {}
-        """Every file that was read beside them."""
+        self.files: list[ReadFile] = []
+        self._known = known or {}
         self._absent_files_pass = absent_files_pass
         self._places: dict[str, str] = {}
         self._looked: dict[tuple[str, Path], Any] = {}
+        self._shared: dict[AuthoritySettings, AuthoritySettings] = {}
+
+    @property
+    def clients(self) -> list[PlacedClient]:
+        """Every valid one."""
+        return [one for file in self.files for one in file.clients]
 
     @property
     def read(self) -> tuple[Path, ...]:
         """All files, those of clients first; not those of the environment."""
-        own = [Path(one.file) for one in self.documents if documents.environment_variable(one.file) is None]
-        return (*own, *self.files)
+        own = [one.path for one in self.files if documents.environment_variable(one.path) is None]
+        return tuple(dict.fromkeys([*own, *(path for one in self.files for path, _ in one.beside)]))
 
     @property
-    def sections(self) -> "list[tuple[Document, _Path, Section]]":
-        """Every valid section, where it stands."""
-        return [(one.document, one.path, one.section) for one in self.clients]
+    def dangers(self) -> list[Problem]:
+        """Settings that switch a protection off."""
+        return [one for file in self.files for one in file.dangers]
+
+    @property
+    def remembered(self) -> dict[Path, ReadFile]:
+        """What the next reading need not read again, if nothing is wrong with any file."""
+        return {one.path: one for one in self.files}
 
     def add_file(self, path: Path) -> None:
-        """Read one file."""
+        """Read one file, or know it."""
+        known = self._known.get(path)
+        if known is not None and known.is_as_it_was():
+            self.files.append(known)
+            self.problems.extend(known.warnings)
+        else:
+            self._read(path)
+        for client_id, place, problem in self.files[-1].names if self.files else ():
+            first = self._places.setdefault(client_id, place)
+            if first != place:
+                self.problems.append(replace(problem, message=f"{problem.message} {first}"))
+
+    def _read(self, path: Path) -> None:
+        digest = digest_of(path)
         try:
             document = documents.read(path)
         except SettingsError as error:
             self.problems.extend(error.problems)
+            self.files.append(ReadFile(path, digest))
             return
-        self.documents.append(document)
+        before = len(self.problems)
         around = Surroundings(path.parent, self._absent_files_pass)
         _, problems = validate(ClientsFile, document, (), frame(document.data), around)
         self.problems.extend((*document.problems, *problems))
+        file = ReadFile(path, digest, is_writable_by_everyone=document.is_writable_by_everyone)
+        self.files.append(file)
         listed = document.data.get("clients") if isinstance(document.data, dict) else None
         for index, data in enumerate(listed if isinstance(listed, list) else []):
-            self._add(document, ("clients", index), data, around)
+            self._add(file, document, ("clients", index), data, around)
+        file.warnings = self.problems[before:]
 
-    def _add(self, document: Document, path: _Path, data: Any, around: Surroundings) -> None:
+    def _add(self, file: ReadFile, document: Document, path: _Path, data: Any, around: Surroundings) -> None:
         line, _ = document.position(path)
         place = f"{document.file}:{line}"
         client_id = data.get("client_id") if isinstance(data, dict) else None
         if isinstance(client_id, str):
-            first = self._places.setdefault(client_id, place)
-            if first != place:
-                message = f"{shown(client_id)} is registered already: {first}"
-                self.problems.append(document.problem((*path, "client_id"), message))
+            message = f"{shown(client_id)} is registered already:"
+            file.names.append((client_id, place, document.problem((*path, "client_id"), message)))
         section, problems = validate(ClientSection, document, path, data, around)
         self.problems.extend(problems)
-        if section is not None:
-            settings, registered = self._settings(document, path, section, place)
-            self.clients.append(PlacedClient(settings, section, registered, document, path))
+        if section is None:
+            return
+        settings, registered = self._settings(file, document, path, section, place)
+        file.clients.append(PlacedClient(settings, registered, document, path))
+        if section.translate is not None and section.translate.insecure_secret_readable_by_everyone:
+            file.dangers.append(document.warning((*path, "translate", _SWITCH), f"`{_SWITCH}` is on"))
 
     def _settings(
-        self, document: Document, path: _Path, section: ClientSection, place: str
+        self, file: ReadFile, document: Document, path: _Path, section: ClientSection, place: str
     ) -> tuple[ClientSettings, tuple[Certificate, ...]]:
-        def looked(key: str, file: Path | None, look: Callable[[Path], Any]) -> Any:
-            return None if file is None else self._look(document, (*path, *key.split(".")), file, look)
+        def looked(key: str, named: Path | None, look: Callable[[Path], Any]) -> Any:
+            at = (*path, *key.split("."))
+            return None if named is None else self._look(file, document, at, named, look)
 
         looked("ca_file", section.ca_file, authorities)
         looked("crl_file", section.crl_file, crls)
-        registered = self._registered(document, path, section)
+        registered = self._registered(file, document, path, section)
         if section.translate is not None:
             translate = section.translate
             key = "key_file" if translate.method == "private_key_jwt" else "client_secret_file"
-            looked(f"translate.{key}", translate.secret, lambda file: _credential(translate, file))
+            looked(f"translate.{key}", translate.secret, lambda secret: _credential(translate, secret))
         authority = None
         if section.ca_file is not None:
             authority = AuthoritySettings(section.ca_file, section.crl_file, bool(section.partial_chain))
+            authority = self._shared.setdefault(authority, authority)
         settings = ClientSettings(
             client_id=section.client_id,
             method=ClientMethod(section.method),
@@ -129,13 +140,15 @@ class ClientFiles:
         )
         return settings, registered
 
-    def _registered(self, document: Document, path: _Path, section: ClientSection) -> tuple[Certificate, ...]:
+    def _registered(
+        self, file: ReadFile, document: Document, path: _Path, section: ClientSection
+    ) -> tuple[Certificate, ...]:
         found: list[Certificate] = []
-        for index, file in enumerate(section.certificate_files or ()):
-            found += self._look(document, (*path, "certificate_files", index), file, _own) or ()
+        for index, named in enumerate(section.certificate_files or ()):
+            found += self._look(file, document, (*path, "certificate_files", index), named, _own) or ()
         if section.jwks_file is not None:
             at = (*path, "jwks_file")
-            published = self._look(document, at, section.jwks_file, _published)
+            published = self._look(file, document, at, section.jwks_file, _published)
             if published is not None:
                 found += published.certificates
                 for one in published.skipped:
@@ -144,9 +157,11 @@ class ClientFiles:
                     )
         return tuple(found)
 
-    def _look(self, document: Document, path: _Path, file: Path, look: Callable[[Path], Any]) -> Any:
+    def _look(
+        self, reading: ReadFile, document: Document, path: _Path, file: Path, look: Callable[[Path], Any]
+    ) -> Any:
         """What is in a file; None when there is none, or when it is not what it should be: then that is a problem."""
-        self.files[file] = None
+        reading.looks_at(file)
         known = (str(path[-1] if isinstance(path[-1], str) else path[-2]), file)
         if known in self._looked:
             return self._looked[known]

@@ -118,6 +118,8 @@ class Loaded:
     """`policy_files` and `client_files`, made absolute: a file that begins or ceases to match is a change too."""
     authorization_server: AuthorizationServerSettings | None = None
     """None: there is none behind the sidecar, or it looks after its clients itself."""
+    client_cache: bytes = b""
+    """What is known of files of clients, pickled: for the next reading alone, which need not read them again."""
     warnings: tuple[Problem, ...] = ()
     """Doubtful, but usable."""
     dangers: tuple[Problem, ...] = ()

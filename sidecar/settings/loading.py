@@ -1,7 +1,8 @@
 """The whole configuration: the service file, the policy files it names, and every file these name."""
 
 import glob
-from collections.abc import Iterator, Sequence
+import pickle
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,6 +12,7 @@ from sidecar.proxy.configuration import ProxySettings, Trust
 from sidecar.settings import document as documents
 from sidecar.settings.authorization_server import authorization_server_settings, impediments
 from sidecar.settings.authorization_server import doubts as server_doubts
+from sidecar.settings.client_file import ReadFile
 from sidecar.settings.client_files import ClientFiles
 from sidecar.settings.configuration import Loaded, ServiceSettings
 from sidecar.settings.document import Document
@@ -33,24 +35,32 @@ _NOT_READ: Final = frozenset({"file", "state_directory", "token_file"})
 """Paths that the process writes to."""
 
 
-def load(path: Path, *, absent_files_pass: bool = False, now: float | None = None) -> Loaded:
+def load(
+    path: Path,
+    *,
+    absent_files_pass: bool = False,
+    now: float | None = None,
+    known: Mapping[Path, ReadFile] | None = None,
+) -> Loaded:
     """The configuration that the service file at `path` begins.
 
     Reads files, opens no port. Raises `SettingsError` with everything that is wrong in all of the files. With
     `absent_files_pass`, a key, certificate, secret or JWK set that is not there is a warning and not a problem.
     With `now` (seconds since the epoch) there are warnings about report-only and certificates that have ended, or soon
-    will.
+    will. With `known`, which may be empty, files of clients that are as they were are not read again, and what is known
+    of all of them is in `Loaded.client_cache`.
     """
-    return _Loading(path, absent_files_pass=absent_files_pass).loaded(now)
+    return _Loading(path, absent_files_pass=absent_files_pass, known=known).loaded(now)
 
 
 class _Loading:
-    def __init__(self, path: Path, *, absent_files_pass: bool) -> None:
+    def __init__(self, path: Path, *, absent_files_pass: bool, known: Mapping[Path, ReadFile] | None) -> None:
         self.document = documents.read(path)
         self.directory = path.parent
         self.absent_files_pass = absent_files_pass
         self.problems: list[Problem] = list(self.document.problems)
         self.policies = Policies()
+        self.known = known
 
     def loaded(self, now: float | None = None) -> Loaded:
         around = Surroundings(self.directory, self.absent_files_pass)
@@ -60,10 +70,7 @@ class _Loading:
             self.policies.add_file(path, absent_files_pass=self.absent_files_pass)
         clients = self._read_clients()
         self.policies.check_references(self._listeners())
-        self._check_proofs(service)
-        if service is None or not service.process.insecure_policy_writable_by_everyone:
-            self.problems.extend(_writable([self.document, *self.policies.documents, *clients.documents]))
-        self.problems.extend(impediments(self.document, service, clients.clients))
+        self._check_together(service, clients)
         errors, warnings = self._sorted_out()
         if errors or service is None:
             raise SettingsError(errors)
@@ -90,9 +97,17 @@ class _Loading:
             files=(*_files(Path(self.document.file), paths, sections), *clients.read),
             policy_patterns=self._policy_patterns(service),
             authorization_server=server,
+            client_cache=b"" if self.known is None else pickle.dumps(clients.remembered),
             warnings=tuple(sorted({*found, *doubts})),
-            dangers=tuple(sorted(_dangers([*sections, *clients.sections]))),
+            dangers=tuple(sorted([*_dangers(sections), *clients.dangers])),
         )
+
+    def _check_together(self, service: ServiceFile | None, clients: ClientFiles) -> None:
+        """What files say of each other."""
+        self._check_proofs(service)
+        if service is None or not service.process.insecure_policy_writable_by_everyone:
+            self.problems.extend(_writable([self.document, *self.policies.documents, *clients.files]))
+        self.problems.extend(impediments(self.document, service, clients.clients))
 
     def _certificate_name_taken(self, proxy: ProxySettings) -> Iterator[Problem]:
         """A claim under the name of the certificate's field would be taken for a certificate."""
@@ -161,7 +176,7 @@ class _Loading:
 
     def _read_clients(self) -> ClientFiles:
         """The files that `client_files` names; even if the rest is wrong."""
-        files = ClientFiles(absent_files_pass=self.absent_files_pass)
+        files = ClientFiles(absent_files_pass=self.absent_files_pass, known=self.known)
         data = (
             self.document.data.get("authorization_server") if isinstance(self.document.data, dict) else None
         )
@@ -217,7 +232,7 @@ def _matching(directory: Path, pattern: str) -> list[Path]:
     return [path for path in (directory / name for name in names) if is_there(path)]
 
 
-def _writable(documents: list[Document]) -> Iterator[Problem]:
+def _writable(documents: Sequence[Document | ReadFile]) -> Iterator[Problem]:
     """Whoever may write them decides what passes."""
     for one in documents:
         if one.is_writable_by_everyone:

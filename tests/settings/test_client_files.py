@@ -2,19 +2,29 @@
 
 import base64
 import json
+import pickle
+import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import jwt
 import pytest
 
+from sidecar.decision.denial import Denied
 from sidecar.decision.registered_client.method import ClientMethod
 from sidecar.decision.registered_client.name import NameKind
+from sidecar.decision.registered_client.registry import ClientRegistry
+from sidecar.decision.registered_client.token_request import ClaimedMethod, TokenRequest
+from sidecar.decision.request import Presenter
 from sidecar.issuer.configuration import ClientSecretBasic, ClientSecretPost, PrivateKeyJwt
+from sidecar.process.reload.loader import load_apart
+from sidecar.proxy.authorization_server.clients import registry
 from sidecar.proxy.authorization_server.configuration import ClientSettings
-from sidecar.settings import load
-from tests.support.client_files import Clients, jwk
+from sidecar.settings import SettingsError, load
+from sidecar.settings import document as documents
+from tests.support.client_files import SECTION, Clients, jwk
 from tests.support.pki import Pki, Profile, make_key, self_signed
 
 BY_CA = "client_id: c, method: tls_client_auth, ca_file: ../ca.crt"
@@ -242,3 +252,152 @@ def test_keys_of_every_kind_are_taken(clients: Clients) -> None:
     )
     clients.write_client(f"{OWN}, jwks_file: ../own.jwks")
     assert loaded(clients)[0].thumbprints == {own.presented.thumbprint}
+
+
+# --- a changed file is read alone
+
+
+class Readings:
+    """Loads one configuration again and again, as reloads do, and notes which files of clients are read."""
+
+    def __init__(self, clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.clients = clients
+        self.loaded = load(clients.configuration.file, known={})
+        self.read: list[str] = []
+        read = documents.read
+
+        def noted(path: Path) -> documents.Document:
+            if path.parent.name == "clients":
+                self.read.append(path.name)
+            return read(path)
+
+        monkeypatch.setattr(documents, "read", noted)
+
+    def again(self) -> list[str]:
+        """The files that the next reading reads."""
+        self.read.clear()
+        known = pickle.loads(self.loaded.client_cache)  # our own
+        self.loaded = load(self.clients.configuration.file, known=known)
+        return sorted(self.read)
+
+    def client_ids(self) -> list[str]:
+        assert self.loaded.authorization_server is not None
+        return sorted(one.client_id for one in self.loaded.authorization_server.clients)
+
+
+@pytest.fixture
+def readings(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> Readings:
+    """`a.yaml` names an authority, `b.yaml` a secret, `c.yaml` nothing."""
+    secret = "translate: {method: client_secret_post, client_secret_file: ../secret}"
+    clients.write_client(f"{BY_CA.replace(': c,', ': b,')}, san_dns: b, {secret}", "b.yaml")
+    clients.write_client("client_id: c, method: other", "c.yaml")
+    return Readings(clients, monkeypatch)
+
+
+def test_only_a_file_that_changed_is_read_again(readings: Readings) -> None:
+    assert readings.again() == []
+    readings.clients.write_client("client_id: d, method: other", "c.yaml")
+    assert readings.again() == ["c.yaml"]
+    assert readings.client_ids() == ["b", "d", "tpp-1"]
+    assert readings.again() == []
+    readings.clients.write_client("client_id: e, method: other", "d.yaml")
+    assert readings.again() == ["d.yaml"]
+    (readings.clients.folder / "clients" / "b.yaml").unlink()
+    assert readings.again() == []
+    assert readings.client_ids() == ["d", "e", "tpp-1"]
+
+
+def test_file_is_read_again_when_what_it_names_changes(readings: Readings) -> None:
+    (readings.clients.folder / "ca.crt").write_bytes(self_signed(Profile(is_authority=True)).pem)
+    assert readings.again() == ["a.yaml", "b.yaml"]
+    (readings.clients.folder / "secret").chmod(0o644)
+    with pytest.raises(SettingsError, match="is readable by everyone"):
+        readings.again()
+
+
+def test_mistakes_between_files_are_found_whichever_of_them_changed(readings: Readings) -> None:
+    readings.clients.write_client("client_id: tpp-1, method: other", "c.yaml")
+    with pytest.raises(SettingsError, match=r"`tpp-1` is registered already: .*a\.yaml:2"):
+        readings.again()
+    readings.clients.write_client("client_id: b, method: other", "a.yaml")
+    with pytest.raises(SettingsError, match=r"b\.yaml:2:17: `b` is registered already: .*a\.yaml:2"):
+        readings.again()
+
+
+def test_file_that_everyone_may_write_since_is_refused(readings: Readings) -> None:
+    (readings.clients.folder / "clients" / "c.yaml").chmod(0o666)
+    with pytest.raises(SettingsError, match="is writable by everyone"):
+        readings.again()
+
+
+def test_warnings_and_dangers_outlive_the_reading(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [jwk(clients.own), {}]
+    (clients.folder / "own.jwks").write_text(json.dumps({"keys": keys}))
+    (clients.folder / "secret").chmod(0o644)
+    accepted = "client_secret_file: ../secret, insecure_secret_readable_by_everyone: true"
+    clients.write(
+        f"clients:\n  - {{{OWN}, jwks_file: ../own.jwks}}\n"
+        f"  - {{{BY_CA.replace(': c,', ': d,')}, san_dns: d, translate: {{method: client_secret_post, {accepted}}}}}\n"
+    )
+    readings = Readings(clients, monkeypatch)
+    before = (readings.loaded.warnings, readings.loaded.dangers, readings.loaded.files)
+    assert len(readings.loaded.dangers) == 1
+    assert readings.again() == []
+    assert (readings.loaded.warnings, readings.loaded.dangers, readings.loaded.files) == before
+
+
+def test_reading_that_nobody_follows_remembers_nothing(clients: Clients) -> None:
+    assert clients.configuration.load().client_cache == b""
+
+
+def test_clients_of_the_environment_are_read_each_time(
+    clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MORE_CLIENTS", "clients:\n  - {client_id: e, method: other}\n")
+    clients.write_section(SECTION.replace("[clients/*.yaml]", '[clients/*.yaml, "env:MORE_CLIENTS"]'))
+    readings = Readings(clients, monkeypatch)
+    monkeypatch.setenv("MORE_CLIENTS", "clients:\n  - {client_id: f, method: other}\n")
+    assert readings.again() == []
+    assert readings.client_ids() == ["f", "tpp-1"]
+    assert all("env:" not in str(one) for one in readings.loaded.files)
+
+
+def test_child_process_reads_only_what_changed(clients: Clients) -> None:
+    first = load_apart(clients.configuration.file, 1)
+    clients.write_client("client_id: new, method: other", "b.yaml")
+    second = load_apart(clients.configuration.file, 2, first.client_cache)
+    assert second.authorization_server is not None
+    assert [one.client_id for one in second.authorization_server.clients] == ["tpp-1", "new"]
+    known = pickle.loads(second.client_cache)
+    assert {path.name for path in known} == {"a.yaml", "b.yaml"}
+
+
+def test_ten_thousand_clients_are_looked_up_as_fast_as_one(clients: Clients) -> None:
+    """Counted in calls, which no machine's load changes."""
+    by_name = "method: tls_client_auth, ca_file: ../ca.crt"
+    rows = "".join(f"  - {{client_id: c{n}, {by_name}, san_dns: c{n}.example}}\n" for n in range(2000))
+    clients.write(f"clients:\n{rows}", "b.yaml")
+    server = clients.configuration.load().authorization_server
+    assert server is not None
+    many, one = registry(server.clients, {}), registry(server.clients[:1], {})
+    assert (len(many), len(one)) == (2001, 1)
+    presenter = Presenter(clients.authority.issue(Profile()).presented, "main", "peer")
+
+    def calls(made: ClientRegistry, client_id: str) -> int:
+        count = 0
+
+        def note(_frame: object, event: str, _argument: object) -> None:
+            nonlocal count
+            count += event == "call"
+
+        sys.setprofile(note)
+        try:
+            made.authenticate(TokenRequest(client_id, ClaimedMethod.NONE, {}, b""), presenter, time.time())
+        except Denied:
+            pass
+        finally:
+            sys.setprofile(None)
+        return count
+
+    calls(one, "tpp-1")  # the certificate's names are read once
+    assert calls(many, "c1999") == calls(many, "c0") == calls(one, "tpp-1")

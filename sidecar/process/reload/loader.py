@@ -32,14 +32,20 @@ _CHILD = "import sys; from sidecar.process.reload.loader import main; main(*sys.
 class Reading:
     """A configuration that is being read by a child process."""
 
-    def __init__(self, path: Path, generation: int = 1) -> None:
-        """Begins at once. Raises OSError when no process can be started."""
+    def __init__(self, path: Path, generation: int = 1, known: bytes = b"") -> None:
+        """Begins at once; `known` is the `client_cache` of an earlier one. Raises OSError when no process can be
+        started.
+        """
         self._path = path
+        self._known = known
         # -P: nothing is imported from the working directory (CPython 3.11).
         command = [sys.executable, "-P", "-c", _CHILD, str(path), str(generation)]
         # A process group of its own: the terminal's signals are for the parent, which ends it.
         self._child = subprocess.Popen(  # noqa: S603
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, process_group=0
+            command,
+            stdin=subprocess.PIPE if known else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            process_group=0,
         )
 
     def give_up(self) -> None:
@@ -49,7 +55,7 @@ class Reading:
     def result(self) -> Loaded:
         """Waits for it. Raises `SettingsError`."""
         try:
-            said, _ = self._child.communicate(timeout=WITHIN)
+            said, _ = self._child.communicate(self._known or None, timeout=WITHIN)
         except subprocess.TimeoutExpired:
             self._child.kill()
             self._child.communicate()
@@ -65,10 +71,10 @@ class Reading:
         return SettingsError([Problem(str(self._path), 0, 0, message)])
 
 
-def load_apart(path: Path, generation: int) -> Loaded:
+def load_apart(path: Path, generation: int, known: bytes = b"") -> Loaded:
     """The configuration at `path`, its policy of `generation`. Blocks: call it in a thread. Raises `SettingsError`."""
     try:
-        return Reading(path, generation).result()
+        return Reading(path, generation, known).result()
     except OSError as error:
         raise SettingsError([Problem(str(path), 0, 0, f"no process to read it in: {error}")]) from None
 
@@ -104,11 +110,11 @@ def unpickled(data: bytes) -> Any:
             gc.enable()
 
 
-def _read(path: Path, generation: int) -> "Loaded | tuple[Problem, ...]":
+def _read(path: Path, generation: int, known: bytes) -> "Loaded | tuple[Problem, ...]":
     from sidecar.settings.loading import load  # noqa: PLC0415 — what the parent must not import
 
     try:
-        loaded = load(path)
+        loaded = load(path, known=unpickled(known) if known else {})
     except SettingsError as error:
         return error.problems
     except Exception as fault:  # noqa: BLE001 — it must not end in a traceback, which may quote a file
@@ -119,7 +125,7 @@ def _read(path: Path, generation: int) -> "Loaded | tuple[Problem, ...]":
 
 def main(path: str, generation: str) -> None:
     """The child."""
-    said = pickled(_read(Path(path), int(generation)))
+    said = pickled(_read(Path(path), int(generation), sys.stdin.buffer.read()))
     try:
         sys.stdout.buffer.write(said)
         sys.stdout.buffer.flush()

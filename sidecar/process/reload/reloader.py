@@ -56,6 +56,7 @@ class Reloader:
         self.loaded = loaded
         """The configuration in force."""
         self.last = ReloadOutcome(time.time(), "start", "success")
+        self._known = loaded.client_cache
         self._path = path
         self._began_with = loaded
         self._take = take
@@ -114,7 +115,7 @@ class Reloader:
     async def _read_and_taken(self) -> Loaded:
         """Raises `SettingsError`, whatever went wrong: a change that is not taken must be told and tried again."""
         try:
-            loaded = await asyncio.to_thread(load_apart, self._path, self.generation + 1)
+            loaded = await asyncio.to_thread(load_apart, self._path, self.generation + 1, self._known)
             await self._take(loaded)
         except SettingsError:
             raise
@@ -136,6 +137,7 @@ class Reloader:
 
     def _taken(self, trigger: str, loaded: Loaded) -> ReloadOutcome:
         self.loaded = loaded
+        self._known = loaded.client_cache
         self._unpaired_since = None
         self._watcher.follow(watched(loaded))
         self._journal.info("configuration reloaded", generation=self.generation, trigger=trigger)
