@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from tests.process.world import get
 from tests.real.fronted import FrontedProvider, api, in_front, token_request
 from tests.real.upstreams import Upstream
 from tests.support.client_files import jwk
@@ -125,6 +126,18 @@ def test_record_says_who_was_authenticated_by_what_and_what_was_issued(front: Si
     assert (record["client_matched"], record["issued_token"]) == ("san_dns=client-1.example", "bound")
     _, record = recorded(front, "client-1", pki.other_client)
     assert (record["reason"], record["client_id"]) == ("client_certificate_mismatch", "client-1")
+
+
+def test_admin_server_counts_what_was_issued(front: Sidecar, pki: Pki) -> None:
+    token_request(front, "client-1", pki.client)
+    state = json.loads(get(f"{front.admin_url}/state", **front.admin_headers)[1])
+    assert dict(state["counts"]["issued"])["bound"] >= 1
+    server = state["authorization_server"]
+    assert (server["issuer"], server["endpoints"]["token"]) == (f"https://localhost:{front.port}", "/token")
+    assert server["clients"] == {"tls_client_auth": 5, "self_signed_tls_client_auth": 1, "other": 1}
+    entries = json.loads(get(f"{front.admin_url}/decisions", **front.admin_headers)[1])["entries"]
+    steps = [one["steps"] for one in entries if one.get("client_id") == "client-1"][-1]
+    assert [one["check"] for one in steps] == ["client", "issued token"]
 
 
 def test_auditor_catches_a_server_that_lost_the_binding(front: Sidecar, pki: Pki) -> None:

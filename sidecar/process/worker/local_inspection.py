@@ -3,6 +3,7 @@
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -14,6 +15,7 @@ from sidecar.process.endpoints.admin.redaction import shown
 from sidecar.process.endpoints.health import Check
 from sidecar.process.reload.reloader import Reloader
 from sidecar.process.worker.worker import Worker
+from sidecar.proxy.authorization_server.configuration import AuthorizationServerSettings
 from sidecar.proxy.configuration import ListenerSettings, UpstreamSettings
 from sidecar.rehearsal.question import BadQuestion, answer
 from sidecar.telemetry.configuration import Level
@@ -23,6 +25,7 @@ _COUNTERS = {
     "requests": "sidecar_requests_total",
     "handshakes": "sidecar_tls_handshakes_total",
     "incidents": "sidecar_incidents_total",
+    "issued": "sidecar_issued_tokens_total",
 }
 _DURATIONS = {
     "decision": "sidecar_decision_duration_seconds",
@@ -86,6 +89,7 @@ class LocalInspection:
             "issuers": self._issuers(),
             "certificates": [asdict(one) for one in worker.assembly.certificates],
             "listeners": [one.name for one in proxy.listeners],
+            "authorization_server": server_state(worker.assembly.loaded.authorization_server),
         }
 
     async def clients(self) -> JsonObject:
@@ -103,6 +107,7 @@ class LocalInspection:
             "service": shown(loaded.service),
             "issuers": shown(loaded.issuers),
             "policy": shown(loaded.policy),
+            "authorization_server": server_state(loaded.authorization_server),
         }
 
     async def explain(self, question: JsonObject) -> JsonObject:
@@ -205,4 +210,18 @@ def reload_state(reloader: Reloader) -> dict[str, Any]:
         "report_only_until": policy.report_only.until if policy.report_only is not None else None,
         "dangers": [str(danger) for danger in reloader.loaded.dangers],
         **asdict(reloader.last),
+    }
+
+
+def server_state(settings: AuthorizationServerSettings | None) -> JsonObject | None:
+    """What the page shows of an authorization server; its clients are many, and counted."""
+    if settings is None:
+        return None
+    return {
+        "issuer": settings.issuer,
+        "endpoints": {one.kind.value: one.public for one in settings.endpoints},
+        "hand_over": shown(settings.hand_over),
+        "audit_binding": settings.audit_binding.value,
+        "report_only_until": settings.report_only_until,
+        "clients": dict(Counter(one.method.value for one in settings.clients)),
     }

@@ -320,6 +320,20 @@ function certificate(one, now) {
     make("span", { class: "note mono" }, one.file));
 }
 
+const BINDINGS = { bound: "good", jkt: "good", unknown: "warn", unbound: "bad", mismatch: "bad", unreadable: "bad" };
+
+function authorizationServer(one, issued) {
+  $("server-panel").hidden = one === null;
+  if (one === null) return;
+  const listed = (counted) => Object.entries(counted).map(([name, what]) => `${name} ${typeof what === "number" ? count(what) : what}`).join(" · ");
+  const tokens = issued.map(([binding, number]) => make("span", { class: `pill ${BINDINGS[binding] ?? "bad"}` }, `${count(number)} ${binding}`));
+  things("server", [
+    make("li", {}, make("span", { class: "name" }, one.issuer), make("span", { class: "note" }, listed(one.endpoints)),
+      make("span", { class: "note" }, `clients: ${listed(one.clients) || "none"}`)),
+    make("li", {}, make("span", { class: "name" }, `Issued tokens (${one.audit_binding})`), ...(tokens.length ? tokens : [make("span", { class: "note" }, "none yet")])),
+  ], "");
+}
+
 function configuration(one) {
   const when = new Date(one.at * 1000).toISOString().slice(0, 19).replace("T", " ");
   const words = { success: `generation ${one.generation} in force since ${when} UTC`, failure: `what is on disk was refused at ${when} UTC; generation ${one.generation} stays in force`, waiting: `waiting for the other half of a certificate and key; generation ${one.generation} stays in force` };
@@ -387,6 +401,7 @@ async function look() {
     bars("reasons", state.counts.requests, (rule, outcome, reason) => (reason === "none" ? null : reason));
     things("issuers", state.issuers.map(issuer), "no issuer");
     things("certificates", state.certificates.map((one) => certificate(one, state.now)), "no certificate");
+    authorizationServer(state.authorization_server, state.counts.issued);
     configuration(state.configuration);
     if (looks++ % CLIENTS_EVERY === 0) adoption(await (await asked("/clients")).json(), state.configuration.report_only_until);
     options(state.listeners);
