@@ -6,6 +6,7 @@ less, and raised only by a commit that says what the calls buy. `make bench` say
 
 import asyncio
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from ipaddress import ip_network
@@ -15,11 +16,13 @@ from types import CodeType, FrameType
 import pytest
 
 import sidecar
+from sidecar.decision.replay import ReplayMemory
 from sidecar.http.certificate_field import CertificateFormat
 from sidecar.proxy.configuration import ToldCertificateSettings, TrustedProxy
 from tests.support.measured import REQUESTS, RESPONSE, World
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki
+from tests.support.proofs import Prover
 
 PACKAGE = str(Path(sidecar.__file__).parent)
 MOST_CALLS = {"permitted": 228, "denied": 187}
@@ -27,6 +30,8 @@ MOST_CALLS = {"permitted": 228, "denied": 187}
 connection that is kept alive, access log and metrics on, twenty rules."""
 
 ROUNDS = 3
+MOST_BY_PROOF = 322
+"""The same with a DPoP proof, made for the request by a client whose header is known, and claimed in memory."""
 MOST_BY_HEADER = 1.1
 """Calls for a request whose certificate comes in a field that is known already, to those where it came by TLS."""
 
@@ -79,6 +84,29 @@ def test_a_request_costs_no_more_calls_than_it_did(
     assert each <= MOST_CALLS[kind], dearest
     # A number far above what is needed guards nothing.
     assert each >= MOST_CALLS[kind] * 0.9, f"{each:.1f}: lower the number"
+
+
+def test_a_request_with_a_proof_costs_no_more_calls_than_it_did(
+    pki: Pki, signing_key: SigningKey, tmp_path: Path
+) -> None:
+    """RFC 9449: beside the verification of the signature, which is C, a proof is to be read, held against the request
+    and claimed. `make bench-instructions KIND=dpop` says what all of it takes."""
+    world = World(
+        pki,
+        signing_key,
+        tmp_path,
+        pki.client,
+        prover=Prover.create(),
+        proofs=(ROUNDS + 1) * REQUESTS,
+        replay=ReplayMemory(b"key", time.monotonic),
+    )
+    counted = asyncio.run(_calls_of(world))
+    assert world.upstreams
+    each = sum(counted.values()) / REQUESTS
+    dearest = ", ".join(f"{name} {count / REQUESTS:.1f}" for name, count in counted.most_common(12))
+    print(f"with a proof: {each:.1f} calls a request; {dearest}")
+    assert each <= MOST_BY_PROOF, dearest
+    assert each >= MOST_BY_PROOF * 0.9, f"{each:.1f}: lower the number"
 
 
 def test_known_field_costs_little_more_than_a_certificate_by_tls(
