@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from email.parser import Parser
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 from uuid import NAMESPACE_URL, uuid5
 
 Component = dict[str, object]
@@ -85,7 +86,7 @@ def _of_image(root: Path) -> Iterator[Component]:
     for paragraph in status.strip().split("\n\n"):
         fields = Parser().parsestr(paragraph)
         if "installed" in fields["Status"].split():
-            purl = f"pkg:deb/debian/{fields['Package']}@{fields['Version']}?arch={fields['Architecture']}"
+            purl = f"pkg:deb/debian/{quote(fields['Package'])}@{quote(fields['Version'])}?arch={fields['Architecture']}"
             yield _component("library", fields["Package"], fields["Version"], purl)
     for file in (root / "opt" / "sidecar").glob("lib/python3*/site-packages/*.dist-info/METADATA"):
         fields = Parser().parsestr(file.read_text("utf-8"))
