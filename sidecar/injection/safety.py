@@ -31,8 +31,8 @@ def http2_problems(spec: Mapping[str, Any], container: str, number: int) -> Iter
         for port in tcp_ports(one):
             if one["name"] == container and port["containerPort"] == number and speaks_http2(port):
                 yield (
-                    f"port {port.get('name')} of container {one['name']} speaks gRPC or HTTP/2, which this sidecar"
-                    " does not: it would turn every caller away"
+                    f"port {port.get('name')} of container {one['name']} speaks gRPC or HTTP/2, which the injector"
+                    " does not set up: use the chart, with protocols: [h2] and upstreamProtocol: h2"
                 )
 
 

@@ -84,8 +84,8 @@ def http2_problems(service: Mapping[str, Any], protected: Iterable[Protected]) -
             for port in service["spec"].get("ports") or []:
                 if isinstance(port, Mapping) and speaks_http2(port):
                     yield (
-                        f"port {port.get('name', port.get('port'))} says that it speaks gRPC or HTTP/2, which the"
-                        " sidecar behind it does not: it would turn every caller away"
+                        f"port {port.get('name', port.get('port'))} says that it speaks gRPC or HTTP/2, which an"
+                        " injected sidecar does not: it would turn every caller away"
                     )
 
 

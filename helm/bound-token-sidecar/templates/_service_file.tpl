@@ -44,12 +44,20 @@
 {{- $host = "[::]" }}
 {{- end }}
 {{- $upstream := ternary "[::1]" "127.0.0.1" (eq $sidecar.upstreamHost "::1") }}
+{{- $listener := dict
+    "address" (printf "%s:%d" $host (int $sidecar.port))
+    "tls" $tls
+    "client_certificate" $client }}
+{{- with $sidecar.protocols }}
+{{- $listener = merge $listener (dict "protocols" .) }}
+{{- end }}
+{{- $api := dict "url" (printf "http://%s:%d" $upstream (int $sidecar.upstreamPort)) }}
+{{- with $sidecar.upstreamProtocol }}
+{{- $api = merge $api (dict "protocol" .) }}
+{{- end }}
 {{- $file := dict
-    "listeners" (list (dict
-      "address" (printf "%s:%d" $host (int $sidecar.port))
-      "tls" $tls
-      "client_certificate" $client))
-    "upstream" (dict "url" (printf "http://%s:%d" $upstream (int $sidecar.upstreamPort)))
+    "listeners" (list $listener)
+    "upstream" $api
     "policy_files" $patterns
     "health" (dict "address" (printf "%s:%d" $host (int $sidecar.healthPort)))
     "admin" (dict "address" (printf "127.0.0.1:%d" (int $sidecar.adminPort)))
