@@ -162,6 +162,8 @@ class ListenerSettings:
     """What is offered in the handshake (RFC 7301), the preferred first: `HTTP2`, `HTTP1`."""
     path: str = ""
     """Path of a Unix socket."""
+    believes_socket: bool = False
+    """Whether Forwarded and X-Forwarded-* of the listed users of the Unix socket are believed."""
     told: ToldCertificateSettings | None = None
     """The client's certificate comes in a header field; None: from the connection's own TLS."""
 

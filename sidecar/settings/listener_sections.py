@@ -11,7 +11,16 @@ from sidecar.settings.files import AuthoritiesFile, CertificateFile, PrivateKeyF
 from sidecar.settings.http2_library import require_http2
 from sidecar.settings.own_certificate import OwnCertificate
 from sidecar.settings.problem import shown
-from sidecar.settings.scalars import Duration, Form, HeaderName, ListenAddress, Network, Text, is_unix
+from sidecar.settings.scalars import (
+    Duration,
+    Form,
+    ForwardingPeer,
+    HeaderName,
+    ListenAddress,
+    Network,
+    Text,
+    is_unix,
+)
 from sidecar.settings.section import Section, mistake
 
 Purpose = Annotated[
@@ -210,8 +219,8 @@ class ListenerSection(Section):
     client_certificate: ClientCertificateSection = ClientCertificateSection()
     proxy_protocol_from: list[Network] = Field(default_factory=list)
     """Peers that must send a PROXY protocol header. Default: none may."""
-    forwarded_from: list[Network] = Field(default_factory=list)
-    """Peers whose Forwarded and X-Forwarded-* are believed. Default: none."""
+    forwarded_from: list[ForwardingPeer] = Field(default_factory=list)
+    """Peers whose Forwarded and X-Forwarded-* are believed; `unix` on a Unix socket: its `unix_user`. Default: none."""
     protocols: Annotated[list[Literal["h2", "http/1.1"]], Field(min_length=1)] | None = None
     """What is offered in the handshake (RFC 7301), the preferred first: `h2` is HTTP/2. Default: [http/1.1]."""
 
@@ -226,9 +235,12 @@ class ListenerSection(Section):
         if self.is_unix:
             if not is_told:
                 raise mistake("a Unix socket needs `client_certificate.source: header`", "address")
-            for name in ("proxy_protocol_from", "forwarded_from"):
-                if getattr(self, name):
-                    raise mistake(f"`{name}` has no effect on a Unix socket", name)
+            if self.proxy_protocol_from:
+                raise mistake("`proxy_protocol_from` has no effect on a Unix socket", "proxy_protocol_from")
+            if any(one != "unix" for one in self.forwarded_from):
+                raise mistake("a network has no effect on a Unix socket: `unix`", "forwarded_from")
+        elif "unix" in self.forwarded_from:
+            raise mistake("`unix` has an effect on a Unix socket alone", "forwarded_from")
         if self.tls is not None:
             return self
         if not is_told:

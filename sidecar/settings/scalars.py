@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     BeforeValidator,
@@ -170,6 +170,12 @@ ListenAddress = Annotated[
 Network = Annotated[
     IPv4Network | IPv6Network, BeforeValidator(parse_network), WithJsonSchema({"type": "string"})
 ]
+ForwardingPeer = Annotated[
+    IPv4Network | IPv6Network | Literal["unix"],
+    BeforeValidator(lambda value: value if value == "unix" else parse_network(value)),
+    WithJsonSchema({"type": "string"}),
+]
+"""An address range, or `unix` for whoever is at the other end of a Unix socket."""
 HeaderName = Annotated[
     str, Form(r"^[A-Za-z][A-Za-z0-9-]*$", "a header name of letters, digits and hyphens", 64)
 ]

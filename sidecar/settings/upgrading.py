@@ -34,7 +34,9 @@ def _always(_: Loaded) -> bool:
 
 
 def _believes_nobody(loaded: Loaded) -> bool:
-    return any(not listener.forwarded_from for listener in loaded.proxy.listeners)
+    return any(
+        not (listener.forwarded_from or listener.believes_socket) for listener in loaded.proxy.listeners
+    )
 
 
 def _has_lists(loaded: Loaded) -> bool:

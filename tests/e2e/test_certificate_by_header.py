@@ -239,3 +239,21 @@ def test_streams_of_one_http2_connection_each_have_their_own_client(
         assert line["presented_thumbprint"] == people[shown].thumbprint
         assert line["expected_thumbprint"] == people[owner].thumbprint
         assert (line["protocol"], line["certificate_proxy"]) == ("h2", "127.0.0.1")
+
+
+def test_neighbour_that_is_listed_may_forward_where_a_request_came_from(
+    tmp_path: Path, pki: Pki, signing_key: SigningKey
+) -> None:
+    """And a user that is not listed may not, on the same socket."""
+    path, token = tmp_path / "s.sock", signing_key.token(pki.client)
+    others = {"address": f"unix://{path}", "forwarded_from": ["unix"]}
+    claimed = [("X-Forwarded-For", "203.0.113.9"), ("X-Forwarded-Proto", "https")]
+    for user, seen_as in ((os.getuid(), "203.0.113.9, unknown"), (os.getuid() + 1, "unknown")):
+        certificate = told({"unix_user": user})
+        with running(tmp_path, pki, signing_key, certificate, None, **others) as (one, upstream):
+            with Wire.plain(path) as wire:
+                sent = fields(token, pki.client if user == os.getuid() else None)
+                wire.request("GET", "/public/x", [*sent, *claimed])
+            (seen,) = upstream.seen
+            assert seen.all("X-Forwarded-For") == [seen_as]
+            assert one.process.is_running

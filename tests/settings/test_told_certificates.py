@@ -177,7 +177,17 @@ NAMED = "{san_dns: proxy.mesh, ca_file: ca.crt}"
         (
             f"{TOLD}, proxies: [{{unix_user: 1}}]",
             {"address": "unix:///s", "more": "forwarded_from: [10.0.0.0/8]"},
-            "`forwarded_from` has no effect on a Unix socket",
+            "a network has no effect on a Unix socket: `unix`",
+        ),
+        (
+            f"{TOLD}, proxies: [{{network: 10.0.0.0/8}}]",
+            {"more": "forwarded_from: [unix]"},
+            "`unix` has an effect on a Unix socket alone",
+        ),
+        (
+            f"{TOLD}, proxies: [{{unix_user: 1}}]",
+            {"address": "unix:///s", "more": "proxy_protocol_from: [10.0.0.0/8]"},
+            "`proxy_protocol_from` has no effect on a Unix socket",
         ),
         (
             f"{TOLD}, proxies: [{{unix_user: 1}}]",

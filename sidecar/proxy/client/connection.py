@@ -283,11 +283,18 @@ class ClientConnection(asyncio.Protocol):
         if engine.is_unchecked():
             observer.incident("crl_missing", f"an authority of {address}'s chain has no CRL")
 
+    def _is_believed(self, presenter: Presenter) -> bool:
+        """Whether what the peer forwards about its client is taken for true."""
+        settings = self.listener.settings
+        if settings.path:
+            return settings.believes_socket and bool(presenter.proxy)
+        return self.listener.believes(self.peer[0])
+
     def _wire(self, presenter: Presenter, until: float) -> Http1Stream | Http2Wire:
         """What the handshake agreed to speak."""
         address, is_http2 = self.peer[0], presenter.protocol == HTTP2
         received = b"2.0" if is_http2 else b"1.1"
-        forwarding = Forwarding(address, believed=self.listener.believes(address), received=received)
+        forwarding = Forwarding(address, believed=self._is_believed(presenter), received=received)
         if is_http2:
             return Http2Wire(self.link, self._host, presenter, until, forwarding)
         return Http1Stream(self.link, self._host, presenter, until, forwarding)
