@@ -160,6 +160,13 @@ def test_the_readme_counts_what_the_demo_installs() -> None:
     assert (ROOT / ".ci" / "product").read_text().count("-r requirements.lock") == 1
 
 
+def test_hosted_ci_runs_what_a_maintainer_runs_and_may_write_nothing() -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yaml").read_text())
+    (job,) = workflow["jobs"].values()
+    assert [step["run"].split()[-1] for step in job["steps"] if "run" in step] == [".ci/run"]
+    assert workflow["permissions"] == {"contents": "read"}
+
+
 def test_one_version_is_everywhere() -> None:
     chart = yaml.safe_load((ROOT / "helm" / "bound-token-sidecar" / "Chart.yaml").read_text())
     assert (chart["version"], chart["appVersion"]) == (VERSION, VERSION)
