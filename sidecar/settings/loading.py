@@ -117,6 +117,13 @@ class _Loading:
             if name.lower() in taken:
                 message = f"{shown(name)} is among the `identity_headers` of a rule"
                 yield self.document.problem(("upstream", "client_certificate_header"), message)
+        claims = {name.lower() for name in (*proxy.rule_identity_headers, *proxy.upstream.identity_headers)}
+        for name in sorted(proxy.hand_over_headers):
+            if name.lower() in claims:
+                message = (
+                    f"{shown(name)} is among `identity_headers`: a claim would be taken for a certificate"
+                )
+                yield self.document.problem(("authorization_server", "hand_over"), message)
 
     def _doubts(
         self,

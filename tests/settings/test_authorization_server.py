@@ -9,7 +9,7 @@ import pytest
 
 from sidecar.proxy.authorization_server.configuration import AuditBinding, EndpointKind
 from tests.support.client_files import ONE, SECTION, Clients
-from tests.support.configuration import SERVICE
+from tests.support.configuration import ISSUER, POLICY, SERVICE
 from tests.support.pki import Authority, Pki, Profile, certificate_pem, self_signed
 
 
@@ -140,6 +140,19 @@ def test_extra_headers_are_a_secret(clients: Clients) -> None:
     assert clients.problems() == []
     (danger,) = clients.configuration.load().dangers
     assert "`insecure_extra_headers_readable_by_everyone` is on" in danger.message
+
+
+def test_claim_under_the_name_of_the_hand_over_is_refused(clients: Clients) -> None:
+    """The server believes that field, whatever request it stands in."""
+    rule = "{name: one, match: {path: /x}, identity_headers: {client-cert: sub}}"
+    clients.configuration.write_policy(f"{ISSUER}rules:\n  - {rule}\n")
+    (problem,) = clients.problems()
+    assert "`Client-Cert` is among `identity_headers`: a claim would be taken for a certificate" in problem
+    clients.configuration.write_policy(POLICY)
+    claims = 'upstream: {url: "http://127.0.0.1:8080", identity_headers: {Client-Cert: sub}}'
+    clients.write_section(SECTION, SERVICE.replace('upstream: {url: "http://127.0.0.1:8080"}', claims))
+    (problem,) = clients.problems()
+    assert "`Client-Cert` is among `identity_headers`" in problem
 
 
 # --- what check warns of
