@@ -15,7 +15,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 from sidecar.demo.world import World
 from sidecar.process.endpoints import admin
 from tests.pictures import origin, terminal
-from tests.pictures.traffic import policy, refused, send
+from tests.pictures.traffic import STOLEN, policy, refused, send
 from tests.support.debian import program
 
 WINDOWS = {
@@ -97,13 +97,13 @@ async def _opened(browser: Browser, link: str, width: int, scheme: str) -> Page:
 
 async def _prepare(page: Page, world: World) -> None:
     """Hold the decisions, open the refusal of the stolen token, and ask why."""
-    stolen = page.locator("#decisions summary", has_text="/accounts/42").first
+    stolen = page.locator("#decisions summary", has_text=STOLEN).first
     await expect(stolen).to_be_visible(timeout=PATIENCE)
     await page.locator("#pause").click()
     await stolen.click()
     await page.locator("#token").fill(world.issuer.token(world.rightful))
     await page.locator("#certificate").fill(world.thief.certificate_file.read_text())
-    await page.locator("#url").fill("/accounts/42")
+    await page.locator("#url").fill(STOLEN)
     await page.locator("#explain button[type=submit]").click()
     await expect(page.locator("#answer .verdict")).to_contain_text("refused 401", timeout=PATIENCE)
     await expect(page.locator("#adoption tbody tr").first).to_be_visible(timeout=PATIENCE)

@@ -31,6 +31,9 @@ rules:
   - {{name: read-accounts, match: {{path: /accounts/**}}, require: {{scopes: [accounts:read]}}}}
 """
 
+STOLEN = "/accounts/42/statement"
+"""Asked for by nobody else."""
+
 
 @dataclass(frozen=True, slots=True)
 class Caller:
@@ -82,7 +85,7 @@ async def send(world: World, seconds: float) -> None:
 
 async def refused(world: World) -> None:
     """The refusal that the pictures open: a stolen token."""
-    stolen = Caller(1, "/accounts/{}", world.thief, world.issuer.token(world.rightful))
+    stolen = Caller(1, STOLEN, world.thief, world.issuer.token(world.rightful))
     await _ask(world.port, context(world.authority, world.thief), stolen, 42)
 
 
