@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from sidecar import __version__
 from sidecar.command.injector_settings import injection_settings
 from sidecar.injection.annotation import Wishes
 from sidecar.injection.container import container
@@ -40,6 +41,8 @@ from tests.support.pod_security import restricted_violations
 
 VALUES = sorted((HERE / "values").glob("*.yaml"))
 HELMS = [HELM3, HELM4]
+IMAGE = f"bound-token-sidecar:{__version__}"
+"""What the chart runs unless told otherwise."""
 CASES = [
     pytest.param(one, version, id=f"{one.stem}-{version}") for one in VALUES for version in versions_for(one)
 ]
@@ -204,7 +207,7 @@ def laid_out(folder: Path, service: dict[str, str], policies: list[Any]) -> Path
 @pytest.mark.parametrize("version", [OLDEST, "1.29.0", "1.30.0", NEWEST])
 def test_the_chart_and_the_injector_make_the_same_container(version: str) -> None:
     spec = only(rendered(values("application-minimal"), version), "Deployment")["spec"]["template"]["spec"]
-    chosen = settings(image="bound-token-sidecar:0.1.0", kubernetes=".".join(version.split(".")[:2]))
+    chosen = settings(image=IMAGE, kubernetes=".".join(version.split(".")[:2]))
     port = {"name": "bound-token", "containerPort": 8443, "protocol": "TCP"}
     own_file = Wishes(config_map="accounts-service")  # the chart's service file is a ConfigMap, too
     assert sidecar_of(spec) == container(own_file, chosen, [port], {})
@@ -252,7 +255,7 @@ def test_the_keys_of_issuers_survive_a_restart_of_the_container_unless_told_othe
     volumes = {one["name"]: one for one in spec["volumes"]}
     assert ("bound-token-state" in volumes) is kept
     if kept:
-        chosen = settings(image="bound-token-sidecar:0.1.0")
+        chosen = settings(image=IMAGE)
         injected = {one["name"]: one for one in injected_volumes(Wishes(), chosen, workload="accounts")}
         assert volumes["bound-token-state"] == injected["bound-token-state"]
         assert yaml.safe_load(service)["state_directory"] == f"{STATE_DIRECTORY}/keys"
@@ -448,7 +451,7 @@ def test_replicas_share_key_and_store_from_secrets_as_the_injector_mounts_them()
     assert not [one for one in manifests if one["kind"] == "Secret"]
     spec = only(manifests, "Deployment")["spec"]["template"]["spec"]
     chosen = settings(
-        image="bound-token-sidecar:0.1.0",
+        image=IMAGE,
         dpop={
             "resource": "https://api.example.com",
             "origins": ["https://api.example.com"],
@@ -491,7 +494,7 @@ def test_proxies_that_tell_certificates_are_listed_as_by_the_injector() -> None:
     manifests = rendered(values("application-behind-proxy"), NEWEST)
     spec = only(manifests, "Deployment")["spec"]["template"]["spec"]
     chosen = settings(
-        image="bound-token-sidecar:0.1.0",
+        image=IMAGE,
         told_certificate={
             "header": {"format": "xfcc"},
             "proxies": [{"spiffe_id": "spiffe://bank.example/ns/ingress/**"}, {"network": "10.0.0.0/8"}],
