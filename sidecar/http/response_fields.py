@@ -41,11 +41,12 @@ _LONGEST_CACHED: Final = 128
 class ResponseFields:
     """A response's header fields, sorted out."""
 
-    __slots__ = ("chunked", "content_length", "has_date", "is_located", "kept", "stays_open", "upgrade")
+    __slots__ = ("chunked", "has_date", "has_length", "is_located", "kept", "stays_open", "upgrade")
 
     def __init__(self) -> None:
         self.kept: list[bytes] = []
-        self.content_length: int | None = None
+        self.has_length = False
+        """There is a Content-Length, of which the parser has made sure that it is one number."""
         self.chunked = False
         self.upgrade = b""
         self.has_date = False
@@ -107,7 +108,7 @@ def sort_response(fields: list[Field], seen: dict[bytes, int], nonce: str | None
         if kind == _KEEP:
             kept += (name, b": ", value, b"\r\n")
         elif kind == CONTENT_LENGTH:
-            result.content_length = int(value)
+            result.has_length = True
             kept += (name, b": ", value, b"\r\n")
         elif kind == _DATE:
             result.has_date = True

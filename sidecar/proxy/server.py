@@ -14,7 +14,7 @@ from sidecar.proxy.client.connection import ClientConnection
 from sidecar.proxy.client.host import MakesEngines
 from sidecar.proxy.configuration import HTTP2, ListenerSettings, ProxySettings
 from sidecar.proxy.exchange.endpoints import ServerEndpoints
-from sidecar.proxy.exchange.occupancy import Occupancy
+from sidecar.proxy.exchange.occupancy import Occupancy, UnderWay
 from sidecar.proxy.exchange.snapshot import Authorizes, Serving
 from sidecar.proxy.listener import Listener
 from sidecar.proxy.turns import Turns
@@ -58,7 +58,7 @@ class Server:
         """
         self.settings = settings
         self.observer = observer
-        self.exchanges = 0
+        self.under_way = UnderWay()
         """Requests now under way."""
         self.occupancy = Occupancy()
         """Requests under way under rules that say how many may be."""
@@ -136,6 +136,11 @@ class Server:
             trace=self._trace,
             endpoints=endpoints,
         )
+
+    @property
+    def exchanges(self) -> int:
+        """Requests now under way."""
+        return self.under_way.count
 
     # --- life ----------------------------------------------------------------------------------------
 

@@ -26,7 +26,7 @@ LONGEST: Final = 512
 """Characters of any one value that a stranger chose; the rest becomes an ellipsis."""
 
 _KEY: Final = "access line"
-_MILLISECONDS: Final = [f"{number:03d}" for number in range(1000)]
+_THREE_DIGITS: Final = [f"{number:03d}" for number in range(1000)]
 Kind = tuple[tuple[str, str, str], int, str, str]
 """Rule, outcome and reason; status; method; host."""
 _KINDS_KEPT: Final = 1024
@@ -44,7 +44,7 @@ def decimal(seconds: float) -> str:
     """Seconds with six decimals, as `.6f` writes them; integers are quicker to write than floats."""
     microseconds = int(seconds * 1e6 + 0.5)
     if 0 <= microseconds < 1_000_000:
-        return "0." + str(1_000_000 + microseconds)[1:]
+        return f"0.{_THREE_DIGITS[microseconds // 1000]}{_THREE_DIGITS[microseconds % 1000]}"
     return f"{seconds:.6f}"
 
 
@@ -80,7 +80,7 @@ class AccessLine:
         path = record.path if len(record.path) <= LONGEST else bounded(record.path)
         key = (labels, record.status, record.method, record.host)
         return (
-            f'{{"time":"{self._stamp}{_MILLISECONDS[int((started - second) * 1000)]}Z","event":"request",'
+            f'{{"time":"{self._stamp}{_THREE_DIGITS[int((started - second) * 1000)]}Z","event":"request",'
             f'{self._kinds.get(key) or self._kind(key)}"path":{quoted(path)},'
             f'"request_id":{quoted(record.request_id)},"trace_id":{quoted(record.trace_id)},'
             f'{connection}{token}{failures}"duration":{decimal(record.duration)},'
@@ -147,7 +147,7 @@ def token_members(token: ValidatedToken) -> str:
 
 
 def _failures(denial: Denial) -> str:
-    return f'"failures":[{",".join(map(_failure, denial.failures))}],'
+    return f'"failures":[{",".join([_failure(one) for one in denial.failures])}],'
 
 
 def _failure(failure: Failure) -> str:

@@ -7,7 +7,6 @@ vouched for have a room of their own, so that whoever makes certificates up cann
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeVar
 
 from sidecar.decision.confirmation import KEY, Held, held
@@ -40,32 +39,51 @@ Row = dict[str, Any]
 """A client as JSON."""
 
 
-@dataclass(slots=True)
 class Client(Generic[Moment]):
     """What one client did, in numbers of requests."""
 
-    client: str
-    """`client_id`, else the token's subject, else the certificate's subject."""
-    last_seen: Moment
-    """When the latest of its requests began."""
-    last_refused: Moment
-    """When the latest began that was refused, or would be."""
-    bound: int = 0
-    """With a token bound to a key that the presenter proved to hold."""
-    unbound: int = 0
-    """With a token that is bound to no key."""
-    mismatched: int = 0
-    """With a token bound to another key, or without proof of its key."""
-    would_deny: int = 0
-    """Let through only because the policy reports."""
-    denied: int = 0
-    """Refused."""
-    reasons: dict[str, int] = field(default_factory=dict)
-    """Why they would be, or were, refused."""
-    rules: dict[str, int] = field(default_factory=dict)
-    """Under which rules they would be, or were, refused."""
-    by_key: int = 0
-    """Those that were bound by the key of a DPoP proof (`jkt`), be it beside a certificate."""
+    __slots__ = (
+        "bound", "by_key", "client", "denied", "last_refused", "last_seen", "mismatched", "reasons", "rules", "unbound",
+        "would_deny",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        client: str,
+        last_seen: Moment,
+        last_refused: Moment,
+        *,
+        bound: int = 0,
+        unbound: int = 0,
+        mismatched: int = 0,
+        would_deny: int = 0,
+        denied: int = 0,
+        reasons: dict[str, int] | None = None,
+        rules: dict[str, int] | None = None,
+        by_key: int = 0,
+    ) -> None:
+        self.client = client
+        """`client_id`, else the token's subject, else the certificate's subject."""
+        self.last_seen: Moment = last_seen
+        """When the latest of its requests began."""
+        self.last_refused: Moment = last_refused
+        """When the latest began that was refused, or would be."""
+        self.bound = bound
+        """With a token bound to a key that the presenter proved to hold."""
+        self.unbound = unbound
+        """With a token that is bound to no key."""
+        self.mismatched = mismatched
+        """With a token bound to another key, or without proof of its key."""
+        self.would_deny = would_deny
+        """Let through only because the policy reports."""
+        self.denied = denied
+        """Refused."""
+        self.reasons: dict[str, int] = {} if reasons is None else reasons
+        """Why they would be, or were, refused."""
+        self.rules: dict[str, int] = {} if rules is None else rules
+        """Under which rules they would be, or were, refused."""
+        self.by_key = by_key
+        """Those that were bound by the key of a DPoP proof (`jkt`), be it beside a certificate."""
 
     def count(
         self,

@@ -52,6 +52,7 @@ class Telemetry:
     ) -> None:
         self.metrics = metrics
         self.journal = journal
+        self._sink = journal.sink
         self.live = LiveDecisions()
         self.adoption = Adoption(clock())
         self._clients = self.adoption.clients
@@ -94,7 +95,7 @@ class Telemetry:
             except Exception as error:  # noqa: BLE001 — a fault of ours, and still a record
                 line = incomplete(record, labels)
                 self.incident("internal_error", f"{type(error).__name__} in an audit line")
-            self.journal.sink.write(line, record.has_place)
+            self._sink.write(line, record.has_place)
         self._duration.observe(record.duration)
         decision = record.decision
         if decision is not None:

@@ -109,6 +109,15 @@ def test_any_text_is_read_or_named(text: str) -> None:
         assert not any(mark in part for part in parts for mark in "/\\;?#\x00")
 
 
+@given(st.text("a-./", max_size=12))
+def test_dots_and_slashes_are_read_the_quick_way_as_the_long_one(text: str) -> None:
+    """The long way is asked by the same path behind an escape, which changes no segment that follows."""
+    parts, kinds = segments("/x/" + text)
+    longer, same = segments("/%20/" + text)
+    assert (longer[1:], same) == (parts[1:], kinds)
+    assert parts[1:] == text.split("/")
+
+
 @given(
     st.lists(
         st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=8),

@@ -42,7 +42,7 @@ class MemoryStream(ClientStream):
         self._take(body, is_all=is_all)
         self.expect_body()
         server = self._talk.server
-        server.exchanges += 1
+        server.under_way.count += 1
         self.exchange = exchange = Exchange(self, request, server.serving)
         exchange.begin()
         self._talk.loop.settle()
@@ -92,7 +92,7 @@ class MemoryStream(ClientStream):
     def _gone(self) -> None:
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
-            self._talk.server.exchanges -= 1
+            self._talk.server.under_way.count -= 1
             exchange.abandon()
 
     # -- what the exchange says
@@ -141,4 +141,4 @@ class MemoryStream(ClientStream):
     def over(self) -> None:
         assert self.exchange is not None, "over twice"
         self.exchange = None
-        self._talk.server.exchanges -= 1
+        self._talk.server.under_way.count -= 1

@@ -206,11 +206,15 @@ def test_only_so_many_rules_of_a_client_are_told_apart(recorder: RecordedTelemet
 
 
 def test_rows_of_several_workers_are_put_together() -> None:
-    first = Client("a", "2027-01-15T08:00:00.000Z", "", 1, 2, 3, 4, 5, {"x": 1}, {"r": 1}, 1)
+    first = Client(
+        "a", "2027-01-15T08:00:00.000Z", "", bound=1, unbound=2, mismatched=3, would_deny=4, denied=5,
+        reasons={"x": 1}, rules={"r": 1}, by_key=1,
+    )  # fmt: skip
     second = Client(
-        "a", "2027-01-14T08:00:00.000Z", "2027-01-14T08:00:00.000Z", 1, 1, 1, 1, 1, {"x": 2, "y": 9}
-    )
-    assert rows([first, second, Client("b", "", ""), Client("a", "", "", 1)]) == [
+        "a", "2027-01-14T08:00:00.000Z", "2027-01-14T08:00:00.000Z", bound=1, unbound=1, mismatched=1, would_deny=1,
+        denied=1, reasons={"x": 2, "y": 9},
+    )  # fmt: skip
+    assert rows([first, second, Client("b", "", ""), Client("a", "", "", bound=1)]) == [
         {
             "client": "a", "bound": 3, "by_key": 1, "unbound": 3, "mismatched": 4, "would_deny": 5, "denied": 6,
             "reasons": {"y": 9, "x": 3}, "rules": {"r": 1},

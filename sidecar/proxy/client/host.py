@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 from sidecar.decision.request import ClientCertificate
 from sidecar.proxy.configuration import ListenerSettings, ProxySettings
+from sidecar.proxy.exchange.occupancy import UnderWay
 from sidecar.proxy.exchange.snapshot import Serving
 from sidecar.proxy.tls import Engine
 from sidecar.proxy.vouching.told import ToldCertificates
@@ -39,8 +40,9 @@ class Host(Protocol):
     def now(self) -> Callable[[], float]:
         """Seconds of the clock that deadlines are set by."""
 
-    exchanges: int
-    """Requests now under way."""
+    @property
+    def under_way(self) -> UnderWay:
+        """Requests now under way, counted by whoever begins and ends them."""
 
     def call_soon(self, call: Callable[[], object]) -> None:
         """Run `call` when all others have had their turn of the event loop."""

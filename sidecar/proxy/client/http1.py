@@ -37,7 +37,7 @@ class Http1Stream(ClientStream):
 
     __slots__ = (
         "_chunked", "_client_ended", "_forwarding", "_held", "_host", "_keep_alive", "_link", "_reader", "_requests",
-        "_sheds", "_waits", "distrusted", "exchange", "retired",
+        "_serving", "_sheds", "_under_way", "_waits", "distrusted", "exchange", "retired",
     )  # fmt: skip
 
     def __init__(
@@ -51,6 +51,8 @@ class Http1Stream(ClientStream):
         super().__init__(presenter, certificate_until, host.now)
         self._link = link
         self._host = host
+        self._serving = host.serving
+        self._under_way = host.under_way
         self._forwarding = forwarding
         self._reader = RequestReader(host.settings.limits)
         self._held = False
@@ -58,8 +60,7 @@ class Http1Stream(ClientStream):
         self._waits = False
         """What is unread waits for the next turn of the event loop."""
         self._requests = 0
-        self._client_ended = False
-        self._keep_alive = False
+        self._client_ended = self._keep_alive = False
         self._chunked = False
         """The response under way goes out in chunks."""
         self._sheds = False
@@ -167,9 +168,8 @@ class Http1Stream(ClientStream):
         self.deadline = self._now() + self._host.settings.timeouts.request_head
 
     def _begin(self, request: Request) -> None:
-        host = self._host
         self._requests += 1
-        serving = host.serving
+        serving = self._serving = self._host.serving
         endpoints = serving.endpoints
         if endpoints is not None:
             exchange = exchange_for(self, request, serving, endpoints)
@@ -180,8 +180,8 @@ class Http1Stream(ClientStream):
         self._keep_alive, self._chunked = request.keep_alive, False
         if not request.complete:
             self.expect_body()
-        host.exchanges += 1
-        total = host.settings.upstream.total_timeout
+        self._under_way.count += 1
+        total = serving.total_timeout
         self._must_end = self._now() + total if total else NEVER
         if self._sheds:
             self._keep_alive = False
@@ -195,8 +195,7 @@ class Http1Stream(ClientStream):
     def answer_fault(self, fault: Fault) -> None:
         """Bytes that are no request: they get an answer all the same, and an audit record."""
         request = Request()
-        request.complete = True
-        request.fault = fault
+        request.complete, request.fault = True, fault
         self._reader.fault = None
         self._begin(request)
 
@@ -232,7 +231,7 @@ class Http1Stream(ClientStream):
         """The client has left: nobody waits for an answer."""
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
-            self._host.exchanges -= 1
+            self._under_way.count -= 1
             exchange.abandon()
 
     def lost(self) -> None:
@@ -269,13 +268,14 @@ class Http1Stream(ClientStream):
 
     def _may_continue(self) -> bool:
         """Whether another request may follow on this connection."""
-        host = self._host
-        limit = host.settings.limits.requests_per_connection
-        return not (host.draining or self.distrusted or self.retired or (limit and self._requests >= limit))
+        limit = self._serving.requests_per_connection
+        return not (
+            self._host.draining or self.distrusted or self.retired or (limit and self._requests >= limit)
+        )
 
     def _become_idle(self) -> None:
         self._link.phase = IDLE
-        self.deadline = self._now() + self._host.settings.timeouts.idle
+        self.deadline = self._now() + self._serving.idle_timeout
 
     # --- the stream ----------------------------------------------------------------------------------
 
@@ -343,7 +343,7 @@ class Http1Stream(ClientStream):
         if not keep or exchange.request.complete:
             return True
         self.release()
-        self.expect_answer(self._host.settings.timeouts.idle)
+        self.expect_answer(self._serving.idle_timeout)
         return False
 
     @staticmethod
@@ -368,7 +368,7 @@ class Http1Stream(ClientStream):
         exchange, self.exchange = self.exchange, None
         if exchange is None:
             return
-        self._host.exchanges -= 1
+        self._under_way.count -= 1
         phase = self._link.phase
         if phase is CLOSED:
             return

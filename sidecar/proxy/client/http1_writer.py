@@ -10,16 +10,28 @@ from sidecar.http.message import Request, Response
 from sidecar.http.response_fields import ResponseFields
 
 BODILESS_STATUS: Final = frozenset({204, 304})
-_date = (0, b"")
+_clock: Final = time.time
+
+
+class _Date:
+    """The value of a Date field, and the second that it is of."""
+
+    __slots__ = ("second", "text")
+
+    def __init__(self) -> None:
+        self.second = 0
+        self.text = b""
+
+
+_DATE: Final = _Date()
 
 
 def date() -> bytes:
     """The Date field's value (RFC 9110 §6.6.1), made once a second."""
-    global _date  # noqa: PLW0603 — a memo of one value
-    now = int(time.time())
-    if _date[0] != now:
-        _date = (now, formatdate(now, usegmt=True).encode("ascii"))
-    return _date[1]
+    now = int(_clock())
+    if _DATE.second != now:
+        _DATE.second, _DATE.text = now, formatdate(now, usegmt=True).encode("ascii")
+    return _DATE.text
 
 
 _CLOSE: Final = b"Connection: close\r\n"
@@ -59,7 +71,7 @@ def needs_chunks(request: Request, head: Response, fields: ResponseFields) -> bo
     """Whether the response has a body whose length nobody has said."""
     if request.method == "HEAD" or head.status in BODILESS_STATUS:
         return False
-    return fields.chunked or fields.content_length is None
+    return fields.chunked or not fields.has_length
 
 
 def response_head(

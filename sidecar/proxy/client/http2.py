@@ -185,7 +185,7 @@ class Http2Wire(Carrier):
 
     def left(self, stream: Http2Stream) -> None:
         """The exchange of a stream is over."""
-        self._host.exchanges -= 1
+        self._host.under_way.count -= 1
         self._under_way -= 1
         self.was_permitted |= stream.was_permitted
         if not self._under_way:
@@ -210,7 +210,7 @@ class Http2Wire(Carrier):
         stream.is_closed = is_closed
         if not is_closed:
             self.streams[number] = stream
-        host.exchanges += 1
+        host.under_way.count += 1
         self._under_way += 1
         self._requests += 1
         if link.phase is IDLE:

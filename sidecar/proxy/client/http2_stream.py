@@ -237,7 +237,7 @@ class Http2Stream(ClientStream):
         if self.is_closed:
             return
         is_all = not data and end == b""
-        self._may_trail = self.request.is_grpc and fields.content_length is None
+        self._may_trail = self.request.is_grpc and not fields.has_length
         self._carrier.engine.respond(self.number, http2_writer.response_head(head, fields), ends=is_all)
         if is_all:
             self.has_said_all = True

@@ -130,7 +130,8 @@ class Exchange(Passenger):
     def _forward(self, permit: Permit) -> None:
         request, serving, stream = self.request, self._serving, self.stream
         if permit.token is not None:
-            self.valid_until = min(permit.valid_until, stream.certificate_until, self.record.presenter.ends)
+            until, ends = permit.valid_until, stream.certificate_until
+            self.valid_until = min(until if until < ends else ends, self.record.presenter.ends)  # noqa: FURB136 — a call more
             self._nonce, stream.was_permitted = permit.nonce, True
         rule = permit.rule
         self.bounds = bounds = serving.bounds if rule.limits is None else serving.bounds_under(rule)
@@ -147,8 +148,7 @@ class Exchange(Passenger):
             if hindrance is not None:
                 self.fail(hindrance[0], hindrance[1])
                 return
-        self._replay = head
-        self._dispatched = perf_counter()
+        self._replay, self._dispatched = head, perf_counter()
         stream.expect_answer(bounds.response_timeout if request.complete else self._patience())
         serving.pool.submit(self)
 

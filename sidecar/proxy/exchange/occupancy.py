@@ -7,6 +7,15 @@ reload, for what is under way stays under way. Requests of rules without such a 
 """
 
 
+class UnderWay:
+    """Exchanges under way at one server, whatever their rules: one object, shared by all of its connections."""
+
+    __slots__ = ("count",)
+
+    def __init__(self) -> None:
+        self.count = 0
+
+
 class Full(Exception):
     """Every place of a rule is taken."""
 

@@ -59,8 +59,8 @@ class Serving:
         endpoints: ServerEndpoints | None = None,
     ) -> None:
         self.settings = settings
-        self.limits = settings.limits
-        self.timeouts = settings.timeouts
+        self.limits, self.timeouts = settings.limits, settings.timeouts
+        self._note_numbers(settings)
         self.upstream = upstream = settings.upstream
         self.redirects = _redirects(upstream)
         header = upstream.client_certificate_header
@@ -98,6 +98,12 @@ class Serving:
         self._identity_key = object()
         self._bounds: dict[str, Bounds] = {}
         """Bounds of the rules that have limits of their own, by name."""
+
+    def _note_numbers(self, settings: ProxySettings) -> None:
+        """Keep what every request asks for as numbers of our own: compiled, reading the settings costs far more."""
+        self.idle_timeout = float(settings.timeouts.idle)
+        self.requests_per_connection = settings.limits.requests_per_connection
+        self.total_timeout = float(settings.upstream.total_timeout)
 
     def next_id(self) -> str:
         """A request id: unique over processes, and not to be guessed for another's request."""

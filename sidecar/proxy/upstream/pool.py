@@ -48,6 +48,8 @@ class UpstreamPool(Pool):
         self.settings = settings
         self._connect = connect
         self._observer = observer
+        self._now: Callable[[], float] = loop.time
+        self._idle_timeout = float(settings.idle_timeout)
         self._idle: list[UpstreamConnection] = []
         self._open: set[UpstreamConnection] = set()
         self._opening: dict[asyncio.Task[None], Passenger] = {}
@@ -77,7 +79,7 @@ class UpstreamPool(Pool):
             self._queue(passenger)
             return
         if idle:
-            now = self._loop.time()
+            now = self._now()
             while idle:
                 connection = idle.pop()
                 if connection.idle_until <= now:
@@ -88,7 +90,7 @@ class UpstreamPool(Pool):
                     return
         if self.connections >= self.settings.max_connections:
             self._queue(passenger)
-        elif self._loop.time() < self._down_until:
+        elif self._now() < self._down_until:
             passenger.upstream_failed(Reason.UPSTREAM_REFUSED, "the upstream is down")
         else:
             self._open_for(passenger)
@@ -191,7 +193,7 @@ class UpstreamPool(Pool):
 
     def _failed(self, passenger: Passenger, reason: Reason, detail: str) -> None:
         self._pause = min(_LONGEST_PAUSE, self._pause * 2 or _FIRST_PAUSE)
-        self._down_until = self._loop.time() + self._pause
+        self._down_until = self._now() + self._pause
         self._observer.incident("upstream_down", detail)
         # The requests in the queue would fail one by one for the same reason: they fail now, and may be retried.
         waiting, self._waiting = self._waiting, deque()
@@ -209,13 +211,13 @@ class UpstreamPool(Pool):
         if self._retired:
             connection.discard()
             return
-        lifetime, told = self.settings.idle_timeout, connection.stays_open
+        lifetime, told = self._idle_timeout, connection.stays_open
         if 0 <= told < lifetime + _MARGIN:
             lifetime = told - _MARGIN
         if lifetime <= 0:
             connection.discard()
             return
-        connection.idle_until = self._loop.time() + lifetime
+        connection.idle_until = self._now() + lifetime
         self._idle.append(connection)
 
     def forget(self, connection: UpstreamConnection) -> None:
