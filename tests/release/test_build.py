@@ -74,7 +74,7 @@ def test_without_pythons_headers_it_does_not_try(monkeypatch: pytest.MonkeyPatch
         ({"SIDECAR_COMPILE": "0"}, set()),
         ({"CC": "no-such-compiler"}, set()),
     ],
-    ids=str,
+    ids=["a compiler", "not wanted", "no compiler"],
 )
 def test_an_installer_is_told_what_compiling_needs(
     setting: dict[str, str], needed: set[str], monkeypatch: pytest.MonkeyPatch
