@@ -75,6 +75,7 @@ COMPILED = (
     "proxy/exchange/tunnel.py",
     "proxy/http2/engine.py",
     "proxy/http2/events.py",
+    "proxy/http2/fields.py",
     "proxy/tls/engine.py",
     "proxy/upstream/connection.py",
     "proxy/upstream/http1_reader.py",

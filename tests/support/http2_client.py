@@ -6,8 +6,8 @@ from hpack import Decoder
 
 from sidecar.http.message import Field
 from sidecar.proxy.http2.engine import Http2Engine, load
-from sidecar.proxy.http2.events import Http2Events
 from tests.support.conversation import Client, Conversation
+from tests.support.http2_peer import Http2Peer
 from tests.support.pki import Identity
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -63,24 +63,21 @@ class Got:
     closed: int | None = None
 
 
-class Http2Client(Http2Events):
+class Http2Client(Http2Peer):
     """One connection. What it is told is in `streams`, by number."""
 
     def __init__(
         self, talk: Conversation, identity: Identity | None = None, *, window: int = OUTGOING_WINDOW
     ) -> None:
-        load()
+        super().__init__()
         talk.tls.protocol = "h2"
         self.client: Client = talk.client(identity)
         talk.tls.protocol = ""
         self.streams: dict[int, Got] = {}
-        self.takes = True
-        """Whether windows are given back."""
         self.streams_allowed = -1
         self.goaways: list[tuple[int, int]] = []
         self.ended_with: int | None = None
         self.pongs = 0
-        self._untaken: list[tuple[int, int]] = []
         self.engine = Http2Engine(
             self, is_server=False, streams=0, window=window, header_bytes=65536, headers=200
         )
@@ -89,6 +86,13 @@ class Http2Client(Http2Events):
 
     # -- what it does
 
+    def hears(self) -> bytes:
+        return self.client.hears()
+
+    def writes_out(self, data: bytes) -> None:
+        if not self.client.is_closed:
+            self.client.says(data)
+
     def asks(self, path: str = "/a", method: str = "GET", *others: Field, ends: bool = True) -> int:
         """Sends a head; returns the stream's number."""
         number = self.engine.request(request(path, method, *others), ends=ends)
@@ -96,14 +100,6 @@ class Http2Client(Http2Events):
         self.streams[number] = Got()
         self.pump()
         return number
-
-    def sends(self, number: int, data: bytes, *, ends: bool = False) -> None:
-        self.engine.send(number, data, ends=ends)
-        self.pump()
-
-    def trails(self, number: int, *fields: Field) -> None:
-        self.engine.trail(number, list(fields))
-        self.pump()
 
     def resets(self, number: int, code: int = 8) -> None:
         self.engine.reset(number, code)
@@ -117,26 +113,6 @@ class Http2Client(Http2Events):
     def stops_taking(self) -> None:
         """Gives back no window."""
         self.takes = False
-
-    def takes_on(self) -> None:
-        self.takes = True
-        for number, size in self._untaken:
-            self.engine.took(number, size)
-        self._untaken.clear()
-        self.pump()
-
-    def pump(self) -> None:
-        """Until neither side has anything to say."""
-        while True:
-            heard, sent = self.client.hears(), self.engine.outgoing()
-            if heard:
-                self.engine.receive(heard)
-            while self.engine.has_events:
-                self.engine.deliver(1000)
-            if sent and not self.client.is_closed:
-                self.client.says(sent)
-            if not heard and not sent:
-                return
 
     def got(self, number: int) -> Got:
         self.pump()
@@ -158,10 +134,7 @@ class Http2Client(Http2Events):
         got = self.streams[stream]
         got.body += data
         got.is_whole = ends
-        if self.takes:
-            self.engine.took(stream, len(data))
-        else:
-            self._untaken.append((stream, len(data)))
+        self.taken(stream, data)
 
     def trailers(self, stream: int, fields: tuple[Field, ...]) -> None:
         got = self.streams[stream]

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 
 from sidecar.http.message import Field
-from sidecar.proxy.http2.engine import Http2Engine, load
-from sidecar.proxy.http2.events import Http2Events
+from sidecar.proxy.http2.engine import Http2Engine
 from tests.support.conversation import Upstream
+from tests.support.http2_peer import Http2Peer
 
 
 @dataclass
@@ -22,23 +22,27 @@ class Asked:
         return dict(self.fields)[name.encode()].decode()
 
 
-class Http2Api(Http2Events):
+class Http2Api(Http2Peer):
     """One connection."""
 
     def __init__(self, upstream: Upstream, *, streams: int = 100, window: int = 65536) -> None:
-        load()
+        super().__init__()
         self.upstream = upstream
         self.asked: dict[int, Asked] = {}
-        self.takes = True
         self.goaways: list[int] = []
         self.pings = 0
-        self._untaken: list[tuple[int, int]] = []
         self.engine = Http2Engine(
             self, is_server=True, streams=streams, window=window, header_bytes=65536, headers=200
         )
         self.pump()
 
     # -- what it does
+
+    def hears(self) -> bytes:
+        return self.upstream.hears_all()
+
+    def writes_out(self, data: bytes) -> None:
+        self.upstream.says(data)
 
     def says(
         self, number: int, status: int = 200, *fields: Field, data: bytes = b"", ends: bool = True
@@ -48,14 +52,6 @@ class Http2Api(Http2Events):
         self.engine.respond(number, head, ends=ends and not data)
         if data:
             self.engine.send(number, data, ends=ends)
-        self.pump()
-
-    def sends(self, number: int, data: bytes, *, ends: bool = False) -> None:
-        self.engine.send(number, data, ends=ends)
-        self.pump()
-
-    def trails(self, number: int, *fields: Field) -> None:
-        self.engine.trail(number, list(fields))
         self.pump()
 
     def informs(self, number: int, status: int) -> None:
@@ -70,25 +66,6 @@ class Http2Api(Http2Events):
         self.engine.go_away()
         self.pump()
 
-    def takes_on(self) -> None:
-        self.takes = True
-        for number, size in self._untaken:
-            self.engine.took(number, size)
-        self._untaken.clear()
-        self.pump()
-
-    def pump(self) -> None:
-        while True:
-            heard, sent = self.upstream.hears_all(), self.engine.outgoing()
-            if heard:
-                self.engine.receive(heard)
-            while self.engine.has_events:
-                self.engine.deliver(1000)
-            if sent:
-                self.upstream.says(sent)
-            if not heard and not sent:
-                return
-
     # -- what it is told
 
     def head(self, stream: int, fields: tuple[Field, ...], *, ends: bool) -> None:
@@ -100,10 +77,7 @@ class Http2Api(Http2Events):
     def data(self, stream: int, data: bytes, *, ends: bool) -> None:
         self.asked[stream].body += data
         self.asked[stream].is_whole = ends
-        if self.takes:
-            self.engine.took(stream, len(data))
-        else:
-            self._untaken.append((stream, len(data)))
+        self.taken(stream, data)
 
     def trailers(self, stream: int, fields: tuple[Field, ...]) -> None:
         self.asked[stream].trailers = {name.decode(): value.decode() for name, value in fields}

@@ -25,6 +25,7 @@ from sidecar.proxy.exchange.snapshot import Serving
 from sidecar.proxy.exchange.stream import NEVER, ClientStream
 from sidecar.proxy.http2.engine import Http2Engine
 from sidecar.proxy.http2.events import CANCEL, INTERNAL_ERROR, NO_ERROR, Http2Events
+from sidecar.proxy.http2.fields import trailer_fields
 from sidecar.proxy.native import mypyc_attr
 from sidecar.proxy.vouching.hop import Hop
 
@@ -252,7 +253,7 @@ class Http2Stream(ClientStream):
         if end:
             if data:
                 carrier.engine.send(number, data, ends=False)
-            trailers = http2_writer.trailers(end)
+            trailers = trailer_fields(end)
             if self.request.is_grpc and self.exchange is not None:
                 self.exchange.record.grpc_status = grpc.said_status(trailers)
             carrier.engine.trail(number, trailers)

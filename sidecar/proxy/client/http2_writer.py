@@ -29,16 +29,6 @@ def interim_head(head: Response, fields: ResponseFields) -> list[Field]:
     return pairs
 
 
-def trailers(lines: bytes) -> list[Field]:
-    """Trailer fields, which an exchange hands over as lines."""
-    pairs: list[Field] = []
-    for line in lines.split(b"\r\n"):
-        name, colon, value = line.partition(b": ")
-        if colon:
-            pairs.append((name.lower(), value.strip(b" \t")))
-    return pairs
-
-
 def own_answer(answer: Answer, request_id: str, body: bytes) -> list[Field]:
     """The head of an answer with this content."""
     pairs: list[Field] = [(b":status", b"%d" % answer.status), (b"date", date())]

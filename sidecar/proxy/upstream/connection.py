@@ -254,11 +254,15 @@ class UpstreamConnection(asyncio.Protocol):
             if body:
                 reader.body = []
             passenger.response_arrived(heads, body, reader.response)
-        except MalformedResponse as malformed:
-            self.discard()
-            passenger.upstream_failed(Reason.UPSTREAM_BROKEN, str(malformed))
         except Exception as error:  # noqa: BLE001 — one exchange's bug must not take others
-            self.discard()
+            self.give_up(passenger, error)
+
+    def give_up(self, passenger: Passenger, error: Exception) -> None:
+        """What came could not be taken: a broken response is the upstream's fault, anything else is ours."""
+        self.discard()
+        if isinstance(error, MalformedResponse):
+            passenger.upstream_failed(Reason.UPSTREAM_BROKEN, str(error))
+        else:
             passenger.broke(error)
 
     def _receive_much(self, passenger: Passenger, data: bytes) -> None:
@@ -284,12 +288,8 @@ class UpstreamConnection(asyncio.Protocol):
             self._keep(data[at:])
             body, reader.body = reader.body, []
             passenger.response_arrived(heads, body, reader.response)
-        except MalformedResponse as malformed:
-            self.discard()
-            passenger.upstream_failed(Reason.UPSTREAM_BROKEN, str(malformed))
         except Exception as error:  # noqa: BLE001 — one exchange's bug must not take others
-            self.discard()
-            passenger.broke(error)
+            self.give_up(passenger, error)
 
     def _keep(self, data: bytes) -> None:
         """What was read is too much for one turn: this is for later. Nothing: it is read up."""

@@ -3,9 +3,10 @@
 from abc import abstractmethod
 
 from sidecar.decision.denial import Reason
-from sidecar.http.message import Field, MalformedResponse, Response
+from sidecar.http.message import Field, Response
 from sidecar.proxy.http2.engine import Http2Engine
 from sidecar.proxy.http2.events import CANCEL, NO_ERROR, REFUSED_STREAM, Http2Events
+from sidecar.proxy.http2.fields import trailer_fields
 from sidecar.proxy.native import mypyc_attr
 from sidecar.proxy.upstream import http2_writer
 from sidecar.proxy.upstream.connection import Passenger, Pool, UpstreamConnection
@@ -101,7 +102,7 @@ class Http2Lane(UpstreamConnection):
         if end:
             if body:
                 engine.send(self.number, body, ends=False)
-            engine.trail(self.number, http2_writer.trailers(end))
+            engine.trail(self.number, trailer_fields(end))
         elif body or end is not None:
             engine.send(self.number, body, ends=end is not None)
         self.sent_all = end is not None
@@ -162,12 +163,8 @@ class Http2Lane(UpstreamConnection):
             return
         try:
             passenger.response_arrived(heads, body, self._response)
-        except MalformedResponse as malformed:
-            self.discard()
-            passenger.upstream_failed(Reason.UPSTREAM_BROKEN, str(malformed))
         except Exception as error:  # noqa: BLE001 — one exchange's bug must not take others
-            self.discard()
-            passenger.broke(error)
+            self.give_up(passenger, error)
 
     # --- the end -------------------------------------------------------------------------------------
 

@@ -31,13 +31,3 @@ def request_fields(head: bytes, scheme: bytes) -> list[Field]:
     if authority:
         pseudo.append((b":authority", authority))
     return pseudo + regular
-
-
-def trailers(lines: bytes) -> list[Field]:
-    """Trailer fields, which an exchange hands over as lines."""
-    pairs: list[Field] = []
-    for line in lines.split(b"\r\n"):
-        name, colon, value = line.partition(b": ")
-        if colon:
-            pairs.append((name.lower(), value.strip(b" \t")))
-    return pairs
