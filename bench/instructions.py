@@ -26,7 +26,7 @@ from sidecar.decision.jose import is_signature
 from sidecar.decision.jwk import parse_jwk
 from sidecar.decision.replay import ReplayMemory
 from sidecar.decision.strict import base64url
-from tests.support.measured import RESPONSE, World
+from tests.support.measured import World
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki
 from tests.support.proofs import Prover
@@ -118,14 +118,10 @@ async def _request(what: str, folder: Path) -> Callable[[], object]:
         world = World(pki, key, folder, bound_to, prover=Prover.create(), proofs=proofs, replay=memory)
     else:
         world = World(pki, key, folder, bound_to)
-    await world.start()
     if what.endswith("client"):  # whose records nobody opens
+        await world.start()
         return world.sealed
-    world.connection.data_received(world.sealed())
-    await asyncio.sleep(0.01)
-    for upstream in world.upstreams:
-        assert upstream.protocol is not None
-        upstream.protocol.data_received(RESPONSE)
+    await world.begin()
     return world.one
 
 

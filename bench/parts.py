@@ -66,12 +66,7 @@ async def _begun(folder: Path) -> World:
     """A world whose connection has carried a request, so that its token is known."""
     pki = Pki.create()
     world = World(pki, SigningKey.create("ES256"), folder, pki.client)
-    await world.start()
-    world.connection.data_received(world.sealed())
-    await asyncio.sleep(0.01)
-    protocol = world.upstreams[0].protocol
-    assert protocol is not None
-    protocol.data_received(RESPONSE)
+    await world.begin()
     return world
 
 

@@ -19,7 +19,7 @@ import sidecar
 from sidecar.decision.replay import ReplayMemory
 from sidecar.http.certificate_field import CertificateFormat
 from sidecar.proxy.configuration import ToldCertificateSettings, TrustedProxy
-from tests.support.measured import REQUESTS, RESPONSE, World
+from tests.support.measured import REQUESTS, World
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki
 from tests.support.proofs import Prover
@@ -54,13 +54,7 @@ def calls(of: Callable[[], None]) -> Counter[str]:
 
 
 async def _calls_of(world: World) -> Counter[str]:
-    await world.start()
-    world.connection.data_received(world.sealed())
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    for upstream in world.upstreams:
-        assert upstream.protocol is not None
-        upstream.protocol.data_received(RESPONSE)
+    await world.begin()
     for _ in range(3):
         world.one()
     # What comes once a second (a moment is written out anew) falls into some rounds: the cheapest has none.

@@ -1,6 +1,6 @@
 import pytest
 
-from sidecar.decision import certificate_condition
+from sidecar.decision import certificate_condition, tls_condition
 from sidecar.decision.claim import ClaimCondition, Equals
 from sidecar.decision.condition import CLAUSES, Facts
 from sidecar.decision.denial import Failure, Reason
@@ -71,6 +71,7 @@ def test_clause_is_found_by_name_or_by_family(check: str, expected: str) -> None
 
 def test_conditions_bring_their_clauses() -> None:
     assert clause("client_certificate.thumbprint") == certificate_condition.CertificateLasts.clause
+    assert clause("tls.groups") == tls_condition.TlsCondition.clause
     assert {clause(f"{subject}.x") for subject in CLAUSES} == set(CLAUSES.values())
 
 

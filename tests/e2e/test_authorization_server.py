@@ -26,12 +26,6 @@ pytestmark = pytest.mark.real
 
 
 @pytest.fixture(scope="module")
-def provider(tmp_path_factory: pytest.TempPathFactory, pki: Pki) -> Iterator[FrontedProvider]:
-    with FrontedProvider(tmp_path_factory.mktemp("fronted"), pki) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def front(tmp_path_factory: pytest.TempPathFactory, provider: FrontedProvider) -> Iterator[Sidecar]:
     with in_front(tmp_path_factory.mktemp("front"), provider) as running:
         yield running

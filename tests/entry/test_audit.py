@@ -2,9 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -20,17 +18,6 @@ from tests.support.pki import Pki
 from tests.support.token_endpoint import ENDPOINTS, ISSUER, TokenWorld, answer, form
 
 REFUSES: dict[str, Any] = {"audit_binding": AuditBinding.REFUSE}
-
-
-@pytest.fixture
-def world(pki: Pki, tmp_path: Path) -> TokenWorld:
-    return TokenWorld(pki, tmp_path)
-
-
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as opened:
-        yield opened
 
 
 def response(token: str, **members: object) -> bytes:

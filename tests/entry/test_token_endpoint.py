@@ -2,9 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -22,17 +20,6 @@ from tests.support.recorder import Seen
 from tests.support.token_endpoint import RFC9440, TokenWorld, answer, form
 
 TOKEN = b'{"access_token":"opaque","token_type":"Bearer"}'
-
-
-@pytest.fixture
-def world(pki: Pki, tmp_path: Path) -> TokenWorld:
-    return TokenWorld(pki, tmp_path)
-
-
-@pytest.fixture
-def stack() -> Iterator[ExitStack]:
-    with ExitStack() as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -54,13 +54,8 @@ def field(identity: Identity, name: str = NAME) -> bytes:
 
 async def begun(world: World) -> None:
     """The connection is there, and so is one to the API."""
-    await world.start()
-    world.connection.data_received(world.sealed())
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
+    await world.begin()
     for upstream in world.upstreams:
-        assert upstream.protocol is not None
-        upstream.protocol.data_received(RESPONSE)
         upstream.written.clear()
     world.transport.written.clear()
 

@@ -122,6 +122,16 @@ class World:
         self.connection.connection_made(cast("asyncio.Transport", self.transport))
         await self._shake_hands(self.pki.client if self.told is None else self.pki.server)
 
+    async def begin(self) -> None:
+        """Start, and let one request pass: its token is known then, and so is a connection to the API."""
+        await self.start()
+        self.connection.data_received(self.sealed())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        for upstream in self.upstreams:
+            assert upstream.protocol is not None
+            upstream.protocol.data_received(RESPONSE)
+
     async def _connect(
         self,
         _loop: asyncio.AbstractEventLoop,
