@@ -6,9 +6,11 @@ authorization server that cannot do mutual TLS: it binds a token to the certific
 
 import json
 import sys
-from base64 import b64decode, urlsafe_b64encode
+from base64 import b64decode
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from sidecar.decision.strict import base64url_text
 
 _CHUNK = b"x" * 65536
 
@@ -42,9 +44,9 @@ class Api(BaseHTTPRequestHandler):
         claims = {}
         if field:
             digest = sha256(b64decode(field.strip(":"))).digest()
-            claims["cnf"] = {"x5t#S256": _base64url(digest)}
+            claims["cnf"] = {"x5t#S256": base64url_text(digest)}
         parts = ({"alg": "ES256", "typ": "at+jwt"}, claims)
-        token = ".".join(_base64url(json.dumps(part).encode()) for part in parts) + ".c2lnbmF0dXJl"
+        token = ".".join(base64url_text(json.dumps(part).encode()) for part in parts) + ".c2lnbmF0dXJl"
         self._answer({"access_token": token, "token_type": "Bearer", "expires_in": 300})
 
     def _answer(self, document: object) -> None:
@@ -66,10 +68,6 @@ class Api(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 — the base class's name
         """Say nothing: the demo's own table is what is read."""
-
-
-def _base64url(data: bytes) -> str:
-    return urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 if __name__ == "__main__":

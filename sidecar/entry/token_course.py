@@ -110,9 +110,8 @@ class TokenCourse(Course):
         now: float,
     ) -> Decision:
         terms = self._terms
-        types = [value.decode("latin-1") for name, value in request.fields if name.lower() == b"content-type"]
         try:
-            form = read_form(head, types, body)
+            form = read_form(head, request.fields, body)
             self._note(form.client_id, "")
             client = terms.registry.authenticate(form, presenter, now)
             self._authenticated(client, presenter)

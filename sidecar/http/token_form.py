@@ -8,7 +8,7 @@ meaning for all of them or it is refused. It is not repaired: what is passed on 
 import re
 from base64 import b64decode
 from binascii import Error as NotBase64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import Final, NoReturn
 from urllib.parse import unquote_to_bytes
@@ -18,6 +18,7 @@ from sidecar.decision.reason import Reason
 from sidecar.decision.registered_client.token_request import ClaimedMethod, TokenRequest
 from sidecar.decision.request import RequestHead
 from sidecar.decision.strict import Malformed, base64url, json_object
+from sidecar.http.message import Field
 
 MOST_BYTES: Final = 64 * 1024
 """Bytes of a form."""
@@ -43,13 +44,14 @@ _SHOWN: Final = 64
 _IN_BODY: Final = "in the body alone"
 
 
-def read_form(head: RequestHead, content_types: Sequence[str], body: bytes) -> TokenRequest:
-    """What the request claims. `content_types` are its `Content-Type` fields, `body` is all of its content.
+def read_form(head: RequestHead, fields: Iterable[Field], body: bytes) -> TokenRequest:
+    """What the request claims. `fields` are its header fields as they came, `body` is all of its content.
 
     Raises `Denied`: body_too_large, form_malformed, parameter_repeated, client_id_missing, client_id_mismatch,
     client_authentication_repeated, target_too_long.
     """
-    _check_outside(head, content_types)
+    types = [value.decode("latin-1") for name, value in fields if name.lower() == b"content-type"]
+    _check_outside(head, types)
     if len(body) > MOST_BYTES:
         raise Denied(Reason.BODY_TOO_LARGE, "form", f"at most {MOST_BYTES} bytes", f"{len(body)} bytes")
     parameters = _parameters(body)

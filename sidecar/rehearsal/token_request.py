@@ -81,9 +81,8 @@ def _client_id(received: Received, body: bytes) -> str:
     request, head = received.request, received.head
     if request is None or head is None:
         return ""
-    types = [value.decode("latin-1") for name, value in request.fields if name.lower() == b"content-type"]
     try:
-        return read_form(head, types, body).client_id
+        return read_form(head, request.fields, body).client_id
     except Denied:
         return ""
 

@@ -26,10 +26,11 @@ def target(data: bytes) -> None:
     body, *lines = data.split(b"\n")
     texts = [line.decode("latin-1") for line in lines]
     query = "".join(line[1:] for line in texts if line.startswith("?"))
-    fields = tuple(line[1:] for line in texts if line.startswith("!"))
+    credentials = tuple(line[1:] for line in texts if line.startswith("!"))
     types = tuple(line[1:] for line in texts if line.startswith(":")) or (FORM,)
-    head = RequestHead("POST", "/token", "/token", query, "", authorization=fields)
-    request = outcome(lambda: read_form(head, types, body))
+    fields = [(b"content-type", one.encode("latin-1")) for one in types]
+    head = RequestHead("POST", "/token", "/token", query, "", authorization=credentials)
+    request = outcome(lambda: read_form(head, fields, body))
     if isinstance(request, Denied):
         assert shape(request.reason).status in _SPOKEN
         assert request.reason is not Reason.CLIENT_UNKNOWN
@@ -38,7 +39,9 @@ def target(data: bytes) -> None:
     assert request.body is body
     assert request.client_id
     assert (
-        len(fields) + ("client_secret" in request.parameters) + ("client_assertion" in request.parameters)
+        len(credentials)
+        + ("client_secret" in request.parameters)
+        + ("client_assertion" in request.parameters)
         <= 1
     )
     # What we read is what a reader of another make reads, whichever of several it takes.

@@ -28,7 +28,8 @@ def read(
 ) -> TokenRequest:
     target = f"{path}?{query}" if query else path
     head = RequestHead(method, target, path, query, "as.example.com", authorization=authorization)
-    return read_form(head, types, body.encode() if isinstance(body, str) else body)
+    fields = [(b"Content-Type", one.encode("latin-1")) for one in types]
+    return read_form(head, fields, body.encode() if isinstance(body, str) else body)
 
 
 def refused(*args: Any, **kwargs: Any) -> Denied:

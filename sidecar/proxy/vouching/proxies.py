@@ -1,7 +1,6 @@
 """Who may say which certificate a client has."""
 
 import asyncio
-from base64 import urlsafe_b64encode
 from collections.abc import Callable, Sequence
 from hashlib import sha256
 from socket import SO_PEERCRED, SOL_SOCKET
@@ -11,6 +10,7 @@ from typing import Final
 from sidecar.decision.certificate import AlternativeNames, Certificate, Unreadable
 from sidecar.decision.certificate_condition import is_spiffe_id
 from sidecar.decision.glob import Glob
+from sidecar.decision.strict import base64url_text
 from sidecar.proxy.certificates import UnusableCertificate, client_certificate
 from sidecar.proxy.configuration import TrustedProxy, TrustSettings
 from sidecar.proxy.networks import contains
@@ -60,7 +60,7 @@ class Proxies:
             return ""
         digest = sha256(peer.chain[0]).digest()
         if digest in self._thumbprints:
-            return f"thumbprint {urlsafe_b64encode(digest).rstrip(b'=').decode()}"
+            return f"thumbprint {base64url_text(digest)}"
         return next((name for one in self._named if (name := one.name_of(peer))), "")
 
     def until(self, peer: Peer) -> float:
