@@ -171,9 +171,9 @@ pictures: $(READY) ## docs/images: the admin page and the demo, as Debian's Chro
 
 DIST := $(or $(DIST),dist)
 
-release: $(READY) ## dist/: source distribution, compiled wheels, image, chart, SBOMs, checksums (root, for the image); PARTS="sdist wheels chart"
-	@$(if $(filter-out sdist wheels chart,$(or $(PARTS),image)),.ci/parts buildah debootstrap)
-	@.ci/release $(VENV) $(DIST) $(PARTS)
+release: $(READY) ## dist/: source distribution, compiled wheels, image, chart, SBOMs, checksums (root, for the image); ONLY="sdist wheels chart"
+	@$(if $(filter-out sdist wheels chart,$(or $(ONLY),image)),.ci/parts buildah debootstrap)
+	@.ci/release $(VENV) $(DIST) $(ONLY)
 
 test-release: $(READY) ## builds the release, and its parts once more elsewhere to compare; each wheel goes into an empty environment (root, for the image)
 	@$(MAKE) --no-print-directory release DIST=build/release/first

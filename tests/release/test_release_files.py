@@ -174,3 +174,16 @@ def test_one_version_is_everywhere() -> None:
         named = set(re.findall(r"bound-token-sidecar:(\d+\.\d+\.\d+)", (ROOT / "docs" / page).read_text()))
         assert named <= {VERSION}, page
     assert f"## {VERSION}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "parts"), [((), ""), (("ONLY=sdist chart",), " sdist chart")], ids=["everything", "some parts"]
+)
+def test_make_release_asks_for_the_parts_that_it_is_told(wanted: tuple[str, ...], parts: str) -> None:
+    of_another_make = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "VENV", "DIST", "ONLY"}
+    done = subprocess.run(
+        ["make", "--dry-run", "--no-print-directory", "release", *wanted],
+        cwd=ROOT, check=True, capture_output=True, text=True, timeout=50,
+        env={name: value for name, value in os.environ.items() if name not in of_another_make},
+    )  # fmt: skip
+    assert done.stdout.rstrip().endswith(f".ci/release .venv dist{parts}")
