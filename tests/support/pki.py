@@ -163,11 +163,15 @@ class Profile:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(self.not_before or utc_now() - HOUR)
-            .not_valid_after(self.not_after or utc_now() + DAY)
+            .not_valid_after(self.not_after or self._default_end())
         )
         for extension, critical in self._extensions(key, issuer_key):
             builder = builder.add_extension(extension, critical)
         return builder.sign(issuer_key, digest_for(issuer_key))
+
+    def _default_end(self) -> dt.datetime:
+        """An authority outlives what it certifies: else a chain's end depends on when the second turned."""
+        return utc_now() + (2 * DAY if self.is_authority else DAY)
 
     def _extensions(
         self, key: PrivateKey, issuer_key: PrivateKey
