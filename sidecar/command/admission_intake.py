@@ -1,8 +1,8 @@
 """What the webhook takes in: how many connections, how much of all bodies together, and from whom.
 
 Anybody in the cluster reaches the webhook, and while it is busy with others no Pod that asks for protection can start.
-So what is left lying gives way to what comes: the oldest unfinished body, and the oldest connection of the address that
-has most of them. An API server sends a review within milliseconds and has few connections.
+So the oldest unfinished body, and the oldest connection of the address that has most of them, give way to new
+ones. An API server sends a review within milliseconds and has few connections.
 """
 
 import asyncio

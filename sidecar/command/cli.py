@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return 1
     except BrokenPipeError:
-        # Who read our output has gone; nothing more can be said to them.
+        # The reader of our output is gone; nothing more can be written.
         _give_up_output()
         return 1
     except OSError as error:  # a device that is full, say

@@ -100,7 +100,7 @@ class ClientReport:
         self._clients.setdefault(client_id, ReportedClient(client_id, "")).add(record)
 
     def ordered(self) -> list[ReportedClient]:
-        """Whom to call first: who would be refused, who is refused, whose certificate ends first."""
+        """The most urgent first: who would be refused, who is refused, whose certificate ends first."""
         return sorted(
             self._clients.values(),
             key=lambda one: (-one.would_deny, -one.denied, one.certificate_end or "~", one.client_id),

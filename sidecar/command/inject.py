@@ -167,7 +167,7 @@ def written(document: _Document, manifest: Any) -> str:
         pass  # written anew below: an alias, say, stands for several places
     for operation in operations:
         _apply(document.tree, operation)
-    # The last word has the data: should the tree have come to say anything else, comments are given up for it.
+    # The data counts: if the edited tree differs from it, the data is written and the comments are lost.
     tree = document.tree if _plain(document.tree) == manifest else laid_out(manifest)
     stream = io.StringIO()
     _parser(document.text).dump(tree, stream)

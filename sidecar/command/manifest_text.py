@@ -2,9 +2,9 @@
 
 Theory of operation: the parser tells where each node begins and ends. Each operation becomes a replacement of a span
 of text, or an insertion after the last byte of what stands before it; the replacements are made from the end of the
-text to its beginning. What is added is written in blocks. A flow collection (`{a: 1}`, `[x]`) that gets a scalar gets
-it inside; one that gets more is opened: its members keep their text, each in a block of its own. Whoever calls this
-reads the result again and compares: an edit that would say something else is not used.
+text to its beginning. Additions are written in blocks. A scalar is added inside a flow collection (`{a: 1}`, `[x]`);
+for more than a scalar the collection becomes a block, whose members keep their text. The caller parses the result and
+compares: an edit with another meaning is not used.
 """
 
 import json

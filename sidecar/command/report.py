@@ -59,7 +59,7 @@ class Report:
         self.clients[_name(record)].count(_text(record, "time"), labels, failed, bound, by_key=by_key)
 
     def ordered(self) -> list[Client[str]]:
-        """Whom to call first."""
+        """All clients, the most urgent first."""
         return ordered(self.clients.values())
 
 

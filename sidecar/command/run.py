@@ -29,7 +29,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
         return 0 if EARLY.end else serve(arguments.config, reading.result(), EARLY, has_output=has_output)
     except SettingsError:
-        if EARLY.end:  # nobody waits for what is wrong, if anything is
+        if EARLY.end:  # told to end, so the result of the reading does not matter
             return 0
         raise
     except (OSError, hardening.HardeningError) as error:

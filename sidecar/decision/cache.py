@@ -1,10 +1,10 @@
 """Tokens whose verification need not be repeated: facts, never verdicts.
 
 Theory of operation. Two generations of entries. New ones are young; when the young reach half of either bound, the
-old ones go and the young become the old. An old entry that is asked for is young again. So what is used stays, what
-is not goes, and a hit on a young entry writes nothing. Each entry is known by its token's keyed digest; the token
-itself is not kept. An expired token goes as any other that is not used: a client that goes on sending it must not have
-it verified each time.
+old ones go and the young become the old. Reading an old entry makes it young again. So entries in use stay,
+unused ones are dropped, and a hit on a young entry writes nothing. Each entry is known by its token's keyed digest; the
+token itself is not kept. An expired token is not dropped early: a client that goes on sending it must not cause a
+verification each time.
 """
 
 from typing import Final

@@ -2,7 +2,7 @@
 
 The form is OpenSSL's (`X509_NAME_cmp`), and stricter wherever two readers could see two names: the order of relative
 names counts; within one, that of attributes does not; text is the same in any string type, without ASCII case, without
-spaces around it, runs of spaces being one. What cannot be read without a guess equals nothing.
+spaces around it, runs of spaces being one. A name that cannot be read unambiguously equals no other.
 
 Rules of this file: no text is compared with text that somebody else wrote out (RFC 4514 has many spellings of one
 name); both sides are parsed to this form, the registered one once.
@@ -58,8 +58,8 @@ _LONG: Final = {
 KEYWORDS: Final = {name.lower(): identifier for name, identifier in (ATTRIBUTES | _LONG).items()}
 """What an attribute may be called in a registered name (RFC 4514 §3 and usual names), in lower case."""
 _FOLDED: Final = frozenset(KEYWORDS.values())
-"""Attributes whose values are text without case (caseIgnoreMatch, caseIgnoreIA5Match). Of others only the same
-encoding is the same value: nobody here knows their rules.
+"""Attributes whose values are text without case (caseIgnoreMatch, caseIgnoreIA5Match). Values of other attributes
+are equal only if their encodings are, because their matching rules are not known here.
 """
 _UTF8_STRING: Final = 12
 _BMP_STRING: Final = 30
@@ -75,7 +75,7 @@ _BARE: Final = re.compile(r'[",;<>+\\\x00-\x1f\x7f]')
 
 
 class MalformedName(ValueError):
-    """A registered name that is none. The message says why, and what to write."""
+    """A registered name that cannot be parsed. The message says why, and what to write."""
 
 
 def canonical(encoded: memoryview) -> CanonicalName | Unreadable:
@@ -118,7 +118,7 @@ def _value(kind: str, value: Element) -> bytes:
 
 
 def _folded(text: str, encoded: memoryview | bytes) -> bytes:
-    """Text as it is compared. What holds characters that nobody sees is compared by its encoding."""
+    """Text as it is compared. Text with invisible characters is compared by its encoding."""
     if not text.isascii() and any(category(one) in ("Cc", "Cf", "Zl", "Zp") for one in text):
         return b"=" + bytes(encoded)
     folded = _SPACES.sub(" ", text.strip(" ")).translate(_LOWER)

@@ -103,7 +103,7 @@ def _version(element: Element) -> int:
 
 
 class Certificate:
-    """A certificate; nothing says who holds its key."""
+    """A certificate, without proof of who holds its key."""
 
     __slots__ = (
         "_alternative_names", "_attributes", "_canonical_subject", "_issuer", "_subject", "der",
@@ -118,7 +118,7 @@ class Certificate:
         self.thumbprint_text = base64url_text(self.thumbprint)
         """The thumbprint as `x5t#S256` writes it: base64url without padding."""
         self.not_before, self.not_after = validity
-        """Seconds since the epoch; `NEVER_VALID` when there is no reading the dates."""
+        """Seconds since the epoch; `NEVER_VALID` when the dates cannot be read."""
         self._subject: str | Unreadable | None = None
         self._canonical_subject: CanonicalName | Unreadable | None = None
         self._issuer: str | Unreadable | None = None

@@ -155,7 +155,7 @@ class CertificateNameIsClaim(CertificateCondition):
         names = _names(facts, self.field)
         if isinstance(names, Unreadable):
             return _failed(self, facts, str(names))
-        # An empty name is nobody's: a subject may be empty (RFC 5280 §4.1.2.6), and so may a claim.
+        # An empty name identifies nobody: a subject may be empty (RFC 5280 §4.1.2.6), and so may a claim.
         if value and value in names:
             return None
         return _failed(self, facts, " ".join(names))
@@ -173,9 +173,9 @@ class SubjectAttribute(CertificateCondition):
     identifier: str
     """Its object identifier."""
     values: tuple[str, ...]
-    """One of the attribute's values is one of these, to the letter."""
+    """One of the attribute's values is exactly one of these."""
     claim: tuple[str, ...] | None = None
-    """Instead: what this claim says."""
+    """In place of values: the claim that holds the expected value."""
 
     names_holder = True
 
@@ -196,7 +196,7 @@ class SubjectAttribute(CertificateCondition):
             return _failed(self, facts, str(found))
         claimed = text_at(facts.token.claims, self.claim) if self.claim is not None else None
         wanted = self.values if self.claim is None else (claimed,)
-        # An empty value is nobody's.
+        # An empty value identifies nobody.
         if any(value and value in wanted for value in found):
             return None
         return _failed(self, facts, " ".join(found))

@@ -16,7 +16,7 @@ from sidecar.decision.denial import Denial, ErrorCode, Reason, shape
 _OUTSIDE = re.compile(r"[^\x20-\x21\x23-\x5B\x5D-\x7E]")
 
 INVALID_CLIENT: Final = "Client authentication failed"
-"""One sentence for all: nobody learns which clients there are, nor what is registered of them."""
+"""One sentence for all, so that nobody can find out which clients exist or what is registered for them."""
 
 DESCRIPTIONS: dict[Reason, str] = {
     Reason.CREDENTIALS_MISSING: "An access token is required",

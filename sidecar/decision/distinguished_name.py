@@ -66,9 +66,9 @@ class Unreadable:
 
     def __init__(self, why: str, shown: str) -> None:
         self.why = why
-        """What is wrong with it, in words of ours."""
+        """What is wrong with it, in our own words."""
         self.shown = shown
-        """What it holds; octets that are no text are escaped."""
+        """Its content; octets that are not text are escaped."""
 
     def __str__(self) -> str:
         return f"unreadable ({self.why}): {self.shown}"
@@ -84,7 +84,7 @@ def rfc4514(encoded: memoryview) -> str | Unreadable:
 
 def attribute_values(encoded: memoryview, identifier: str) -> tuple[str, ...] | Unreadable:
     """The values of one attribute of a name, as they are and not as RFC 4514 writes them, in order; or why there is no
-    telling which. Never raises. What other attributes hold is their affair.
+    telling which. Never raises. Other attributes do not matter, readable or not.
     """
     found: list[str] = []
     try:

@@ -47,7 +47,7 @@ def canonical_algorithm(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class UnverifiedJws:
-    """A well-formed JWS of which nothing is believed yet. Its claims stay in this module."""
+    """A well-formed JWS, not verified. Its claims stay in this module."""
 
     algorithm: str
     kid: str | None
@@ -59,7 +59,7 @@ class UnverifiedJws:
 
     @property
     def claimed_issuer(self) -> str:
-        """`iss` as the token has it: good for nothing but choosing among configured issuers."""
+        """`iss`, not verified: used only to choose among configured issuers."""
         if "iss" not in self._claims:
             raise Denied(Reason.CLAIM_MISSING, "iss", "the issuer", "none")
         issuer = self._claims["iss"]
@@ -175,5 +175,5 @@ def _type(header: dict[str, Any]) -> str:
 
 
 def _printable(text: str) -> str:
-    """What a client wrote, made safe for a record: printable ASCII, bounded."""
+    """Client input made safe for a record: printable ASCII, bounded."""
     return ascii(text[:64])[1:-1]

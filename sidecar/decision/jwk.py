@@ -78,7 +78,7 @@ def parse_jwk(jwk: object) -> ParsedKey:
     """The usable key in `jwk`; raises `UnusableKey` with the reason."""
     if not isinstance(jwk, dict):
         raise UnusableKey(Unusable.MALFORMED, "not a JSON object")
-    # Servers that write out every member of their own class: what is null or empty is not there.
+    # Some servers write every member of their class: a null or empty member counts as absent.
     jwk = {name: value for name, value in jwk.items() if value is not None and value not in ("", [])}
     kty = jwk.get("kty")
     if kty == "oct" or "k" in jwk:

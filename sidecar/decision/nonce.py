@@ -1,8 +1,8 @@
-"""Nonces for DPoP proofs (RFC 9449 §8, §9): told apart from a stranger's by a key, remembered nowhere.
+"""Nonces for DPoP proofs (RFC 9449 §8, §9): authenticated by a key, so none has to be stored.
 
 `v1.<bucket>.<HMAC-SHA256(key, "v1." bucket)>`: a bucket is a stretch of time. A nonce is good in its own bucket and in
-the next one. Every replica that has the key takes the nonces of the others, so a client is never sent from one to
-another for ever.
+the next one. Every replica that has the key accepts the nonces of the others, so a client never gets a new nonce from
+each replica in turn.
 """
 
 import hmac
@@ -52,7 +52,7 @@ class Nonces:
         if type(nonce) is not str or len(nonce) > _LONGEST or not nonce.isascii():
             return False
         bucket = int(now // BUCKET)
-        # All are compared: how long it takes tells nothing.
+        # All are compared, so that the time taken reveals nothing.
         same = [
             hmac.compare_digest(_nonce(key, at), nonce)
             for key in self._keys

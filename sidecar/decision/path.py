@@ -50,7 +50,7 @@ class TooLong(ValueError):
     """A path takes more work than a request is worth. The message says what was expected."""
 
 
-# Segments without escape, semicolon or leading dot, none of them empty: RFC 3986 §3.3 less what is odd.
+# Segments without escape, semicolon or leading dot, none of them empty: the unambiguous part of RFC 3986 §3.3.
 _PLAIN: Final = re.compile(r"(?:/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9_~!$&'()*+,=:@.-]*){0,255}/?")
 _LEGAL: Final = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:@%/\\\u0080-\U0010ffff]*")
 _ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")

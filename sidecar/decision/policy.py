@@ -55,7 +55,7 @@ class IssuerPolicy:
     clock_skew: int = 30
     """Seconds."""
     profile: str = ""
-    """The specification that its other settings were made to follow; for those who ask."""
+    """The specification that its other settings were made to follow, for display."""
     claim_names: ClaimNames = CLAIM_NAMES
     audience_missing: bool = False
     """DANGEROUS: a token without an audience is meant for every protected resource, this one too."""

@@ -1,8 +1,8 @@
 """A DPoP proof (RFC 9449 §4.2) and the twelve checks of §4.3, cheapest first.
 
 Rules of this file. A proof is read once and judged against one request; nothing of it is remembered but its header.
-What it says is believed by nobody before its signature is good, and even then it only says that whoever sent it has the
-key. Each check returns nothing or raises `Denied`, by the name that it has in `proof_header.CHECKS`.
+Nothing in it is trusted before its signature is verified, and even then it only proves that the sender has the key.
+ Each check returns nothing or raises `Denied`, by the name that it has in `proof_header.CHECKS`.
 """
 
 from collections.abc import Mapping

@@ -122,7 +122,7 @@ def _iat(head: RequestHead) -> float:
 
 
 def _object(head: RequestHead, part: int) -> dict[str, Any]:
-    """The header (0) or the claims (1) of the first proof, believed by nobody; empty when there are none."""
+    """The header (0) or the claims (1) of the first proof, not verified; empty when there are none."""
     parts = head.proofs[0].split(".") if head.proofs else []
     try:
         return json_object(base64url(parts[part])) if len(parts) == 3 else {}

@@ -1,8 +1,8 @@
 """The header of a DPoP proof (RFC 9449 §4.2): its type, its algorithm, and the key that signs it.
 
 Theory of operation. A client sends the same header with each of its proofs, byte for byte. So what was read from one is
-kept by its text, once a proof with it was good: a fact about text, never a verdict about a proof. Nobody gets a header
-kept who does not hold the key that a token names.
+kept by its text, once a proof with it was good: a fact about text, never a verdict about a proof. A header is kept only
+for a sender who holds the key that a token names.
 """
 
 import json
@@ -44,7 +44,7 @@ _MEMBERS: Final[Mapping[str, frozenset[str]]] = {
     "OKP": frozenset({"kty", "crv", "x"}),
     "RSA": frozenset({"kty", "n", "e"}),
 }
-"""RFC 7638 §3.2, RFC 8037 §2: the members that make the key, and no other. A private member is none of them."""
+"""RFC 7638 §3.2, RFC 8037 §2: the members that make the key, and no other; private members are not among them."""
 
 
 class ProofHeader:
@@ -114,7 +114,7 @@ def thumbprint_of(jwk: Mapping[str, Any]) -> bytes:
 
 
 def malformed(check: str, presented: str) -> Denied:
-    """A proof that is none: proof_malformed."""
+    """The refusal of a malformed proof: proof_malformed."""
     return Denied(Reason.PROOF_MALFORMED, check, ASKED[check], presented)
 
 

@@ -115,4 +115,4 @@ class Reason(Enum):
 
 
 NAMES: Final = {reason: reason.value for reason in Reason}
-"""Reason → its name. `value` is a property written in Python, too slow for the way of each refusal."""
+"""Reason → its name. `value` is a property written in Python, too slow to be read for each refusal."""

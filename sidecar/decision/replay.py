@@ -2,11 +2,11 @@
 
 Theory of operation. What is kept of a proof is a keyed digest of its key and its `jti`, among those of the second of
 its `iat`: a proof that comes again has the same `iat`, so one look-up finds it. A second is dropped once no proof of
-it can pass any more. Nothing that can still pass is ever put out for something else: a full memory refuses.
+it can pass any more. An entry that is still needed is never evicted for another: a full memory refuses.
 
 No key fills more than an eighth of the memory. How many of its proofs are here is counted in a slot chosen by a keyed
-digest of the key; so what a key has too many of is held against it, and against another only by the chance of one in
-`SLOTS`.
+digest of the key; so a key that has too many is refused, and another key with it only when both share a slot, one
+chance in `SLOTS`.
 """
 
 from abc import ABC, abstractmethod
@@ -46,7 +46,7 @@ class ReplayGuard(ABC):
 
 
 class Rehearsal(ReplayGuard):
-    """For whoever only asks what would be decided: every proof is taken for a new one, and none is remembered."""
+    """For explanations without side effects: every proof counts as new, and none is remembered."""
 
     def claim(self, claim: Claim) -> bool:
         """Always."""
@@ -62,14 +62,14 @@ class _Second:
         self.entries: dict[bytes, None] = {}
         """A dict of no values: at half a million entries it takes half of what a set does."""
         self.until = 0.0
-        """When they can go, by the clock that nobody sets."""
+        """When they can be dropped, by the monotonic clock."""
 
 
 class ReplayMemory(ReplayGuard):
     """The proofs that this process has seen."""
 
     def __init__(self, key: bytes, monotonic: Callable[[], float], entries: int = ENTRIES) -> None:
-        """`key` is random, at most 64 bytes. `monotonic` is a clock that nobody sets, in seconds."""
+        """`key` is random, at most 64 bytes. `monotonic` is a monotonic clock, in seconds."""
         self._key = key
         self._monotonic = monotonic
         self._entries = entries

@@ -1,7 +1,7 @@
 """How a request to an authorization server's endpoint is refused (RFC 6749 §5.2): JSON with an `error`.
 
-Rules of this file: of a client that is not authenticated one sentence is said, whatever the reason is. Which clients
-there are, and what is registered of them, is nobody's business but the record's.
+Rules of this file: a client that is not authenticated gets the same sentence whatever the reason is. Which clients
+exist, and what is registered for them, stands only in the record.
 """
 
 import json

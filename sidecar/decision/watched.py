@@ -1,7 +1,7 @@
 """The terms of a policy while a decision is explained: each check is that of `terms`, and a trace is told of it.
 
-Why subclasses, and not a trace that does nothing: what a trace is told has to be put into words first, and the words
-cost more than the checks. So an unexplained decision has no trace at all, and no step asks whether there is one.
+Why subclasses, and not a trace that does nothing: the arguments of a trace have to be formatted first, and formatting
+costs more than the checks. So an unexplained decision has no trace at all, and no step asks whether there is one.
 """
 
 from collections.abc import Mapping

@@ -1,1 +1,1 @@
-"""A whole world on loopback: an issuer, an ordinary API, the sidecar, and clients rightful and otherwise."""
+"""A complete example on loopback: an issuer, an ordinary API, the sidecar, rightful clients and thieves."""

@@ -82,7 +82,7 @@ class DemoIssuer:
         return web.json_response({"access_token": token, "token_type": "Bearer", "expires_in": _LIFETIME})
 
     def token(self, bound_to: Identity | None, *, stranger: bool = False, **claims: object) -> str:
-        """An access token, bound to a certificate when one is given; `stranger` signs with a key of nobody."""
+        """An access token, bound to a certificate when one is given; `stranger` signs with an unpublished key."""
         return self._signed(self._claims(bound_to, claims), new_key() if stranger else self._key)
 
     def _signed(self, claims: dict[str, Any], key: EllipticCurvePrivateKey) -> str:

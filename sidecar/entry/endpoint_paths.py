@@ -1,8 +1,8 @@
 """Which paths are, or could be taken for, an endpoint of an authorization server. Pure.
 
 Servers read paths generously: without case, with slashes to spare, with escapes that need not be, with parameters and
-suffixes. Whatever one of them could take for an endpoint must not pass by those who watch it. So a path is folded as
-the most generous reader would, and what falls together with an endpoint and is not spelled like it, is none.
+suffixes. Whatever one of them could take for an endpoint must not bypass the checks of endpoints. So a path is folded
+as the most generous reader would fold it; a path that folds to an endpoint's and is spelled otherwise is refused.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Is an access token that the authorization server has just issued bound to the client's certificate? Pure.
 
 The answer is a verdict and never a change: a token response goes on as it came, or not at all. What the server says of
-its own token is taken for true: it came over its own connection, a moment ago, and no signature says more than that.
+its own token is trusted: it has just come over the server's own connection, and a signature would prove no more.
 """
 
 import zlib

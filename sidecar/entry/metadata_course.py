@@ -26,7 +26,7 @@ _DROPPED: Final = frozenset(
         b"range",
     }
 )  # fmt: skip
-"""What would bring an answer of which only a part, or a digest, is the document."""
+"""Fields that could lead to an answer without the whole document: partial, conditional or encoded."""
 
 
 class MetadataCourse(Course):

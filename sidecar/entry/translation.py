@@ -1,8 +1,8 @@
 """What an authorization server hears in place of a certificate that it cannot read: a secret or an assertion of the
 client's, which the sidecar holds (RFC 6749 §2.3.1, RFC 7523 §2.2). Pure.
 
-The client's own bytes stay as they came, and what is added comes behind them; `Authorization` replaces, for of two the
-server would choose one.
+The client's own bytes stay as they came, and additions follow them. `Authorization` replaces the client's, because the
+server would choose one of two.
 """
 
 from typing import Final

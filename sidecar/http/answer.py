@@ -1,7 +1,7 @@
 """The sidecar's own answers: a denial → status, header fields and body, whatever wire writes them down.
 
-What they say is the business of `decision.challenge`, which nothing else asks: so whoever shows an answer shows the
-one that the client gets. Nothing in it depends on the request but its id.
+Their text comes from `decision.challenge`, which nothing else calls: so every place that shows an answer shows the one
+that the client gets. Only the request id in it depends on the request.
 """
 
 from typing import Final, NamedTuple

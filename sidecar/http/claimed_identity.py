@@ -1,7 +1,7 @@
 """Header names by which a proxy tells the API behind it who the client is, or what it asked for.
 
-An API that was ever behind such a proxy believes them, whoever sends them. So a client's own are not passed on: only
-peers that are listed as proxies may say them. The names are those that the proxies document.
+An API that was once behind such a proxy trusts them, whoever sends them. So they are not passed on from clients: only
+peers that are listed as proxies may send them. The names are those that the proxies document.
 """
 
 from collections.abc import Iterable

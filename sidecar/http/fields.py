@@ -76,7 +76,7 @@ _KINDS: Final = {
 }
 _CACHED_NAMES: Final = 2048
 _LONGEST_CACHED: Final = 128
-"""Bytes of a name that is remembered. Longer ones are in nobody's use, and must not fill the memory."""
+"""Bytes of a name that is remembered. Longer names are not in real use, and must not fill the memory."""
 _FRAMING_OR_OURS: Final = frozenset({_HOST, _AUTHORIZATION, _CONTENT_LENGTH, _TRANSFER_ENCODING})
 _CARRIES_HTTP: Final = re.compile(rb"(?:^|[\s,])(?:h2c|h2|http/|tls/)", re.IGNORECASE)
 
@@ -119,7 +119,7 @@ class FieldRules:
             kind = self._classify(name)
             if len(name) <= _LONGEST_CACHED:
                 if len(self.seen) >= _CACHED_NAMES:
-                    self.seen.clear()  # else whoever fills it makes every other name a stranger for good
+                    self.seen.clear()  # else one client could fill it, and no further name would ever be remembered
                 self.seen[name] = kind
         return kind
 
@@ -149,7 +149,7 @@ class FieldRules:
 
 
 NOTHING: Final[list[Field]] = []
-"""What most requests have none of. Nobody adds to it."""
+"""The shared empty list, for what most requests have none of. It is never appended to."""
 
 
 class RequestFields:
@@ -201,7 +201,7 @@ class RequestFields:
         self.traceparent = b""
         self.request_id = b""
         self.dropped = 0
-        """Identity headers and names with `_` that were taken out: somebody tried, or somebody will wonder."""
+        """Identity headers and names with `_` that were removed, for metrics and the log."""
         self.fault: Fault | None = None
 
     def sort(self, fields: list[Field], rules: FieldRules) -> None:
@@ -261,7 +261,7 @@ class RequestFields:
             self.dropped += 1
 
     def _note(self, kind: int, value: bytes) -> None:
-        """What the API is told and we want to know."""
+        """Fields that go on to the API and that the sidecar reads too."""
         if kind == _ORIGIN:
             self.origin = True
         elif kind == _PREFLIGHT_METHOD:
@@ -283,7 +283,7 @@ class RequestFields:
             kind = rules.kind(name)
             if kind in (_KEEP, _ORIGIN, _PREFLIGHT_METHOD, _REQUEST_ID) and name.lower() not in named:
                 self.kept += (name, b": ", value, b"\r\n")
-        # What stays behind tells the API nothing, so it tells the decision nothing.
+        # A field that the API does not get must not influence the decision either.
         self.origin = self.origin and b"origin" not in named
         self.preflight_method = self.preflight_method and b"access-control-request-method" not in named
         self.claims = [each for each in self.claims if each[0].lower() not in named]

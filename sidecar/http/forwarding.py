@@ -1,7 +1,7 @@
 """Via, Forwarded and X-Forwarded-*: what the upstream is told about where a request came from (RFC 7239).
 
-Outside of the listed peers nobody is believed: whatever the client said about itself is gone, and what stands there
-is what this connection's socket says.
+Only listed peers are trusted: what any other client says about itself is removed, and replaced by what this
+connection's socket says.
 """
 
 import re

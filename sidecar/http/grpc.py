@@ -1,4 +1,4 @@
-"""A refusal in gRPC's own words: a client of it looks at `grpc-status`, and loses what a plain HTTP status says.
+"""A refusal in gRPC's own terms: a gRPC client looks at `grpc-status`, and does not show a plain HTTP status.
 
 Trailers-only responses of the protocol (gRPC over HTTP/2, "Responses"): 200, status and message in the one head.
 """
@@ -71,7 +71,7 @@ def trailers_only(answer: Answer, request_id: str) -> list[Field]:
 
 
 def trailers(answer: Answer) -> list[Field]:
-    """The end of a stream that began well."""
+    """The trailers that end a stream whose head was already sent."""
     return [(b"grpc-status", b"%d" % status(answer)), (b"grpc-message", message(answer.said))]
 
 

@@ -120,7 +120,7 @@ def _check_name(name: bytes) -> None:
         raise _Malformed("a field name that is no token in lower case")
     if len(name) <= _LONGEST_KNOWN:
         if len(_KNOWN_NAMES) >= _MOST_KNOWN:
-            _KNOWN_NAMES.clear()  # else whoever fills it makes every other name a stranger for good
+            _KNOWN_NAMES.clear()  # else one client could fill it, and no further name would ever be remembered
         _KNOWN_NAMES.add(name)
 
 
@@ -181,7 +181,7 @@ def _note(request: Http2Request, name: bytes, value: bytes) -> None:
 
 
 def _host(authority: bytes | None, hosts: list[bytes]) -> bytes:
-    """RFC 9113 §8.3.1 lets Host differ as long as nobody uses both. Two hosts have fooled too many: they agree."""
+    """RFC 9113 §8.3.1 lets Host differ as long as nobody uses both. Two hosts are a known attack: they must agree."""
     if len(hosts) > 1:
         raise _Malformed("more than one Host")
     if authority is None:

@@ -35,7 +35,7 @@ _TIMEOUT: Final = re.compile(rb"(?:\A|[\s,;])timeout\s*=\s*\"?([0-9]{1,9})", re.
 """The parameter of Keep-Alive, which no RFC defines since RFC 2068 §19.7.1.1; servers send `timeout=5, max=100`."""
 _CACHED_NAMES: Final = 2048
 _LONGEST_CACHED: Final = 128
-"""Bytes of a name that is remembered. Longer ones are in nobody's use, and must not fill the memory."""
+"""Bytes of a name that is remembered. Longer names are not in real use, and must not fill the memory."""
 
 
 class ResponseFields:

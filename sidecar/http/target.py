@@ -53,7 +53,7 @@ def parse(method: str, target: str, hosts: list[bytes], minor_version: int) -> T
             return Fault(Reason.REQUEST_MALFORMED, "Host is no host")
         matched = matching_host(host)
         if len(_KNOWN_HOSTS) >= _MOST_KNOWN:
-            _KNOWN_HOSTS.clear()  # else whoever fills it makes every other host a stranger for good
+            _KNOWN_HOSTS.clear()  # else one client could fill it, and no further host would ever be remembered
         _KNOWN_HOSTS[received] = matched
     if not target.startswith("/"):
         host = received.decode("latin-1")
@@ -62,7 +62,7 @@ def parse(method: str, target: str, hosts: list[bytes], minor_version: int) -> T
         absolute = _ABSOLUTE.match(target)
         if absolute is None:
             return Fault(Reason.REQUEST_MALFORMED, "request target is in no form that RFC 9112 knows")
-        # RFC 9112 §3.2.2 lets the target win over Host. Two hosts in one request have fooled too many: they agree.
+        # RFC 9112 §3.2.2 lets the target win over Host. Two different hosts are a known attack: they must agree.
         if absolute[1].lower() != host.lower() or not host:
             return Fault(Reason.REQUEST_MALFORMED, "Host differs from the target's authority")
         if absolute[2] is None and method == "OPTIONS":

@@ -1,4 +1,4 @@
-"""Leaves an endpoint alone that keeps failing, and finds out carefully whether it is back.
+"""Stops asking an endpoint that keeps failing, and probes with few questions whether it works again.
 
 Theory of operation. Closed: all questions pass, failures in a row are counted. Open: none passes for a while. Half
 open: after that while a few probes pass; the first success closes the circuit, a failed probe opens it again.
@@ -31,11 +31,11 @@ class Blame(Enum):
     UNCLEAR = "unclear"
     """It is slow or broken, or the token makes it so."""
     TOKEN = "token"  # noqa: S105 — whose fault it is, not a password
-    """Nothing: it lives, and dislikes what it was asked about."""
+    """Nothing: the endpoint works, and refuses this token."""
 
 
 class CircuitOpen(Exception):
-    """The endpoint is being left alone."""
+    """The circuit is open: the endpoint is not asked now."""
 
     def __init__(self, remaining: float) -> None:
         super().__init__("the circuit is open")

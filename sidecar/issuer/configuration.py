@@ -77,7 +77,7 @@ class RefreshSettings:
     default_interval: float = 300.0
     """When the issuer gives no `max-age` (RFC 9111 §5.2.2.1)."""
     jitter: float = 0.2
-    """A refresh comes up to this share of the interval early, so that replicas do not march in step."""
+    """A refresh comes up to this share of the interval early, so that replicas do not fetch at the same moment."""
     cool_down: float = 5.0
     """Between two fetches that requests caused, whatever the cause and the outcome."""
     unknown_kid_lifetime: float = 30.0

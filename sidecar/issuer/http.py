@@ -144,7 +144,7 @@ class HttpClient:
             await last.pooled.close()
             if last in self._retired:  # not before: a close that was interrupted can be done again, or by two
                 self._retired.remove(last)
-        # A session waits for the connections that it still has; those that it let go of before, a TLS goodbye may hold.
+        # A session waits for the connections that it still has; one that it released may still be in TLS shutdown.
         for _ in range(_LOOKS):
             if all(one.fileno() < 0 for one in self._sockets):
                 return

@@ -131,7 +131,7 @@ class IssuerIntrospection:
     # --- one question
 
     async def _ask(self, token: AccessToken, source: str) -> Answer | IssuerUnavailable:
-        """Never raises: whoever waits may be gone, and then nobody would hear."""
+        """Never raises: when no caller waits any more, an exception would be lost."""
         started = self._parts.clock.monotonic()
         answer: Answer | IssuerUnavailable
         detail = ""

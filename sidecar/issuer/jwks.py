@@ -1,4 +1,4 @@
-"""The keys of one issuer through its life: fetched, refreshed, outlived, forgotten.
+"""The keys of one issuer: fetched, refreshed, kept through outages, dropped when too old.
 
 Theory of operation. One background task fetches the set before it runs out, as the issuer's `max-age` says
 within configured bounds, a little early by chance; after a failure it tries again with growing pauses. Requests
@@ -196,12 +196,12 @@ class IssuerKeys:
     def _unavailable(self) -> IssuerUnavailable:
         now = self._clock.monotonic()
         if now - self._last_attempt >= self._settings.cool_down:
-            self._wake.set()  # someone needs these keys: do not sit out a long pause
+            self._wake.set()  # someone needs these keys: end a long pause now
         wait = min(self._next_attempt - now, self._settings.cool_down)
         return IssuerUnavailable(self._issuer, self._outage(), max(1, math.ceil(wait)))
 
     def _outage(self) -> str:
-        """What to call the present want of keys."""
+        """The phase that describes why there are no keys now."""
         if not math.isfinite(self._good_at):
             return "never_loaded"
         if not len(self._keys):

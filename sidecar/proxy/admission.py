@@ -3,7 +3,7 @@
 Theory of operation. One address can open all connections there may be and say nothing on any of them. So when the
 slots run out, whoever has the most connections that wait idly and never brought a token that was permitted gives some
 of them up, the oldest first. A connection of a moment ago stays: its first request may be on its way. That is work in
-proportion to the number of connections, so it frees several slots at once, and is not done again right away.
+proportion to the number of connections, so it frees several slots at once, at most once in an interval.
 """
 
 from collections.abc import Iterable

@@ -58,7 +58,7 @@ def validity(certificate: crypto.X509) -> tuple[float, float]:
 
 
 def certificate_of(x509: crypto.X509) -> Certificate:
-    """A certificate that OpenSSL has read, for the second reader."""
+    """A certificate that OpenSSL has read, for `decision.certificate`."""
     return Certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, x509), validity(x509))
 
 

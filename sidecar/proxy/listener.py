@@ -47,7 +47,7 @@ class Listener:
             self._sockets = await loop.create_unix_server(
                 lambda: ClientConnection(self, self._host), self.settings.path, backlog=4096
             )
-            # Who may speak is told by the peer's user id, not by who may open the file.
+            # The peer's user id decides who may speak, not the mode of the file.
             os.chmod(self.settings.path, 0o666)  # noqa: PTH101, S103 — at once, it was made just now
             return
         self._sockets = await loop.create_server(

@@ -20,10 +20,10 @@ class Turns:
         """`call_soon` is the loop's."""
         self._call_soon = call_soon
         self._waiting: deque[Call] = deque()
-        """The loop will call `_next` as long as somebody is in it."""
+        """Calls that wait; the loop calls `_next` while there are any."""
 
     def wait(self, call: Call) -> None:
-        """Stand in line."""
+        """Queue a call."""
         self._waiting.append(call)
         if len(self._waiting) == 1:
             self._call_soon(self._next)

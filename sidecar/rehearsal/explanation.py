@@ -186,7 +186,7 @@ def _diagnosis(
 
 
 def unverified_claims(head: RequestHead | None) -> dict[str, Any]:
-    """The claims of the first token in a request, believed by nobody; empty when there are none."""
+    """The claims of the first token in a request, not verified; empty when there are none."""
     parts = first_token(head).split(".") if head is not None else []
     try:
         return json_object(base64url(parts[1])) if len(parts) == 3 else {}

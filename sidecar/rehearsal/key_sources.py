@@ -26,7 +26,7 @@ class KeysUnreadable(Exception):
 
 
 class PrintingObserver:
-    """Implements `IssuerObserver`: what goes wrong is worth a line to whoever waits for an explanation."""
+    """Implements `IssuerObserver`: prints each failure for the person who waits for the explanation."""
 
     def keys_refreshed(self, event: KeysRefreshed) -> None:
         """Keys were fetched, or were not."""

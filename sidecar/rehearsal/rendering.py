@@ -86,5 +86,5 @@ def _painted(text: str, colour: str, in_colour: bool) -> str:  # noqa: FBT001 â€
 
 
 def _printable(text: str) -> str:
-    """Nothing that moves a cursor: claims come from strangers."""
+    """Text without control characters: claims are untrusted input."""
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -77,7 +77,7 @@ def _hand_over(settings: AuthorizationServerSettings) -> frozenset[str]:
 
 
 def _client_id(received: Received, body: bytes) -> str:
-    """Whom the form names, believed by nobody; empty when it cannot be read."""
+    """The client that the form names, not verified; empty when it cannot be read."""
     request, head = received.request, received.head
     if request is None or head is None:
         return ""

@@ -98,7 +98,7 @@ class AccessLine:
             f'"outcome":"{outcome}","reason":"{reason}","status":{status},"rule":{quoted(rule)},'
             f'"method":{quoted(bounded(method))},"host":{quoted(bounded(host))},'
         )
-        if len(host) <= LONGEST:  # a longer one is nobody's name, and must not fill the memory
+        if len(host) <= LONGEST:  # a longer one is no real host name, and must not fill the memory
             self._kinds[key] = rendered
         return rendered
 

@@ -3,7 +3,7 @@
 Theory of operation: a `Client` is counted from the records of requests while the sidecar runs, and from the lines that
 it logged by `sidecar report`; what bound, unbound, mismatched and would deny mean is said here, for both. The names are
 chosen by others, so both remember only so many: later ones are counted together. Names from certificates that nobody
-vouched for have a room of their own, so that whoever makes certificates up cannot crowd out the clients of an issuer.
+vouched for are limited separately, so that made-up certificates cannot displace the clients of an issuer.
 """
 
 from collections.abc import Iterable, Sequence
@@ -21,7 +21,7 @@ MOST: Final = 2000
 STRANGERS: Final = 200
 """Others that it tells apart, by their certificates."""
 OTHERS: Final = "(others)"
-"""Who is one too many."""
+"""The shared entry for all clients past the limit."""
 UNKNOWN: Final = "(unknown)"
 """Who has neither a verified token nor a certificate."""
 RULES: Final = 20
@@ -214,12 +214,12 @@ class Adoption:
         client.count(record.started, labels, failed, bound, by_key=by_key)
 
     def rows(self) -> list[Row]:
-        """Every client, whom to call first."""
+        """Every client, the most urgent first."""
         return rows([*self.clients.values(), *self._strangers.values()])
 
 
 def ordered(clients: Iterable[Client[Moment]]) -> list[Client[Moment]]:
-    """Whom to call first: who would break, who is broken, who is not bound yet."""
+    """The most urgent first: who would be refused, who is refused, who is not bound yet."""
     return sorted(
         clients, key=lambda one: (-one.would_deny, -one.denied, -one.unbound - one.mismatched, one.client)
     )

@@ -1,4 +1,4 @@
-"""How many lines a storm of events is worth: a few of each kind, then a sum.
+"""Rate limit of log lines about events: a few of each kind, then a sum.
 
 A kind is a name of ours and, where it is given, a detail: a hundred clients of an unknown authority must not hide the
 one whose certificate has expired, though both handshakes failed by one name. A detail may follow from what a stranger

@@ -40,7 +40,7 @@ class Journal:
         self.say(Level.DEBUG, event, **members)
 
     def info(self, event: str, **members: Value) -> None:
-        """Worth knowing afterwards."""
+        """Useful afterwards, no action needed."""
         self.say(Level.INFO, event, **members)
 
     def warning(self, event: str, **members: Value) -> None:
@@ -79,7 +79,7 @@ class JournalHandler(logging.Handler):
             self._journal.say(
                 _level(record.levelno), bounded(record.getMessage()), logger=record.name, **_cause(record)
             )
-        except Exception:  # noqa: BLE001 — a line that cannot be made must not end what wrote it
+        except Exception:  # noqa: BLE001 — a line that cannot be formatted must not end its caller
             self._journal.sink.dropped += 1
 
 

@@ -98,8 +98,8 @@ class Metrics:
 def restored(said: object) -> Snapshot:
     """The snapshot that JSON carried here, where a pair is a list.
 
-    Raises ValueError on anything that `Metrics.snapshot` would not make: a worker faces the network, and what it says
-    is added to the counts of the others.
+    Raises ValueError on anything that `Metrics.snapshot` would not make: a worker faces the network, and its figures
+    are added to those of the others.
     """
     match said:
         case dict():

@@ -59,7 +59,7 @@ class Telemetry:
         self.spans: Callable[[AuditRecord, tuple[str, str, str]], None] | None = None
         """Told of each request when tracing is on."""
         self._monotonic = monotonic
-        """For the allowances: whoever sets the clock neither silences events nor opens the gates to a storm."""
+        """For the allowances: a monotonic clock, so that setting the wall clock does not silence events."""
         self.places = journal.sink if logging.audit is Audit.REQUIRED else None
         self._line = AccessLine()
         self._logs_all = logging.access is Access.ALL

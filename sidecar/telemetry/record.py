@@ -60,7 +60,7 @@ class AuditRecord:
         self.started = started
         self.request_id = request_id
         self.generation = generation
-        """The generation of the policy under which the request was decided under."""
+        """The generation of the policy under which the request was decided."""
         self.decision: Permit | Denial | None = None
         """None when the request never came to a decision (it was not clean HTTP)."""
 

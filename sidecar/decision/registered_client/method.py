@@ -1,5 +1,5 @@
 """How a registered client proves who it is: by a certificate that an authority vouches for (RFC 8705 §2.1), by one
-that is registered itself (§2.2), or in a way that is the authorization server's affair.
+that is registered itself (§2.2), or in a way that the authorization server checks itself.
 """
 
 from collections.abc import Sequence

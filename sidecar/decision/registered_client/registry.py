@@ -1,7 +1,7 @@
 """Who sends a request to an authorization server's endpoint (RFC 8705 §2): evidence, or a refusal.
 
-A client that is not registered goes the same way as one whose certificate is another's: it is looked for, is held
-against a client that nobody can be, and fails where the other does. Only the record says which it was.
+A client that is not registered takes the same path as one with the wrong certificate: it is looked up, compared with
+a registration that no certificate matches, and fails at the same check. Only the record says which it was.
 """
 
 from collections.abc import Iterable
@@ -48,7 +48,7 @@ class AuthenticatedClient:
 
 
 class UnauthenticatedClient:
-    """A registered client whom the authorization server has to authenticate: not a word of this is verified."""
+    """A registered client that the authorization server has to authenticate: nothing of this is verified."""
 
     __slots__ = ("certificate", "client")
 

@@ -1,4 +1,4 @@
-"""The figures of all workers, gathered; and whether each still answers, for who does not tell its figures hangs."""
+"""The figures of all workers, gathered; and whether each still answers: one that does not tell its figures hangs."""
 
 import asyncio
 import time
@@ -53,7 +53,7 @@ class Figures:
                 self._heard(seat, answer)
 
     def _heard(self, seat: Seat, answer: object) -> None:
-        """Its figures; a worker that says what no worker says is not one of ours any more."""
+        """Its figures; a worker that answers with anything else is no longer trusted, and is killed."""
         try:
             seat.figures = restored(answer)
         except ValueError as error:

@@ -89,7 +89,7 @@ class HealthServer:
         await self._runner.cleanup()
 
     def _admit(self) -> asyncio.Protocol:
-        """A new connection; past the bound the oldest leaves for it. A probe has its answer long before it is that."""
+        """A new connection; past the bound the oldest leaves for it. A probe is answered long before that."""
         server = self._runner.server
         assert server is not None  # noqa: S101 — set up before anything listens
         open_now = server.connections

@@ -1,1 +1,1 @@
-"""The machine beneath: limits and privileges, memory, the service manager."""
+"""The machine: limits and privileges, memory, the service manager."""

@@ -98,7 +98,7 @@ def forbid_core_dumps() -> None:
 
 
 def settle_memory() -> None:
-    """What is here now stays: the garbage collector need not look at it again, which would stall the event loop for
+    """Exclude all present objects from garbage collection: they stay, and scanning them would stall the event loop for
     a tenth of a second each time.
     """
     gc.collect()

@@ -1,4 +1,4 @@
-"""Tells systemd how we are (sd_notify(3)): a datagram to the socket it names, and nothing where there is none."""
+"""Tells systemd the state of the service (sd_notify(3)): a datagram to the socket it names, if any."""
 
 import os
 import socket

@@ -1,4 +1,4 @@
-"""The process's own pulse: how late the event loop is, how much memory is in use, and a sign of life for systemd."""
+"""Self-observation: how late the event loop is, how much memory is in use, and the watchdog's sign for systemd."""
 
 import asyncio
 import os

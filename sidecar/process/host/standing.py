@@ -1,6 +1,6 @@
 """Tasks that stand as long as the process does: one that fails is told, counted and begun again.
 
-An asyncio task that raises ends without a word until someone awaits it. What keeps workers alive or watches files is
+An exception of an asyncio task stays unseen until the task is awaited. What keeps workers alive or watches files is
 awaited at the end only.
 """
 

@@ -1,8 +1,8 @@
 """Reads the configuration in a process of its own, which ends when it is read.
 
 Theory of operation: the YAML reader and the validator weigh some 20 MB, and a thousand rules take them part of a
-second. In a child process neither the memory nor the time is the serving process's: its event loop does not so much
-as share a lock with them. The child sends a pickle of `Loaded`, or of what is wrong, through a pipe that only it
+second. A child process spends that memory and time instead of the serving process, and its event loop shares no lock
+with it. The child sends a pickle of `Loaded`, or of what is wrong, through a pipe that only it
 can write.
 """
 
@@ -49,7 +49,7 @@ class Reading:
         )
 
     def give_up(self) -> None:
-        """Nobody wants it any more; `result` raises."""
+        """Stop reading; `result` raises."""
         self._child.kill()
 
     def result(self) -> Loaded:

@@ -2,8 +2,8 @@
 
 Theory of operation: there is one reload at a time. A request for one that comes meanwhile is remembered, however often
 it comes, and leads to exactly one more; so the last change is never missed and a storm of signals costs two reloads.
-A certificate and a key that do not fit each other are most likely caught in the middle of their rotation: that is
-logged at a lower level until the pair had `PAIR_PATIENCE` seconds to come together. While what is on disk is refused,
+A certificate and a key that do not match were most likely read in the middle of their rotation: that is logged at a
+lower level for `PAIR_PATIENCE` seconds. While what is on disk is refused,
 it is tried again now and then, less often each time: it may name a file that appears later. The same problems are told
 once.
 """

@@ -2,7 +2,7 @@
 
 Theory of operation: what counts is what a file holds, who owns it and who may read it; a file that was only touched, or
 replaced by its like, has not changed. It is read again when its place, inode, size or times are others than last time.
-Of a folder only the names that a pattern of the configuration matches count: what else lies there is nobody's business.
+Of a folder only the names that a pattern of the configuration matches count; other files are not looked at.
 All of it is looked at in a thread. A change is told once everything has stood still for one round, so that a file that
 is being written, or the first of two that change together, rarely starts a reload that must fail.
 """

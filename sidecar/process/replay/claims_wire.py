@@ -1,7 +1,7 @@
 """What a worker and its supervisor say to each other of used proofs: records of one length each, and no pickles.
 
-A worker faces the network. So the supervisor reads from it numbers and digests, and believes none of them to be
-more: what it says can fill its share of the memory, and cannot make the supervisor forget a proof or refuse all.
+A worker faces the network and could be compromised. So the supervisor reads only numbers and digests from it: these
+can fill the worker's share of the memory, and cannot make the supervisor forget a proof or refuse all.
 """
 
 import struct
@@ -28,7 +28,7 @@ class ClaimAnswer(IntEnum):
     FULL = 2
     SHARE = 3
     UNTIMELY = 4
-    """The `iat` is far from the supervisor's clock: one of the two clocks was set meanwhile, or the worker is mad."""
+    """The `iat` is far from the supervisor's clock: one of the clocks was set meanwhile, or the worker is faulty."""
 
 
 WORDS: Final = {

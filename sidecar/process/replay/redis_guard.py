@@ -1,8 +1,8 @@
 """Used proofs in a server of the Redis protocol, for all replicas: one `SET … NX PX` for each proof, one round trip.
 
 Theory of operation: one connection, made with the first claim and again after it was lost. Commands of many requests
-are under way on it at a time. Who cannot be asked within `DEADLINE` is out of reach, and then no proof passes, unless
-the configuration says otherwise. One slow reply is the loss of those who waited too long for it, and of nobody else;
+are under way on it at a time. A server that does not answer within `DEADLINE` is out of reach, and then no proof
+passes, unless the configuration says otherwise. A slow reply fails only the requests that waited too long for it;
 a connection that owes a reply for `PATIENCE` gets no new command, and another one is made. What the server holds is a
 digest of the proof's key and `jti`: neither a proof nor a name.
 """
@@ -74,13 +74,13 @@ class RedisGuard(ReplayGuard):
         if connection is not None:
             if connection.is_usable(PATIENCE):
                 return connection
-            # Whoever still waits there may yet hear: a late reply counts.
+            # Requests that still wait there may get their reply: a late one counts.
             asyncio.get_running_loop().call_later(DEADLINE, connection.close)
             self._connection = None
         if self._connecting is None or self._connecting.done():
             self._connecting = asyncio.create_task(self._connect())
             self._connecting.add_done_callback(_seen)
-        # Who gives up waiting takes nothing from those who still wait.
+        # A request that gives up waiting must not cancel it for the others.
         self._connection = await asyncio.shield(self._connecting)
         return self._connection
 
@@ -121,6 +121,6 @@ def _key(claim: Claim) -> str:
 
 
 def _seen(task: "asyncio.Task[RedisConnection]") -> None:
-    """Its error is whose who waited; when nobody did, it is nobody's."""
+    """Retrieve the error of an attempt for which no request waited, so that asyncio does not report it as lost."""
     if not task.cancelled():
         task.exception()

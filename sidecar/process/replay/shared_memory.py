@@ -1,8 +1,8 @@
 """A worker's side of the memory that its supervisor keeps for all workers of the Pod (RFC 9449 §11.1).
 
-Theory of operation: claims go out at once, and verdicts come back by number. Who gets none within `DEADLINE`, or
-cannot ask, cannot tell whether the proof was used: `ReplayUnknown`. All wait equally long, so one timer is enough:
-it looks at the oldest.
+Theory of operation: claims go out at once, and verdicts come back by number. Without a verdict within `DEADLINE`, or
+without a supervisor to ask, it is unknown whether the proof was used: `ReplayUnknown`. All claims wait equally long, so
+one timer is enough: it looks at the oldest.
 """
 
 import asyncio

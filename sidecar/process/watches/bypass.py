@@ -2,7 +2,7 @@
 
 Theory of operation: containers of a Pod share one network. An API that listens on 127.0.0.1 is reached through the
 sidecar only; one that listens on 0.0.0.0 answers on the Pod's own address, too, and voids every check. So the
-sidecar does what a stranger would: it opens the API's port on each of its own addresses that is not loopback.
+sidecar does what an attacker would do: it opens the API's port on each of its own addresses that is not loopback.
 The look is taken by a task; `/readyz` and `/metrics` report the last one and never wait.
 """
 

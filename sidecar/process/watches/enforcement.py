@@ -16,7 +16,7 @@ _DAY = 86400
 
 
 def endings(policy: Policy) -> Iterator[tuple[str, str, int]]:
-    """What reports instead of enforcing: `rule` or `issuer`, its name, and the second at which it ends."""
+    """A report-only period: of a `rule` or an `issuer`, its name, and when it ends (seconds since the epoch)."""
     kinds: list[tuple[str, str, ReportOnly | None]] = [
         *(("issuer", one.issuer, one.report_only) for one in policy.issuers.values()),
         *(("rule", one.name, one.report_only) for one in policy.rules if not one.public),

@@ -1,4 +1,4 @@
-"""One serving process from the inside: the data plane, and everything that feeds it. Where concrete classes meet.
+"""One serving process from the inside: the data plane with everything that it needs. The composition root.
 
 Theory of operation: a worker begins with a configuration that is good as a whole. It binds its listeners, serves, takes
 new generations, and drains. It answers questions about itself (`readiness`, `metrics`, `state`); who asks them, an HTTP
@@ -229,7 +229,7 @@ class Worker:
         limit = watermark(loaded.proxy.limits.memory_bytes, workers, self._container_bytes)
         short = bool(limit) and resident_bytes() > limit
         if self._memory.look(is_short=short):
-            # What nobody uses is no reason to turn anybody away.
+            # Memory that can be given back is no reason to turn clients away.
             short = bool(limit) and resident_bytes() > limit
         if short != self.server.short_of_memory:
             self.server.short_of_memory = short

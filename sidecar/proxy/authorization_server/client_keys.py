@@ -1,8 +1,8 @@
-"""The certificates that clients publish at a URL (RFC 8705 §2.2.2: `jwks_uri`), through their life.
+"""The certificates that clients publish at a URL (RFC 8705 §2.2.2: `jwks_uri`): fetched, renewed, kept through outages.
 
 Theory of operation. It is the life cycle of an issuer's keys (`issuer.jwks`), once for each URL: fetched in the
-background, renewed as `max-age` says, outlived for a while when the URL is out of reach. What is looked for in a set is
-its certificates, by thumbprint. A certificate that is not there is refused at once and the set is fetched again behind
+background, renewed as `max-age` says, kept for a while when the URL is out of reach. What is looked for in a set is
+its certificates, by thumbprint. A certificate that is not there is refused at once and the set is fetched again after
 the refusal, under the cool-down of that URL: the client's next attempt finds it. So nobody waits, and nobody can have a
 URL asked more often than the cool-down lets them, nor another client's.
 """
@@ -25,7 +25,7 @@ from sidecar.telemetry.issuer_observer import IssuerObserver, KeySkipped
 
 REFRESH: Final = RefreshSettings()
 _AT_ONCE: Final = 8
-"""URLs that are fetched at the same time: of thousands of clients, nobody's start is a flood."""
+"""URLs that are fetched at the same time, so that a start with thousands of clients is no flood."""
 
 
 class CertificateOrigin:

@@ -1,4 +1,4 @@
-"""What the half in front of an authorization server is told. `settings/` fills these; every value is checked."""
+"""Settings of the part in front of an authorization server. `settings/` fills these; every value is checked."""
 
 from dataclasses import dataclass
 from enum import Enum

@@ -198,7 +198,7 @@ class ClientConnection(asyncio.Protocol):
             self._client_left()
 
     def _receive_late(self, data: bytes) -> None:
-        """After the end: nobody looks at it."""
+        """Data after the end: counted, not read."""
         self._lingered += len(data)
         if self._lingered > _LINGER_BYTES and self.link.phase is LINGER:
             self.link.abort()

@@ -21,7 +21,7 @@ from sidecar.http.message import NO_HEAD, Fault, Request
 from sidecar.proxy.configuration import Limits
 
 _METHODS: Final = {b"GET": "GET", b"HEAD": "HEAD", b"POST": "POST", b"PUT": "PUT", b"DELETE": "DELETE"}
-"""The common ones, that none of them is decoded again and again."""
+"""The common ones, so that they are not decoded for each request."""
 _END: Final = b"\r\n\r\n"
 _LEAST: Final = 1024
 _PIECE: Final = 16384
@@ -52,7 +52,7 @@ class RequestReader:
         self.in_head = False
         """Part of a head has arrived."""
         self.work = 0
-        """What the last piece took: its size in bytes, with a surcharge for what is dear whatever its size."""
+        """What the last piece took: its size in bytes, with a surcharge for what is expensive whatever its size."""
         self.unread = b""
         """What came and was not read, with what was read of it in front. Set it when it is empty, else `give`."""
         self._limits = limits
@@ -132,7 +132,7 @@ class RequestReader:
         if left >= 0:
             end = at + left
         else:
-            # Here a head ends, and a body of chunks with its trailers; content may hold the same bytes, at no harm.
+            # A head ends here, or the trailers of a chunked body; content may hold the same bytes, without harm.
             tail = self._tail
             most = _PIECE if request is None else self._most
             found = (tail + unread[at : at + most]).find(_END)
@@ -256,7 +256,7 @@ class RequestReader:
             request.fault = self._head_too_large(request) or request.fault
         self._line, self._head_bytes = None, 0
         self.in_head = False
-        # An idle connection keeps nothing of the last head, its token least of all.
+        # An idle connection keeps nothing of the last head, in particular not its token.
         self._open, self._head, self._tail = request, NO_HEAD, b""
         self._most, self._chunks = _LEAST // 4, 0  # it grows with the end of this piece
         if self.message is not None:

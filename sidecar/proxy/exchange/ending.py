@@ -81,7 +81,7 @@ class Ending:
 
     def cut(self, reason: Reason, detail: str) -> None:
         """The response has begun and cannot be completed: the client must see that it is not whole."""
-        if not self.is_answered:  # a client that is slow after its answer does not change why it got it
+        if not self.is_answered:  # what the client does after its answer does not change its reason
             self.record.reason, self.record.detail = reason, detail
         self._stream.cut()
         self.finish()
@@ -117,5 +117,5 @@ class Ending:
         self.record.duration = perf_counter() - self.started
         try:
             self._serving.observer.observe(self.record)
-        except Exception as error:  # noqa: BLE001 — who only watches must not break what is watched
+        except Exception as error:  # noqa: BLE001 — an observer's fault must not break the exchange
             self._serving.report_bug(error)

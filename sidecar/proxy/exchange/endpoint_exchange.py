@@ -1,8 +1,8 @@
 """A request to an authorization server's endpoint: read whole, decided, handed on, and its answer read whole.
 
 Theory of operation. An `Exchange` that keeps back what others pass on: the content of the request until the whole was
-decided about, and that of an answer which is judged. What is decided and judged is the `Course`'s business. All else,
-the limits of the service, the pool, deadlines, the one record, is an exchange's as ever.
+decided about, and that of an answer which is judged. The `Course` decides and judges. All else, the limits of the
+service, the pool, deadlines, the one record, is as in any exchange.
 """
 
 from collections.abc import Awaitable

@@ -69,7 +69,7 @@ class AnswerRefused:
     def __init__(self, denial: Denial, errands: tuple[Outgoing, ...] = ()) -> None:
         self.denial = denial
         self.errands = errands
-        """Forms that the upstream gets besides, so that nobody gains by what it answered."""
+        """Forms that are posted to the upstream, so that what it answered becomes worthless: revocations."""
 
 
 Judgement = AnswerRefused | AnswerReplaced | None

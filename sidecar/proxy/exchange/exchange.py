@@ -382,7 +382,7 @@ class Exchange(Passenger):
 
     def _close_tunnel(self, tunnel: Tunnel) -> None:
         tunnel.close(self.record)
-        self.tunnel = self._upstream = None  # nobody should have to wait for the collector
+        self.tunnel = self._upstream = None  # breaks a cycle of references: no garbage collection needed
 
     def _drop_upstream(self) -> None:
         upstream, self._upstream = self._upstream, None

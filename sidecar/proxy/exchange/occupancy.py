@@ -30,7 +30,7 @@ class Place:
         self._rule = rule
 
     def leave(self) -> None:
-        """Make room for another. Once only: the place is another's then."""
+        """Give the place back. Once only, because it belongs to another exchange afterwards."""
         self._occupancy.vacate(self._rule)
 
 

@@ -65,7 +65,7 @@ class ServerTls:
             mode |= SSL.VERIFY_FAIL_IF_NO_PEER_CERT
         if settings.trust is Trust.ANY:
             self._context.set_verify(mode, accept_possession)
-            # Nobody asks who vouches for the certificate, so nobody has us verify a chain of signatures.
+            # The issuer of the certificate does not matter here, so no client may cause the verification of a chain.
             self._context.set_verify_depth(0)
             return ()
         self._chains = chain_verification(settings)

@@ -1,4 +1,4 @@
-"""What becomes of what OpenSSL finds in a client's chain: the callback of the handshake, and the second look later.
+"""How OpenSSL's verdict about a client's chain is used: the callback of the handshake, and the later verification.
 
 Revocation (RFC 5280 §6.3): OpenSSL looks at every certificate of the chain. A certificate whose issuer has no list here
 is refused when it is the client's own; an authority above it passes, is counted, and `sidecar check` warns of it,
@@ -117,7 +117,7 @@ class ChainVerification:
         self._lists = lists
         self._partial = terms.partial_chain
         self._is_usual = self._usages == {CLIENT_AUTH}
-        """OpenSSL's own idea of a client's certificate does."""
+        """OpenSSL's own check of the purpose suffices."""
         self._anchors = frozenset(_digest(one) for one in self._authorities)
         self._second: tuple[crypto.X509Store, crypto.X509Store] | None = None
 

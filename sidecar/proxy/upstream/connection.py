@@ -51,7 +51,7 @@ class Passenger(ABC):
 
     @abstractmethod
     def broke(self, error: Exception) -> None:
-        """A fault of ours came up on the way."""
+        """A fault of the sidecar's own occurred on the way."""
 
     @abstractmethod
     def upstream_blocked(self) -> None:

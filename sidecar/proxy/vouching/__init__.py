@@ -1,4 +1,4 @@
-"""The client's certificate by the word of a proxy that ended the client's TLS (RFC 9440), where a listener is told so.
+"""The client's certificate as told by a proxy that ended the client's TLS (RFC 9440), on listeners with such a source.
 
 Theory of operation. `Proxies` says which peers may tell, by what they cannot choose themselves: the address of the TCP
 connection, a certificate of their own, the user of a Unix socket. `ToldCertificates` reads the field and, with

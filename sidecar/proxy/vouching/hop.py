@@ -46,7 +46,7 @@ class Hop:
         self._told_by = told_by
         self._like = like
         self._kept: dict[bytes, Kept] = {}
-        """By the digest of the field: what one client's field was is never another's."""
+        """By the digest of the field, so that one client's presenter is never used for another."""
         self._source = source
         self.proxy = ""
         """What a record calls the proxy; empty: it is not listed, and nothing that it says of clients is taken."""
@@ -100,7 +100,7 @@ class Hop:
         return bool(self.proxy) and self._source.accepts(certificate, presenter.chain)
 
     def _read_several(self, told: list[Field], now: float) -> Presenter | Fault:
-        """Fields of other listeners' names are nothing here; the key tells which value stood under which name."""
+        """Fields under the names of other listeners are ignored; the key covers names and values."""
         mine = [(name.lower(), value) for name, value in told if name.lower() in self._source.names]
         if not mine:
             return self.base

@@ -29,7 +29,7 @@ class HopTls:
         return self.certificates.list_ends
 
     def accepts(self, _chain: Sequence[bytes]) -> bool:
-        """Whoever is there may be; what it may say is judged at each request."""
+        """Any peer may connect; what it may say is checked for each request."""
         return True
 
 

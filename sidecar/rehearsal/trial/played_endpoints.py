@@ -55,7 +55,8 @@ def _names(file: Path) -> list[object]:
 
 
 def played_endpoints(loaded: Loaded, authorizer: Authorizer) -> RehearsedEndpoints | None:
-    """None where there is no authorization server. What clients publish at URLs is not asked for: they are nobody.
+    """None where there is no authorization server. What clients publish at URLs is not fetched: such clients
+    have no certificates here.
 
     Raises `OSError`, `ValueError`.
     """
