@@ -1,21 +1,19 @@
 """One client connection: TCP in, the PROXY protocol, TLS, and then what its wire makes of the bytes.
 
 Theory of operation. The event loop calls this object. Ciphertext goes into the TLS engine of the link, plaintext into
-the wire (`Http1Stream` or, as the handshake agreed, `Http2Wire`), which exists once the handshake is over and writes
-through the same link. Deadlines are looked at a few times a second (`deadlines`), so that no request costs a timer.
+the wire that the handshake agreed on (`wires`), which exists once the handshake is over and writes through the same
+link. Deadlines are looked at a few times a second (`deadlines`), so that no request costs a timer.
 """
 
 import asyncio
 from typing import Final, cast
 
 from sidecar.decision.request import ClientCertificate, Presenter
-from sidecar.http.forwarding import Forwarding
 from sidecar.proxy.client.host import Accepts, Admits
-from sidecar.proxy.client.http1 import Http1Stream
-from sidecar.proxy.client.http2 import Http2Wire
 from sidecar.proxy.client.link import CLOSED, HANDSHAKE, LINGER, PREFACE, Link
 from sidecar.proxy.client.proxy_protocol import Incomplete, NotProxyProtocol, read_preface
-from sidecar.proxy.configuration import HTTP1, HTTP2
+from sidecar.proxy.client.wires import Wire, wire_for
+from sidecar.proxy.configuration import HTTP1
 from sidecar.proxy.exchange.stream import NEVER
 from sidecar.proxy.tls import TlsFailure
 from sidecar.proxy.vouching.hop import Hop
@@ -64,7 +62,7 @@ class ClientConnection(asyncio.Protocol):
         self.peer: tuple[str, int] = ("", 0)
         self._far_end: tuple[str, int | None] = ("", None)
         """Who is really there: IP address, or the user of a Unix socket, where a proxy is to be known by it."""
-        self.wire: Http1Stream | Http2Wire | None = None
+        self.wire: Wire | None = None
         """None until the handshake is over."""
         self.since = NEVER
         """When it came, by the clock of deadlines."""
@@ -76,10 +74,7 @@ class ClientConnection(asyncio.Protocol):
     @property
     def is_busy(self) -> bool:
         """Whether a request is under way."""
-        wire = self.wire
-        if isinstance(wire, Http2Wire):
-            return wire.is_busy
-        return wire is not None and wire.exchange is not None
+        return self.wire is not None and bool(self.wire.exchanges())
 
     @property
     def was_permitted(self) -> bool:
@@ -271,10 +266,11 @@ class ClientConnection(asyncio.Protocol):
         if listener.settings.tls is not None:
             self._report_handshake(version, group, protocol)
         engine.settle()
-        self.wire = wire = self._wire(presenter, until)
-        wire.hop = hop
+        address, believed = self.peer[0], self._is_believed(presenter)
+        self.wire = made = wire_for(link, host, presenter, until, address, believed=believed)
+        made.hop = hop
         if host.is_shedding(self):
-            wire.shed()
+            made.shed()
 
     def _report_handshake(self, version: str, group: str, protocol: str) -> None:
         observer, engine, address = self._host.observer, self.link.engine, self.peer[0]
@@ -289,15 +285,6 @@ class ClientConnection(asyncio.Protocol):
         if settings.path:
             return settings.believes_socket and bool(presenter.proxy)
         return self.listener.believes(self.peer[0])
-
-    def _wire(self, presenter: Presenter, until: float) -> Http1Stream | Http2Wire:
-        """What the handshake agreed to speak."""
-        address, is_http2 = self.peer[0], presenter.protocol == HTTP2
-        received = b"2.0" if is_http2 else b"1.1"
-        forwarding = Forwarding(address, believed=self._is_believed(presenter), received=received)
-        if is_http2:
-            return Http2Wire(self.link, self._host, presenter, until, forwarding)
-        return Http1Stream(self.link, self._host, presenter, until, forwarding)
 
     def _tls_failed(self, failure: TlsFailure) -> None:
         link = self.link
@@ -314,7 +301,7 @@ class ClientConnection(asyncio.Protocol):
     # --- the end -------------------------------------------------------------------------------------
 
     def drain(self, deadline: float) -> None:
-        """The server is about to leave: see `Http1Stream.drain`; a handshake is over by `deadline`."""
+        """The server is about to leave: see `drain` of each wire; a handshake is over by `deadline`."""
         if self.wire is None or self.link.is_ending:
             self.link.deadline = min(self.link.deadline, deadline)
         else:
@@ -326,9 +313,8 @@ class ClientConnection(asyncio.Protocol):
         if self.link.phase is CLOSED:
             return
         if wire is not None and wire.hop is not None:
-            for stream in [wire] if isinstance(wire, Http1Stream) else wire.streams.values():
-                exchange = stream.exchange
-                if exchange is not None and not wire.hop.accepts(exchange.record.presenter):
+            for exchange in wire.exchanges():
+                if not wire.hop.accepts(exchange.record.presenter):
                     exchange.valid_until = 0.0
             return
         if not self.listener.settings.clients.closes_on_ca_change:

@@ -2,13 +2,8 @@
 costs a timer.
 """
 
-from sidecar.decision.denial import Reason
-from sidecar.http.message import Fault
 from sidecar.proxy.client.connection import ClientConnection
-from sidecar.proxy.client.http2 import Http2Wire
-from sidecar.proxy.client.link import Phase
 from sidecar.proxy.configuration import Timeouts
-from sidecar.proxy.exchange import overdue
 from sidecar.proxy.exchange.stream import NEVER
 
 IDLE_GRACE = 1.0
@@ -27,12 +22,5 @@ def check(connection: ClientConnection, now: float, wall: float, timeouts: Timeo
     elif wire is None or link.is_ending:
         if now >= link.deadline and link.blocked_since == NEVER:
             connection.expire()
-    elif isinstance(wire, Http2Wire):
+    else:
         wire.check(now, wall, timeouts)
-    elif wire.exchange is not None:
-        overdue.check(wire.exchange, now, wall, timeouts, is_blocked=link.blocked_since != NEVER)
-    elif now >= wire.deadline and link.blocked_since == NEVER:
-        if link.phase is Phase.HEAD:
-            wire.answer_fault(Fault(Reason.REQUEST_TIMEOUT, "the request head took too long"))
-        else:
-            link.close()

@@ -17,19 +17,18 @@ from sidecar.http.message import Fault, Request, Response
 from sidecar.http.response_fields import ResponseFields
 from sidecar.proxy.client import http1_writer
 from sidecar.proxy.client.host import Host
-from sidecar.proxy.client.http1_reader import RequestReader
+from sidecar.proxy.client.http1_reader import RequestReader, rest_is_harmless
 from sidecar.proxy.client.link import CLOSED, EXCHANGE, HEAD, IDLE, LINGER, TUNNEL, Link
+from sidecar.proxy.configuration import Timeouts
+from sidecar.proxy.exchange import overdue
 from sidecar.proxy.exchange.endpoint_exchange import exchange_for
 from sidecar.proxy.exchange.exchange import Exchange
 from sidecar.proxy.exchange.stream import NEVER, ClientStream
 
-_DISCARDED_BODY: Final = 65536
-"""A refused body of up to this size is read and thrown away, which is cheaper than a new TLS handshake."""
 _WORK: Final = 65536
 """Bytes that are read in one turn of the event loop. A turn begins one request at most: others are waiting."""
 _PIECE_WORK: Final = 512
 """What reading a piece costs beside its bytes, in bytes."""
-_FINAL_CHUNK: Final = b"0\r\n"
 
 
 class Http1Stream(ClientStream):
@@ -212,10 +211,7 @@ class Http1Stream(ClientStream):
             self._read_on()
 
     def says_no_more(self) -> bool:
-        """close_notify ends one direction only (RFC 8446 §6.1): what was asked for is still answered.
-
-        Returns whether nothing was.
-        """
+        """close_notify ends one direction (RFC 8446 §6.1): what was asked for is answered. Whether nothing was."""
         exchange, reader = self.exchange, self._reader
         if self._client_ended:
             return False
@@ -241,6 +237,21 @@ class Http1Stream(ClientStream):
         self._reader.close()
 
     # --- order ---------------------------------------------------------------------------------------
+
+    def exchanges(self) -> list[Exchange]:
+        """Those under way: one at most."""
+        return [] if self.exchange is None else [self.exchange]
+
+    def check(self, now: float, wall: float, timeouts: Timeouts) -> None:
+        """Act on what is overdue. `now` is monotonic, `wall` seconds since the epoch."""
+        is_blocked = self._link.blocked_since != NEVER
+        if self.exchange is not None:
+            overdue.check(self.exchange, now, wall, timeouts, is_blocked=is_blocked)
+        elif now >= self.deadline and not is_blocked:
+            if self._link.phase is HEAD:
+                self.answer_fault(Fault(Reason.REQUEST_TIMEOUT, "the request head took too long"))
+            else:
+                self._link.close()
 
     def drain(self, deadline: float) -> None:
         """The server is about to leave: a tunnel ends, and an idle connection lives on until `deadline` at most."""
@@ -321,23 +332,17 @@ class Http1Stream(ClientStream):
             keep = False
         self._keep_alive = keep
         pieces = http1_writer.response_head(request, head, fields, chunked=chunked, keep_alive=keep)
-        pieces.append(self._framed(data, end) if chunked else data)
+        pieces.append(http1_writer.chunk(data, end) if chunked else data)
         self._link.write(b"".join(pieces))
 
     def body(self, data: bytes, end: bytes | None) -> None:
-        self._link.write(self._framed(data, end) if self._chunked else data)
-
-    @staticmethod
-    def _framed(data: bytes, end: bytes | None) -> bytes:
-        """RFC 9112 §7.1."""
-        chunk = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
-        return chunk if end is None else chunk + _FINAL_CHUNK + end + b"\r\n"
+        self._link.write(http1_writer.chunk(data, end) if self._chunked else data)
 
     def answer(self, answer: Answer, request_id: str) -> bool:
         exchange = self.exchange
         if exchange is None:
             return True
-        keep = self._keep_alive and not answer.closes and self._is_harmless(exchange)
+        keep = self._keep_alive and not answer.closes and rest_is_harmless(exchange.request, exchange.fields)
         self._keep_alive = keep = keep and self._may_continue()
         self._link.write(http1_writer.own_answer(answer, request_id, exchange.request, close=not keep))
         if not keep or exchange.request.complete:
@@ -345,15 +350,6 @@ class Http1Stream(ClientStream):
         self.release()
         self.expect_answer(self._serving.idle_timeout)
         return False
-
-    @staticmethod
-    def _is_harmless(exchange: Exchange) -> bool:
-        """Whether the rest of the request can be read and thrown away."""
-        request = exchange.request
-        if request.complete:
-            return not request.upgrade
-        length = request.content_length
-        return length is not None and length <= _DISCARDED_BODY and not exchange.fields.expect
 
     def switch(self, head: Response, fields: ResponseFields) -> bytes:
         self._link.write(http1_writer.switching_head(head, fields))

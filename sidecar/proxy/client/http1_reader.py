@@ -17,6 +17,7 @@ from typing import Final
 from httptools import HttpParserError, HttpParserInvalidURLError, HttpParserUpgrade, HttpRequestParser
 
 from sidecar.decision.denial import Reason
+from sidecar.http.fields import RequestFields
 from sidecar.http.message import NO_HEAD, Fault, Request
 from sidecar.proxy.configuration import Limits
 
@@ -30,6 +31,8 @@ _SMALL: Final = 64
 """Bytes: with smaller chunks than that the next piece is one of the least."""
 _CHUNK_WORK: Final = 512
 """Each chunk costs as much as so many bytes."""
+_DISCARDED_BODY: Final = 65536
+"""Bytes: a refused body of up to this size is read and thrown away, which is cheaper than a new TLS handshake."""
 _CHUNK_OVERHEAD: Final = 26
 """Bytes of framing a chunk may need without any extension: 16 digits, two line ends, and the last chunk."""
 
@@ -283,6 +286,14 @@ class RequestReader:
             if request.trailer_bytes > limit:
                 request.fault = Fault(Reason.HEADER_TOO_LARGE, f"trailers over {limit} bytes")
             self._open = None
+
+
+def rest_is_harmless(request: Request, fields: RequestFields) -> bool:
+    """Whether the rest of the request can be read and thrown away."""
+    if request.complete:
+        return not request.upgrade
+    length = request.content_length
+    return length is not None and length <= _DISCARDED_BODY and not fields.expect
 
 
 def _length(request: Request) -> int:

@@ -10,6 +10,7 @@ from sidecar.http.message import Request, Response
 from sidecar.http.response_fields import ResponseFields
 
 BODILESS_STATUS: Final = frozenset({204, 304})
+_FINAL_CHUNK: Final = b"0\r\n"
 _clock: Final = time.time
 
 
@@ -96,6 +97,12 @@ def response_head(
     else:
         pieces.append(b"\r\n")
     return pieces
+
+
+def chunk(data: bytes, end: bytes | None) -> bytes:
+    """Content in a chunk (RFC 9112 §7.1); with `end`, the trailers' field lines, the last of its body."""
+    framed = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
+    return framed if end is None else framed + _FINAL_CHUNK + end + b"\r\n"
 
 
 def switching_head(head: Response, fields: ResponseFields) -> bytes:

@@ -22,6 +22,7 @@ from sidecar.proxy.client.http2_stream import Carrier, Http2Stream
 from sidecar.proxy.client.link import EXCHANGE, IDLE, Link
 from sidecar.proxy.configuration import Timeouts
 from sidecar.proxy.exchange import overdue
+from sidecar.proxy.exchange.exchange import Exchange
 from sidecar.proxy.exchange.stream import NEVER
 from sidecar.proxy.http2.engine import Http2Engine, Http2Failure, farewell, load
 from sidecar.proxy.http2.events import ENHANCE_YOUR_CALM, NO_ERROR
@@ -85,10 +86,9 @@ class Http2Wire(Carrier):
         self._become_idle()
         self.flush_soon()
 
-    @property
-    def is_busy(self) -> bool:
-        """Whether a request is under way."""
-        return self._under_way > 0
+    def exchanges(self) -> list[Exchange]:
+        """Those under way."""
+        return [one.exchange for one in self.streams.values() if one.exchange is not None]
 
     def shed(self) -> None:
         """One connection too many: whatever is asked on it gets a 503."""
@@ -362,9 +362,8 @@ class Http2Wire(Carrier):
 
     def blocked(self) -> None:
         """The client leaves a full buffer unread."""
-        for stream in self.streams.values():
-            if stream.exchange is not None:
-                stream.exchange.hold_upstream()
+        for exchange in self.exchanges():
+            exchange.hold_upstream()
 
     def unblocked(self) -> None:
         """The client reads again."""

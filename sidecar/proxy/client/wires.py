@@ -1,0 +1,35 @@
+"""What a client connection may speak once its handshake is over: one row a wire, by its name in the handshake.
+
+A wire is made from its link and what is known of the client. It must have what `ClientConnection` calls: `receive`,
+`blocked`, `unblocked`, `says_no_more`, `gone`, `lost`; `shed`, `drain`, `retire`, `distrust`; `check`, `exchanges`; the
+attributes `hop` and `was_permitted`. A union of classes and no `Protocol`: compiled, a method is called by its class.
+"""
+
+from typing import Final, TypeAlias
+
+from sidecar.decision.request import Presenter
+from sidecar.http.forwarding import Forwarding
+from sidecar.proxy.client.host import Host
+from sidecar.proxy.client.http1 import Http1Stream
+from sidecar.proxy.client.http2 import Http2Wire
+from sidecar.proxy.client.link import Link
+from sidecar.proxy.configuration import HTTP1, HTTP2
+
+Wire: TypeAlias = Http1Stream | Http2Wire
+
+_WIRES: Final[dict[str, tuple[type[Http1Stream] | type[Http2Wire], bytes]]] = {
+    HTTP1: (Http1Stream, b"1.1"),
+    HTTP2: (Http2Wire, b"2.0"),
+}
+"""Protocol by its name in the handshake (RFC 7301 §6) → its wire, and the version that Via names (RFC 9110 §7.6.3)."""
+
+
+def wire_for(
+    link: Link, host: Host, presenter: Presenter, certificate_until: float, peer: str, *, believed: bool
+) -> Wire:
+    """The wire for `presenter.protocol`. `peer` is the client's IP address, `believed` whether what it forwards is
+    taken for true; `certificate_until` as in `ClientStream`.
+    """
+    made, version = _WIRES[presenter.protocol]
+    forwarding = Forwarding(peer, believed=believed, received=version)
+    return made(link, host, presenter, certificate_until, forwarding)
