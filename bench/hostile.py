@@ -51,6 +51,9 @@ SERVES, ASKS, ATTACKS_AT = 2, 3, 1
 hostile client.
 """
 SHARE, LIVEZ, LOST = 0.80, 0.100, 0
+_cores = sorted(os.sched_getaffinity(0))
+SIDECARS_CORE, CLIENTS_CORE = _cores[0], _cores[-1]
+"""Found before `main` binds this process, and with it its children, to one of them."""
 
 
 def served(port: int, seconds: float, demand: float = 0) -> list[float]:
@@ -131,7 +134,7 @@ def running(*arguments: str, priority: int = ASKS) -> Iterator[None]:
     """A module of ours as a process on the clients' core."""
     child = subprocess.Popen([sys.executable, "-m", *arguments])
     try:
-        os.sched_setaffinity(child.pid, {_cores()[1]})
+        os.sched_setaffinity(child.pid, {CLIENTS_CORE})
         _schedule(child.pid, priority)
         yield
     finally:
@@ -146,16 +149,11 @@ def _schedule(pid: int, priority: int) -> None:
         os.sched_setscheduler(pid, os.SCHED_IDLE, os.sched_param(0))
 
 
-def _cores() -> tuple[int, int]:
-    first, *rest = sorted(os.sched_getaffinity(0))
-    return first, rest[0] if rest else first
-
-
 def _place(pid: int) -> None:
     """The sidecar on its core. Its loops are what is measured: a supervisor, and threads that sleep, go first."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     for thread in (int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir()):
-        os.sched_setaffinity(thread, {_cores()[0]})
+        os.sched_setaffinity(thread, {SIDECARS_CORE})
         _schedule(thread, SERVES if thread == pid and not children else ASKS)
     for child in children:
         _place(int(child))
@@ -221,6 +219,8 @@ def _under(name: str, sidecar: Sidecar, seconds: float) -> dict[str, object]:
 def _round(name: str, sidecar: Sidecar, seconds: float, pool: ProcessPoolExecutor, livez: Livez) -> Round:
     pid, port = sidecar.process.pid, sidecar.port
     _place(pid)  # again: some threads begin with the first request
+    if os.sched_getaffinity(pid) & os.sched_getaffinity(0):
+        raise RuntimeError("the sidecar stands on its clients' core")
     alone = len(pool.submit(served, port, seconds, DEMAND).result())
     capacity = sum(map(len, pool.map(served, [port] * OTHERS, [seconds] * OTHERS)))
     with running("bench.hostile_client", name, str(port), priority=ATTACKS_AT):
@@ -232,10 +232,13 @@ def _round(name: str, sidecar: Sidecar, seconds: float, pool: ProcessPoolExecuto
 
 
 def main(arguments: list[str]) -> int:
-    """`[SECONDS [ATTACK…]]`; 1 when one of the attacks takes more than its share."""
+    """`[SECONDS [ATTACK…]]`; 1 when one of the attacks takes more than its share, 2 without two cores."""
     seconds = float(arguments[0]) if arguments else 5.0
     chosen = arguments[1:] or list(ATTACKS)
-    os.sched_setaffinity(0, {_cores()[1]})
+    if SIDECARS_CORE == CLIENTS_CORE:
+        print("hostile: one core; the sidecar and its clients need one each", file=sys.stderr)
+        return 2
+    os.sched_setaffinity(0, {CLIENTS_CORE})
     _schedule(0, ASKS)
     rows = [row for workers in WORKERS for row in measure(workers, seconds, chosen)]
     out = Path("build/hostile.json")
