@@ -87,6 +87,8 @@ class ServiceSettings:
 
     health: ServerAddress | None = None
     """None: no health server."""
+    grpc_services: tuple[str, ...] = ()
+    """Services of the API that the health server may ask for by gRPC's health check."""
     admin: AdminAddress | None = None
     """None: no admin server. Always loopback or a Unix socket."""
     logging: LoggingSettings = field(default_factory=LoggingSettings)

@@ -37,11 +37,18 @@ LEAST_AUDITED: Final = 64 * 1024
 """Bytes of a buffer in which records have places: sixteen of them."""
 
 
+ServiceName = Annotated[
+    str, Form(r"^([A-Za-z_][A-Za-z0-9_.-]*)?$", "the name of a gRPC service: orders.v1.Orders", 256)
+]
+
+
 class Health(Section):
-    """Where /livez, /readyz, /startupz and /metrics are served, over plain HTTP."""
+    """Where /livez, /readyz, /startupz, /grpcz and /metrics are served, over plain HTTP."""
 
     address: Address
     """Where the kubelet and the monitoring reach it."""
+    grpc_services: Annotated[list[ServiceName], Field(max_length=16)] = Field(default_factory=list)
+    """Services of the API that `/grpcz?service=…` may ask for by gRPC's health check; `""` is the server as a whole."""
 
 
 def _admin_address(value: object) -> object:
@@ -260,6 +267,12 @@ class ServiceFile(Section):
                 raise mistake(f"{shown(name)} is an identity header of `upstream`", "insecure_keep_headers")
             if not is_known(name):
                 raise mistake(f"{shown(name)} is passed on in any case", "insecure_keep_headers")
+        return self
+
+    @model_validator(mode="after")
+    def _asks_by_grpc(self) -> Self:
+        if self.health is not None and self.health.grpc_services and self.upstream.protocol != "h2":
+            raise mistake("`grpc_services` are asked over HTTP/2: `upstream` needs `protocol: h2`", "health")
         return self
 
     @model_validator(mode="after")

@@ -86,6 +86,7 @@ def service_settings(file: ServiceFile) -> ServiceSettings:
     process.pop("insecure_policy_writable_by_everyone", None)
     return ServiceSettings(
         health=ServerAddress(*file.health.address) if file.health else None,
+        grpc_services=tuple(file.health.grpc_services) if file.health else (),
         admin=address_of(file.admin) if file.admin else None,
         logging=_logging(file.logging),
         tracing=_tracing(file.tracing),

@@ -227,6 +227,14 @@ def test_a_unix_socket_upstream_and_a_default_port(configuration: Configuration)
         ),
         ("health: {}", "6:1: missing key `address`"),
         (
+            'health: {address: "127.0.0.1:9902", grpc_services: [""]}',
+            "6:1: `grpc_services` are asked over HTTP/2: `upstream` needs `protocol: h2`",
+        ),
+        (
+            'health: {address: "127.0.0.1:9902", grpc_services: ["/orders"]}',
+            "6:53: `/orders` is not the name of a gRPC service: orders.v1.Orders",
+        ),
+        (
             "admin: {address: 0.0.0.0:9901}",
             "6:18: `0.0.0.0:9901` is not loopback: 127.0.0.1:port, [::1]:port or unix:///path",
         ),

@@ -58,6 +58,14 @@ class CrewInspection:
         """Whether every seat is taken."""
         return await self._checks("startup")
 
+    async def grpc_health(self, service: str) -> Check | None:
+        """By one worker: all have the same API."""
+        try:
+            found = await self._any("grpc_health", service)
+        except Refused as refusal:
+            return Check("workers", ok=False, detail=str(refusal))
+        return None if found is None else Check(**found)
+
     async def _checks(self, method: str) -> Sequence[Check]:
         serving = [answer for _, answer in await self._all(method)]
         found = [[Check(**check) for check in answer] for answer in serving]

@@ -109,6 +109,9 @@ class Member:
                 return await inspection.configuration()
             case "explain":
                 return await inspection.explain(argument)
+            case "grpc_health":
+                found = await inspection.grpc_health(argument)
+                return None if found is None else asdict(found)
             case "log_level":
                 return (await inspection.log_level(None if argument is None else Level(argument))).value
             case _:

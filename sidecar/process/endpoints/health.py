@@ -1,4 +1,4 @@
-"""The health server: /livez /readyz /startupz /metrics on their own address, in plain HTTP.
+"""The health server: /livez /readyz /startupz /grpcz /metrics on their own address, in plain HTTP.
 
 Nothing here depends on a header a client sends; the data port never answers these paths on its own account.
 """
@@ -57,6 +57,9 @@ class Inspected(Protocol):
     async def startup(self) -> Sequence[Check]:
         """What must have come true once since the start."""
 
+    async def grpc_health(self, service: str) -> Check | None:
+        """What the API says of a gRPC service; None for one that the configuration does not list."""
+
     async def snapshot(self) -> Snapshot:
         """All figures now."""
 
@@ -70,6 +73,7 @@ class HealthServer:
         application.router.add_get("/livez", self._livez)
         application.router.add_get("/readyz", self._checked(inspected.readiness))
         application.router.add_get("/startupz", self._checked(inspected.startup))
+        application.router.add_get("/grpcz", self._grpcz)
         application.router.add_get("/metrics", self._metrics)
         self._runner = web.AppRunner(application, access_log=None, handle_signals=False, keepalive_timeout=75)
         self._listening: asyncio.Server | None = None
@@ -99,6 +103,12 @@ class HealthServer:
 
     async def _livez(self, request: web.Request) -> web.Response:
         return _answer(self._inspected.liveness(), request)
+
+    async def _grpcz(self, request: web.Request) -> web.Response:
+        check = await self._inspected.grpc_health(request.query.get("service", ""))
+        if check is None:
+            return web.Response(status=404, text="not one of `health.grpc_services`\n")
+        return _answer([check], request)
 
     @staticmethod
     def _checked(

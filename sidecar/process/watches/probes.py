@@ -8,7 +8,8 @@ from sidecar.issuer.readiness import Readiness
 from sidecar.process.endpoints.health import Check
 from sidecar.process.host.exhaustion import EXHAUSTED
 from sidecar.process.watches.certificates import CertificateInUse
-from sidecar.proxy.configuration import UpstreamSettings
+from sidecar.process.watches.http2_visit import VisitFailed, visit
+from sidecar.proxy.configuration import HTTP2, UpstreamSettings
 
 UPSTREAM_WITHIN = 1.0
 """Seconds in which the upstream's port must open."""
@@ -17,7 +18,10 @@ REMEMBERED = 1.0
 
 
 class UpstreamProbe:
-    """Whether the upstream's port opens. Tried at most once in `REMEMBERED` seconds, however often it is asked."""
+    """Whether the upstream's port opens, and answers in HTTP/2 where that is spoken in the clear.
+
+    Tried at most once in `REMEMBERED` seconds, however often it is asked.
+    """
 
     def __init__(self) -> None:
         self._last: asyncio.Task[Check] | None = None
@@ -36,10 +40,17 @@ class UpstreamProbe:
 async def _opened(name: str, settings: UpstreamSettings) -> Check:
     try:
         async with asyncio.timeout(UPSTREAM_WITHIN):
+            if (
+                settings.protocol == HTTP2 and settings.scheme != "https"
+            ):  # there, files would be read each time
+                (await visit(settings)).leave()
+                return Check(name, ok=True)
             if settings.scheme == "unix":
                 _, writer = await asyncio.open_unix_connection(settings.path)
             else:
                 _, writer = await asyncio.open_connection(settings.host, settings.port)
+    except VisitFailed as error:
+        return Check(name, ok=False, detail=str(error))
     except TimeoutError:
         return Check(name, ok=False, detail=f"does not open within {UPSTREAM_WITHIN:g} s")
     except OSError as error:

@@ -55,6 +55,10 @@ class LocalInspection:
         """What must have come true once since the start."""
         return await self._worker.startup()
 
+    async def grpc_health(self, service: str) -> Check | None:
+        """What the API says of a gRPC service; None for one that the configuration does not list."""
+        return await self._worker.grpc_health(service)
+
     async def snapshot(self) -> Snapshot:
         """All figures now."""
         return await self._worker.snapshot()

@@ -26,6 +26,7 @@ from sidecar.process.replay.guards import Guards
 from sidecar.process.watches.bypass import BypassWatch
 from sidecar.process.watches.certificates import samples
 from sidecar.process.watches.enforcement import LOOK, EnforcementWatch
+from sidecar.process.watches.grpc_health import GrpcHealth
 from sidecar.process.watches.probes import UpstreamProbe, certificate_checks, issuer_checks
 from sidecar.process.worker.assembly import Assembly, Ports, prepare
 from sidecar.process.worker.served_endpoints import EndpointPorts
@@ -65,7 +66,7 @@ class Worker:
         generation = loaded.policy.generation
         self.issuers = Issuers(loaded.issuers, self.issuer_telemetry, generation=generation)
         self.pulse = Pulse(self.metrics)
-        self._upstream = UpstreamProbe()
+        self._upstream, self._grpc = UpstreamProbe(), GrpcHealth()
         self.bypass = BypassWatch(lambda: self.assembly.loaded, journal)
         self.enforcement = EnforcementWatch(lambda: self.assembly.loaded.policy, journal)
         memory = ReplayMemory(os.urandom(32), time.monotonic) if memory is None else memory
@@ -260,6 +261,13 @@ class Worker:
     async def startup(self) -> Sequence[Check]:
         """Whether the listeners are open and the keys have been here."""
         return [Check("listening", ok=self._started), *issuer_checks(self._issuer_readiness())]
+
+    async def grpc_health(self, service: str) -> Check | None:
+        """What the API says of a gRPC service; None for one that the configuration does not list."""
+        loaded = self.assembly.loaded
+        if service not in loaded.service.grpc_services:
+            return None
+        return await self._grpc.check(service, loaded.proxy.upstream)
 
     def _issuer_readiness(self) -> Readiness:
         return self.issuers.readiness(self.assembly.loaded.policy.needed_issuers())

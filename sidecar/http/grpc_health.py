@@ -1,0 +1,89 @@
+"""The health check that gRPC services share (`grpc.health.v1.Health/Check`): one question, one answer. Pure.
+
+Both messages are of protobuf and have one field: the question the name of a service, the answer a status.
+"""
+
+from typing import Final
+
+from sidecar.http.message import Field
+
+SERVING: Final = "SERVING"
+_STATUSES: Final = ("UNKNOWN", SERVING, "NOT_SERVING", "SERVICE_UNKNOWN")
+_NAME: Final = 0x0A
+"""Field 1, of a length (protobuf, "Encoding")."""
+_STATUS: Final = 1
+_VARINT, _FIXED64, _SIZED, _FIXED32 = 0, 1, 2, 5
+"""Wire types of protobuf."""
+
+
+class Malformed(Exception):
+    """The answer is none of this service; the text says why."""
+
+
+def fields(scheme: bytes, authority: bytes, seconds: int) -> list[Field]:
+    """The head of the question; the server should give up after `seconds` ("gRPC over HTTP/2", Requests)."""
+    return [
+        (b":method", b"POST"),
+        (b":scheme", scheme),
+        (b":path", b"/grpc.health.v1.Health/Check"),
+        (b":authority", authority),
+        (b"te", b"trailers"),
+        (b"content-type", b"application/grpc"),
+        (b"grpc-timeout", b"%dS" % seconds),
+    ]
+
+
+def question(service: str) -> bytes:
+    """Is `service` well? The empty name is the server as a whole."""
+    name = service.encode()
+    message = bytes([_NAME]) + _varint(len(name)) + name if name else b""
+    return b"\0" + len(message).to_bytes(4, "big") + message
+
+
+def status(content: bytes) -> str:
+    """What an answer says: `SERVING`, or another. Raises `Malformed`."""
+    if len(content) < 5 or content[0] != 0 or int.from_bytes(content[1:5], "big") != len(content) - 5:
+        raise Malformed("the answer is not one message of gRPC")
+    found, at = 0, 5
+    while at < len(content):
+        key, at = _read(content, at)
+        value, at = _value(content, at, key & 7)
+        if key == _STATUS << 3 | _VARINT:
+            found = value
+    return _STATUSES[found] if found < len(_STATUSES) else f"status {found}"
+
+
+def _value(content: bytes, at: int, kind: int) -> tuple[int, int]:
+    """The value of a field, where it is a number, and where the next one begins."""
+    if kind == _VARINT:
+        return _read(content, at)
+    if kind == _SIZED:
+        size, at = _read(content, at)
+    elif kind in {_FIXED32, _FIXED64}:
+        size = 4 if kind == _FIXED32 else 8
+    else:
+        raise Malformed("the answer is no message of protobuf")
+    if at + size > len(content):
+        raise Malformed("the answer breaks off")
+    return 0, at + size
+
+
+def _read(content: bytes, at: int) -> tuple[int, int]:
+    """A number of seven bits a byte, and where it ends."""
+    number = 0
+    for shift in range(0, 70, 7):
+        if at + shift // 7 >= len(content):
+            raise Malformed("the answer breaks off")
+        byte = content[at + shift // 7]
+        number |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return number, at + shift // 7 + 1
+    raise Malformed("the answer is no message of protobuf")
+
+
+def _varint(number: int) -> bytes:
+    made = b""
+    while number > 0x7F:
+        made += bytes([number & 0x7F | 0x80])
+        number >>= 7
+    return made + bytes([number])
