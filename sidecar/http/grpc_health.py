@@ -16,7 +16,7 @@ _VARINT, _FIXED64, _SIZED, _FIXED32 = 0, 1, 2, 5
 """Wire types of protobuf."""
 
 
-class Malformed(Exception):
+class NoHealth(Exception):
     """The answer is none of this service; the text says why."""
 
 
@@ -41,9 +41,9 @@ def question(service: str) -> bytes:
 
 
 def status(content: bytes) -> str:
-    """What an answer says: `SERVING`, or another. Raises `Malformed`."""
+    """What an answer says: `SERVING`, or another. Raises `NoHealth`."""
     if len(content) < 5 or content[0] != 0 or int.from_bytes(content[1:5], "big") != len(content) - 5:
-        raise Malformed("the answer is not one message of gRPC")
+        raise NoHealth("the answer is not one message of gRPC")
     found, at = 0, 5
     while at < len(content):
         key, at = _read(content, at)
@@ -62,9 +62,9 @@ def _value(content: bytes, at: int, kind: int) -> tuple[int, int]:
     elif kind in {_FIXED32, _FIXED64}:
         size = 4 if kind == _FIXED32 else 8
     else:
-        raise Malformed("the answer is no message of protobuf")
+        raise NoHealth("the answer is no message of protobuf")
     if at + size > len(content):
-        raise Malformed("the answer breaks off")
+        raise NoHealth("the answer breaks off")
     return 0, at + size
 
 
@@ -73,12 +73,12 @@ def _read(content: bytes, at: int) -> tuple[int, int]:
     number = 0
     for shift in range(0, 70, 7):
         if at + shift // 7 >= len(content):
-            raise Malformed("the answer breaks off")
+            raise NoHealth("the answer breaks off")
         byte = content[at + shift // 7]
         number |= (byte & 0x7F) << shift
         if byte < 0x80:
             return number, at + shift // 7 + 1
-    raise Malformed("the answer is no message of protobuf")
+    raise NoHealth("the answer is no message of protobuf")
 
 
 def _varint(number: int) -> bytes:

@@ -4,7 +4,7 @@ import pytest
 from grpc_health.v1 import health_pb2
 
 from sidecar.http import grpc_health
-from sidecar.http.grpc_health import Malformed
+from sidecar.http.grpc_health import NoHealth
 
 
 def framed(message: bytes) -> bytes:
@@ -57,7 +57,7 @@ def test_fields_that_nobody_here_knows_are_passed_over_and_the_last_of_one_count
     ],
 )
 def test_what_is_no_such_answer_is_refused(content: bytes) -> None:
-    with pytest.raises(Malformed):
+    with pytest.raises(NoHealth):
         grpc_health.status(content)
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from sidecar.http import grpc_health
 from sidecar.http.grpc import NAMES, said_status
 from sidecar.process.endpoints.health import Check
-from sidecar.process.watches.http2_visit import Answer, VisitFailed, visit
+from sidecar.process.watches.http2_visit import Said, VisitFailed, visit
 from sidecar.proxy.configuration import UpstreamSettings
 
 WITHIN: Final = 4.0
@@ -48,7 +48,7 @@ async def _checked(service: str, settings: UpstreamSettings) -> Check:
         said = f"no answer within {WITHIN:g} s"
     except OSError as error:
         said = error.strerror or type(error).__name__
-    except (VisitFailed, grpc_health.Malformed) as error:
+    except (VisitFailed, grpc_health.NoHealth) as error:
         said = str(error)
     return Check(name, ok=said == grpc_health.SERVING, detail="" if said == grpc_health.SERVING else said)
 
@@ -70,7 +70,7 @@ def _authority(settings: UpstreamSettings) -> bytes:
     return f"{host}:{settings.port}".encode("ascii")
 
 
-def _status(answer: Answer) -> str:
+def _status(answer: Said) -> str:
     if answer.fields.get(b":status") != b"200":
         return "the answer is none of gRPC"
     code = said_status(list(answer.fields.items()))

@@ -22,7 +22,7 @@ class VisitFailed(Exception):
     """Nothing came of it; the text says why."""
 
 
-class Answer:
+class Said:
     """What the upstream said: fields and trailers, and the content between."""
 
     __slots__ = ("content", "fields")
@@ -41,8 +41,8 @@ class Visit(Http2Events):
         loop = asyncio.get_running_loop()
         self.greeted: asyncio.Future[None] = loop.create_future()
         """Done once the upstream has sent its SETTINGS, as each end does first (RFC 9113 §3.4)."""
-        self.answered: asyncio.Future[Answer] = loop.create_future()
-        self._answer = Answer()
+        self.answered: asyncio.Future[Said] = loop.create_future()
+        self._answer = Said()
         self._engine = Http2Engine(
             self, is_server=False, streams=0, window=MOST, header_bytes=8192, headers=100
         )
