@@ -17,3 +17,7 @@ class RequestMatch:
     listeners: frozenset[str] = frozenset()
     ignore_case: bool = False
     """Path and query keys are compared without case, as the API behind compares them."""
+    patterns: tuple[tuple[int, str], ...] = ()
+    """Position of a segment that `path` leaves open, and what it must be, as a `Glob` of parts between dots."""
+    is_grpc: bool = False
+    """The path is that of calls of gRPC, and the method theirs."""

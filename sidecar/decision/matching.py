@@ -17,6 +17,7 @@ from types import MappingProxyType
 from typing import Final
 
 from sidecar.decision.failure import Denied
+from sidecar.decision.glob import Glob
 from sidecar.decision.match import RequestMatch
 from sidecar.decision.path import ALLOWABLE, TooLong, readings, segments
 from sidecar.decision.reason import Reason
@@ -40,6 +41,7 @@ class _Candidate:
         "is_plain",
         "match",
         "methods",
+        "patterns",
         "present",
         "suffixes",
         "template",
@@ -55,14 +57,24 @@ class _Candidate:
         self.captures: tuple[tuple[str, int], ...] = template.captures
         self.suffixes: tuple[tuple[int, str], ...] = template.suffixes
         self.methods: frozenset[str] | None = match.methods or None
+        self.patterns = tuple([(at, _glob(text, match.ignore_case)) for at, text in match.patterns])
         self.is_plain = not (
-            match.listeners or match.query_present or match.query_absent or template.suffixes
+            match.listeners
+            or match.query_present
+            or match.query_absent
+            or template.suffixes
+            or match.patterns
         )
         """Only method and path matter."""
 
     def fits(self, head: RequestHead, listener: str, parts: list[str]) -> bool:
-        """Whether the ends of segments, and what is neither host nor path, fit."""
+        """Whether what a literal or a wildcard of the template does not say of segments, and what is neither host nor
+        path, fits.
+        """
         match = self.match
+        for at, glob in self.patterns:
+            if not glob.fits(parts[at].casefold() if self.ignore_case else parts[at]):
+                return False
         for at, suffix in self.suffixes:
             part = parts[at]
             end = part[-len(suffix) :]
@@ -86,6 +98,10 @@ class _Candidate:
                 if place == at:
                     found[name] = parts[at][: -len(suffix)]
         return found
+
+
+def _glob(text: str, ignore_case: bool) -> Glob:  # noqa: FBT001 — as the match says
+    return Glob(text.casefold() if ignore_case else text, ".")
 
 
 def _folded(names: frozenset[str]) -> frozenset[str]:

@@ -17,6 +17,7 @@ from sidecar.settings.client_files import ClientFiles
 from sidecar.settings.configuration import Loaded, ServiceSettings
 from sidecar.settings.document import Document
 from sidecar.settings.files import is_there
+from sidecar.settings.grpc_section import unspoken
 from sidecar.settings.limit_review import review_limits
 from sidecar.settings.operation_sections import ServiceFile
 from sidecar.settings.policies import Policies
@@ -144,6 +145,7 @@ class _Loading:
             *unlisted_authorities(self.document, service),
             *doubtful_authorities(self.document, service),
             *unattainable(self.policies.rules, proxy.listeners),
+            *unspoken(self.policies.rules, proxy),
             *trusted_networks(self.document, service),
             *self._no_rules(),
         }

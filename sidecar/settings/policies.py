@@ -289,6 +289,9 @@ def rule(section: RuleSection, file_report_only: ReportOnlySection | None = None
 def request_match(section: Match) -> RequestMatch:
     """Which requests a rule is for."""
     given: dict[str, Any] = {}
+    if section.grpc is not None:
+        given["methods"], given["is_grpc"] = frozenset({"POST"}), True
+        given["path"], given["patterns"] = section.grpc.path(), section.grpc.patterns()
     if section.methods is not None:
         given["methods"] = frozenset(section.methods)
     if section.path is not None:

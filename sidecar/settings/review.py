@@ -12,6 +12,7 @@ from sidecar.decision.matching import RequestMatch
 from sidecar.decision.policy import Binding, Rule
 from sidecar.decision.template import Template
 from sidecar.settings.document import Document
+from sidecar.settings.pattern_review import meet, takes_all
 from sidecar.settings.problem import Problem, shown
 
 
@@ -187,7 +188,7 @@ def _variants(match: RequestMatch, narrow: Template, wide: Template) -> str:
     free = [at for at, text in enumerate(literals) if text and (at >= len(others) or others[at] is None)]
     cased = [at for at in free if not match.ignore_case and literals[at] != (literals[at] or "").swapcase()]
     variants = [_path(literals, at, (literals[at] or "").swapcase()) for at in cased[-1:]]
-    if free and free[-1] == len(literals) - 1:
+    if free and free[-1] == len(literals) - 1 and not match.is_grpc:
         variants.append(_path(literals, free[-1], f"{literals[free[-1]]}.json"))
     return " or ".join(map(shown, variants))
 
@@ -213,7 +214,7 @@ def _asks_less(wide: Rule, narrow: Rule) -> bool:
 
 
 def _covers(wide: RequestMatch, narrow: RequestMatch) -> bool:
-    """Whether all that fits `narrow` fits `wide`, apart from the path."""
+    """Whether all that fits `narrow` fits `wide`, apart from the template of the path."""
     return (
         (wide.ignore_case or not narrow.ignore_case or not any(Template.parse(wide.path).literals))
         and _all_within(narrow.methods, wide.methods)
@@ -221,6 +222,7 @@ def _covers(wide: RequestMatch, narrow: RequestMatch) -> bool:
         and _hosts_within(narrow.hosts, wide.hosts)
         and wide.query_present <= narrow.query_present
         and wide.query_absent <= narrow.query_absent
+        and all(takes_all(name, others) for name, others in _names(wide, narrow))
     )
 
 
@@ -232,7 +234,18 @@ def _meet(one: RequestMatch, other: RequestMatch) -> bool:
         and (not one.hosts or not other.hosts or _hosts_meet(one.hosts, other.hosts))
         and one.query_present.isdisjoint(other.query_absent)
         and one.query_absent.isdisjoint(other.query_present)
+        and all(meet(name, others) for name, others in (*_names(one, other), *_names(other, one)))
     )
+
+
+def _names(match: RequestMatch, other: RequestMatch) -> Iterator[tuple[str, str]]:
+    """The patterns of `match`, and what `other` takes in their places, as a pattern."""
+    literals, patterns = Template.parse(other.path).literals, dict(other.patterns)
+    for at, name in match.patterns:
+        literal = literals[at] if at < len(literals) else None
+        others = literal or patterns.get(at, "**")
+        folds = match.ignore_case or other.ignore_case
+        yield (name.casefold(), others.casefold()) if folds else (name, others)
 
 
 def _all_within(narrow: frozenset[str], wide: frozenset[str]) -> bool:

@@ -1,7 +1,7 @@
 """The sections of a policy file that concern rules, and the whole policy file."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
@@ -13,6 +13,7 @@ from sidecar.http.message import METHODS
 from sidecar.settings.certificate_requirement import CertificateRequirement
 from sidecar.settings.claim_requirements import AuthorizationDetailSection, Claims
 from sidecar.settings.dpop_sections import Member
+from sidecar.settings.grpc_section import GrpcCalls
 from sidecar.settings.issuer_sections import IssuerSection, ReportOnlySection
 from sidecar.settings.problem import shown
 from sidecar.settings.rule_limits import RuleLimitsSection
@@ -61,6 +62,14 @@ def check_template(template: str) -> str:
     return template
 
 
+_SAID_BY_GRPC: Final = {
+    "methods": "every call is a POST; names of calls are `grpc: {method: …}`",
+    "path": "the path of a call is /service/method",
+    "query": "a call has no query",
+}
+"""Keys of `match` that `grpc` stands in the place of, and why."""
+
+
 class Query(Section):
     """Query keys that must or must not be there."""
 
@@ -84,6 +93,16 @@ class Match(Section):
     """Names of listeners."""
     ignore_case: bool = False
     """Path and query keys are compared without case: for APIs that do so (Express, ASP.NET)."""
+    grpc: GrpcCalls | None = None
+    """Calls of gRPC, by the names of service and method; in place of `methods` and `path`."""
+
+    @model_validator(mode="after")
+    def _one_way_to_say_it(self) -> Self:
+        if self.grpc is not None:
+            for name, why in _SAID_BY_GRPC.items():
+                if name in self.model_fields_set:
+                    raise mistake(f"contradicts `grpc`: {why}", name)
+        return self
 
 
 class Require(Section):
@@ -196,6 +215,8 @@ class RuleSection(Section):
             for name in ("require", "binding", "report_only", "cors_preflight"):
                 if name in self.model_fields_set:
                     raise mistake(f"`{name}` contradicts `public: true`", name)
+        if self.cors_preflight and self.match.grpc is not None:
+            raise mistake("has no effect: a preflight is no call of gRPC", "cors_preflight")
         if self.cors_preflight and self.match.methods is not None and "OPTIONS" not in self.match.methods:
             raise mistake(
                 "has no effect: `methods` leaves out OPTIONS, the method of a preflight", "cors_preflight"

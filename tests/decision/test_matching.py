@@ -334,3 +334,28 @@ def test_path_that_takes_more_work_than_it_is_worth_is_too_long(target: str) -> 
     with pytest.raises(Denied) as caught:
         Matcher([match()], [frozenset(ALLOWABLE)]).first(head(target=target))
     assert caught.value.reason is Reason.TARGET_TOO_LONG
+
+
+@pytest.mark.parametrize(
+    ("ignore_case", "fits", "fits_not"),
+    [
+        (
+            False,
+            ["/a.B/Get", "/a.b/G-t"],
+            ["/A.B/Get", "/a.B/get", "/a.B/Gt", "/a./Get", "/a.b.c/Get", "/a.B/"],
+        ),
+        (True, ["/a.B/Get", "/A.B/GET"], ["/a.b.c/get", "/b.b/get"]),
+    ],
+)
+def test_a_segment_that_is_left_open_fits_its_pattern(
+    ignore_case: bool, fits: list[str], fits_not: list[str]
+) -> None:
+    wild = RequestMatch(path="/*/*", patterns=((0, "a.*"), (1, "G*t")), ignore_case=ignore_case)
+    assert [path for path in fits if first([wild], head(target=path)) is None] == []
+    assert [path for path in fits_not if first([wild], head(target=path)) is not None] == []
+
+
+def test_a_pattern_survives_a_pickle() -> None:
+    matcher = pickle.loads(pickle.dumps(Matcher([RequestMatch(path="/*", patterns=((0, "a.*"),))])))
+    assert matcher.first(head(target="/a.b")) is not None
+    assert matcher.first(head(target="/b.b")) is None
