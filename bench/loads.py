@@ -6,12 +6,15 @@ from pathlib import Path
 
 from bench.material import Material
 from bench.peers import Peer
+from bench.proofs import make_pool
 from bench.world import Drive
 
 MANY = 5_000  # different tokens
 NEW_PER_SECOND = 12_000  # more than a peer verifies on one core; where tokens run out, the window ends early
 IDLE = 10_000  # connections
 RATE = 400  # requests a second at which added latency is measured: even the slowest peer keeps up
+PROOFS_PER_SECOND = 12_000  # as NEW_PER_SECOND
+PROOFS = 60_000  # of one key: the sidecar remembers 62,500 of each at once
 _MIB = 1 << 20
 
 
@@ -32,6 +35,10 @@ def _everyone(_: Peer) -> bool:
     return True
 
 
+def _proving(peer: Peer) -> bool:
+    return peer.proves
+
+
 def _checking(peer: Peer) -> bool:
     return peer.checks
 
@@ -49,6 +56,7 @@ class Load:
     drive: Callable[[Material, Window, int], Drive]  # rounds: how many tokens will be needed in all
     takes: Callable[[Peer], bool] = _everyone
     opaque: bool = False
+    dpop: bool = False
     resumes: bool = False
     primed: bool = False  # every token is shown once before the first round
     against_api: bool = False  # the API alone is driven too, as the baseline
@@ -112,6 +120,13 @@ def _introspection(material: Material, window: Window, rounds: int) -> Drive:
     return _timed(tokens, window, connections=32, once=1, first=window.number * each, limit=each)
 
 
+def _dpop_es256(material: Material, window: Window, _: int) -> Drive:
+    """A pool for this round, made now: the peers, each with its own memory of used proofs, share it."""
+    count = min(PROOFS, int(PROOFS_PER_SECOND * window.length))
+    pool = make_pool(material, f"dpop-{window.number}", count)
+    return _timed(pool.tokens, window, connections=32, proofs=str(pool.proofs))
+
+
 LOADS: dict[str, Load] = {
     load.name: load
     for load in (
@@ -132,5 +147,6 @@ LOADS: dict[str, Load] = {
             _introspecting,
             opaque=True,
         ),
+        Load("dpop-es256", "one ES256 token, a new proof each time", _dpop_es256, _proving, dpop=True),
     )
 }

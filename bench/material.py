@@ -53,6 +53,10 @@ class Material:
         """An ES256 access token (RFC 9068) bound to the client's certificate."""
         return self._es256(self.claims(number))
 
+    def es256_for(self, confirmation: dict[str, str]) -> str:
+        """The same with this `cnf` (RFC 7800)."""
+        return self._es256({**self.claims(0), "cnf": confirmation})
+
     def expired(self, number: int = 0) -> str:
         """The same, a day too late."""
         claims = self.claims(number)

@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> int:
         with World(build) as world:
             if LOADS[load].opaque:
                 world.start_issuer()
-            running = world.start(PEERS["sidecar"], opaque=LOADS[load].opaque)
+            running = world.start(PEERS["sidecar"], opaque=LOADS[load].opaque, dpop=LOADS[load].dpop)
             prepare(world, LOADS[load], running)
             quiet = LOADS[load].drive(world.material, Window(seconds, 0.5, 0), 8)
             unwatched = world.drive(running, quiet).cpu_us_per_request

@@ -33,7 +33,7 @@ def _run_load(
     if load.opaque:
         world.start_issuer()
     samples: dict[str, list[Sample]] = {peer.name: [] for peer in peers}
-    running = [world.start(peer, opaque=load.opaque) for peer in peers]
+    running = [world.start(peer, opaque=load.opaque, dpop=load.dpop) for peer in peers]
     try:
         for peer in running:
             prepare(world, load, peer)
@@ -55,7 +55,10 @@ def _run_load(
 
 def prepare(world: World, load: Load, running: Running) -> None:
     """Shows that the peer does the job, and shows it the tokens it may remember."""
-    world.check(running, _check_token(world, load))
+    if load.dpop:
+        world.check_proofs(running)
+    else:
+        world.check(running, _check_token(world, load))
     if load.primed:
         world.prime(running, load.drive(world.material, Window(0, 0), 1).tokens)
 

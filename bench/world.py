@@ -21,6 +21,7 @@ from bench.material import Material, compile_client, make_material
 from bench.peers import Peer, introspection, sink, upstream
 from bench.peers.site import Site
 from bench.process import BenchFailed, Process, start, wait_until
+from bench.proofs import make_pool
 from bench.sample import Sample
 from bench.witness import wrk_sample
 
@@ -91,13 +92,21 @@ class World:
             self._up("issuer", introspection(site), self.client_core, self.issuer_port)
 
     def start(
-        self, peer: Peer, *, opaque: bool = False, rules: int = 20, workers: int = 1, cached_tokens: int = 0
+        self,
+        peer: Peer,
+        *,
+        opaque: bool = False,
+        dpop: bool = False,
+        rules: int = 20,
+        workers: int = 1,
+        cached_tokens: int = 0,
     ) -> Running:
         """Starts a peer; `ready_seconds` is from exec to the first TCP connection it accepts."""
         used = {process.name for process in self._started}
         names = (peer.name, *(f"{peer.name}-{n}" for n in range(2, 10)))
         name = next(name for name in names if name not in used)
         site = replace(self._site(name), rules=rules, workers=workers, cached_tokens=cached_tokens)
+        site = replace(site, dpop=dpop)
         if opaque:
             site = replace(site, introspection=self.issuer_port)
         cores = self.proxy_core if workers == 1 else f"{self.proxy_core},{self.client_core}"
@@ -116,6 +125,14 @@ class World:
         self.drive(running, once)
         if running.peer.checks:
             self.drive(running, replace(once, other_certificate=True).having(expect=401))
+
+    def check_proofs(self, running: Running) -> None:
+        """Shows that the peer verifies proofs: a good one 200; again, or by a key the token is not bound to, 401."""
+        good = make_pool(self.material, "check", 1)
+        other = make_pool(self.material, "check-other", 1, bound=False)
+        for pool, expect in ((good, 200), (good, 401), (other, 401)):
+            options = {"connections": 1, "requests": 1, "proofs": str(pool.proofs), "expect": expect}
+            self.drive(running, Drive(pool.tokens, options))
 
     def drive(self, running: Running, what: Drive) -> Sample:
         """One measured window against one peer."""

@@ -46,8 +46,8 @@ static SSL_SESSION *ticket;
 static int epoll_fd;
 static struct connection *all, **parked;    /* parked: ready, and nothing to ask yet */
 static int parked_count, opening, in_flight;
-static char **tokens;
-static long token_count, next_token, completed, resumed, connects;
+static char **tokens, **proofs;
+static long token_count, proof_count, next_token, completed, resumed, connects;
 static uint32_t *latencies;             /* 0.1 µs */
 static size_t latency_count, latency_room;
 static bool asking, measuring;          /* may new requests start; do they count */
@@ -85,26 +85,29 @@ static void make_context(void) {
     SSL_CTX_sess_set_new_cb(context, keep_ticket);
 }
 
-static void read_tokens(void) {
-    FILE *file = fopen(opt.tokens, "r");
-    if (!file) die("cannot read the tokens", NULL);
+static char **read_lines(const char *path, long *count) {
+    FILE *file = fopen(path, "r");
+    if (!file) die("cannot read the tokens or proofs", NULL);
+    char **lines = NULL;
     char *line = NULL;
     size_t room = 0;
     ssize_t length;
     for (long i = 0; (length = getline(&line, &room, file)) > 0; i++) {
         if (i < opt.first || (opt.limit && i >= opt.first + opt.limit)) continue;
         if (line[length - 1] == '\n') line[length - 1] = 0;
-        if (token_count % 1024 == 0) tokens = realloc(tokens, sizeof *tokens * (size_t)(token_count + 1024));
-        tokens[token_count++] = strdup(line);
+        if (*count % 1024 == 0) lines = realloc(lines, sizeof *lines * (size_t)(*count + 1024));
+        lines[(*count)++] = strdup(line);
     }
     free(line);
     fclose(file);
-    if (!token_count) die("no tokens in this slice", NULL);
+    if (!*count) die("no tokens or proofs in this slice", NULL);
+    return lines;
 }
 
 static bool has_question(void) {
     double share = measuring ? 1 : opt.warmup / (opt.warmup + opt.seconds);     /* warming up leaves the rest unused */
-    if (opt.once && next_token >= (long)((double)token_count * share)) return false;
+    long pool = proofs ? proof_count : token_count;
+    if ((opt.once || proofs) && next_token >= (long)((double)pool * share)) return false;
     return !(measuring && opt.requests && completed + in_flight >= opt.requests);
 }
 
@@ -147,11 +150,15 @@ static void close_connection(struct connection *c) {
 }
 
 static void write_request(struct connection *c) {
-    const char *token = tokens[next_token++ % token_count], *close = opt.reuse == KEEP_ALIVE ? "" : "Connection: close\r\n";
-    c->out = realloc(c->out, strlen(token) + strlen(opt.path) + 256);
+    const char *token = tokens[next_token % token_count], *close = opt.reuse == KEEP_ALIVE ? "" : "Connection: close\r\n";
+    const char *proof = proofs ? proofs[next_token] : "";
+    next_token++;
+    c->out = realloc(c->out, strlen(token) + strlen(proof) + strlen(opt.path) + 256);
     if (opt.upload)
         c->out_len = (size_t)sprintf(c->out, "POST %s HTTP/1.1\r\nHost: api.example.com\r\nAuthorization: Bearer %s\r\n%sContent-Length: %llu\r\n\r\n",
                                      opt.path, token, close, opt.upload);
+    else if (proofs)
+        c->out_len = (size_t)sprintf(c->out, "GET %s HTTP/1.1\r\nHost: api.example.com\r\nAuthorization: DPoP %s\r\nDPoP: %s\r\n%s\r\n", opt.path, token, proof, close);
     else
         c->out_len = (size_t)sprintf(c->out, "GET %s HTTP/1.1\r\nHost: api.example.com\r\nAuthorization: Bearer %s\r\n%s\r\n", opt.path, token, close);
     c->out_off = 0;
@@ -322,7 +329,8 @@ int main(int argc, char **argv) {
     opt = read_options(argc, argv);
     if (opt.rate > 0) interval = (uint64_t)(1e9 / opt.rate);
     if (!opt.plain) make_context();
-    read_tokens();
+    tokens = read_lines(opt.tokens, &token_count);
+    if (opt.proofs) proofs = read_lines(opt.proofs, &proof_count);
     epoll_fd = epoll_create1(0);
     all = calloc((size_t)opt.connections, sizeof *all);
     parked = calloc((size_t)opt.connections, sizeof(void *));

@@ -13,7 +13,7 @@ struct options {
     bool plain, once, idle;             /* no TLS; each token once; one request a connection, then hold */
     long first, limit, requests;        /* the slice of tokens; stop after so many measured requests */
     unsigned long long upload;          /* bytes of body, 0: GET */
-    const char *certificate, *tokens, *path;
+    const char *certificate, *tokens, *proofs, *path;    /* proofs: one a request, none twice (RFC 9449) */
 };
 
 static void usage(const char *why) {
@@ -49,6 +49,7 @@ static struct options read_options(int argc, char **argv) {
         else if (!strcmp(name, "--upload")) o.upload = strtoull(value, NULL, 10);
         else if (!strcmp(name, "--certificate")) o.certificate = value;
         else if (!strcmp(name, "--tokens")) o.tokens = value;
+        else if (!strcmp(name, "--proofs")) o.proofs = value;
         else if (!strcmp(name, "--path")) o.path = value;
         else usage(name);
     }

@@ -20,6 +20,7 @@ _HERE = Path(__file__).parent
 _NGINX_MODULES = Path("/usr/lib/nginx/modules")
 _APACHE_MODULES = Path("/usr/lib/apache2/modules")
 _BODY_BYTES = 180
+_APACHE_DPOP = "dpop&dpop.expiry=90&dpop.iat.slack.before=60&dpop.iat.slack.after=30"  # the sidecar's window
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,7 @@ class Peer:
     command: Callable[[Site], list[str]]
     checks: bool = True
     introspects: bool = False
+    proves: bool = False  # verifies DPoP proofs
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -80,7 +82,8 @@ def _haproxy(site: Site) -> list[str]:
 def _apache(site: Site) -> list[str]:
     # `verify.cert` is what type=mtls compares; a JWK is a quoted JSON string, one line a key
     keys = [json.dumps(key) for key in bare_jwks(site.material.directory)]
-    verify = [f"OAuth2TokenVerify jwk {key} type=mtls&verify.exp=required&verify.iat=skip" for key in keys]
+    kind = _APACHE_DPOP if site.dpop else "mtls"
+    verify = [f"OAuth2TokenVerify jwk {key} type={kind}&verify.exp=required&verify.iat=skip" for key in keys]
     if site.introspection:
         url = f"http://127.0.0.1:{site.introspection}/introspect"
         verify = [f"OAuth2TokenVerify introspect {url} introspect.auth=none&type=mtls&verify.iat=skip"]
@@ -138,16 +141,25 @@ _CACHE = ', "jwt_cache_config": {"jwt_cache_size": 100000}'  # as many as the si
 PEERS: dict[str, Peer] = {
     peer.name: peer
     for peer in (
-        Peer("sidecar", (), _SIDECAR, _sidecar, introspects=True),
+        Peer("sidecar", (), _SIDECAR, _sidecar, introspects=True, proves=True),
         Peer(
             "sidecar-asyncio",
             (),
             _SIDECAR,
             _sidecar,
             introspects=True,
+            proves=True,
             environment={"SIDECAR_LOOP": "asyncio"},
         ),
-        Peer("sidecar-interpreted", (), _SIDECAR, _sidecar, introspects=True, environment=_SOURCE),
+        Peer(
+            "sidecar-interpreted",
+            (),
+            _SIDECAR,
+            _sidecar,
+            introspects=True,
+            proves=True,
+            environment=_SOURCE,
+        ),
         Peer("nginx-tls-only", ("nginx",), ("/usr/sbin/nginx",), _nginx_tls_only, checks=False),
         Peer(
             "nginx-njs",
@@ -157,7 +169,12 @@ PEERS: dict[str, Peer] = {
         ),
         Peer("haproxy", ("haproxy",), ("/usr/sbin/haproxy",), _haproxy),
         Peer(
-            "apache-mod_oauth2", ("apache2", "libapache2-mod-oauth2"), _MOD_OAUTH2, _apache, introspects=True
+            "apache-mod_oauth2",
+            ("apache2", "libapache2-mod-oauth2"),
+            _MOD_OAUTH2,
+            _apache,
+            introspects=True,
+            proves=True,
         ),
         Peer("envoy", (), (_ENVOY,), _envoy("")),
         Peer("envoy-cached", (), (_ENVOY,), _envoy(_CACHE)),

@@ -6,12 +6,15 @@ import yaml
 
 from bench.material import AUDIENCE, ISSUER
 from bench.peers.site import Site
+from bench.proofs import ORIGIN
 
 _USED = (  # the rules that the loads match stand last, so each request passes the whole list
     ("upload", ["POST"], "/upload", "files:write"),
     ("download", ["GET"], "/files/**", "files:read"),
     ("accounts", ["GET", "HEAD"], "/accounts/{id}", "accounts:read"),
 )
+
+_DPOP = {"protected_resource": {"resource": ORIGIN, "origins": [ORIGIN]}, "dpop": {"replay": {"store": "memory"}}}
 
 
 def service(site: Site) -> str:
@@ -32,6 +35,7 @@ def service(site: Site) -> str:
             "timeouts": {"idle": "300s"},
             "logging": {"format": "json", "access": "all"},
             "workers": site.workers,
+            **(_DPOP if site.dpop else {}),
         }
     )
 
@@ -54,6 +58,8 @@ def _issuer(site: Site) -> dict[str, Any]:
         "keys": {"jwks_file": str(site.material.directory / "jwks.json")},
         "algorithms": ["ES256", "RS256"],
     }
+    if site.dpop:
+        issuer["schemes"] = ["Bearer", "DPoP"]
     if not site.introspection:
         return issuer
     secret = site.run / "client-secret.txt"

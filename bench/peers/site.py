@@ -22,6 +22,7 @@ class Site:
     admin: int
     upstream: int
     introspection: int = 0  # the issuer's port when tokens are opaque, else 0
+    dpop: bool = False  # tokens come with proofs (RFC 9449)
     rules: int = 20
     workers: int = 1
     cached_tokens: int = 0  # 0: as shipped
