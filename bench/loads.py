@@ -56,7 +56,7 @@ class Load:
     drive: Callable[[Material, Window, int], Drive]  # rounds: how many tokens will be needed in all
     takes: Callable[[Peer], bool] = _everyone
     opaque: bool = False
-    dpop: bool = False
+    dpop: bool = False  # with proofs (RFC 9449), made anew for each peer: they age
     resumes: bool = False
     primed: bool = False  # every token is shown once before the first round
     against_api: bool = False  # the API alone is driven too, as the baseline
@@ -121,8 +121,7 @@ def _introspection(material: Material, window: Window, rounds: int) -> Drive:
 
 
 def _dpop_es256(material: Material, window: Window, _: int) -> Drive:
-    """A pool for this round, made now: the peers, each with its own memory of used proofs, share it."""
-    count = min(PROOFS, int(PROOFS_PER_SECOND * window.length))
+    count = max(1, min(PROOFS, int(PROOFS_PER_SECOND * window.length)))
     pool = make_pool(material, f"dpop-{window.number}", count)
     return _timed(pool.tokens, window, connections=32, proofs=str(pool.proofs))
 

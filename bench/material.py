@@ -97,7 +97,7 @@ class Material:
 def make_material(directory: Path) -> Material:
     """A certificate authority, a server, two clients, an ES256 and an RS256 key, and what each peer reads."""
     directory.mkdir(parents=True, exist_ok=True)
-    for old in directory.glob("*.tokens"):
+    for old in (*directory.glob("*.tokens"), *directory.glob("*.proofs")):
         old.unlink()
     authority_key = ec.generate_private_key(ec.SECP256R1())
     authority = _certificate("bench authority", authority_key, None)

@@ -1,11 +1,12 @@
 """DPoP proofs for the load client, made before a window so that making them costs nothing while it is measured.
 
-Each round has a client key of its own: no key holds more of a peer's memory of used proofs than one pool.
+Each window has a client key of its own: no key holds more of a peer's memory of used proofs than one pool.
 """
 
 import base64
 import hashlib
 import json
+import secrets
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,14 +41,20 @@ def make_pool(material: Material, name: str, count: int, *, bound: bool = True) 
     head = _compact({"typ": "dpop+jwt", "alg": "ES256", "jwk": jwk})
     ath = _encode(hashlib.sha256(token.encode()).digest())
     with pool.proofs.open("w") as file:
-        for number in range(count):
-            file.write(f"{_proof(key, head, ath, f'{name}-{number}')}\n")
+        for _ in range(count):
+            file.write(f"{_proof(key, head, ath)}\n")
     return pool
 
 
-def _proof(key: ec.EllipticCurvePrivateKey, head: str, ath: str, jti: str) -> str:
-    """RFC 9449 §4.2."""
-    claims = {"jti": jti, "htm": "GET", "htu": ORIGIN + PATH, "iat": int(time.time()), "ath": ath}
+def _proof(key: ec.EllipticCurvePrivateKey, head: str, ath: str) -> str:
+    """RFC 9449 §4.2. No two of a run have the same `jti`: a peer may look at nothing else."""
+    claims = {
+        "jti": secrets.token_urlsafe(12),
+        "htm": "GET",
+        "htu": ORIGIN + PATH,
+        "iat": int(time.time()),
+        "ath": ath,
+    }
     signed = f"{head}.{_compact(claims)}"
     r, s = decode_dss_signature(key.sign(signed.encode(), ec.ECDSA(hashes.SHA256())))
     return f"{signed}.{_encode(r.to_bytes(32, 'big') + s.to_bytes(32, 'big'))}"

@@ -42,7 +42,9 @@ def _run_load(
             drive = load.drive(world.material, window, options.rounds)
             if load.against_api:
                 samples.setdefault(API, []).append(world.drive_api(drive))
-            for peer in _rotated(running, number):
+            for at, peer in enumerate(_rotated(running, number)):
+                if load.dpop and at:
+                    drive = load.drive(world.material, window, options.rounds)
                 sample = world.drive(peer, drive)
                 _require_resumption(load, peer, sample)
                 samples[peer.peer.name].append(sample)

@@ -21,6 +21,9 @@ _NGINX_MODULES = Path("/usr/lib/nginx/modules")
 _APACHE_MODULES = Path("/usr/lib/apache2/modules")
 _BODY_BYTES = 180
 _APACHE_DPOP = "dpop&dpop.expiry=90&dpop.iat.slack.before=60&dpop.iat.slack.after=30"  # the sidecar's window
+# `htu` is held against scheme, `Host` and the port that was accepted on, unless this field says whose port it is
+_APACHE_PROOFS = """OAuth2AcceptTokenIn header name=Authorization&type=DPoP
+ RequestHeader set X-Forwarded-Proto https early"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,7 @@ def _apache(site: Site) -> list[str]:
         url = f"http://127.0.0.1:{site.introspection}/introspect"
         verify = [f"OAuth2TokenVerify introspect {url} introspect.auth=none&type=mtls&verify.iat=skip"]
     extra = {"MODULES": str(_APACHE_MODULES), "VERIFY": "\n  ".join(verify)}
+    extra["PROOFS"] = _APACHE_PROOFS if site.dpop else ""
     if os.getuid() == 0:  # Apache refuses to work as root
         nobody = pwd.getpwnam("nobody")
         extra |= {"USER": nobody.pw_name, "GROUP": grp.getgrgid(nobody.pw_gid).gr_name}

@@ -14,7 +14,10 @@ _USED = (  # the rules that the loads match stand last, so each request passes t
     ("accounts", ["GET", "HEAD"], "/accounts/{id}", "accounts:read"),
 )
 
-_DPOP = {"protected_resource": {"resource": ORIGIN, "origins": [ORIGIN]}, "dpop": {"replay": {"store": "memory"}}}
+_DPOP = {
+    "protected_resource": {"resource": ORIGIN, "origins": [ORIGIN]},
+    "dpop": {"replay": {"store": "memory"}},
+}
 
 
 def service(site: Site) -> str:

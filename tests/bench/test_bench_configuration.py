@@ -44,6 +44,7 @@ LOAD_NAMES = {
     "idle-connections",
     "latency",
     "introspection",
+    "dpop-es256",
 }
 
 
@@ -159,16 +160,20 @@ def test_service_file_keeps_the_access_log_on(site: Site) -> None:
     assert document["listeners"][0]["client_certificate"]["trust"] == "any"
 
 
-@pytest.mark.parametrize(("rules", "introspection"), [(20, 0), (20, 8081), (1000, 0)])
+@pytest.mark.parametrize(
+    ("rules", "introspection", "dpop"),
+    [(20, 0, False), (20, 8081, False), (1000, 0, False), (20, 0, True)],
+)
 def test_sidecar_accepts_the_configuration_it_is_measured_with(
-    site: Site, rules: int, introspection: int
+    site: Site, rules: int, introspection: int, *, dpop: bool
 ) -> None:
-    changed = replace(site, rules=rules, introspection=introspection, cached_tokens=200_000)
+    changed = replace(site, rules=rules, introspection=introspection, dpop=dpop, cached_tokens=200_000)
     PEERS["sidecar"].command(changed)
     assert len(load(site.run / "sidecar.yaml").policy.rules) == changed.rules
 
 
+@pytest.mark.parametrize("dpop", [False, True])
 @pytest.mark.parametrize("name", sorted(PEERS))
-def test_every_place_of_every_peers_templates_has_a_value(site: Site, name: str) -> None:
-    command = PEERS[name].command(replace(site, introspection=8081))
+def test_every_place_of_every_peers_templates_has_a_value(site: Site, name: str, *, dpop: bool) -> None:
+    command = PEERS[name].command(replace(site, introspection=8081, dpop=dpop))
     assert command[0] in PEERS[name].needs
