@@ -131,8 +131,8 @@ class World:
         good = make_pool(self.material, "check", 1)
         other = make_pool(self.material, "check-other", 1, bound=False)
         for pool, expect in ((good, 200), (good, 401), (other, 401)):
-            options = {"connections": 1, "requests": 1, "proofs": str(pool.proofs), "expect": expect}
-            self.drive(running, Drive(pool.tokens, options))
+            once = Drive(pool.tokens, {"connections": 1, "requests": 1, "proofs": str(pool.proofs)})
+            self.drive(running, once.having(expect=expect))
 
     def drive(self, running: Running, what: Drive) -> Sample:
         """One measured window against one peer."""
