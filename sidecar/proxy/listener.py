@@ -2,6 +2,8 @@
 
 import asyncio
 import os
+import socket
+from typing import Final
 
 from sidecar.decision.request import ClientCertificate
 from sidecar.proxy.client.connection import ClientConnection
@@ -14,6 +16,10 @@ from sidecar.proxy.vouching.told import ToldCertificates
 
 _LAST_SECOND = 1.0
 """OpenSSL compares whole seconds: in its last one a list still holds."""
+_ACCEPTED: Final = 16
+"""Connections that one turn of the event loop accepts: a new one costs as much as a request that is refused."""
+_BACKLOG: Final = 4096
+"""Connections that wait in the kernel to be accepted."""
 
 
 class Listener:
@@ -45,8 +51,9 @@ class Listener:
         loop = asyncio.get_running_loop()
         if self.settings.path:
             self._sockets = await loop.create_unix_server(
-                lambda: ClientConnection(self, self._host), self.settings.path, backlog=4096
+                lambda: ClientConnection(self, self._host), self.settings.path, backlog=_ACCEPTED
             )
+            self._lengthen_backlog(self._sockets)
             # The peer's user id decides who may speak, not the mode of the file.
             os.chmod(self.settings.path, 0o666)  # noqa: PTH101, S103 — at once, it was made just now
             return
@@ -54,10 +61,18 @@ class Listener:
             lambda: ClientConnection(self, self._host),
             None if self.settings.host == "*" else self.settings.host,
             self.settings.port,
-            backlog=4096,
+            backlog=_ACCEPTED,
             reuse_port=reuse_port or None,
         )
+        self._lengthen_backlog(self._sockets)
         self.port = self._sockets.sockets[0].getsockname()[1]
+
+    @staticmethod
+    def _lengthen_backlog(server: asyncio.Server) -> None:
+        """Tell the kernel its own: asyncio accepts in one turn as many as its `backlog` says, uvloop always one."""
+        for listening in server.sockets:
+            with socket.socket(fileno=os.dup(listening.fileno())) as same:
+                same.listen(_BACKLOG)
 
     def close(self) -> None:
         """Accept no more."""
