@@ -50,7 +50,9 @@ async def _accepted_in_each_turn(listener: ListenerSettings) -> list[int]:
                 each.append(server.connections - before)
                 before = server.connections
         server.close()
-        await asyncio.sleep(0)
+        while server.connections:
+            await asyncio.sleep(0)
+    await asyncio.sleep(0.01)  # transports close their sockets after they have said so
     return each
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import selectors
+import socket
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -23,12 +24,19 @@ class Accepting:
         self.port = port
         self.sockets = [self]
         self._loop = loop
+        self._listening = socket.socket(socket.AF_UNIX)
+        """Whose backlog can be set, and which nobody finds: its name is abstract (unix(7))."""
+        self._listening.bind("")
+
+    def fileno(self) -> int:
+        return self._listening.fileno()
 
     def getsockname(self) -> tuple[str, int]:
         return ("127.0.0.1", self.port)
 
     def close(self) -> None:
         self._loop.accepting.pop(self.port, None)
+        self._listening.close()
 
 
 class VirtualTime(asyncio.SelectorEventLoop):
