@@ -4,6 +4,9 @@ Theory of operation. An exchange gets a lane of a connection that has room; whil
 what comes meanwhile waits in line. A connection is left alone when the upstream says GOAWAY: what it had begun goes on,
 what it never looked at is sent again elsewhere (RFC 9113 §6.8, §8.7). One from which nothing has come for a while,
 though something is owed, is asked for a sign of life, and given up when there is none.
+
+One source may have three quarters of the streams that there can be, as of the connections of HTTP/1.1. How many that
+are depends on the upstream, which says so for each connection; one that is not open yet counts as much as the last.
 """
 
 import asyncio
@@ -15,7 +18,7 @@ from sidecar.proxy.configuration import HTTP2, UpstreamSettings
 from sidecar.proxy.http2.engine import Http2Engine, Http2Failure, load
 from sidecar.proxy.upstream.connection import Passenger
 from sidecar.proxy.upstream.http2_lane import Http2Lane, Road
-from sidecar.proxy.upstream.pool import UpstreamPool
+from sidecar.proxy.upstream.pool import UpstreamPool, share_of
 from sidecar.proxy.upstream.transports import Connect
 from sidecar.telemetry.record import Observer
 
@@ -32,7 +35,7 @@ class Http2Road(Road):
     """The requests on one connection."""
 
     __slots__ = (
-        "_asked_at", "_flushes", "_loop", "_pool", "heard_at", "idle_until", "is_leaving", "lanes", "most",
+        "_asked_at", "_flushes", "_has_settled", "_loop", "_pool", "heard_at", "idle_until", "is_leaving", "lanes", "most",
         "transport",
     )  # fmt: skip
 
@@ -48,7 +51,9 @@ class Http2Road(Road):
         self.is_leaving = False
         """No more requests go here."""
         self.lanes: dict[int, Http2Lane] = {}
-        self.most = _STREAMS
+        self.most = pool.streams_at_first
+        self._has_settled = False
+        """The upstream's first SETTINGS are here."""
         self.transport: asyncio.Transport | None = None
         limits = pool.limits
         self.engine = Http2Engine(
@@ -74,6 +79,7 @@ class Http2Road(Road):
             if not self.lanes:
                 self.heard_at = self._loop.time()
             self.lanes[number] = lane
+            self._pool.taken(lane.source)
             self.flush_soon()
         else:
             self.is_leaving = True
@@ -100,10 +106,11 @@ class Http2Road(Road):
             transport.close()
 
     def left(self, lane: Http2Lane) -> None:
-        self.lanes.pop(lane.number, None)
+        if self.lanes.pop(lane.number, None) is None:
+            return
         if not self.lanes:
             self.idle_until = self._loop.time() + self._pool.settings.idle_timeout
-        self._pool.has_room_again()
+        self._pool.freed(lane.source)
 
     # --- what comes ----------------------------------------------------------------------------------
 
@@ -153,9 +160,11 @@ class Http2Road(Road):
                 lane.closed(code, unseen=True)
 
     def settled(self, streams: int) -> None:
-        if streams >= 0:
-            self.most = min(streams, _STREAMS)
-            self._pool.has_room_again()
+        if streams >= 0 or not self._has_settled:
+            # RFC 9113 §6.5.2: without a word there is no bound.
+            self.most = _STREAMS if streams < 0 else min(streams, _STREAMS)
+            self._has_settled = True
+            self._pool.told(self.most)
 
     def pong(self) -> None:
         pass  # that something came is enough
@@ -244,6 +253,13 @@ class Http2Pool(UpstreamPool):
         self.limits = (2 * header_bytes, 2 * headers)
         """Bytes and number of the fields that a response may have."""
         self._roads: dict[Http2Road, Http2Connection] = {}
+        self._carried = 0
+        """Requests that are on a connection."""
+        self._by_source: dict[str, int] = {}
+        """The same, of each source."""
+        self.streams_at_first = _STREAMS
+        """How many streams a connection is taken to have until the upstream says it: as it said last, but one at least."""
+        self._count()
 
     @property
     def connections(self) -> int:
@@ -254,7 +270,46 @@ class Http2Pool(UpstreamPool):
         connection = self._roads.get(road)
         return connection is not None and connection.blocked
 
+    # --- one source and the others -------------------------------------------------------------------
+
+    def taken(self, source: str) -> None:
+        """A stream carries a request."""
+        self._carried += 1
+        self._by_source[source] = self._by_source.get(source, 0) + 1
+        self._is_crowded = self._carried >= self._share
+
+    def freed(self, source: str) -> None:
+        """It carries it no more."""
+        self._carried -= 1
+        left = self._by_source[source] - 1
+        if left:
+            self._by_source[source] = left
+        else:
+            del self._by_source[source]
+        self._is_crowded = self._carried >= self._share
+        self.has_room_again()
+
+    def told(self, streams: int) -> None:
+        """So many streams may be open on a connection."""
+        self.streams_at_first = max(1, streams)
+        self._count()
+        self.has_room_again()
+
+    def _count(self) -> None:
+        open_ones = sum(road.most for road in self._roads)
+        to_come = max(0, self.settings.max_connections - len(self._roads)) * self.streams_at_first
+        self._share = max(1, share_of(open_ones + to_come))
+        self._is_crowded = self._carried >= self._share
+
+    def _held(self) -> dict[str, int]:
+        return self._by_source
+
+    # --- requests ------------------------------------------------------------------------------------
+
     def submit(self, passenger: Passenger) -> None:
+        if self._is_crowded and self._by_source.get(passenger.source, 0) >= self._share:
+            self._queue(passenger)
+            return
         road = next((each for each in self._roads if each.has_room), None)
         if road is not None:
             passenger.attach(Http2Lane(self, road))
@@ -284,6 +339,7 @@ class Http2Pool(UpstreamPool):
         assert isinstance(connection, Http2Connection)  # noqa: S101 — for the type checker
         transport.set_write_buffer_limits(high=self.buffered_bytes)
         self._roads[road] = connection
+        self._count()
         road.idle_until = self._loop.time() + self.settings.idle_timeout
         self._waiting.appendleft(passenger)
         self.has_room_again()
@@ -291,19 +347,21 @@ class Http2Pool(UpstreamPool):
     def has_room_again(self) -> None:
         """Those in line go on, as many as may."""
         while self._waiting:
-            if self._waiting[0].is_over:
-                self._waiting.popleft()
-                continue
             road = next((each for each in self._roads if each.has_room), None)
-            if road is None:
-                if not self._opening and self.connections < self.settings.max_connections:
-                    self._open_for(self._waiting.popleft())
+            if road is None and (self._opening or self.connections >= self.settings.max_connections):
                 return
-            self._waiting.popleft().attach(Http2Lane(self, road))
+            passenger = self._next_in_line()
+            if passenger is None:
+                return
+            if road is None:
+                self._open_for(passenger)
+                return
+            passenger.attach(Http2Lane(self, road))
 
     def forget_road(self, road: Http2Road) -> None:
         """A connection is gone."""
         if self._roads.pop(road, None) is not None:
+            self._count()
             self._loop.call_soon(self.has_room_again)
 
     def close_idle(self, now: float) -> None:

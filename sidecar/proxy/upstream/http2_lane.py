@@ -48,6 +48,7 @@ class Http2Lane(UpstreamConnection):
         "is_closed",
         "number",
         "sent_all",
+        "source",
     )
 
     def __init__(self, pool: Pool, road: Road) -> None:
@@ -63,6 +64,8 @@ class Http2Lane(UpstreamConnection):
         self.is_closed = False
         """The engine knows the stream no more."""
         self.sent_all = False
+        self.source = ""
+        """Whose request it carries."""
 
     @property
     def is_usable(self) -> bool:
@@ -86,6 +89,7 @@ class Http2Lane(UpstreamConnection):
         bodiless: bool,
     ) -> None:
         self._passenger = passenger
+        self.source = passenger.source
         fields = http2_writer.request_fields(head, self._road.scheme)
         is_all = not body and end == b""
         self.number = self._road.begin(self, fields, ends=is_all)

@@ -25,7 +25,7 @@ _MARGIN: Final = 1.0
 """Seconds before the API's own time in which a connection is not used any more: a request takes time to arrive."""
 
 
-def _share(of: int) -> int:
+def share_of(of: int) -> int:
     """How many of so many one source may have; all of three or less."""
     return of - of // 4
 
@@ -54,7 +54,7 @@ class UpstreamPool(Pool):
         self._open: set[UpstreamConnection] = set()
         self._opening: dict[asyncio.Task[None], Passenger] = {}
         self._waiting: deque[Passenger] = deque()
-        self._share = _share(settings.max_connections)
+        self._share = share_of(settings.max_connections)
         self._is_crowded = False
         """So many connections are there that one source could have more than its share of them."""
         self._pause = 0.0
@@ -103,7 +103,7 @@ class UpstreamPool(Pool):
             self._open_for(passenger)
 
     def _queue(self, passenger: Passenger) -> None:
-        room, share = self.settings.max_waiting, _share(self.settings.max_waiting)
+        room, share = self.settings.max_waiting, share_of(self.settings.max_waiting)
         if len(self._waiting) >= share:
             # Those that have their answer or whose client has left still stand in line; they are the first to go.
             self._waiting = deque(each for each in self._waiting if not each.is_over)

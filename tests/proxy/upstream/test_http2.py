@@ -10,7 +10,7 @@ from sidecar.proxy.configuration import HTTP2, Limits
 from sidecar.proxy.http2.events import CANCEL, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM
 from sidecar.proxy.upstream.http2_writer import request_fields
 from tests.proxy.conftest import Converse
-from tests.support.conversation import UPSTREAM, Conversation
+from tests.support.conversation import UPSTREAM, Client, Conversation
 from tests.support.http2_client import Http2Client
 from tests.support.http2_upstream import Http2Api
 
@@ -322,3 +322,119 @@ def test_a_malformed_answer_concerns_one_stream(talk: Conversation) -> None:
 )
 def test_a_head_is_translated_field_by_field(head: bytes, fields: list[Field]) -> None:
     assert request_fields(head, b"https") == fields
+
+
+# --- one source and the others
+
+ONE, OTHER = ("192.0.2.7", 50000), ("198.51.100.9", 50000)
+
+
+def asks(talk: Conversation, peer: tuple[str, int], count: int) -> list[Client]:
+    clients = [talk.client(peer=peer) for _ in range(count)]
+    for client in clients:
+        client.says(GET)
+    return clients
+
+
+def answers(api: Http2Api, *streams: int) -> None:
+    for stream in streams:
+        api.says(stream, data=b"ok")
+    api.pump()
+
+
+def test_one_source_leaves_streams_to_the_others(converse: Converse) -> None:
+    talk = converse(upstream=replace(H2, max_connections=1))
+    greedy = asks(talk, ONE, 1)
+    api = Http2Api(talk.upstream(), streams=8)
+    greedy += asks(talk, ONE, 9)
+    api.pump()
+    assert len(api.asked) == 6, "three quarters"
+    (honest,) = asks(talk, OTHER, 1)
+    api.pump()
+    answers(api, max(api.asked))
+    assert honest.statuses() == [200]
+    assert len(api.asked) == 7, "one that is free is not for who has a share"
+    answers(api, *sorted(api.asked)[:6])
+    answers(api, *sorted(api.asked)[7:])
+    assert [client.statuses() for client in greedy] == [[200]] * 10
+
+
+def test_streams_of_all_connections_are_counted_together(converse: Converse) -> None:
+    talk = converse(upstream=replace(H2, max_connections=2))
+    asks(talk, ONE, 1)
+    first = Http2Api(talk.upstream(), streams=4)
+    asks(talk, ONE, 4)
+    second = Http2Api(talk.upstream(), streams=4)
+    asks(talk, ONE, 4)
+    first.pump()
+    second.pump()
+    assert (len(first.asked), len(second.asked)) == (4, 2)
+    (honest,) = asks(talk, OTHER, 1)
+    second.pump()
+    answers(second, max(second.asked))
+    assert honest.statuses() == [200]
+
+
+def test_a_stream_that_is_free_goes_to_a_source_that_has_less_than_its_share(converse: Converse) -> None:
+    talk = converse(upstream=replace(H2, max_connections=1))
+    asks(talk, ONE, 1)
+    api = Http2Api(talk.upstream(), streams=4)
+    asks(talk, ONE, 2)
+    asks(talk, OTHER, 1)
+    late, waiting = asks(talk, ONE, 1), asks(talk, OTHER, 1)
+    api.pump()
+    assert len(api.asked) == 4
+    answers(api, max(api.asked))
+    answers(api, max(api.asked))
+    assert waiting[0].statuses() == [200]
+    assert late[0].hears() == b""
+
+
+def test_one_source_leaves_places_in_the_line_to_the_others(converse: Converse) -> None:
+    talk = converse(upstream=replace(H2, max_connections=1, max_waiting=4))
+    asks(talk, ONE, 1)
+    api = Http2Api(talk.upstream(), streams=4)
+    asks(talk, ONE, 2 + 3)
+    (refused,) = asks(talk, ONE, 1)
+    assert refused.statuses() == [503]
+    asks(talk, OTHER, 1)
+    (waiting,) = asks(talk, OTHER, 1)
+    api.pump()
+    answers(api, max(api.asked))
+    answers(api, max(api.asked))
+    assert waiting.statuses() == [200]
+
+
+def test_streams_that_ended_in_any_way_leave_nothing_behind_in_the_count(converse: Converse) -> None:
+    talk = converse(upstream=replace(H2, max_connections=1))
+    client = talk.client(peer=ONE)
+    client.says(GET)
+    api = Http2Api(talk.upstream(), streams=4)
+    for _ in range(3):
+        gone = asks(talk, ONE, 2)
+        gone[0].resets()
+        api.pump()
+        api.gives_up(max(api.asked), INTERNAL_ERROR)
+    held = asks(talk, ONE, 3)
+    api.pump()
+    answers(api, *sorted(api.asked)[-2:])
+    assert [one.statuses() for one in held] == [[200], [200], []]
+    api.upstream.resets()  # and those two are asked for again
+    again = Http2Api(talk.upstream(), streams=4)
+    asks(talk, ONE, 1)
+    (fourth,) = asks(talk, ONE, 1)
+    again.pump()
+    assert len(again.asked) == 3
+    answers(again, *again.asked)
+    answers(again, max(again.asked))
+    assert fourth.statuses() == [200]
+
+
+def test_a_connection_is_taken_to_be_like_the_last_until_the_api_says_otherwise(converse: Converse) -> None:
+    talk = converse(upstream=replace(H2, max_connections=2))
+    asks(talk, ONE, 1)
+    first = Http2Api(talk.upstream(), streams=1)
+    asks(talk, ONE, 1)
+    first.upstream.resets()
+    talk.loop.settle()
+    assert talk.server.upstream_connections == 2, "each request has a connection"
