@@ -131,8 +131,8 @@ bench-parts: $(SHIPPED_READY) ## where the sidecar's own time goes, in process, 
 bench-instructions: $(READY) $(COMPILED_READY) ## instructions per request, and in which functions (callgrind); KIND=permitted, denied or dpop
 	@PYTHONPATH=build/compiled:. $(BIN)/python -P -m bench.instructions $(KIND)
 
-hostile: $(READY) $(COMPILED_READY) ## what hostile clients leave to the others, on the compiled package; SECONDS= ATTACKS="a b"
-	@PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/compiled:$(CURDIR) $(BIN)/python -m bench.hostile $(or $(SECONDS),5) $(ATTACKS)
+hostile: $(READY) $(COMPILED_READY) ## what hostile clients leave to the others, on the compiled package; SECONDS= ONLY=h1, h2 or "attack attack"
+	@PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/compiled:$(CURDIR) $(BIN)/python -m bench.hostile $(or $(SECONDS),0) $(or $(ONLY),$(ATTACKS))
 
 hostile-memory: $(READY) $(COMPILED_READY) ## what connections, tokens and hostile heads take in memory, on the compiled package; SCENES="full fields"
 	@ulimit -n 20000; PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/compiled:$(CURDIR) $(BIN)/python -m bench.hostile_memory $(SCENES)

@@ -1,5 +1,5 @@
-"""The API behind the sidecar in `bench.hostile`: answers GET at once, lets uploads run, switches protocols when asked,
-and under `/trailer` begins a trailer field that does not end.
+"""The API behind the sidecar in `bench.hostile`: answers GET at once, PUT with chunks when they end, lets uploads run,
+switches protocols when asked, has something large, and under `/trailer` begins a trailer field that does not end.
 
 `python -m bench.hostile_api PORT`
 """
@@ -10,6 +10,7 @@ import sys
 import uvloop
 
 _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes"
+_LARGE = b"HTTP/1.1 200 OK\r\nContent-Length: 262144\r\n\r\n" + b"x" * 262144
 _SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n"
 _TRAILER = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX: "
 
@@ -20,6 +21,7 @@ class Api(asyncio.Protocol):
     def __init__(self) -> None:
         self._seen = b""
         self._swallows = False
+        self._in_chunks = False
         self._transport: asyncio.Transport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -32,12 +34,19 @@ class Api(asyncio.Protocol):
         self._seen += data
         while b"\r\n\r\n" in self._seen and not self._swallows:
             head, _, self._seen = self._seen.partition(b"\r\n\r\n")
-            if b"Upgrade:" in head:
+            if self._in_chunks:
+                self._in_chunks = False
+                transport.write(_ANSWER)
+            elif b"Upgrade:" in head:
                 self._swallows = True
                 transport.write(_SWITCH)
             elif head.startswith(b"GET /public/trailer"):
                 self._swallows = True
                 transport.write(_TRAILER + b"y" * (8 << 20))
+            elif head.startswith(b"GET /public/large"):
+                transport.write(_LARGE)
+            elif head.startswith(b"PUT"):
+                self._in_chunks = True
             elif head.startswith(b"GET"):
                 transport.write(_ANSWER)
             else:

@@ -1,8 +1,7 @@
-"""One hostile client of `bench.hostile`. `python -m bench.hostile_client ATTACK PORT`: goes on until it is ended."""
+"""The hostile clients of `bench.hostile` that speak HTTP/1.1, or nothing at all."""
 
 import socket
 import ssl
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -15,9 +14,10 @@ _POST = b"POST /public/upload HTTP/1.1\r\n" + _HEAD
 class Wire:
     """TLS over a socket, with the records in our own hands."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, protocol: str = "http/1.1") -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        context.set_alpn_protocols([protocol])
         self.socket = socket.create_connection(("127.0.0.1", port), 10)
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._held = b""
@@ -46,6 +46,15 @@ class Wire:
         self._held = self._held or self.seal(plaintext)
         while self._held:
             self._held = self._held[self.socket.send(self._held) :]
+
+    def open(self, data: bytes) -> bytes:
+        """What the records hold that are whole with `data`."""
+        self._in.write(data)
+        opened = b""
+        with suppress(ssl.SSLWantReadError):
+            while piece := self._tls.read(1 << 16):
+                opened += piece
+        return opened
 
     def seal(self, *pieces: bytes) -> bytes:
         """Each piece a record of its own."""
@@ -151,14 +160,3 @@ ATTACKS = {
     each.__name__: each
     for each in (pipelined, crowd, chunks, records, frames, trailers, handshakes, connects, heads, fields)
 }
-
-
-def main(arguments: list[str]) -> None:
-    """Begins again whenever the sidecar ends the connection."""
-    while True:
-        with suppress(OSError):
-            ATTACKS[arguments[0]](int(arguments[1]))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

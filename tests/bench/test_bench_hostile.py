@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.hostile_client import ATTACKS
+from bench import hostile_client, hostile_http2
+from bench.hostile_one import ATTACKS
 from tests.support.processes import Child, free_port, is_listening
 
 
@@ -35,6 +36,7 @@ def answer(port: int, request: bytes, size: int) -> bytes:
     ("request_line", "begins"),
     [
         ("GET /public/a HTTP/1.1\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 3"),
+        ("GET /public/large HTTP/1.1\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 262144\r\n\r\nxxx"),
         ("GET /public/chat HTTP/1.1\r\nUpgrade: websocket\r\n", b"HTTP/1.1 101 "),
         (
             "GET /public/trailer HTTP/1.1\r\n",
@@ -48,5 +50,7 @@ def test_api_answers_as_the_attacks_need_it(api: int, request_line: str, begins:
 
 
 def test_every_attack_says_what_it_does() -> None:
-    assert len(ATTACKS) == 10
+    assert len(hostile_client.ATTACKS) == 10
+    assert len(hostile_http2.ATTACKS) == 17
+    assert len(ATTACKS) == 27, "no two have one name"
     assert all((attack.__doc__ or "").endswith(".") for attack in ATTACKS.values())

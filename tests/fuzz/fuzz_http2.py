@@ -6,7 +6,7 @@ from sidecar.http.http2_request import Http2Request, read_request, read_trailers
 from sidecar.http.message import Fault, Field
 from sidecar.proxy.http2.engine import Http2Engine, Http2Failure, load
 from sidecar.proxy.http2.events import NO_ERROR, Http2Events
-from tests.support.http2_client import (
+from tests.support.http2_frames import (
     CONTINUATION,
     DATA,
     GOAWAY,

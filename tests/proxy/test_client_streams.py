@@ -5,7 +5,8 @@ from sidecar.proxy.client.http2 import Http2Wire
 from sidecar.proxy.http2.events import PROTOCOL_ERROR
 from tests.contracts.client_stream import Caller, ClientStreamContract, Heard
 from tests.support.conversation import Conversation
-from tests.support.http2_client import Http2Client, RawHttp2, request
+from tests.support.http2_client import Http2Client, RawHttp2
+from tests.support.http2_frames import request
 from tests.support.memory_stream import MemoryStream
 from tests.support.tls_client import Truncated
 

@@ -35,8 +35,8 @@ class Http2Road(Road):
     """The requests on one connection."""
 
     __slots__ = (
-        "_asked_at", "_flushes", "_has_settled", "_loop", "_pool", "heard_at", "idle_until", "is_leaving", "lanes", "most",
-        "transport",
+        "_asked_at", "_flushes", "_has_settled", "_loop", "_pool", "heard_at", "idle_until", "is_leaving", "lanes",
+        "most", "transport",
     )  # fmt: skip
 
     def __init__(self, pool: "Http2Pool", loop: asyncio.AbstractEventLoop, scheme: bytes) -> None:
@@ -258,7 +258,7 @@ class Http2Pool(UpstreamPool):
         self._by_source: dict[str, int] = {}
         """The same, of each source."""
         self.streams_at_first = _STREAMS
-        """How many streams a connection is taken to have until the upstream says it: as it said last, but one at least."""
+        """What a connection is taken to carry until the upstream says how much: as it said last, at least one."""
         self._count()
 
     @property

@@ -8,7 +8,8 @@ from sidecar.proxy.configuration import Limits, Timeouts
 from sidecar.proxy.http2.events import ENHANCE_YOUR_CALM
 from tests.proxy.conftest import Converse
 from tests.support.conversation import Conversation
-from tests.support.http2_client import (
+from tests.support.http2_client import Http2Client, RawHttp2
+from tests.support.http2_frames import (
     CONTINUATION,
     DATA,
     END_HEADERS,
@@ -18,8 +19,6 @@ from tests.support.http2_client import (
     RST_STREAM,
     SETTINGS,
     WINDOW_UPDATE,
-    Http2Client,
-    RawHttp2,
     block,
     frame,
     request,

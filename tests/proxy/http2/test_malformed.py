@@ -10,7 +10,8 @@ from sidecar.http.message import Field
 from sidecar.proxy.http2.events import PROTOCOL_ERROR
 from tests.http.test_http2_request import MALFORMED, OTHERWISE_REFUSED
 from tests.support.conversation import Conversation
-from tests.support.http2_client import DATA, END_STREAM, HEADERS, RawHttp2, block, frame, request
+from tests.support.http2_client import RawHttp2
+from tests.support.http2_frames import DATA, END_STREAM, HEADERS, block, frame, request
 
 ROWS: dict[str, tuple[Field, ...]] = MALFORMED | {row: found[0] for row, found in OTHERWISE_REFUSED.items()}
 SMUGGLED = b"GET /admin HTTP/1.1\r\nHost: api\r\n\r\n"

@@ -11,7 +11,8 @@ from tests.proxy.conftest import Converse
 from tests.support.cleartext import DATA as RECORD
 from tests.support.cleartext import seal
 from tests.support.conversation import UPSTREAM, Conversation
-from tests.support.http2_client import (
+from tests.support.http2_client import Http2Client, RawHttp2
+from tests.support.http2_frames import (
     ACK,
     CONTINUATION,
     DATA,
@@ -23,8 +24,6 @@ from tests.support.http2_client import (
     PREFACE,
     SETTINGS,
     WINDOW_UPDATE,
-    Http2Client,
-    RawHttp2,
     block,
     frame,
     request,
