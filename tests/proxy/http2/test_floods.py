@@ -5,8 +5,10 @@ import pytest
 from sidecar.decision.denial import Reason
 from sidecar.proxy.client.http2_allowance import Allowance
 from sidecar.proxy.configuration import Limits, Timeouts
-from sidecar.proxy.http2.events import ENHANCE_YOUR_CALM
+from sidecar.proxy.http2.events import ENHANCE_YOUR_CALM, PROTOCOL_ERROR
 from tests.proxy.conftest import Converse
+from tests.support.cleartext import DATA as RECORD
+from tests.support.cleartext import seal
 from tests.support.conversation import Conversation
 from tests.support.http2_client import Http2Client, RawHttp2
 from tests.support.http2_frames import (
@@ -192,3 +194,43 @@ def test_a_flood_of_requests_is_bounded_by_the_streams_that_may_be_open(talk: Co
     client.pump()
     assert len(talk.observed.records) == 300
     assert not client.goaways
+
+
+def test_a_client_that_opens_more_streams_than_it_was_told_is_ended(converse: Converse) -> None:
+    """RFC 9113 §5.1.2."""
+    talk = converse(limits=Limits(concurrent_streams=10))
+    client = RawHttp2(talk)
+    for number in range(1, 2 * MANY, 2):
+        client.writes(frame(HEADERS, END_HEADERS, number, block(request("/a", "POST"))))
+        if client.client.got_goodbye:
+            break
+    assert client.goaway() == PROTOCOL_ERROR
+    assert len(talk.gate.asked) == 10
+    assert len(talk.observed.records) == 10
+    assert [name for name, _ in talk.observed.incidents] == ["http2_broken"]
+
+
+def test_content_in_pieces_of_a_byte_lets_others_pass(talk: Conversation) -> None:
+    """It is content, so it is not counted; but the rest of it waits while others have their turn."""
+    client, other = RawHttp2(talk), talk.client()
+    client.asks(1, request("/a", "POST"), ends=False)
+    (upload,) = talk.upstreams
+    client.client.transport.arrive(seal(RECORD, frame(DATA, 0, 1, b"x") * 1600))
+    talk.loop.run_once()
+    other.transport.arrive(seal(RECORD, b"GET /b HTTP/1.1\r\nHost: api\r\n\r\n"))
+    while len(talk.upstreams) == 1:
+        talk.loop.run_once()
+    assert upload.hears_all().count(b"x\r\n") < 400
+    talk.loop.settle()
+    assert client.goaway() is None
+
+
+def test_trailers_are_no_larger_than_the_limits(converse: Converse) -> None:
+    talk = converse(limits=Limits(trailer_bytes=1000))
+    client = RawHttp2(talk)
+    for number in range(1, 41, 2):
+        client.asks(number, request("/a", "POST"), ends=False)
+        fields = [(b"x-%d" % at, b"y" * 50) for at in range(90)]
+        client.writes(frame(HEADERS, 5, number, block(fields)))
+        assert client.status(number) == 431
+    assert client.goaway() is None
