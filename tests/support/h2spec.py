@@ -10,7 +10,8 @@ from typing import Final
 
 from sidecar.http.message import Field
 from tests.support.conversation import Conversation
-from tests.support.http2_client import (
+from tests.support.http2_client import RawHttp2
+from tests.support.http2_frames import (
     ACK,
     CONTINUATION,
     DATA,
@@ -23,7 +24,6 @@ from tests.support.http2_client import (
     RST_STREAM,
     SETTINGS,
     WINDOW_UPDATE,
-    RawHttp2,
     block,
     frame,
     request,

@@ -42,7 +42,7 @@ from tests.support.h2spec import (
     settings,
     window,
 )
-from tests.support.http2_client import ACK, PING, PREFACE, SETTINGS, block, frame
+from tests.support.http2_frames import ACK, PING, PREFACE, SETTINGS, block, frame
 
 _UNKNOWN: Final = frame(0x16, 0, 0, bytes(8))
 _UNFINISHED: Final = head(flags=ENDS)

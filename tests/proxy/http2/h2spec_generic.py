@@ -32,7 +32,7 @@ from tests.support.h2spec import (
     window,
     with_field,
 )
-from tests.support.http2_client import PREFACE, block
+from tests.support.http2_frames import PREFACE, block
 
 _CLOSED: Final = settings((4, 0))
 """No content may be sent: the stream stays open for the client."""

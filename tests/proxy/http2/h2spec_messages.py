@@ -4,7 +4,7 @@ from typing import Final
 
 from sidecar.http.message import Field
 from tests.support.h2spec import GET, PROTOCOL, WHOLE, Case, breaks, data, head, refuses, with_field
-from tests.support.http2_client import PUSH, block, frame, request
+from tests.support.http2_frames import PUSH, block, frame, request
 
 _METHOD, _SCHEME, _PATH, _AUTHORITY = request()
 _REGULAR: Final[Field] = (b"x-test", b"ok")
