@@ -9,11 +9,11 @@ from OpenSSL import SSL
 
 from sidecar.authorizer import Authorizer
 from sidecar.decision.ports import KeySource, TokenIntrospector
-from sidecar.entry.authorization_server import AuthorizationServer
 from sidecar.process.replay.guards import Guards
 from sidecar.process.watches.certificates import CertificateInUse, certificates_in_use
 from sidecar.process.worker.served_endpoints import EndpointPorts, ServedEndpoints, served_endpoints
 from sidecar.proxy.configuration import ListenerSettings
+from sidecar.proxy.exchange.endpoints import ServerEndpoints
 from sidecar.proxy.vouching.hop_tls import ListenerTls, listener_tls
 from sidecar.settings.configuration import Loaded
 from sidecar.settings.problem import Problem, SettingsError
@@ -51,7 +51,7 @@ class Assembly:
     """Those of the authorization server behind the sidecar."""
 
     @property
-    def server_endpoints(self) -> AuthorizationServer | None:
+    def server_endpoints(self) -> ServerEndpoints | None:
         """What the data plane asks about them."""
         return None if self.endpoints is None else self.endpoints.server
 

@@ -11,6 +11,7 @@ from typing import Final
 
 from sidecar.decision.denial import Denial, Reason
 from sidecar.decision.permit import Permit
+from sidecar.http.answer import Answer
 from sidecar.http.message import Fault, Request, Response
 from sidecar.http.response_fields import ResponseFields
 from sidecar.proxy.exchange.endpoints import (
@@ -28,6 +29,7 @@ from sidecar.proxy.exchange.snapshot import Serving
 from sidecar.proxy.exchange.stream import ClientStream
 
 _DECISIONS: Final = (Permit, Denial)
+_OUTCOMES: Final = (Outgoing, Answer)
 _JUDGEMENTS: Final = (AnswerRefused, AnswerReplaced, type(None))
 _OF_ANOTHER_CONTENT: Final = frozenset(
     {
@@ -142,19 +144,27 @@ class EndpointExchange(Exchange):
         assert course is not None  # noqa: S101 — nothing is permitted without
         assert head is not None  # noqa: S101 — a decision was made about it
         outgoing = course.outgoing(permit, head, self.fields, bytes(self._body), self.record.presenter)
-        if isinstance(outgoing, Outgoing):
-            self._send(permit, outgoing)
+        if isinstance(outgoing, _OUTCOMES):
+            self._go_on(permit, outgoing)
         else:
             self.stream.expect_answer(self._serving.upstream.response_timeout)
             self._serving.spawn(self._await_outgoing(permit, outgoing))
 
-    async def _await_outgoing(self, permit: Permit, outgoing: Awaitable[Outgoing]) -> None:
+    async def _await_outgoing(self, permit: Permit, outgoing: Awaitable[Outgoing | Answer]) -> None:
         try:
             ready = await outgoing
             if not self.is_over:
-                self._send(permit, ready)
+                self._go_on(permit, ready)
         except Exception as error:  # noqa: BLE001 — whatever it is, it is ours, and it is never a pass
             self.broke(error)
+
+    def _go_on(self, permit: Permit, outgoing: Outgoing | Answer) -> None:
+        if isinstance(outgoing, Outgoing):
+            self._send(permit, outgoing)
+            return
+        self.stream.was_permitted |= permit.token is not None
+        self.record.bytes_out = len(outgoing.body(self.record.request_id))
+        self.ending.answer(outgoing)
 
     def _send(self, permit: Permit, outgoing: Outgoing) -> None:
         course, request = self._course, self.request

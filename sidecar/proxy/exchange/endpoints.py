@@ -12,6 +12,7 @@ from typing import Final
 from sidecar.decision.denial import Denial
 from sidecar.decision.permit import Permit
 from sidecar.decision.request import Presenter, RequestHead
+from sidecar.http.answer import Answer
 from sidecar.http.fields import RequestFields
 from sidecar.http.message import Request, Response
 from sidecar.proxy.native import mypyc_attr
@@ -103,8 +104,10 @@ class Course(ABC):
     @abstractmethod
     def outgoing(
         self, permit: Permit, head: RequestHead, fields: RequestFields, body: bytes, presenter: Presenter
-    ) -> Outgoing | Awaitable[Outgoing]:
-        """What goes to the upstream; raises `ValueError` when it cannot be made."""
+    ) -> Outgoing | Answer | Awaitable[Outgoing | Answer]:
+        """What goes to the upstream, or the answer to a request that was only asked about; raises `ValueError` when it
+        cannot be made.
+        """
 
     @abstractmethod
     def refusal(self, response: Response) -> Denial | None:
