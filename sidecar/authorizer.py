@@ -1,7 +1,7 @@
 """The one place where the core meets its ports: a request → `Permit` or `Denial`.
 
 Theory of operation. `_decide` is the whole order of checks. Each check returns the evidence that it found or raises
-`Denied`, and only this file catches it. It runs from start to end without waiting: the usual request costs no task
+`Denied`, which is caught here. It runs from start to end without waiting: the usual request costs no task
 and no future. What only the issuer can tell (about a key that is not here yet, an opaque token) is raised as an
 `_Inquiry`; then `_inquire` asks and runs the same checks again with the answer. Each question is asked once, so it
 ends. The cache holds verified tokens, never verdicts: what time, rule or connection can change is checked on every

@@ -36,7 +36,7 @@ class Failure:
 
 
 class Denied(Exception):
-    """Raised by a check that did not find its evidence. `authorizer` is the one place that catches it."""
+    """Raised by a check that did not find its evidence. `authorizer` and `entry` make a `Denial` of it."""
 
     def __init__(self, reason: Reason, check: str = "", expected: str = "", presented: str = "") -> None:
         self.reason = reason

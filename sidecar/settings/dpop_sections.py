@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from sidecar.decision.confirmable import CONFIRMABLE, Confirmable
 from sidecar.decision.confirmation import METHODS
@@ -13,7 +13,7 @@ from sidecar.settings.nonce_file import nonces_in
 from sidecar.settings.problem import shown
 from sidecar.settings.redis_place import RedisPlace
 from sidecar.settings.scalars import Duration, Text, as_list
-from sidecar.settings.section import Section, mistake
+from sidecar.settings.section import Section, mistake, nearest
 
 REGISTERED: Final = frozenset({*METHODS, "jwk", "jwe", "kid", "jku", "osc"})
 """The IANA registry "JWT Confirmation Methods": each of these binds, so none may be called informative."""
@@ -21,7 +21,18 @@ LONGEST: Final = 300
 """Seconds: the longest window, and the furthest future, of a proof."""
 
 Scheme = Literal["Bearer", "DPoP"]
-Member = Literal["x5t#S256", "jkt"]
+
+
+def _member(name: str) -> str:
+    if name in METHODS:
+        return name
+    raise ValueError(
+        f"{shown(name)} is no member of `cnf` that is verified here{nearest(name, list(METHODS))}"
+    )
+
+
+Member = Annotated[str, AfterValidator(_member), WithJsonSchema({"enum": list(METHODS), "type": "string"})]
+"""A member of `cnf` (RFC 7800 §3.1) that some method confirms."""
 
 
 def _informative(name: str) -> str:

@@ -120,6 +120,22 @@ def test_rule_says_by_what_a_token_must_be_bound(configuration: Configuration) -
     assert rule.conditions == (BoundBy(("x5t#S256", "jkt")),)
 
 
+@pytest.mark.parametrize(
+    ("member", "expected"),
+    [
+        ("x5t#S512", "`x5t#S512` is no member of `cnf` that is verified here; did you mean `x5t#S256`?"),
+        ("jwk", "`jwk` is no member of `cnf` that is verified here; did you mean `jkt`?"),
+        ("certificate", "`certificate` is no member of `cnf` that is verified here (known: jkt, x5t#S256)"),
+    ],
+)
+def test_member_that_nothing_confirms_is_no_requirement(
+    configuration: Configuration, member: str, expected: str
+) -> None:
+    configuration.write_rule(f'match: {{path: /a}}\n    require: {{confirmation: ["{member}"]}}')
+    found = configuration.said()
+    assert any(one.endswith(expected) for one in found), found
+
+
 def redis_url(configuration: Configuration, content: str, mode: int = 0o600) -> str:
     file = configuration.folder / "url"
     file.write_text(content)
