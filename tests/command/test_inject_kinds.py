@@ -129,8 +129,8 @@ KINDS: dict[str, tuple[str, Check | None]] = {
     "Helm output": ("kinds/helm", by_name),
     "several containers, one with a port": ("kinds/one-port", the_one_with_a_port),
     "several containers with ports": ("kinds/two-apis", None),
-    "native sidecars of others": ("roundtrip/several-containers", after_the_others),
-    "a workload of somebody else's kind": ("roundtrip/rollout", like_a_deployment),
+    "other native sidecars": ("roundtrip/several-containers", after_the_others),
+    "a workload of a custom kind": ("roundtrip/rollout", like_a_deployment),
     "JSON, Windows line ends, no end of line": ("roundtrip/windows-lines", same_ends),
     "Windows Pods": ("kinds/windows", None),
     "the node's own network": ("kinds/node-agent", None),
@@ -142,7 +142,7 @@ TABLE = dict(
         r"^\| (.+?) \| (.+) \|$",
         (ROOT / "docs" / "kubernetes.md")
         .read_text()
-        .partition("| in comes |")[2]
+        .partition("| input |")[2]
         .partition("\n|---|---|\n")[2]
         .partition("\n\n")[0],
         re.MULTILINE,

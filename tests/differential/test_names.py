@@ -91,10 +91,10 @@ STRICTER_THAN_OPENSSL: Sequence[Explanation] = (
     ),
     ("an empty value, or one of spaces", lambda one: not one.text.strip(" ")),
     (
-        "a character that nobody sees: compared by its encoding",
+        "an invisible character: compared by its encoding",
         lambda one: any(category(character) == "Cf" for character in one.text),
     ),
-    ("an attribute of rules that are not known: compared by its encoding", lambda one: one.kind == "1.2.3.4"),
+    ("an attribute with unknown matching rules: compared by its encoding", lambda one: one.kind == "1.2.3.4"),
 )
 STRICTER_THAN_JDK: Sequence[Explanation] = (
     *STRICTER_THAN_OPENSSL,
@@ -171,7 +171,7 @@ def table() -> list[str]:
         (
             "JDK 17 `X500Principal`",
             jdk(),
-            (("stricter", False, STRICTER_THAN_JDK), ("equal here alone", True, LAXER_THAN_JDK)),
+            (("stricter", False, STRICTER_THAN_JDK), ("equal in the sidecar only", True, LAXER_THAN_JDK)),
         ),
     ):
         equal, different = agreed(theirs)
