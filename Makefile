@@ -3,8 +3,8 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
-# What the tests talk to besides: an authorization server and a client from npm, nginx, curl.
-PARTS  := tests/real/node_modules/.ready
+# What the tests talk to besides: an authorization server and a client from npm, nginx, curl; httpbin.
+PARTS  := tests/real/node_modules/.ready build/httpbin/.ready
 # What config/sidecar.yaml needs to be tried: a throw-away key and certificate, never committed.
 TRYOUT := config/tls/tls.crt
 
@@ -33,10 +33,15 @@ $(READY): requirements-dev.lock pyproject.toml
 	@SIDECAR_COMPILE=0 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --editable .
 	@touch $@
 
-$(PARTS): tests/real/package-lock.json tests/real/package.json .ci/parts
+tests/real/node_modules/.ready: tests/real/package-lock.json tests/real/package.json .ci/parts
 	@.ci/parts
 	@echo "setting up tests/real/node_modules (once)"
 	@npm ci --prefix tests/real --loglevel=error
+	@touch $@
+
+build/httpbin/.ready: tests/real/httpbin.txt | $(READY)
+	@rm -rf build/httpbin
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --target build/httpbin -r $<
 	@touch $@
 
 $(TRYOUT): config/make_tls.py | $(READY)

@@ -1,6 +1,7 @@
 """`sidecar demo --upstream`: in front of an API that runs already, whatever it is written in."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import pytest
 from tests.support.demo import in_a_new_shell, invited
 from tests.support.processes import free_port, is_listening, is_socket_listening, running
 
+ROOT = Path(__file__).parents[2]
 NODE = """
 require("node:http").createServer((request, response) => {
   response.writeHead(request.url === "/" ? 404 : 200, {"Content-Type": "text/html", "X-Powered-By": "Express"});
@@ -67,6 +69,27 @@ def test_the_commands_ask_the_api_and_the_folder_is_a_starting_point(api: str, t
     checked = in_a_new_shell(f"{sys.executable} -m sidecar check --config {folder}/sidecar.yaml")
     assert "good: 1 issuer, 1 rule" in checked.stderr
     assert f"127.0.0.1:{port}" in (folder / "sidecar.yaml").read_text()
+
+
+@pytest.fixture
+def httpbin(tmp_path: Path) -> Iterator[str]:
+    """The URL of httpbin itself, served by gunicorn."""
+    port = free_port()
+    command = [sys.executable, "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "httpbin:app"]
+    found = {**os.environ, "PYTHONPATH": str(ROOT / "build" / "httpbin")}
+    with running(command, tmp_path / "api.log", lambda: is_listening(port), environment=found):
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.mark.real
+def test_in_front_of_httpbin(httpbin: str, tmp_path: Path) -> None:
+    done = demo("--upstream", httpbin, "--path", "/stream/3")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "11 of 11 promises kept" in done.stdout
+    with invited("--upstream", httpbin, "--folder", tmp_path / "look", "--path", "/anything") as commands:
+        rightful, thief, *_ = (in_a_new_shell(command) for command in commands)
+    assert json.loads(rightful.stdout)["headers"]["X-Auth-Client"] == "reporting"
+    assert json.loads(thief.stdout)["reason"] == "binding_mismatch"
 
 
 def test_an_api_on_a_unix_socket(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import subprocess
 import tarfile
@@ -89,3 +90,43 @@ def test_the_image_is_an_oci_archive_that_can_be_loaded(tmp_path: Path) -> None:
         [*store, "pull", "--quiet", f"oci-archive:{archive}"], check=False, capture_output=True
     )
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    ("compiler", "build"),
+    [({}, "compiled"), ({"CC": "/bin/false"}, "interpreted")],
+    ids=["with a C compiler", "with a compiler that fails"],
+)
+def test_pip_install_of_the_sources_compiles_where_it_can_and_says_which_it_became(
+    compiler: dict[str, str], build: str, tmp_path: Path
+) -> None:
+    """As a user does it: an empty environment of the oldest Python, its own pip, build isolation, no settings."""
+    oldest = subprocess.run(
+        [ROOT / ".ci" / "pythons"], check=True, capture_output=True, text=True
+    ).stdout.split()[1]
+    subprocess.run([oldest, "-m", "venv", tmp_path / "empty"], check=True)
+    unset = {"SIDECAR_COMPILE", "CC", "PYTHONPATH", "PYTHONSAFEPATH"}
+    environment = {name: value for name, value in os.environ.items() if name not in unset} | compiler
+    pip: list[str | Path] = [
+        tmp_path / "empty" / "bin" / "python",
+        "-m",
+        "pip",
+        "--disable-pip-version-check",
+    ]
+    (sources,) = FIRST.glob("*.tar.gz")
+    done = subprocess.run(
+        [*pip, "install", "--no-cache-dir", sources],
+        cwd=tmp_path, check=False, capture_output=True, text=True, env=environment,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    sidecar: list[str | Path] = [tmp_path / "empty" / "bin" / "sidecar"]
+    said = subprocess.run(
+        [*sidecar, "--version"], check=True, capture_output=True, text=True, cwd=tmp_path
+    ).stdout
+    assert f"({build}" in said
+    print(said)
+    played = subprocess.run(
+        [*sidecar, "demo", "--check"], check=False, capture_output=True, text=True, cwd=tmp_path
+    )
+    assert played.returncode == 0, played.stdout + played.stderr
