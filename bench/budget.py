@@ -18,6 +18,11 @@ _RATIOS = (  # load, peer, at most so many times that peer's CPU per request
     ("cached-rs256", "haproxy", 1.0),
     ("cached-es256", "nginx-tls-only", 2.2),
     ("handshake-full", "haproxy", 1.3),
+    ("http2-1x32", "envoy-cached", 0.6),
+    ("http2-32x8", "envoy-cached", 0.6),
+    ("http2-1x32", "sidecar-http1", 1.0),
+    ("http2-32x8", "sidecar-http1", 1.15),
+    ("grpc-unary", "envoy-cached", 0.4),
 )
 _FLAT = 1.05  # from few to many
 _GROWTH = (
@@ -26,6 +31,7 @@ _GROWTH = (
     ("1 cached tokens", "100,000 tokens in turn"),
 )
 _IDLE_KB = 40.0  # per idle connection
+_HTTP2_KB = 12.0  # of HTTP/2 more than of HTTP/1.1
 _READY_MS = 1000.0
 
 
@@ -74,6 +80,10 @@ def _sections(sections: Sections) -> list[Budget]:
     idle = sections.get("idle-connections", {})
     if "sidecar" in idle:
         found.append(Budget("kB per idle connection", idle["sidecar"]["kb_per_connection"], _IDLE_KB))
+    two = sections.get("idle-http2", {})
+    if "sidecar over h2" in two and "sidecar over http/1.1" in two:
+        more = two["sidecar over h2"]["kb_per_connection"] - two["sidecar over http/1.1"]["kb_per_connection"]
+        found.append(Budget("kB of an idle connection of HTTP/2 − of HTTP/1.1", more, _HTTP2_KB))
     keys = sections.get("unnamed-keys", {})
     if NAMED in keys and UNNAMED in keys:
         times = keys[UNNAMED]["cpu_us"] / keys[NAMED]["cpu_us"]

@@ -28,7 +28,10 @@ class Wire:
                 break
             except ssl.SSLWantReadError:
                 self.socket.sendall(self._out.read())
-                self._in.write(self.socket.recv(65536))
+                data = self.socket.recv(65536)
+                if not data:
+                    raise ConnectionResetError("the sidecar ended the connection in the handshake") from None
+                self._in.write(data)
         self.socket.sendall(self._out.read())
 
     def swallow(self) -> None:

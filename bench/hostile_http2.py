@@ -191,7 +191,7 @@ def header_bombs(port: int) -> None:
     _waves(port, lambda number: bomb if number == 1 else frame(HEADERS, _WHOLE, number, heads))
 
 
-def trailers(port: int) -> None:
+def trailer_fields(port: int) -> None:
     """Requests with as many trailer fields as may be."""
     fields: list[Field] = [(b"x-%d" % number, b"y" * 50) for number in range(90)]
     end = block(fields)
@@ -223,6 +223,6 @@ ATTACKS = {
     for each in (
         requests, too_many_streams, rapid_resets, spoiled_streams, malformed_requests, settings, pings,
         window_updates, priorities, unknown_frames, continuations, empty_data, padding, crumbs, header_bombs,
-        trailers, stalled_windows,
+        trailer_fields, stalled_windows,
     )
 }  # fmt: skip

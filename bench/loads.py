@@ -1,11 +1,13 @@
 """The loads: what the client does to every peer. Names are those of `build/bench.json`."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from bench.h2load import Streams
 from bench.material import Material
-from bench.peers import Peer
+from bench.peers import GRPC_MESSAGE, Peer
+from bench.peers.policy import CALL
 from bench.proofs import make_pool
 from bench.world import Drive
 
@@ -31,8 +33,8 @@ class Window:
         return self.seconds + self.warmup
 
 
-def _everyone(_: Peer) -> bool:
-    return True
+def _everyone(peer: Peer) -> bool:
+    return not peer.over_http1
 
 
 def _proving(peer: Peer) -> bool:
@@ -40,11 +42,19 @@ def _proving(peer: Peer) -> bool:
 
 
 def _checking(peer: Peer) -> bool:
-    return peer.checks
+    return peer.checks and not peer.over_http1
 
 
 def _introspecting(peer: Peer) -> bool:
     return peer.introspects
+
+
+def _speaking_http2(peer: Peer) -> bool:
+    return peer.http2
+
+
+def _calling(peer: Peer) -> bool:
+    return peer.http2 and not peer.over_http1
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +70,8 @@ class Load:
     resumes: bool = False
     primed: bool = False  # every token is shown once before the first round
     against_api: bool = False  # the API alone is driven too, as the baseline
+    http2: bool = False
+    grpc: bool = False
 
 
 def _timed(tokens: Path, window: Window, **options: str | float) -> Drive:
@@ -126,6 +138,19 @@ def _dpop_es256(material: Material, window: Window, _: int) -> Drive:
     return _timed(pool.tokens, window, connections=32, proofs=str(pool.proofs))
 
 
+def _streams(connections: int, each: int) -> Callable[[Material, Window, int], Drive]:
+    def drive(material: Material, window: Window, _: int) -> Drive:
+        return replace(_timed(es256_token(material), window), streams=Streams(connections, each))
+
+    return drive
+
+
+def _call(material: Material, window: Window, _: int) -> Drive:
+    message = material.directory / "call.message"
+    message.write_bytes(GRPC_MESSAGE)
+    return replace(_timed(es256_token(material), window), streams=Streams(1, 32, CALL, message))
+
+
 LOADS: dict[str, Load] = {
     load.name: load
     for load in (
@@ -139,6 +164,11 @@ LOADS: dict[str, Load] = {
         Load("download", "1 MiB bodies from the API", _download),
         Load("upload", "1 MiB bodies to the API", _upload),
         Load("latency", f"{RATE} requests a second", _latency, against_api=True),
+        Load(
+            "http2-1x32", "HTTP/2, a connection of 32 streams", _streams(1, 32), _speaking_http2, http2=True
+        ),
+        Load("http2-32x8", "HTTP/2, 32 connections of 8", _streams(32, 8), _speaking_http2, http2=True),
+        Load("grpc-unary", "unary calls, a connection of 32", _call, _calling, http2=True, grpc=True),
         Load(
             "introspection",
             "opaque tokens, each new; issuer answers in 5 ms",

@@ -8,7 +8,16 @@ from pathlib import Path
 from bench.loads import LOADS
 from bench.peers import PEERS
 
-SECTIONS = ("idle-connections", "startup", "gibibyte", "denials", "growth", "witness")  # bench/sections.py
+# bench/sections.py
+SECTIONS = (
+    "idle-connections",
+    "idle-http2",
+    "startup",
+    "gibibyte",
+    "denials",
+    "growth",
+    "witness",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +30,11 @@ class Options:
     sections: tuple[str, ...]
     peers: tuple[str, ...]
     build: Path
+
+    @property
+    def proxies(self) -> tuple[str, ...]:
+        """Without those that are only there to be compared with."""
+        return tuple(name for name in self.peers if not PEERS[name].over_http1)
 
     @property
     def warmup(self) -> float:

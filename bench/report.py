@@ -59,9 +59,9 @@ def added_latency(results: Results) -> str:
 
 def _quantiles(samples: Sequence[Sample]) -> tuple[float, float, float]:
     return (
-        median(sample.p50_ms for sample in samples),
-        median(sample.p99_ms for sample in samples),
-        median(sample.p999_ms for sample in samples),
+        median(sample.p50_ms or 0.0 for sample in samples),
+        median(sample.p99_ms or 0.0 for sample in samples),
+        median(sample.p999_ms or 0.0 for sample in samples),
     )
 
 

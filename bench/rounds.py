@@ -32,8 +32,13 @@ def _run_load(
 ) -> dict[str, list[Sample]]:
     if load.opaque:
         world.start_issuer()
+    if load.grpc:
+        world.start_grpc_api()
     samples: dict[str, list[Sample]] = {peer.name: [] for peer in peers}
-    running = [world.start(peer, opaque=load.opaque, dpop=load.dpop) for peer in peers]
+    running = [
+        world.start(peer, opaque=load.opaque, dpop=load.dpop, http2=load.http2, grpc=load.grpc)
+        for peer in peers
+    ]
     try:
         for peer in running:
             prepare(world, load, peer)
@@ -57,8 +62,11 @@ def _run_load(
 
 def prepare(world: World, load: Load, running: Running) -> None:
     """Shows that the peer does the job, and shows it the tokens it may remember."""
+    streams = load.drive(world.material, Window(0, 0), 1).streams if load.http2 else None
     if load.dpop:
         world.check_proofs(running)
+    elif streams is not None:
+        world.check_streams(running, _check_token(world, load), streams)
     else:
         world.check(running, _check_token(world, load))
     if load.primed:

@@ -18,14 +18,16 @@ class Figures(TypedDict):
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One window. CPU is user + system of all the proxy's processes; memory is taken right after."""
+    """One window; `None`: its client does not measure that.
+
+    CPU is user + system of all the proxy's processes; memory is taken right after."""
 
     requests: int
     seconds: float
     cpu_seconds: float
-    p50_ms: float
-    p99_ms: float
-    p999_ms: float
+    p50_ms: float | None
+    p99_ms: float | None
+    p999_ms: float | None
     rss_kb: int
     connects: int = 0
     resumed: int = 0
@@ -48,7 +50,12 @@ def medians(samples: Sequence[Sample]) -> Figures:
     return Figures(
         cpu_us_per_request=round(median(s.cpu_us_per_request for s in samples), 1),
         requests_per_second=round(median(s.requests_per_second for s in samples), 1),
-        p50_ms=round(median(s.p50_ms for s in samples), 4),
-        p99_ms=round(median(s.p99_ms for s in samples), 4),
+        p50_ms=_median([s.p50_ms for s in samples]),
+        p99_ms=_median([s.p99_ms for s in samples]),
         rss_kb=round(median(s.rss_kb for s in samples)),
     )
+
+
+def _median(milliseconds: Sequence[float | None]) -> float | None:
+    known = [each for each in milliseconds if each is not None]
+    return round(median(known), 4) if known else None

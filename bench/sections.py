@@ -15,6 +15,7 @@ from bench.unnamed_keys import measured as measured_keys
 from bench.world import Drive, Running, World
 
 _GIBIBYTE = 1 << 30
+IDLE_OF_BOTH = 2_000  # connections
 _LONG = 300.0  # seconds: as long as it takes
 
 
@@ -37,7 +38,7 @@ def idle_connections(world: World, options: Options) -> Section:
     data: dict[str, Any] = {}
     cells: dict[str, Figures] = {}
     token = es256_token(world.material)
-    for name in options.peers:
+    for name in options.proxies:
         running = world.start(PEERS[name])
         world.check(running, token)
         before, during = world.hold(running, Drive(token, {"connections": IDLE, "idle": 1}))
@@ -60,12 +61,29 @@ def idle_connections(world: World, options: Options) -> Section:
     return Section(f"{IDLE:,} idle connections", head, rows, data, cells)
 
 
+def idle_http2(world: World, options: Options) -> Section:
+    """The same with 2,000 connections by a client that speaks either version."""
+    token = es256_token(world.material)
+    data: dict[str, Any] = {}
+    for name in [each for each in options.proxies if PEERS[each].http2]:
+        for protocol in ("http/1.1", "h2"):
+            running = world.start(PEERS[name], http2=True)
+            world.check(running, token)
+            before, during = world.hold_with(running, token, protocol, IDLE_OF_BOTH)
+            world.stop(running)
+            each = round((during - before) / IDLE_OF_BOTH, 2)
+            data[f"{name} over {protocol}"] = {"rss_kb": during, "kb_per_connection": each}
+    rows = [(name, f"{d['rss_kb'] / 1024:.1f}", f"{d['kb_per_connection']:.1f}") for name, d in data.items()]
+    head = ("peer", "MB", "kB per connection")
+    return Section(f"{IDLE_OF_BOTH:,} idle connections of either version", head, rows, data)
+
+
 def startup(world: World, options: Options) -> Section:
     """From exec to the first right answer (the client's own start included), and memory then."""
     token = es256_token(world.material)
-    seen: dict[str, list[tuple[float, int]]] = {name: [] for name in options.peers}
+    seen: dict[str, list[tuple[float, int]]] = {name: [] for name in options.proxies}
     for _ in range(options.rounds):
-        for name in options.peers:
+        for name in options.proxies:
             begun = time.monotonic()
             running = world.start(PEERS[name])
             world.drive(running, Drive(token, {"connections": 1, "requests": 1}))
@@ -92,7 +110,7 @@ def gibibyte(world: World, options: Options) -> Section:
         "up": {"path": "/upload", "upload": _GIBIBYTE},
     }
     data: dict[str, Any] = {}
-    for name in options.peers:
+    for name in options.proxies:
         running = world.start(PEERS[name])
         world.check(running, token)
         for way, more in ways.items():
@@ -157,9 +175,9 @@ def unnamed_keys(world: World, options: Options) -> Section:
 def witness(world: World, options: Options) -> Section:
     """The cached load by our client and by wrk, in turn: does the client's choice change the answer?"""
     token, drive = es256_token(world.material), _cached(world, options)
-    running = [world.start(PEERS[name]) for name in options.peers]
+    running = [world.start(PEERS[name]) for name in options.proxies]
     seen: dict[str, list[float]] = {
-        f"{name} {by}": [] for name in options.peers for by in ("by load", "by wrk")
+        f"{name} {by}": [] for name in options.proxies for by in ("by load", "by wrk")
     }
     for _ in range(options.rounds):
         for peer in running:
@@ -229,6 +247,7 @@ def _cpu_section(title: str, what: str, seen: dict[str, list[float]]) -> Section
 
 RUN: dict[str, Callable[[World, Options], Section]] = {
     "idle-connections": idle_connections,
+    "idle-http2": idle_http2,
     "startup": startup,
     "gibibyte": gibibyte,
     "denials": denials,

@@ -10,6 +10,7 @@ import os
 import random
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -17,8 +18,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from bench.h2load import PROGRAM, Said, Streams, read
 from bench.material import Material, compile_client, make_material
-from bench.peers import Peer, introspection, sink, upstream
+from bench.peers import Peer, grpc_api, introspection, sink, upstream
 from bench.peers.site import Site
 from bench.process import BenchFailed, Process, start, wait_until
 from bench.proofs import make_pool
@@ -43,6 +45,8 @@ class Drive:
     tokens: Path
     options: Mapping[str, str | int | float] = field(default_factory=dict)
     other_certificate: bool = False
+    streams: Streams | None = None
+    """By h2load, of whose options only `seconds` and `warmup` are taken."""
 
     def having(self, **options: str | float) -> "Drive":
         return replace(self, options={**self.options, **options})
@@ -59,6 +63,7 @@ class World:
         self.load, self.shim = compile_client(Path(__file__).parent / "client", build / "client")
         self.api_port = free_port()
         self.issuer_port = free_port()
+        self.grpc_port = free_port()
         self._started: list[Process] = []
 
     def __enter__(self) -> Self:
@@ -91,12 +96,20 @@ class World:
             site = self._site("issuer", replace_port=self.issuer_port)
             self._up("issuer", introspection(site), self.client_core, self.issuer_port)
 
+    def start_grpc_api(self) -> None:
+        """The API that speaks HTTP/2, on the client's core; once."""
+        if all(process.name != "grpc-api" for process in self._started):
+            site = self._site("grpc-api", replace_port=self.grpc_port)
+            self._up("grpc-api", grpc_api(site), self.client_core, self.grpc_port)
+
     def start(
         self,
         peer: Peer,
         *,
         opaque: bool = False,
         dpop: bool = False,
+        http2: bool = False,
+        grpc: bool = False,
         rules: int = 20,
         workers: int = 1,
         cached_tokens: int = 0,
@@ -107,6 +120,7 @@ class World:
         name = next(name for name in names if name not in used)
         site = replace(self._site(name), rules=rules, workers=workers, cached_tokens=cached_tokens)
         site = replace(site, dpop=dpop)
+        site = replace(site, http2=http2, grpc=grpc, upstream=self.grpc_port if grpc else self.api_port)
         if opaque:
             site = replace(site, introspection=self.issuer_port)
         cores = self.proxy_core if workers == 1 else f"{self.proxy_core},{self.client_core}"
@@ -136,6 +150,8 @@ class World:
 
     def drive(self, running: Running, what: Drive) -> Sample:
         """One measured window against one peer."""
+        if what.streams is not None:
+            return self._drive_streams(running, what, what.streams)
         certificate = self.material.other if what.other_certificate else self.material.client
         options = {"port": running.site.port, "certificate": str(certificate), **what.options}
         sample = self._measure(running.process, options, what.tokens)
@@ -150,6 +166,55 @@ class World:
         """The same window against the API itself, without TLS: the baseline of added latency."""
         api = next(process for process in self._started if process.name == "api")
         return self._measure(api, {"port": self.api_port, "plain": 1, **what.options}, what.tokens)
+
+    def check_streams(self, running: Running, token: Path, streams: Streams) -> None:
+        """Shows that the peer does the job over HTTP/2. A gRPC call that is refused has no content (and status 200)."""
+        permitted = self._h2load(running, token, streams, self.material.client, ["--requests=1"], one=True)
+        refused = self._h2load(running, token, streams, self.material.other, ["--requests=1"], one=True)
+        is_refused = refused.content == 0 if streams.message is not None else refused.refused == 1
+        if not permitted.permitted or not permitted.content or not is_refused:
+            raise running.process.failure(f"does not do the job over HTTP/2: {permitted}, then {refused}")
+
+    def _drive_streams(self, running: Running, what: Drive, streams: Streams) -> Sample:
+        """By h2load, once to warm up. The handshakes are in the figure: 32, of some 100,000 requests."""
+        warm_up, length = (
+            [f"--duration={round(float(what.options[name]) * 1000)}ms"] for name in ("warmup", "seconds")
+        )
+        self._h2load(running, what.tokens, streams, self.material.client, warm_up)
+        before = running.process.cpu_seconds()
+        said = self._h2load(running, what.tokens, streams, self.material.client, length)
+        cpu = running.process.cpu_seconds() - before
+        if said.permitted < said.done:
+            raise running.process.failure(f"refused what it must permit: {said}")
+        running.process.forget_output()
+        return said.sample(cpu, running.process.rss_kb())
+
+    def _h2load(
+        self,
+        running: Running,
+        tokens: Path,
+        streams: Streams,
+        certificate: Path,
+        length: list[str],
+        *,
+        one: bool = False,
+    ) -> Said:
+        token, is_http1 = tokens.read_text().split()[0], running.peer.over_http1
+        streams = replace(streams, connections=1, each=1) if one else streams
+        url = f"https://127.0.0.1:{running.site.port}{streams.path}"
+        words = ["taskset", "-c", self.client_core, PROGRAM, *streams.arguments(token, http1=is_http1)]
+        words += ["--clients=1"] if one else []
+        done = subprocess.run(
+            [*words, *length, url],
+            env={**os.environ, "CLIENT_PEM": str(certificate), "LD_PRELOAD": str(self.shim)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        try:
+            return read(done.stdout)
+        except ValueError as why:
+            raise running.process.failure(f"did not please h2load: {why} {done.stderr}") from None
 
     def drive_with_wrk(self, running: Running, token: Path, seconds: float) -> Sample:
         """The cached load by wrk, whose figures include its own 32 handshakes: a witness for our client."""
@@ -185,6 +250,19 @@ class World:
             time.sleep(1)
             during = running.process.rss_kb()
             _go(client, running.process)
+        return before, during
+
+    def hold_with(self, running: Running, token: Path, protocol: str, connections: int) -> tuple[int, int]:
+        """As `hold`, by a client that speaks this protocol: one request on each connection, then nothing."""
+        before = running.process.rss_kb()
+        words = [str(running.site.port), str(self.material.client), str(token), protocol, str(connections)]
+        command = ["taskset", "-c", self.client_core, sys.executable, "-m", "bench.idle_client", *words]
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as client:
+            _wait_ready(client, running.process)
+            time.sleep(1)
+            during = running.process.rss_kb()
+            client.communicate("\n")
         return before, during
 
     def _measure(self, process: Process, options: Mapping[str, str | float], tokens: Path) -> Sample:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.material import bare_jwks
-from bench.peers.policy import policy, service, write_secret
+from bench.peers.policy import CALL, policy, service, write_secret
 from bench.peers.site import Site
 from bench.shipped import PYTHON
 
@@ -20,6 +20,8 @@ _HERE = Path(__file__).parent
 _NGINX_MODULES = Path("/usr/lib/nginx/modules")
 _APACHE_MODULES = Path("/usr/lib/apache2/modules")
 _BODY_BYTES = 180
+GRPC_MESSAGE = b"\0\0\0\0\x64" + b"x" * 100
+"""A message with its prefix, as a client and the API send it."""
 _APACHE_DPOP = "dpop&dpop.expiry=90&dpop.iat.slack.before=60&dpop.iat.slack.after=30"  # the sidecar's window
 # `htu` is held against scheme, `Host` and the port that was accepted on, unless this field says whose port it is
 _APACHE_PROOFS = """OAuth2AcceptTokenIn header name=Authorization&type=DPoP
@@ -37,6 +39,10 @@ class Peer:
     checks: bool = True
     introspects: bool = False
     proves: bool = False  # verifies DPoP proofs
+    http2: bool = False
+    """Can be asked for a load of HTTP/2."""
+    over_http1: bool = False
+    """Is asked for those loads alone, and over HTTP/1.1: what the others are compared with."""
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -54,6 +60,15 @@ def introspection(site: Site) -> list[str]:
 def sink(site: Site) -> list[str]:
     """The part of the API that takes uploads."""
     return _fixed_answer(site, 0, {"ok": True})
+
+
+def grpc_api(site: Site) -> list[str]:
+    """An API that answers a unary call with a message of 100 bytes and `grpc-status: 0`."""
+    answer = site.run / CALL.lstrip("/")
+    answer.parent.mkdir(exist_ok=True)
+    answer.write_bytes(GRPC_MESSAGE)
+    options = ["--no-tls", "--address=127.0.0.1", "--workers=1", "--trailer=grpc-status: 0"]
+    return ["/usr/sbin/nghttpd", *options, f"--htdocs={site.run}", str(site.port)]
 
 
 def _fixed_answer(site: Site, delay: float, answer: dict[str, object]) -> list[str]:
@@ -105,7 +120,8 @@ def _apache(site: Site) -> list[str]:
 
 def _envoy(cache: str) -> Callable[[Site], list[str]]:
     def command(site: Site) -> list[str]:
-        configuration = site.write("envoy.json.in", "envoy.json", {"CACHE": cache})
+        values = {"CACHE": cache, "SPOKEN": _ENVOY_GRPC if site.grpc else ""}
+        configuration = site.write("envoy.json.in", "envoy.json", values)
         quiet = ["--disable-hot-restart", "--log-level", "warning"]
         return [_beside_python("envoy"), "-c", configuration, "--concurrency", "1", *quiet]
 
@@ -139,13 +155,21 @@ _ENVOY = _beside_python("envoy")
 _SIDECAR = (str(PYTHON),)
 _SOURCE = {"PYTHONPATH": str(Path(__file__).resolve().parents[2])}
 """The same interpreter, and the package as its source instead of the one that is installed there."""
+_ENVOY_GRPC = """
+    "typed_extension_protocol_options": {
+     "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+      "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+      "explicit_http_config": {"http2_protocol_options": {}}
+     }
+    },"""
 _MOD_OAUTH2 = ("/usr/sbin/apache2", str(_APACHE_MODULES / "mod_oauth2.so"))
 _CACHE = ', "jwt_cache_config": {"jwt_cache_size": 100000}'  # as many as the sidecar remembers
 
 PEERS: dict[str, Peer] = {
     peer.name: peer
     for peer in (
-        Peer("sidecar", (), _SIDECAR, _sidecar, introspects=True, proves=True),
+        Peer("sidecar", (), _SIDECAR, _sidecar, introspects=True, proves=True, http2=True),
+        Peer("sidecar-http1", (), _SIDECAR, _sidecar, http2=True, over_http1=True),
         Peer(
             "sidecar-asyncio",
             (),
@@ -181,7 +205,7 @@ PEERS: dict[str, Peer] = {
             proves=True,
         ),
         Peer("envoy", (), (_ENVOY,), _envoy("")),
-        Peer("envoy-cached", (), (_ENVOY,), _envoy(_CACHE)),
+        Peer("envoy-cached", (), (_ENVOY,), _envoy(_CACHE), http2=True),
         Peer("aiohttp-proxy", (), (sys.executable,), _aiohttp, introspects=True),
     )
 }
@@ -190,6 +214,8 @@ PEERS: dict[str, Peer] = {
 def missing(peers: list[Peer]) -> tuple[list[str], list[str]]:
     """What is not there: Debian packages to install, and programs that come with no package of ours."""
     programs = {"wrk": "wrk", "gcc": "gcc", "taskset": "util-linux"}
+    if any(peer.http2 for peer in peers):
+        programs |= {"h2load": "nghttp2-client", "/usr/sbin/nghttpd": "nghttp2-server"}
     packages = {package for program, package in programs.items() if not shutil.which(program)}
     if not Path("/usr/sbin/nginx").exists():
         packages.add("nginx")

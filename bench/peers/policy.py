@@ -8,7 +8,11 @@ from bench.material import AUDIENCE, ISSUER
 from bench.peers.site import Site
 from bench.proofs import ORIGIN
 
+CALL = "/bench.Echo/Unary"
+"""The path of a gRPC call."""
+
 _USED = (  # the rules that the loads match stand last, so each request passes the whole list
+    ("call", ["POST"], CALL, "accounts:read"),
     ("upload", ["POST"], "/upload", "files:write"),
     ("download", ["GET"], "/files/**", "files:read"),
     ("accounts", ["GET", "HEAD"], "/accounts/{id}", "accounts:read"),
@@ -24,14 +28,21 @@ def service(site: Site) -> str:
     """The service file's text; what is not named keeps its default."""
     material = site.material.directory
     tls = {"certificate_file": str(material / "server.crt"), "private_key_file": str(material / "server.key")}
+    protocols = {"protocols": ["h2", "http/1.1"]} if site.http2 else {}
+    spoken = {"protocol": "h2"} if site.grpc else {}
     limits = {"connections": 12000, **({"cached_tokens": site.cached_tokens} if site.cached_tokens else {})}
     return _yaml(
         {
             "listeners": [
-                {"address": f"127.0.0.1:{site.port}", "tls": tls, "client_certificate": {"trust": "any"}}
+                {
+                    "address": f"127.0.0.1:{site.port}",
+                    "tls": tls,
+                    "client_certificate": {"trust": "any"},
+                    **protocols,
+                }
             ],
             # 2,000 connections ask at once: more may wait than by default, which answers 503 to a flood
-            "upstream": {"url": f"http://127.0.0.1:{site.upstream}", "max_waiting": 4096},
+            "upstream": {"url": f"http://127.0.0.1:{site.upstream}", "max_waiting": 4096, **spoken},
             "policy_files": ["policy.yaml"],
             "health": {"address": f"127.0.0.1:{site.admin}"},
             "limits": limits,
@@ -44,7 +55,7 @@ def service(site: Site) -> str:
 
 
 def policy(site: Site) -> str:
-    """The policy file's text with exactly `site.rules` rules, of which the last three match the loads."""
+    """The policy file's text with exactly `site.rules` rules, of which the last four match the loads."""
     if site.rules < len(_USED):
         raise ValueError(f"at least {len(_USED)} rules")
     others = [

@@ -26,6 +26,8 @@ class Site:
     rules: int = 20
     workers: int = 1
     cached_tokens: int = 0  # 0: as shipped
+    http2: bool = False  # offers HTTP/2 to clients
+    grpc: bool = False  # and the API speaks nothing else
 
     def write(self, template: str, name: str, extra: Mapping[str, str | int] | None = None) -> str:
         """Fills `template` into the peer's directory; the new file's path."""

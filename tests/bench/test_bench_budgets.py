@@ -49,6 +49,15 @@ def test_sections_bring_their_budgets() -> None:
     assert measured == [(400, True), (0.5, True), (38.0, True), (5.0, True), (1.2, False)]
 
 
+def test_idle_connections_of_both_versions_are_compared() -> None:
+    both = {
+        "sidecar over h2": {"kb_per_connection": 50.0},
+        "sidecar over http/1.1": {"kb_per_connection": 35.0},
+    }
+    (budget,) = budgets({}, {"idle-http2": both})
+    assert (budget.measured, budget.is_kept) == (15.0, False)
+
+
 def test_tokens_without_kid_are_decided_and_timed() -> None:
     seen = measured_keys(rounds=1)
     assert set(seen) == {NAMED, UNNAMED}

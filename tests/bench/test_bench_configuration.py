@@ -29,6 +29,7 @@ PEER_NAMES = {
     "apache-mod_oauth2",
     "envoy",
     "envoy-cached",
+    "sidecar-http1",
     "aiohttp-proxy",
 }
 LOAD_NAMES = {
@@ -151,7 +152,7 @@ def site(material: Material, tmp_path: Path) -> Site:
 def test_policy_has_exactly_the_rules_asked_for_and_the_used_ones_last(site: Site) -> None:
     names = [rule["name"] for rule in yaml.safe_load(policy(site))["rules"]]
     assert len(names) == 20
-    assert names[-3:] == ["upload", "download", "accounts"]
+    assert names[-4:] == ["call", "upload", "download", "accounts"]
 
 
 def test_service_file_keeps_the_access_log_on(site: Site) -> None:
@@ -177,3 +178,24 @@ def test_sidecar_accepts_the_configuration_it_is_measured_with(
 def test_every_place_of_every_peers_templates_has_a_value(site: Site, name: str, *, dpop: bool) -> None:
     command = PEERS[name].command(replace(site, introspection=8081, dpop=dpop))
     assert command[0] in PEERS[name].needs
+
+
+def test_http1_beside_http2_is_asked_for_the_loads_of_http2_alone() -> None:
+    twin = PEERS["sidecar-http1"]
+    assert {name for name, load in LOADS.items() if load.takes(twin)} == {"http2-1x32", "http2-32x8"}
+    assert "sidecar-http1" not in read_options([]).proxies
+
+
+@pytest.mark.parametrize("grpc", [False, True])
+def test_sidecar_accepts_what_the_loads_of_http2_need(site: Site, grpc: bool) -> None:
+    PEERS["sidecar"].command(replace(site, http2=True, grpc=grpc))
+    loaded = load(site.run / "sidecar.yaml")
+    assert loaded.proxy.listeners[0].protocols == ("h2", "http/1.1")
+    assert loaded.proxy.upstream.protocol == ("h2" if grpc else "http/1.1")
+
+
+@pytest.mark.parametrize("grpc", [False, True])
+def test_envoy_speaks_http2_to_an_api_of_grpc(site: Site, grpc: bool) -> None:
+    PEERS["envoy-cached"].command(replace(site, grpc=grpc))
+    (cluster,) = json.loads((site.run / "envoy.json").read_text())["static_resources"]["clusters"]
+    assert ("typed_extension_protocol_options" in cluster) is grpc

@@ -1,9 +1,11 @@
 """The benchmark's arithmetic and its documents: what it prints must be what was measured."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from bench.h2load import Said, Streams, read
 from bench.report import API, added_latency, figures, markdown, table
 from bench.sample import Sample
 from bench.statistic import ratio, spread
@@ -103,3 +105,37 @@ def test_baseline_is_no_peer() -> None:
     assert list(figures(results)["latency"]) == ["sidecar"]
     assert "api" not in table(results)
     assert added_latency({"denied": {"sidecar": [sample(50.0)]}}) == ""
+
+
+PRINTED = """
+finished in 1.01s, 88640.00 req/s, 12.18MB/s
+requests: 88640 total, 88672 started, 88640 done, 88640 succeeded, 0 failed, 0 errored, 0 timeout
+status codes: 88630 2xx, 0 3xx, 10 4xx, 0 5xx
+traffic: 12.18MB (12767985) total, 952.30KB (975151) headers (space savings 93.64%), 8.88MB (9307200) data
+"""
+
+
+def test_h2load_is_read() -> None:
+    said = read(PRINTED)
+    assert said == Said(done=88640, permitted=88630, refused=10, content=9307200, seconds=1.01)
+    cell = figures({"http2-1x32": {"sidecar": [said.sample(2.0, 2048)]}})["http2-1x32"]["sidecar"]
+    assert (cell["cpu_us_per_request"], cell["p50_ms"]) == (22.6, None)
+    assert "88640" not in table({"http2-1x32": {"sidecar": [said.sample(2.0, 2048)]}})
+
+
+@pytest.mark.parametrize(
+    "printed", ["", PRINTED.replace("88640 done", "0 done"), PRINTED.replace("0 errored", "3 errored")]
+)
+def test_requests_that_had_no_answer_are_no_figure(printed: str) -> None:
+    with pytest.raises(ValueError, match="h2load"):
+        read(printed)
+
+
+def test_h2load_is_asked_for_what_the_load_is(tmp_path: Path) -> None:
+    words = Streams(32, 8).arguments("a.b.c", http1=False)
+    assert {"--clients=32", "--max-concurrent-streams=8", "authorization: Bearer a.b.c"} <= set(words)
+    assert {"--h1", "--clients=32", "--max-concurrent-streams=1"} <= set(
+        Streams(1, 32).arguments("a", http1=True)
+    )
+    call = Streams(1, 32, "/a.B/C", tmp_path).arguments("a", http1=False)
+    assert {"content-type: application/grpc", "te: trailers", f"--data={tmp_path}"} <= set(call)

@@ -31,7 +31,7 @@ def sidecar(tmp_path: Path, pki: Pki, signing_key: SigningKey, node_upstream: Up
     document = made.service_document(node_upstream.url)
     document["listeners"] = [listener(made.port) | {"protocols": ["h2", "http/1.1"]}]
     made.write_service(document)
-    with made.start():
+    with made:
         yield made
 
 
