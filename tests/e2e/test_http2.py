@@ -1,11 +1,10 @@
-"""Ordinary clients of HTTP/2 are served through the sidecar's own process: curl, httpx, Node and nghttp2's h2load."""
+"""Ordinary clients of HTTP/2 are served through the sidecar's own process: curl, httpx and Node."""
 
 import hashlib
 import json
 import os
 import re
 import signal
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +13,10 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.real.clients import HERE, Curl
+from tests.real.clients import Curl, node_http2
 from tests.real.upstreams import Upstream
 from tests.support.mint import SigningKey
-from tests.support.pki import Pki, certificate_pem
+from tests.support.pki import Pki
 from tests.support.processes import eventually
 from tests.support.sidecar import Sidecar, listener
 from tests.support.tls_client import client_context
@@ -56,23 +55,7 @@ def client(sidecar: Sidecar, pki: Pki, token: str) -> Iterator[httpx.Client]:
 
 def node(pki: Pki, sidecar: Sidecar, requests: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What Node's client got, all asked at once on one connection."""
-    task = {
-        "origin": sidecar.url,
-        "ca": certificate_pem(pki.server_authority.certificate).decode(),
-        "cert": pki.client.pem.decode(),
-        "key": pki.client.key_pem.decode(),
-        "requests": requests,
-    }
-    done = subprocess.run(
-        ["node", str(HERE / "http2.mjs")],
-        input=json.dumps(task),
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=50,
-    )
-    answers: list[dict[str, Any]] = json.loads(done.stdout)
-    return answers
+    return node_http2(sidecar.url, pki, pki.client, requests)
 
 
 def protocols(sidecar: Sidecar) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 from cryptography import x509
 
-from tests.support.pki import Identity, certificate_pem
+from tests.support.pki import Identity, Pki, certificate_pem
 from tests.support.tls_client import client_context
 
 HERE = Path(__file__).parent
@@ -108,6 +108,30 @@ def undici(
     done = subprocess.run(
         ["node", HERE / "undici.mjs"],
         input=json.dumps(script),
+        capture_output=True,
+        text=True,
+        timeout=CLIENT_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answers: list[dict[str, Any]] = json.loads(done.stdout)
+    return answers
+
+
+def node_http2(
+    url: str, pki: Pki, identity: Identity, requests: Sequence[Mapping[str, object]]
+) -> list[dict[str, Any]]:
+    """Sends `requests` (see `http2.mjs`) all at once over one connection of HTTP/2; their answers."""
+    task = {
+        "origin": url,
+        "ca": certificate_pem(pki.server_authority.certificate).decode(),
+        "cert": identity.pem.decode(),
+        "key": identity.key_pem.decode(),
+        "requests": list(requests),
+    }
+    done = subprocess.run(
+        ["node", HERE / "http2.mjs"],
+        input=json.dumps(task),
         capture_output=True,
         text=True,
         timeout=CLIENT_SECONDS,

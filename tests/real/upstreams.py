@@ -143,6 +143,17 @@ def nginx_behind_tls(folder: Path, server: Identity, callers: Authority) -> Iter
         yield port
 
 
+@contextlib.contextmanager
+def nginx_of_http2(folder: Path, server: Identity) -> Iterator[str]:
+    """nginx as `server`, which speaks HTTP/2 and ends a connection after ten requests; its URL."""
+    port = free_port()
+    server.write(folder, "server")
+    with running(
+        nginx(folder, "nginx-http2.conf.in", port), folder / "nginx.log", lambda: is_listening(port)
+    ):
+        yield f"https://localhost:{port}"
+
+
 def nginx(folder: Path, template: str, port: int) -> list[str]:
     """The command that serves a template filled in."""
     config = folder / "nginx.conf"

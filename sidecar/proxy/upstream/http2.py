@@ -18,7 +18,7 @@ from sidecar.proxy.configuration import HTTP2, UpstreamSettings
 from sidecar.proxy.http2.engine import Http2Engine, Http2Failure, load
 from sidecar.proxy.upstream.connection import Passenger
 from sidecar.proxy.upstream.http2_lane import Http2Lane, Road
-from sidecar.proxy.upstream.pool import UpstreamPool, share_of
+from sidecar.proxy.upstream.pool import NO_HTTP2, UpstreamPool, share_of
 from sidecar.proxy.upstream.transports import Connect
 from sidecar.telemetry.record import Observer
 
@@ -26,6 +26,8 @@ _STREAMS: Final = 100
 """Requests at once on one connection, until the upstream says how many; and at most."""
 _SILENCE: Final = 10.0
 """Seconds after which a connection that owes something is asked for a sign of life."""
+_SETTINGS: Final = b"\4"
+"""The type of the frame that a server sends first (RFC 9113 §3.4); it is the fourth byte."""
 _WORK: Final = 1 << 30
 _STREAMS_HELD: Final = 16
 """How many streams may be held with a full window before their connection is."""
@@ -35,8 +37,8 @@ class Http2Road(Road):
     """The requests on one connection."""
 
     __slots__ = (
-        "_asked_at", "_flushes", "_has_settled", "_loop", "_pool", "heard_at", "idle_until", "is_leaving", "lanes",
-        "most", "transport",
+        "_asked_at", "_flushes", "_has_heard", "_has_settled", "_loop", "_pool", "heard_at", "idle_until", "is_leaving",
+        "lanes", "most", "transport",
     )  # fmt: skip
 
     def __init__(self, pool: "Http2Pool", loop: asyncio.AbstractEventLoop, scheme: bytes) -> None:
@@ -45,6 +47,8 @@ class Http2Road(Road):
         self._loop = loop
         self._flushes = False
         self._asked_at = 0.0
+        self._has_heard = False
+        """Something came."""
         self.heard_at = loop.time()
         """When something came last."""
         self.idle_until = 0.0
@@ -117,6 +121,12 @@ class Http2Road(Road):
     def receive(self, data: bytes) -> None:
         """Bytes of the upstream."""
         self.heard_at, self._asked_at = self._loop.time(), 0.0
+        if not self._has_heard:
+            self._has_heard = True
+            if data[3:4] not in (b"", _SETTINGS):
+                self._pool.is_no_http2()
+                self.fail(NO_HTTP2, Reason.UPSTREAM_REFUSED)
+                return
         try:
             self.engine.receive(data)
         except Http2Failure as failure:
@@ -199,14 +209,14 @@ class Http2Road(Road):
             self.engine.go_away()
             self.flush_soon()
 
-    def fail(self, detail: str) -> None:
+    def fail(self, detail: str, reason: Reason = Reason.UPSTREAM_BROKEN) -> None:
         """The connection is of no more use: each request on it hears so."""
         self.is_leaving = True
         transport, self.transport = self.transport, None
         if transport is not None:
             transport.abort()
         for lane in tuple(self.lanes.values()):
-            lane.torn(detail)
+            lane.torn(detail, reason)
         self._pool.forget_road(self)
 
 
@@ -334,7 +344,7 @@ class Http2Pool(UpstreamPool):
         if transport is None or (secured is not None and secured.selected_alpn_protocol() != HTTP2):
             if transport is not None:
                 transport.abort()
-            self._failed(passenger, Reason.UPSTREAM_REFUSED, "the upstream speaks no HTTP/2")
+            self._failed(passenger, Reason.UPSTREAM_REFUSED, NO_HTTP2)
             return
         assert isinstance(connection, Http2Connection)  # noqa: S101 — for the type checker
         transport.set_write_buffer_limits(high=self.buffered_bytes)
@@ -357,6 +367,10 @@ class Http2Pool(UpstreamPool):
                 self._open_for(passenger)
                 return
             passenger.attach(Http2Lane(self, road))
+
+    def is_no_http2(self) -> None:
+        """A connection was opened to something that speaks another protocol."""
+        self._observer.incident("upstream_down", NO_HTTP2)
 
     def forget_road(self, road: Http2Road) -> None:
         """A connection is gone."""

@@ -191,15 +191,15 @@ class Http2Lane(UpstreamConnection):
         self.is_unseen = unseen or code == REFUSED_STREAM
         self._lost("stream refused" if self.is_unseen else f"stream ended with error {code}")
 
-    def torn(self, detail: str) -> None:
+    def torn(self, detail: str, reason: Reason) -> None:
         """The connection is gone."""
         self._is_torn = True
-        self._lost(detail)
+        self._lost(detail, reason)
 
-    def _lost(self, detail: str) -> None:
+    def _lost(self, detail: str, reason: Reason = Reason.UPSTREAM_BROKEN) -> None:
         self.is_closed = True
         passenger, self._passenger = self._passenger, None
         self.resume()
         self._road.left(self)
         if passenger is not None:
-            passenger.upstream_failed(Reason.UPSTREAM_BROKEN, detail)
+            passenger.upstream_failed(reason, detail)

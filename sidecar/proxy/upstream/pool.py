@@ -25,6 +25,15 @@ _MARGIN: Final = 1.0
 """Seconds before the API's own time in which a connection is not used any more: a request takes time to arrive."""
 
 
+NO_HTTP2: Final = "the upstream speaks no HTTP/2 (upstream.protocol is h2)"
+
+
+def _why(refused: OSError) -> str:
+    said = refused.strerror or type(refused).__name__
+    # RFC 7301 §3.2: a server that has no protocol in common says so with this alert, and only HTTP/2 is offered to one.
+    return NO_HTTP2 if "no application protocol" in said else f"connect: {said}"
+
+
 def share_of(of: int) -> int:
     """How many of so many one source may have; all of three or less."""
     return of - of // 4
@@ -169,9 +178,7 @@ class UpstreamPool(Pool):
             self._failed(passenger, Reason.UPSTREAM_TIMEOUT, "connect")
             return None
         except OSError as refused:
-            self._failed(
-                passenger, Reason.UPSTREAM_REFUSED, f"connect: {refused.strerror or type(refused).__name__}"
-            )
+            self._failed(passenger, Reason.UPSTREAM_REFUSED, _why(refused))
             return None
         except Exception as error:  # noqa: BLE001 — a name that IDNA cannot encode, say: nobody else would tell
             self._failed(passenger, Reason.UPSTREAM_REFUSED, f"connect: {type(error).__name__}")

@@ -438,3 +438,23 @@ def test_a_connection_is_taken_to_be_like_the_last_until_the_api_says_otherwise(
     first.upstream.resets()
     talk.loop.settle()
     assert talk.server.upstream_connections == 2, "each request has a connection"
+
+
+@pytest.mark.parametrize(
+    "said",
+    [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"SSH-2.0-OpenSSH\r\n", b"\0\0\0\0\0"],
+    ids=["HTTP/1.1", "SSH", "DATA"],
+)
+def test_an_api_that_speaks_another_protocol_is_named_as_what_it_is(talk: Conversation, said: bytes) -> None:
+    client = Http2Client(talk)
+    numbers = [client.asks(), client.asks("/b", "POST")]
+    upstream = talk.upstream()
+    upstream.says(said)
+    assert [client.got(number).status for number in numbers] == [502, 502]
+    assert {record.detail for record in talk.observed.records} == {
+        "the upstream speaks no HTTP/2 (upstream.protocol is h2)"
+    }
+    assert {record.reason for record in talk.observed.records} == {Reason.UPSTREAM_REFUSED}
+    assert talk.untouched, "it is not asked again"
+    assert upstream.is_closed
+    assert [name for name, _ in talk.observed.incidents] == ["upstream_down"]
