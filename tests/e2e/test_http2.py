@@ -1,10 +1,11 @@
-"""Ordinary clients of HTTP/2 are served through the sidecar's own process: curl, httpx and Node."""
+"""Ordinary clients of HTTP/2 are served through the sidecar's own process: curl, httpx, Node and Java's."""
 
 import hashlib
 import json
 import os
 import re
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,11 +13,14 @@ from typing import Any
 
 import httpx
 import pytest
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
+from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 
-from tests.real.clients import Curl, node_http2
+from tests.real.clients import HERE, Curl, node_http2
 from tests.real.upstreams import Upstream
+from tests.support.debian import program
 from tests.support.mint import SigningKey
-from tests.support.pki import Pki
+from tests.support.pki import Pki, certificate_pem
 from tests.support.processes import eventually
 from tests.support.sidecar import Sidecar, listener
 from tests.support.tls_client import client_context
@@ -118,6 +122,25 @@ def test_node_asks_many_at_once_on_one_connection(sidecar: Sidecar, pki: Pki, to
     assert trailed["trailers"]["x-digest"] == "of the body"
     assert (refused["status"], refused["error"]) == (401, "")
     assert peers(sidecar, 63) == 1
+
+
+def test_the_client_of_the_jdk_asks_many_at_once_on_one_connection(
+    sidecar: Sidecar, pki: Pki, token: str, tmp_path: Path
+) -> None:
+    """Its client certificate is in a PKCS #12 file."""
+    identity, password, authority = pki.client, "changeit", tmp_path / "ca.crt"
+    authority.write_bytes(certificate_pem(pki.server_authority.certificate))
+    store = tmp_path / "client.p12"
+    protection = BestAvailableEncryption(password.encode())
+    store.write_bytes(
+        serialize_key_and_certificates(b"client", identity.key, identity.certificate, None, protection)
+    )
+    command = [program("java", "default-jdk-headless"), str(HERE / "Http2Client.java")]
+    arguments = [str(store), password, str(authority), f"{sidecar.url}/accounts/1", token]
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, timeout=55)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines() == ["HTTP_2 200"] * 52 + ["HTTP_2 401"]
+    assert peers(sidecar, 53) == 1
 
 
 def test_a_drain_loses_no_request_of_a_client_that_honours_goaway(

@@ -51,7 +51,7 @@ class Exchange(Passenger):
     _body_limit = 0
     is_sent = False
     """The upstream has the whole request."""
-    _retried = False
+    _tries = 0
     _nonce: str | None = None
     _asked_to_upgrade = False
     _dispatched = 0.0
@@ -325,7 +325,7 @@ class Exchange(Passenger):
             self.end_stream("upstream")
             return
         if self._may_retry(upstream, reason):
-            self._retried = True
+            self._tries += 1
             self._serving.pool.submit_fresh(self)
             return
         if upstream is not None:
@@ -333,12 +333,12 @@ class Exchange(Passenger):
         self.fail(reason, detail)
 
     def _may_retry(self, upstream: UpstreamConnection | None, reason: Reason) -> bool:
-        """Once, when a reused connection was closed under us before it answered, and sending again is harmless."""
-        request = self.request
-        if upstream is None or reason is not Reason.UPSTREAM_BROKEN or self._retried or not upstream.is_stale:
+        """When a reused connection was closed under us before it answered, and sending again is harmless."""
+        if upstream is None or reason is not Reason.UPSTREAM_BROKEN or not upstream.is_stale:
             return False
-        is_whole = self._replay is not None and not self.record.bytes_in and not request.chunked
-        return is_whole and (request.method in _IDEMPOTENT or upstream.is_unseen)
+        is_whole = self._replay is not None and not self.record.bytes_in and not self.request.chunked
+        is_harmless = self.request.method in _IDEMPOTENT or upstream.is_unseen
+        return is_whole and is_harmless and self._tries < upstream.tries
 
     # --- the end -------------------------------------------------------------------------------------
 

@@ -102,6 +102,7 @@ class UpstreamConnection(asyncio.Protocol):
         "served",
         "stays_open",
         "transport",
+        "tries",
     )
 
     def __init__(self, pool: Pool) -> None:
@@ -121,6 +122,8 @@ class UpstreamConnection(asyncio.Protocol):
         """The upstream takes no more for now."""
         self.is_unseen = False
         """The upstream has said that it never looked at the request."""
+        self.tries = 1
+        """How often at most a request is sent again that is lost here."""
         self.served = 0
         """Exchanges carried before the present one: a reused connection may have gone stale."""
         self.idle_until = 0.0

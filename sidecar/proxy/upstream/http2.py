@@ -167,7 +167,7 @@ class Http2Road(Road):
         self.is_leaving = True
         for number, lane in tuple(self.lanes.items()):
             if number > last:
-                lane.closed(code, unseen=True)
+                lane.left_over(last)
 
     def settled(self, streams: int) -> None:
         if streams >= 0 or not self._has_settled:

@@ -1,6 +1,7 @@
 """One request over HTTP/2 to the upstream: to its exchange what a connection of HTTP/1.1 is."""
 
 from abc import abstractmethod
+from typing import Final
 
 from sidecar.decision.denial import Reason
 from sidecar.http.message import Field, Response
@@ -10,6 +11,10 @@ from sidecar.proxy.http2.fields import trailer_fields
 from sidecar.proxy.native import mypyc_attr
 from sidecar.proxy.upstream import http2_writer
 from sidecar.proxy.upstream.connection import Passenger, Pool, UpstreamConnection
+
+_TRIES_LEFT_OVER: Final = 10
+"""Of a request that is left over by connection after connection, each of which looked at others first: an API may end
+them after so many."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -185,6 +190,12 @@ class Http2Lane(UpstreamConnection):
             self._road.engine.reset(self.number, code)
         self.resume()
         self._road.flush_soon()
+
+    def left_over(self, last: int) -> None:
+        """The upstream goes away, and looks at no stream above `last` (RFC 9113 §6.8)."""
+        if last:
+            self.tries = _TRIES_LEFT_OVER
+        self.closed(NO_ERROR, unseen=True)
 
     def closed(self, code: int, *, unseen: bool) -> None:
         """The stream is over; `unseen`: the upstream never looked at it."""

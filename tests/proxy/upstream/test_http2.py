@@ -12,6 +12,7 @@ from sidecar.proxy.upstream.http2_writer import request_fields
 from tests.proxy.conftest import Converse
 from tests.support.conversation import UPSTREAM, Client, Conversation
 from tests.support.http2_client import Http2Client
+from tests.support.http2_frames import END_HEADERS, END_STREAM, GOAWAY, HEADERS, SETTINGS, frame
 from tests.support.http2_upstream import Http2Api
 
 H2 = replace(UPSTREAM, protocol=HTTP2)
@@ -201,6 +202,35 @@ def test_a_refused_stream_is_sent_again_once(talk: Conversation, request_bytes: 
     api.gives_up(3, REFUSED_STREAM)
     assert client.answer().status == 502
     assert list(api.asked) == [1, 3]
+
+
+def goes_away_after(last: int) -> bytes:
+    """What an API says that answers streams up to `last` and goes away."""
+    answers = b"".join(
+        frame(HEADERS, END_STREAM | END_HEADERS, stream, b"\x88") for stream in range(1, last + 1, 2)
+    )
+    return frame(SETTINGS, 0, 0) + frame(GOAWAY, 0, 0, last.to_bytes(4) + bytes(4)) + answers
+
+
+def test_requests_that_are_left_over_are_sent_again_as_often_as_others_were_looked_at(
+    talk: Conversation,
+) -> None:
+    """An API may end each connection after two requests, however many are under way."""
+    client = Http2Client(talk)
+    numbers = [client.asks(f"/{number}", "POST") for number in range(20)]
+    while not talk.untouched:
+        talk.upstream().says(goes_away_after(3))
+    assert [client.got(number).status for number in numbers] == [200] * 20
+    assert len(talk.upstreams) == 10
+
+
+def test_an_api_that_goes_away_before_it_looks_at_anything_is_asked_once_more(talk: Conversation) -> None:
+    client = Http2Client(talk)
+    number = client.asks()
+    while not talk.untouched:
+        talk.upstream().says(goes_away_after(0))
+    assert client.got(number).status == 502
+    assert len(talk.upstreams) == 2
 
 
 def test_content_that_was_sent_is_not_sent_again(talk: Conversation) -> None:
