@@ -124,6 +124,7 @@ def test_node_asks_many_at_once_on_one_connection(sidecar: Sidecar, pki: Pki, to
     assert peers(sidecar, 63) == 1
 
 
+@pytest.mark.timeout(150)  # a virtual machine that compiles its program first, on a busy machine
 def test_the_client_of_the_jdk_asks_many_at_once_on_one_connection(
     sidecar: Sidecar, pki: Pki, token: str, tmp_path: Path
 ) -> None:
@@ -137,7 +138,7 @@ def test_the_client_of_the_jdk_asks_many_at_once_on_one_connection(
     )
     command = [program("java", "default-jdk-headless"), str(HERE / "Http2Client.java")]
     arguments = [str(store), password, str(authority), f"{sidecar.url}/accounts/1", token]
-    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, timeout=55)
+    done = subprocess.run([*command, *arguments], capture_output=True, text=True, check=False, timeout=140)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["HTTP_2 200"] * 52 + ["HTTP_2 401"]
     assert peers(sidecar, 53) == 1
