@@ -13,8 +13,8 @@ from sidecar.proxy.upstream import http2_writer
 from sidecar.proxy.upstream.connection import Passenger, Pool, UpstreamConnection
 
 _TRIES_LEFT_OVER: Final = 10
-"""Of a request that is left over by connection after connection, each of which looked at others first: an API may end
-them after so many."""
+"""How often a request is sent again if connection after connection ends before its turn: an API may end each after a
+number of requests."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
