@@ -73,6 +73,7 @@ COMPILED = (
     "proxy/exchange/snapshot.py",
     "proxy/exchange/stream.py",
     "proxy/exchange/tunnel.py",
+    "proxy/exchange/unspoken_call.py",
     "proxy/http2/engine.py",
     "proxy/http2/events.py",
     "proxy/http2/fields.py",

@@ -64,6 +64,7 @@ DESCRIPTIONS: dict[Reason, str] = {
     Reason.PATH_AMBIGUOUS: "The request path can be read in more than one way",
     Reason.VERSION_UNSUPPORTED: "The HTTP version is not supported",
     Reason.METHOD_REFUSED: "The method is not supported",
+    Reason.GRPC_UNSUPPORTED: "The protected resource does not speak gRPC",
     Reason.EXPECTATION_FAILED: "The expectation cannot be met",
     Reason.TARGET_TOO_LONG: "The request target is too long",
     Reason.HEADER_TOO_LARGE: "The request header is too large",

@@ -137,6 +137,8 @@ def _shape(reason: Reason) -> Shape:  # noqa: C901, PLR0912 — one row a reason
             return Shape(505, None, *_CLOSING)
         case Reason.METHOD_REFUSED:
             return Shape(501, None, *_CLOSING)
+        case Reason.GRPC_UNSUPPORTED:
+            return Shape(501, None, *_PLAIN)
         case Reason.EXPECTATION_FAILED:
             return Shape(417, None, *_CLOSING)
         case Reason.TARGET_TOO_LONG:

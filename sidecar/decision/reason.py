@@ -90,6 +90,7 @@ class Reason(Enum):
     PATH_AMBIGUOUS = "path_ambiguous"
     VERSION_UNSUPPORTED = "version_unsupported"
     METHOD_REFUSED = "method_refused"
+    GRPC_UNSUPPORTED = "grpc_unsupported"
     EXPECTATION_FAILED = "expectation_failed"
     TARGET_TOO_LONG = "target_too_long"
     HEADER_TOO_LARGE = "header_too_large"

@@ -60,6 +60,7 @@ def test_token_that_does_not_hold_is_an_invalid_token(name: str) -> None:
         ("request_malformed", (400, None, False, True)),
         ("version_unsupported", (505, None, False, True)),
         ("method_refused", (501, None, False, True)),
+        ("grpc_unsupported", (501, None, False, False)),
         ("expectation_failed", (417, None, False, True)),
         ("target_too_long", (414, None, False, True)),
         ("header_too_large", (431, None, False, True)),

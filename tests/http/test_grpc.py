@@ -20,6 +20,7 @@ CODES = {
     Reason.REQUEST_MALFORMED: 3,
     Reason.PATH_AMBIGUOUS: 3,
     Reason.METHOD_REFUSED: 12,
+    Reason.GRPC_UNSUPPORTED: 12,
     Reason.BODY_TOO_LARGE: 8,
     Reason.HEADER_TOO_LARGE: 8,
     Reason.TARGET_TOO_LONG: 8,

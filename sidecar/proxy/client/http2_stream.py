@@ -19,10 +19,12 @@ from sidecar.http.http2_request import Http2Request
 from sidecar.http.message import Fault, Field, Response
 from sidecar.http.response_fields import ResponseFields
 from sidecar.proxy.client import http2_writer
+from sidecar.proxy.configuration import HTTP2
 from sidecar.proxy.exchange.endpoint_exchange import exchange_for
 from sidecar.proxy.exchange.exchange import Exchange
 from sidecar.proxy.exchange.snapshot import Serving
 from sidecar.proxy.exchange.stream import NEVER, ClientStream
+from sidecar.proxy.exchange.unspoken_call import UnspokenCall
 from sidecar.proxy.http2.engine import Http2Engine
 from sidecar.proxy.http2.events import CANCEL, INTERNAL_ERROR, NO_ERROR, Http2Events
 from sidecar.proxy.http2.fields import trailer_fields
@@ -116,9 +118,15 @@ class Http2Stream(ClientStream):
 
     def begin(self, serving: Serving, *, sheds: bool) -> None:
         """The head is here; `sheds`: it is on one connection too many."""
-        request = self.request
-        if serving.endpoints is not None:
-            exchange = exchange_for(self, request, serving, serving.endpoints)
+        request, endpoints = self.request, serving.endpoints
+        if (
+            request.is_grpc
+            and serving.upstream.protocol != HTTP2
+            and (endpoints is None or not endpoints.covers(request.target))
+        ):
+            exchange: Exchange = UnspokenCall(self, request, serving)
+        elif endpoints is not None:
+            exchange = exchange_for(self, request, serving, endpoints)
         else:
             exchange = Exchange(self, request, serving)
         self.exchange = exchange
