@@ -21,11 +21,12 @@ from sidecar.decision.request import Presenter, RequestHead
 from sidecar.http.message import Field
 from sidecar.issuer.issuers import Issuers
 from sidecar.proxy.certificates import client_certificate
-from sidecar.proxy.configuration import ListenerSettings
+from sidecar.proxy.configuration import HTTP1, HTTP2, ListenerSettings
 from sidecar.rehearsal.assumption import AssumedKeys
 from sidecar.rehearsal.endpoints import token_endpoint
 from sidecar.rehearsal.explanation import SIGNATURE, Explanation, explain, unverified_claims
 from sidecar.rehearsal.key_sources import FixedKeys, KeysUnreadable, asked, local_keys
+from sidecar.rehearsal.protocol import call_target, chosen, with_call_fields
 from sidecar.rehearsal.rendering import render
 from sidecar.rehearsal.request import Reception, Sent, credentials, field, split, tls_of, with_host
 from sidecar.rehearsal.token_request import NoEndpoint, explain_token_request
@@ -77,6 +78,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FORM",
         help="a request to an endpoint of the authorization server, grant_type=…&client_id=…; @FILE reads it from a "
         "file, - from standard input",
+    )
+    add(
+        "--grpc",
+        metavar="CALL",
+        help="a call of gRPC, package.Service/Method: its method, path, content type and protocol",
+    )
+    add(
+        "--protocol",
+        choices=(HTTP1, HTTP2),
+        default="",
+        help="what the client speaks; default: http/1.1 where the listener offers it, h2 for a call of gRPC",
     )
     add("--header", action="append", default=[], metavar="H", help="'Name: value'; may be repeated")
     add("--listener", metavar="NAME", help="the listener; default: the first")
@@ -240,8 +252,9 @@ def question_of(loaded: Loaded, arguments: argparse.Namespace, token: str, proof
         own = certificates(arguments.certificate)
     certificate = client_certificate(own[0].der) if own else None
     version, group = _tls(arguments.tls)
+    protocol = _protocol(arguments, listener)
     return Question(
-        sent=_sent(arguments, token, proof),
+        sent=_sent(arguments, token, proof, protocol),
         presenter=Presenter(
             certificate,
             listener.name,
@@ -249,6 +262,7 @@ def question_of(loaded: Loaded, arguments: argparse.Namespace, token: str, proof
             certificate_must_be_valid=listener.requires_valid_certificate,
             tls_version=version,
             tls_group=group,
+            protocol=protocol,
         ),
         now=time.time() if arguments.at is None else arguments.at,
         others=[*own[1:], *_ours(loaded)],
@@ -284,16 +298,39 @@ def _ours(loaded: Loaded) -> list[Certificate]:
 _URL_WANTED = "write https://api.example.com/accounts/1, or /accounts/1"
 
 
-def _sent(arguments: argparse.Namespace, token: str, proof: str) -> Sent:
+def _protocol(arguments: argparse.Namespace, listener: ListenerSettings) -> str:
+    try:
+        return chosen(arguments.protocol, listener, is_call=arguments.grpc is not None)
+    except ValueError as error:
+        option = f"--protocol {arguments.protocol}" if arguments.protocol else "--grpc"
+        raise Unexplainable(f"{option}: {error}") from None
+
+
+def _sent(arguments: argparse.Namespace, token: str, proof: str, protocol: str) -> Sent:
     try:
         host, target = split(arguments.url)
     except ValueError as error:
         raise Unexplainable(f"{arguments.url!r} is {error}: {_URL_WANTED}") from None
     if not target.startswith("/") and target != "*" and arguments.method != "CONNECT":
         raise Unexplainable(f"--url {arguments.url!r} is neither a URL nor a path: {_URL_WANTED}")
-    fields = [_field(text) for text in arguments.header]
+    fields, method = [_field(text) for text in arguments.header], arguments.method
+    if arguments.grpc is not None:
+        method, target = "POST", _call(arguments, target)
+        fields = with_call_fields(fields)
     fields += credentials(token, proof)
-    return Sent(arguments.method, target, with_host(fields, host))
+    return Sent(method, target, with_host(fields, host), protocol=protocol)
+
+
+def _call(arguments: argparse.Namespace, target: str) -> str:
+    """The path of the call that is asked about; `--url` may name the host."""
+    if target != "/" or arguments.method not in {"GET", "POST"} or arguments.token_request is not None:
+        raise Unexplainable(
+            "--grpc says method and path: leave out --method, --token-request and the path of --url"
+        )
+    try:
+        return call_target(arguments.grpc)
+    except ValueError as error:
+        raise Unexplainable(f"--grpc {arguments.grpc!r} is {error}") from None
 
 
 def _field(text: str) -> Field:

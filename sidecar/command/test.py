@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sidecar.command.service_file import add_config
 from sidecar.command.terminal import Progress, takes_colour
+from sidecar.http import grpc
 from sidecar.rehearsal.trial import junit
 from sidecar.rehearsal.trial.certificate import authority
 from sidecar.rehearsal.trial.played_issuers import PlayedIssuers
@@ -67,6 +68,8 @@ async def _result(world: Stage, case: PolicyCase, now: float) -> Result:
             case.case.name, case.place, request, "", [("case", "one that can be played", str(mistake))]
         )
     verdict = f"{came.status} {came.reason or ''}".rstrip()
+    if came.grpc_status:
+        verdict += f" (grpc-status {came.grpc_status} {grpc.NAMES[came.grpc_status]})"
     if came.would_deny is not None:
         verdict += f" (would deny: {came.would_deny})"
     return Result(

@@ -8,6 +8,7 @@ from typing import Final
 from sidecar.http.answer import Answer
 from sidecar.http.message import Field
 
+OK: Final = 0
 INVALID_ARGUMENT: Final = 3
 DEADLINE_EXCEEDED: Final = 4
 PERMISSION_DENIED: Final = 7
@@ -19,6 +20,7 @@ UNAUTHENTICATED: Final = 16
 """Codes of gRPC ("Status codes and their use in gRPC")."""
 
 NAMES: Final = {
+    OK: "OK",
     INVALID_ARGUMENT: "INVALID_ARGUMENT",
     DEADLINE_EXCEEDED: "DEADLINE_EXCEEDED",
     PERMISSION_DENIED: "PERMISSION_DENIED",

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sidecar.authorizer import Authorizer
@@ -17,7 +17,9 @@ from sidecar.decision.policy import RuleLimits
 from sidecar.decision.reason import Reason
 from sidecar.decision.request import Presenter, RequestHead
 from sidecar.decision.strict import Malformed, base64url, json_object
+from sidecar.http import grpc
 from sidecar.http.answer import Answer
+from sidecar.proxy.configuration import HTTP1
 from sidecar.proxy.exchange.bounds import Bounds
 from sidecar.rehearsal.moments import untimely
 from sidecar.rehearsal.request import Received, Reception
@@ -52,6 +54,10 @@ class Explanation:
     """Header fields by which an authorization server is told the client."""
     assumes_signature: bool = False
     """The signature was not verified, for want of keys; the rest was checked as if it were good."""
+    protocol: str = HTTP1
+    """In which the request comes, by its name in the handshake."""
+    is_grpc: bool = False
+    """It is a call of gRPC, and so is the answer."""
 
     @property
     def is_permit(self) -> bool:
@@ -74,6 +80,18 @@ class Explanation:
         return self.answer.challenge if self.answer is not None else None
 
     @property
+    def grpc_status(self) -> int | None:
+        """What the caller of gRPC gets; 0 where the call is forwarded, and the API says. None: it is no call."""
+        if not self.is_grpc:
+            return None
+        return 0 if self.answer is None else grpc.status(self.answer)
+
+    @property
+    def grpc_message(self) -> str | None:
+        """`grpc-message`, as it is written; None where there is none."""
+        return grpc.message(self.answer.said).decode("ascii") if self.is_grpc and self.answer else None
+
+    @property
     def rule(self) -> str | None:
         """The rule that decided."""
         if isinstance(self.decision, Permit):
@@ -92,6 +110,9 @@ class Explanation:
             "answered_here": self.decision is None,
             "rule": self.rule,
             "status": 200 if self.answer is None else self.answer.status,
+            "protocol": self.protocol,
+            "grpc_status": self.grpc_status,
+            "grpc_message": self.grpc_message,
             "reason": None if denial is None else denial.reason.value,
             "detail": None if denial is None else DESCRIPTIONS[denial.reason],
             "help": None if denial is None else help_place(denial.reason),
@@ -137,10 +158,14 @@ async def explain(
     head = received.head
     trace = Trace(as_sent=None if as_sent is None else first_token(as_sent))
     if head is None:
-        return _undecided(received, reception, trace)
+        found = _undecided(received, reception, trace)
+        return replace(found, protocol=presenter.protocol, is_grpc=received.is_grpc)
     decision = authorizer.authorize(head, presenter, now, trace)
     if inspect.isawaitable(decision):
         decision = await decision
+    permitted, decision = decision, reception.outcome(received, decision)
+    if isinstance(decision, Denial) and decision is not permitted:
+        trace.failed(decision.failures[0])
     return Explanation(
         steps=trace.complete(),
         decision=decision,
@@ -151,6 +176,8 @@ async def explain(
         if isinstance(decision, Permit)
         else None,
         stripped=tuple([name.decode("latin-1") for name, _ in received.fields.claims]),
+        protocol=presenter.protocol,
+        is_grpc=received.is_grpc,
     )
 
 

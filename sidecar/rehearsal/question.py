@@ -14,6 +14,7 @@ from sidecar.proxy.certificates import UnusableCertificate, client_certificate
 from sidecar.proxy.certificates import certificates as certificates_in
 from sidecar.proxy.configuration import ProxySettings
 from sidecar.rehearsal.explanation import explain
+from sidecar.rehearsal.protocol import call_target, chosen, with_call_fields
 from sidecar.rehearsal.request import Reception, Sent, credentials, field, split, tls_of, with_host
 from sidecar.rehearsal.told import Unverifiable
 from sidecar.settings.configuration import Loaded
@@ -23,7 +24,7 @@ JsonObject = dict[str, Any]
 
 LONGEST = 65536
 """Characters of any member of the form."""
-MEMBERS = ("token", "proof", "certificate", "method", "url", "listener", "tls")
+MEMBERS = ("token", "proof", "certificate", "method", "url", "listener", "tls", "protocol", "grpc")
 """Texts of the form; beside them `headers`, a list of lines."""
 
 
@@ -36,12 +37,13 @@ async def answer(question: JsonObject, authorizer: Authorizer, loaded: Loaded, n
     texts = {name: _text(question, name) for name in MEMBERS}
     certificates = _certificates(texts["certificate"])
     reception = Reception(loaded)
+    presenter = _presenter(certificates, texts, loaded.proxy)
     try:
         explanation = await explain(
             authorizer,
             reception,
-            reception.receive(_sent(texts, _fields(question))),
-            _presenter(certificates, texts, loaded.proxy),
+            reception.receive(_sent(texts, _fields(question), presenter.protocol)),
+            presenter,
             now,
             others=[*certificates[1:], *_ours(loaded.proxy)],
         )
@@ -76,13 +78,25 @@ def _certificates(pem: str) -> list[Certificate]:
         raise BadQuestion(f"certificate: {problem}") from None
 
 
-def _sent(texts: Mapping[str, str], fields: list[Field]) -> Sent:
+def _sent(texts: Mapping[str, str], fields: list[Field], protocol: str) -> Sent:
     try:
         host, target = split(texts["url"] or "/")
     except ValueError as error:
         raise BadQuestion(f"url: {error}") from None
+    method = texts["method"] or "GET"
+    if texts["grpc"]:
+        method, target, fields = "POST", _call(texts, target), with_call_fields(fields)
     fields += credentials(texts["token"], texts["proof"])
-    return Sent(texts["method"] or "GET", target, with_host(fields, host))
+    return Sent(method, target, with_host(fields, host), protocol=protocol)
+
+
+def _call(texts: Mapping[str, str], target: str) -> str:
+    if target != "/":
+        raise BadQuestion("url: a call of gRPC has no other path: leave it out")
+    try:
+        return call_target(texts["grpc"])
+    except ValueError as error:
+        raise BadQuestion(f"grpc: {error}") from None
 
 
 def _presenter(
@@ -90,20 +104,25 @@ def _presenter(
 ) -> Presenter:
     listener = texts["listener"]
     known = {one.name: one for one in settings.listeners}
-    chosen = known.get(listener) if listener else next(iter(known.values()))
-    if chosen is None:
+    asked = known.get(listener) if listener else next(iter(known.values()))
+    if asked is None:
         raise BadQuestion(f"listener: one of {', '.join(known)}")
     try:
         version, group = tls_of(texts["tls"])
     except ValueError as error:
         raise BadQuestion(f"tls: {error}") from None
+    try:
+        protocol = chosen(texts["protocol"], asked, is_call=bool(texts["grpc"]))
+    except ValueError as error:
+        raise BadQuestion(f"protocol: {error}") from None
     return Presenter(
         client_certificate(certificates[0].der) if certificates else None,
-        chosen.name,
+        asked.name,
         "explained",
-        certificate_must_be_valid=chosen.requires_valid_certificate,
+        certificate_must_be_valid=asked.requires_valid_certificate,
         tls_version=version,
         tls_group=group,
+        protocol=protocol,
     )
 
 

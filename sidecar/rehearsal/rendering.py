@@ -6,6 +6,7 @@ from dataclasses import asdict
 from sidecar.decision.challenge import DESCRIPTIONS, TITLES
 from sidecar.decision.explanation import Step, Verdict
 from sidecar.decision.permit import Permit
+from sidecar.http import grpc
 from sidecar.rehearsal.explanation import Explanation, help_place
 
 _MARKS = {
@@ -61,7 +62,12 @@ def _verdict(explanation: Explanation, *, in_colour: bool) -> Iterator[str]:
         yield f"answer   {status}: the sidecar's own document about the protected resource (RFC 9728)"
         return
     yield f"verdict  {_painted('deny', '31', in_colour)}: {denial.reason.value} ({rule})"
-    yield f"answer   {status} {TITLES[status]}: {DESCRIPTIONS[denial.reason]}"
+    code = explanation.grpc_status
+    if code is None:
+        yield f"answer   {status} {TITLES[status]}: {DESCRIPTIONS[denial.reason]}"
+    else:
+        yield f"answer   200 with grpc-status {code} {grpc.NAMES[code]}, all in one head (trailers-only)"
+        yield f"         grpc-message: {explanation.grpc_message}"
     if explanation.challenge is not None:
         yield f"         WWW-Authenticate: {_printable(explanation.challenge)}"
     yield f"help     {help_place(denial.reason)}"

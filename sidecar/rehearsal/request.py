@@ -1,4 +1,5 @@
-"""A request that nobody sent, read as the data plane reads one: written down in HTTP/1.1, parsed, taken in.
+"""A request that nobody sent, read as the data plane reads one: in HTTP/1.1 written down, parsed, taken in; in HTTP/2
+from its fields.
 
 So what is said of it is what a client would be told who sent it, down to the field that is malformed.
 """
@@ -7,14 +8,18 @@ from dataclasses import dataclass, replace
 
 from sidecar.decision.denial import Denial, Failure, Reason
 from sidecar.decision.key_exchange import GROUPS
+from sidecar.decision.permit import Permit
 from sidecar.decision.request import Presenter, RequestHead
 from sidecar.decision.tls_condition import VERSIONS
 from sidecar.http import intake
 from sidecar.http.answer import Answer, Answers, document
 from sidecar.http.fields import RequestFields
+from sidecar.http.http2_request import Http2Request
 from sidecar.http.message import Fault, Field, Request
 from sidecar.proxy.client.http1_reader import RequestReader
+from sidecar.proxy.configuration import HTTP1, HTTP2
 from sidecar.proxy.exchange.bounds import bounds
+from sidecar.rehearsal.protocol import UNSPOKEN, read_http2
 from sidecar.rehearsal.told import of_listener, presented
 from sidecar.settings.configuration import Loaded
 
@@ -27,6 +32,8 @@ class Sent:
     target: str
     fields: tuple[Field, ...]
     body: bytes = b""
+    protocol: str = HTTP1
+    """In which it comes: `HTTP1` or `HTTP2`."""
 
     def with_token(self, token: str, other: str) -> "Sent":
         """The same with another token in place of `token`."""
@@ -49,7 +56,12 @@ class Received:
     document: Answer | None = None
     """What the sidecar itself answers."""
     request: Request | None = None
-    """The request itself, when it can be read."""
+    """The request itself, as far as it can be read."""
+
+    @property
+    def is_grpc(self) -> bool:
+        """It is a call of gRPC: an answer must be gRPC's, too."""
+        return isinstance(self.request, Http2Request) and self.request.is_grpc
 
 
 class Reception:
@@ -62,6 +74,7 @@ class Reception:
         self.answers = Answers(settings.wording(metadata.url if metadata else None))
         self._limits, self._listeners = settings.limits, settings.listeners
         self._rules = settings.field_rules()
+        self._upstream_protocol = settings.upstream.protocol
         self._documents = {path: document(body) for path, body in loaded.documents.items()}
 
     def receive(self, sent: Sent) -> Received:
@@ -71,7 +84,7 @@ class Reception:
         head = intake.request_head(request, fields, self._rules)
         if isinstance(head, Fault):
             failure = Failure("request", head.reason, "clean HTTP", head.detail)
-            return Received(fields, None, Denial(head.reason, (failure,)))
+            return Received(fields, None, Denial(head.reason, (failure,)), request=request)
         if head.path in self._documents and head.method in {"GET", "HEAD"}:
             return Received(fields, None, document=self._documents[head.path])
         return Received(fields, head, request=request)
@@ -86,10 +99,19 @@ class Reception:
             return received, presenter
         found = presented(settings, received.fields.certificates, presenter, now)
         if isinstance(found, Denial):
-            return Received(received.fields, None, found), presenter
+            return Received(received.fields, None, found, request=received.request), presenter
         return received, found
 
+    def outcome(self, received: Received, decision: Permit | Denial) -> Permit | Denial:
+        """The decision, unless it permits a call of gRPC to an API that is asked in HTTP/1.1 (`UnspokenCall`)."""
+        if not isinstance(decision, Permit) or not received.is_grpc or self._upstream_protocol == HTTP2:
+            return decision
+        failure = Failure("upstream", UNSPOKEN, HTTP2, self._upstream_protocol)
+        return Denial(UNSPOKEN, (failure,), decision.rule.name, decision.token)
+
     def _read(self, sent: Sent) -> Request:
+        if sent.protocol == HTTP2:
+            return read_http2(sent.method, sent.target, sent.fields, self._limits)
         written = _written(sent)
         if isinstance(written, Fault):
             return _faulty(written)

@@ -37,6 +37,7 @@ def presented(
         assumed.listener,
         assumed.peer,
         certificate_must_be_valid=reader.requires_valid,
+        protocol=assumed.protocol,
         chain=() if known is None else known.chain,
         is_told=True,
         proxy=_LISTED,

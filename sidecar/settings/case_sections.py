@@ -6,13 +6,24 @@ from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, mod
 
 from sidecar.decision.denial import Reason
 from sidecar.decision.key_exchange import Group
+from sidecar.http import grpc
 from sidecar.settings.case_certificate import CaseCertificate
+from sidecar.settings.grpc_section import CallMethod, CallService
 from sidecar.settings.issuer_sections import Algorithm
 from sidecar.settings.moment import Moment, Span
 from sidecar.settings.problem import shown
 from sidecar.settings.scalars import Duration, Size, Text
 from sidecar.settings.section import Section, mistake, nearest
 from sidecar.settings.service_sections import Count
+
+
+class CaseCall(Section):
+    """A call of gRPC."""
+
+    service: CallService
+    """Full name: package.Service."""
+    method: CallMethod
+    """Name of the method."""
 
 
 class CaseRequest(Section):
@@ -31,6 +42,17 @@ class CaseRequest(Section):
     form: dict[Text, Text | list[Text]] | None = None
     """The parameters of a request to an endpoint of the authorization server. With it the default of `method` is POST,
     and that of the token is `none`."""
+    grpc: CaseCall | None = None
+    """A call of gRPC, in place of method, target and form."""
+    protocol: Literal["http/1.1", "h2"] | None = None
+    """What the client speaks. Default: http/1.1 where the listener offers it, h2 for a call of gRPC."""
+
+    @model_validator(mode="after")
+    def _one_way_to_say_it(self) -> Self:
+        for name in ("method", "target", "form"):
+            if self.grpc is not None and name in self.model_fields_set:
+                raise mistake("contradicts `grpc`, which says what is asked", name)
+        return self
 
 
 class CaseToken(Section):
@@ -151,6 +173,28 @@ ErrorName = Literal[
 ]
 
 
+def _grpc_status(value: Any) -> Any:
+    codes = {name: code for code, name in grpc.NAMES.items()}
+    if isinstance(value, str) and value not in codes:
+        raise ValueError(f"{shown(value)} is no status that is given here{nearest(value, sorted(codes))}")
+    return codes[value] if isinstance(value, str) else value
+
+
+GrpcStatus = Annotated[
+    int,
+    Field(ge=0, le=16),
+    BeforeValidator(_grpc_status),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "integer", "minimum": 0, "maximum": 16},
+                {"type": "string", "enum": sorted(grpc.NAMES.values())},
+            ]
+        }
+    ),
+]
+
+
 class CaseLimits(Section):
     """What bounds a request that is forwarded, be it by the rule's word or the service's; 0 and 0s: nothing."""
 
@@ -173,6 +217,8 @@ class CaseExpectation(Section):
     """200 when the request is forwarded; else the status of the refusal."""
     reason: ReasonName | None = None
     """Why it is refused."""
+    grpc_status: GrpcStatus | None = None
+    """What the caller of gRPC gets, number or name; 0, OK, when the call is forwarded: then the API says."""
     rule: Text | None = None
     """The rule that decided."""
     would_deny: ReasonName | None = None

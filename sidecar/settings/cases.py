@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from sidecar.settings import document as documents
 from sidecar.settings.case_certificate import CaseCertificate
@@ -86,13 +86,28 @@ def _complete(document: Document, file: CaseFile) -> Iterable[PolicyCase]:
             case=case,
             place=f"{document.file}:{line}",
             at=defaults.at if case.at is None else case.at,
-            request=CaseRequest.model_construct(**_over(defaults.request, case.request, "headers")),
+            request=_request(defaults.request, case.request),
             certificate=None if certificate == NONE else certificate,
             tls=tls,
             token=token,
             certificates=file.certificates,
             proof=proof or (defaults.proof if "proof" not in case.model_fields_set else None),
         )
+
+
+def _request(defaults: CaseRequest, own: CaseRequest) -> CaseRequest:
+    """The request of a case. A call of gRPC stands in the place of method and target, and they in its place."""
+    both = _over(defaults, own, "headers")
+    if own.model_fields_set & _WHAT_IS_ASKED:
+        both.pop("grpc", None)
+    call = own.grpc or both.get("grpc")
+    if call is not None:
+        both.pop("form", None)
+        both |= {"grpc": call, "method": "POST", "target": f"/{call.service}/{call.method}"}
+    return CaseRequest.model_construct(**both)
+
+
+_WHAT_IS_ASKED: Final = frozenset({"method", "target", "form"})
 
 
 def _over(defaults: Section | None, own: Section, merged: str | None = None) -> dict[str, Any]:

@@ -27,6 +27,12 @@ MethodPattern = Annotated[
     str, Form(rf"^{_PART}$", "the name of a method without its service: GetAccount; or Get*")
 ]
 
+CallService = Annotated[
+    str, Form(r"^[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*$", "the full name of a service: bank.v1.Accounts")
+]
+CallMethod = Annotated[str, Form(r"^[A-Za-z0-9_]+$", "the name of a method without its service: GetAccount")]
+"""Of one call, so without wildcards."""
+
 
 class GrpcCalls(Section):
     """Calls of gRPC: POST of /service/method, exactly."""

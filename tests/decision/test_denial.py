@@ -85,7 +85,7 @@ def test_reason_has_its_answer(name: str, expected: tuple[object, ...]) -> None:
 
 
 def test_nothing_else_is_a_reason() -> None:
-    assert len(Reason) == len(OF_THE_TOKEN) + len(OF_THE_PROOF) + 45
+    assert len(Reason) == len(OF_THE_TOKEN) + len(OF_THE_PROOF) + 46
 
 
 def test_token_does_not_show_in_a_denial() -> None:

@@ -139,6 +139,12 @@ def test_an_example_loads(example: Example, configuration: Configuration) -> Non
                     "{client_id: tpp-1, method: tls_client_auth, ca_file: tpp-ca.pem, san_dns: tpp-1.example}"
                 )
                 (configuration.folder / "clients" / "a.yaml").write_text(f"clients:\n  - {client}\n")
+            if "grpc:" in example.text:
+                policy = ISSUER + next(
+                    one.text for one in EXAMPLES if "rules:" in one.text and "grpc:" in one.text
+                )
+                service = service.replace("    tls:", "    protocols: [h2]\n    tls:", 1)
+                service = service.replace("  url:", "  protocol: h2\n  url:", 1)
             if "proof" in example.text:
                 policy = policy.replace("    keys:", "    schemes: [Bearer, DPoP]\n    keys:")
                 service += RESOURCE

@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -14,6 +14,8 @@ from sidecar.decision.replay import Rehearsal
 from sidecar.decision.request import ClientCertificate, Presenter
 from sidecar.decision.strict import base64url_text
 from sidecar.decision.token_error import CODES
+from sidecar.http import grpc
+from sidecar.http.answer import Answer
 from sidecar.http.fields import RequestFields
 from sidecar.http.forwarding import Forwarding
 from sidecar.http.identity import identity_block
@@ -21,7 +23,8 @@ from sidecar.http.message import Field
 from sidecar.proxy.configuration import ListenerSettings
 from sidecar.proxy.exchange.bounds import Bounds
 from sidecar.rehearsal.endpoints import Decided, token_endpoint
-from sidecar.rehearsal.request import Reception, Sent
+from sidecar.rehearsal.protocol import chosen, with_call_fields
+from sidecar.rehearsal.request import Received, Reception, Sent
 from sidecar.rehearsal.told import Unverifiable
 from sidecar.rehearsal.trial.certificate import Issue
 from sidecar.rehearsal.trial.played_clients import PlayedClients
@@ -41,6 +44,7 @@ class Played:
     """What came of a request."""
 
     status: int
+    """HTTP's. A refused call of gRPC has the status of its record here, and that of its caller in `grpc_status`."""
     reason: str | None = None
     rule: str | None = None
     would_deny: str | None = None
@@ -51,6 +55,10 @@ class Played:
     challenge: str | None = None
     bounds: Bounds | None = None
     """None when nothing is forwarded."""
+    answer: Answer | None = None
+    """What the sidecar says; None when the request is forwarded."""
+    grpc_status: int | None = None
+    """None when it is no call of gRPC."""
 
 
 class Stage:
@@ -80,12 +88,21 @@ class Stage:
         """What comes of one case at `now`; raises `CaseMistake`."""
         certificate = None if case.certificate is None else issue(case.certificate)
         sent = self._fields(case, certificate, issue, now)
-        request = case.request
-        received = self.reception.receive(Sent(self._method(case), self._target(case), tuple(sent)))
+        presenter = self._presenter(case, certificate)
+        received = self.reception.receive(
+            Sent(self._method(case), self._target(case), tuple(sent), protocol=presenter.protocol)
+        )
         try:
-            received, presenter = self.reception.identified(received, self._presenter(case, certificate), now)
+            received, presenter = self.reception.identified(received, presenter, now)
         except Unverifiable as problem:
             raise CaseMistake(str(problem)) from None
+        came = await self._came(case, received, presenter, now)
+        if not received.is_grpc:
+            return came
+        return replace(came, grpc_status=grpc.OK if came.answer is None else grpc.status(came.answer))
+
+    async def _came(self, case: PolicyCase, received: Received, presenter: Presenter, now: float) -> Played:
+        request = case.request
         if received.denial is not None:
             return self._refused(received.denial)
         if received.head is None:
@@ -98,6 +115,7 @@ class Stage:
         decision = self.authorizer.authorize(received.head, presenter, now)
         if inspect.isawaitable(decision):
             decision = await decision
+        decision = self.reception.outcome(received, decision)
         if isinstance(decision, Denial):
             return self._refused(decision)
         return self._forwarded(decision, received.fields, presenter)
@@ -138,6 +156,8 @@ class Stage:
             fields += [(name.encode(), value.encode()) for value in all_values]
         if case.request.form is not None and not any(name.lower() == b"content-type" for name, _ in fields):
             fields.append((b"Content-Type", b"application/x-www-form-urlencoded"))
+        if case.request.grpc is not None:
+            fields = with_call_fields(fields)
         own = [value for name, value in fields if name.lower() == b"authorization"]
         token = own[0].partition(b" ")[2].decode() if own else ""
         if case.proof is None and (case.token is None or own):
@@ -181,6 +201,10 @@ class Stage:
 
     def _presenter(self, case: PolicyCase, certificate: ClientCertificate | None) -> Presenter:
         listener, tls = self._listener(case.request.listener), case.tls
+        try:
+            protocol = chosen(case.request.protocol or "", listener, is_call=case.request.grpc is not None)
+        except ValueError as problem:
+            raise CaseMistake(str(problem)) from None
         return Presenter(
             certificate,
             listener.name,
@@ -188,6 +212,7 @@ class Stage:
             certificate_must_be_valid=listener.requires_valid_certificate,
             tls_version="" if tls is None else tls.version or "1.3",
             tls_group="" if tls is None else tls.group or "X25519",
+            protocol=protocol,
         )
 
     def _listener(self, name: str | None) -> ListenerSettings:
@@ -206,6 +231,7 @@ class Stage:
             error=error.value if error else "none",
             failures=denial.failures,
             challenge=answer.challenge,
+            answer=answer,
         )
 
     def _forwarded(self, permit: Permit, fields: RequestFields, presenter: Presenter) -> Played:
@@ -261,8 +287,8 @@ def differences(expected: Mapping[str, Any], came: Played) -> list[tuple[str, st
             checks = sorted(failure.check for failure in came.failures)
             if checks != sorted(wanted):
                 found.append((name, ", ".join(sorted(wanted)) or "none", ", ".join(checks) or "none"))
-        elif getattr(came, name) != wanted:
-            found.append((name, str(wanted), str(getattr(came, name) or "none")))
+        elif (real := getattr(came, name)) != wanted:
+            found.append((name, str(wanted), "none" if real is None else str(real)))
     return found
 
 
