@@ -117,7 +117,7 @@ class Bank:
         """What a case with this header field comes to."""
         service, _, method = call.partition("/")
         asked = CaseRequest.model_validate({"grpc": {"service": service, "method": method}})
-        headers = {"Authorization": authorization} if authorization else {}
+        headers: dict[str, str | list[str]] = {"Authorization": authorization} if authorization else {}
         request = CaseRequest.model_construct(
             grpc=asked.grpc, method="POST", target=f"/{call}", headers=headers
         )
