@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -66,6 +66,20 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="C",
         help="the client's certificate, PEM or DER; others in the file are compared too",
     )
+    _declare_request(add)
+    add("--listener", metavar="NAME", help="the listener; default: the first")
+    add("--tls", default="", metavar="V[/G]", help="the client's TLS: 1.3 or 1.3/X25519; default: not known")
+    add("--at", type=_moment, metavar="TIME", help="2027-01-31T12:00:00Z; default: now")
+    add("--jwks", type=Path, metavar="FILE", help="the issuer's keys, from a file instead of the issuer")
+    add(
+        "--offline",
+        action="store_true",
+        help="ask no issuer: without keys at hand the signature is assumed good",
+    )
+    add("--format", choices=("text", "json"), default="text")
+
+
+def _declare_request(add: Callable[..., argparse.Action]) -> None:
     add("--method", default="GET", metavar="M", help="default: GET")
     add(
         "--url",
@@ -91,16 +105,6 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="what the client speaks; default: http/1.1 where the listener offers it, h2 for a call of gRPC",
     )
     add("--header", action="append", default=[], metavar="H", help="'Name: value'; may be repeated")
-    add("--listener", metavar="NAME", help="the listener; default: the first")
-    add("--tls", default="", metavar="V[/G]", help="the client's TLS: 1.3 or 1.3/X25519; default: not known")
-    add("--at", type=_moment, metavar="TIME", help="2027-01-31T12:00:00Z; default: now")
-    add("--jwks", type=Path, metavar="FILE", help="the issuer's keys, from a file instead of the issuer")
-    add(
-        "--offline",
-        action="store_true",
-        help="ask no issuer: without keys at hand the signature is assumed good",
-    )
-    add("--format", choices=("text", "json"), default="text")
 
 
 def _moment(text: str) -> float:
