@@ -31,7 +31,7 @@ CallService = Annotated[
     str, Form(r"^[A-Za-z0-9_]+(?:\.[A-Za-z0-9_]+)*$", "the full name of a service: bank.v1.Accounts")
 ]
 CallMethod = Annotated[str, Form(r"^[A-Za-z0-9_]+$", "the name of a method without its service: GetAccount")]
-"""Of one call, so without wildcards."""
+"""The method of one call, as its service without wildcards."""
 
 
 class GrpcCalls(Section):
