@@ -187,6 +187,11 @@ class ReadmeHook(MetadataHookInterface):  # type: ignore[misc]
         text = (Path(self.root) / "README.md").read_text("utf-8")
         base = os.environ.get("SIDECAR_PROJECT_URL", "").rstrip("/")
         if base:
+            if not re.fullmatch(r"https://[^\s/?#]+(/[^\s?#]+)?", base):
+                message = (
+                    f"SIDECAR_PROJECT_URL is {base!r}: write where the repository is, https://host/group/name"
+                )
+                raise ValueError(message)
             metadata["urls"] = {
                 "Repository": base,
                 "Documentation": f"{base}/blob/HEAD/docs/configuration.md",

@@ -35,9 +35,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Make a key and a certificate for trying out. Never for production: nobody guards the keys."
     )
-    parser.add_argument("kind", choices=uses, help="what it is for")
+    parser.add_argument("kind", choices=uses, help="what the certificate is for")
     parser.add_argument("--folder", type=Path, default=Path("tls"), metavar="DIR", help="default: tls")
-    parser.add_argument("--name", type=_name, help="of the files, and in the certificate (default: the kind)")
+    parser.add_argument(
+        "--name", type=_name, help="name of the files, and in the certificate (default: the kind)"
+    )
     parser.add_argument(
         "--dns",
         action="append",
@@ -56,9 +58,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--days", type=_days, default=30, metavar="N", help="how long it is valid (default: 30)"
     )
     parser.add_argument(
-        "--self-signed", action="store_true", help="no authority vouches for it (RFC 8705 §2.2)"
+        "--self-signed",
+        action="store_true",
+        help="sign it with its own key, without an authority (RFC 8705 §2.2)",
     )
-    parser.add_argument("--force", action="store_true", help="replace files that are there")
+    parser.add_argument("--force", action="store_true", help="replace existing files")
 
 
 def _name(text: str) -> str:

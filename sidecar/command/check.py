@@ -25,13 +25,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--without-secrets",
         action="store_true",
-        help="keys, certificates, secrets and JWK sets that are not here (as in CI) are warnings",
+        help="missing keys, certificates, secrets and JWK sets are only warnings (for CI)",
     )
     parser.add_argument(
         "--upgrading-from",
         choices=tuple(CHANGES),
         metavar="VERSION",
-        help="what is otherwise for this configuration than in that version: " + ", ".join(CHANGES),
+        help="list what changed for this configuration since that version: " + ", ".join(CHANGES),
     )
 
 

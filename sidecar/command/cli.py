@@ -36,21 +36,21 @@ class Command:
 
 
 COMMANDS: Final = (
-    Command("run", "sidecar.command.run", "serve until SIGTERM"),
+    Command("run", "sidecar.command.run", "serve requests until SIGTERM"),
     Command(
-        "admin-url", "sidecar.command.admin_url", "print the link to the admin page of the sidecar that runs"
+        "admin-url", "sidecar.command.admin_url", "print the link to the admin page of the running sidecar"
     ),
     Command("certificate", "sidecar.command.certificate", "make keys and certificates for trying out"),
     Command("check", "sidecar.command.check", "report every problem of a configuration"),
     Command("completion", "sidecar.command.completion", "print a script that completes commands in a shell"),
-    Command("demo", "sidecar.command.demo", "play the main job on loopback, also around your own API"),
+    Command("demo", "sidecar.command.demo", "play the main job on loopback, or in front of your own API"),
     Command("explain", "sidecar.command.explain", "show check by check why a request is refused"),
     Command("init", "sidecar.command.init", "write a small configuration for your issuer and your API"),
     Command("inject", "sidecar.command.inject", "put the sidecar into Kubernetes manifests"),
     Command(
         "report",
         "sidecar.command.report",
-        "list, per client, who is ready for enforcing, from the access log",
+        "list the clients that are ready for enforcing, from the access log",
     ),
     Command("schema", "sidecar.command.schema", "print the JSON Schema of a settings file, for editors"),
     Command("test", "sidecar.command.test", "play policy test cases against a configuration"),

@@ -21,23 +21,27 @@ _WIDTH = 50
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument(
-        "--check", action="store_true", help="exit after the scenarios: 0 only if all were kept"
+        "--check", action="store_true", help="exit after the scenarios, with 0 only if every promise was kept"
     )
     parser.add_argument(
         "--upstream",
         metavar="URL",
-        help="an API that runs already: http://127.0.0.1:8080 (default: the demo starts one)",
+        help="a running API: http://127.0.0.1:8080 (default: the demo starts one)",
     )
     parser.add_argument(
-        "--path", type=_path, help="what is asked of that API (default: /), or of the demo's (/accounts/42)"
+        "--path",
+        type=_path,
+        help="the path to request from that API (default: /), or from the demo's (/accounts/42)",
     )
     parser.add_argument(
         "--folder",
         type=Path,
-        help="where keys, certificates and configuration go, and stay (default: a new one)",
+        help="the folder for keys, certificates and configuration, which is kept (default: a new temporary one)",
     )
-    parser.add_argument("--port", type=_port, metavar="N", help="of the sidecar (default: a free one)")
-    parser.add_argument("--issuer-port", type=_port, default=0, metavar="N", help="default: a free one")
+    parser.add_argument("--port", type=_port, metavar="N", help="port of the sidecar (default: a free one)")
+    parser.add_argument(
+        "--issuer-port", type=_port, default=0, metavar="N", help="port of the issuer (default: a free one)"
+    )
 
 
 def _port(text: str) -> int:
@@ -78,7 +82,7 @@ async def _shown(world: World, path: str, *, stay: bool) -> int:
     )
     try:
         if world.upstream is not None:
-            await reach(world.upstream)
+            await reach(world.upstream, path)
         print(f"A world on loopback, configured in {world.folder}: starting {parts} …", flush=True)
         await world.start()
         if world.upstream is None:

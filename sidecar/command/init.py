@@ -27,14 +27,18 @@ _QUESTIONS = {
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.description = "Write a small configuration in report only. What no option says is asked for."
-    parser.add_argument("--issuer", metavar="URL", help="whose tokens count: `iss`")
-    parser.add_argument("--audience", metavar="TEXT", help="who the API is to the issuer: `aud`")
+    parser.add_argument("--issuer", metavar="URL", help="the issuer of the tokens: `iss`")
+    parser.add_argument("--audience", metavar="TEXT", help="the name of the API in the tokens: `aud`")
     parser.add_argument("--upstream", metavar="URL", help="where the API listens: http://127.0.0.1:8080")
     parser.add_argument(
         "--ca-file", type=Path, metavar="FILE", help="the authority of the issuer's TLS certificate"
     )
     parser.add_argument(
-        "--folder", type=Path, default=Path(), metavar="DIR", help="where files go (default: here)"
+        "--folder",
+        type=Path,
+        default=Path(),
+        metavar="DIR",
+        help="the folder for the files (default: this one)",
     )
     parser.add_argument(
         "--address",
@@ -48,9 +52,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=_days,
         default=14,
         metavar="N",
-        help="until the policy is enforced (default: 14)",
+        help="days until the policy is enforced (default: 14)",
     )
-    parser.add_argument("--offline", action="store_true", help="do not look at the issuer")
+    parser.add_argument("--offline", action="store_true", help="do not ask the issuer")
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -106,7 +106,9 @@ def _failed(record: dict[str, Any]) -> list[str]:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("logs", nargs="*", type=Path, metavar="LOG", help="default: standard input")
+    parser.add_argument(
+        "logs", nargs="*", type=Path, metavar="LOG", help="access logs (default: standard input)"
+    )
     parser.add_argument("--format", choices=("text", "json"), default="text")
 
 

@@ -52,7 +52,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="NAME",
-        help="and with this name; may be given again",
+        help="the name that this certificate must have; may be repeated",
     )
     parser.add_argument("--host", default="0.0.0.0", help="address to listen on")  # noqa: S104  # a Pod's
     parser.add_argument("--port", type=int, default=9443, help="port to listen on; 0 chooses one")

@@ -10,14 +10,18 @@ from sidecar.settings.problem import sanitize
 from sidecar.settings.service_sections import upstream_url
 
 _SECONDS = 3.0
+_ANSWER_SECONDS = 10.0
 
 
 class DemoFailed(Exception):
     """A part of the demo did not start: one sentence that says which, why, and what helps."""
 
 
-async def reach(url: str) -> None:
-    """Open a connection to the API, and close it. Raises `DemoFailed` when nobody answers there."""
+async def reach(url: str, path: str) -> None:
+    """Ask the API for `path`. Raises `DemoFailed` when nothing serves there, or something that does not speak HTTP.
+
+    Over TLS only the connection is tried: whether the API's certificate is trusted, the sidecar itself says.
+    """
     try:
         upstream_url(url)
     except ValueError as error:
@@ -25,8 +29,7 @@ async def reach(url: str) -> None:
     name = sanitize(url)
     try:
         async with asyncio.timeout(_SECONDS):
-            writer = await _connection(url)
-            writer.close()
+            reader, writer = await _connection(url)
     except TimeoutError:
         why = f"no answer in {_SECONDS:.0f} seconds"
     except ssl.SSLError as error:
@@ -34,21 +37,43 @@ async def reach(url: str) -> None:
     except OSError as error:
         why = _why(error)
     else:
+        try:
+            if urlsplit(url).scheme != "https":
+                await _speaks_http(reader, writer, name, path)
+        finally:
+            writer.close()
         return
     raise DemoFailed(
         f"--upstream: nothing serves at {name}: {why}: start the API first, or name where it listens"
     )
 
 
-async def _connection(url: str) -> asyncio.StreamWriter:
+async def _connection(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     parts = urlsplit(url)
     if parts.scheme == "unix":
-        _, writer = await asyncio.open_unix_connection(parts.path)
-        return writer
-    _, writer = await asyncio.open_connection(
+        return await asyncio.open_unix_connection(parts.path)
+    return await asyncio.open_connection(
         parts.hostname, parts.port or {"http": 80, "https": 443}[parts.scheme]
     )
-    return writer
+
+
+async def _speaks_http(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: str, path: str
+) -> None:
+    """Ask for the head of what the demo is going to ask for. Raises `DemoFailed`."""
+    writer.write(f"HEAD {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+    try:
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            first = await reader.readexactly(5)
+    except TimeoutError:
+        why = f"it gave no answer to HEAD {path} in {_ANSWER_SECONDS:.0f} seconds"
+        raise DemoFailed(f"--upstream: {name}: {why}: name a --path that it answers at once") from None
+    except (OSError, asyncio.IncompleteReadError):
+        first = b""
+    if first != b"HTTP/":
+        raise DemoFailed(
+            f"--upstream: {name} does not answer in HTTP/1.1: name an API that does, or https:// where it speaks TLS"
+        )
 
 
 def _why(error: OSError) -> str:

@@ -213,7 +213,7 @@ class ListenerSection(Section):
     ) = None
     """What rules and logs call it. Default: its address."""
     address: ListenAddress
-    """`host:port`; port 0 takes a free one; or unix:///run/sidecar.sock, behind a proxy in the same Pod."""
+    """`host:port`; port 0: the system chooses one; or unix:///run/sidecar.sock, behind a proxy in the same Pod."""
     tls: ListenerTlsSection | None = None
     """Required, but for a listener on loopback or a Unix socket with `client_certificate.source: header`."""
     client_certificate: ClientCertificateSection = ClientCertificateSection()

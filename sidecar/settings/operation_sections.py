@@ -288,7 +288,7 @@ class ServiceFile(Section):
 
     @model_validator(mode="after")
     def _addresses(self) -> Self:
-        """One address, one server; port 0 takes a free one each time."""
+        """One address, one server; with port 0 the system chooses a free port each time."""
         taken: set[object] = set()
         named = [(str(one.address), one.address) for one in self.listeners]
         for address in [one for _, one in named]:

@@ -214,6 +214,14 @@ def test_an_issuer_that_hangs_up_is_one_line(tmp_path: Path, capsys: pytest.Capt
         answering.join()
 
 
+def test_an_issuer_that_never_answers_is_one_line_with_the_cure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        said = refused(tmp_path / "new", capsys, f"https://localhost:{listening.getsockname()[1]}")
+    assert "try again, or use --offline" in said
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -2,8 +2,10 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -120,6 +122,38 @@ def test_an_upstream_that_cannot_be_is_one_line_with_the_cure(arguments: tuple[s
     assert done.stderr.count("\n") == 1
     assert done.stderr.isprintable() or done.stderr[:-1].isprintable()
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("greeting", "said"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "does not answer in HTTP/1.1: name an API that does, or https://"),
+        (b"", "does not answer in HTTP/1.1"),
+        (None, "it gave no answer to HEAD / in 10 seconds: name a --path that it answers at once"),
+    ],
+    ids=["speaks something else", "hangs up", "says nothing"],
+)
+def test_an_upstream_that_speaks_no_http_is_one_line_with_the_cure(greeting: bytes | None, said: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        answering = threading.Thread(target=greet, args=(listening, greeting))
+        answering.start()
+        done = demo("--upstream", f"http://127.0.0.1:{listening.getsockname()[1]}")
+        answering.join()
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def greet(listening: socket.socket, greeting: bytes | None) -> None:
+    """Take one connection; say `greeting` and hang up, or with None stay silent until the other hangs up."""
+    connection, _ = listening.accept()
+    with connection:
+        if greeting is not None:
+            connection.sendall(greeting)
+        else:
+            while connection.recv(4096):
+                pass
 
 
 def test_a_port_of_the_issuer_that_is_taken_is_one_line_with_the_cure(api: str) -> None:

@@ -149,6 +149,20 @@ def test_on_a_package_index_the_pictures_and_links_of_the_readme_lead_somewhere(
     assert made["urls"]["Repository"] == "https://forge.example/bank/sidecar"
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["forge.example/bank", "http://forge.example/x", "https://", "https://forge.example/a b", "https://x/?a"],
+)
+def test_a_place_of_the_repository_that_is_no_https_url_is_refused(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SIDECAR_PROJECT_URL", value)
+    with pytest.raises(
+        ValueError, match=r"SIDECAR_PROJECT_URL is .*: write where the repository is, https://"
+    ):
+        ReadmeHook(str(ROOT), {}).update({})
+
+
 def test_where_nobody_says_where_the_repository_is_no_place_is_made_up(dist: Path) -> None:
     assert not re.search(r"^Project-URL:", metadata(dist), re.MULTILINE)
     assert "Author: The bound-token-sidecar maintainers" in metadata(dist)

@@ -66,7 +66,7 @@
 {{- $file = merge $file (dict "bypass_check" (dict "refuse_when_bypassable" true)) }}
 {{- end }}
 {{- if $sidecar.keepIssuerKeys }}
-{{- /* A folder of its own below the volume, which everyone may write into: the sidecar makes it, mode 0700. */}}
+{{- /* Everyone may write into the volume, so the sidecar makes a folder in it, mode 0700. */}}
 {{- $file = merge $file (dict "state_directory" "/var/lib/sidecar/keys") }}
 {{- end }}
 {{- with $sidecar.dpop }}

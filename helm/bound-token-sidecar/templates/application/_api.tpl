@@ -1,4 +1,4 @@
-{{- /* The API's container: it declares no port, for nobody outside the Pod has any business with one. */ -}}
+{{- /* The API's container: it declares no port, because nobody outside the Pod may use one. */ -}}
 {{- define "bound-token-sidecar.api" -}}
 {{- $app := .Values.application }}
 name: api
@@ -22,7 +22,7 @@ envFrom: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 {{- if and .Values.sidecar.preStopSeconds (semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version) }}
-# The API is told to stop first, and the sidecar only when it has ended: until then endpoints are withdrawn.
+# The API is stopped first, and the sidecar when the API has ended. In the meantime endpoints are withdrawn.
 lifecycle:
   preStop:
     sleep: {seconds: {{ .Values.sidecar.preStopSeconds }}}
