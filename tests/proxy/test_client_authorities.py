@@ -15,6 +15,7 @@ from sidecar.proxy.tls.authorities import read_authorities
 from tests.proxy.test_revocation import World, asks, refusal
 from tests.support.live_server import LiveServer, tls_settings
 from tests.support.pki import (
+    DAY,
     Identity,
     Pki,
     Profile,
@@ -161,7 +162,7 @@ def many() -> list[x509.Certificate]:
             .public_key(key.public_key())
             .serial_number(number + 1)
             .not_valid_before(utc_now())
-            .not_valid_after(utc_now().replace(year=utc_now().year + 1))
+            .not_valid_after(utc_now() + 365 * DAY)
             .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
             .sign(key, SHA256())
         )

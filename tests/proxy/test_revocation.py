@@ -22,6 +22,8 @@ from tests.support.tls_client import TLS12, TLS13, BrokenResponse, Wire, client_
 
 pytestmark = pytest.mark.field_cases
 
+SOON = dt.timedelta(seconds=5)
+"""In which clients come and are answered, also on a busy machine."""
 VERSIONS = [pytest.param(TLS12, id="TLS 1.2"), pytest.param(TLS13, id="TLS 1.3")]
 
 
@@ -253,7 +255,7 @@ def test_open_connection_ends_when_the_list_that_spoke_of_it_ends(
     tmp_path: Path, pki: Pki, world: World, closes: bool
 ) -> None:
     """RFC 5280 §6.3.3: without a list that is current there is no telling whether the certificate is revoked."""
-    soon = world.issuing.revocation_list(not_after=utc_now() + dt.timedelta(seconds=3))
+    soon = world.issuing.revocation_list(not_after=utc_now() + SOON)
     settings = world.settings(tmp_path, pki, soon + world.lists(root=None, policy=None))
     with LiveServer(replace(settings, close_on_ca_change=closes)) as server:
         server.gate.refuse("/", Reason.CREDENTIALS_MISSING)
@@ -299,7 +301,7 @@ def test_connection_that_is_old_takes_one_more_request_or_none(tmp_path: Path, p
 def test_list_that_ends_makes_resumed_clients_show_their_certificate_again(
     tmp_path: Path, pki: Pki, world: World
 ) -> None:
-    soon = world.root.revocation_list(not_after=utc_now() + dt.timedelta(seconds=3))
+    soon = world.root.revocation_list(not_after=utc_now() + SOON)
     with LiveServer(world.settings(tmp_path, pki, soon)) as server:
         server.gate.refuse("/", Reason.CREDENTIALS_MISSING)
         context = client_context(world.direct)

@@ -11,7 +11,17 @@ from sidecar.http.message import Fault, Field
 from sidecar.proxy.configuration import ToldCertificateSettings, Trust, TrustedProxy, TrustSettings
 from sidecar.proxy.vouching.proxies import Peer, Proxies
 from sidecar.proxy.vouching.told import Known, ToldCertificates
-from tests.support.pki import HOUR, Authority, Identity, Pki, Profile, certificate_pem, self_signed, utc_now
+from tests.support.pki import (
+    DAY,
+    HOUR,
+    Authority,
+    Identity,
+    Pki,
+    Profile,
+    certificate_pem,
+    self_signed,
+    utc_now,
+)
 from tests.support.spiffe import svid
 
 FOREVER = float("inf")
@@ -85,7 +95,7 @@ def test_verified_chain_is_remembered_until_its_first_certificate_or_list_ends(
 ) -> None:
     authority, crl = tmp_path / "ca.crt", tmp_path / "ca.crl"
     authority.write_bytes(certificate_pem(pki.client_authority.certificate))
-    crl.write_bytes(pki.client_authority.revocation_list(not_after=utc_now().replace(year=2090)))
+    crl.write_bytes(pki.client_authority.revocation_list(not_after=utc_now() + 20_000 * DAY))
     found = reader(TrustSettings(trust=Trust.CA, ca_file=authority, crl_file=crl))
     now, end = utc_now().timestamp(), pki.client.certificate.not_valid_after_utc.timestamp()
     known = found.read(field(pki.client), b"key", now)

@@ -1,5 +1,6 @@
 """The section `authorization_server`: its values, its mistakes, and what `check` warns of."""
 
+import datetime as dt
 import tempfile
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import pytest
 from sidecar.proxy.authorization_server.configuration import AuditBinding, EndpointKind
 from tests.support.client_files import ONE, SECTION, Clients
 from tests.support.configuration import ISSUER, POLICY, SERVICE
-from tests.support.pki import Authority, Pki, Profile, certificate_pem, self_signed
+from tests.support.pki import DAY, Authority, Pki, Profile, certificate_pem, self_signed
 
 
 @pytest.fixture
@@ -253,8 +254,8 @@ def test_no_client_is_doubted(clients: Clients) -> None:
 
 
 def test_ends_of_certificates_are_told_in_time(clients: Clients) -> None:
-    old = self_signed(Profile(not_before=clients.own.certificate.not_valid_before_utc.replace(year=2020),
-                              not_after=clients.own.certificate.not_valid_before_utc.replace(year=2021)))  # fmt: skip
+    begin = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
+    old = self_signed(Profile(not_before=begin, not_after=begin + 365 * DAY))
     (clients.folder / "own.crt").write_bytes(old.pem)
     clients.write_client(
         "client_id: own, method: self_signed_tls_client_auth, certificate_files: [../own.crt]", "b.yaml"

@@ -13,7 +13,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.proxy.test_client_authorities import BROKEN
 from tests.support.configuration import POLICY, SERVICE, Configuration
-from tests.support.pki import Authority, Pki, certificate_pem, utc_now
+from tests.support.pki import DAY, Authority, Pki, certificate_pem, utc_now
 
 pytestmark = pytest.mark.field_cases
 
@@ -30,7 +30,7 @@ def serve_with(configuration: Configuration, key: Key) -> None:
         .public_key(key.public_key())
         .serial_number(1)
         .not_valid_before(utc_now())
-        .not_valid_after(utc_now().replace(year=utc_now().year + 1))
+        .not_valid_after(utc_now() + 365 * DAY)
         .sign(key, hashes.SHA256())
     )
     (configuration.folder / "server.crt").write_bytes(certificate_pem(certificate))

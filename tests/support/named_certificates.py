@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives import hashes
 
 from sidecar.decision.client_certificate import ClientCertificate
 from sidecar.proxy.certificates import client_certificate
-from tests.support.pki import certificate_der, make_key, utc_now
+from tests.support.pki import DAY, certificate_der, make_key, utc_now
 
 UPN = "1.3.6.1.4.1.311.20.2.3"
 """Type of a user principal name."""
@@ -31,7 +31,7 @@ def named_certificate(
         .public_key(key.public_key())
         .serial_number(1)
         .not_valid_before(utc_now())
-        .not_valid_after(utc_now().replace(year=utc_now().year + 1))
+        .not_valid_after(utc_now() + 365 * DAY)
         .add_extension(
             x509.SubjectAlternativeName([x509.DNSName("a.example"), *others]), critical=not attributes
         )

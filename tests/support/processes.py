@@ -1,24 +1,31 @@
 """Child processes and free ports: started with a ready check, bounded in time, always stopped by their own pid."""
 
 import contextlib
+import fcntl
 import os
 import random
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Self
 
-READY_WITHIN = 30.0
+READY_WITHIN = 90.0
 """Seconds a child may take until its ready check holds."""
-STOP_WITHIN = 20.0
+STOP_WITHIN = 60.0
 """Seconds a child may take to end after SIGTERM; then it is killed."""
 
 _given: set[int] = set()
+_claims = Path(tempfile.gettempdir()) / f"test-ports-{os.getuid()}"
+"""A byte for each port, locked until its end by the process of tests that has taken it: else another one could find the
+port free too, before anybody listens there.
+"""
 _running: list["Child"] = []
 
 
@@ -28,15 +35,24 @@ def running_children() -> list["Child"]:
 
 
 def free_port() -> int:
-    """A TCP port on 127.0.0.1 nobody listens on, below the range the kernel gives to outgoing connections."""
+    """A TCP port on 127.0.0.1 that nobody listens on and no other process of tests has taken, below the range that the
+    kernel gives to outgoing connections.
+    """
     for _ in range(200):
         port = random.randrange(12000, 32000)
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))
             if port not in _given:
+                fcntl.lockf(_claims_file(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
                 _given.add(port)
                 return port
     raise RuntimeError("no free port between 12000 and 32000")
+
+
+@cache
+def _claims_file() -> int:
+    """Never closed: the locks end with the process."""
+    return os.open(_claims, os.O_RDWR | os.O_CREAT, 0o600)
 
 
 def is_listening(port: int) -> bool:
@@ -62,7 +78,7 @@ def answers_ok(url: str) -> bool:
         return False
 
 
-def eventually(holds: Callable[[], bool], within: float = 20.0, what: str = "condition") -> None:
+def eventually(holds: Callable[[], bool], within: float = 60.0, what: str = "condition") -> None:
     """Waits until `holds()`; raises `TimeoutError` after `within` seconds."""
     deadline = time.monotonic() + within
     while not holds():

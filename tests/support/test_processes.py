@@ -1,6 +1,8 @@
 """Children start ready, show their log when they fail, and always end."""
 
+import random
 import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -49,3 +51,19 @@ def test_child_that_ignores_sigterm_is_killed(tmp_path: Path) -> None:
 def test_free_ports_are_all_different() -> None:
     ports = [free_port() for _ in range(50)]
     assert len(set(ports)) == 50
+
+
+def test_port_that_one_process_of_tests_has_taken_is_free_for_no_other() -> None:
+    """Also while nobody listens there yet: the other one chooses by the same dice."""
+    before = random.getstate()
+    random.seed(7)
+    ours = [free_port() for _ in range(5)]
+    random.setstate(before)
+    program = (
+        "import random; random.seed(7); from tests.support.processes import free_port; "
+        "print(*(free_port() for _ in range(5)))"
+    )
+    command = [sys.executable, "-c", program]
+    root = Path(__file__).parents[2]
+    said = subprocess.run(command, check=True, capture_output=True, text=True, cwd=root).stdout
+    assert not set(ours) & {int(word) for word in said.split()}

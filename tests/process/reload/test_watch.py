@@ -177,10 +177,12 @@ def test_files_changed_one_after_the_other_are_told_once(tmp_path: Path) -> None
             nonlocal count
             count += 1
 
-        watching = asyncio.create_task(Watcher(files, changed, 0.02).run())
+        watcher = Watcher(files, changed, 0.02)
+        watching = asyncio.create_task(watcher.run())
         for file in files:
-            await asyncio.sleep(0.1)
+            before = watcher._seen
             file.write_text("renewed")
+            await until(lambda before=before: watcher._seen != before)  # type: ignore[misc]
         await until(lambda: count > 0)
         await asyncio.sleep(0.5)
         watching.cancel()

@@ -157,6 +157,7 @@ def test_failure_is_told_whether_or_not_the_proof_passes(name: str, *, accepts: 
     assert told == [(name, "out of reach")]
 
 
+@pytest.mark.usefixtures("real_deadline")
 def test_server_that_says_nothing_is_not_waited_for_long() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         place = RedisPlace.parse(f"redis://127.0.0.1:{silent.getsockname()[1]}")
@@ -205,6 +206,7 @@ class SlowWire(asyncio.Protocol):
         self.slow.commands += data.count(b"SET")
 
 
+@pytest.mark.usefixtures("real_deadline")
 def test_one_slow_reply_is_the_loss_of_nobody_else() -> None:
     """Who waited too long is refused; who asked later on the same connection gets the reply that is theirs."""
 
@@ -213,7 +215,7 @@ def test_one_slow_reply_is_the_loss_of_nobody_else() -> None:
         one = RedisGuard(await slow.serve())
         first = asyncio.create_task(one.claim(claim("a")))
         await slow.asked(1)
-        await asyncio.sleep(0.6 * DEADLINE)
+        await asyncio.sleep(0.9 * DEADLINE)
         second = asyncio.create_task(one.claim(claim("b")))
         with pytest.raises(ReplayUnknown, match="in time"):
             await first
@@ -232,6 +234,7 @@ def test_one_slow_reply_is_the_loss_of_nobody_else() -> None:
     asyncio.run(play())
 
 
+@pytest.mark.usefixtures("real_deadline")
 def test_connection_that_owes_a_reply_for_long_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host that went away without a word does not refuse all for as long as the kernel waits for it."""
     monkeypatch.setattr(redis_guard, "PATIENCE", DEADLINE)

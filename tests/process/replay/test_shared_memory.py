@@ -111,6 +111,7 @@ def test_guard_that_was_never_connected_is_out_of_reach() -> None:
     run(play)
 
 
+@pytest.mark.usefixtures("real_deadline")
 def test_late_verdict_is_none_and_takes_nothing_from_the_next() -> None:
     async def play() -> None:
         guard, end = await worker(None)
@@ -134,6 +135,7 @@ def test_late_verdict_is_none_and_takes_nothing_from_the_next() -> None:
     run(play)
 
 
+@pytest.mark.usefixtures("real_deadline")
 def test_claims_under_way_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shared_memory, "MOST", 3)
 
