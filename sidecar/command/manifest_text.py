@@ -56,6 +56,21 @@ class _Change:
         self.order: list[str] = []
         """The keys of the mapping that it becomes: what is added goes where it belongs."""
 
+    def renamed(self, names: list[str]) -> "dict[str, dict[str | int, Any]]":
+        """Members that another takes the place of, each with that one; neither is removed or added any more."""
+        added = dict(self.added)
+        if len(names) != len(self.order):
+            return {}
+        found: dict[str, dict[str | int, Any]] = {
+            old: {new: added[new]}
+            for old, new in zip(names, self.order, strict=True)
+            if old in self.removed and new in added
+        }
+        self.removed -= set(found)
+        gone = {name for one in found.values() for name in one}
+        self.added = [(name, value) for name, value in self.added if name not in gone]
+        return found
+
 
 def _tree(operations: Sequence[Operation], target: Any) -> _Change:
     root = _Change()
@@ -134,9 +149,13 @@ class _Editor:
         if node.value:
             indent = node.value[0][0].start_mark.column
         members = [(_key(key), key, value) for key, value in node.value]
-        for name, _, value in members:
+        renamed = change.renamed([name for name, _, _ in members])
+        for name, key, value in members:
             if name in change.members:
                 self.change(value, change.members[name], indent)
+            elif name in renamed:
+                lines = self._block(renamed[name], indent)
+                self._spans.append((key.start_mark.index, self._end(value), lines.lstrip(" ")))
         self._remove_blocks(
             [(name, key.start_mark.index, self._end(value)) for name, key, value in members], change
         )
@@ -204,9 +223,13 @@ class _Editor:
             self._open(node, change, indent)
             return
         members = self._members(node)
-        for name, _, value in members:
+        renamed = change.renamed([str(name) for name, _, _ in members])
+        for name, start, value in members:
             if name in change.members:
                 self.change(value, change.members[name], indent)
+            elif name in renamed:
+                more = ", ".join(self._flow_text(node, key, one) for key, one in renamed[str(name)].items())
+                self._spans.append((start, value.end_mark.index, more))
         texts = [(name, start, value.end_mark.index) for name, start, value in members]
         kept = [one for one in texts if one[0] not in change.removed]
         if change.removed:

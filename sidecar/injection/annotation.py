@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sidecar.injection.problem import CannotInject
-from sidecar.injection.settings import CHOICES
+from sidecar.injection.settings import CHOICES, H2, HTTP1, Protocol
 
 PREFIX = "bound-token-sidecar/"
 INJECT = PREFIX + "inject"
@@ -30,6 +30,7 @@ class Wishes:
     config_map: str | None = None
     probes: Literal["sidecar", "keep"] | None = None
     upstream_host: Literal["127.0.0.1", "::1"] | None = None
+    upstream_protocol: Protocol | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +40,22 @@ class Status:
     container: str
     upstream_port: int
     port: int
+    upstream_protocol: str | None = None
+    """What the API speaks, where that is not HTTP/1.1."""
     undo: tuple[Any, ...] | None = None
     """What takes it back (`undo.record`); None in a record of version 0.1, which had none."""
 
     def text(self) -> str:
         """The annotation's value."""
-        record = {"container": self.container, "upstream_port": self.upstream_port, "port": self.port}
+        record: dict[str, Any] = {
+            "container": self.container,
+            "upstream_port": self.upstream_port,
+            "port": self.port,
+            "upstream_protocol": self.upstream_protocol,
+            "undo": self.undo,
+        }
         return json.dumps(
-            record if self.undo is None else {**record, "undo": self.undo}, separators=(",", ":")
+            {name: value for name, value in record.items() if value is not None}, separators=(",", ":")
         )
 
 
@@ -75,6 +84,9 @@ def wishes(metadata: Mapping[str, Any], allowed: Collection[str] = CHOICES) -> W
     host = known["upstream-host"]
     if host not in {None, "127.0.0.1", "::1"}:
         raise CannotInject(f"annotation {PREFIX}upstream-host must be '127.0.0.1' or '::1'")
+    protocol = known["upstream-protocol"]
+    if protocol not in {None, H2, HTTP1}:
+        raise CannotInject(f"annotation {PREFIX}upstream-protocol must be '{H2}' or '{HTTP1}'")
     return Wishes(
         container=known["container"],
         upstream_port=_port("upstream-port", known["upstream-port"]),
@@ -84,6 +96,7 @@ def wishes(metadata: Mapping[str, Any], allowed: Collection[str] = CHOICES) -> W
         config_map=known["config-map"],
         probes=probes,  # type: ignore[arg-type]  # narrowed by the membership test above
         upstream_host=host,  # type: ignore[arg-type]  # as above
+        upstream_protocol=protocol,
     )
 
 
@@ -99,6 +112,7 @@ def status(metadata: Mapping[str, Any]) -> Status | None:
             str(record["container"]),
             int(record["upstream_port"]),
             int(record["port"]),
+            H2 if record.get("upstream_protocol") == H2 else None,
             tuple(undo) if isinstance(undo, list) else None,
         )
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):

@@ -4,14 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sidecar.injection.manifest import inject, template_of, uninject
+from sidecar.injection.manifest import inject, template_of, template_path, uninject
 from sidecar.injection.problem import CannotInject
+from sidecar.injection.protocol import led_names
 from sidecar.injection.service import (
     Protected,
-    http2_problems,
     ingress_notes,
     restored_service,
     rewire_service,
+    service_ports,
 )
 from sidecar.injection.settings import InjectionSettings
 
@@ -36,25 +37,26 @@ def inject_bundle(manifests: Sequence[Any], settings: InjectionSettings) -> Bund
 
     def workload(manifest: dict[str, Any]) -> dict[str, Any]:
         try:
-            done = inject(manifest, settings)
+            known = service_ports(services_before, *_selectable(manifest))
+            done = inject(manifest, settings, service_ports=known)
         except CannotInject as error:
             problems.extend(f"{label(manifest)}: {problem}" for problem in error.problems)
             return manifest
         notes.extend(f"{label(manifest)}: {note}" for note in done.notes)
         if done.status is not None:
-            metadata = template_of(done.manifest).get("metadata") or {}
-            namespace = (manifest.get("metadata") or {}).get("namespace")
-            protected.append(Protected(namespace, metadata.get("labels") or {}, done.status))
+            namespace, labels = _selectable(done.manifest)
+            names = led_names(template_of(done.manifest)["spec"], done.status.port)
+            protected.append(Protected(namespace, labels, done.status, names))
         return done.manifest
 
     def surroundings(manifest: dict[str, Any]) -> dict[str, Any]:
-        problems.extend(f"{label(manifest)}: {problem}" for problem in http2_problems(manifest, protected))
         led = rewire_service(manifest, protected)
         if led.get("kind") == "Service" and any(one.selected_by(led) for one in protected):
             services.append(led)
         return led
 
     services: list[dict[str, Any]] = []
+    services_before = [one for one in _flat(manifests) if one.get("kind") == "Service"]
     changed = [_each(manifest, workload) for manifest in manifests]
     changed = [_each(manifest, surroundings) for manifest in changed]
     if problems:
@@ -98,6 +100,29 @@ def label(manifest: Mapping[str, Any]) -> str:
     found = metadata if isinstance(metadata, Mapping) else {}
     name = found.get("name") or found.get("generateName") or "without a name"
     return f"{manifest.get('kind', 'object')} {name}"
+
+
+def _selectable(manifest: dict[str, Any]) -> tuple[str | None, Mapping[str, str]]:
+    """Namespace and labels of the Pods of an object; no labels where it has none."""
+    if template_path(manifest) is None:
+        return None, {}
+    own, pods = manifest.get("metadata"), template_of(manifest).get("metadata")
+    namespace = own.get("namespace") if isinstance(own, Mapping) else None
+    labels = pods.get("labels") if isinstance(pods, Mapping) else None
+    return namespace, labels if isinstance(labels, Mapping) else {}
+
+
+def _flat(manifests: Sequence[Any]) -> list[dict[str, Any]]:
+    """All objects, those of Lists included."""
+    found: list[dict[str, Any]] = []
+
+    def keep(manifest: dict[str, Any]) -> dict[str, Any]:
+        found.append(manifest)
+        return manifest
+
+    for manifest in manifests:
+        _each(manifest, keep)
+    return found
 
 
 def _each(manifest: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:

@@ -2,7 +2,7 @@
 
 import copy
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -13,6 +13,7 @@ from sidecar.injection.parts import containers, tcp_ports
 from sidecar.injection.placement import CONTAINER, has_sidecar
 from sidecar.injection.pod import InjectedPod, inject_pod, restored
 from sidecar.injection.problem import CannotInject
+from sidecar.injection.protocol import ServicePort, Surroundings
 from sidecar.injection.settings import InjectionSettings
 from sidecar.injection.shape import check_metadata, check_pod
 
@@ -47,11 +48,17 @@ class Injection:
     notes: tuple[str, ...] = ()
 
 
-def inject(manifest: dict[str, Any], settings: InjectionSettings, mode: Mode = Mode.ALL) -> Injection:
+def inject(
+    manifest: dict[str, Any],
+    settings: InjectionSettings,
+    mode: Mode = Mode.ALL,
+    service_ports: Sequence[ServicePort] = (),
+) -> Injection:
     """Put the sidecar into the Pod (template) of `manifest`, or bring one that is there up to these settings.
 
-    What has no Pod template comes back as it was, and so does a sidecar that somebody put in by hand; a webhook
-    refuses that one, since any container may carry the name. Raises `CannotInject`.
+    `service_ports` are those of the Services that select the Pod, as far as they are known. What has no Pod template
+    comes back as it was, and so does a sidecar that somebody put in by hand; a webhook refuses that one, since any
+    container may carry the name. Raises `CannotInject`.
     """
     path = template_path(manifest)
     if path is None:
@@ -64,14 +71,14 @@ def inject(manifest: dict[str, Any], settings: InjectionSettings, mode: Mode = M
     if asked is False or (mode is Mode.ASKED and asked is None):
         return Injection(manifest, None)
     if has_sidecar(template["spec"]):
-        return _again(manifest, path, settings, mode)
+        return _again(manifest, path, settings, mode, service_ports)
     if _is_silent_and_closed(template):
         if mode is Mode.ENFORCED:
             raise CannotInject(
                 "it declares no port; in an enforcing namespace declare the API's containerPort"
             )
         return Injection(manifest, None, ("declares no port and does not ask: left as it is",))
-    made = _injected(template, settings, mode, manifest)
+    made = _injected(template, settings, mode, manifest, Surroundings(service_ports))
     return Injection(_replaced(manifest, path, made.pod), made.status, made.notes)
 
 
@@ -94,15 +101,23 @@ def uninject(manifest: dict[str, Any]) -> Injection:
 
 
 def _injected(
-    template: dict[str, Any], settings: InjectionSettings, mode: Mode, manifest: Mapping[str, Any]
+    template: dict[str, Any],
+    settings: InjectionSettings,
+    mode: Mode,
+    manifest: Mapping[str, Any],
+    beside: Surroundings,
 ) -> InjectedPod:
     allowed = () if mode is Mode.ENFORCED else settings.pod_may_choose
     wanted = annotation.wishes(template.get("metadata") or {}, allowed)
-    return inject_pod(template, wanted, settings, workload=workload_name(manifest))
+    return inject_pod(template, wanted, settings, workload=workload_name(manifest), beside=beside)
 
 
 def _again(
-    manifest: dict[str, Any], path: tuple[str, ...], settings: InjectionSettings, mode: Mode
+    manifest: dict[str, Any],
+    path: tuple[str, ...],
+    settings: InjectionSettings,
+    mode: Mode,
+    service_ports: Sequence[ServicePort],
 ) -> Injection:
     """A Pod that has a container of the sidecar's name."""
     template = _at(manifest, path)
@@ -119,7 +134,8 @@ def _again(
     if status.undo is None:
         return _old_record(manifest, path, settings, mode, status)
     before, left = restored(template, status)
-    made = _injected(before, settings, mode, manifest)
+    beside = Surroundings(service_ports, status.upstream_protocol)
+    made = _injected(before, settings, mode, manifest, beside)
     if made.pod == template:
         return Injection(manifest, status, made.notes)
     notes = (*left, *_changes(template, made.pod), *made.notes)

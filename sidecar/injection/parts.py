@@ -1,7 +1,13 @@
 """The parts of a Pod's spec that several modules read. Pure."""
 
+import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
+
+_NAME: Final = re.compile(r"(?:grpc(?!-web(?:-|$))|h2c|http2)(?:-.*)?", re.ASCII)
+"""gRPC-Web is HTTP/1.1 as any other."""
+IN_THE_CLEAR: Final = frozenset({"grpc", "h2c", "http2", "kubernetes.io/h2c"})
+"""Values of `appProtocol` that say HTTP/2 without TLS."""
 
 
 def containers(spec: Mapping[str, Any], field: str = "containers") -> list[dict[str, Any]]:
@@ -19,3 +25,9 @@ def ports(container: Mapping[str, Any]) -> list[dict[str, Any]]:
 def tcp_ports(container: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The declared TCP ports."""
     return [port for port in ports(container) if (port.get("protocol") or "TCP") == "TCP"]
+
+
+def speaks_http2(port: Mapping[str, Any]) -> bool:
+    """Whether a port of a container or a Service says, by name or `appProtocol`, that it speaks HTTP/2 in clear."""
+    name, protocol = str(port.get("name") or ""), str(port.get("appProtocol") or "")
+    return bool(_NAME.fullmatch(name)) or protocol.lower() in IN_THE_CLEAR

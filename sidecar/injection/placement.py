@@ -7,7 +7,7 @@ from typing import Any
 from sidecar.injection import safety
 from sidecar.injection.annotation import PREFIX, Wishes
 from sidecar.injection.operating_system import is_for_windows
-from sidecar.injection.parts import containers, tcp_ports
+from sidecar.injection.parts import containers, speaks_http2, tcp_ports
 from sidecar.injection.problem import CannotInject
 from sidecar.injection.settings import InjectionSettings
 
@@ -35,7 +35,6 @@ def place(
     problems = [
         *_shape_problems(spec, settings),
         *safety.isolation_problems(spec),
-        *safety.http2_problems(spec, container["name"], upstream_port),
         *_name_problems(spec),
         *_port_problems(spec, placement, settings),
     ]
@@ -84,6 +83,7 @@ def _upstream_port(container: Mapping[str, Any], wanted: Wishes) -> int:
         for port in tcp_ports(container)
         if str(port.get("name", "")) in {"http", "https", "web", "api", "http-web"}
     ]
+    named = named or [port["containerPort"] for port in tcp_ports(container) if speaks_http2(port)]
     if len(named) == 1:
         return int(named[0])
     declared = f"declares {', '.join(map(str, numbers))}" if numbers else "declares no TCP port"

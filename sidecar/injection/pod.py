@@ -18,6 +18,7 @@ from sidecar.injection.container import PORT_NAME, container, volumes
 from sidecar.injection.parts import containers, tcp_ports
 from sidecar.injection.placement import Placement, place
 from sidecar.injection.problem import CannotInject
+from sidecar.injection.protocol import Spoken, Surroundings, spoken
 from sidecar.injection.service_file import (
     DEFAULT_GRACE_SECONDS,
     PROBE_VARIABLE,
@@ -25,7 +26,7 @@ from sidecar.injection.service_file import (
     probe_rules_text,
     service_text,
 )
-from sidecar.injection.settings import InjectionSettings
+from sidecar.injection.settings import HTTP1, InjectionSettings
 
 LOOPBACK_PORT_NAME = "api-loopback"
 
@@ -40,7 +41,12 @@ class InjectedPod:
 
 
 def inject_pod(
-    pod: dict[str, Any], wanted: Wishes, settings: InjectionSettings, *, workload: str | None
+    pod: dict[str, Any],
+    wanted: Wishes,
+    settings: InjectionSettings,
+    *,
+    workload: str | None,
+    beside: Surroundings | None = None,
 ) -> InjectedPod:
     """Put the sidecar into a copy of `pod` (a mapping with `metadata` and `spec`).
 
@@ -52,14 +58,16 @@ def inject_pod(
     notes = [*_notes(spec, metadata, placement, settings)]
     api_containers = containers(spec)
     through_sidecar = (wanted.probes or settings.probes) == "sidecar"
-    rewired = probe.rewire(api_containers, placement, through_sidecar=through_sidecar)
+    said = spoken(spec, placement, wanted, settings, beside or Surroundings())
+    health_port = settings.health_port if through_sidecar else None
+    rewired = probe.rewire(api_containers, placement, health_port, said.upstream)
     _check_paths(rewired.public_paths, settings)
     entries = _move_port(api_containers, placement, settings)
-    notes += [*rewired.notes, *_open_ports(api_containers, placement)]
-    if rewired.public_paths and wanted.config_map is not None:
-        notes.append(f"the policy must let GET {' '.join(rewired.public_paths)} pass for the probes")
+    notes += [*said.notes, *rewired.notes, *_open_ports(api_containers, placement)]
+    if wanted.config_map is not None:
+        notes += rewired.left_to_do()
 
-    files = _files(placement, wanted, settings, spec, rewired.public_paths, workload=workload)
+    files = _files(placement, wanted, settings, spec, rewired=rewired, said=said, workload=workload)
     _append(spec, "volumes", volumes(wanted, settings, workload=workload))
     field = "initContainers" if settings.is_native else "containers"
     _append(spec, field, [container(wanted, settings, entries, files)])
@@ -69,7 +77,11 @@ def inject_pod(
     annotations = {**(metadata.get("annotations") or {}), annotation.INJECT: "true"}
     made["metadata"] = {**metadata, "labels": labels, "annotations": annotations}
     status = Status(
-        placement.container, placement.upstream_port, placement.port, tuple(undo.record(pod, made))
+        placement.container,
+        placement.upstream_port,
+        placement.port,
+        said.upstream if said.upstream != HTTP1 else None,
+        tuple(undo.record(pod, made)),
     )
     annotations[annotation.STATUS] = status.text()
     return InjectedPod(made, status, tuple(notes))
@@ -173,8 +185,9 @@ def _files(
     wanted: Wishes,
     settings: InjectionSettings,
     spec: dict[str, Any],
-    public_paths: tuple[str, ...],
     *,
+    rewired: probe.Rewired,
+    said: Spoken,
     workload: str | None,
 ) -> dict[str, str]:
     """The generated files, by the variable that holds each; none when the Pod brings a service file of its own."""
@@ -186,10 +199,13 @@ def _files(
         settings,
         upstream_host=wanted.upstream_host or settings.upstream_host,
         grace_seconds=DEFAULT_GRACE_SECONDS if grace is None else grace,
-        probe_rules=bool(public_paths),
+        probe_rules=bool(rewired.public_paths),
+        spoken=said,
+        grpc_services=rewired.grpc_services,
         workload=workload,
     )
-    rules = {PROBE_VARIABLE: probe_rules_text(public_paths)} if public_paths else {}
+    paths = rewired.public_paths
+    rules = {PROBE_VARIABLE: probe_rules_text(paths)} if paths else {}
     return {SERVICE_VARIABLE: text, **rules}
 
 

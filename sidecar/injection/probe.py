@@ -2,7 +2,8 @@
 
 The kubelet calls the Pod's own address. An API that listens on 127.0.0.1 no longer answers there, so an HTTP
 probe goes to the sidecar's port instead (the kubelet does not verify the certificate) and the generated
-policy lets exactly that method and path pass without a token.
+policy lets exactly that method and path pass without a token. A gRPC probe cannot speak TLS; the sidecar's health port
+asks the API in its place.
 """
 
 import re
@@ -14,6 +15,7 @@ from sidecar.injection.annotation import PREFIX
 from sidecar.injection.parts import ports
 from sidecar.injection.placement import Placement
 from sidecar.injection.problem import CannotInject
+from sidecar.injection.settings import HTTP1, Protocol
 
 PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 HOOKS = ("postStart", "preStop")
@@ -22,20 +24,41 @@ HOOKS = ("postStart", "preStop")
 PLAIN_PATH = re.compile(r"(/|(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+/?)")
 
 
+SERVICE_NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]{0,255})?", re.ASCII)
+"""What `health.grpc_services` takes."""
+
+
+_STAYS = "it calls the Pod's address, where an API on 127.0.0.1 does not answer"
+
+
 @dataclass(frozen=True, slots=True)
 class Rewired:
     """What became of the probes: the paths that must be public, and sentences for the reader."""
 
     public_paths: tuple[str, ...]
     notes: tuple[str, ...]
+    grpc_services: tuple[str, ...] = ()
+    """Services that the sidecar's health port must ask the API for."""
+
+    def left_to_do(self) -> Iterator[str]:
+        """What a service file and policies of somebody's own must say for the probes."""
+        if self.public_paths:
+            yield f"the policy must let GET {' '.join(self.public_paths)} pass for the probes"
+        if self.grpc_services:
+            named = ", ".join(f'"{one}"' for one in self.grpc_services)
+            yield f"the service file must list `health: {{grpc_services: [{named}]}}` for the probes"
 
 
-def rewire(api_containers: list[dict[str, Any]], placement: Placement, *, through_sidecar: bool) -> Rewired:
-    """Change, in place, every probe and hook that names the API's port.
+def rewire(
+    api_containers: list[dict[str, Any]], placement: Placement, health_port: int | None, protocol: Protocol
+) -> Rewired:
+    """Change, in place, every probe and hook that names the API's port, whose `protocol` it is.
 
-    Raises `CannotInject` for one that cannot be kept alive.
+    Without a `health_port` of the sidecar's they stay, by number. Raises `CannotInject` for one that cannot be kept
+    alive.
     """
     paths: dict[str, None] = {}
+    services: dict[str, None] = {}
     notes: list[str] = []
     problems: list[str] = []
     for container in api_containers:
@@ -43,11 +66,16 @@ def rewire(api_containers: list[dict[str, Any]], placement: Placement, *, throug
             port = _resolved(container, action)
             if port != placement.upstream_port or _host(action):
                 continue
-            if not through_sidecar:
+            place = f"{where} of container {container['name']}"
+            if health_port is None:
                 _pin_number(action, port)
+                notes.append(f"{place} stays: {_STAYS}")
                 continue
             try:
-                path = _lead_through(action, placement, f"{where} of container {container['name']}", notes)
+                if isinstance(action.get("grpc"), dict):
+                    services[_ask_in_its_place(action, health_port, protocol, place, notes)] = None
+                    continue
+                path = _lead_through(action, placement, place, notes)
             except CannotInject as error:
                 problems.extend(error.problems)
                 continue
@@ -55,7 +83,7 @@ def rewire(api_containers: list[dict[str, Any]], placement: Placement, *, throug
                 paths[path] = None
     if problems:
         raise CannotInject(*problems)
-    return Rewired(tuple(paths), tuple(notes))
+    return Rewired(tuple(paths), tuple(notes), tuple(services))
 
 
 def _actions(container: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -102,12 +130,30 @@ def _pin_number(action: dict[str, Any], port: int) -> None:
         target["port"] = port
 
 
-def _lead_through(action: dict[str, Any], placement: Placement, where: str, notes: list[str]) -> str | None:
-    if isinstance(action.get("grpc"), dict):
+def _ask_in_its_place(
+    action: dict[str, Any], health_port: int, protocol: Protocol, where: str, notes: list[str]
+) -> str:
+    """The kubelet's gRPC speaks no TLS: it asks the sidecar's health port, which asks the API. Returns for what."""
+    if protocol == HTTP1:
         raise CannotInject(
-            f"{where} is a gRPC probe of the API's port, which cannot go through TLS; use an HTTP or exec"
-            f" probe, or annotate {PREFIX}probes: keep"
+            f"{where} is a gRPC probe, which an API of {HTTP1} does not answer; use an HTTP or exec probe, or annotate"
+            f" {PREFIX}upstream-protocol: h2"
         )
+    service = str(action["grpc"].get("service") or "")
+    if not SERVICE_NAME.fullmatch(service):
+        raise CannotInject(f"{where} asks for a gRPC service of a name that none has: {service[:80]!r}")
+    query = f"?service={service}" if service else ""
+    asked = {"path": f"/grpcz{query}", "port": health_port}
+    members = [("httpGet", asked) if name == "grpc" else (name, one) for name, one in action.items()]
+    action.clear()
+    action.update(members)
+    notes.append(
+        f"{where} asks the sidecar's health port, which asks the API by gRPC; nothing becomes public"
+    )
+    return service
+
+
+def _lead_through(action: dict[str, Any], placement: Placement, where: str, notes: list[str]) -> str | None:
     if where.startswith("lifecycle."):
         raise CannotInject(
             f"{where} calls the API's port; led through the sidecar it would be open to every caller, so use an"

@@ -5,10 +5,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from sidecar.injection.parts import containers, tcp_ports
+from sidecar.injection.parts import containers
 
-_HTTP2_NAME: Final = re.compile(r"(?:grpc|h2c|http2)(?:-.*)?", re.ASCII)
-_HTTP2_PROTOCOLS: Final = frozenset({"grpc", "h2c", "http2", "kubernetes.io/h2c"})
 _ANY_ADDRESS: Final = re.compile(r"(?:^|[=\s,/@'\"])(0\.0\.0\.0|\[::\]|::|\*)(?=$|[:\s,/'\"])")
 _ADDRESS_FLAG: Final = re.compile(
     r"--?(?:b|bind|host|listen|address|addr|ip|bind-address|listen-address|server\.address)(?:[=\s]|$)",
@@ -17,23 +15,6 @@ _ADDRESS_FLAG: Final = re.compile(
 _ADDRESS_VARIABLE: Final = re.compile(
     r"(?:.*_)?(?:HOST|BIND|ADDRESS|ADDR|LISTEN|HOSTNAME|URLS)", re.ASCII | re.IGNORECASE
 )
-
-
-def speaks_http2(port: Mapping[str, Any]) -> bool:
-    """Whether a port of a container or a Service says, by name or `appProtocol`, that it speaks HTTP/2 in clear."""
-    name, protocol = str(port.get("name") or ""), str(port.get("appProtocol") or "")
-    return bool(_HTTP2_NAME.fullmatch(name)) or protocol.lower() in _HTTP2_PROTOCOLS
-
-
-def http2_problems(spec: Mapping[str, Any], container: str, number: int) -> Iterator[str]:
-    """The API's own port, where it speaks HTTP/2: its callers would all fail."""
-    for one in containers(spec):
-        for port in tcp_ports(one):
-            if one["name"] == container and port["containerPort"] == number and speaks_http2(port):
-                yield (
-                    f"port {port.get('name')} of container {one['name']} speaks gRPC or HTTP/2, which the injector"
-                    " does not set up: use the chart, with protocols: [h2] and upstreamProtocol: h2"
-                )
 
 
 def isolation_problems(spec: Mapping[str, Any]) -> Iterator[str]:

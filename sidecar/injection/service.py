@@ -12,7 +12,8 @@ from typing import Any
 
 from sidecar.injection import undo
 from sidecar.injection.annotation import STATUS, Status
-from sidecar.injection.safety import speaks_http2
+from sidecar.injection.parts import IN_THE_CLEAR
+from sidecar.injection.protocol import ServicePort
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +23,27 @@ class Protected:
     namespace: str | None
     labels: Mapping[str, str]
     status: Status
+    names: frozenset[str] = frozenset()
+    """Of ports that lead to the sidecar."""
 
     def selected_by(self, service: Mapping[str, Any]) -> bool:
         """Whether the selector of a Service finds the workload's Pods."""
-        namespace = (service.get("metadata") or {}).get("namespace")
-        spec = service.get("spec")
-        selector = spec.get("selector") if isinstance(spec, Mapping) else None
-        if not isinstance(selector, Mapping) or not selector or namespace != self.namespace:
-            return False
-        return all(self.labels.get(key) == value for key, value in selector.items())
+        return _selects(service, self.namespace, self.labels)
+
+
+def _ports(service: Mapping[str, Any]) -> list[Any]:
+    found = service["spec"].get("ports")
+    return found if isinstance(found, list) else []
+
+
+def _selects(service: Mapping[str, Any], namespace: str | None, labels: Mapping[str, str]) -> bool:
+    metadata, spec = service.get("metadata"), service.get("spec")
+    selector = spec.get("selector") if isinstance(spec, Mapping) else None
+    if not isinstance(selector, Mapping) or not selector or not isinstance(metadata, Mapping):
+        return False
+    if metadata.get("namespace") != namespace:
+        return False
+    return all(labels.get(key) == value for key, value in selector.items())
 
 
 def rewire_service(service: dict[str, Any], protected: Iterable[Protected]) -> dict[str, Any]:
@@ -49,7 +62,7 @@ def rewire_service(service: dict[str, Any], protected: Iterable[Protected]) -> d
     made = copy.deepcopy(before)
     for one in protected:
         if one.selected_by(service):
-            _lead(made["spec"]["ports"], one.status)
+            _lead(made["spec"]["ports"], one)
     if made == before:
         return service if before == service else before
     _keep_record(before, made)
@@ -75,18 +88,17 @@ def restored_service(service: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-def http2_problems(service: Mapping[str, Any], protected: Iterable[Protected]) -> Iterator[str]:
-    """Ports of a Service that say that they speak gRPC or HTTP/2 and would lead to the sidecar."""
-    if service.get("kind") != "Service" or not isinstance(service.get("spec"), Mapping):
-        return
-    for one in protected:
-        if one.selected_by(service):
-            for port in service["spec"].get("ports") or []:
-                if isinstance(port, Mapping) and speaks_http2(port):
-                    yield (
-                        f"port {port.get('name', port.get('port'))} says that it speaks gRPC or HTTP/2, which an"
-                        " injected sidecar does not: it would turn every caller away"
-                    )
+def service_ports(
+    services: Iterable[Mapping[str, Any]], namespace: str | None, labels: Mapping[str, str]
+) -> list[ServicePort]:
+    """The ports of the Services that select Pods with these labels, as they were before any injection."""
+    return [
+        ServicePort(str(one["metadata"].get("name")), port)
+        for one in services
+        if _selects(one, namespace, labels)
+        for port in _ports(restored_service(dict(one)))
+        if isinstance(port, Mapping)
+    ]
 
 
 def ingress_notes(ingress: Mapping[str, Any], services: Iterable[Mapping[str, Any]]) -> Iterator[str]:
@@ -128,11 +140,15 @@ def _keep_record(before: dict[str, Any], made: dict[str, Any]) -> None:
     annotations[STATUS] = json.dumps({"undo": steps}, separators=(",", ":"))
 
 
-def _lead(ports: list[Any], status: Status) -> None:
+def _lead(ports: list[Any], protected: Protected) -> None:
+    status = protected.status
     for port in ports:
         if not isinstance(port, dict) or port.get("protocol", "TCP") != "TCP":
             continue
-        if port.get("targetPort", port.get("port")) == status.upstream_port:
+        target = port.get("targetPort", port.get("port"))
+        if target == status.upstream_port:
             port["targetPort"] = status.port
-            if port.get("appProtocol") == "http":
-                port["appProtocol"] = "https"
+        elif not isinstance(target, str) or target not in protected.names:
+            continue
+        if str(port.get("appProtocol")).lower() in {"http", *IN_THE_CLEAR}:
+            port["appProtocol"] = "https"

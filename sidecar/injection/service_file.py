@@ -1,10 +1,12 @@
 """The text of the files that the injector writes for one Pod: the service file and the rules for its probes."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Sequence
 
 from sidecar.injection.placement import Placement
 from sidecar.injection.problem import CannotInject
-from sidecar.injection.settings import ClientCa, InjectionSettings
+from sidecar.injection.protocol import Spoken
+from sidecar.injection.settings import HTTP1, ClientCa, InjectionSettings
 
 SERVICE_DIRECTORY = "/etc/sidecar/config"
 POLICY_DIRECTORY = "/etc/sidecar/policies"
@@ -30,6 +32,8 @@ def service_text(
     upstream_host: str,
     grace_seconds: int,
     probe_rules: bool,
+    spoken: Spoken,
+    grpc_services: Sequence[str] = (),
     workload: str | None = None,
 ) -> str:
     """The sidecar's service file.
@@ -48,10 +52,12 @@ def service_text(
         f"      private_key_file: {TLS_DIRECTORY}/{tls.private_key_file}",
         "    client_certificate:",
         *(f"      {line}" for line in _client_certificate(settings)),
+        *([f"    protocols: [{', '.join(spoken.listener)}]"] if spoken.listener else []),
         "upstream:",
         f"  url: http://{_host(upstream_host)}:{placement.upstream_port}",
+        *([f"  protocol: {spoken.upstream}"] if spoken.upstream != HTTP1 else []),
         f"policy_files: [{', '.join([*policies, f'{POLICY_DIRECTORY}/*.yaml'])}]",
-        f"health: {{address: {address(settings, settings.health_port)}}}",
+        f"health: {{address: {address(settings, settings.health_port)}{_asked(grpc_services)}}}",
         f"admin: {{address: 127.0.0.1:{settings.admin_port}}}",
         f"timeouts: {{drain: {drain}s}}",
         # A folder of its own below the volume, which everyone may write into: the sidecar makes it, mode 0700.
@@ -60,6 +66,11 @@ def service_text(
         *(["bypass_check: {refuse_when_bypassable: true}"] if settings.refuse_when_bypassable else []),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _asked(grpc_services: Sequence[str]) -> str:
+    """Services of the API that the health port may ask for."""
+    return f", grpc_services: {json.dumps(list(grpc_services))}" if grpc_services else ""
 
 
 def _dpop(settings: InjectionSettings, workload: str | None) -> list[str]:

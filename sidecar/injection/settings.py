@@ -28,10 +28,14 @@ FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_le
 EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
 Choice = Literal[
-    "container", "upstream-port", "port", "policies", "tls-secret", "config-map", "probes", "upstream-host"
-]
+    "container", "upstream-port", "port", "policies", "tls-secret", "config-map", "probes", "upstream-host",
+    "upstream-protocol",
+]  # fmt: skip
 CHOICES: Final[tuple[Choice, ...]] = get_args(Choice)
 """What the author of a Pod may choose by an annotation of this name, where the settings let him."""
+Protocol = Literal["h2", "http/1.1"]
+H2: Final[Protocol] = "h2"
+HTTP1: Final[Protocol] = "http/1.1"
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi)?$")]
 
 
@@ -140,6 +144,10 @@ class InjectionSettings(_Strict):
     probes: Literal["sidecar", "keep"] = "sidecar"
     public_probe_paths: tuple[str, ...] | None = None
     upstream_host: Literal["127.0.0.1", "::1"] = "127.0.0.1"
+    upstream_protocol: Protocol | None = None
+    """What the API speaks, in the clear. None: what the Pod and its Services say."""
+    protocols: Annotated[tuple[Protocol, ...], Field(min_length=1)] | None = None
+    """What clients are offered, the preferred first. None: both where the API speaks HTTP/2, else HTTP/1.1 alone."""
     families: Annotated[tuple[Literal["IPv4", "IPv6"], ...], Field(min_length=1)] = ("IPv4", "IPv6")
     pod_may_choose: tuple[Choice, ...] = CHOICES
     user: Annotated[int, Field(ge=1, le=2**31 - 1, strict=True)] | None = 65532

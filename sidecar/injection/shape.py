@@ -25,6 +25,7 @@ class _Target(BaseModel):
 
 class _GrpcTarget(BaseModel):
     port: StrictInt
+    service: StrictStr | None = None
 
 
 class _Action(BaseModel):

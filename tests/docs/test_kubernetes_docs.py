@@ -75,9 +75,10 @@ def test_every_annotation_in_the_table_is_one_the_injector_knows() -> None:
         "port": "8443",
         "probes": "keep",
         "upstream-host": "::1",
+        "upstream-protocol": "h2",
     }
     annotations = {f"bound-token-sidecar/{name}": examples.get(name, "x") for name in names}
-    assert len(names) == 9
+    assert len(names) == 10
     assert wishes({"annotations": annotations}).config_map == "x"
 
 

@@ -531,3 +531,45 @@ def test_an_authorization_server_without_a_secret_of_clients_is_refused() -> Non
     chosen = ["--values", values("application-authorization-server")]
     said = HELM4.refusal(*chosen, "--set", "sidecar.authorizationServer.clients.secret=")
     assert "name the Secret with the files of clients" in said
+
+
+def service_file(manifests: list[dict[str, Any]]) -> dict[str, Any]:
+    (text,) = [one["data"]["sidecar.yaml"] for one in manifests if "sidecar.yaml" in one.get("data", {})]
+    found = yaml.safe_load(text)
+    assert isinstance(found, dict)
+    return found
+
+
+def test_grpc_probes_ask_the_health_port_as_the_injector_has_it() -> None:
+    manifests = rendered(values("application-grpc-probes"), NEWEST)
+    (api,) = only(manifests, "Deployment")["spec"]["template"]["spec"]["containers"]
+    assert api["startupProbe"]["httpGet"] == {"path": "/healthz", "port": 8443, "scheme": "HTTPS"}
+    assert api["livenessProbe"] == {"httpGet": {"path": "/grpcz", "port": 9912}, "timeoutSeconds": 3}
+    assert api["readinessProbe"] == {"httpGet": {"path": "/grpcz?service=orders.v1.Orders", "port": 9912}}
+    file = service_file(manifests)
+    assert file["health"]["grpc_services"] == ["liveness", "", "orders.v1.Orders"]
+    assert (file["upstream"]["protocol"], file["listeners"][0]["protocols"]) == ("h2", ["h2", "http/1.1"])
+    said = HELM4.refusal(
+        "--values", values("application-grpc-probes"), "--set", "sidecar.upstreamProtocol=http/1.1"
+    )
+    assert "a gRPC probe asks an API that speaks h2" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "chosen", "expected"),
+    [
+        ("grpc", "", ("h2", ["h2", "http/1.1"])),
+        ("grpc-orders", "", ("h2", ["h2", "http/1.1"])),
+        ("h2c", "", ("h2", ["h2", "http/1.1"])),
+        ("grpc-web", "", (None, None)),
+        ("http", "", (None, None)),
+        ("grpc", "http/1.1", ("http/1.1", None)),
+        ("http", "h2", ("h2", ["h2", "http/1.1"])),
+    ],
+)
+def test_the_name_of_the_services_port_says_what_the_api_speaks_unless_told_otherwise(
+    name: str, chosen: str, expected: tuple[str | None, list[str] | None]
+) -> None:
+    options = ["--set", f"application.service.name={name},sidecar.upstreamProtocol={chosen}"]
+    file = service_file(HELM4.template(CHART, NEWEST, "--values", values("application-minimal"), *options))
+    assert (file["upstream"].get("protocol"), file["listeners"][0].get("protocols")) == expected

@@ -209,10 +209,6 @@ def test_a_port_that_stays_open_is_named() -> None:
         ),
         (pod(volumes=[{"name": "bound-token-tls", "emptyDir": {}}]), "volume bound-token-tls uses a name"),
         (
-            pod(container("api", http_port(), livenessProbe={"grpc": {"port": 8080}})),
-            "gRPC probe of the API's port",
-        ),
-        (
             pod(
                 container(
                     "api", http_port(), lifecycle={"preStop": {"httpGet": {"path": "/quit", "port": "http"}}}
@@ -230,8 +226,7 @@ def test_a_port_that_stays_open_is_named() -> None:
         ),
         (pod(shareProcessNamespace=True), "shareProcessNamespace lets the other containers read"),
         (pod(hostPID=True), "hostPID shares the node's processes"),
-        (pod(container("api", http_port(name="grpc"))), "port grpc of container api speaks gRPC or HTTP/2"),
-        (pod(container("api", http_port(name="h2c-api"))), "speaks gRPC or HTTP/2"),
+        (pod(annotations={"upstream-protocol": "h3"}), "upstream-protocol must be 'h2' or 'http/1.1'"),
         (pod(annotations={"upstream-host": "localhost"}), "upstream-host must be '127.0.0.1' or '::1'"),
         (pod(volumes="none"), "spec.volumes: Input should be a valid list"),
         (

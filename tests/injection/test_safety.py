@@ -111,14 +111,6 @@ def service(**port: Any) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize(
-    "port", [{"appProtocol": "kubernetes.io/h2c"}, {"appProtocol": "grpc"}, {"name": "grpc-web"}]
-)
-def test_a_service_that_speaks_http2_is_refused_before_its_callers_fail(port: dict[str, Any]) -> None:
-    with pytest.raises(CannotInject, match=r"Service accounts: port .* says that it speaks gRPC or HTTP/2"):
-        inject_bundle([deployment(pod()), service(**port)], settings())
-
-
 def ingress(**changes: Any) -> dict[str, Any]:
     backend = {"service": {"name": "accounts", "port": {"number": 80}}}
     spec = {

@@ -48,18 +48,26 @@
     "address" (printf "%s:%d" $host (int $sidecar.port))
     "tls" $tls
     "client_certificate" $client }}
-{{- with $sidecar.protocols }}
+{{- $protocol := include "bound-token-sidecar.upstreamProtocol" . }}
+{{- with ternary (list "h2" "http/1.1") $sidecar.protocols (and (empty $sidecar.protocols) (eq $protocol "h2")) }}
 {{- $listener = merge $listener (dict "protocols" .) }}
 {{- end }}
 {{- $api := dict "url" (printf "http://%s:%d" $upstream (int $sidecar.upstreamPort)) }}
-{{- with $sidecar.upstreamProtocol }}
+{{- with $protocol }}
 {{- $api = merge $api (dict "protocol" .) }}
+{{- end }}
+{{- $health := dict "address" (printf "%s:%d" $host (int $sidecar.healthPort)) }}
+{{- with include "bound-token-sidecar.grpcServices" . | fromJsonArray }}
+{{- if ne $protocol "h2" }}
+{{- fail "sidecar.upstreamProtocol: a gRPC probe asks an API that speaks h2" }}
+{{- end }}
+{{- $health = merge $health (dict "grpc_services" .) }}
 {{- end }}
 {{- $file := dict
     "listeners" (list $listener)
     "upstream" $api
     "policy_files" $patterns
-    "health" (dict "address" (printf "%s:%d" $host (int $sidecar.healthPort)))
+    "health" $health
     "admin" (dict "address" (printf "127.0.0.1:%d" (int $sidecar.adminPort)))
     "timeouts" (dict "drain" (printf "%ds" $drain)) }}
 {{- if $sidecar.refuseWhenBypassable }}
@@ -102,11 +110,38 @@
 {{- if .Values.application.enabled }}
 {{- range list "startup" "liveness" "readiness" }}
 {{- with get $.Values.application.probes . }}
+{{- if .path }}
 {{- $paths = append $paths (regexReplaceAll "[?].*$" .path "") }}
 {{- end }}
 {{- end }}
 {{- end }}
+{{- end }}
 {{- $paths | uniq | toJson }}
+{{- end }}
+
+{{- /* gRPC services that the health port may ask the API for, as a JSON list without doubles. */ -}}
+{{- define "bound-token-sidecar.grpcServices" -}}
+{{- $services := .Values.sidecar.grpcServices }}
+{{- if .Values.application.enabled }}
+{{- range list "startup" "liveness" "readiness" }}
+{{- $probe := get $.Values.application.probes . }}
+{{- if hasKey $probe "grpc" }}
+{{- $services = append $services (default "" $probe.grpc.service) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- $services | uniq | toJson }}
+{{- end }}
+
+{{- /* What the API speaks: as chosen, or h2 where the Service's port or a probe says so; empty: HTTP/1.1. */ -}}
+{{- define "bound-token-sidecar.upstreamProtocol" -}}
+{{- $name := .Values.application.service.name }}
+{{- $named := and (regexMatch "^(grpc|h2c|http2)(-.*)?$" $name) (not (regexMatch "^grpc-web(-.*)?$" $name)) }}
+{{- if .Values.sidecar.upstreamProtocol }}
+{{- .Values.sidecar.upstreamProtocol }}
+{{- else if or (and .Values.application.enabled $named) (include "bound-token-sidecar.grpcServices" . | fromJsonArray) }}
+{{- "h2" }}
+{{- end }}
 {{- end }}
 
 {{- define "bound-token-sidecar.probeRules" -}}

@@ -17,13 +17,21 @@ One of nativeContainers and plainContainers is empty, depending on the cluster: 
 {{- end }}
 {{- end }}
 
-{{- /* An HTTP probe of the API, led through the sidecar: dict with context and probe (path and timings). */ -}}
+{{- /*
+A probe of the API: dict with context and probe (path or grpc, and timings). HTTP goes through the sidecar. The kubelet's gRPC
+speaks no TLS: the sidecar's health port asks the API in its place.
+*/ -}}
 {{- define "bound-token-sidecar.probe" -}}
 httpGet:
+  {{- if hasKey .probe "grpc" }}
+  path: /grpcz{{ with .probe.grpc.service }}?service={{ . }}{{ end }}
+  port: {{ .context.Values.sidecar.healthPort }}
+  {{- else }}
   path: {{ .probe.path }}
   port: {{ .context.Values.sidecar.port }}
   scheme: HTTPS
-{{- with omit .probe "path" }}
+  {{- end }}
+{{- with omit .probe "path" "grpc" }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
