@@ -114,8 +114,13 @@ def same_ends(made: Made) -> None:
 
 
 def speaks_http2(made: Made) -> None:
-    api, sidecar = made.pod("Deployment")["spec"]["containers"], made.pod("Deployment")["spec"]["initContainers"][0]
-    file = yaml.safe_load(next(one["value"] for one in sidecar["env"] if one["name"] == "SIDECAR_SERVICE_FILE"))
+    api, sidecar = (
+        made.pod("Deployment")["spec"]["containers"],
+        made.pod("Deployment")["spec"]["initContainers"][0],
+    )
+    file = yaml.safe_load(
+        next(one["value"] for one in sidecar["env"] if one["name"] == "SIDECAR_SERVICE_FILE")
+    )
     assert file["listeners"][0]["protocols"] == ["h2", "http/1.1"]
     assert file["upstream"] == {"url": "http://127.0.0.1:9000", "protocol": "h2"}
     assert api[0]["livenessProbe"] == {"httpGet": {"path": "/grpcz?service=prices", "port": 9902}}
