@@ -13,7 +13,7 @@ from sidecar.injection.parts import containers, tcp_ports
 from sidecar.injection.placement import CONTAINER, has_sidecar
 from sidecar.injection.pod import InjectedPod, inject_pod, restored
 from sidecar.injection.problem import CannotInject
-from sidecar.injection.protocol import ServicePort, Surroundings
+from sidecar.injection.protocol import Beside, ServicePort
 from sidecar.injection.settings import InjectionSettings
 from sidecar.injection.shape import check_metadata, check_pod
 
@@ -78,7 +78,7 @@ def inject(
                 "it declares no port; in an enforcing namespace declare the API's containerPort"
             )
         return Injection(manifest, None, ("declares no port and does not ask: left as it is",))
-    made = _injected(template, settings, mode, manifest, Surroundings(service_ports))
+    made = _injected(template, settings, mode, manifest, Beside(service_ports))
     return Injection(_replaced(manifest, path, made.pod), made.status, made.notes)
 
 
@@ -105,7 +105,7 @@ def _injected(
     settings: InjectionSettings,
     mode: Mode,
     manifest: Mapping[str, Any],
-    beside: Surroundings,
+    beside: Beside,
 ) -> InjectedPod:
     allowed = () if mode is Mode.ENFORCED else settings.pod_may_choose
     wanted = annotation.wishes(template.get("metadata") or {}, allowed)
@@ -134,7 +134,7 @@ def _again(
     if status.undo is None:
         return _old_record(manifest, path, settings, mode, status)
     before, left = restored(template, status)
-    beside = Surroundings(service_ports, status.upstream_protocol)
+    beside = Beside(service_ports, status.upstream_protocol)
     made = _injected(before, settings, mode, manifest, beside)
     if made.pod == template:
         return Injection(manifest, status, made.notes)

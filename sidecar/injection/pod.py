@@ -18,7 +18,7 @@ from sidecar.injection.container import PORT_NAME, container, volumes
 from sidecar.injection.parts import containers, tcp_ports
 from sidecar.injection.placement import Placement, place
 from sidecar.injection.problem import CannotInject
-from sidecar.injection.protocol import Spoken, Surroundings, spoken
+from sidecar.injection.protocol import Beside, Spoken, spoken
 from sidecar.injection.service_file import (
     DEFAULT_GRACE_SECONDS,
     PROBE_VARIABLE,
@@ -46,7 +46,7 @@ def inject_pod(
     settings: InjectionSettings,
     *,
     workload: str | None,
-    beside: Surroundings | None = None,
+    beside: Beside | None = None,
 ) -> InjectedPod:
     """Put the sidecar into a copy of `pod` (a mapping with `metadata` and `spec`).
 
@@ -58,7 +58,7 @@ def inject_pod(
     notes = [*_notes(spec, metadata, placement, settings)]
     api_containers = containers(spec)
     through_sidecar = (wanted.probes or settings.probes) == "sidecar"
-    said = spoken(spec, placement, wanted, settings, beside or Surroundings())
+    said = spoken(spec, placement, wanted, settings, beside or Beside())
     health_port = settings.health_port if through_sidecar else None
     rewired = probe.rewire(api_containers, placement, health_port, said.upstream)
     _check_paths(rewired.public_paths, settings)

@@ -26,7 +26,7 @@ class ServicePort(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Beside:
     """What is known beside the Pod."""
 
     service_ports: Sequence[ServicePort] = ()
@@ -49,7 +49,7 @@ def spoken(
     placement: Placement,
     wanted: Wishes,
     settings: InjectionSettings,
-    beside: Surroundings,
+    beside: Beside,
 ) -> Spoken:
     """Chosen, or else as the manifests say. Raises `CannotInject` where callers would be turned away."""
     chosen = wanted.upstream_protocol or settings.upstream_protocol
@@ -72,7 +72,7 @@ def spoken(
     return Spoken(tuple(listener), H2, (f"the API speaks gRPC or HTTP/2 ({told}): {sides}",))
 
 
-def _signs(spec: Mapping[str, Any], placement: Placement, beside: Surroundings) -> Iterator[str]:
+def _signs(spec: Mapping[str, Any], placement: Placement, beside: Beside) -> Iterator[str]:
     names = set()
     for one in containers(spec):
         for port in tcp_ports(one):
