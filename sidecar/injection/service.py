@@ -24,7 +24,7 @@ class Protected:
     labels: Mapping[str, str]
     status: Status
     names: frozenset[str] = frozenset()
-    """Of ports that lead to the sidecar."""
+    """The ports that lead to the sidecar."""
 
     def selected_by(self, service: Mapping[str, Any]) -> bool:
         """Whether the selector of a Service finds the workload's Pods."""
