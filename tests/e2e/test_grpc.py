@@ -2,6 +2,7 @@
 expiring, without its API, and too large.
 """
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -10,18 +11,24 @@ from typing import Any
 import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from tests.real.grpc_api import SERVICE, GrpcApi
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki, certificate_pem
-from tests.support.sidecar import Sidecar, listener, policy
+from tests.support.sidecar import Sidecar, issuer, listener, policy
 
 pytestmark = pytest.mark.real
 
 KINDS = ["unary", "join", "count", "echo"]
 _RULES: list[dict[str, Any]] = [
-    {"name": "health", "match": {"path": "/grpc.health.v1.Health/*"}, "public": True},
-    {"name": "talk", "match": {"path": f"/{SERVICE}/*"}, "require": {"scopes": ["accounts:read"]}},
+    {"name": "health", "match": {"grpc": {"service": "grpc.health.v1.Health"}}, "public": True},
+    {
+        "name": "reflection",
+        "match": {"grpc": {"service": "grpc.reflection.*.ServerReflection"}},
+        "require": {"scopes": ["developer"]},
+    },
+    {"name": "talk", "match": {"grpc": {"service": SERVICE}}, "require": {"scopes": ["accounts:read"]}},
 ]
 
 
@@ -31,7 +38,14 @@ class Caller:
 
     channel: grpc.Channel
 
-    def call(self, kind: str, token: str | None, *sent: bytes, timeout: float = 20.0) -> list[bytes]:
+    def call(
+        self,
+        kind: str,
+        token: str | None,
+        *sent: bytes,
+        timeout: float = 20.0,
+        pieces: Iterator[bytes] | None = None,
+    ) -> list[bytes]:
         """What came. Raises `grpc.RpcError`."""
         metadata = [("authorization", f"Bearer {token}")] if token is not None else []
         path = f"/{SERVICE}/{kind}"
@@ -39,10 +53,10 @@ class Caller:
         if kind == "unary":
             return [self.channel.unary_unary(path)(sent[0], **options)]
         if kind == "join":
-            return [self.channel.stream_unary(path)(iter(sent), **options)]
+            return [self.channel.stream_unary(path)(pieces or iter(sent), **options)]
         if kind == "count":
             return list(self.channel.unary_stream(path)(sent[0], **options))
-        return list(self.channel.stream_stream(path)(iter(sent), **options))
+        return list(self.channel.stream_stream(path)(pieces or iter(sent), **options))
 
 
 @pytest.fixture(scope="module")
@@ -60,12 +74,14 @@ def start(tmp_path_factory: pytest.TempPathFactory, pki: Pki, signing_key: Signi
     started: list[Sidecar] = []
     channels: list[grpc.Channel] = []
 
-    def of(url: str, **limits: object) -> Caller:
+    def of(url: str, protocol: str = "h2", **limits: object) -> Caller:
         folder = tmp_path_factory.mktemp("grpc")
-        made = Sidecar(folder, pki, url, keys=[signing_key], policy_document=policy(_RULES))
+        made = Sidecar(
+            folder, pki, url, keys=[signing_key], policy_document=policy(_RULES, [issuer(clock_skew="0s")])
+        )
         document = made.service_document(url)
         document["listeners"] = [listener(made.port) | {"protocols": ["h2"]}]
-        document["upstream"] = {"url": url, "protocol": "h2"}
+        document["upstream"] = {"url": url, "protocol": protocol}
         document["limits"] = limits
         made.write_service(document)
         started.append(made.start())
@@ -174,15 +190,38 @@ def test_a_call_that_is_too_large_exhausts_a_resource(narrow: Caller, token: str
     assert error.details().startswith("body_too_large: ")
 
 
+@pytest.mark.parametrize("kind", ["join", "count", "echo"])
 def test_a_stream_ends_with_its_token(
-    caller: Caller, api: GrpcApi, pki: Pki, signing_key: SigningKey
+    caller: Caller, api: GrpcApi, pki: Pki, signing_key: SigningKey, kind: str
 ) -> None:
-    short = signing_key.token(pki.client, exp=int(time.time()) + 3)
+    short = signing_key.token(pki.client, exp=int(time.time()) + 4)
     api.talk.cancelled.clear()
-    error = refusal(lambda: caller.call("count", short, b"03", timeout=60.0))
+    ended = threading.Event()
+
+    def pieces() -> Iterator[bytes]:
+        yield b"one"
+        ended.wait(60)
+
+    try:
+        error = refusal(lambda: caller.call(kind, short, b"03", timeout=60.0, pieces=pieces()))
+    finally:
+        ended.set()
     assert error.code() is grpc.StatusCode.UNAUTHENTICATED
     assert error.details().startswith("token_expired: ")
     assert api.talk.cancelled.wait(20), "the API hears that nobody listens"
+
+
+def test_a_unary_call_that_the_api_has_in_full_is_answered_when_its_token_ends_and_the_next_is_refused(
+    caller: Caller, pki: Pki, signing_key: SigningKey
+) -> None:
+    """It may have been acted on: to be told UNAUTHENTICATED would ask the caller to send it again."""
+    ends = int(time.time()) + 4
+    short = signing_key.token(pki.client, exp=ends)
+    later = b"until %d" % (ends + 2)
+    assert caller.call("unary", short, later, timeout=60.0) == [later]
+    error = refusal(lambda: caller.call("unary", short, b"hello"))
+    assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+    assert error.details().startswith("token_expired: ")
 
 
 def test_a_deadline_is_kept_on_the_way(caller: Caller, api: GrpcApi, token: str) -> None:
@@ -201,6 +240,30 @@ def test_the_health_service_is_a_rule_like_any(caller: Caller) -> None:
     stub = health_pb2_grpc.HealthStub(caller.channel)
     answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=20)
     assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+def test_reflection_is_for_developers(caller: Caller, pki: Pki, signing_key: SigningKey) -> None:
+    stub = reflection_pb2_grpc.ServerReflectionStub(caller.channel)
+    asked = reflection_pb2.ServerReflectionRequest(list_services="")
+
+    def services(scope: str) -> list[str]:
+        token = signing_key.token(pki.client, scope=scope)
+        metadata = [("authorization", f"Bearer {token}")]
+        answers = stub.ServerReflectionInfo(iter([asked]), metadata=metadata, timeout=20)
+        return [one.name for answer in answers for one in answer.list_services_response.service]
+
+    assert SERVICE in services("developer")
+    error = refusal(lambda: services("accounts:read"))
+    assert error.code() is grpc.StatusCode.PERMISSION_DENIED
+    assert error.details().startswith("scope_insufficient: ")
+
+
+def test_a_permitted_call_to_an_api_of_http_1_is_unimplemented(
+    start: Start, api: GrpcApi, token: str
+) -> None:
+    error = refusal(lambda: start(api.url, "http/1.1").call("unary", token, b"hello"))
+    assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert error.details().startswith("grpc_unsupported: ")
 
 
 def test_what_no_rule_names_is_not_permitted(caller: Caller, token: str) -> None:

@@ -1,9 +1,11 @@
 """An API of gRPC in a thread: the four kinds of call, on bytes that nobody declares; health and reflection beside it.
 
 Each method says what it got: `unary` repeats it, `join` joins a stream, `count` counts down, `echo` repeats a stream.
+`unary` waits as long as it is told to.
 """
 
 import threading
+import time
 from collections.abc import Iterator
 from concurrent import futures
 from typing import Any, Self
@@ -45,10 +47,13 @@ class Talk(grpc.GenericRpcHandler):  # type: ignore[misc]  # the package has no 
         if data == b"fail":
             context.set_trailing_metadata((("x-why", "asked to"),))
             context.abort(grpc.StatusCode.FAILED_PRECONDITION, "as asked: 100 %")
+        if data.startswith(b"until "):
+            threading.Event().wait(max(0.0, float(data[6:]) - time.time()))
         return data
 
     def join(self, pieces: Iterator[bytes], context: grpc.ServicerContext) -> bytes:
         context.set_trailing_metadata((("x-sum", "1"),))
+        context.add_callback(self.cancelled.set)
         return b"".join(pieces)
 
     def count(self, data: bytes, context: grpc.ServicerContext) -> Iterator[bytes]:
@@ -61,6 +66,7 @@ class Talk(grpc.GenericRpcHandler):  # type: ignore[misc]  # the package has no 
                 threading.Event().wait(0.05)
 
     def echo(self, pieces: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        context.add_callback(self.cancelled.set)
         yield from pieces
 
 

@@ -26,6 +26,8 @@ _STREAMS: Final = 100
 """Requests at once on one connection, until the upstream says how many; and at most."""
 _SILENCE: Final = 10.0
 """Seconds after which a connection that owes something is asked for a sign of life."""
+_SILENCE_AFTER_SIGN: Final = 301.0
+"""The same after such a sign: a server of gRPC may end what asks again within five minutes (gRFC A8)."""
 _SETTINGS: Final = b"\4"
 """The type of the frame that a server sends first (RFC 9113 §3.4); it is the fourth byte."""
 _WORK: Final = 1 << 30
@@ -38,7 +40,7 @@ class Http2Road(Road):
 
     __slots__ = (
         "_asked_at", "_flushes", "_has_heard", "_has_settled", "_loop", "_pool", "heard_at", "idle_until", "is_leaving",
-        "lanes", "most", "transport",
+        "lanes", "most", "ponged_at", "transport",
     )  # fmt: skip
 
     def __init__(self, pool: "Http2Pool", loop: asyncio.AbstractEventLoop, scheme: bytes) -> None:
@@ -50,7 +52,8 @@ class Http2Road(Road):
         self._has_heard = False
         """Something came."""
         self.heard_at = loop.time()
-        """When something came last."""
+        self.ponged_at = 0.0
+        """When something came last, and when a sign of life did."""
         self.idle_until = 0.0
         self.is_leaving = False
         """No more requests go here."""
@@ -177,7 +180,7 @@ class Http2Road(Road):
             self._pool.told(self.most)
 
     def pong(self) -> None:
-        pass  # that something came is enough
+        self.ponged_at = self.heard_at
 
     def noise(self, *, of_window: int) -> None:
         pass
@@ -197,7 +200,9 @@ class Http2Road(Road):
                 self.leave()
         elif self._asked_at and now - self._asked_at > self._pool.settings.connect_timeout:
             self.fail("the upstream gives no sign of life")
-        elif not self._asked_at and now - self.heard_at > _SILENCE:
+        elif not self._asked_at and now - self.heard_at > (
+            _SILENCE_AFTER_SIGN if self.ponged_at == self.heard_at else _SILENCE
+        ):
             self._asked_at = now
             self.engine.ping()
             self.flush_soon()

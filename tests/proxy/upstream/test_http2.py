@@ -309,10 +309,32 @@ def test_an_api_that_gives_no_sign_of_life_is_given_up(converse: Converse) -> No
     api.pump()
     assert api.pings == before + 1, "it was asked, and answered"
     assert not upstream.is_closed
+    talk.later(0.5)
+    api.informs(1, 103)
     talk.later(11.0)  # asked again, and nothing is pumped: it does not answer
     talk.later(3.0)
     assert upstream.is_closed
     assert client.answer().status == 502
+
+
+def test_an_api_that_gave_a_sign_of_life_is_not_asked_again_for_five_minutes(converse: Converse) -> None:
+    """gRFC A8: a server ends the connection of who pings more often, with all calls on it."""
+    talk = converse(upstream=replace(H2, response_timeout=900.0))
+    client = talk.client()
+    client.says(b"POST /a HTTP/1.1\r\nHost: api\r\nContent-Length: 0\r\n\r\n")
+    api = Http2Api(talk.upstream())
+    before = api.pings
+    pings = []
+    for _ in range(330):
+        talk.later(1.0)
+        api.pump()
+        pings.append(api.pings - before)
+    assert pings[20] == 1
+    assert pings[300] == 1, "for as long as only its signs of life come"
+    assert pings[329] == 2
+    assert not api.upstream.is_closed
+    api.says(1, data=b"ok")
+    assert client.answer().body.endswith(b"ok")
 
 
 def test_a_reload_lets_what_is_under_way_finish(talk: Conversation) -> None:
