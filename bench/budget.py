@@ -6,6 +6,7 @@ from typing import Any
 
 from bench.sample import Figures
 from bench.statistic import ratio
+from bench.token_requests import ORDINARY, TOKEN
 from bench.unnamed_keys import KEYS, NAMED, UNNAMED
 
 Document = Mapping[str, Mapping[str, Figures]]
@@ -30,6 +31,7 @@ _GROWTH = (
     ("1 cached tokens", "100,000 cached tokens"),
     ("1 cached tokens", "100,000 tokens in turn"),
 )
+_TOKEN_REQUEST = 1.3
 _IDLE_KB = 40.0  # per idle connection
 _HTTP2_KB = 12.0  # of HTTP/2 more than of HTTP/1.1
 _READY_MS = 1000.0
@@ -90,6 +92,10 @@ def _sections(sections: Sections) -> list[Budget]:
         found.append(
             Budget(f"a new token without kid, {KEYS} keys that fit ÷ one that names its key", times, KEYS)
         )
+    asked = sections.get("token-requests", {})
+    if ORDINARY in asked and TOKEN in asked:
+        times = asked[TOKEN]["cpu_us_per_request"] / asked[ORDINARY]["cpu_us_per_request"]
+        found.append(Budget(f"CPU of {TOKEN} ÷ {ORDINARY}", times, _TOKEN_REQUEST))
     grown = sections.get("growth", {})
     for few, many in _GROWTH:
         if few in grown and many in grown:

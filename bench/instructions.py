@@ -1,10 +1,12 @@
 """How many instructions a request costs, and in which functions: callgrind's count, the same whatever else runs.
 
-`python -m bench.instructions [permitted|denied|dpop]`, by default all. One request after another through one
-connection in this process, TLS and all, without sockets, as in `bench.parts`; what the client's side of the TLS costs
-is counted apart and taken off. `dpop`: a request with a proof of its own (RFC 9449), claimed in the memory of this
-process; beside it stands what one verification of an ES256 signature takes, and the ratio to that plus a permitted
-request. Instructions are no time, but they do not scatter: what a change brought can be seen on a busy machine.
+`python -m bench.instructions [KIND …]`, by default all of `KINDS`. One request after another through one connection in
+this process, TLS and all, without sockets, as in `bench.parts`; what the client's side of the TLS costs is counted
+apart and taken off. `dpop`: a request with a proof of its own (RFC 9449), claimed in the memory of this process; beside
+it stands what one verification of an ES256 signature takes, and the ratio to that plus a permitted request. `post`,
+`token`, `revoke`: a form to an ordinary resource, with a token that is known, and to two endpoints of an authorization
+server, the first of which audits what is issued. Instructions are no time, but they do not scatter: what a change
+brought can be seen on a busy machine.
 """
 
 import asyncio
@@ -27,11 +29,13 @@ from sidecar.decision.jwk import parse_jwk
 from sidecar.decision.replay import ReplayMemory
 from sidecar.decision.strict import base64url
 from tests.support.measured import World
+from tests.support.measured_endpoint import EndpointWorld
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki
 from tests.support.proofs import Prover
 
-KINDS: Final = ("permitted", "denied", "dpop")
+KINDS: Final = ("permitted", "denied", "dpop", "post", "token", "revoke")
+_POSTED: Final = {"post": "/accounts/1", "token": "/token", "revoke": "/revoke"}
 _WARM, _COUNTED = 100, 200
 _SHOWN = 40
 _ROW: Final = re.compile(r"\s*([\d,]+) \([\d.]+%\)\s+(?:\S*:CPyDef_(\S+)|PROGRAM TOTALS)")
@@ -61,7 +65,10 @@ def _require() -> None:
 
 def _print(kind: str) -> None:
     total, functions = _counted(kind)
-    own = total - _counted("dpop-client" if kind == "dpop" else "client")[0]
+    own = (
+        total
+        - _counted("dpop-client" if kind == "dpop" else f"{kind}-client" if kind in _POSTED else "client")[0]
+    )
     print(f"{kind}: {own:,} instructions a request")
     if kind == "dpop":
         verification = _counted("verification")[0]
@@ -116,6 +123,9 @@ async def _request(what: str, folder: Path) -> Callable[[], object]:
         memory = ReplayMemory(b"key", time.monotonic)
         proofs = _WARM + _COUNTED + 2
         world = World(pki, key, folder, bound_to, prover=Prover.create(), proofs=proofs, replay=memory)
+    elif what.partition("-")[0] in _POSTED:
+        world = EndpointWorld(pki, key, folder, bound_to)
+        world.path = _POSTED[what.partition("-")[0]]
     else:
         world = World(pki, key, folder, bound_to)
     if what.endswith("client"):  # whose records nobody opens

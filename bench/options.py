@@ -16,6 +16,8 @@ SECTIONS = (
     "gibibyte",
     "denials",
     "growth",
+    "unnamed-keys",
+    "token-requests",
     "witness",
 )
 

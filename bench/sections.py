@@ -11,6 +11,7 @@ from bench.peers import PEERS
 from bench.report import markdown
 from bench.sample import Figures
 from bench.statistic import spread
+from bench.token_requests import measured as measured_token_requests
 from bench.unnamed_keys import measured as measured_keys
 from bench.world import Drive, Running, World
 
@@ -172,6 +173,12 @@ def unnamed_keys(world: World, options: Options) -> Section:
     )
 
 
+def token_requests(world: World, options: Options) -> Section:
+    """What a token request costs in front of an authorization server, beside an ordinary POST of its size."""
+    seen = measured_token_requests(world, options.seconds, options.warmup, options.rounds)
+    return _cpu_section("in front of an authorization server", "request", seen)
+
+
 def witness(world: World, options: Options) -> Section:
     """The cached load by our client and by wrk, in turn: does the client's choice change the answer?"""
     token, drive = es256_token(world.material), _cached(world, options)
@@ -253,6 +260,7 @@ RUN: dict[str, Callable[[World, Options], Section]] = {
     "denials": denials,
     "growth": growth,
     "unnamed-keys": unnamed_keys,
+    "token-requests": token_requests,
     "witness": witness,
 }
-OURS_ALONE = frozenset({"denials", "growth", "unnamed-keys"})
+OURS_ALONE = frozenset({"denials", "growth", "unnamed-keys", "token-requests"})

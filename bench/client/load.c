@@ -153,8 +153,14 @@ static void write_request(struct connection *c) {
     const char *token = tokens[next_token % token_count], *close = opt.reuse == KEEP_ALIVE ? "" : "Connection: close\r\n";
     const char *proof = proofs ? proofs[next_token] : "";
     next_token++;
-    c->out = realloc(c->out, strlen(token) + strlen(proof) + strlen(opt.path) + 256);
-    if (opt.upload)
+    c->out = realloc(c->out, strlen(token) + strlen(proof) + strlen(opt.path) + (opt.form ? strlen(opt.form) : 0) + 512);
+    if (opt.form) {
+        bool bare = !strcmp(token, "-");
+        c->out_len = (size_t)sprintf(c->out, "POST %s HTTP/1.1\r\nHost: api.example.com\r\n%s%s%s%s"
+                                     "Content-Type: application/x-www-form-urlencoded\r\nContent-Length: %zu\r\n\r\n%s",
+                                     opt.path, bare ? "" : "Authorization: Bearer ", bare ? "" : token, bare ? "" : "\r\n", close,
+                                     strlen(opt.form), opt.form);
+    } else if (opt.upload)
         c->out_len = (size_t)sprintf(c->out, "POST %s HTTP/1.1\r\nHost: api.example.com\r\nAuthorization: Bearer %s\r\n%sContent-Length: %llu\r\n\r\n",
                                      opt.path, token, close, opt.upload);
     else if (proofs)

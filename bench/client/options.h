@@ -14,11 +14,21 @@ struct options {
     long first, limit, requests;        /* the slice of tokens; stop after so many measured requests */
     unsigned long long upload;          /* bytes of body, 0: GET */
     const char *certificate, *tokens, *proofs, *path;    /* proofs: one a request, none twice (RFC 9449) */
+    const char *form;                   /* what is posted as a form, a token beside it or, for `-`, none */
 };
 
 static void usage(const char *why) {
     fprintf(stderr, "load: %s\n", why);
     exit(2);
+}
+
+static const char *content_of(const char *path) {
+    static char content[8192];
+    FILE *file = fopen(path, "r");
+    if (!file) usage("--form cannot be read");
+    content[fread(content, 1, sizeof content - 1, file)] = 0;
+    fclose(file);
+    return content;
 }
 
 static enum reuse reuse_of(const char *word) {
@@ -47,6 +57,7 @@ static struct options read_options(int argc, char **argv) {
         else if (!strcmp(name, "--limit")) o.limit = atol(value);
         else if (!strcmp(name, "--requests")) o.requests = atol(value);
         else if (!strcmp(name, "--upload")) o.upload = strtoull(value, NULL, 10);
+        else if (!strcmp(name, "--form")) o.form = content_of(value);
         else if (!strcmp(name, "--certificate")) o.certificate = value;
         else if (!strcmp(name, "--tokens")) o.tokens = value;
         else if (!strcmp(name, "--proofs")) o.proofs = value;

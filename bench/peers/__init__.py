@@ -49,7 +49,16 @@ class Peer:
 def upstream(site: Site, sink_port: int) -> list[str]:
     """The unmodified API: nginx with 180 bytes of JSON, files, and a sink for uploads."""
     pad = _BODY_BYTES - len('{"ok":true,"items":[1,2,3,4,5,6,7,8,9,10],"pad":""}')
-    return _nginx(site.write("upstream.conf.in", "nginx.conf", {"PAD": "x" * pad, "SINK": sink_port}))
+    return _nginx(
+        site.write(
+            "upstream.conf.in", "nginx.conf", {"PAD": "x" * pad, "SINK": sink_port, "ISSUED": _issued(site)}
+        )
+    )
+
+
+def _issued(site: Site) -> str:
+    """A token response (RFC 6749 §5.1), whose token is bound to the client's certificate."""
+    return json.dumps({"access_token": site.material.es256(), "token_type": "Bearer", "expires_in": 300})
 
 
 def introspection(site: Site) -> list[str]:
@@ -135,8 +144,13 @@ def _aiohttp(site: Site) -> list[str]:
 
 
 def _sidecar(site: Site) -> list[str]:
+    return sidecar(site, {})
+
+
+def sidecar(site: Site, more: Mapping[str, object]) -> list[str]:
+    """The sidecar, with `more` sections in its service file."""
     write_secret(site)
-    (site.run / "sidecar.yaml").write_text(service(site))
+    (site.run / "sidecar.yaml").write_text(service(site, more))
     (site.run / "policy.yaml").write_text(policy(site))
     return [str(PYTHON), "-P", "-m", "sidecar", "run", "--config", str(site.run / "sidecar.yaml")]
 

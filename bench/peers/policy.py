@@ -1,5 +1,6 @@
 """The sidecar's own configuration for the benchmark: as shipped, with access log, metrics and N rules."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import yaml
@@ -13,6 +14,7 @@ CALL = "/bench.Echo/Unary"
 
 _USED = (  # the rules that the loads match stand last, so each request passes the whole list
     ("call", ["POST"], CALL, "accounts:read"),
+    ("forms", ["POST"], "/forms/{id}", "accounts:read"),
     ("upload", ["POST"], "/upload", "files:write"),
     ("download", ["GET"], "/files/**", "files:read"),
     ("accounts", ["GET", "HEAD"], "/accounts/{id}", "accounts:read"),
@@ -24,8 +26,8 @@ _DPOP = {
 }
 
 
-def service(site: Site) -> str:
-    """The service file's text; what is not named keeps its default."""
+def service(site: Site, more: Mapping[str, object] | None = None) -> str:
+    """The service file's text, with `more` sections; what is not named keeps its default."""
     material = site.material.directory
     tls = {"certificate_file": str(material / "server.crt"), "private_key_file": str(material / "server.key")}
     protocols = {"protocols": ["h2", "http/1.1"]} if site.http2 else {}
@@ -50,6 +52,7 @@ def service(site: Site) -> str:
             "logging": {"format": "json", "access": "all"},
             "workers": site.workers,
             **(_DPOP if site.dpop else {}),
+            **(more or {}),
         }
     )
 

@@ -9,6 +9,7 @@ name); both sides are parsed to this form, the registered one once.
 """
 
 import re
+from functools import lru_cache
 from typing import Final
 from unicodedata import category
 
@@ -144,12 +145,15 @@ def canonical_text(text: str) -> CanonicalName:
     return tuple(reversed(names))  # RFC 4514 §2.1: "starting with the last element of the sequence"
 
 
+@lru_cache(maxsize=4096)
 def _relative_text(text: str) -> tuple[tuple[str, bytes], ...]:
     return tuple(sorted([_attribute_text(one) for one in _split(text, "+")]))
 
 
 def _split(text: str, separator: str) -> list[str]:
     """At separators that no backslash precedes."""
+    if "\\" not in text:
+        return text.split(separator)
     parts, start, at = [], 0, 0
     while at < len(text):
         if text[at] == "\\":
@@ -201,6 +205,8 @@ def _value_text(kind: str, keyword: str, value: str) -> bytes:
 
 def _unescaped(keyword: str, value: str) -> str:
     """RFC 4514 §3: a backslash and a special character, or one and an octet of UTF-8 in hexadecimal."""
+    if value.isascii() and _BARE.search(value) is None:
+        return value
     made, at = bytearray(), 0
     while at < len(value):
         escape = _ESCAPE.match(value, at)

@@ -4,7 +4,6 @@ Fulfils `proxy.exchange.endpoints.ServerEndpoints`, which the data plane asks of
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -66,16 +65,25 @@ class IssuerAnswers:
         return answer.claims
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class ServerParts:
     """What a configuration is made into besides: it takes time, files or connections."""
 
-    registry: ClientRegistry
-    authorizer: Authorizes
-    """Decides about everything but the endpoints."""
-    introspection: AsksAboutTokens | None
-    translations: Mapping[str, ClientAuthenticator]
-    extra_headers: tuple[tuple[bytes, bytes], ...] = ()
+    __slots__ = ("authorizer", "extra_headers", "introspection", "registry", "translations")
+
+    def __init__(
+        self,
+        registry: ClientRegistry,
+        authorizer: Authorizes,
+        introspection: AsksAboutTokens | None,
+        translations: Mapping[str, ClientAuthenticator],
+        extra_headers: tuple[tuple[bytes, bytes], ...] = (),
+    ) -> None:
+        self.registry = registry
+        self.authorizer = authorizer
+        """Decides about everything but the endpoints."""
+        self.introspection = introspection
+        self.translations = translations
+        self.extra_headers = extra_headers
 
 
 def translations(
@@ -110,13 +118,14 @@ class AuthorizationServer(ServerEndpoints):
         }
         self._paths = EndpointPaths(public, hidden=frozenset(upstream.values()) - frozenset(public))
         self._overlay: MetadataOverlay | None = None
-        self._metadata: frozenset[str] = frozenset()
+        self._metadata: frozenset[bytes] = frozenset()
         if settings.metadata is not None:
             paths = {one.kind.value: one.public for one in settings.endpoints}
             self._overlay = MetadataOverlay(
                 settings.issuer, settings.metadata.mtls_origin, paths, binds_tokens=hand_over.tells
             )
-            self._metadata = frozenset(urlsplit(url).path for url in well_known_urls(settings.issuer))
+            paths_of = [urlsplit(url).path for url in well_known_urls(settings.issuer)]
+            self._metadata = frozenset([one.encode("latin-1") for one in paths_of])
         self._host = urlsplit(settings.issuer).netloc.encode("ascii")
 
     def _endpoint(
@@ -130,11 +139,11 @@ class AuthorizationServer(ServerEndpoints):
         revocation = upstream.get(EndpointKind.REVOCATION)
         return EndpointTerms(
             Rule(f"{RULE}.{kind.value}", RequestMatch()),
-            upstream[kind].encode("ascii"),
-            parts.registry,
-            hand_over,
-            dict(parts.translations),
-            settings.report_only_until or 0.0,
+            upstream=upstream[kind].encode("ascii"),
+            registry=parts.registry,
+            hand_over=hand_over,
+            translations=dict(parts.translations),
+            reports_until=settings.report_only_until or 0.0,
             issues_tokens=kind is EndpointKind.TOKEN,
             refuses_unbound=settings.audit_binding is AuditBinding.REFUSE,
             introspection=parts.introspection,
@@ -155,13 +164,13 @@ class AuthorizationServer(ServerEndpoints):
         return self._paths.covers(target) or self._is_metadata(target)
 
     def _is_metadata(self, target: bytes) -> bool:
-        return self._overlay is not None and target.partition(b"?")[0].decode("latin-1") in self._metadata
+        return self._overlay is not None and target.partition(b"?")[0] in self._metadata
 
     def course(self, head: RequestHead) -> Course | Denial:
         """What a request that is covered does."""
         name = self._paths.named(head.path)
         if name is not None:
             return TokenCourse(self._terms[name])
-        if self._overlay is not None and head.path in self._metadata:
+        if self._overlay is not None and head.path.encode("latin-1", "replace") in self._metadata:
             return MetadataCourse(self._overlay, self._host, self._authorizer, self._left_alone)
         return Denial(Reason.ENDPOINT_UNKNOWN, rule=RULE)

@@ -61,6 +61,8 @@ class EndpointPaths:
 
     def covers(self, target: bytes) -> bool:
         """Whether a request target may mean an endpoint to some reader."""
+        if _PLAIN.fullmatch(target):  # as nearly all are: an ordinary request pays for no more
+            return target in self._folded
         return not self._folded.isdisjoint(folded(target))
 
     def named(self, path: str) -> str | None:

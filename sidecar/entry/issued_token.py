@@ -6,7 +6,6 @@ its own token is trusted: it has just come over the server's own connection, and
 
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from typing import Any, Final
@@ -40,15 +39,17 @@ class BindingVerdict(Enum):
     """The response, or what it says of the token, cannot be read."""
 
 
-@dataclass(frozen=True, slots=True)
 class Finding:
-    """What the audit of one token response came to."""
+    """What the audit of one token response came to. Treat as immutable."""
 
-    verdict: BindingVerdict
-    detail: str = ""
-    """Plain words for whoever has to mend it; no part of the token."""
-    mistake: str = ""
-    """The name of the likely mistake behind a mismatch (`decision.diagnosis`)."""
+    __slots__ = ("detail", "mistake", "verdict")
+
+    def __init__(self, verdict: BindingVerdict, detail: str = "", mistake: str = "") -> None:
+        self.verdict = verdict
+        self.detail = detail
+        """Plain words for whoever has to mend it; no part of the token."""
+        self.mistake = mistake
+        """The name of the likely mistake behind a mismatch (`decision.diagnosis`)."""
 
     @property
     def is_good(self) -> bool:
@@ -56,12 +57,18 @@ class Finding:
         return self.verdict in (BindingVerdict.BOUND, BindingVerdict.PROOF_KEY)
 
 
-@dataclass(frozen=True, slots=True)
-class IssuedTokens:
-    """The tokens of one response (RFC 6749 §5.1)."""
+_BOUND: Final = Finding(BindingVerdict.BOUND)
+_TO_PROOF_KEY: Final = Finding(BindingVerdict.PROOF_KEY)
 
-    access_token: str
-    refresh_token: str | None
+
+class IssuedTokens:
+    """The tokens of one response (RFC 6749 §5.1). Treat as immutable."""
+
+    __slots__ = ("access_token", "refresh_token")
+
+    def __init__(self, access_token: str, refresh_token: str | None) -> None:
+        self.access_token = access_token
+        self.refresh_token = refresh_token
 
     def __repr__(self) -> str:
         return "IssuedTokens(…)"
@@ -131,7 +138,7 @@ def judged(claims: Mapping[str, Any], certificate: Certificate) -> Finding:
     if _CERTIFICATE in confirmation:
         return _compared(confirmation[_CERTIFICATE], certificate)
     if _PROOF_KEY in confirmation:
-        return Finding(BindingVerdict.PROOF_KEY)
+        return _TO_PROOF_KEY
     return Finding(BindingVerdict.UNBOUND, f"cnf has neither {_CERTIFICATE} nor {_PROOF_KEY}")
 
 
@@ -139,7 +146,7 @@ def _compared(value: object, certificate: Certificate) -> Finding:
     if not isinstance(value, str):
         return Finding(BindingVerdict.MISMATCH, f"{_CERTIFICATE} is no string", "unknown")
     if value == certificate.thumbprint_text:
-        return Finding(BindingVerdict.BOUND)
+        return _BOUND
     found = diagnose_thumbprint(value[:512], certificate, header_texts=header_texts(certificate.der))
     return Finding(BindingVerdict.MISMATCH, found.sentence, found.mistake)
 

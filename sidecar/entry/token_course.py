@@ -5,8 +5,7 @@ without. What goes on are the bytes that came, with the certificate in a header 
 server knows, or both. Of an answer of the token endpoint the audit says whether the token is bound to the certificate.
 """
 
-from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Final, Protocol
 from urllib.parse import quote_plus
 
@@ -39,11 +38,15 @@ from sidecar.issuer.client_authentication import ClientAuthenticator
 from sidecar.proxy.exchange.endpoints import AnswerRefused, Course, Decision, Judgement, Outgoing
 from sidecar.telemetry.record import ClientNotes
 
-_JSON: Final = "application/json"
+_JSON: Final = b"application/json"
+_AS_LONG_AS_TYPE: Final = len(b"content-type")
+_AS_LONG_AS_ENCODING: Final = len(b"content-encoding")
 _NOBODY_ASKED: Final = Finding(
     BindingVerdict.UNKNOWN, "the token is opaque, and nobody could be asked about it"
 )
 _CODINGS: Final = frozenset({b"accept-encoding"})
+_NONE: Final[frozenset[bytes]] = frozenset()
+_IDENTITY: Final = b"Accept-Encoding: identity\r\n"
 
 
 class AsksAboutTokens(Protocol):
@@ -55,32 +58,48 @@ class AsksAboutTokens(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+Alarm = Callable[[str], None]
+"""Who is told for which client the server refused credentials of ours."""
+
+
 class EndpointTerms:
-    """What all requests to one endpoint have in common."""
+    """What all requests to one endpoint have in common. Treat as immutable."""
 
-    rule: Rule
-    upstream: bytes
-    """Its path at the server."""
-    registry: ClientRegistry
-    hand_over: HandOver
-    translations: dict[str, ClientAuthenticator]
-    """By client."""
-    reports_until: float
-    """Seconds since the epoch: until then what would be refused passes, and is recorded."""
-    issues_tokens: bool = False
-    refuses_unbound: bool = False
-    introspection: AsksAboutTokens | None = None
-    revocation: bytes | None = None
-    """Path of the revocation endpoint at the server (RFC 7009)."""
-    on_refused_credentials: "Alarm | None" = None
+    __slots__ = (
+        "hand_over", "introspection", "issues_tokens", "on_refused_credentials", "refuses_unbound", "registry",
+        "reports_until", "revocation", "rule", "translations", "upstream",
+    )  # fmt: skip
 
-
-class Alarm(Protocol):
-    """Who is told that the server refused credentials of ours."""
-
-    def __call__(self, client_id: str) -> None:
-        """For this client."""
+    def __init__(
+        self,
+        rule: Rule,
+        *,
+        upstream: bytes,
+        registry: ClientRegistry,
+        hand_over: HandOver,
+        translations: dict[str, ClientAuthenticator],
+        reports_until: float,
+        issues_tokens: bool,
+        refuses_unbound: bool,
+        introspection: AsksAboutTokens | None,
+        revocation: bytes | None,
+        on_refused_credentials: Alarm,
+    ) -> None:
+        self.rule = rule
+        self.upstream = upstream
+        """Its path at the server."""
+        self.registry = registry
+        self.hand_over = hand_over
+        self.translations = translations
+        """By client."""
+        self.reports_until = reports_until
+        """Seconds since the epoch: until then what would be refused passes, and is recorded."""
+        self.issues_tokens = issues_tokens
+        self.refuses_unbound = refuses_unbound
+        self.introspection = introspection
+        self.revocation = revocation
+        """Path of the revocation endpoint at the server (RFC 7009)."""
+        self.on_refused_credentials = on_refused_credentials
 
 
 class TokenCourse(Course):
@@ -112,7 +131,7 @@ class TokenCourse(Course):
         terms = self._terms
         try:
             form = read_form(head, request.fields, body)
-            self._note(form.client_id, "")
+            self._note(form.client_id)
             client = terms.registry.authenticate(form, presenter, now)
             self._authenticated(client, presenter)
         except Denied as denied:
@@ -122,10 +141,10 @@ class TokenCourse(Course):
             return denial if now >= terms.reports_until else tolerated(terms.rule, denial)
         return admitted(terms.rule, client)
 
-    def _note(self, client_id: str, matched: str) -> None:
+    def _note(self, client_id: str) -> None:
         registered = self._terms.registry.client(client_id)
         if registered is not None:
-            self._notes = ClientNotes(client_id, registered.method.value, matched)
+            self._notes = ClientNotes(client_id, registered.method_name, "")
 
     def _authenticated(self, client: Client, presenter: Presenter) -> None:
         """What goes to the server along with the request; raises `Denied`."""
@@ -134,8 +153,9 @@ class TokenCourse(Course):
         is_verified = False
         if isinstance(client, AuthenticatedClient):
             is_verified = True
-            self._note(client.client_id, client.matched)
-            self._translation = terms.translations.get(self._client_id)
+            if self._notes is not None:
+                self._notes.matched = client.matched
+            self._translation = terms.translations.get(self._client_id) if terms.translations else None
         if certificate is None:
             self._lines = terms.hand_over.without()
             return
@@ -153,11 +173,11 @@ class TokenCourse(Course):
         if not isinstance(permit, ClientPermit):
             raise TypeError("a request to an endpoint goes on with a client's permit alone")
         lines = self._lines if permit.client is not None else self._terms.hand_over.without()
-        # RFC 9449 §5: a proof for these endpoints is the server's to check.
-        lines += b"".join(b"DPoP: %b\r\n" % value for value in fields.proofs)
-        dropped: frozenset[bytes] = frozenset()
+        for value in fields.proofs:  # RFC 9449 §5: a proof for these endpoints is the server's to check
+            lines += b"DPoP: %b\r\n" % value
+        dropped = _NONE
         if self._terms.issues_tokens and permit.client is not None:
-            lines, dropped = lines + b"Accept-Encoding: identity\r\n", _CODINGS
+            lines, dropped = lines + _IDENTITY, _CODINGS
         target = self._terms.upstream + (b"?" + head.query.encode("latin-1") if head.query else b"")
         if self._translation is not None and permit.client is not None:
             return self._translated(
@@ -175,8 +195,7 @@ class TokenCourse(Course):
         if self._translation is None or response.status != 401:
             return None
         # The client is authenticated: what the server refuses are credentials of ours, and its challenge is for us.
-        if self._terms.on_refused_credentials is not None:
-            self._terms.on_refused_credentials(self._client_id)
+        self._terms.on_refused_credentials(self._client_id)
         failure = Failure(
             "translate", Reason.SERVER_CREDENTIALS_REFUSED, "the server accepts our credentials", "401"
         )
@@ -258,7 +277,12 @@ def _text(response: Response, body: bytes | None) -> bytes:
     """The content of an answer (RFC 6749 §5.1); raises `Malformed`."""
     if body is None:
         raise Malformed("too long")
-    fields = {name.lower(): value.decode("latin-1") for name, value in response.fields}
-    if fields.get(b"content-type", "").partition(";")[0].strip().lower() != _JSON:
+    kind, coding = b"", b""
+    for name, value in response.fields:
+        if len(name) == _AS_LONG_AS_TYPE and name.lower() == b"content-type":
+            kind = value
+        elif len(name) == _AS_LONG_AS_ENCODING and name.lower() == b"content-encoding":
+            coding = value
+    if kind != _JSON and kind.partition(b";")[0].strip().lower() != _JSON:
         raise Malformed("no application/json")
-    return content(body, fields.get(b"content-encoding", ""))
+    return content(body, coding.decode("latin-1"))

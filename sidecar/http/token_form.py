@@ -8,7 +8,7 @@ meaning for all of them or it is refused. It is not repaired: what is passed on 
 import re
 from base64 import b64decode
 from binascii import Error as NotBase64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final, NoReturn
 from urllib.parse import unquote_to_bytes
@@ -26,8 +26,10 @@ MOST_PARAMETERS: Final = 256
 REPEATABLE: Final = frozenset({"resource", "audience"})
 """RFC 8707 §2 and RFC 8693 §2.1: the parameters of which there may be several."""
 
+_USUAL_TYPE: Final = b"application/x-www-form-urlencoded"
+_AS_LONG: Final = len(b"content-type")
 _MEDIA_TYPE: Final = re.compile(
-    r"application/x-www-form-urlencoded[ \t]*(?:;[ \t]*charset[ \t]*=[ \t]*(?:utf-8|\"utf-8\")[ \t]*)?;?[ \t]*",
+    rb"application/x-www-form-urlencoded[ \t]*(?:;[ \t]*charset[ \t]*=[ \t]*(?:utf-8|\"utf-8\")[ \t]*)?;?[ \t]*",
     re.IGNORECASE,
 )
 _PLAIN: Final = re.compile(rb"[!-:<-~]*")
@@ -50,13 +52,12 @@ def read_form(head: RequestHead, fields: Iterable[Field], body: bytes) -> TokenR
     Raises `Denied`: body_too_large, form_malformed, parameter_repeated, client_id_missing, client_id_mismatch,
     client_authentication_repeated, target_too_long.
     """
-    types = [value.decode("latin-1") for name, value in fields if name.lower() == b"content-type"]
-    _check_outside(head, types)
+    _check_outside(head, fields)
     if len(body) > MOST_BYTES:
         raise Denied(Reason.BODY_TOO_LARGE, "form", f"at most {MOST_BYTES} bytes", f"{len(body)} bytes")
     parameters = _parameters(body)
     _check_query(head, parameters)
-    known = {name: values for name, values in parameters.items() if values}
+    known = parameters if all(parameters.values()) else {name: one for name, one in parameters.items() if one}
     method = _method(head, known)
     return TokenRequest(_client_id(head, method, known), method, known, body)
 
@@ -65,14 +66,18 @@ def _malformed(check: str, expected: str, presented: str) -> Denied:
     return Denied(Reason.FORM_MALFORMED, check, expected, presented)
 
 
-def _check_outside(head: RequestHead, content_types: Sequence[str]) -> None:
+def _check_outside(head: RequestHead, fields: Iterable[Field]) -> None:
     if head.method != "POST":  # RFC 6749 §3.2: "The client MUST use the HTTP "POST" method"
         raise _malformed("method", "POST", "another method")
     if ";" in head.path:
         raise _malformed("path", "no path parameters", "a semicolon")
-    if len(content_types) != 1:
-        raise _malformed("Content-Type", "one Content-Type", f"{len(content_types)} of them")
-    if _MEDIA_TYPE.fullmatch(content_types[0]) is None:
+    types: list[bytes] = []
+    for name, value in fields:
+        if len(name) == _AS_LONG and name.lower() == b"content-type":
+            types.append(value)
+    if len(types) != 1:
+        raise _malformed("Content-Type", "one Content-Type", f"{len(types)} of them")
+    if types[0] != _USUAL_TYPE and _MEDIA_TYPE.fullmatch(types[0]) is None:
         raise _malformed("Content-Type", "application/x-www-form-urlencoded, in UTF-8", "another type")
 
 
@@ -110,11 +115,12 @@ def _parameters(body: bytes) -> dict[str, tuple[str, ...]]:
     for pair in pairs:
         name, _, value = pair.partition(b"=")
         plain, folded = _named(name)
-        if folded in spelled and not (plain in REPEATABLE and spelled[folded] == plain):
+        other = spelled.get(folded)
+        if other is not None and (plain not in REPEATABLE or other != plain):
             raise Denied(Reason.PARAMETER_REPEATED, "form", "each parameter once", folded[:_SHOWN])
-        spelled[folded] = plain
         text = _text(value)
-        found[plain] = (*found.get(plain, ()), *((text,) if text else ()))
+        values = (text,) if text else ()
+        spelled[folded], found[plain] = plain, values if other is None else found[plain] + values
     return found
 
 
@@ -145,13 +151,16 @@ def _text(encoded: bytes) -> str:
 
 def _method(head: RequestHead, parameters: Mapping[str, tuple[str, ...]]) -> ClaimedMethod:
     """RFC 6749 §2.3: "The client MUST NOT use more than one authentication method in each request."."""
+    has_secret, has_assertion = "client_secret" in parameters, "client_assertion" in parameters
+    if not (head.authorization or has_secret or has_assertion):
+        return ClaimedMethod.NONE
     found = [ClaimedMethod.AUTHORIZATION] * len(head.authorization)
-    found += [ClaimedMethod.SECRET] * ("client_secret" in parameters)
-    found += [ClaimedMethod.ASSERTION] * ("client_assertion" in parameters)
+    found += [ClaimedMethod.SECRET] * has_secret
+    found += [ClaimedMethod.ASSERTION] * has_assertion
     if len(found) > 1:
         shown = ", ".join(one.value for one in found)
         raise Denied(Reason.CLIENT_AUTHENTICATION_REPEATED, "client_authentication", "one method", shown)
-    return found[0] if found else ClaimedMethod.NONE
+    return found[0]
 
 
 def _client_id(head: RequestHead, method: ClaimedMethod, parameters: Mapping[str, tuple[str, ...]]) -> str:
@@ -159,6 +168,8 @@ def _client_id(head: RequestHead, method: ClaimedMethod, parameters: Mapping[str
     named: dict[str, str] = {}
     if "client_id" in parameters:
         named["the body"] = parameters["client_id"][0]
+        if method is ClaimedMethod.NONE:
+            return _readable(named["the body"])
     if method is ClaimedMethod.AUTHORIZATION:
         user = _basic_user(head.authorization[0])
         if user is not None:
@@ -172,9 +183,14 @@ def _client_id(head: RequestHead, method: ClaimedMethod, parameters: Mapping[str
     first, *others = named.values()
     if any(one != first for one in others):
         raise Denied(Reason.CLIENT_ID_MISMATCH, "client_id", "one client_id", f"others in {', '.join(named)}")
-    if _ALPHABET.fullmatch(first) is None:
+    return _readable(first)
+
+
+def _readable(client_id: str) -> str:
+    """Raises `Denied`."""
+    if _ALPHABET.fullmatch(client_id) is None:
         raise _malformed("client_id", "printable ASCII", "another character")
-    return first
+    return client_id
 
 
 def _basic_user(value: str) -> str | None:

@@ -9,7 +9,7 @@ import re
 import secrets
 from base64 import b64encode
 from dataclasses import dataclass, field
-from typing import Protocol, assert_never
+from typing import Protocol, TypeAlias, assert_never
 from urllib.parse import quote_plus
 
 import jwt
@@ -37,7 +37,7 @@ _ASSERTION_LIFETIME = 60
 _B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
 
-SigningKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
+SigningKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
 
 @dataclass(frozen=True, slots=True)

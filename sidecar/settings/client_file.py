@@ -3,6 +3,7 @@
 Rules of this file: nothing here refers to the document, so that it can be handed from one process to the next.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
@@ -30,17 +31,18 @@ class PlacedClient:
         certificates: tuple[Certificate, ...],
         document: Document,
         path: tuple[str | int, ...],
+        named: Iterable[str],
     ) -> None:
-        """`certificates` are those that are registered of it."""
+        """`certificates` are those that are registered of it; `named` are the keys that it has."""
         self.settings = settings
         self.validity = tuple((one.not_before, one.not_after) for one in certificates)
         """From when to when each registered certificate is valid, seconds since the epoch."""
         self._file = document.file
         own = document.position(path, at_key=True)
-        places = {key: document.position((*path, key), at_key=True) for key in _DOUBTED}
-        self._places: dict[str, _Place] = {"": own} | {
-            key: place for key, place in places.items() if place != own
-        }
+        self._places: dict[str, _Place] = {"": own}
+        for key in _DOUBTED:
+            if key in named:
+                self._places[key] = document.position((*path, key), at_key=True)
 
     def warning(self, message: str, key: str = "") -> Problem:
         """A warning at a key of the client, or at all of it."""
@@ -56,8 +58,8 @@ class ReadFile:
     digest: bytes
     """SHA-256 of the file; empty when it cannot be read."""
     clients: list[PlacedClient] = field(default_factory=list)
-    names: list[tuple[str, str, Problem]] = field(default_factory=list)
-    """Each `client_id` that is named, valid or not: where, and what is wrong if it is named elsewhere too."""
+    names: list[tuple[str, str, _Place]] = field(default_factory=list)
+    """Each `client_id` that is named, valid or not: where its client stands, and line and column of its own."""
     beside: list[tuple[Path, _Look]] = field(default_factory=list)
     """Files that it names, as they were seen."""
     warnings: list[Problem] = field(default_factory=list)

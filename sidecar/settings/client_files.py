@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -69,10 +68,12 @@ class ClientFiles:
             self.problems.extend(known.warnings)
         else:
             self._read(path)
-        for client_id, place, problem in self.files[-1].names if self.files else ():
+        file = self.files[-1]
+        for client_id, place, at in file.names:
             first = self._places.setdefault(client_id, place)
             if first != place:
-                self.problems.append(replace(problem, message=f"{problem.message} {first}"))
+                message = f"{shown(client_id)} is registered already: {first}"
+                self.problems.append(Problem(file.file, *at, message))
 
     def _read(self, path: Path) -> None:
         digest = digest_of(path)
@@ -98,14 +99,13 @@ class ClientFiles:
         place = f"{document.file}:{line}"
         client_id = data.get("client_id") if isinstance(data, dict) else None
         if isinstance(client_id, str):
-            message = f"{shown(client_id)} is registered already:"
-            file.names.append((client_id, place, document.problem((*path, "client_id"), message)))
+            file.names.append((client_id, place, document.position((*path, "client_id"))))
         section, problems = validate(ClientSection, document, path, data, around)
         self.problems.extend(problems)
         if section is None:
             return
         settings, registered = self._settings(file, document, path, section, place)
-        file.clients.append(PlacedClient(settings, registered, document, path))
+        file.clients.append(PlacedClient(settings, registered, document, path, data))
         if section.translate is not None and section.translate.insecure_secret_readable_by_everyone:
             file.dangers.append(document.warning((*path, "translate", _SWITCH), f"`{_SWITCH}` is on"))
 

@@ -95,6 +95,11 @@ _ROWS = (
     _counter(
         "issued_tokens", "Access tokens that the authorization server issued, by their binding.", "binding"
     ),
+    _counter(
+        "client_keys_refresh",
+        "Attempts to fetch the certificates that a client of the authorization server publishes.",
+        "result",
+    ),
     # Tokens and issuers
     _counter("token_cache", "Look-ups of verified tokens.", "result"),
     _gauge("requests_in_progress", "Requests under way."),

@@ -7,6 +7,9 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+_UNATTENDED = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+"""Some packages ask for a database's name, and would wait."""
+
 
 def _found(name: str) -> str | None:
     """Servers may be outside an ordinary user's PATH."""
@@ -25,7 +28,9 @@ def program(name: str, package: str) -> str:
             ["apt-get", "install", "-y", "--no-install-recommends", package],
         ):
             if _found(name) is None:
-                done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
+                done = subprocess.run(
+                    command, capture_output=True, text=True, timeout=600, check=False, env=_UNATTENDED
+                )
                 if done.returncode != 0:
                     raise RuntimeError(
                         f"{name} is missing and {' '.join(command)} failed:\n{done.stderr[-2000:]}"

@@ -9,6 +9,7 @@ from typing import cast
 
 from OpenSSL import SSL
 
+from sidecar.authorizer import Authorizer
 from sidecar.decision.proof_policy import ProofPolicy
 from sidecar.decision.replay import ReplayGuard
 from sidecar.http.certificate_field import FieldCertificates, emit
@@ -20,6 +21,7 @@ from sidecar.proxy.configuration import (
     ToldCertificateSettings,
     UpstreamSettings,
 )
+from sidecar.proxy.exchange.endpoints import ServerEndpoints
 from sidecar.proxy.server import Server
 from sidecar.telemetry.configuration import Format, LoggingSettings
 from sidecar.telemetry.journal import Journal
@@ -95,6 +97,14 @@ class World:
         self.proofs = () if prover is None else self._proofs(prover, proofs)
         self._next = iter(self.proofs)
 
+    hand_over_headers: frozenset[str] = frozenset()
+    response = RESPONSE
+    """What the API answers."""
+
+    def endpoints(self, _decides: Authorizer) -> ServerEndpoints | None:
+        """Those of an authorization server, if there is one."""
+        return None
+
     async def start(self) -> None:
         files = self.pki.server.write(self.folder, "server")
         rules = [rule(f"r{number}", f"/api/{number}/**", scopes=("accounts:read",)) for number in range(19)]
@@ -107,6 +117,7 @@ class World:
             UpstreamSettings(
                 "http", "127.0.0.1", 1, idle_timeout=3600, identity_headers={"X-Auth-Subject": "sub"}
             ),
+            hand_over_headers=self.hand_over_headers,
         )
         telemetry = Telemetry(Metrics(), Journal(self.sink, Format.JSON), logging)
         every = (*rules, rule())
@@ -116,7 +127,8 @@ class World:
             None,
             self.replay,
         )
-        self.server = Server(settings, decides, telemetry, connect=self._connect)
+        endpoints = self.endpoints(decides)
+        self.server = Server(settings, decides, telemetry, connect=self._connect, endpoints=endpoints)
         self.connection = ClientConnection(self.server.listeners[0], self.server)
         self.transport = Transport()
         self.connection.connection_made(cast("asyncio.Transport", self.transport))
@@ -130,7 +142,7 @@ class World:
         await asyncio.sleep(0)
         for upstream in self.upstreams:
             assert upstream.protocol is not None
-            upstream.protocol.data_received(RESPONSE)
+            upstream.protocol.data_received(self.response)
 
     async def _connect(
         self,
@@ -208,5 +220,5 @@ class World:
             assert upstream.protocol is not None
             if upstream.written:
                 upstream.written.clear()
-                upstream.protocol.data_received(RESPONSE)
+                upstream.protocol.data_received(self.response)
         self.transport.written.clear()

@@ -5,7 +5,7 @@ that is registered itself (§2.2), or in a way that the authorization server che
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
+from typing import Final, Protocol
 
 from sidecar.decision.certificate import Certificate
 from sidecar.decision.failure import Denied
@@ -87,10 +87,16 @@ class RegisteredClient:
     @property
     def method(self) -> ClientMethod:
         """As it is registered."""
-        if isinstance(self.proof, ByName):
-            return ClientMethod.TLS_CLIENT_AUTH
-        return (
-            ClientMethod.SELF_SIGNED_TLS_CLIENT_AUTH
-            if isinstance(self.proof, ByCertificate)
-            else ClientMethod.OTHER
-        )
+        return ClientMethod(self.method_name)
+
+    @property
+    def method_name(self) -> str:
+        """The value of `method`, which records and metrics name."""
+        return _NAMES[type(self.proof)]
+
+
+_NAMES: Final = {
+    ByName: ClientMethod.TLS_CLIENT_AUTH.value,
+    ByCertificate: ClientMethod.SELF_SIGNED_TLS_CLIENT_AUTH.value,
+    Otherwise: ClientMethod.OTHER.value,
+}

@@ -35,6 +35,7 @@ from sidecar.proxy.server import Server
 from sidecar.proxy.vouching.hop_tls import ListenerTls
 from sidecar.settings.configuration import Loaded
 from sidecar.settings.problem import Problem, SettingsError
+from sidecar.telemetry.client_keys_telemetry import ClientKeysTelemetry
 from sidecar.telemetry.issuer_telemetry import IssuerTelemetry
 from sidecar.telemetry.journal import Journal
 from sidecar.telemetry.metrics import Metrics, Sample, Snapshot
@@ -63,6 +64,7 @@ class Worker:
         self.metrics = Metrics()
         self.telemetry = Telemetry(self.metrics, journal, loaded.service.logging)
         self.issuer_telemetry = IssuerTelemetry(self.metrics, journal)
+        self._client_keys_telemetry = ClientKeysTelemetry(self.metrics, journal)
         generation = loaded.policy.generation
         self.issuers = Issuers(loaded.issuers, self.issuer_telemetry, generation=generation)
         self.pulse = Pulse(self.metrics)
@@ -101,7 +103,7 @@ class Worker:
 
     def _make_ports(self, memory: ReplayGuard) -> Ports:
         key, incident = os.urandom(32), self.telemetry.incident
-        endpoints = EndpointPorts(self.issuers, key, incident, self.issuer_telemetry)
+        endpoints = EndpointPorts(self.issuers, key, incident, self._client_keys_telemetry)
         return Ports(self.issuers, self.issuers, key, Guards(memory, incident), endpoints)
 
     # --- life
@@ -220,7 +222,7 @@ class Worker:
 
         tracer = Tracer(loaded.service.tracing, sidecar.__version__)
         self.telemetry.spans = tracer.request
-        self.issuer_telemetry.tracer = tracer
+        self.issuer_telemetry.tracer = self._client_keys_telemetry.tracer = tracer
         return tracer
 
     def _watch_memory(self) -> None:

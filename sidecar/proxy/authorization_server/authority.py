@@ -8,6 +8,7 @@ new configuration, which remembers nothing.
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from hashlib import sha256
 from math import inf
 from typing import Final
 
@@ -21,8 +22,8 @@ from sidecar.proxy.tls.authorities import read_authorities
 from sidecar.proxy.tls.revocation import revocation_lists
 from sidecar.proxy.tls.verification import MOST_KEY_BITS, ChainVerification, Untrusted
 
-_REMEMBERED: Final = 1024
-"""Chains."""
+_REMEMBERED: Final = 16_384
+"""Chains: those of ten thousand clients, each a digest and a number."""
 _LONGEST: Final = 10
 """Certificates that a client may send beside its own."""
 
@@ -38,17 +39,19 @@ class TrustedAuthority:
         terms = ChainTerms(partial_chain=settings.partial_chain)
         self._chains = ChainVerification(terms, authorities, lists)
         self._lists_end = min([one.next_update for one in lists if one.next_update is not None], default=inf)
-        self._known: OrderedDict[tuple[bytes, ...], float] = OrderedDict()
+        self._known: OrderedDict[bytes, float] = OrderedDict()
 
     def verify(self, certificate: Certificate, chain: Sequence[bytes], now: float) -> float:
         """See `ClientAuthority`."""
-        sent = (certificate.der, *chain)
-        until = self._known.get(sent, 0.0)
+        key = certificate.thumbprint
+        if chain:
+            key = sha256(b"".join([key, *[sha256(one).digest() for one in chain]])).digest()
+        until = self._known.get(key, 0.0)
         if now < until:
-            self._known.move_to_end(sent)
+            self._known.move_to_end(key)
             return until
-        until = self._verified(sent)
-        self._known[sent] = until
+        until = self._verified((certificate.der, *chain))
+        self._known[key] = until
         while len(self._known) > _REMEMBERED:
             self._known.popitem(last=False)
         return until

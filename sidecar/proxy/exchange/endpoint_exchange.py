@@ -30,6 +30,7 @@ from sidecar.proxy.exchange.stream import ClientStream
 
 _DECISIONS: Final = (Permit, Denial)
 _OUTCOMES: Final = (Outgoing, Answer)
+_AS_LONG_AS_NONCE: Final = len(b"dpop-nonce")
 _JUDGEMENTS: Final = (AnswerRefused, AnswerReplaced, type(None))
 _OF_ANOTHER_CONTENT: Final = frozenset(
     {
@@ -38,6 +39,42 @@ _OF_ANOTHER_CONTENT: Final = frozenset(
     }
 )  # fmt: skip
 """Fields of an answer that are about its content, and wrong with another."""
+
+
+class Kept:
+    """Content that is kept back. Mostly it comes in one piece, which is not copied; in many it costs no more than its
+    length.
+    """
+
+    __slots__ = ("_first", "_more", "size")
+
+    def __init__(self) -> None:
+        self._first = b""
+        self._more: bytearray | None = None
+        self.size = 0
+        """Bytes."""
+
+    def add(self, piece: bytes) -> None:
+        """What follows."""
+        self.size += len(piece)
+        if self._more is not None:
+            self._more += piece
+        elif self._first:
+            self._more = bytearray(self._first)
+            self._more += piece
+            self._first = b""
+        else:
+            self._first = piece
+
+    def so_far(self) -> bytes:
+        """All that came."""
+        return self._first if self._more is None else bytes(self._more)
+
+    def taken(self) -> bytes:
+        """All that came; nothing of it is kept any longer."""
+        data = self.so_far()
+        self._first, self._more, self.size = b"", None, 0
+        return data
 
 
 class EndpointExchange(Exchange):
@@ -51,15 +88,17 @@ class EndpointExchange(Exchange):
     """The head of an answer that is kept back."""
     _is_too_long = False
     _endpoints: ServerEndpoints
-    _body: bytearray
-    _kept_answer: bytearray
+    _content = b""
+    """All of the request's content, once it is here."""
+    _kept_answer: "Kept"
+    _body: "Kept"
 
     def __init__(
         self, stream: ClientStream, request: Request, serving: Serving, endpoints: ServerEndpoints
     ) -> None:
         super().__init__(stream, request, serving)
         self._endpoints = endpoints
-        self._body, self._kept_answer = bytearray(), bytearray()
+        self._body, self._kept_answer = Kept(), Kept()
 
     # --- the request ---------------------------------------------------------------------------------
 
@@ -89,7 +128,8 @@ class EndpointExchange(Exchange):
         if self.fields.expect and not self.request.complete:
             # RFC 9110 §10.1.1: who wants the content before it passes anything on says so itself.
             self._ask_for_content()
-        self.stream.expect_more(self._serving.upstream.response_timeout)
+        if not self.request.complete:
+            self.stream.expect_more(self._serving.upstream.response_timeout)
         self.request_arrived()
 
     def _ask_for_content(self) -> None:
@@ -108,9 +148,9 @@ class EndpointExchange(Exchange):
         if request.body_bytes > self._body_limit:
             self.fail(Reason.BODY_TOO_LARGE, f"body over {self._body_limit} bytes")
             return
-        self._body += request.take_body()
+        self._body.add(request.take_body())
         if request.complete:
-            self.reads_whole = False
+            self.reads_whole, self._content = False, self._body.taken()
             self._decide()
 
     def abandon(self, cause: str = "client") -> None:
@@ -128,7 +168,7 @@ class EndpointExchange(Exchange):
         assert head is not None  # noqa: S101 — set by `begin`
         stream, started = self.stream, self.record.started
         decision = course.decide(
-            head, self.request, self.fields, bytes(self._body), presenter=self.record.presenter, now=started
+            head, self.request, self.fields, self._content, presenter=self.record.presenter, now=started
         )
         self.record.client = course.notes()
         if isinstance(decision, _DECISIONS):
@@ -143,7 +183,7 @@ class EndpointExchange(Exchange):
         course, head = self._course, self._head
         assert course is not None  # noqa: S101 — nothing is permitted without
         assert head is not None  # noqa: S101 — a decision was made about it
-        outgoing = course.outgoing(permit, head, self.fields, bytes(self._body), self.record.presenter)
+        outgoing = course.outgoing(permit, head, self.fields, self._content, self.record.presenter)
         if isinstance(outgoing, _OUTCOMES):
             self._go_on(permit, outgoing)
         else:
@@ -216,14 +256,16 @@ class EndpointExchange(Exchange):
             self._answer = head
         if self._answer is None:
             return
-        self._kept_answer += b"".join(body)
-        if len(self._kept_answer) > MOST_ANSWER:
+        kept = self._kept_answer
+        for piece in body:
+            kept.add(piece)
+        if kept.size > MOST_ANSWER:
             self._is_too_long = True
         if self._is_too_long or response.complete:
             self._judge(course, self._answer, response)
 
     def _judge(self, course: Course, head: Response, response: Response) -> None:
-        body = None if self._is_too_long else bytes(self._kept_answer)
+        body = None if self._is_too_long else self._kept_answer.so_far()
         if response.complete:
             self._let_go(response)
         judged = course.judged(head, body, self.record.presenter)
@@ -263,7 +305,7 @@ class EndpointExchange(Exchange):
                 self._serving.spawn(self._run(errand))
             self._refuse(judgement.denial)
             return
-        body, self._kept_answer = bytes(self._kept_answer), bytearray()
+        body = self._kept_answer.taken()
         if isinstance(judgement, AnswerReplaced):
             body = judgement.body
             head.fields = [field for field in head.fields if field[0].lower() not in _OF_ANOTHER_CONTENT]
@@ -278,7 +320,7 @@ class EndpointExchange(Exchange):
 
     def _respond(self, head: Response, data: bytes, end: bytes | None) -> None:
         for name, value in head.fields:
-            if name.lower() == b"dpop-nonce" and value.isascii():
+            if len(name) == _AS_LONG_AS_NONCE and name.lower() == b"dpop-nonce" and value.isascii():
                 self._nonce = value.decode(
                     "ascii"
                 )  # RFC 9449 §8: the server's own, for the client's next proof
