@@ -13,8 +13,8 @@ CALL = "/bench.Echo/Unary"
 """The path of a gRPC call."""
 
 _USED = (  # the rules that the loads match stand last, so each request passes the whole list
-    ("call", ["POST"], CALL, "accounts:read"),
     ("forms", ["POST"], "/forms/{id}", "accounts:read"),
+    ("call", ["POST"], CALL, "accounts:read"),
     ("upload", ["POST"], "/upload", "files:write"),
     ("download", ["GET"], "/files/**", "files:read"),
     ("accounts", ["GET", "HEAD"], "/accounts/{id}", "accounts:read"),

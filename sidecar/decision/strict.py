@@ -7,12 +7,14 @@ the value or raises `Malformed`; what that means for a request is the caller's b
 import json
 import re
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from json.scanner import make_scanner
 from math import isfinite
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
-_URL_SAFE, _PLAIN = bytes.maketrans(b"+/", b"-_"), bytes.maketrans(b"-_", b"+/")
-_PADDING = (b"", b"===", b"==", b"=")
+_URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
+_PLAIN: Final = bytes.maketrans(b"-_", b"+/")
+_PADDING: Final = (b"", b"===", b"==", b"=")
 
 DEPTH = 32
 """How deep JSON may nest."""
@@ -21,8 +23,8 @@ DIGITS = 20
 LATEST = 253_402_300_799
 """The last second of the year 9999. A later NumericDate is milliseconds, or a mistake."""
 
-_MARKS = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
-_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_MARKS: Final = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[{]|[\]}]', re.DOTALL)
+_SURROGATE: Final = re.compile(r"\\u[dD][89a-fA-F]")
 
 
 class Malformed(ValueError):
@@ -67,12 +69,16 @@ def json_object(data: bytes, most: int | None = None) -> dict[str, Any]:
     if openers > DEPTH:
         _refuse_deep(text)
     try:
-        value = _DECODER.decode(text)
-        if _SURROGATE.search(text):
+        text = text.strip(_SPACE)
+        # What `_DECODER.decode` does, less two functions of Python and two regular expressions.
+        value, end = _SCAN(text, 0)
+        if end != len(text):
+            raise Malformed("not JSON")
+        if "\\u" in text and _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
         raise Malformed("a lone surrogate") from None
-    except json.JSONDecodeError:
+    except (json.JSONDecodeError, StopIteration):
         raise Malformed("not JSON") from None
     if type(value) is not dict:
         raise Malformed("not a JSON object")
@@ -128,3 +134,6 @@ def _constant(_name: str) -> NoReturn:
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_unique, parse_int=_integer, parse_float=_double, parse_constant=_constant
 )
+_SCAN: Final[Callable[[str, int], tuple[Any, int]]] = make_scanner(_DECODER)
+_SPACE: Final = " \t\n\r"
+"""RFC 8259 §2."""
