@@ -41,7 +41,12 @@ def measured(world: World, seconds: float, warmup: float, rounds: int) -> dict[s
     form = material.directory / "token-request.form"
     form.write_text(urlencode(_FORM))
     none = material.tokens("none", 1, lambda _: "-")
-    timing = {"seconds": seconds, "warmup": warmup, "connections": 32, "form": str(form)}
+    timing: dict[str, str | int | float] = {
+        "seconds": seconds,
+        "warmup": warmup,
+        "connections": 32,
+        "form": str(form),
+    }
     drives = {
         ORDINARY: Drive(es256_token(material), {**timing, "path": "/forms/1"}),
         TOKEN: Drive(none, {**timing, "path": "/token"}),

@@ -10,7 +10,7 @@ from binascii import a2b_base64, b2a_base64
 from collections.abc import Callable, Sequence
 from json.scanner import make_scanner
 from math import isfinite
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, cast
 
 _URL_SAFE: Final = bytes.maketrans(b"+/", b"-_")
 _PLAIN: Final = bytes.maketrans(b"-_", b"+/")
@@ -134,6 +134,6 @@ def _constant(_name: str) -> NoReturn:
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_unique, parse_int=_integer, parse_float=_double, parse_constant=_constant
 )
-_SCAN: Final[Callable[[str, int], tuple[Any, int]]] = make_scanner(_DECODER)
+_SCAN: Final[Callable[[str, int], tuple[Any, int]]] = cast("Any", make_scanner)(_DECODER)
 _SPACE: Final = " \t\n\r"
 """RFC 8259 §2."""
