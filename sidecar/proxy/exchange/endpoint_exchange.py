@@ -41,7 +41,7 @@ _OF_ANOTHER_CONTENT: Final = frozenset(
 """Fields of an answer that are about its content, and wrong with another."""
 
 
-class Kept:
+class KeptContent:
     """Content that is kept back. Mostly it comes in one piece, which is not copied; in many it costs no more than its
     length.
     """
@@ -90,15 +90,15 @@ class EndpointExchange(Exchange):
     _endpoints: ServerEndpoints
     _content = b""
     """All of the request's content, once it is here."""
-    _kept_answer: "Kept"
-    _body: "Kept"
+    _kept_answer: "KeptContent"
+    _body: "KeptContent"
 
     def __init__(
         self, stream: ClientStream, request: Request, serving: Serving, endpoints: ServerEndpoints
     ) -> None:
         super().__init__(stream, request, serving)
         self._endpoints = endpoints
-        self._body, self._kept_answer = Kept(), Kept()
+        self._body, self._kept_answer = KeptContent(), KeptContent()
 
     # --- the request ---------------------------------------------------------------------------------
 
