@@ -27,6 +27,9 @@ from bench.proofs import make_pool
 from bench.sample import Sample
 from bench.witness import wrk_sample
 
+_WARM_UP = "--requests=5000"
+"""Of h2load."""
+
 
 @dataclass(frozen=True, slots=True)
 class Running:
@@ -46,7 +49,7 @@ class Drive:
     options: Mapping[str, str | int | float] = field(default_factory=dict)
     other_certificate: bool = False
     streams: Streams | None = None
-    """By h2load, of whose options only `seconds` and `warmup` are taken."""
+    """By h2load, which of the options takes only `seconds`."""
 
     def having(self, **options: str | float) -> "Drive":
         return replace(self, options={**self.options, **options})
@@ -177,10 +180,8 @@ class World:
 
     def _drive_streams(self, running: Running, what: Drive, streams: Streams) -> Sample:
         """By h2load, once to warm up. The handshakes are in the figure: 32, of some 100,000 requests."""
-        warm_up, length = (
-            [f"--duration={round(float(what.options[name]) * 1000)}ms"] for name in ("warmup", "seconds")
-        )
-        self._h2load(running, what.tokens, streams, self.material.client, warm_up)
+        length = [f"--duration={round(float(what.options['seconds']) * 1000)}ms"]
+        self._h2load(running, what.tokens, streams, self.material.client, [_WARM_UP])
         before = running.process.cpu_seconds()
         said = self._h2load(running, what.tokens, streams, self.material.client, length)
         cpu = running.process.cpu_seconds() - before

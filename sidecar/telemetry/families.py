@@ -91,6 +91,11 @@ _ROWS = (
     _gauge("upstream_bypassable", "1 while the API answers past the sidecar.", merge=Merge.MAX),
     _gauge("connections", "Client connections open now."),
     _counter("connections_accepted", "Client connections accepted."),
+    _counter(
+        "http2_glitches",
+        "Requests of HTTP/2 that were taken back or reset (reset), frames that ask for nothing (noise).",
+        "kind",
+    ),
     _counter("incidents", "Events worth counting that are no request.", "name"),
     _counter(
         "issued_tokens", "Access tokens that the authorization server issued, by their binding.", "binding"

@@ -178,6 +178,10 @@ class Telemetry:
             members = {"detail": bounded(detail)} if detail else {}
             (self.journal.warning if name in _WARNED else self.journal.info)("incident", name=name, **members)
 
+    def http2_glitches(self, kind: str, count: int) -> None:
+        """What clients of HTTP/2 did that counts against what they may."""
+        self.metrics.increment("sidecar_http2_glitches_total", kind, by=count)
+
     def _tell(self, event: str, name: str, **members: str) -> None:
         self.journal.info(event, name=name, **{key: value for key, value in members.items() if value})
 

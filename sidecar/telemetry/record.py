@@ -118,3 +118,8 @@ class Observer(Protocol):
         `identity_headers_large`, `upstream_down`, `internal_error`, `http2_flood`, `http2_broken`. The name is a metric
         label from a closed list; `detail` goes to the log, rate-limited.
         """
+
+    def http2_glitches(self, kind: str, count: int) -> None:
+        """So many times clients of HTTP/2 took a request back or had it reset (`reset`), or sent a frame that asks for
+        nothing (`noise`), since this was told last.
+        """

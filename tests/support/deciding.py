@@ -60,6 +60,7 @@ class Observed:
         self.handshakes: list[tuple[str, str]] = []
         self.negotiations: list[tuple[str, str]] = []
         self.protocols: list[str] = []
+        self.glitches: dict[str, int] = {}
         self.incidents: list[tuple[str, str]] = []
         self.open = 0
         self.places: LineSink | None = None
@@ -85,3 +86,6 @@ class Observed:
 
     def incident(self, name: str, detail: str = "") -> None:
         self.incidents.append((name, detail))
+
+    def http2_glitches(self, kind: str, count: int) -> None:
+        self.glitches[kind] = self.glitches.get(kind, 0) + count

@@ -29,6 +29,8 @@ from sidecar.proxy.http2.events import ENHANCE_YOUR_CALM, NO_ERROR
 
 _TURN: Final = 64
 """Units of work in one turn of the event loop: 8 requests, or 32 pieces of content."""
+_OPENING_WORK: Final = 24
+"""Units that a request takes besides for which a connection to the upstream has to be opened: 2 of those in a turn."""
 _STREAMS_HELD: Final = 16
 """How many streams may be held with a full window before their connection is."""
 
@@ -218,7 +220,12 @@ class Http2Wire(Carrier):
         most = host.settings.limits.requests_per_connection
         if most and self._requests >= most:
             self._go_away()
-        stream.begin(host.serving, sheds=self._sheds)
+        serving = host.serving
+        pool = serving.pool
+        opened = pool.opened
+        stream.begin(serving, sheds=self._sheds)
+        if pool.opened != opened:
+            self.engine.extra_work = _OPENING_WORK
 
     def data(self, stream: int, data: bytes, *, ends: bool) -> None:
         found = self.streams.get(stream)
@@ -282,6 +289,15 @@ class Http2Wire(Carrier):
             self._link.close()
         else:
             self._link.linger()
+
+    def _tell_glitches(self) -> None:
+        allowance, observer = self._allowance, self._host.observer
+        if allowance.resets:
+            observer.http2_glitches("reset", allowance.resets)
+            allowance.resets = 0
+        if allowance.noise:
+            observer.http2_glitches("noise", allowance.noise)
+            allowance.noise = 0
 
     def _tell(self, incident: str, detail: str) -> None:
         self._host.observer.incident(incident, f"{self.presenter.peer}: {detail}"[:200])
@@ -374,6 +390,11 @@ class Http2Wire(Carrier):
         if not self._waits:
             self._read_on()
 
+    def lost(self) -> None:
+        """The connection is closed."""
+        self.gone()
+        self._tell_glitches()
+
     def gone(self) -> None:
         """The client has left: nobody waits for an answer."""
         streams, self.streams, self._filled = self.streams, {}, {}
@@ -385,6 +406,7 @@ class Http2Wire(Carrier):
     def check(self, now: float, wall: float, timeouts: Timeouts) -> None:
         """Act on what is overdue. `now` is monotonic, `wall` seconds since the epoch."""
         self._allowance.grow(now, self._host.settings.limits.stream_resets)
+        self._tell_glitches()
         link = self._link
         for stream in tuple(self.streams.values()):
             if now - stream.stalled_since > timeouts.write:

@@ -20,12 +20,15 @@ _CONTENT: Final = 1024
 class Allowance:
     """That of one connection."""
 
-    __slots__ = ("_counted_at", "_noise", "_resets")
+    __slots__ = ("_counted_at", "_noise", "_resets", "noise", "resets")
 
     def __init__(self, resets: int, now: float) -> None:
         self._noise = _NOISE
         self._resets = float(resets)
         self._counted_at = now
+        self.noise = 0
+        self.resets = 0
+        """How many there were since somebody asked."""
 
     def grow(self, now: float, resets: int) -> None:
         """Time has passed; `resets` is how many there may be in a burst."""
@@ -39,10 +42,12 @@ class Allowance:
 
     def takes_noise(self) -> bool:
         """A frame that asks for nothing; whether it is within the allowance."""
+        self.noise += 1
         self._noise -= 1
         return self._noise >= 0
 
     def takes_reset(self) -> bool:
         """A request that was taken back, or that the engine had to refuse; whether it is within the allowance."""
+        self.resets += 1
         self._resets -= 1
         return self._resets >= 0

@@ -65,7 +65,7 @@ def farewell(code: int) -> bytes:
 class Http2Engine:
     """One end of one connection."""
 
-    __slots__ = ("_at", "_connection", "_errors", "_events", "_pending", "_shared", "_types")
+    __slots__ = ("_at", "_connection", "_errors", "_events", "_pending", "_shared", "_types", "extra_work")
 
     def __init__(
         self,
@@ -93,6 +93,8 @@ class Http2Engine:
         self._shared: Any = library.Priority(3, True)
         self._pending: list[Any] = []
         self._at = 0
+        self.extra_work = 0
+        """Units of work that the event which is being told takes besides: for whoever is told to say."""
         configuration = library.Configuration(
             auto_window_update=False,
             max_inbound_header_list_size=2 * (header_bytes + headers * _FIELD_OVERHEAD),
@@ -151,6 +153,9 @@ class Http2Engine:
             event = pending[self._at]
             self._at += 1
             work -= self._tell(event, type(event), types)
+            if self.extra_work:
+                work -= self.extra_work
+                self.extra_work = 0
             pending = self._pending  # whoever was told may have made more of them
         if self._at >= len(pending):
             self._pending, self._at = [], 0

@@ -66,6 +66,8 @@ class UpstreamPool(Pool):
         self._share = share_of(settings.max_connections)
         self._is_crowded = False
         """So many connections are there that one source could have more than its share of them."""
+        self.opened = 0
+        """How many connections were begun to be opened, ever."""
         self._pause = 0.0
         self._down_until = 0.0
         self._retired = False
@@ -124,6 +126,7 @@ class UpstreamPool(Pool):
     def _open_for(self, passenger: Passenger) -> None:
         task = self._loop.create_task(self._open_connection(passenger))
         self._opening[task] = passenger
+        self.opened += 1
         task.add_done_callback(self._is_opened)
         self._count()
 

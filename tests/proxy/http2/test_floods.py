@@ -234,3 +234,35 @@ def test_trailers_are_no_larger_than_the_limits(converse: Converse) -> None:
         client.writes(frame(HEADERS, 5, number, block(fields)))
         assert client.status(number) == 431
     assert client.goaway() is None
+
+
+@pytest.mark.parametrize("is_public", [True, False])
+def test_requests_that_each_need_a_connection_let_others_pass(talk: Conversation, is_public: bool) -> None:
+    """Which costs what several requests do: fewer of them are begun in one turn. Those that are refused cost little."""
+    if not is_public:
+        talk.gate.refuse("/a", Reason.CREDENTIALS_MISSING)
+    client, other = RawHttp2(talk), talk.client()
+    heads = [frame(HEADERS, END_HEADERS, number, block(request("/a", "POST"))) for number in range(1, 61, 2)]
+    client.client.transport.arrive(seal(RECORD, b"".join(heads)))
+    talk.loop.run_once()
+    other.transport.arrive(seal(RECORD, b"GET /b HTTP/1.1\r\nHost: api\r\n\r\n"))
+    while "/b" not in [head.path for head in talk.gate.asked]:
+        talk.loop.run_once()
+    assert len(talk.gate.asked) <= (5 if is_public else 17)
+    talk.loop.settle()
+    assert len(talk.gate.asked) == 31
+
+
+def test_what_clients_do_for_nothing_is_told_while_it_happens_and_at_the_end(converse: Converse) -> None:
+    talk = converse(limits=Limits(stream_resets=20))
+    client = RawHttp2(talk)
+    settled = talk.observed.glitches.get("noise", 0)
+    client.asks(1, request("/a", "POST"), ends=False)
+    client.writes(frame(PING, 0, 0, bytes(8)) * 10, frame(RST_STREAM, 0, 1, bytes(4)))
+    talk.later(2.0)
+    assert talk.observed.glitches["reset"] == 1
+    assert 10 <= talk.observed.glitches["noise"] - settled <= 12, "and two SETTINGS"
+    client.writes(frame(PING, 0, 0, bytes(8)) * 5)
+    before = talk.observed.glitches["noise"]
+    client.client.leaves()
+    assert talk.observed.glitches["noise"] == before + 5
