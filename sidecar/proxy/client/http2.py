@@ -21,7 +21,6 @@ from sidecar.proxy.client.http2_allowance import Allowance
 from sidecar.proxy.client.http2_stream import Carrier, Http2Stream
 from sidecar.proxy.client.link import EXCHANGE, IDLE, Link
 from sidecar.proxy.configuration import Timeouts
-from sidecar.proxy.exchange import overdue
 from sidecar.proxy.exchange.exchange import Exchange
 from sidecar.proxy.exchange.stream import NEVER
 from sidecar.proxy.http2.engine import Http2Engine, Http2Failure, farewell, load
@@ -29,8 +28,6 @@ from sidecar.proxy.http2.events import ENHANCE_YOUR_CALM, NO_ERROR
 
 _TURN: Final = 64
 """Units of work in one turn of the event loop: 8 requests, or 32 pieces of content."""
-_OPENING_WORK: Final = 24
-"""Units that a request takes besides for which a connection to the upstream has to be opened: 2 of those in a turn."""
 _STREAMS_HELD: Final = 16
 """How many streams may be held with a full window before their connection is."""
 
@@ -220,12 +217,7 @@ class Http2Wire(Carrier):
         most = host.settings.limits.requests_per_connection
         if most and self._requests >= most:
             self._go_away()
-        serving = host.serving
-        pool = serving.pool
-        opened = pool.opened
-        stream.begin(serving, sheds=self._sheds)
-        if pool.opened != opened:
-            self.engine.extra_work = _OPENING_WORK
+        self.engine.extra_work = stream.begin(host.serving, sheds=self._sheds)
 
     def data(self, stream: int, data: bytes, *, ends: bool) -> None:
         found = self.streams.get(stream)
@@ -290,15 +282,6 @@ class Http2Wire(Carrier):
         else:
             self._link.linger()
 
-    def _tell_glitches(self) -> None:
-        allowance, observer = self._allowance, self._host.observer
-        if allowance.resets:
-            observer.http2_glitches("reset", allowance.resets)
-            allowance.resets = 0
-        if allowance.noise:
-            observer.http2_glitches("noise", allowance.noise)
-            allowance.noise = 0
-
     def _tell(self, incident: str, detail: str) -> None:
         self._host.observer.incident(incident, f"{self.presenter.peer}: {detail}"[:200])
 
@@ -352,9 +335,7 @@ class Http2Wire(Carrier):
         """The client would be refused now. What is under way ends as if its certificate had expired."""
         self.certificate_until = 0.0
         for stream in self.streams.values():
-            stream.certificate_until = 0.0
-            if stream.exchange is not None:
-                stream.exchange.valid_until = 0.0
+            stream.distrust()
         self._go_away()
 
     def says_no_more(self) -> bool:
@@ -391,9 +372,8 @@ class Http2Wire(Carrier):
             self._read_on()
 
     def lost(self) -> None:
-        """The connection is closed."""
         self.gone()
-        self._tell_glitches()
+        self._allowance.tell(self._host.observer)
 
     def gone(self) -> None:
         """The client has left: nobody waits for an answer."""
@@ -406,14 +386,10 @@ class Http2Wire(Carrier):
     def check(self, now: float, wall: float, timeouts: Timeouts) -> None:
         """Act on what is overdue. `now` is monotonic, `wall` seconds since the epoch."""
         self._allowance.grow(now, self._host.settings.limits.stream_resets)
-        self._tell_glitches()
+        self._allowance.tell(self._host.observer)
         link = self._link
         for stream in tuple(self.streams.values()):
-            if now - stream.stalled_since > timeouts.write:
-                stream.give_up()
-            elif stream.exchange is not None:
-                is_blocked = stream.is_full or link.blocked_since != NEVER
-                overdue.check(stream.exchange, now, wall, timeouts, is_blocked=is_blocked)
+            stream.check(now, wall, timeouts, is_blocked=link.blocked_since != NEVER)
         if self.streams or link.blocked_since != NEVER:
             return
         if now >= self.deadline or now - self._unanswered_since >= timeouts.request_head:

@@ -8,6 +8,8 @@ grows with time and with what is really transferred, so that who downloads a fil
 
 from typing import Final
 
+from sidecar.telemetry.record import Observer
+
 _NOISE: Final = 2000.0
 """Frames that ask for nothing, in a burst. A kilobyte of content allows one more."""
 _NOISE_RATE: Final = 200.0
@@ -28,7 +30,7 @@ class Allowance:
         self._counted_at = now
         self.noise = 0
         self.resets = 0
-        """How many there were since somebody asked."""
+        """How many there were since they were told."""
 
     def grow(self, now: float, resets: int) -> None:
         """Time has passed; `resets` is how many there may be in a burst."""
@@ -39,6 +41,14 @@ class Allowance:
     def transferred(self, size: int) -> None:
         """So many bytes were of use."""
         self._noise = min(self._noise + size / _CONTENT, _NOISE)
+
+    def tell(self, observer: Observer) -> None:
+        """How many there were since this was told last."""
+        if self.resets:
+            observer.http2_glitches("reset", self.resets)
+        if self.noise:
+            observer.http2_glitches("noise", self.noise)
+        self.resets = self.noise = 0
 
     def takes_noise(self) -> bool:
         """A frame that asks for nothing; whether it is within the allowance."""

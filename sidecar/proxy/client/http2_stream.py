@@ -8,6 +8,7 @@ held, and a stream that makes no headway for `timeouts.write` is given up.
 
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import Final
 
 from sidecar.decision.denial import Denial, Reason
 from sidecar.decision.request import Presenter
@@ -19,7 +20,8 @@ from sidecar.http.http2_request import Http2Request
 from sidecar.http.message import Fault, Field, Response
 from sidecar.http.response_fields import ResponseFields
 from sidecar.proxy.client import http2_writer
-from sidecar.proxy.configuration import HTTP2
+from sidecar.proxy.configuration import HTTP2, Timeouts
+from sidecar.proxy.exchange import overdue
 from sidecar.proxy.exchange.endpoint_exchange import exchange_for
 from sidecar.proxy.exchange.exchange import Exchange
 from sidecar.proxy.exchange.snapshot import Serving
@@ -30,6 +32,9 @@ from sidecar.proxy.http2.events import CANCEL, INTERNAL_ERROR, NO_ERROR, Http2Ev
 from sidecar.proxy.http2.fields import trailer_fields
 from sidecar.proxy.native import mypyc_attr
 from sidecar.proxy.vouching.hop import Hop
+
+_OPENING_WORK: Final = 24
+"""Units that a request takes besides for which a connection to the upstream has to be opened: 2 of those in a turn."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -116,8 +121,8 @@ class Http2Stream(ClientStream):
 
     # --- the request ---------------------------------------------------------------------------------
 
-    def begin(self, serving: Serving, *, sheds: bool) -> None:
-        """The head is here; `sheds`: it is on one connection too many."""
+    def begin(self, serving: Serving, *, sheds: bool) -> int:
+        """The head is here; `sheds`: it is on one connection too many. Returns the work that it takes besides."""
         request, endpoints = self.request, serving.endpoints
         if (
             request.is_grpc
@@ -139,11 +144,13 @@ class Http2Stream(ClientStream):
             self.expect_end(serving.upstream.total_timeout)
         if sheds:
             exchange.fail(Reason.OVERLOADED, "too many connections")
-            return
+            return 0
+        opened = serving.pool.opened
         try:
             exchange.begin()
         except Exception as error:  # noqa: BLE001 — a fault of ours is a 500, and never a pass
             exchange.broke(error)
+        return 0 if serving.pool.opened == opened else _OPENING_WORK
 
     def take(self, data: bytes, *, ends: bool) -> None:
         """Content of the request."""
@@ -198,6 +205,19 @@ class Http2Stream(ClientStream):
 
     def expect_end(self, seconds: float) -> None:
         self._must_end = min(self._now() + seconds, self._waits_until)
+
+    def distrust(self) -> None:
+        """It ends as if the client's certificate had expired."""
+        self.certificate_until = 0.0
+        if self.exchange is not None:
+            self.exchange.valid_until = 0.0
+
+    def check(self, now: float, wall: float, timeouts: Timeouts, *, is_blocked: bool) -> None:
+        """Act on what is overdue. `is_blocked`: the client leaves a full buffer of its connection unread."""
+        if now - self.stalled_since > timeouts.write:
+            self.give_up()
+        elif self.exchange is not None:
+            overdue.check(self.exchange, now, wall, timeouts, is_blocked=self.is_full or is_blocked)
 
     # --- what the client takes -----------------------------------------------------------------------
 
