@@ -128,3 +128,25 @@ def test_dashboard_panels_do_not_overlap_and_each_has_a_name() -> None:
         panels = json.loads(path.read_text())["panels"]
         places = {(panel["gridPos"]["x"], panel["gridPos"]["y"]) for panel in panels}
         assert len(places) == len({panel["title"] for panel in panels}) == len(panels)
+
+
+@pytest.mark.parametrize(
+    ("metric", "alert"),
+    [
+        ("sidecar_issued_tokens_total", "SidecarIssuesUnboundTokens"),
+        ("sidecar_incidents_total", "SidecarHttp2Flooded"),
+    ],
+)
+def test_issued_tokens_and_floods_of_http2_are_seen_and_told(metric: str, alert: str) -> None:
+    asked = dict(expressions())
+    panels = [
+        target["expr"]
+        for path in DASHBOARDS
+        for panel in json.loads(path.read_text())["panels"]
+        for target in panel["targets"]
+    ]
+    assert metric in asked[alert]
+    (label,) = FAMILIES[metric].labels
+    shown = [one for one in panels if metric in one and f"by ({label})" in one]
+    assert shown
+    assert metric != "sidecar_incidents_total" or any('name=~"http2_.*"' in one for one in shown)
