@@ -17,7 +17,7 @@ from sidecar.proxy.exchange.endpoints import ServerEndpoints
 from sidecar.proxy.exchange.occupancy import Occupancy, UnderWay
 from sidecar.proxy.exchange.snapshot import Authorizes, Serving
 from sidecar.proxy.listener import Listener
-from sidecar.proxy.turns import Turns
+from sidecar.proxy.turns import PATIENCE, Turns
 from sidecar.proxy.upstream.http2 import Http2Pool
 from sidecar.proxy.upstream.pool import UpstreamPool
 from sidecar.proxy.upstream.transports import TRANSPORTS, Connect
@@ -67,6 +67,7 @@ class Server:
         self.now: Callable[[], float] = loop.time
         """Seconds of the clock that deadlines are set by."""
         self._turns = Turns(loop.call_soon)
+        self._turns_of_refused = Turns(loop.call_soon)
         self._clock = clock
         self._tls_factory = tls_factory
         self._connect = connect
@@ -298,9 +299,9 @@ class Server:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def call_soon(self, call: Callable[[], object]) -> None:
-        """Run `call` when all others have had their turn."""
-        self._turns.wait(call)
+    def call_soon(self, call: Callable[[], object], refusals: int = 0) -> None:
+        """Run `call` when all others have had their turn, in the line that `refusals` of its connection lead to."""
+        (self._turns if refusals < PATIENCE else self._turns_of_refused).wait(call)
 
     def report_bug(self, error: Exception) -> None:
         """An exception that should not have been: where, and of what type; its text may hold what a client sent."""

@@ -3,10 +3,19 @@
 Theory of operation. In each turn the loop serves all sockets that have something new, and then one of those that wait
 here: a part of what came at once, or a handshake, which costs what many requests cost. However many wait, and whoever
 sent them, a request that has just come waits behind one of them at most.
+
+A connection whose last requests were all refused stands in a line of its own, with each request: so however many ask
+only for what they do not get, and do not even wait in the first line, each turn answers one of them.
 """
 
 from collections import deque
 from collections.abc import Callable
+from typing import Final
+
+PATIENCE: Final = 16
+"""Requests in a row that are answered without the API before a connection stands in the other line. A client whose
+token has ended, or who has to fetch a nonce, is served long before.
+"""
 
 Call = Callable[[], object]
 

@@ -12,9 +12,12 @@ from sidecar.http.message import MalformedResponse
 from sidecar.proxy.client.http1_reader import RequestReader
 from sidecar.proxy.configuration import Limits
 from sidecar.proxy.exchange.tunnel import FrameTracker
+from sidecar.proxy.turns import PATIENCE
 from sidecar.proxy.upstream.http1_reader import ResponseReader
 from tests.support.cleartext import DATA, HANDSHAKE, CleartextEngine, seal
 from tests.support.conversation import Client, Conversation
+from tests.support.http2_client import Got, Http2Client
+from tests.support.http2_frames import request
 
 SHORTEST = b"GET / HTTP/1.1\r\nHost:a\r\n\r\n"
 OTHER = b"GET /other HTTP/1.1\r\nHost: api\r\n\r\n"
@@ -38,17 +41,24 @@ def test_pipelined_requests_of_one_client_let_others_pass(talk: Conversation) ->
     assert len(talk.outcomes) == 2001
 
 
-def test_pipelined_requests_of_several_clients_take_turns(talk: Conversation) -> None:
+@pytest.mark.parametrize(("refused", "asks"), [(0, PATIENCE), (PATIENCE, 50)])
+def test_pipelined_requests_of_several_clients_take_turns(
+    refused: int, asks: int, talk: Conversation
+) -> None:
+    """In either line."""
     talk.gate.refuse("/", Reason.CREDENTIALS_MISSING)
     clients = [talk.client() for _ in range(3)]
     for client in clients:
-        client.transport.arrive(seal(DATA, SHORTEST * 50))
+        client.says(SHORTEST * refused)
+        assert client.statuses() == [401] * refused
+    talk.gate.presenters.clear()
+    for client in clients:
+        client.transport.arrive(seal(DATA, SHORTEST * asks))
     talk.loop.settle()
-    sources = [record.presenter.peer for record in talk.observed.records]
-    assert len(sources) == 150
     presenters = [id(each) for each in talk.gate.presenters]
-    assert all(len(set(presenters[at : at + 3])) == 3 for at in range(0, 150, 3))
-    assert all(client.statuses() == [401] * 50 for client in clients)
+    assert len(presenters) == 3 * asks
+    assert all(len(set(presenters[at : at + 3])) == 3 for at in range(0, 3 * asks, 3))
+    assert all(client.statuses() == [401] * asks for client in clients)
 
 
 def test_nothing_more_is_read_from_the_socket_while_requests_wait(talk: Conversation) -> None:
@@ -277,6 +287,81 @@ def test_requests_pass_a_crowd_of_greedy_connections(talk: Conversation) -> None
     talk.loop.settle()
     assert [head.path for head in talk.gate.asked][before:].index("/other") <= 1
     assert all(client.statuses() == [401] * 30 for client in crowd)
+
+
+def hopeless(talk: Conversation, count: int = 40) -> list[Client]:
+    """Connections on which nothing but refusals has been answered for some time."""
+    talk.gate.refuse("/", Reason.CREDENTIALS_MISSING)
+    crowd = [talk.client() for _ in range(count)]
+    for client in crowd:
+        for _ in range(PATIENCE):
+            client.says(SHORTEST)
+        assert client.statuses() == [401] * PATIENCE
+    talk.gate.asked.clear()
+    return crowd
+
+
+def test_requests_pass_a_crowd_that_is_always_refused(talk: Conversation) -> None:
+    """None of them sends more than one request at a time, and all of them do: each turn answers one."""
+    crowd, honest = hopeless(talk), talk.client()
+    for client in crowd:
+        client.transport.arrive(seal(DATA, SHORTEST))
+    honest.transport.arrive(seal(DATA, OTHER))
+    talk.loop.settle()
+    assert [head.path for head in talk.gate.asked].index("/other") <= 1
+    assert len(talk.gate.asked) == 41
+    assert all(client.statuses() == [401] for client in crowd)
+    assert all(client.is_read for client in crowd)
+
+
+def test_what_one_turn_left_of_others_passes_a_crowd_that_is_always_refused(talk: Conversation) -> None:
+    """They stand in a line of their own: a handshake, or a body that takes turns, does not wait for all of them."""
+    crowd, honest = hopeless(talk), talk.client(shakes_hands=False)
+    for client in crowd:
+        client.transport.arrive(seal(DATA, SHORTEST * 3))
+    talk.loop.run_once()
+    honest.transport.arrive(seal(HANDSHAKE, b"hello") + seal(DATA, OTHER))
+    talk.loop.settle()
+    assert [head.path for head in talk.gate.asked].index("/other") <= 5
+    assert all(client.statuses() == [401] * 3 for client in crowd)
+
+
+def test_who_is_served_again_is_no_more_one_who_is_always_refused(talk: Conversation) -> None:
+    crowd, _ = hopeless(talk), talk.gate.refuse("/late", Reason.CREDENTIALS_MISSING)
+    served = crowd.pop()
+    served.says(OTHER)
+    talk.upstream().says(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert served.statuses() == [204]
+    talk.gate.asked.clear()
+    for client in crowd:
+        client.transport.arrive(seal(DATA, SHORTEST))
+    served.transport.arrive(seal(DATA, b"GET /late HTTP/1.1\r\nHost: api\r\n\r\n"))
+    talk.loop.settle()
+    assert [head.path for head in talk.gate.asked].index("/late") <= 1
+
+
+def begins_a_stream(client: Http2Client, path: str) -> int:
+    """Its request is there in the next turn, beside those of others. Returns its number."""
+    number = client.engine.request(request(path, "GET"), ends=True)
+    client.streams[number] = Got()
+    client.client.transport.arrive(seal(DATA, client.engine.outgoing()))
+    return number
+
+
+def test_streams_of_a_crowd_that_is_always_refused_let_others_pass(talk: Conversation) -> None:
+    talk.gate.refuse("/a", Reason.CREDENTIALS_MISSING)
+    crowd, honest = [Http2Client(talk) for _ in range(10)], Http2Client(talk)
+    for client in (*crowd, honest):
+        assert {client.got(client.asks("/a")).status for _ in range(PATIENCE)} == {401}
+    honest_again = honest.asks("/other")
+    talk.upstream().says(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert honest.got(honest_again).status == 204
+    talk.gate.asked.clear()
+    refused = [begins_a_stream(client, "/a") for client in crowd]
+    begins_a_stream(honest, "/other")
+    talk.loop.settle()
+    assert [head.path for head in talk.gate.asked].index("/other") <= 1
+    assert [client.got(number).status for client, number in zip(crowd, refused, strict=True)] == [401] * 10
 
 
 def test_requests_pass_a_crowd_of_handshakes(talk: Conversation) -> None:

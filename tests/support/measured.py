@@ -214,7 +214,9 @@ class World:
             self.one()
 
     def one(self, plaintext: bytes | None = None) -> None:
-        """One request and, when it was permitted, its response."""
+        """One request and, when it was permitted, its response; its client is none that is refused again and again."""
+        assert self.connection.wire is not None
+        self.connection.wire.refusals = 0
         self.connection.data_received(self.sealed(plaintext))
         for upstream in self.upstreams:
             assert upstream.protocol is not None

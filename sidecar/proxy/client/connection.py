@@ -16,6 +16,7 @@ from sidecar.proxy.client.wires import Wire, wire_for
 from sidecar.proxy.configuration import HTTP1
 from sidecar.proxy.exchange.stream import NEVER
 from sidecar.proxy.tls import TlsFailure
+from sidecar.proxy.turns import PATIENCE
 from sidecar.proxy.vouching.hop import Hop
 from sidecar.proxy.vouching.proxies import Peer, far_end
 
@@ -109,9 +110,12 @@ class ClientConnection(asyncio.Protocol):
             self._continue_handshake()
 
     def data_received(self, data: bytes) -> None:
+        wire = self.wire
         try:
-            if self.wire is None and self.link.phase is not LINGER:
+            if wire is None:
                 self._receive_first(data)
+            elif wire.refusals >= PATIENCE:
+                self._wait(data)
             elif len(data) <= _SLICE and not self.link.unread:
                 self._receive(data)
             else:
@@ -125,14 +129,25 @@ class ClientConnection(asyncio.Protocol):
 
     def _receive_first(self, data: bytes) -> None:
         """Part of a handshake, which costs what many requests cost: it waits for a turn of its own."""
-        link = self.link
-        if link.phase is PREFACE:
+        phase = self.link.phase
+        if phase is LINGER:
+            self._receive_late(data)
+            return
+        if phase is PREFACE:
             data = self._read_preface(data)
-        if data and link.phase is not CLOSED:
-            unread = link.unread
-            link.keep(unread + data)
-            if not unread:
-                self._host.call_soon(self._take_turn)
+        if data and self.link.phase is not CLOSED:
+            self._wait(data)
+
+    def _wait(self, data: bytes) -> None:
+        """Take nothing of it before the connection has had its turn."""
+        link, unread = self.link, self.link.unread
+        link.keep(unread + data)
+        if not unread:
+            self._next_turn()
+
+    def _next_turn(self) -> None:
+        wire = self.wire
+        self._host.call_soon(self._take_turn, wire.refusals if wire is not None else 0)
 
     def _receive_much(self, data: bytes) -> None:
         """Take as much as one turn of the event loop may cost; the rest has to wait."""
@@ -152,7 +167,7 @@ class ClientConnection(asyncio.Protocol):
             return
         link.keep(data[at:])
         if at < len(data):
-            self._host.call_soon(self._take_turn)
+            self._next_turn()
 
     def _take_turn(self) -> None:
         """Go on with what was left; while the wire takes no more, a little later."""

@@ -44,8 +44,10 @@ class Host(Protocol):
     def under_way(self) -> UnderWay:
         """Requests now under way, counted by whoever begins and ends them."""
 
-    def call_soon(self, call: Callable[[], object]) -> None:
-        """Run `call` when all others have had their turn of the event loop."""
+    def call_soon(self, call: Callable[[], object], refusals: int = 0) -> None:
+        """Run `call` when all others have had their turn of the event loop; `refusals`: how many requests in a row were
+        answered without the API where it comes from (`turns`).
+        """
 
     def report_bug(self, error: Exception) -> None:
         """Takes an exception that should not have been."""

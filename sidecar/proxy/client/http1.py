@@ -36,7 +36,7 @@ class Http1Stream(ClientStream):
 
     __slots__ = (
         "_chunked", "_client_ended", "_forwarding", "_held", "_host", "_keep_alive", "_link", "_reader", "_requests",
-        "_serving", "_sheds", "_under_way", "_waits", "distrusted", "exchange", "retired",
+        "_serving", "_sheds", "_under_way", "_waits", "distrusted", "exchange", "refusals", "retired",
     )  # fmt: skip
 
     def __init__(
@@ -64,6 +64,8 @@ class Http1Stream(ClientStream):
         """The response under way goes out in chunks."""
         self._sheds = False
         self.exchange: Exchange | None = None
+        self.refusals = 0
+        """Requests in a row, up to now, that were answered without the API."""
         self.distrusted = False
         """The client certificate no longer chains: nothing new begins here."""
         self.retired = False
@@ -138,7 +140,7 @@ class Http1Stream(ClientStream):
         if not self._waits:
             self._waits = True
             self._link.hold()
-            self._host.call_soon(self._take_turn)
+            self._host.call_soon(self._take_turn, self.refusals)
 
     def _take_turn(self) -> None:
         self._waits = False
@@ -321,6 +323,7 @@ class Http1Stream(ClientStream):
         exchange = self.exchange
         if exchange is None:
             return
+        self.refusals = 0
         request, chunked, keep = exchange.request, False, self._keep_alive
         if http1_writer.needs_chunks(request, head, fields):
             chunked = self._chunked = request.minor_version == 1
@@ -342,6 +345,7 @@ class Http1Stream(ClientStream):
         exchange = self.exchange
         if exchange is None:
             return True
+        self.refusals += 1
         keep = self._keep_alive and not answer.closes and rest_is_harmless(exchange.request, exchange.fields)
         self._keep_alive = keep = keep and self._may_continue()
         self._link.write(http1_writer.own_answer(answer, request_id, exchange.request, close=not keep))

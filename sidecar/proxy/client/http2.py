@@ -122,7 +122,7 @@ class Http2Wire(Carrier):
         if engine.has_events or self._left <= 0:
             self._waits = True
             link.hold()
-            self._host.call_soon(self._take_turn)
+            self._host.call_soon(self._take_turn, self.refusals)
         elif not link.is_ending:
             link.release()
             if self._client_ended:

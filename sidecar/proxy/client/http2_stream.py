@@ -41,7 +41,7 @@ _OPENING_WORK: Final = 24
 class Carrier(Http2Events):
     """The connection that a stream is on."""
 
-    __slots__ = ("certificate_until", "engine", "forwarding", "hop", "now", "presenter")
+    __slots__ = ("certificate_until", "engine", "forwarding", "hop", "now", "presenter", "refusals")
 
     def __init__(
         self, presenter: Presenter, certificate_until: float, forwarding: Forwarding, now: Callable[[], float]
@@ -54,6 +54,8 @@ class Carrier(Http2Events):
         self.hop: Hop | None = None
         """As in `ClientStream`."""
         self.now = now
+        self.refusals = 0
+        """Requests in a row, up to now, that were answered without the API."""
 
     @abstractmethod
     def flush_soon(self) -> None:
@@ -263,6 +265,7 @@ class Http2Stream(ClientStream):
         self._carrier.flush_soon()
 
     def head(self, head: Response, fields: ResponseFields, data: bytes, end: bytes | None) -> None:
+        self._carrier.refusals = 0
         if self.is_closed:
             return
         is_all = not data and end == b""
@@ -296,6 +299,7 @@ class Http2Stream(ClientStream):
     def answer(self, answer: Answer, request_id: str) -> bool:
         """RFC 9113 §8.1: an answer may be whole before the request is; the rest of it is then refused."""
         exchange = self.exchange
+        self._carrier.refusals += 1
         if self.is_closed:
             if exchange is not None:
                 exchange.record.status = 0

@@ -2,7 +2,8 @@
 
 A wire is made from its link and what is known of the client. It must have what `ClientConnection` calls: `receive`,
 `blocked`, `unblocked`, `says_no_more`, `gone`, `lost`; `shed`, `drain`, `retire`, `distrust`; `check`, `exchanges`; the
-attributes `hop` and `was_permitted`. A union of classes and no `Protocol`: compiled, a method is called by its class.
+attributes `hop`, `was_permitted` and `refusals`. A union of classes and no `Protocol`: compiled, a method is called by
+its class.
 """
 
 from typing import Final, TypeAlias
