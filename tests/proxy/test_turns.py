@@ -327,7 +327,8 @@ def test_what_one_turn_left_of_others_passes_a_crowd_that_is_always_refused(talk
 
 
 def test_who_is_served_again_is_no_more_one_who_is_always_refused(talk: Conversation) -> None:
-    crowd, _ = hopeless(talk), talk.gate.refuse("/late", Reason.CREDENTIALS_MISSING)
+    crowd = hopeless(talk)
+    talk.gate.refuse("/late", Reason.CREDENTIALS_MISSING)
     served = crowd.pop()
     served.says(OTHER)
     talk.upstream().says(b"HTTP/1.1 204 No Content\r\n\r\n")
