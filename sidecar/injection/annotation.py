@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from sidecar.injection.problem import CannotInject
-from sidecar.injection.settings import CHOICES, H2, HTTP1, Protocol
+from sidecar.injection.settings import CHOICES, H2, HTTP1, Protocol, object_name
 
 PREFIX = "bound-token-sidecar/"
 INJECT = PREFIX + "inject"
@@ -31,6 +31,7 @@ class Wishes:
     probes: Literal["sidecar", "keep"] | None = None
     upstream_host: Literal["127.0.0.1", "::1"] | None = None
     upstream_protocol: Protocol | None = None
+    clients_secret: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +92,13 @@ def wishes(metadata: Mapping[str, Any], allowed: Collection[str] = CHOICES) -> W
         container=known["container"],
         upstream_port=_port("upstream-port", known["upstream-port"]),
         port=_port("port", known["port"]),
-        policies=known["policies"],
-        tls_secret=known["tls-secret"],
-        config_map=known["config-map"],
+        policies=_object("policies", known["policies"]),
+        tls_secret=_object("tls-secret", known["tls-secret"]),
+        config_map=_object("config-map", known["config-map"]),
         probes=probes,  # type: ignore[arg-type]  # narrowed by the membership test above
         upstream_host=host,  # type: ignore[arg-type]  # as above
         upstream_protocol=protocol,
+        clients_secret=_object("clients-secret", known["clients-secret"]),
     )
 
 
@@ -137,6 +139,16 @@ def switch(metadata: Mapping[str, Any]) -> bool | None:
     if value not in {"true", "false"}:
         raise CannotInject(f"annotation {INJECT} must be the string 'true' or 'false'")
     return value == "true"
+
+
+def _object(name: str, value: str | None) -> str | None:
+    """An empty name, say, must not mean the default. `{name}` stands for the workload's name, where there is one."""
+    try:
+        if value is not None:
+            object_name(value.replace("{name}", "name") if name == "tls-secret" else value)
+    except ValueError as error:
+        raise CannotInject(f"annotation {PREFIX}{name}: {error}") from None
+    return value
 
 
 def _port(name: str, value: str | None) -> int | None:

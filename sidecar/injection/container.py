@@ -9,6 +9,7 @@ from sidecar.injection.placement import CONTAINER, VOLUME_PREFIX
 from sidecar.injection.problem import CannotInject
 from sidecar.injection.service_file import (
     CLIENT_CA_DIRECTORY,
+    CLIENTS_DIRECTORY,
     DPOP_DIRECTORY,
     POLICY_DIRECTORY,
     PROXY_CA_DIRECTORY,
@@ -86,7 +87,25 @@ def volumes(wanted: Wishes, settings: InjectionSettings, *, workload: str | None
         made.append(
             {"name": f"{VOLUME_PREFIX}dpop", "projected": {"defaultMode": SECRET_MODE, "sources": sources}}
         )
+    clients = clients_secret(wanted, settings)
+    if clients is not None:
+        secret = {"secretName": clients, "defaultMode": SECRET_MODE}
+        made.append({"name": f"{VOLUME_PREFIX}clients", "secret": secret})
     return made
+
+
+def clients_secret(wanted: Wishes, settings: InjectionSettings) -> str | None:
+    """The Secret with the clients of a Pod that is an authorization server (RFC 8705 §2); None for any other Pod.
+
+    Raises `CannotInject` when the Pod names one and nothing would read it.
+    """
+    server = settings.authorization_server
+    if wanted.clients_secret is not None and server is None and wanted.config_map is None:
+        raise CannotInject(
+            f"annotation {annotation.PREFIX}clients-secret: the injector has no authorization_server settings for it;"
+            f" bring a service file with annotation {annotation.PREFIX}config-map"
+        )
+    return wanted.clients_secret or (server.clients_secret if server is not None else None)
 
 
 def _authorities(settings: InjectionSettings) -> list[tuple[str, str, ClientCa]]:
@@ -184,8 +203,13 @@ def _group(wanted: Wishes, settings: InjectionSettings) -> int | None:
         return settings.group
     if settings.user is None:
         return None
-    source = settings.server_certificate
-    return 0 if wanted.tls_secret is not None or source.secret is not None else settings.user
+    if wanted.tls_secret is not None or settings.server_certificate.secret is not None:
+        return 0
+    if clients_secret(wanted, settings) is not None:
+        raise CannotInject(
+            "the injector's group must say which may read both the server certificate and the Secret of clients"
+        )
+    return settings.user
 
 
 def _mounts(wanted: Wishes, settings: InjectionSettings) -> list[dict[str, Any]]:
@@ -198,6 +222,8 @@ def _mounts(wanted: Wishes, settings: InjectionSettings) -> list[dict[str, Any]]
     places += [(name, place) for name, place, _ in _authorities(settings)]
     if _dpop_sources(settings):
         places.append((f"{VOLUME_PREFIX}dpop", DPOP_DIRECTORY))
+    if clients_secret(wanted, settings) is not None:
+        places.append((f"{VOLUME_PREFIX}clients", CLIENTS_DIRECTORY))
     return [
         *({"name": name, "mountPath": path, "readOnly": True} for name, path in places),
         *({"name": name, "mountPath": path} for name, path in _written(settings)),

@@ -14,7 +14,7 @@ from typing import Any
 
 from sidecar.injection import annotation, probe, safety, undo
 from sidecar.injection.annotation import Status, Wishes
-from sidecar.injection.container import PORT_NAME, container, volumes
+from sidecar.injection.container import PORT_NAME, clients_secret, container, volumes
 from sidecar.injection.parts import containers, tcp_ports
 from sidecar.injection.placement import Placement, place
 from sidecar.injection.problem import CannotInject
@@ -203,6 +203,7 @@ def _files(
         spoken=said,
         grpc_services=rewired.grpc_services,
         workload=workload,
+        has_clients=clients_secret(wanted, settings) is not None,
     )
     paths = rewired.public_paths
     rules = {PROBE_VARIABLE: probe_rules_text(paths)} if paths else {}

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from sidecar.injection.placement import Placement
 from sidecar.injection.problem import CannotInject
 from sidecar.injection.protocol import Spoken
-from sidecar.injection.settings import HTTP1, ClientCa, InjectionSettings
+from sidecar.injection.settings import DNS_LABEL, HTTP1, ClientCa, InjectionSettings
 
 SERVICE_DIRECTORY = "/etc/sidecar/config"
 POLICY_DIRECTORY = "/etc/sidecar/policies"
@@ -14,6 +14,7 @@ TLS_DIRECTORY = "/etc/sidecar/tls"
 CLIENT_CA_DIRECTORY = "/etc/sidecar/client-ca"
 PROXY_CA_DIRECTORY = "/etc/sidecar/proxy-ca"
 DPOP_DIRECTORY = "/etc/sidecar/dpop"
+CLIENTS_DIRECTORY = "/etc/sidecar/clients"
 STATE_DIRECTORY = "/var/lib/sidecar"
 SERVICE_FILE = "sidecar.yaml"
 SERVICE_VARIABLE = "SIDECAR_SERVICE_FILE"
@@ -35,10 +36,12 @@ def service_text(
     spoken: Spoken,
     grpc_services: Sequence[str] = (),
     workload: str | None = None,
+    has_clients: bool = False,
 ) -> str:
     """The sidecar's service file.
 
     `grace_seconds` is the Pod's terminationGracePeriodSeconds: what preStop leaves of it is for the drain.
+    `has_clients`: the Pod is an authorization server, and the files of its clients are mounted.
     Raises `CannotInject` when a setting asks for the name of a workload that has none.
     """
     tls = settings.server_certificate
@@ -63,6 +66,7 @@ def service_text(
         # A folder of its own below the volume, which everyone may write into: the sidecar makes it, mode 0700.
         *([f"state_directory: {STATE_DIRECTORY}/keys"] if settings.keep_issuer_keys else []),
         *_dpop(settings, workload),
+        *(_authorization_server(settings, workload) if has_clients else []),
         *(["bypass_check: {refuse_when_bypassable: true}"] if settings.refuse_when_bypassable else []),
     ]
     return "\n".join(lines) + "\n"
@@ -78,15 +82,42 @@ def _dpop(settings: InjectionSettings, workload: str | None) -> list[str]:
     if dpop is None:
         return []
     urls = [dpop.resource, *dpop.origins]
-    if workload is None and any("{name}" in url for url in urls):
-        raise CannotInject("the Pod has no name, and dpop.resource or dpop.origins asks for it")
-    resource, *origins = (f'"{url.replace("{name}", workload or "")}"' for url in urls)
+    resource, *origins = (f'"{_named(url, workload, "dpop.resource or dpop.origins")}"' for url in urls)
     lines = [f"protected_resource: {{resource: {resource}, origins: [{', '.join(origins)}]}}", "dpop:"]
     if dpop.nonce_key_secret is not None:
         lines.append(f"  nonce_key_file: {DPOP_DIRECTORY}/nonce-key")
     if dpop.replay_secret is not None:
         lines.append(f"  replay: {{store: redis, url_file: {DPOP_DIRECTORY}/url}}")
     return lines if len(lines) > 2 else lines[:1]
+
+
+def _authorization_server(settings: InjectionSettings, workload: str | None) -> list[str]:
+    server = settings.authorization_server
+    if server is None:
+        return []
+    section = {**server.settings, "client_files": [f"{CLIENTS_DIRECTORY}/*.yaml"]}
+    lines = (f"  {key}: {json.dumps(value, ensure_ascii=False)}" for key, value in section.items())
+    return [
+        "authorization_server:",
+        *(_named(line, workload, "authorization_server.settings") for line in lines),
+    ]
+
+
+def _named(text: str, workload: str | None, asking: str) -> str:
+    """`text` with the workload's name for `{name}`.
+
+    Whoever makes a Pod chooses that name (an API server looks into none of its owners' names): one with a quotation
+    mark in it would go on as settings of its author's.
+    """
+    if "{name}" not in text:
+        return text
+    if workload is None:
+        raise CannotInject(f"the Pod has no name, and {asking} asks for it")
+    if not DNS_LABEL.fullmatch(workload):
+        raise CannotInject(
+            f"the Pod's workload has a name that Kubernetes gives no object, and {asking} asks for it"
+        )
+    return text.replace("{name}", workload)
 
 
 def probe_rules_text(paths: Iterable[str]) -> str:

@@ -1,7 +1,7 @@
 """What the injector puts into a Pod, as its operator chose it."""
 
 import re
-from typing import Annotated, Final, Literal, Self, get_args
+from typing import Annotated, Any, Final, Literal, Self, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
@@ -11,7 +11,8 @@ DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 KUBERNETES_MINOR = re.compile(r"1\.(\d{1,3})")
 
 
-def _object_name(value: str) -> str:
+def object_name(value: str) -> str:
+    """The value, if Kubernetes lets an object have this name; raises `ValueError`."""
     if len(value) > 253 or not DNS_LABEL.fullmatch(value):
         raise ValueError("not the name of a Kubernetes object (lower-case letters, digits, '-' and '.')")
     return value
@@ -23,13 +24,13 @@ def _kubernetes_version(value: str) -> str:
     return value
 
 
-ObjectName = Annotated[str, AfterValidator(_object_name)]
+ObjectName = Annotated[str, AfterValidator(object_name)]
 FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9._-]*$", max_length=253)]
 EnvironmentName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")]
 Port = Annotated[int, Field(ge=1, le=65535, strict=True)]
 Choice = Literal[
     "container", "upstream-port", "port", "policies", "tls-secret", "config-map", "probes", "upstream-host",
-    "upstream-protocol",
+    "upstream-protocol", "clients-secret",
 ]  # fmt: skip
 CHOICES: Final[tuple[Choice, ...]] = get_args(Choice)
 """What the author of a Pod may choose by an annotation of this name, where the settings let him."""
@@ -116,6 +117,25 @@ class DpopInjection(_Strict):
     """A Secret of the Pod's namespace; its `url` names the store of used proofs. None: each Pod remembers its own."""
 
 
+class AuthorizationServerInjection(_Strict):
+    """For Pods that are authorization servers: clients are authenticated by their certificates (RFC 8705 §2)."""
+
+    settings: dict[Annotated[str, Field(pattern=r"^[a-z_]+$")], Any]
+    """The section `authorization_server` of the service file, without `client_files`. `{name}` in a text stands for the
+    workload's name. What else it must be is the service file's to say, and checked where the settings are read.
+    """
+    clients_secret: ObjectName | None = None
+    """A Secret of the Pod's namespace: the files of clients (`*.yaml`), and all files that they and `settings` name.
+    None: only Pods that name theirs by the annotation are authorization servers.
+    """
+
+    @model_validator(mode="after")
+    def _clients_come_from_the_secret(self) -> Self:
+        if "client_files" in self.settings:
+            raise ValueError("leave client_files out of settings: the clients are in the Secret")
+        return self
+
+
 class Resources(_Strict):
     """Requests and limits of the sidecar's container, in Kubernetes quantities."""
 
@@ -141,6 +161,7 @@ class InjectionSettings(_Strict):
     told_certificate: ToldCertificate | None = None
     proxy_ca: ClientCa | None = None
     dpop: DpopInjection | None = None
+    authorization_server: AuthorizationServerInjection | None = None
     probes: Literal["sidecar", "keep"] = "sidecar"
     public_probe_paths: tuple[str, ...] | None = None
     upstream_host: Literal["127.0.0.1", "::1"] = "127.0.0.1"
@@ -179,9 +200,14 @@ class InjectionSettings(_Strict):
     def _one_group_reads_all(self) -> Self:
         """The kubelet gives Secrets to group 0, a CSI driver or a volume of the Pod's own its files to another one."""
         dpop = self.dpop
-        has_secrets = dpop is not None and (dpop.nonce_key_secret or dpop.replay_secret) is not None
-        if has_secrets and self.server_certificate.secret is None and self.group is None and self.user:
+        if self.server_certificate.secret is not None or self.group is not None or self.user is None:
+            return self
+        if dpop is not None and (dpop.nonce_key_secret or dpop.replay_secret) is not None:
             raise ValueError("group: say which may read both the server certificate and the Secrets of dpop")
+        if self.authorization_server is not None:
+            raise ValueError(
+                "group: say which may read both the server certificate and the Secret of clients"
+            )
         return self
 
     @property

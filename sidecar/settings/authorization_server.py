@@ -86,13 +86,19 @@ def impediments(
 ) -> Iterator[Problem]:
     """What the section and the clients together make impossible."""
     section = service.authorization_server if service is not None else None
-    if section is None:
-        return
-    if section.audit_binding == "refuse" and section.hand_over.header is None and clients:
+    if section is not None and clients:
+        yield from unbindable(document, (_AT,), section)
+
+
+def unbindable(
+    document: Document, at: tuple[str, ...], section: AuthorizationServerSection
+) -> Iterator[Problem]:
+    """What makes it impossible for the section at `at` that a token is issued to any client."""
+    if section.audit_binding == "refuse" and section.hand_over.header is None:
         message = (
             "without `hand_over.header` the server cannot bind a token: `refuse` would refuse all of them"
         )
-        yield document.problem((_AT, "audit_binding"), message)
+        yield document.problem((*at, "audit_binding"), message)
 
 
 # --- doubts

@@ -10,6 +10,7 @@ import yaml
 from jsonschema import Draft7Validator
 
 from sidecar.command.cli import COMMANDS
+from sidecar.command.injector_settings import injection_settings
 from sidecar.injection.annotation import wishes
 from sidecar.injection.settings import InjectionSettings
 from sidecar.settings import load
@@ -38,7 +39,8 @@ def test_every_piece_of_yaml_is_what_it_says_it_is(text: str, tmp_path: Path, pk
                 error.message for error in Draft7Validator(schema).iter_errors(yaml.safe_load(text))
             ] == []
         case "# injector.yaml":
-            assert InjectionSettings.model_validate(yaml.safe_load(text)).image
+            (tmp_path / "injector.yaml").write_text(text)
+            assert injection_settings(str(tmp_path / "injector.yaml"), {}).image
         case "# policy.yaml":
             one = Sidecar(tmp_path, pki, "http://127.0.0.1:1")
             (tmp_path / "policies" / "policy.yaml").write_text(text)
@@ -78,7 +80,7 @@ def test_every_annotation_in_the_table_is_one_the_injector_knows() -> None:
         "upstream-protocol": "h2",
     }
     annotations = {f"bound-token-sidecar/{name}": examples.get(name, "x") for name in names}
-    assert len(names) == 10
+    assert len(names) == 11
     assert wishes({"annotations": annotations}).config_map == "x"
 
 
