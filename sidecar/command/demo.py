@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.command.terminal import GREEN, RED, invocation, painted
+from sidecar.demo.grpc_api import METHOD, SERVICE
 from sidecar.demo.scenarios import Outcome, Scenario, play, scenarios, scenarios_of_any_api
 from sidecar.demo.upstream import DemoFailed, reach
 from sidecar.demo.world import World
@@ -86,6 +87,8 @@ async def _shown(world: World, path: str, *, stay: bool) -> int:
         print(f"A world on loopback, configured in {world.folder}: starting {parts} …", flush=True)
         await world.start()
         if world.upstream is None:
+            if not world.grpc_port:
+                print("gRPC is left out: HTTP/2 needs the package's extra http2, which brings ngh2")
             kept = await _play_all(world, scenarios(world))
         else:
             kept = await _play_all(world, scenarios_of_any_api(world, path))
@@ -139,7 +142,9 @@ def _print_invitation(world: World, path: str) -> None:
     ask = f'{curl} -H "Authorization: Bearer $(cat {file["token.txt"]})"'
     rightful = f"--cert {file['tls/client.crt']} --key {file['tls/client.key']}"
     thief = f"--cert {file['tls/thief.crt']} --key {file['tls/thief.key']}"
-    why = f"{invocation()} explain --config {file['sidecar.yaml']} --token @{file['token.txt']}"
+    explain = f"{invocation()} explain --token @{file['token.txt']} --certificate {file['tls/thief.crt']}"
+    grpc = f"\n  # and why in gRPC?\n  {explain} --config {file['grpc.yaml']} --grpc {SERVICE}/{METHOD}"
+    grpc = grpc if world.grpc_port else ""
     print(
         f"""
 It stays up. Try it from another terminal, in any folder; the token is in {world.folder / "token.txt"}
@@ -149,9 +154,9 @@ It stays up. Try it from another terminal, in any folder; the token is in {world
   # the thief
   {ask} {thief} {url}
   # why?
-  {why} --certificate {file["tls/thief.crt"]} --url {url}
+  {explain} --config {file["sidecar.yaml"]} --url {url}
   # another token, from the issuer: bound to the certificate that asks, good for an hour
-  {curl} {rightful} -d grant_type=client_credentials -d scope=accounts:read {world.issuer.url}/token
+  {curl} {rightful} -d grant_type=client_credentials -d scope=accounts:read {world.issuer.url}/token{grpc}
 
   configuration: {world.folder / "sidecar.yaml"}, {world.folder / "policy.yaml"}: yours to change
   audit records: {world.log}

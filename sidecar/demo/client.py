@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from sidecar.trust.certification import Identity
 from sidecar.trust.client_context import ServerTrust, client_context
 
-_SECONDS = 60.0
+SECONDS = 60.0
+"""That an answer may take."""
 _STEP = 262144
 
 
@@ -41,7 +42,7 @@ def context(authority: Identity, identity: Identity | None) -> ssl.SSLContext:
 
 async def ask(port: int, settings: ssl.SSLContext, head: str, body_size: int = 0) -> Reply:
     """Send one request, with a body of `body_size` bytes, and read the whole answer."""
-    async with asyncio.timeout(_SECONDS):
+    async with asyncio.timeout(SECONDS):
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", port, ssl=settings, server_hostname="localhost"
         )

@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 
 from sidecar.decision.strict import base64url
 from sidecar.demo.client import Reply, ask, context
+from sidecar.demo.grpc_api import METHOD, SERVICE, message
+from sidecar.demo.grpc_client import call
 from sidecar.demo.prover import Prover
 from sidecar.demo.world import World
 from sidecar.trust.certification import Identity
@@ -33,6 +35,8 @@ class Scenario:
     """A form that is posted (RFC 6749 §3.2)."""
     proof: str | None = None
     """A DPoP proof; the token is then presented as one that is bound to a key."""
+    is_call: bool = False
+    """A call of gRPC: the status is `grpc-status`, and `path` is service and method."""
     verify: Callable[[Reply], str | None] = lambda _answer: None
     """What is wrong with the answer beyond its status, or None."""
 
@@ -63,15 +67,29 @@ class Outcome:
 async def play(world: World, scenario: Scenario) -> Outcome:
     """Ask, and compare."""
     try:
-        settings = context(world.authority, scenario.client)
-        answer = await ask(world.port, settings, scenario.request, scenario.body_size)
+        came, answer = await _came(world, scenario)
     except (OSError, EOFError, TimeoutError) as error:
         return Outcome(scenario, f"no answer: {type(error).__name__}", kept=False)
-    reason = _reason(answer, *(("application/json", "error") if scenario.form else ()))
-    came = f"{answer.status} {reason}".rstrip()
-    as_promised = not reason if scenario.promised == OF_THE_API else came == scenario.promised
+    by_api = came == str(answer.status)
+    as_promised = by_api if scenario.promised == OF_THE_API else came == scenario.promised
     wrong = scenario.verify(answer) if as_promised else None
     return Outcome(scenario, wrong or came, as_promised and wrong is None)
+
+
+async def _came(world: World, scenario: Scenario) -> tuple[str, Reply]:
+    """What is said of the answer, status and reason, and the answer."""
+    if scenario.is_call:
+        assert scenario.client is not None and scenario.token is not None  # noqa: S101, PT018 — all calls have both
+        assert world.grpc_ready is not None  # noqa: S101 — else there are no calls
+        await world.grpc_ready
+        reason, answer = await call(
+            world.grpc_port, world.authority, scenario.client, scenario.path, scenario.token
+        )
+        return f"gRPC {answer.status} {reason}".rstrip(), answer
+    settings = context(world.authority, scenario.client)
+    answer = await ask(world.port, settings, scenario.request, scenario.body_size)
+    reason = _reason(answer, *(("application/json", "error") if scenario.form else ()))
+    return f"{answer.status} {reason}".rstrip(), answer
 
 
 def _reason(answer: Reply, kind: str = "application/problem+json", member: str = "reason") -> str:
@@ -127,7 +145,33 @@ def scenarios(world: World) -> list[Scenario]:
         Scenario("forged identity fields never arrive", "200", me, good, fields=forged, verify=_no_forgery),
         Scenario("100 MB down", "200", me, good, f"/download/{_LARGE}", verify=_all_came),
         Scenario("100 MB up", "200", me, good, "/upload", "POST", body_size=_LARGE, verify=_all_arrived),
+        *_of_grpc(world, good),
     ]
+
+
+def _of_grpc(world: World, token: str) -> list[Scenario]:
+    """The sidecar in front of an API of gRPC, over HTTP/2; none where that cannot be spoken."""
+    if not world.grpc_port:
+        return []
+    called = f"/{SERVICE}/{METHOD}"
+    return [
+        Scenario(
+            "gRPC: the rightful client", "gRPC 0", world.rightful, token, called, is_call=True, verify=_owner
+        ),
+        Scenario(
+            "gRPC: the same token, stolen",
+            "gRPC 16 binding_mismatch",
+            world.thief,
+            token,
+            called,
+            is_call=True,
+        ),
+    ]
+
+
+def _owner(answer: Reply) -> str | None:
+    """The API must have been told the subject of the token."""
+    return None if answer.body == message(b"alice") else "the API was not told who calls"
 
 
 def _at_a_token_endpoint(world: World) -> list[Scenario]:

@@ -8,9 +8,11 @@ from asyncio.subprocess import PIPE, Process
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sidecar.demo.grpc_api import METHOD, SERVICE, serve
 from sidecar.demo.issuer import AUDIENCE, DemoIssuer
 from sidecar.demo.material import make_identity
 from sidecar.demo.upstream import DemoFailed
+from sidecar.proxy.http2.engine import Http2Missing
 from sidecar.trust.certification import Identity
 
 _START_SECONDS = 60.0
@@ -32,6 +34,22 @@ protected_resource:
 policy_files: [policy.yaml]
 health: {{address: 127.0.0.1:{health}}}
 admin: {{address: 127.0.0.1:{admin}, token_file: admin-token}}
+logging: {{format: json, access: all}}
+"""
+_GRPC_SERVICE = """\
+# A second sidecar, in front of an API that speaks gRPC.
+listeners:
+  - address: 127.0.0.1:{port}
+    protocols: [h2, http/1.1]
+    tls: {{certificate_file: tls/server.crt, private_key_file: tls/server.key}}
+    client_certificate: {{trust: any, at_handshake: optional}}
+upstream:
+  url: {api}
+  protocol: h2                # gRPC needs HTTP/2 on both sides
+  identity_headers: {{X-Auth-Subject: sub}}
+protected_resource: {{resource: {audience}, origins: [{origin}]}}
+policy_files: [grpc-policy.yaml]
+health: {{address: 127.0.0.1:{health}}}
 logging: {{format: json, access: all}}
 """
 _AUTHORIZATION_SERVER = """\
@@ -72,6 +90,15 @@ _RULES_OF_ANY_API = """\
     match: {path: /**}
     # require: {scopes: [accounts:read]}
 """
+_GRPC_RULES = f"""\
+  - name: owner
+    match: {{grpc: {{service: {SERVICE}, method: {METHOD}}}}}
+    require: {{scopes: [accounts:read]}}
+"""
+
+
+def _end_of(log: Path) -> str:
+    return log.read_text()[-2000:]
 
 
 def free_port() -> int:
@@ -93,11 +120,16 @@ class World:
     """0: a free one."""
     health_port: int = field(default_factory=free_port)
     admin_port: int = field(default_factory=free_port)
+    grpc_port: int = 0
+    """The port of the sidecar in front of the API of gRPC; 0: there is none."""
     authority: Identity = field(init=False)
     rightful: Identity = field(init=False)
     thief: Identity = field(init=False)
     self_signed: Identity = field(init=False)
     issuer: DemoIssuer = field(init=False)
+    grpc_ready: asyncio.Task[None] | None = field(default=None, init=False)
+    """Done when that sidecar is ready: it starts while other scenarios are played. Raises `DemoFailed`."""
+    grpc: asyncio.Server | None = field(default=None, init=False)
     processes: list[Process] = field(default_factory=list)
 
     @property
@@ -133,7 +165,30 @@ class World:
         )
         rules = _RULES if self.upstream is None else _RULES_OF_ANY_API
         (self.folder / "policy.yaml").write_text(_ISSUER.format(issuer=issuer, audience=AUDIENCE) + rules)
-        await self._start_sidecar()
+        await self._start_sidecar("sidecar.yaml", self.log, self.health_port)
+        if self.upstream is None:
+            await self._begin_grpc(issuer)
+
+    async def _begin_grpc(self, issuer: str) -> None:
+        """Start an API of gRPC, and begin to start a sidecar for it: nothing where HTTP/2 cannot be spoken."""
+        try:
+            self.grpc = await serve()
+        except Http2Missing:
+            return
+        self.grpc_port, health = free_port(), free_port()
+        (self.folder / "grpc.yaml").write_text(
+            _GRPC_SERVICE.format(
+                port=self.grpc_port,
+                api=f"http://127.0.0.1:{self.grpc.sockets[0].getsockname()[1]}",
+                health=health,
+                audience=AUDIENCE,
+                origin=f"https://localhost:{self.grpc_port}",
+            )
+        )
+        rules = _ISSUER.format(issuer=issuer, audience=AUDIENCE) + _GRPC_RULES
+        (self.folder / "grpc-policy.yaml").write_text(rules)
+        starting = self._start_sidecar("grpc.yaml", self.folder / "grpc-access.log", health)
+        self.grpc_ready = asyncio.create_task(starting)
 
     async def _start_issuer(self, server: Identity) -> str:
         self.issuer = DemoIssuer(server, self.authority, self.issuer_port)
@@ -168,18 +223,17 @@ class World:
         """The sidecar's audit records."""
         return self.folder / "access.log"
 
-    async def _start_sidecar(self) -> None:
-        config = str(self.folder / "sidecar.yaml")
-        process = await self._spawn("-m", "sidecar", "run", "--config", config, log=self.log)
+    async def _start_sidecar(self, service: str, log: Path, health_port: int) -> None:
+        process = await self._spawn("-m", "sidecar", "run", "--config", str(self.folder / service), log=log)
         deadline = asyncio.get_running_loop().time() + _START_SECONDS
-        while not await self._is_ready():
+        while not await self._is_ready(health_port):
             if process.returncode is not None or asyncio.get_running_loop().time() > deadline:
-                raise DemoFailed(f"the sidecar did not become ready:\n{self.log.read_text()[-2000:]}")
+                raise DemoFailed(f"the sidecar did not become ready:\n{_end_of(log)}")
             await asyncio.sleep(0.05)
 
-    async def _is_ready(self) -> bool:
+    async def _is_ready(self, health_port: int) -> bool:
         try:
-            reader, writer = await asyncio.open_connection("127.0.0.1", self.health_port)
+            reader, writer = await asyncio.open_connection("127.0.0.1", health_port)
         except OSError:
             return False
         writer.write(b"GET /readyz HTTP/1.0\r\nHost: localhost\r\n\r\n")
@@ -189,6 +243,9 @@ class World:
 
     async def stop(self) -> None:
         """Stop what was started, in good order."""
+        if self.grpc_ready is not None:
+            self.grpc_ready.cancel()
+            await asyncio.wait([self.grpc_ready])
         for process in reversed(self.processes):
             if process.returncode is None:
                 process.terminate()
@@ -197,5 +254,7 @@ class World:
                 except TimeoutError:
                     process.kill()
                     await process.wait()
+        if self.grpc is not None:
+            self.grpc.close()
         if hasattr(self, "issuer"):
             await self.issuer.stop()

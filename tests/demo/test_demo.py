@@ -1,6 +1,7 @@
 """The demo is the first thing a newcomer runs: every promise on its table, and the commands it invites to."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -35,6 +36,8 @@ PROMISES = (
     "forged identity fields never arrive",
     "100 MB down",
     "100 MB up",
+    "gRPC: the rightful client",
+    "gRPC: the same token, stolen",
 )
 
 
@@ -52,14 +55,31 @@ def test_demo_keeps_every_promise_and_exits() -> None:
     assert re.search(r"(\d+) of \1 promises kept", done.stdout)
 
 
+def test_without_the_library_of_http2_all_but_grpc_is_played(tmp_path: Path) -> None:
+    (tmp_path / "ngh2.py").write_text("raise ImportError")
+    done = subprocess.run(
+        [sys.executable, "-m", "sidecar", "demo", "--check"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=55,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "gRPC is left out: HTTP/2 needs the package's extra http2" in done.stdout
+    assert "gRPC:" not in done.stdout
+    assert "23 of 23 promises kept" in done.stdout
+
+
 def test_commands_the_demo_invites_to_work_as_printed_in_a_new_shell_from_any_folder(tmp_path: Path) -> None:
     folder = tmp_path / "a folder's name"
     with invited("--folder", folder) as commands:
-        rightful, thief, explain, issue = (in_a_new_shell(command) for command in commands)
+        rightful, thief, explain, issue, explain_call = (in_a_new_shell(command) for command in commands)
     assert json.loads(rightful.stdout)["path"] == "/accounts/42"
     assert json.loads(thief.stdout)["reason"] == "binding_mismatch"
-    assert explain.returncode == 1
+    assert explain.returncode == explain_call.returncode == 1
     assert "binding_mismatch" in explain.stdout
+    assert "grpc-status 16 UNAUTHENTICATED" in explain_call.stdout
     issued = access_token_claims(issue.stdout)
     assert (
         issued["cnf"]
@@ -85,6 +105,7 @@ def test_commands_the_demo_invites_to_work_as_printed_in_a_new_shell_from_any_fo
         ),
         (scenarios._all_arrived, b'{"received": 7}', "7 bytes arrived"),
         (scenarios._all_came, b"", "0 bytes came"),
+        (scenarios._owner, b"\0\0\0\0\x06\x0a\x04root", "the API was not told who calls"),
     ],
 )
 def test_a_broken_promise_would_be_seen(verify: object, body: bytes, complaint: str) -> None:

@@ -12,8 +12,8 @@ from typing import Final
 from sidecar.http import grpc_health
 from sidecar.http.grpc import NAMES, said_status
 from sidecar.process.endpoints.health import Check
-from sidecar.process.watches.http2_visit import Said, VisitFailed, visit
 from sidecar.proxy.configuration import UpstreamSettings
+from sidecar.proxy.upstream.http2_visit import Said, VisitFailed, visit
 
 WITHIN: Final = 4.0
 """Seconds that an answer may take: less than a supervisor waits for its worker."""

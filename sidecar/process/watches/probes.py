@@ -8,8 +8,8 @@ from sidecar.issuer.readiness import Readiness
 from sidecar.process.endpoints.health import Check
 from sidecar.process.host.exhaustion import EXHAUSTED
 from sidecar.process.watches.certificates import CertificateInUse
-from sidecar.process.watches.http2_visit import VisitFailed, visit
 from sidecar.proxy.configuration import HTTP2, UpstreamSettings
+from sidecar.proxy.upstream.http2_visit import VisitFailed, visit
 
 UPSTREAM_WITHIN = 1.0
 """Seconds in which the upstream's port must open."""

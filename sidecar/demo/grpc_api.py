@@ -1,0 +1,91 @@
+"""An ordinary API of gRPC, without any library of gRPC: it tells who it was told that the caller is."""
+
+import asyncio
+
+from sidecar.http.message import Field
+from sidecar.proxy.http2.engine import Http2Engine, Http2Failure, load
+from sidecar.proxy.http2.events import Http2Events
+
+SERVICE, METHOD = "bank.v1.Accounts", "Owner"
+_STEP = 65536
+
+
+def message(text: bytes) -> bytes:
+    """A message of gRPC: `{1: text}` in protobuf, shorter than 126 bytes, behind its length."""
+    field = b"\x0a%c%b" % (len(text), text)
+    return b"\0" + len(field).to_bytes(4, "big") + field
+
+
+async def serve() -> asyncio.Server:
+    """Serve on a free port of loopback, in the clear. Raises `OSError`; `Http2Missing` without the library."""
+    load()
+    return await asyncio.start_server(_serve, "127.0.0.1", 0)
+
+
+async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    connection = _Connection()
+    try:
+        while data := await reader.read(_STEP):
+            writer.write(connection.receive(data))
+            await writer.drain()
+    except (OSError, Http2Failure):
+        pass  # the sidecar says what it makes of it
+    finally:
+        writer.close()
+
+
+class _Connection(Http2Events):
+    """One connection: to each call, whatever its method, the subject that came with it is the answer."""
+
+    def __init__(self) -> None:
+        self._subjects: dict[int, bytes] = {}
+        self._engine = Http2Engine(
+            self, is_server=True, streams=100, window=_STEP, header_bytes=8192, headers=100
+        )
+
+    def receive(self, data: bytes) -> bytes:
+        """Take what came, and say what there is to say. Raises `Http2Failure`."""
+        self._engine.receive(data)
+        while self._engine.has_events:
+            self._engine.deliver(_STEP)
+        return self._engine.outgoing()
+
+    def head(self, stream: int, fields: tuple[Field, ...], *, ends: bool) -> None:
+        self._subjects[stream] = dict(fields).get(b"x-auth-subject", b"")
+
+    def data(self, stream: int, data: bytes, *, ends: bool) -> None:
+        self._engine.took(stream, len(data))
+        if ends:
+            head = [(b":status", b"200"), (b"content-type", b"application/grpc")]
+            self._engine.respond(stream, head, ends=False)
+            self._engine.send(stream, message(self._subjects[stream]), ends=False)
+            self._engine.trail(stream, [(b"grpc-status", b"0")])
+
+    def closed(self, stream: int, code: int) -> None:
+        self._subjects.pop(stream, None)
+
+    # --- what it has no use for ----------------------------------------------------------------------
+
+    def interim(self, stream: int, fields: tuple[Field, ...]) -> None:
+        pass
+
+    def trailers(self, stream: int, fields: tuple[Field, ...]) -> None:
+        pass
+
+    def reset(self, stream: int, code: int) -> None:
+        pass
+
+    def goaway(self, last: int, code: int) -> None:
+        pass
+
+    def settled(self, streams: int) -> None:
+        pass
+
+    def pong(self) -> None:
+        pass
+
+    def noise(self, *, of_window: int) -> None:
+        pass
+
+    def ended(self, code: int, detail: str) -> None:
+        pass

@@ -1,0 +1,45 @@
+"""The demo's gRPC client: one unary call on a connection of its own."""
+
+import asyncio
+from urllib.parse import unquote
+
+from sidecar.demo.client import SECONDS, Reply
+from sidecar.demo.grpc_api import message
+from sidecar.http.grpc import said_status
+from sidecar.proxy.configuration import HTTP2, UpstreamSettings, UpstreamTlsSettings
+from sidecar.proxy.upstream.http2_visit import VisitFailed, visit
+from sidecar.trust.certification import Identity
+
+
+async def call(
+    port: int, authority: Identity, identity: Identity, method: str, token: str
+) -> tuple[str, Reply]:
+    """The reason of a refusal, empty without one, and the answer, whose status is `grpc-status`; -1: there is none.
+
+    `method` is `/service/method`. Raises `OSError` (`TimeoutError` is one) and `EOFError` when no answer comes.
+    """
+    trust = UpstreamTlsSettings(
+        authority.certificate_file, "localhost", identity.certificate_file, identity.key_file, True
+    )
+    head = [
+        (b":method", b"POST"),
+        (b":scheme", b"https"),
+        (b":path", method.encode("ascii")),
+        (b":authority", b"localhost:%d" % port),
+        (b"te", b"trailers"),
+        (b"content-type", b"application/grpc"),
+        (b"authorization", b"Bearer " + token.encode("ascii")),
+    ]
+    try:
+        async with asyncio.timeout(SECONDS):
+            connection = await visit(UpstreamSettings("https", "127.0.0.1", port, tls=trust, protocol=HTTP2))
+            try:
+                connection.ask(head, message(b"42"))
+                came = await connection.answered
+            finally:
+                connection.leave()
+    except VisitFailed as failure:
+        raise EOFError(str(failure)) from failure
+    status = said_status(list(came.fields.items()))
+    said = unquote(came.fields.get(b"grpc-message", b"").decode("ascii"))
+    return said.partition(":")[0], Reply(status, "", came.content, len(came.content))
