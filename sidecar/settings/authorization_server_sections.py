@@ -1,6 +1,8 @@
 """The section `authorization_server` of the service file: what the sidecar does in front of one (RFC 8705 §2)."""
 
-from typing import Annotated, Final, Literal, Self
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, ClassVar, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -69,6 +71,12 @@ class EndpointsSection(Section):
 class VerifiedFieldSection(Section):
     """A field by which the server is told that a proxy verified the certificate."""
 
+    elsewhere: ClassVar[Mapping[str, str]] = MappingProxyType(
+        {
+            "true": 'is what Helm and other readers of YAML 1.1 make of the key yes: write "yes" in quotes',
+            "false": 'is what Helm and other readers of YAML 1.1 make of the key no: write "no" in quotes',
+        }
+    )
     name: HeaderName
     """Name of the field: `ssl-client-verify`."""
     yes: FieldValue
