@@ -84,7 +84,7 @@ def test_without_the_section_sessions_are_resumed_and_nothing_is_stripped(client
             "`client-cert` is not free to say that the certificate was verified",
         ),
         ("format: rfc9440", 'format: rfc9440, verified: {name: V, yes: " x"}', "is not the value of a header field"),
-        ("format: rfc9440", 'format: rfc9440, verified: {name: V, "true": x}', '`true` is what Helm and other readers of YAML'),
+        ("format: rfc9440", 'format: rfc9440, verified: {name: V, "true": x}', "`true` is what Helm and other readers"),
         ("format: rfc9440", 'format: rfc9440, verified: {name: V, yes: x, "false": y}', 'write "no" in quotes'),
         ("https://as", "ftp://as", "is not an https:// URL"),
         ("clients/*.yaml", "client/*.yaml", "no clients file matches `client/*.yaml`"),
