@@ -4,9 +4,7 @@ import hashlib
 import json
 import os
 import re
-import signal
 import subprocess
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -142,26 +140,6 @@ def test_the_client_of_the_jdk_asks_many_at_once_on_one_connection(
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines() == ["HTTP_2 200"] * 52 + ["HTTP_2 401"]
     assert peers(sidecar, 53) == 1
-
-
-def test_a_drain_loses_no_request_of_a_client_that_honours_goaway(
-    sidecar: Sidecar, client: httpx.Client
-) -> None:
-    client.get("/accounts/1")
-    got: list[bytes] = []
-
-    def read() -> None:
-        with client.stream("GET", "/accounts/1?events=20&every=0.05") as answer:
-            got.extend(answer.iter_bytes())
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    eventually(lambda: bool(got), what="an event")
-    assert sidecar.child is not None
-    sidecar.child.signal(signal.SIGTERM)
-    reader.join(20)
-    assert b"".join(got).count(b"data: ") == 20
-    assert sidecar.child.wait() == 0
 
 
 def test_metrics_count_connections_by_protocol(sidecar: Sidecar, client: httpx.Client) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from sidecar.proxy.upstream.pool import NO_HTTP2
 from tests.real import upstreams
 from tests.real.clients import Curl, httpx_client, node_http2
-from tests.real.nghttp2 import Nghttpd, h2load, nghttp, nghttpd
+from tests.real.nghttp2 import Nghttpd, h2load, nghttp, nghttp_lines, nghttpd
 from tests.real.upstreams import Upstream
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki, certificate_pem
@@ -138,6 +139,25 @@ def test_nghttp_is_served_many_at_once_on_one_connection(
     assert re.search(r"recv \(stream_id=\d+\) :status: 401", printed)
     eventually(lambda: len(sidecar.access_log()) == 21, what="all records")
     assert len({record["peer"] for record in sidecar.access_log()}) == 2
+
+
+def test_a_drain_loses_no_request_of_a_client_that_honours_goaway(
+    tmp_path: Path, pki: Pki, start: Start, node_upstream: Upstream, token: str
+) -> None:
+    sidecar = start(node_upstream.url, protocol="http/1.1")
+    assert sidecar.child is not None
+    printed = list[str]()
+    url = f"{sidecar.url}/accounts/1?events=40&every=0.05"
+    with nghttp_lines(pki.client, tmp_path, token, url) as lines:
+        for line in lines:
+            if "data: " in line and not any("data: " in earlier for earlier in printed):
+                sidecar.child.signal(signal.SIGTERM)
+            printed.append(line)
+    events = [number for number, line in enumerate(printed) if "data: " in line]
+    announced = next(number for number, line in enumerate(printed) if "recv GOAWAY" in line)
+    assert len(events) == 40
+    assert events[0] < announced < events[-1]
+    assert sidecar.child.wait() == 0
 
 
 def test_h2load_loses_no_request(

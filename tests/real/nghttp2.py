@@ -55,12 +55,27 @@ def nghttpd(folder: Path, server: Identity | None = None, *options: str) -> Iter
 
 def nghttp(identity: Identity, folder: Path, token: str | None, *arguments: str) -> str:
     """What `nghttp --verbose` prints: every frame both ways."""
+    return _output([*_nghttp(identity, folder, token), "--null-out", *arguments])
+
+
+@contextlib.contextmanager
+def nghttp_lines(identity: Identity, folder: Path, token: str, *arguments: str) -> Iterator[Iterator[str]]:
+    """What `nghttp --verbose` prints, content too, line by line as it comes; it must end well."""
+    command = ["stdbuf", "--output=L", *_nghttp(identity, folder, token), *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        try:
+            yield iter(child.stdout)
+            assert child.wait(CLIENT_SECONDS) == 0
+        finally:
+            child.kill()
+
+
+def _nghttp(identity: Identity, folder: Path, token: str | None) -> list[str]:
     files = identity.write(folder, "nghttp")
-    command = [program("nghttp", "nghttp2-client"), "--verbose", "--no-verify-peer", "--null-out"]
+    command = [program("nghttp", "nghttp2-client"), "--verbose", "--no-verify-peer"]
     command += [f"--cert={files.certificate}", f"--key={files.private_key}"]
-    if token is not None:
-        command.append(f"--header=authorization: Bearer {token}")
-    return _output([*command, *arguments])
+    return command if token is None else [*command, f"--header=authorization: Bearer {token}"]
 
 
 def h2load(identity: Identity, folder: Path, token: str, *arguments: str) -> str:
