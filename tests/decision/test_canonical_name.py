@@ -167,6 +167,17 @@ def test_registered_name_begins_with_the_last_element() -> None:
     )
 
 
+@pytest.mark.parametrize("text", ["CN=a\\,b,OU=c\\+d", "CN=a\\2Cb,OU=c\\2bd", "CN=a\\,b,OU=c\\2bd"])
+def test_what_a_backslash_precedes_separates_nothing(text: str) -> None:
+    """RFC 4514 §2.4."""
+    assert canonical_text(text) == form(
+        tlv(0x30, tlv(0x31, attribute(utf8("c+d"), OU)), tlv(0x31, attribute(utf8("a,b"))))
+    )
+    assert canonical_text("CN=a\\,b+OU=c") == form(
+        tlv(0x30, tlv(0x31, attribute(utf8("a,b")), attribute(utf8("c"), OU)))
+    )
+
+
 def test_value_in_hexadecimal_is_the_encoded_value() -> None:
     """The same octets are the same value, also of an attribute that nobody knows; another type of string is not."""
     assert canonical_text("1.2.3.4=#0c0161") == form(one(utf8("a"), UNKNOWN))
