@@ -13,6 +13,7 @@ _ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nyes"
 _LARGE = b"HTTP/1.1 200 OK\r\nContent-Length: 262144\r\n\r\n" + b"x" * 262144
 _SWITCH = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n"
 _TRAILER = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\nX: "
+_PIECE = b"y" * 65536
 
 
 class Api(asyncio.Protocol):
@@ -42,7 +43,8 @@ class Api(asyncio.Protocol):
                 transport.write(_SWITCH)
             elif head.startswith(b"GET /public/trailer"):
                 self._swallows = True
-                transport.write(_TRAILER + b"y" * (8 << 20))
+                transport.write(_TRAILER)
+                self._go_on(transport, 128)
             elif head.startswith(b"GET /public/large"):
                 transport.write(_LARGE)
             elif head.startswith(b"PUT"):
@@ -52,6 +54,12 @@ class Api(asyncio.Protocol):
             else:
                 self._swallows = True
                 self._seen = b""
+
+    def _go_on(self, transport: asyncio.Transport, pieces: int) -> None:
+        """A piece in each turn: an API that is busy with one answer would keep the others waiting by itself."""
+        if pieces and not transport.is_closing():
+            transport.write(_PIECE)
+            asyncio.get_running_loop().call_soon(self._go_on, transport, pieces - 1)
 
 
 async def main(port: int) -> None:
