@@ -31,8 +31,8 @@ connection that is kept alive, access log and metrics on, twenty rules."""
 
 ROUNDS = 3
 MOST_BY_PROOF = 323
-"""The same with a DPoP proof, made for the request by a client whose header is known, and claimed in memory. One of them,
-`str.strip`, spares two functions of Python in `json`, which are not counted here.
+"""The same with a DPoP proof, made for the request by a client whose header is known, and claimed in memory.
+One of them, `str.strip`, spares two functions of Python in `json`, which are not counted here.
 """
 MOST_BY_HEADER = 1.1
 """Calls for a request whose certificate comes in a field that is known already, to those where it came by TLS."""
