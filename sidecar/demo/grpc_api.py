@@ -2,18 +2,13 @@
 
 import asyncio
 
+from sidecar.http.grpc import OK, TYPE, text_message
 from sidecar.http.message import Field
 from sidecar.proxy.http2.engine import Http2Engine, Http2Failure, load
-from sidecar.proxy.http2.events import Http2Events
+from sidecar.proxy.http2.events import Unheeded
 
 SERVICE, METHOD = "bank.v1.Accounts", "Owner"
 _STEP = 65536
-
-
-def message(text: bytes) -> bytes:
-    """A message of gRPC: `{1: text}` in protobuf, shorter than 126 bytes, behind its length."""
-    field = b"\x0a%c%b" % (len(text), text)
-    return b"\0" + len(field).to_bytes(4, "big") + field
 
 
 async def serve() -> asyncio.Server:
@@ -34,7 +29,7 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
         writer.close()
 
 
-class _Connection(Http2Events):
+class _Connection(Unheeded):
     """One connection: to each call, whatever its method, the subject that came with it is the answer."""
 
     def __init__(self) -> None:
@@ -56,36 +51,10 @@ class _Connection(Http2Events):
     def data(self, stream: int, data: bytes, *, ends: bool) -> None:
         self._engine.took(stream, len(data))
         if ends:
-            head = [(b":status", b"200"), (b"content-type", b"application/grpc")]
+            head = [(b":status", b"200"), (b"content-type", TYPE)]
             self._engine.respond(stream, head, ends=False)
-            self._engine.send(stream, message(self._subjects[stream]), ends=False)
-            self._engine.trail(stream, [(b"grpc-status", b"0")])
+            self._engine.send(stream, text_message(self._subjects[stream]), ends=False)
+            self._engine.trail(stream, [(b"grpc-status", b"%d" % OK)])
 
     def closed(self, stream: int, code: int) -> None:
         self._subjects.pop(stream, None)
-
-    # --- what it has no use for ----------------------------------------------------------------------
-
-    def interim(self, stream: int, fields: tuple[Field, ...]) -> None:
-        pass
-
-    def trailers(self, stream: int, fields: tuple[Field, ...]) -> None:
-        pass
-
-    def reset(self, stream: int, code: int) -> None:
-        pass
-
-    def goaway(self, last: int, code: int) -> None:
-        pass
-
-    def settled(self, streams: int) -> None:
-        pass
-
-    def pong(self) -> None:
-        pass
-
-    def noise(self, *, of_window: int) -> None:
-        pass
-
-    def ended(self, code: int, detail: str) -> None:
-        pass

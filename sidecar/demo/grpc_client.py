@@ -4,8 +4,7 @@ import asyncio
 from urllib.parse import unquote
 
 from sidecar.demo.client import SECONDS, Reply
-from sidecar.demo.grpc_api import message
-from sidecar.http.grpc import said_status
+from sidecar.http.grpc import call_head, said_status, text_message
 from sidecar.proxy.configuration import HTTP2, UpstreamSettings, UpstreamTlsSettings
 from sidecar.proxy.upstream.http2_visit import VisitFailed, visit
 from sidecar.trust.certification import Identity
@@ -21,20 +20,13 @@ async def call(
     trust = UpstreamTlsSettings(
         authority.certificate_file, "localhost", identity.certificate_file, identity.key_file, True
     )
-    head = [
-        (b":method", b"POST"),
-        (b":scheme", b"https"),
-        (b":path", method.encode("ascii")),
-        (b":authority", b"localhost:%d" % port),
-        (b"te", b"trailers"),
-        (b"content-type", b"application/grpc"),
-        (b"authorization", b"Bearer " + token.encode("ascii")),
-    ]
+    head = call_head(b"https", method.encode("ascii"), b"localhost:%d" % port)
+    head.append((b"authorization", b"Bearer " + token.encode("ascii")))
     try:
         async with asyncio.timeout(SECONDS):
             connection = await visit(UpstreamSettings("https", "127.0.0.1", port, tls=trust, protocol=HTTP2))
             try:
-                connection.ask(head, message(b"42"))
+                connection.ask(head, text_message(b"42"))
                 came = await connection.answered
             finally:
                 connection.leave()

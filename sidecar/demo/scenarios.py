@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 from sidecar.decision.strict import base64url
 from sidecar.demo.client import Reply, ask, context
-from sidecar.demo.grpc_api import METHOD, SERVICE, message
+from sidecar.demo.grpc_api import METHOD, SERVICE
 from sidecar.demo.grpc_client import call
 from sidecar.demo.prover import Prover
 from sidecar.demo.world import World
+from sidecar.http.grpc import text_message
 from sidecar.trust.certification import Identity
 
 _LARGE = 100 * 1024 * 1024
@@ -171,7 +172,7 @@ def _of_grpc(world: World, token: str) -> list[Scenario]:
 
 def _owner(answer: Reply) -> str | None:
     """The API must have been told the subject of the token."""
-    return None if answer.body == message(b"alice") else "the API was not told who calls"
+    return None if answer.body == text_message(b"alice") else "the API was not told who calls"
 
 
 def _at_a_token_endpoint(world: World) -> list[Scenario]:

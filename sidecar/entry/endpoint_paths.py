@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import unquote_to_bytes
 
 _PLAIN: Final = re.compile(rb"(?:/[a-z0-9_-]+)+")
-"""Paths that are folded already."""
+"""Paths that `folded` leaves as they are."""
 _ORIGIN: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#\\]*")
 _CONTROL: Final = re.compile(r"[\x00-\x20\x7f]")
 _DECODINGS: Final = 3
@@ -18,8 +18,6 @@ _DECODINGS: Final = 3
 
 def folded(target: bytes) -> frozenset[bytes]:
     """A request target as generous readers have its path: mostly one, and always a few."""
-    if _PLAIN.fullmatch(target):
-        return frozenset((target,))
     text = target.decode("latin-1")
     origin = _ORIGIN.match(text)
     if origin is not None:

@@ -1,4 +1,5 @@
-"""A refusal in gRPC's own terms: a gRPC client looks at `grpc-status`, and does not show a plain HTTP status.
+"""Calls of gRPC as HTTP/2 has them, and a refusal in gRPC's own terms: a gRPC client looks at `grpc-status`, and does
+not show a plain HTTP status.
 
 Trailers-only responses of the protocol (gRPC over HTTP/2, "Responses"): 200, status and message in the one head.
 """
@@ -8,6 +9,9 @@ from typing import Final
 from sidecar.http.answer import Answer
 from sidecar.http.message import Field
 
+TYPE: Final = b"application/grpc"
+CALL_FIELDS: Final[tuple[Field, ...]] = ((b"content-type", TYPE), (b"te", b"trailers"))
+"""What every call says (gRPC over HTTP/2, "Requests")."""
 OK: Final = 0
 INVALID_ARGUMENT: Final = 3
 DEADLINE_EXCEEDED: Final = 4
@@ -48,6 +52,32 @@ _OF_STATUS: Final = {
 _CONTENT: Final = frozenset({b"content-type", b"content-length"})
 
 
+def is_call(content_type: bytes) -> bool:
+    """Whether a request of this `content-type` is a call: gRPC's own, or with a suffix that names the encoding."""
+    kind = content_type.partition(b";")[0].rstrip(b" \t").lower()
+    return kind == TYPE or kind.startswith(TYPE + b"+")
+
+
+def call_head(scheme: bytes, path: bytes, authority: bytes) -> list[Field]:
+    """The head of a call; `path` is /service/method."""
+    head = [(b":method", b"POST"), (b":scheme", scheme), (b":path", path), (b":authority", authority)]
+    return [*head, *CALL_FIELDS]
+
+
+def text_message(text: bytes) -> bytes:
+    """One message whose only field, the first, is a text (protobuf, "Encoding"); an empty one is left out."""
+    message = b"\x0a" + _varint(len(text)) + text if text else b""
+    return b"\0" + len(message).to_bytes(4, "big") + message
+
+
+def _varint(number: int) -> bytes:
+    made = b""
+    while number > 0x7F:
+        made += bytes([number & 0x7F | 0x80])
+        number >>= 7
+    return made + bytes([number])
+
+
 def status(answer: Answer) -> int:
     """The code of gRPC for an answer of ours. A 400 with a challenge is about credentials (RFC 6750 §3.1)."""
     if answer.status == 400 and answer.challenge is not None:
@@ -65,7 +95,7 @@ def message(text: str) -> bytes:
 
 def trailers_only(answer: Answer, request_id: str) -> list[Field]:
     """All of an answer of our own, in the fields of one head; its challenge among them."""
-    fields: list[Field] = [(b":status", b"200"), (b"content-type", b"application/grpc")]
+    fields: list[Field] = [(b":status", b"200"), (b"content-type", TYPE)]
     fields += [(name.lower(), value) for name, value in answer.fields if name.lower() not in _CONTENT]
     if answer.is_identified:
         fields.append((b"x-request-id", request_id.encode("ascii")))

@@ -5,12 +5,11 @@ Both messages are of protobuf and have one field: the question the name of a ser
 
 from typing import Final
 
+from sidecar.http import grpc
 from sidecar.http.message import Field
 
 SERVING: Final = "SERVING"
 _STATUSES: Final = ("UNKNOWN", SERVING, "NOT_SERVING", "SERVICE_UNKNOWN")
-_NAME: Final = 0x0A
-"""Field 1, of a length (protobuf, "Encoding")."""
 _STATUS: Final = 1
 _VARINT, _FIXED64, _SIZED, _FIXED32 = 0, 1, 2, 5
 """Wire types of protobuf."""
@@ -22,22 +21,13 @@ class NoHealth(Exception):
 
 def fields(scheme: bytes, authority: bytes, seconds: int) -> list[Field]:
     """The head of the question; the server should give up after `seconds` ("gRPC over HTTP/2", Requests)."""
-    return [
-        (b":method", b"POST"),
-        (b":scheme", scheme),
-        (b":path", b"/grpc.health.v1.Health/Check"),
-        (b":authority", authority),
-        (b"te", b"trailers"),
-        (b"content-type", b"application/grpc"),
-        (b"grpc-timeout", b"%dS" % seconds),
-    ]
+    head = grpc.call_head(scheme, b"/grpc.health.v1.Health/Check", authority)
+    return [*head, (b"grpc-timeout", b"%dS" % seconds)]
 
 
 def question(service: str) -> bytes:
     """Is `service` well? The empty name is the server as a whole."""
-    name = service.encode()
-    message = bytes([_NAME]) + _varint(len(name)) + name if name else b""
-    return b"\0" + len(message).to_bytes(4, "big") + message
+    return grpc.text_message(service.encode())
 
 
 def status(content: bytes) -> str:
@@ -79,11 +69,3 @@ def _read(content: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return number, at + shift // 7 + 1
     raise NoHealth("the answer is no message of protobuf")
-
-
-def _varint(number: int) -> bytes:
-    made = b""
-    while number > 0x7F:
-        made += bytes([number & 0x7F | 0x80])
-        number >>= 7
-    return made + bytes([number])

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Final
 
 from sidecar.decision.denial import Reason
+from sidecar.http import grpc
 from sidecar.http.message import METHODS, Fault, Field, Request
 
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+\Z")
@@ -27,7 +28,6 @@ _KNOWN_NAMES: Final[set[bytes]] = set()
 _MOST_KNOWN: Final = 2048
 _LONGEST_KNOWN: Final = 128
 _WITH_CONTENT: Final = frozenset({"POST", "PUT", "PATCH"})
-_GRPC: Final = b"application/grpc"
 _GRPC_TIMEOUT: Final = re.compile(rb"([0-9]{1,8})([HMSmun])\Z")
 _UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
 
@@ -170,8 +170,7 @@ def _take_regular(request: Http2Request, regular: list[Field], authority: bytes 
 
 def _note(request: Http2Request, name: bytes, value: bytes) -> None:
     if name == b"content-type":
-        kind = value.partition(b";")[0].rstrip(b" \t").lower()
-        request.is_grpc = kind == _GRPC or kind.startswith(_GRPC + b"+")
+        request.is_grpc = grpc.is_call(value)
     elif name == b"priority":
         request.is_prioritized = True
     else:

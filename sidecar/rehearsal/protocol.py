@@ -4,13 +4,12 @@ import re
 from typing import Final
 
 from sidecar.decision.denial import Reason
+from sidecar.http import grpc
 from sidecar.http.http2_request import Http2Request, read_request
 from sidecar.http.message import Field
 from sidecar.proxy.configuration import HTTP1, HTTP2, Limits, ListenerSettings
 
 _CALL: Final = re.compile(r"/?([A-Za-z0-9_.]+)/([A-Za-z0-9_]+)")
-CALL_FIELDS: Final[tuple[Field, ...]] = ((b"Content-Type", b"application/grpc"), (b"TE", b"trailers"))
-"""What every call says (gRPC over HTTP/2, "Requests")."""
 UNSPOKEN: Final = Reason.GRPC_UNSUPPORTED
 """Why a permitted call is refused where the API is asked in HTTP/1.1."""
 
@@ -41,7 +40,7 @@ def chosen(said: str, listener: ListenerSettings, *, is_call: bool) -> str:
 def with_call_fields(fields: list[Field]) -> list[Field]:
     """The fields, and those that every call has, unless they are there."""
     there = {name.lower() for name, _ in fields}
-    return fields + [field for field in CALL_FIELDS if field[0].lower() not in there]
+    return fields + [field for field in grpc.CALL_FIELDS if field[0] not in there]
 
 
 def read_http2(method: str, target: str, fields: tuple[Field, ...], limits: Limits) -> Http2Request:
@@ -54,9 +53,7 @@ def read_http2(method: str, target: str, fields: tuple[Field, ...], limits: Limi
     if len(hosts) == 1:
         pseudo.append((b":authority", hosts[0]))
         regular = [field for field in regular if field[0] != b"host"]
-    is_call = any(
-        name == b"content-type" and value.startswith(b"application/grpc") for name, value in regular
-    )
+    is_call = any(name == b"content-type" and grpc.is_call(value) for name, value in regular)
     return read_request(
         [*pseudo, *regular],
         ends=not is_call and not any(name == b"content-length" for name, _ in regular),

@@ -89,6 +89,30 @@ def httpx_client(
     )
 
 
+def in_node(
+    script: str, trust: x509.Certificate, identity: Identity, task: Mapping[str, object]
+) -> list[dict[str, Any]]:
+    """Runs a script of this folder. It reads one object, `task` with the PEM texts `ca`, `cert` and `key`, and writes a
+    list of answers.
+    """
+    material = {
+        "ca": certificate_pem(trust).decode(),
+        "cert": identity.pem.decode(),
+        "key": identity.key_pem.decode(),
+    }
+    done = subprocess.run(
+        ["node", HERE / script],
+        input=json.dumps({**material, **task}),
+        capture_output=True,
+        text=True,
+        timeout=CLIENT_SECONDS,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    answers: list[dict[str, Any]] = json.loads(done.stdout)
+    return answers
+
+
 def undici(
     url: str,
     trust: x509.Certificate,
@@ -97,46 +121,13 @@ def undici(
     connections: int = 1,
 ) -> list[dict[str, Any]]:
     """Sends `requests` (see `undici.mjs`) in order over one pool; their answers."""
-    script = {
-        "origin": url,
-        "ca": certificate_pem(trust).decode(),
-        "cert": identity.pem.decode(),
-        "key": identity.key_pem.decode(),
-        "connections": connections,
-        "requests": list(requests),
-    }
-    done = subprocess.run(
-        ["node", HERE / "undici.mjs"],
-        input=json.dumps(script),
-        capture_output=True,
-        text=True,
-        timeout=CLIENT_SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    answers: list[dict[str, Any]] = json.loads(done.stdout)
-    return answers
+    task = {"origin": url, "connections": connections, "requests": list(requests)}
+    return in_node("undici.mjs", trust, identity, task)
 
 
 def node_http2(
     url: str, pki: Pki, identity: Identity, requests: Sequence[Mapping[str, object]]
 ) -> list[dict[str, Any]]:
     """Sends `requests` (see `http2.mjs`) all at once over one connection of HTTP/2; their answers."""
-    task = {
-        "origin": url,
-        "ca": certificate_pem(pki.server_authority.certificate).decode(),
-        "cert": identity.pem.decode(),
-        "key": identity.key_pem.decode(),
-        "requests": list(requests),
-    }
-    done = subprocess.run(
-        ["node", HERE / "http2.mjs"],
-        input=json.dumps(task),
-        capture_output=True,
-        text=True,
-        timeout=CLIENT_SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    answers: list[dict[str, Any]] = json.loads(done.stdout)
-    return answers
+    task = {"origin": url, "requests": list(requests)}
+    return in_node("http2.mjs", pki.server_authority.certificate, identity, task)

@@ -1,14 +1,12 @@
 """npm's @grpc/grpc-js: an API of gRPC, and a client."""
 
 import contextlib
-import json
-import subprocess
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tests.real.clients import CLIENT_SECONDS, HERE
-from tests.support.pki import Identity, Pki, certificate_pem
+from tests.real.clients import HERE, in_node
+from tests.support.pki import Identity, Pki
 from tests.support.processes import free_port, is_listening, running
 
 
@@ -59,18 +57,7 @@ def grpc_js(port: int, pki: Pki, identity: Identity, *calls: Call) -> list[Answe
     """Makes the calls on one connection to localhost, all at once."""
     task = {
         "target": f"localhost:{port}",
-        "ca": certificate_pem(pki.server_authority.certificate).decode(),
-        "cert": identity.pem.decode(),
-        "key": identity.key_pem.decode(),
         "calls": [{"kind": call.kind, "token": call.token, "sent": list(call.sent)} for call in calls],
     }
-    done = subprocess.run(
-        ["node", HERE / "grpc_client.mjs"],
-        input=json.dumps(task),
-        capture_output=True,
-        text=True,
-        timeout=CLIENT_SECONDS,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return [Answer(**answer) for answer in json.loads(done.stdout)]
+    answers = in_node("grpc_client.mjs", pki.server_authority.certificate, identity, task)
+    return [Answer(**answer) for answer in answers]

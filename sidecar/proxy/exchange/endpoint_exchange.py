@@ -90,8 +90,8 @@ class EndpointExchange(Exchange):
     _endpoints: ServerEndpoints
     _content = b""
     """All of the request's content, once it is here."""
-    _kept_answer: "KeptContent"
-    _body: "KeptContent"
+    _kept_answer: KeptContent
+    _body: KeptContent
 
     def __init__(
         self, stream: ClientStream, request: Request, serving: Serving, endpoints: ServerEndpoints

@@ -64,3 +64,43 @@ class Http2Events(ABC):
     @abstractmethod
     def ended(self, code: int, detail: str) -> None:
         """The connection is over: what `outgoing` hands over now is its last word."""
+
+
+@mypyc_attr(allow_interpreted_subclasses=True)
+class Unheeded(Http2Events):
+    """Does nothing, whatever it is told: a base for those that have use for a part of it."""
+
+    __slots__ = ()
+
+    def head(self, stream: int, fields: tuple[Field, ...], *, ends: bool) -> None:
+        pass
+
+    def interim(self, stream: int, fields: tuple[Field, ...]) -> None:
+        pass
+
+    def data(self, stream: int, data: bytes, *, ends: bool) -> None:
+        pass
+
+    def trailers(self, stream: int, fields: tuple[Field, ...]) -> None:
+        pass
+
+    def reset(self, stream: int, code: int) -> None:
+        pass
+
+    def closed(self, stream: int, code: int) -> None:
+        pass
+
+    def goaway(self, last: int, code: int) -> None:
+        pass
+
+    def settled(self, streams: int) -> None:
+        pass
+
+    def pong(self) -> None:
+        pass
+
+    def noise(self, *, of_window: int) -> None:
+        pass
+
+    def ended(self, code: int, detail: str) -> None:
+        pass

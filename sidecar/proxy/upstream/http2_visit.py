@@ -10,7 +10,7 @@ from typing import Final, cast
 from sidecar.http.message import Field
 from sidecar.proxy.configuration import UpstreamSettings
 from sidecar.proxy.http2.engine import Http2Engine, Http2Failure, load
-from sidecar.proxy.http2.events import NO_ERROR, Http2Events
+from sidecar.proxy.http2.events import NO_ERROR, Unheeded
 from sidecar.proxy.upstream.transports import TRANSPORTS
 
 MOST: Final = 4096
@@ -33,7 +33,7 @@ class Said:
         self.content = b""
 
 
-class Visit(Http2Events):
+class Visit(Unheeded):
     """One connection, while it lasts."""
 
     def __init__(self) -> None:
@@ -125,12 +125,6 @@ class Visit(Http2Events):
         if not self.answered.done():
             self.answered.set_result(self._answer)
 
-    def interim(self, stream: int, fields: tuple[Field, ...]) -> None:
-        pass
-
-    def reset(self, stream: int, code: int) -> None:
-        pass  # `closed` follows
-
     def closed(self, stream: int, code: int) -> None:
         if not self.answered.done():
             self.fail(f"it gave the request up (error {code})")
@@ -138,12 +132,6 @@ class Visit(Http2Events):
     def goaway(self, last: int, code: int) -> None:
         if code != NO_ERROR:
             self.broken(f"it ended the connection (error {code})")
-
-    def pong(self) -> None:
-        pass
-
-    def noise(self, *, of_window: int) -> None:
-        pass
 
     def ended(self, code: int, detail: str) -> None:
         self.broken("it ended the connection")
