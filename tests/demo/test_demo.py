@@ -47,7 +47,6 @@ def test_demo_keeps_every_promise_and_exits() -> None:
         check=False,
         capture_output=True,
         text=True,
-        timeout=55,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     for promise in PROMISES:
@@ -62,7 +61,6 @@ def test_without_the_library_of_http2_all_but_grpc_is_played(tmp_path: Path) -> 
         check=False,
         capture_output=True,
         text=True,
-        timeout=55,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -48,7 +48,7 @@ def api(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 def demo(*arguments: object) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "sidecar", "demo", "--check", *map(str, arguments)]
-    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=50)
+    return subprocess.run(command, check=False, capture_output=True, text=True)
 
 
 def test_every_promise_is_kept_in_front_of_an_api_that_is_there(api: str) -> None:

@@ -23,7 +23,7 @@ def wheel(folder: Path, **environment: str) -> list[str]:
     settings = {name: value for name, value in os.environ.items() if name != "SIDECAR_COMPILE"}
     done = subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", folder],
-        cwd=ROOT, check=False, capture_output=True, text=True, env={**settings, **environment}, timeout=50,
+        cwd=ROOT, check=False, capture_output=True, text=True, env={**settings, **environment},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     (made,) = folder.glob("*.whl")

@@ -197,7 +197,7 @@ def test_make_release_asks_for_the_parts_that_it_is_told(wanted: tuple[str, ...]
     of_another_make = {"MAKEFLAGS", "MAKELEVEL", "MFLAGS", "VENV", "DIST", "ONLY"}
     done = subprocess.run(
         ["make", "--dry-run", "--no-print-directory", "release", *wanted],
-        cwd=ROOT, check=True, capture_output=True, text=True, timeout=50,
+        cwd=ROOT, check=True, capture_output=True, text=True,
         env={name: value for name, value in os.environ.items() if name not in of_another_make},
     )  # fmt: skip
     assert done.stdout.rstrip().endswith(f".ci/release .venv dist{parts}")

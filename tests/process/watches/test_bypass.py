@@ -242,7 +242,6 @@ def test_in_a_pods_network_readyz_says_whether_the_api_is_bypassable(
         capture_output=True,
         text=True,
         check=False,
-        timeout=50,
     )
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
