@@ -13,7 +13,7 @@ from sidecar.decision.replay import ReplayMemory, ReplayUnknown
 from sidecar.process.replay import redis_guard
 from sidecar.process.replay.guards import Guards
 from sidecar.process.replay.redis_connection import RedisConnection, RedisError
-from sidecar.process.replay.redis_guard import DEADLINE, RedisGuard
+from sidecar.process.replay.redis_guard import RedisGuard
 from sidecar.settings.configuration import DpopSettings
 from sidecar.settings.redis_place import RedisPlace
 from tests.support.memory_transport import MemoryTransport
@@ -206,46 +206,58 @@ class SlowWire(asyncio.Protocol):
         self.slow.commands += data.count(b"SET")
 
 
-@pytest.mark.usefixtures("real_deadline")
-def test_one_slow_reply_is_the_loss_of_nobody_else() -> None:
+async def connected(slow: Slow) -> RedisGuard:
+    """One that has its connection and waits for nothing: what comes next is sent in the turn in which it is claimed."""
+    one = RedisGuard(await slow.serve())
+    first = asyncio.create_task(one.claim(claim("first")))
+    await slow.asked(1)
+    slow.reply(1)
+    assert await first
+    return one
+
+
+def test_one_slow_reply_is_the_loss_of_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who waited too long is refused; who asked later on the same connection gets the reply that is theirs."""
 
     async def play() -> None:
         slow = Slow()
-        one = RedisGuard(await slow.serve())
-        first = asyncio.create_task(one.claim(claim("a")))
-        await slow.asked(1)
-        await asyncio.sleep(0.9 * DEADLINE)
+        one = await connected(slow)
+        with monkeypatch.context() as short:
+            short.setattr(redis_guard, "DEADLINE", 0.05)
+            late = asyncio.create_task(one.claim(claim("a")))
+            await asyncio.sleep(0)
         second = asyncio.create_task(one.claim(claim("b")))
         with pytest.raises(ReplayUnknown, match="in time"):
-            await first
-        await slow.asked(2)
+            await late
+        await slow.asked(3)
         assert not second.done()
         slow.reply(2)
         assert await second
         third = asyncio.create_task(one.claim(claim("c")))
-        await slow.asked(3)
+        await slow.asked(4)
         slow.reply(1)
         assert await third
         assert len(slow.connections) == 1
         slow.close()
         await closed(one)
 
+    monkeypatch.setattr(redis_guard, "PATIENCE", 60.0)
     asyncio.run(play())
 
 
-@pytest.mark.usefixtures("real_deadline")
 def test_connection_that_owes_a_reply_for_long_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host that went away without a word does not refuse all for as long as the kernel waits for it."""
-    monkeypatch.setattr(redis_guard, "PATIENCE", DEADLINE)
+    monkeypatch.setattr(redis_guard, "PATIENCE", 0.0)
 
     async def play() -> None:
         slow = Slow()
-        one = RedisGuard(await slow.serve())
-        with pytest.raises(ReplayUnknown, match="in time"):
-            await one.claim(claim("a"))
+        one = await connected(slow)
+        with monkeypatch.context() as short:
+            short.setattr(redis_guard, "DEADLINE", 0.05)
+            with pytest.raises(ReplayUnknown, match="in time"):
+                await one.claim(claim("a"))
         again = asyncio.create_task(one.claim(claim("a")))
-        await slow.asked(2)
+        await slow.asked(3)
         slow.reply(1, connection=1)
         assert await again
         slow.close()

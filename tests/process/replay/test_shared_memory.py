@@ -111,13 +111,14 @@ def test_guard_that_was_never_connected_is_out_of_reach() -> None:
     run(play)
 
 
-@pytest.mark.usefixtures("real_deadline")
-def test_late_verdict_is_none_and_takes_nothing_from_the_next() -> None:
+def test_late_verdict_is_none_and_takes_nothing_from_the_next(monkeypatch: pytest.MonkeyPatch) -> None:
     async def play() -> None:
         guard, end = await worker(None)
         loop, wire = asyncio.get_running_loop(), cast("socket.socket", end)
-        first = guard.claim(claim("a"))
-        assert await unknown(first) == "no answer in time"
+        with monkeypatch.context() as short:
+            short.setattr(shared_memory, "DEADLINE", 0.05)
+            first = guard.claim(claim("a"))
+            assert await unknown(first) == "no answer in time"
         second = guard.claim(claim("b"))
         third = guard.claim(claim("c"))
         third.cancel()
