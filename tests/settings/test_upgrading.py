@@ -92,3 +92,17 @@ def test_rule_that_was_written_for_certificates_is_told_that_a_key_satisfies_it(
     said = f"    {rule}\n" if rule else ""
     configuration.write_policy(issuer + "rules:\n  - name: read\n    match: {path: /a}\n" + said)
     assert ("binding-by-key" in names(configuration)) is expected
+
+
+@pytest.mark.parametrize(("issuer", "expected"), [("keys", True), ("certificates", False)])
+def test_rule_hears_of_keys_only_if_one_of_its_own_issuers_binds_to_them(
+    configuration: Configuration, issuer: str, *, expected: bool
+) -> None:
+    origins = "protected_resource: {resource: https://api.example.com, origins: [https://api.example.com]}\n"
+    configuration.write_service(configuration.file.read_text() + origins)
+    other = ISSUER.partition("issuers:\n")[2].replace("issuer: https://", "issuer: https://keys.")
+    both = ISSUER + other.replace("    keys:", "    schemes: [Bearer, DPoP]\n    keys:")
+    name = re.findall(r"issuer: (\S+)", both)[issuer == "keys"]
+    rule = f"  - name: read\n    match: {{path: /a}}\n    require: {{issuers: [{name}]}}\n"
+    configuration.write_policy(f"{both}rules:\n{rule}")
+    assert ("binding-by-key" in names(configuration)) is expected

@@ -221,12 +221,41 @@ HOSTILE_KEYS: list[object] = [
     {**PROVER.jwk, "alg": "ES256"}, {**PROVER.jwk, "x5u": "https://evil.example"}, {**PROVER.jwk, "kty": "RSA"},
     {"kty": "RSA", "n": "AQAB", "e": "AQAB", "p": "AQAB"}, {"kty": "OKP", "crv": "Ed25519", "x": "AA", "d": "AA"},
     {name: [value] for name, value in PROVER.jwk.items()},
+    {**PROVER.jwk, "padding": "x" * 5500}, {**PROVER.jwk, "n" * 5500: "x"}, {**PROVER.jwk, "kty": "E" * 5500},
+    {**PROVER.jwk, **{str(at): 0 for at in range(600)}}, {**PROVER.jwk, "x5c": ["A" * 1370] * 4},
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize("jwk", HOSTILE_KEYS, ids=range(len(HOSTILE_KEYS)))
 def test_key_with_other_members_than_make_it_is_refused(jwk: object) -> None:
     assert outcome(proof(header={"jwk": jwk})) is Reason.PROOF_KEY_REFUSED
+
+
+EIGHT_KILOBYTES: Mapping[str, dict[str, object]] = {
+    "a member more": {**PROVER.jwk, "padding": "x" * 8192},
+    "a coordinate": {**PROVER.jwk, "x": "A" * 8192},
+    "a modulus": {"kty": "RSA", "n": "A" * 8192, "e": "AQAB"},
+    "an exponent": {"kty": "RSA", "n": "AQAB", "e": "A" * 8192},
+    "a name": {**PROVER.jwk, "n" * 8192: "x"},
+    "very many members": {**PROVER.jwk, **{str(at): 0 for at in range(1000)}},
+    "a chain of certificates": {**PROVER.jwk, "x5c": ["A" * 2048] * 4},
+    "a type": {**PROVER.jwk, "kty": "E" * 8192},
+}
+
+
+@pytest.mark.parametrize("name", EIGHT_KILOBYTES)
+def test_key_of_eight_kilobytes_is_not_even_decoded(name: str) -> None:
+    """The field is too long by then: nothing is spent on it."""
+    with pytest.raises(Denied) as caught:
+        ProofKeyThumbprint().confirm(DIGEST, presented(proof(header={"jwk": EIGHT_KILOBYTES[name]})))
+    assert (caught.value.reason, caught.value.failure.check) == (Reason.PROOF_MALFORMED, "dpop.field")
+
+
+def test_key_that_nests_without_end_is_malformed() -> None:
+    deep: object = "x"
+    for _ in range(400):
+        deep = [deep]
+    assert outcome(proof(header={"jwk": {**PROVER.jwk, "x": deep}})) is Reason.PROOF_MALFORMED
 
 
 def modulus(bits: int) -> str:
@@ -246,6 +275,9 @@ NO_KEYS: Mapping[str, dict[str, str]] = {
     "RSA with the exponent 1": {"kty": "RSA", "n": modulus(2048), "e": "AQ"},
     "RSA with an even exponent": {"kty": "RSA", "n": modulus(2048), "e": "BA"},
     "Ed25519 of 31 bytes": {"kty": "OKP", "crv": "Ed25519", "x": base64url(bytes(31))},
+    "a coordinate that fills the field": {**PROVER.jwk, "x": "A" * 5500},
+    "a modulus that fills the field": {"kty": "RSA", "n": "_" * 5500, "e": "AQAB"},
+    "an exponent that fills the field": {"kty": "RSA", "n": modulus(2048), "e": "_" * 5200},
     "a key for another purpose": {"kty": "OKP", "crv": "X25519", "x": base64url(bytes(32))},
 }
 
