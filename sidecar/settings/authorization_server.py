@@ -4,7 +4,6 @@ allowed, yet probably not meant.
 
 import ssl
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -29,6 +28,7 @@ from sidecar.settings.authorization_server_sections import (
     HandOverSection,
 )
 from sidecar.settings.client_file import PlacedClient
+from sidecar.settings.client_overlap import anchors_of, overlapping
 from sidecar.settings.document import Document
 from sidecar.settings.files import authorities, is_there
 from sidecar.settings.listener_sections import CERTIFICATE_FIELDS, ListenerSection
@@ -113,7 +113,7 @@ def doubts(
         return
     yield from _moved(document, section)
     yield from _untold(section, clients)
-    yield from _overlapping(clients)
+    yield from overlapping(clients)
     yield from _authorities(clients)
     yield from _shut_out(document, clients, service.listeners)
     if not clients:
@@ -152,37 +152,6 @@ def _untold(section: AuthorizationServerSection, clients: Sequence[PlacedClient]
             yield one.warning(message, "translate")
 
 
-def _overlapping(clients: Sequence[PlacedClient]) -> Iterator[Problem]:
-    """One certificate that authenticates as either of two clients."""
-    seen: dict[object, PlacedClient] = {}
-    for one in clients:
-        settings = one.settings
-        keys: list[object] = list(settings.thumbprints)
-        if settings.name is not None and settings.authority is not None:
-            keys = [
-                (settings.name.kind, settings.name.value, one_authority)
-                for one_authority in _anchors(settings.authority.ca_file)
-            ]
-        for other in dict.fromkeys(seen.setdefault(key, one) for key in keys):
-            if other is not one:
-                message = (
-                    f"{shown(settings.client_id)}: a certificate of this client passes for "
-                    f"{shown(other.settings.client_id)} too ({other.settings.place})"
-                )
-                yield one.warning(message)
-                break
-
-
-def _anchors(file: Path) -> frozenset[bytes]:
-    """Thumbprints of the authorities of a file."""
-    return _thumbprints(file, file.stat().st_mtime_ns) if is_there(file) else frozenset()
-
-
-@lru_cache(256)
-def _thumbprints(file: Path, _changed: int) -> frozenset[bytes]:
-    return frozenset(one.thumbprint for one in authorities(file).readable)
-
-
 def _public(file: Path) -> str | None:
     """The first authority of a file for which one that this system trusts for the web vouches, or that is one: whoever
     has a name of DNS gets a certificate from it.
@@ -208,7 +177,7 @@ def _authorities(clients: Sequence[PlacedClient]) -> Iterator[Problem]:
         if file is None or file in told or not is_there(file):
             continue
         told.add(file)
-        anchors, public = _anchors(file), _public(file)
+        anchors, public = anchors_of(file), _public(file)
         if public is not None:
             message = (
                 f"{shown(str(file))} holds {shown(public)}, which certifies for anybody: another customer of it may "
@@ -245,6 +214,6 @@ def _expiring(clients: Sequence[PlacedClient], now: float) -> Iterator[Problem]:
                 message = expiry(key, file, now)
                 if message is not None:
                     yield one.warning(message, key)
-        if one.validity and not any(begin <= now <= end for begin, end in one.validity):
+        if one.registered.validity and not any(begin <= now <= end for begin, end in one.registered.validity):
             message = f"{shown(one.settings.client_id)}: no registered certificate is valid now"
             yield one.warning(message)

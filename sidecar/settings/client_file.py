@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 
-from sidecar.decision.certificate import Certificate
+from sidecar.decision.registered_client.name import NameKind
 from sidecar.proxy.authorization_server.configuration import ClientSettings
 from sidecar.settings import document as documents
 from sidecar.settings.document import Document
@@ -20,23 +20,36 @@ _Place = tuple[int, int]
 _Look = tuple[int, int, int, int] | None
 
 
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """What is remembered of the certificates that are registered of one client."""
+
+    files: tuple[Path, ...] = ()
+    """PEM."""
+    key_set: Path | None = None
+    """A JWK set."""
+    names: frozenset[tuple[NameKind, object]] = frozenset()
+    """Every name that one of them has (`registered_client.name.names_of`)."""
+    validity: tuple[tuple[float, float], ...] = ()
+    """From when to when each of them is valid, seconds since the epoch."""
+
+
 class PlacedClient:
     """One valid client, and where it stands."""
 
-    __slots__ = ("_file", "_places", "settings", "validity")
+    __slots__ = ("_file", "_places", "registered", "settings")
 
     def __init__(
         self,
         settings: ClientSettings,
-        certificates: tuple[Certificate, ...],
+        registered: Registered,
         document: Document,
         path: tuple[str | int, ...],
         named: Iterable[str],
     ) -> None:
-        """`certificates` are those that are registered of it; `named` are the keys that it has."""
+        """`named` are the keys that it has."""
         self.settings = settings
-        self.validity = tuple((one.not_before, one.not_after) for one in certificates)
-        """From when to when each registered certificate is valid, seconds since the epoch."""
+        self.registered = registered
         self._file = document.file
         own = document.position(path, at_key=True)
         self._places: dict[str, _Place] = {"": own}

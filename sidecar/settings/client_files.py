@@ -1,6 +1,5 @@
 """Files of clients → their settings, with all that is wrong in them. What many clients name is looked into once."""
 
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -8,19 +7,19 @@ from typing import Any, Literal
 from pydantic_core import PydanticCustomError
 
 from sidecar.decision.certificate import Certificate
-from sidecar.decision.registered_client.fitness import unfitness
 from sidecar.decision.registered_client.method import ClientMethod
+from sidecar.decision.registered_client.name import names_of
 from sidecar.issuer.client_authentication import parse_secret, parse_signing_key
 from sidecar.issuer.configuration import ClientSecretBasic, ClientSecretPost, PrivateKeyJwt
 from sidecar.proxy.authorization_server.configuration import AuthoritySettings, ClientSettings, Translation
-from sidecar.proxy.authorization_server.published import published_certificates
 from sidecar.settings import document as documents
-from sidecar.settings.client_file import PlacedClient, ReadFile, digest_of
+from sidecar.settings.client_file import PlacedClient, ReadFile, Registered, digest_of
 from sidecar.settings.client_sections import ClientSection, ClientsFile, TranslateSection, frame
 from sidecar.settings.document import Document
-from sidecar.settings.files import authorities, certificates, check_private, content, crls
+from sidecar.settings.files import authorities, check_private, content, crls
 from sidecar.settings.problem import Problem, SettingsError, shown
-from sidecar.settings.section import Surroundings, mistake, validate
+from sidecar.settings.registered_certificates import key_set_certificates, own_certificates
+from sidecar.settings.section import Surroundings, validate
 
 _Path = tuple[str | int, ...]
 _SWITCH = "insecure_secret_readable_by_everyone"
@@ -105,7 +104,7 @@ class ClientFiles:
         if section is None:
             return
         settings, registered = self._settings(file, document, path, section, place)
-        file.clients.append(PlacedClient(settings, registered, document, path, data))
+        file.clients.append(PlacedClient(settings, _registered_of(section, registered), document, path, data))
         if section.translate is not None and section.translate.insecure_secret_readable_by_everyone:
             file.dangers.append(document.warning((*path, "translate", _SWITCH), f"`{_SWITCH}` is on"))
 
@@ -145,10 +144,12 @@ class ClientFiles:
     ) -> tuple[Certificate, ...]:
         found: list[Certificate] = []
         for index, named in enumerate(section.certificate_files or ()):
-            found += self._look(file, document, (*path, "certificate_files", index), named, _own) or ()
+            found += (
+                self._look(file, document, (*path, "certificate_files", index), named, own_certificates) or ()
+            )
         if section.jwks_file is not None:
             at = (*path, "jwks_file")
-            published = self._look(file, document, at, section.jwks_file, _published)
+            published = self._look(file, document, at, section.jwks_file, key_set_certificates)
             if published is not None:
                 found += published.certificates
                 for one in published.skipped:
@@ -184,26 +185,13 @@ class ClientFiles:
         self.problems.append(make(path, message))
 
 
-def _own(file: Path) -> list[Certificate]:
-    """Certificates that are registered themselves; raises `PydanticCustomError`."""
-    found = certificates(file)
-    for one in found:
-        unfit = unfitness(one)
-        if unfit is not None:
-            raise mistake(f"{shown(str(file))} holds {unfit}")
-    return found
-
-
-def _published(file: Path) -> Any:
-    try:
-        document = json.loads(content(file))
-    except (ValueError, RecursionError):
-        raise mistake(f"{shown(str(file))} is not JSON") from None
-    found = published_certificates(document)
-    if not found.certificates:
-        said = f": {found.skipped[0]}" if found.skipped else ""
-        raise mistake(f"{shown(str(file))} holds no certificate that can be used{said}")
-    return found
+def _registered_of(section: ClientSection, found: tuple[Certificate, ...]) -> Registered:
+    return Registered(
+        tuple(section.certificate_files or ()),
+        section.jwks_file,
+        frozenset().union(*map(names_of, found)),
+        tuple((one.not_before, one.not_after) for one in found),
+    )
 
 
 def _credential(section: TranslateSection, file: Path) -> Literal[True]:

@@ -1,6 +1,7 @@
 """The section `authorization_server`: its values, its mistakes, and what `check` warns of."""
 
 import datetime as dt
+import json
 import tempfile
 import time
 from collections.abc import Iterator
@@ -9,9 +10,17 @@ from pathlib import Path
 import pytest
 
 from sidecar.proxy.authorization_server.configuration import AuditBinding, EndpointKind
-from tests.support.client_files import ONE, SECTION, Clients
+from tests.support.client_files import ONE, SECTION, Clients, jwk
 from tests.support.configuration import ISSUER, POLICY, SERVICE
-from tests.support.pki import DAY, Authority, Pki, Profile, certificate_pem, self_signed
+from tests.support.pki import (
+    DAY,
+    Authority,
+    Pki,
+    Profile,
+    certificate_pem,
+    self_signed,
+    subject_alternative_names,
+)
 
 
 @pytest.fixture
@@ -201,6 +210,88 @@ def test_two_clients_of_one_registered_certificate_are_named(clients: Clients) -
     clients.write(f"clients:\n  - {{client_id: a, {own}}}\n  - {{client_id: b, {own}}}\n")
     (warning,) = clients.warnings()
     assert "`b`: a certificate of this client passes for `a` too" in warning
+
+
+OWN_OF_B = "client_id: b, method: self_signed_tls_client_auth, "
+
+
+@pytest.mark.parametrize("registered", ["certificate_files: [../own.crt]", "jwks_file: ../own.jwks"])
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("subject_dn", "CN=tpp, O=Bank"),
+        ("san_dns", "TPP.example"),
+        ("san_uri", "https://tpp.example/id"),
+        ("san_ip", "192.0.2.1"),
+        ("san_email", "api@tpp.example"),
+    ],
+)
+def test_registered_certificate_that_has_the_name_of_another_client_is_named(
+    clients: Clients, kind: str, name: str, registered: str
+) -> None:
+    """RFC 8705 §2.1 and §2.2: one certificate would authenticate as whichever `client_id` is sent."""
+    write_own(clients, clients.authority)
+    clients.write_client(f'client_id: a, method: tls_client_auth, ca_file: ../ca.crt, {kind}: "{name}"')
+    clients.write_client(f"{OWN_OF_B}{registered}", "b.yaml")
+    (warning,) = clients.warnings()
+    assert "`b`: a certificate of this client passes for `a` too" in warning
+    assert "clients/a.yaml:2)" in warning
+
+
+def write_own(clients: Clients, authority: Authority) -> None:
+    """A certificate with a name of each kind, in `own.crt` and `own.jwks`."""
+    names = subject_alternative_names(
+        ["tpp.example"], ["https://tpp.example/id"], ["api@tpp.example"], ["192.0.2.1"]
+    )
+    found = authority.issue(Profile("tpp", organization="Bank", names=tuple(names)))
+    (clients.folder / "own.crt").write_bytes(certificate_pem(found.certificate))
+    (clients.folder / "own.jwks").write_text(json.dumps({"keys": [jwk(found)]}))
+
+
+def test_registered_certificate_below_an_intermediate_that_another_client_has_is_named(
+    clients: Clients,
+) -> None:
+    between = clients.authority.intermediate("between")
+    write_own(clients, between)
+    (clients.folder / "between.crt").write_bytes(certificate_pem(between.certificate))
+    by_ca = "method: tls_client_auth, ca_file: "
+    clients.write(
+        f"clients:\n  - {{client_id: a, {by_ca}../ca.crt, san_dns: tpp.example}}\n"
+        f"  - {{client_id: c, {by_ca}../between.crt, san_dns: c.example}}\n"
+        f"  - {{{OWN_OF_B}certificate_files: [../own.crt]}}\n"
+    )
+    (warning,) = clients.warnings()
+    assert "`b`: a certificate of this client passes for `a` too" in warning
+
+
+def test_registered_certificate_of_an_unknown_issuer_with_the_name_of_another_client_is_doubted(
+    clients: Clients,
+) -> None:
+    write_own(clients, clients.authority.intermediate("between"))
+    clients.write_client("client_id: a, method: tls_client_auth, ca_file: ../ca.crt, san_dns: tpp.example")
+    clients.write_client(f"{OWN_OF_B}certificate_files: [../own.crt]", "b.yaml")
+    (warning,) = clients.warnings()
+    assert "`b`: a registered certificate has the name of `a`" in warning
+    assert "and no file has its issuer `CN=between`" in warning
+
+
+def test_registered_certificate_that_no_authority_of_the_other_client_vouches_for_is_its_own(
+    clients: Clients,
+) -> None:
+    """The twin that is self-signed, and the one of another known authority, fail at the authority."""
+    other = Authority.root("other root")
+    (clients.folder / "other.crt").write_bytes(other.pem)
+    by_ca = "method: tls_client_auth, ca_file: "
+    clients.write(
+        f"clients:\n  - {{client_id: a, {by_ca}../ca.crt, san_dns: tpp.example}}\n"
+        f"  - {{client_id: c, {by_ca}../other.crt, san_dns: c.example}}\n"
+        f"  - {{{OWN_OF_B}certificate_files: [../own.crt]}}\n"
+    )
+    write_own(clients, other)
+    assert clients.warnings() == []
+    twin = self_signed(Profile("tpp", names=tuple(subject_alternative_names(["tpp.example"], [], [], []))))
+    (clients.folder / "own.crt").write_bytes(twin.pem)
+    assert clients.warnings() == []
 
 
 def test_same_name_of_another_authority_is_another_client(clients: Clients) -> None:

@@ -346,6 +346,20 @@ def test_warnings_and_dangers_outlive_the_reading(clients: Clients, monkeypatch:
     assert (readings.loaded.warnings, readings.loaded.dangers, readings.loaded.files) == before
 
 
+def test_overlap_is_found_whichever_file_changed(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = clients.authority.issue(Profile("b", organization="Bank"))
+    (clients.folder / "own.crt").write_bytes(own.pem)
+    clients.write_client(f"{OWN}, certificate_files: [../own.crt]", "b.yaml")
+    readings = Readings(clients, monkeypatch)
+    assert not readings.loaded.warnings
+    clients.write_client(
+        'client_id: a, method: tls_client_auth, ca_file: ../ca.crt, subject_dn: "CN=b,O=Bank"'
+    )
+    assert readings.again() == ["a.yaml"]
+    (warning,) = readings.loaded.warnings
+    assert "`c`: a certificate of this client passes for `a` too" in warning.message
+
+
 def test_reading_that_nobody_follows_remembers_nothing(clients: Clients) -> None:
     assert clients.configuration.load().client_cache == b""
 

@@ -66,6 +66,20 @@ def registered_name(kind: NameKind, text: str) -> RegisteredName:
     return RegisteredName(kind, text, _PARSERS[kind](text))
 
 
+def names_of(certificate: Certificate) -> frozenset[tuple[NameKind, CanonicalName | str | bytes]]:
+    """Every name that a certificate has, as registered names are compared with it (`RegisteredName.value`). Names that
+    cannot be read are none: nothing is equal to them.
+    """
+    found = ((kind, _presented(kind, certificate)) for kind in NameKind)
+    return frozenset(
+        (kind, value)
+        for kind, names in found
+        if not isinstance(names, Unreadable)
+        for value, _ in names
+        if value
+    )
+
+
 def nobody() -> RegisteredName:
     """A name that no certificate has."""
     return RegisteredName(NameKind.SUBJECT_DN, "", ())

@@ -3,7 +3,7 @@ import pytest
 from sidecar.decision.canonical_name import MalformedName
 from sidecar.decision.client_certificate import ClientCertificate
 from sidecar.decision.denial import Denied, Reason
-from sidecar.decision.registered_client.name import NameKind, nobody, registered_name
+from sidecar.decision.registered_client.name import NameKind, names_of, nobody, registered_name
 from tests.support.odd_certificates import CLIENT_AUTH, OddCertificate, alternative_names, tlv
 from tests.support.pki import Profile, self_signed, subject_alternative_names
 
@@ -143,3 +143,17 @@ def test_asterisk_in_a_uri_or_a_subject_is_a_character_like_any() -> None:
     assert registered_name(NameKind.SUBJECT_DN, "CN=*.tpp.example").value == (
         (("2.5.4.3", b"~*.tpp.example"),),
     )
+
+
+def test_names_of_a_certificate_are_what_registered_names_are_compared_with() -> None:
+    names = [("subject_dn", "cn=CLIENT,o=bank"), ("san_dns", "tpp.EXAMPLE"), ("san_uri", "https://tpp.example/id"),
+             ("san_email", "Api@TPP.example"), ("san_ip", "192.0.2.1"), ("san_ip", "2001:db8::1")]  # fmt: skip
+    found = {(NameKind(kind), registered_name(NameKind(kind), text).value) for kind, text in names}
+    assert names_of(CERTIFICATE) == found | {(NameKind.SAN_DNS, "*.wild.example")}
+
+
+def test_names_that_cannot_be_read_are_none() -> None:
+    certificate = OddCertificate(
+        extensions=(alternative_names(tlv(0x82, b"tpp.example\0.evil")),), subject=b"\x30\x00"
+    ).presented
+    assert names_of(certificate) == frozenset()
