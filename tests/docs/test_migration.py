@@ -168,7 +168,7 @@ def table() -> dict[str, dict[str, str]]:
     """Request → proxy → status, as the page has it."""
     rows = [
         [cell.strip() for cell in line.strip("|").split("|")]
-        for line in PAGE.partition("\n## What each of them answers\n")[2].partition("\n## ")[0].splitlines()
+        for line in PAGE.partition("\n## What each proxy answers\n")[2].partition("\n## ")[0].splitlines()
         if line.startswith("|") and not line.startswith("|---")
     ]
     return {row[0]: dict(zip(rows[0][1:], row[1:], strict=True)) for row in rows[1:]}
