@@ -1,4 +1,4 @@
-"""docs/troubleshooting.md has one entry for every reason, and each says who acts, how to see it, how to mend it."""
+"""docs/troubleshooting.md has one entry for every reason, and each says who acts, how to see it, how to fix it."""
 
 import pytest
 

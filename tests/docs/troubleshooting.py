@@ -13,7 +13,7 @@ from sidecar.decision.denial import shape
 from sidecar.decision.reason import Reason
 
 PAGE: Final = Path(__file__).parents[2] / "docs" / "troubleshooting.md"
-PARTS: Final = ("Acts", "See", "Mend")
+PARTS: Final = ("Acts", "See", "Fix")
 MISSING: Final = "to be written"
 _ENTRY: Final = re.compile(r"^### `(\w+)`\n(.*?)(?=^##|\Z)", re.MULTILINE | re.DOTALL)
 _PART: Final = re.compile(r"^- \*\*(\w+)\*\*: (.+)$", re.MULTILINE)
