@@ -35,7 +35,7 @@ _UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"
 class Http2Request(Request):
     """One request as it arrives."""
 
-    __slots__ = ("grpc_timeout", "is_grpc", "is_prioritized")
+    __slots__ = ("grpc_timeout", "head_bytes", "is_grpc", "is_prioritized")
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,6 +45,8 @@ class Http2Request(Request):
         """Seconds that the client waits for all of the answer; 0: it has not said."""
         self.is_prioritized = False
         """The client has said how urgent it is (RFC 9218 §4)."""
+        self.head_bytes = 0
+        """What the fields of the head count, decoded."""
 
 
 class _Malformed(Exception):
@@ -67,12 +69,14 @@ def read_request(
         _take_length(request, ends=ends)
     except _Malformed as malformed:
         request.fault = Fault(Reason.REQUEST_MALFORMED, str(malformed))
+        request.head_bytes = _size(fields)
         return request
+    request.head_bytes = _size(request.fields)
     if len(request.target) > target_bytes:
         request.fault = Fault(Reason.TARGET_TOO_LONG, f"target over {target_bytes} bytes")
     elif len(request.fields) > headers:
         request.fault = Fault(Reason.HEADER_TOO_LARGE, f"more than {headers} header fields")
-    elif sum([len(name) + len(value) + 4 for name, value in request.fields]) > header_bytes:
+    elif request.head_bytes > header_bytes:
         request.fault = Fault(Reason.HEADER_TOO_LARGE, f"header over {header_bytes} bytes")
     return request
 
@@ -91,9 +95,14 @@ def read_trailers(request: Request, fields: Iterable[Field], trailer_bytes: int)
         request.fault = Fault(Reason.REQUEST_MALFORMED, str(malformed))
         return
     request.trailers = regular
-    request.trailer_bytes = sum([len(name) + len(value) + 4 for name, value in regular])
+    request.trailer_bytes = _size(regular)
     if request.trailer_bytes > trailer_bytes:
         request.fault = Fault(Reason.HEADER_TOO_LARGE, f"trailers over {trailer_bytes} bytes")
+
+
+def _size(fields: Iterable[Field]) -> int:
+    """Bytes of field lines, with their colons and line ends."""
+    return sum([len(name) + len(value) + 4 for name, value in fields])
 
 
 def _sorted(fields: Iterable[Field]) -> tuple[dict[bytes, bytes], list[Field]]:

@@ -1,14 +1,12 @@
 """HTTP/2 on a client connection (RFC 9113): many requests at once, each a stream of its own.
 
-Theory of operation. Plaintext goes into the engine, and what it makes of it is told here, so much of it in one turn of
-the event loop as `_TURN` allows; the rest waits, and with it the reading of more. Each head becomes an exchange with
-its own decision, bounds and record. What the engine has to say is collected and goes out once, at the end of the turn.
+Theory of operation. Plaintext goes into the engine, and what it makes of it is told here, so much of it at once as the
+connection's turn allows (`http2_turns`). Each head becomes an exchange with its own decision, bounds and record. What
+the engine has to say is collected and goes out once, at the end of the turn.
 
 A client that exceeds its `Allowance` is told ENHANCE_YOUR_CALM, and has to connect again.
 """
 
-import asyncio
-from collections.abc import Callable
 from typing import Final
 
 from sidecar.decision.denial import Reason
@@ -18,57 +16,52 @@ from sidecar.http.http2_request import Http2Request, read_request, read_trailers
 from sidecar.http.message import Fault, Field
 from sidecar.proxy.client.host import Host
 from sidecar.proxy.client.http2_allowance import Allowance
-from sidecar.proxy.client.http2_stream import Carrier, Http2Stream
+from sidecar.proxy.client.http2_stream import Http2Stream
+from sidecar.proxy.client.http2_turns import Http2Turns
 from sidecar.proxy.client.link import EXCHANGE, IDLE, Link
 from sidecar.proxy.configuration import Timeouts
 from sidecar.proxy.exchange.exchange import Exchange
 from sidecar.proxy.exchange.stream import NEVER
-from sidecar.proxy.http2.engine import Http2Engine, Http2Failure, farewell, load
+from sidecar.proxy.http2.engine import HEAD_WORK, Http2Engine, Http2Failure, farewell, load
 from sidecar.proxy.http2.events import ENHANCE_YOUR_CALM, NO_ERROR
 
-_TURN: Final = 64
-"""Units of work in one turn of the event loop: 8 requests, or 32 pieces of content."""
+_HEAD_BYTES: Final = 1024
+"""Bytes of a decoded head, or of trailers, that take another unit."""
+_ENDING_WORK: Final = 3
+"""Units that it takes to end what is under way for a client that has taken its request back."""
+_ENDED_AT_ONCE: Final = 4
+"""How many requests of a client that has left are ended in one turn. At the end of the process it has to be all."""
 _STREAMS_HELD: Final = 16
 """How many streams may be held with a full window before their connection is."""
 
 
-class Http2Wire(Carrier):
+class Http2Wire(Http2Turns):
     """The streams of one connection."""
 
     __slots__ = (
-        "_allowance", "_call_soon", "_client_ended", "_filled", "_flushes", "_goes", "_host", "_is_leaving", "_left",
-        "_link", "_requests", "_sheds", "_unanswered_since", "_under_way", "_waits", "deadline", "streams",
-        "was_permitted",
+        "_allowance", "_filled", "_goes", "_is_leaving", "_leavers", "_requests", "_sheds", "deadline",
+        "streams", "was_permitted",
     )  # fmt: skip
 
     def __init__(
         self, link: Link, host: Host, presenter: Presenter, certificate_until: float, forwarding: Forwarding
     ) -> None:
-        super().__init__(presenter, certificate_until, forwarding, host.now)
+        super().__init__(link, host, presenter, certificate_until, forwarding)
         load()
         limits = host.settings.limits
-        self._link = link
-        self._host = host
-        self._call_soon = asyncio.get_running_loop().call_soon
         self.streams: dict[int, Http2Stream] = {}
         """Those that the engine knows."""
-        self._under_way = 0
-        """Exchanges that are not over."""
         self._filled: dict[int, Http2Stream] = {}
         """Streams of which something may wait for the client."""
-        self._left = _TURN
-        """Units of work that this turn of the event loop still allows."""
-        self._waits = False
-        """What came waits for the next turn."""
+        self._leavers: list[Http2Stream] = []
+        """Streams whose client has left, and whose exchanges are still to be ended."""
         self._goes = False
         """GOAWAY was announced: a round trip later no stream begins any more."""
         self._is_leaving = False
         """No stream begins any more."""
-        self._client_ended = self._sheds = self._flushes = False
+        self._sheds = False
         self._requests = 0
         self._allowance = Allowance(limits.stream_resets, host.now())
-        self._unanswered_since = NEVER
-        """Since when something has begun that is no whole frame yet."""
         self.was_permitted = False
         """A request with a token was permitted here."""
         self.deadline = NEVER
@@ -95,65 +88,7 @@ class Http2Wire(Carrier):
 
     # --- the client ----------------------------------------------------------------------------------
 
-    def receive(self, plaintext: bytes) -> None:
-        """Take what the client sent."""
-        try:
-            self.engine.receive(plaintext)
-        except Http2Failure as failure:
-            self._break_off(ENHANCE_YOUR_CALM, "http2_flood", str(failure))
-            return
-        if not self.engine.has_events and self._unanswered_since == NEVER:
-            self._unanswered_since = self._host.now()
-        if not self._waits:
-            self._read_on()
-
-    def _read_on(self) -> None:
-        """Act on what came, as far as one turn of the event loop goes."""
-        link, engine = self._link, self.engine
-        if link.is_ending:
-            return
-        if link.blocked_since != NEVER:
-            link.hold()  # answers that nobody reads must not pile up
-            return
-        self.flush_soon()
-        if engine.has_events:
-            self._unanswered_since = NEVER
-            self._left = engine.deliver(self._left)
-        if engine.has_events or self._left <= 0:
-            self._waits = True
-            link.hold()
-            self._host.call_soon(self._take_turn, self.refusals)
-        elif not link.is_ending:
-            link.release()
-            if self._client_ended:
-                self._end_halves()
-
-    def flush_soon(self) -> None:
-        """The engine has something to say: it goes out at the end of this turn of the event loop."""
-        if not self._flushes:
-            self._flushes = True
-            self._call_soon(self._end_turn)
-
-    def _end_turn(self) -> None:
-        self._flushes = False
-        if not self._waits:
-            self._left = _TURN
-        self._guarded(self._flush)
-
-    def _take_turn(self) -> None:
-        """Go on when all others had their turn."""
-        self._waits, self._left = False, _TURN
-        self._guarded(self._read_on)
-
-    def _guarded(self, call: Callable[[], None]) -> None:
-        try:
-            call()
-        except Exception as error:  # noqa: BLE001 — one connection's bug must not take others, and is never a pass
-            self._host.report_bug(error)
-            self._link.abort()
-
-    def _flush(self) -> None:
-        """Say what there is to say, and see which streams can go on."""
+    def flush(self) -> None:
         link = self._link
         if link.is_ending:
             return
@@ -165,8 +100,7 @@ class Http2Wire(Carrier):
             self._allowance.transferred(len(data))
             link.write(data)
         self._look(settles=True)
-        if self.engine.has_events:
-            self._left = self.engine.deliver(self._left)
+        self._see_ends()
         if self._is_leaving and not self.streams:
             link.close()
 
@@ -185,9 +119,9 @@ class Http2Wire(Carrier):
     def left(self, stream: Http2Stream) -> None:
         """The exchange of a stream is over."""
         self._host.under_way.count -= 1
-        self._under_way -= 1
+        self.under_way -= 1
         self.was_permitted |= stream.was_permitted
-        if not self._under_way:
+        if not self.under_way:
             self._become_idle()
 
     def _become_idle(self) -> None:
@@ -210,14 +144,16 @@ class Http2Wire(Carrier):
         if not is_closed:
             self.streams[number] = stream
         host.under_way.count += 1
-        self._under_way += 1
+        self.under_way += 1
         self._requests += 1
         if link.phase is IDLE:
             link.phase = EXCHANGE
         most = host.settings.limits.requests_per_connection
         if most and self._requests >= most:
             self._go_away()
-        self.engine.extra_work = stream.begin(host.serving, sheds=self._sheds)
+        self.engine.extra_work = request.head_bytes // _HEAD_BYTES + stream.begin(
+            host.serving, sheds=self._sheds
+        )
 
     def data(self, stream: int, data: bytes, *, ends: bool) -> None:
         found = self.streams.get(stream)
@@ -233,6 +169,7 @@ class Http2Wire(Carrier):
         found = self.streams.get(stream)
         if found is not None:
             read_trailers(found.request, fields, self._host.settings.limits.trailer_bytes)
+            self.engine.extra_work = found.request.trailer_bytes // _HEAD_BYTES
             found.end()
 
     def reset(self, stream: int, code: int) -> None:
@@ -252,6 +189,7 @@ class Http2Wire(Carrier):
             request.complete = True
             request.fault = Fault(Reason.REQUEST_MALFORMED, "no request of HTTP/2 (RFC 9113 §8.1.1)")
             self._begin(stream, request, is_closed=True)
+            self.engine.extra_work = HEAD_WORK
             self._count_reset()
             return
         if found.exchange is not None:
@@ -286,8 +224,12 @@ class Http2Wire(Carrier):
         self._host.observer.incident(incident, f"{self.presenter.peer}: {detail}"[:200])
 
     def _count_reset(self) -> None:
+        self.engine.extra_work += _ENDING_WORK
         if not self._allowance.takes_reset():
             self._break_off(ENHANCE_YOUR_CALM, "http2_flood", "streams reset before they had an answer")
+
+    def failed(self, failure: Http2Failure) -> None:
+        self._break_off(ENHANCE_YOUR_CALM, "http2_flood", str(failure))
 
     # --- the end -------------------------------------------------------------------------------------
 
@@ -308,7 +250,7 @@ class Http2Wire(Carrier):
         if not self._goes:
             self._goes = True
             self.engine.announce_end()
-            self._flush()  # PING would overtake it
+            self.flush()  # PING would overtake it
             self.engine.ping()
             self.flush_soon()
 
@@ -322,13 +264,13 @@ class Http2Wire(Carrier):
     def drain(self, deadline: float) -> None:
         """The server is about to leave: what is under way goes on, and what begins within a round trip."""
         self._leave()
-        if not self._under_way:
+        if not self.under_way:
             self.deadline = min(self.deadline, deadline)
 
     def retire(self, within: float) -> None:
         """It is old enough: streams may be on their way for `within` seconds."""
         self._leave()
-        if not self._under_way:
+        if not self.under_way:
             self.deadline = min(self.deadline, self._host.now() + within)
 
     def distrust(self) -> None:
@@ -345,11 +287,10 @@ class Http2Wire(Carrier):
         """
         self._client_ended = True
         if self.engine.has_events:
-            return False  # `_read_on` sees
-        return self._end_halves()
+            return False  # it is seen when they were told
+        return self.end_halves()
 
-    def _end_halves(self) -> bool:
-        """Give up the streams whose rest will not come; returns whether none is left."""
+    def end_halves(self) -> bool:
         for stream in tuple(self.streams.values()):
             if not stream.request.complete:
                 stream.give_up()
@@ -376,10 +317,26 @@ class Http2Wire(Carrier):
         self._allowance.tell(self._host.observer)
 
     def gone(self) -> None:
-        """The client has left: nobody waits for an answer."""
-        streams, self.streams, self._filled = self.streams, {}, {}
-        for stream in streams.values():
+        """The client has left: nobody waits for an answer. What is under way ends, a few of it in each turn."""
+        waits = bool(self._leavers)
+        self._leavers.extend(self.streams.values())
+        self.streams, self._filled = {}, {}
+        for stream in self._leavers:
+            stream.is_closed = True
+        if not waits:
+            self._end_some()
+
+    def _end_some(self) -> None:
+        leavers = self._leavers
+        some = leavers[:] if self._host.draining else leavers[:_ENDED_AT_ONCE]
+        del leavers[: len(some)]
+        if leavers:
+            self._host.call_soon(self._end_more, self.refusals)
+        for stream in some:
             stream.close()
+
+    def _end_more(self) -> None:
+        self._guarded(self._end_some)
 
     # --- time ----------------------------------------------------------------------------------------
 
@@ -394,4 +351,4 @@ class Http2Wire(Carrier):
             return
         if now >= self.deadline or now - self._unanswered_since >= timeouts.request_head:
             self._go_away()
-            self._flush()
+            self.flush()

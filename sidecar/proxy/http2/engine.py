@@ -1,10 +1,11 @@
 """Frames, HPACK and flow control of one HTTP/2 connection (RFC 9113), by libnghttp2 through ngh2.
 
 Theory of operation. No socket and no clock: `receive` is given plain bytes, and `deliver` then tells the `Http2Events`
-what came, at most so many units of work at a time; what is left waits in here. What is said to the engine (`respond`,
-`send`, `reset` …) becomes bytes that `outgoing` hands over, as far as the peer's windows go. The bytes of a stream that
-the peer has no window for are counted by `waiting`. Windows are given back by hand: `took` says that what `data`
-delivered has found its place.
+what came, at most so many units of work at a time; what is left waits in here. What a client sent waits as it came, and
+is decoded a few frames at a time (`pieces`), each when those before it were told. What is said to the engine
+(`respond`, `send`, `reset` …) becomes bytes that `outgoing` hands over, as far as the peer's windows go. The bytes of a
+stream that the peer has no window for are counted by `waiting`. Windows are given back by hand: `took` says that what
+`data` delivered has found its place.
 
 Both roles are here. A server is told of requests by `head` and answers with `respond`; a client asks with `request`,
 and is told of responses by `interim` and `head`. Either sends content with `send` and ends with `send(…, ends=True)` or
@@ -18,10 +19,11 @@ from typing import Any, Final
 
 from sidecar.http.message import Field
 from sidecar.proxy.http2.events import NO_ERROR, Http2Events
+from sidecar.proxy.http2.pieces import PIECE, PREFACE_BYTES, Pieces
 
 HEAD_WORK: Final = 8
 DATA_WORK: Final = 2
-"""Units of work that a head and a piece of content take; any other event takes one."""
+"""Units of work that a head and a piece of content take; the end of a stream takes none, any other event one."""
 
 _MAX_CONCURRENT_STREAMS: Final = 0x3
 _INITIAL_WINDOW_SIZE: Final = 0x4
@@ -65,7 +67,9 @@ def farewell(code: int) -> bytes:
 class Http2Engine:
     """One end of one connection."""
 
-    __slots__ = ("_at", "_connection", "_errors", "_events", "_pending", "_shared", "_types", "extra_work")
+    __slots__ = (
+        "_at", "_connection", "_errors", "_events", "_pending", "_shared", "_types", "_undecoded", "extra_work",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -93,6 +97,7 @@ class Http2Engine:
         self._shared: Any = library.Priority(3, True)
         self._pending: list[Any] = []
         self._at = 0
+        self._undecoded = Pieces(PREFACE_BYTES, PIECE) if is_server else Pieces(0, _FOREVER)
         self.extra_work = 0
         """Units of work that the event which is being told takes besides: for whoever is told to say."""
         configuration = library.Configuration(
@@ -124,11 +129,18 @@ class Http2Engine:
     # --- what the peer sends -------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> None:
-        """Take what the peer sent. Raises `Http2Failure`; what came before is delivered all the same."""
-        connection = self._connection
+        """Take what the peer sent, and decode a piece of it. Raises `Http2Failure`."""
+        waits = self.has_events
+        self._undecoded.add(data)
+        if not waits:
+            self._decode()
+
+    def _decode(self) -> None:
+        data = self._undecoded.next()
         try:
-            connection.receive_data(data)
+            self._connection.receive_data(data)
         except self._errors as error:
+            self._undecoded.clear()
             raise Http2Failure(str(error)) from None
         finally:
             self._collect()
@@ -143,21 +155,30 @@ class Http2Engine:
 
     @property
     def has_events(self) -> bool:
-        """Whether `deliver` has something to tell."""
-        return self._at < len(self._pending)
+        """Whether `deliver` has something to do."""
+        return self._at < len(self._pending) or self._undecoded.has_more
 
     def deliver(self, work: int) -> int:
-        """Tell what came, until `work` units are used up; returns those that are left, or less than 0."""
-        pending, types = self._pending, self._types
-        while work > 0 and self._at < len(pending):
-            event = pending[self._at]
+        """Tell what came, until `work` units are used up; returns those that are left, or less than 0.
+
+        Raises `Http2Failure`; what came before is told by the next call all the same.
+        """
+        types = self._types
+        while work > 0:
+            if self._at >= len(self._pending):
+                if not self._undecoded.has_more:
+                    break
+                self._decode()
+                if self._at >= len(self._pending):
+                    work -= 1  # frames of which there is nothing to tell
+                continue
+            event = self._pending[self._at]
             self._at += 1
             work -= self._tell(event, type(event), types)
             if self.extra_work:
                 work -= self.extra_work
                 self.extra_work = 0
-            pending = self._pending  # whoever was told may have made more of them
-        if self._at >= len(pending):
+        if self._at >= len(self._pending):
             self._pending, self._at = [], 0
         return work
 
@@ -171,7 +192,8 @@ class Http2Engine:
             return HEAD_WORK
         if kind is types[2]:
             events.closed(event.stream_id, event.error_code)
-        elif kind is types[3]:
+            return 0
+        if kind is types[3]:
             events.noise(of_window=event.increment)
         elif kind is types[5]:
             events.trailers(event.stream_id, event.headers)
@@ -199,6 +221,7 @@ class Http2Engine:
     def stop(self) -> None:
         """Tell no more."""
         self._pending, self._at = [], 0
+        self._undecoded.clear()
 
     # --- what is said to it --------------------------------------------------------------------------
 

@@ -132,10 +132,10 @@ class Http2Road(Road):
                 return
         try:
             self.engine.receive(data)
+            self.engine.deliver(_WORK)
         except Http2Failure as failure:
             self.fail(f"HTTP/2: {failure}"[:200])
             return
-        self.engine.deliver(_WORK)
         self.flush_soon()
 
     def head(self, stream: int, fields: tuple[Field, ...], *, ends: bool) -> None:
