@@ -213,6 +213,46 @@ def test_tiny_records_are_decrypted_a_few_at_a_time(talk: Conversation) -> None:
     assert greedy.is_read
 
 
+@pytest.mark.parametrize("piece", [b"x" * 16_000, b"\x81\x80abcd" * 2600], ids=["upload", "frames"])
+def test_no_turn_passes_on_more_than_32_kilobytes_of_a_client_and_the_record_they_end_in(
+    piece: bytes, talk: Conversation
+) -> None:
+    """That is what whoever asks meanwhile waits for, in each turn."""
+    client = talk.client()
+    client.says(b"GET /tunnel HTTP/1.1\r\nHost: api\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+    upstream = talk.upstream()
+    upstream.says(b"HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n")
+    upstream.hears()
+    client.transport.arrive(seal(DATA, piece) * 16)
+    passed, heard = list[int](), b""
+    while len(heard) < len(piece) * 16:
+        talk.loop.run_once()
+        now = upstream.hears()
+        passed.append(len(now))
+        heard += now
+    assert heard == piece * 16
+    assert max(passed) <= 32_768 + len(piece)
+
+
+def test_record_that_has_begun_is_decrypted_in_two_steps(talk: Conversation) -> None:
+    """Not in as many as it has slices, each of which asks the TLS library for what is not there yet."""
+    given = list[int]()
+
+    class Counting(CleartextEngine):
+        def receive(self, data: bytes) -> bytes:
+            given.append(len(data))
+            return super().receive(data)
+
+    talk.tls.make = Counting
+    client = talk.client()
+    client.says(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 160000\r\n\r\n")
+    given.clear()
+    client.sends(seal(DATA, b"x" * 16_000) * 10)
+    assert sum(given) == 10 * 16_005
+    assert len(given) <= 2 * 10 + 1
+    assert sum(len(each.body) for each in talk.upstream().requests()) == 160_000
+
+
 def test_nothing_is_read_from_the_socket_while_ciphertext_waits(talk: Conversation) -> None:
     talk.ponders("/")
     client = talk.client()

@@ -19,6 +19,11 @@ class Unsealing:
     def __init__(self) -> None:
         self._rest = b""
 
+    @property
+    def due(self) -> int:
+        """Bytes that are still to come of the record whose length is known."""
+        return 5 + int.from_bytes(self._rest[1:5]) - len(self._rest) if len(self._rest) >= 5 else 0
+
     def feed(self, data: bytes) -> list[tuple[int, bytes]]:
         """The records that are complete now. Raises `ValueError` for what is none."""
         self._rest += data
@@ -40,6 +45,7 @@ class CleartextEngine:
     def __init__(
         self, certificate: ClientCertificate | None, *, resumed: bool, negotiates: tuple[str, str] = ("", "")
     ) -> None:
+        self.due = 0
         self.established = False
         self.records = 0
         self.eof = False
@@ -62,6 +68,7 @@ class CleartextEngine:
             self._out += seal(ALERT, b"unexpected_message")
             raise TlsFailure("not_tls", "wrong version number") from None
         self.records += len(records)
+        self.due = self._records.due
         for kind, payload in records:
             if kind == HANDSHAKE:
                 self.established = True

@@ -21,9 +21,9 @@ from sidecar.proxy.vouching.hop import Hop
 from sidecar.proxy.vouching.proxies import Peer, far_end
 
 _SLICE: Final = 2048
-"""Bytes of ciphertext that are decrypted at once: 90 records of one byte at most."""
-_TURN: Final = 65536
-"""Bytes of ciphertext for one turn of the event loop."""
+"""Bytes of ciphertext that are decrypted at once: 90 records of one byte at most, or the rest of a longer one."""
+_TURN: Final = 32768
+"""Bytes of ciphertext for one turn of the event loop, to the end of a slice: others wait while they are passed on."""
 _RECORDS: Final = 64
 """TLS records for one turn, to the end of a slice."""
 _PLAIN_HTTP: Final = (
@@ -161,8 +161,9 @@ class ClientConnection(asyncio.Protocol):
             and not link.is_held
             and link.phase is not CLOSED
         ):
-            self._receive(data[at : at + _SLICE])
-            at += _SLICE
+            size = max(_SLICE, engine.due)
+            self._receive(data[at : at + size])
+            at += size
         if link.phase is CLOSED:
             return
         link.keep(data[at:])

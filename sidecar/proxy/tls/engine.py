@@ -62,6 +62,8 @@ class TlsFailure(Exception):
 class Engine(Protocol):
     """One connection's TLS: bytes in, bytes out, no socket."""
 
+    due: int
+    """Bytes that are still to come of the TLS record that has begun."""
     established: bool
     records: int
     """How many TLS records have begun; not of those that came each by itself."""
@@ -110,7 +112,6 @@ class OpenSslEngine:
     __slots__ = (
         "_connection",
         "_context",
-        "_due",
         "_early",
         "_from_tls",
         "_noted",
@@ -119,6 +120,7 @@ class OpenSslEngine:
         "_ssl",
         "_to_tls",
         "_torn",
+        "due",
         "eof",
         "established",
         "records",
@@ -136,8 +138,7 @@ class OpenSslEngine:
         self._said = 0
         """What the client's TLS said after the handshake that is no data, in steps of OpenSSL's."""
         self.speaks = False
-        self._due = 0
-        """Bytes that are still to come of the record that has begun."""
+        self.due = 0
         self._torn = b""
         """The beginning of a record's header."""
         self.records = 0
@@ -185,16 +186,16 @@ class OpenSslEngine:
     def _is_one_record(self, data: bytes) -> bool:
         """Whether `data`, the next of the stream, is exactly one record (RFC 8446 §5.1): then nothing is behind it."""
         size = len(data)
-        if self._due == 0 and size > _HEADER and not self._torn and _length(data, 0) == size:
+        if self.due == 0 and size > _HEADER and not self._torn and _length(data, 0) == size:
             return True
         if self._torn:
             data = self._torn + data
             size = len(data)
-        at = self._due
+        at = self.due
         while at + _HEADER <= size:
             at += _length(data, at)
             self.records += 1
-        self._due, self._torn = (0, data[at:]) if at < size else (at - size, b"")
+        self.due, self._torn = (0, data[at:]) if at < size else (at - size, b"")
         return False
 
     def _handshake(self) -> bool:

@@ -6,9 +6,10 @@ from sidecar.decision.request import ClientCertificate
 class PlainText:
     """`Engine` that changes nothing."""
 
-    __slots__ = ("eof", "established", "records", "speaks")
+    __slots__ = ("due", "eof", "established", "records", "speaks")
 
     def __init__(self) -> None:
+        self.due = 0
         self.established = True
         self.records = 0
         self.eof = False
