@@ -18,17 +18,15 @@ from sidecar.decision.certificate import Certificate
 from sidecar.decision.ports import IssuerUnavailable
 from sidecar.decision.replay import Rehearsal
 from sidecar.decision.request import Presenter, RequestHead
-from sidecar.http.message import Field
 from sidecar.issuer.issuers import Issuers
-from sidecar.proxy.certificates import client_certificate
-from sidecar.proxy.configuration import HTTP1, HTTP2, ListenerSettings
+from sidecar.proxy.configuration import HTTP1, HTTP2
 from sidecar.rehearsal.assumption import AssumedKeys
-from sidecar.rehearsal.endpoints import token_endpoint
+from sidecar.rehearsal.endpoints import goes_to_endpoint
 from sidecar.rehearsal.explanation import SIGNATURE, Explanation, explain, unverified_claims
 from sidecar.rehearsal.key_sources import FixedKeys, KeysUnreadable, asked, local_keys
-from sidecar.rehearsal.protocol import call_target, chosen, with_call_fields
+from sidecar.rehearsal.posed import Asked, BesideCall, Unposable, posed
 from sidecar.rehearsal.rendering import render
-from sidecar.rehearsal.request import Reception, Sent, credentials, field, split, tls_of, with_host
+from sidecar.rehearsal.request import Reception, Sent
 from sidecar.rehearsal.token_request import NoEndpoint, explain_token_request
 from sidecar.rehearsal.told import Unverifiable
 from sidecar.settings import Loaded, load
@@ -50,8 +48,6 @@ class Question:
     """Seconds since the epoch."""
     others: Sequence[Certificate]
     """Certificates that the token may be bound to by mistake."""
-    above: Sequence[Certificate] = ()
-    """Those that came with the client's."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -120,10 +116,10 @@ def execute(arguments: argparse.Namespace) -> int:
     try:
         if [arguments.token, arguments.proof, arguments.token_request].count("-") > 1:
             raise Unexplainable("--token -, --proof -, --token-request -: standard input holds one of them")
-        if arguments.token_request is not None:
-            return _shown(_of_token_request(loaded, arguments), arguments)
         pasted = _text(arguments.token)
         question = question_of(loaded, arguments, pasted, _text(arguments.proof))
+        if arguments.token_request is not None or _goes_to_endpoint(loaded, question):
+            return _shown(_of_token_request(loaded, arguments, question), arguments)
         local = local_keys(loaded.issuers, arguments.jwks)
     except (Unexplainable, CertificateUnreadable, KeysUnreadable) as error:
         print(error, file=sys.stderr)
@@ -150,23 +146,14 @@ def _shown(explanation: Explanation, arguments: argparse.Namespace) -> int:
     return 1 if explanation.is_refused or explanation.assumes_signature else 0
 
 
-def _of_token_request(loaded: Loaded, arguments: argparse.Namespace) -> Explanation:
-    """Raises `Unexplainable` and `CertificateUnreadable`."""
-    settings = loaded.authorization_server
-    if settings is None:
-        raise Unexplainable("--token-request: this configuration has no `authorization_server`")
-    if arguments.url == "/":
-        arguments.url = token_endpoint(settings)
-    arguments.method = "POST" if arguments.method == "GET" else arguments.method
-    form = _text(arguments.token_request)
-    question = question_of(loaded, arguments, _text(arguments.token), _text(arguments.proof))
-    fields = question.sent.fields
-    if not any(name.lower() == b"content-type" for name, _ in fields):
-        fields = (*fields, (b"Content-Type", b"application/x-www-form-urlencoded"))
-    sent = replace(question.sent, fields=fields, body=form.encode())
-    question.presenter.chain = tuple(one.der for one in question.above)
+def _goes_to_endpoint(loaded: Loaded, question: Question) -> bool:
+    return goes_to_endpoint(loaded.authorization_server, question.sent.target)
+
+
+def _of_token_request(loaded: Loaded, arguments: argparse.Namespace, question: Question) -> Explanation:
+    """Raises `Unexplainable`."""
     explained = explain_token_request(
-        loaded, sent, question.presenter, question.now, offline=arguments.offline
+        loaded, question.sent, question.presenter, question.now, offline=arguments.offline
     )
     try:
         return asyncio.run(explained)
@@ -250,95 +237,49 @@ def question_of(loaded: Loaded, arguments: argparse.Namespace, token: str, proof
 
     Raises `Unexplainable` and `CertificateUnreadable`.
     """
-    listener = _listener(loaded, arguments.listener)
-    own: list[Certificate] = []
-    if arguments.certificate is not None:
-        own = certificates(arguments.certificate)
-    certificate = client_certificate(own[0].der) if own else None
-    version, group = _tls(arguments.tls)
-    protocol = _protocol(arguments, listener)
-    return Question(
-        sent=_sent(arguments, token, proof, protocol),
-        presenter=Presenter(
-            certificate,
-            listener.name,
-            "explained",
-            certificate_must_be_valid=listener.requires_valid_certificate,
-            tls_version=version,
-            tls_group=group,
-            protocol=protocol,
-        ),
-        now=time.time() if arguments.at is None else arguments.at,
-        others=[*own[1:], *_ours(loaded)],
-        above=own[1:],
+    asked = Asked(
+        token=token,
+        proof=proof,
+        method=arguments.method,
+        url=arguments.url,
+        headers=arguments.header,
+        token_request=None if arguments.token_request is None else _text(arguments.token_request),
+        grpc=arguments.grpc or "",
+        listener=arguments.listener or "",
+        protocol=arguments.protocol,
+        tls=arguments.tls,
+        certificates=certificates(arguments.certificate) if arguments.certificate is not None else (),
     )
-
-
-def _tls(text: str) -> tuple[str, str]:
     try:
-        return tls_of(text)
-    except ValueError as error:
-        raise Unexplainable(f"--tls {text!r} is {error}") from None
-
-
-def _listener(loaded: Loaded, name: str | None) -> ListenerSettings:
-    names = [one.name for one in loaded.proxy.listeners]
-    for listener in loaded.proxy.listeners:
-        if name in {None, listener.name}:
-            return listener
-    raise Unexplainable(f"no listener is called {name}{nearest(name or '', names)}")
-
-
-def _ours(loaded: Loaded) -> list[Certificate]:
-    """The server's own certificates and the authorities of clients: easily taken for the client's."""
-    found: list[Certificate] = []
-    for listener in loaded.proxy.listeners:
-        for path in listener.own_files:
-            if path.is_file():
-                found += certificates(path)
-    return found
+        found = posed(asked, loaded)
+    except Unposable as problem:
+        raise Unexplainable(_said(problem, loaded)) from None
+    target = found.sent.target
+    if not target.startswith("/") and target != "*" and arguments.method != "CONNECT":
+        raise Unexplainable(f"--url {arguments.url!r} is neither a URL nor a path: {_URL_WANTED}")
+    now = time.time() if arguments.at is None else arguments.at
+    return Question(found.sent, found.presenter, now, found.others)
 
 
 _URL_WANTED = "write https://api.example.com/accounts/1, or /accounts/1"
 
 
-def _protocol(arguments: argparse.Namespace, listener: ListenerSettings) -> str:
-    try:
-        return chosen(arguments.protocol, listener, is_call=arguments.grpc is not None)
-    except ValueError as error:
-        option = f"--protocol {arguments.protocol}" if arguments.protocol else "--grpc"
-        raise Unexplainable(f"{option}: {error}") from None
-
-
-def _sent(arguments: argparse.Namespace, token: str, proof: str, protocol: str) -> Sent:
-    try:
-        host, target = split(arguments.url)
-    except ValueError as error:
-        raise Unexplainable(f"{arguments.url!r} is {error}: {_URL_WANTED}") from None
-    if not target.startswith("/") and target != "*" and arguments.method != "CONNECT":
-        raise Unexplainable(f"--url {arguments.url!r} is neither a URL nor a path: {_URL_WANTED}")
-    fields, method = [_field(text) for text in arguments.header], arguments.method
-    if arguments.grpc is not None:
-        method, target = "POST", _call(arguments, target)
-        fields = with_call_fields(fields)
-    fields += credentials(token, proof)
-    return Sent(method, target, with_host(fields, host), protocol=protocol)
-
-
-def _call(arguments: argparse.Namespace, target: str) -> str:
-    """The path of the call that is asked about; `--url` may name the host."""
-    if target != "/" or arguments.method not in {"GET", "POST"} or arguments.token_request is not None:
-        raise Unexplainable(
-            "--grpc says method and path: leave out --method, --token-request and the path of --url"
-        )
-    try:
-        return call_target(arguments.grpc)
-    except ValueError as error:
-        raise Unexplainable(f"--grpc {arguments.grpc!r} is {error}") from None
-
-
-def _field(text: str) -> Field:
-    try:
-        return field(text)
-    except ValueError as error:
-        raise Unexplainable(f"{text!r} is {error}") from None
+def _said(problem: Unposable, loaded: Loaded) -> str:
+    """What is wrong, in terms of the arguments."""
+    value, option = problem.value, f"--{problem.member.replace('_', '-')}"
+    if isinstance(problem, BesideCall):
+        return "--grpc says method and path: leave out --method, --token-request and the path of --url"
+    match problem.member:
+        case "listener":
+            names = [one.name for one in loaded.proxy.listeners]
+            return f"no listener is called {value}{nearest(value, names)}"
+        case "url":
+            return f"{value!r} is {problem.problem}: {_URL_WANTED}"
+        case "headers":
+            return f"{value!r} is {problem.problem}"
+        case "protocol":
+            return f"{f'{option} {value}' if value else '--grpc'}: {problem.problem}"
+        case "token_request":
+            return f"{option}: {problem.problem}"
+        case _:
+            return f"{option} {value!r} is {problem.problem}"

@@ -103,6 +103,14 @@ def extra_headers(settings: AuthorizationServerSettings) -> tuple[tuple[bytes, b
     return () if file is None else parse_extra_headers(file.read_bytes())
 
 
+def endpoint_paths(settings: AuthorizationServerSettings) -> EndpointPaths:
+    """Where the endpoints are, and what could be taken for them."""
+    public = {one.public: one.kind.value for one in settings.endpoints}
+    return EndpointPaths(
+        public, hidden=frozenset(one.upstream for one in settings.endpoints) - frozenset(public)
+    )
+
+
 class AuthorizationServer(ServerEndpoints):
     """The endpoints of one server, under one configuration."""
 
@@ -111,12 +119,11 @@ class AuthorizationServer(ServerEndpoints):
         self._authorizer = parts.authorizer
         hand_over = HandOver(settings.hand_over, parts.extra_headers)
         upstream = {one.kind: one.upstream for one in settings.endpoints}
-        public = {one.public: one.kind.value for one in settings.endpoints}
         self._terms = {
             one.kind.value: self._endpoint(one.kind, settings, parts, upstream, hand_over)
             for one in settings.endpoints
         }
-        self._paths = EndpointPaths(public, hidden=frozenset(upstream.values()) - frozenset(public))
+        self._paths = endpoint_paths(settings)
         self._overlay: MetadataOverlay | None = None
         self._metadata: frozenset[bytes] = frozenset()
         if settings.metadata is not None:

@@ -3,7 +3,6 @@
 Nothing is sent to the server, and nothing is signed for it.
 """
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -12,18 +11,12 @@ from sidecar.decision.client_permit import Client, ClientPermit
 from sidecar.decision.denial import Denial
 from sidecar.decision.explanation import Step, Verdict
 from sidecar.decision.reason import Reason
-from sidecar.decision.registered_client.method import ClientAuthority, ClientMethod, RegisteredCertificates
+from sidecar.decision.registered_client.method import ClientMethod
 from sidecar.decision.registered_client.registry import AuthenticatedClient, ClientRegistry
 from sidecar.decision.request import Presenter
-from sidecar.entry.authorization_server import AuthorizationServer, ServerParts
+from sidecar.entry.authorization_server import AuthorizationServer, ServerParts, endpoint_paths
 from sidecar.entry.token_course import TokenCourse
-from sidecar.proxy.authorization_server.authority import TrustedAuthority
-from sidecar.proxy.authorization_server.clients import registry
-from sidecar.proxy.authorization_server.configuration import (
-    AuthoritySettings,
-    AuthorizationServerSettings,
-    EndpointKind,
-)
+from sidecar.proxy.authorization_server.configuration import AuthorizationServerSettings, EndpointKind
 from sidecar.proxy.exchange.endpoints import Outgoing
 from sidecar.rehearsal.request import Received
 
@@ -36,6 +29,11 @@ class Decided:
     lines: bytes = b""
     """The fields by which the server is told the client, without credentials of ours."""
 
+    def told(self, names: frozenset[str]) -> tuple[str, ...]:
+        """Which of these names, in lower case, are among the fields."""
+        said = [line.partition(b":")[0].decode("latin-1") for line in self.lines.split(b"\r\n") if line]
+        return tuple([name for name in said if name.lower() in names])
+
 
 class RehearsedEndpoints:
     """The endpoints of one configuration."""
@@ -44,12 +42,11 @@ class RehearsedEndpoints:
         self,
         settings: AuthorizationServerSettings,
         authorizer: Authorizer,
-        published: Mapping[str, RegisteredCertificates],
-        authority: Callable[[AuthoritySettings], ClientAuthority] = TrustedAuthority,
+        clients: ClientRegistry,
     ) -> None:
-        """`published`: the certificates behind each `jwks_url`. Reads files. Raises `OSError`, `ValueError`."""
-        self.registry: ClientRegistry = registry(settings.clients, published, authority)
-        parts = ServerParts(self.registry, authorizer, None, {})
+        """`clients` are those of `settings`, made by `proxy.authorization_server.clients.registry`."""
+        self.hand_over_names = frozenset(name.lower() for name in settings.hand_over_names)
+        parts = ServerParts(clients, authorizer, None, {})
         self._server = AuthorizationServer(settings, parts, lambda _name, _detail: None)
 
     def decided(self, received: Received, body: bytes, presenter: Presenter, now: float) -> Decided | None:
@@ -69,6 +66,11 @@ class RehearsedEndpoints:
         outgoing = course.outgoing(decision, head, received.fields, body, presenter)
         assert isinstance(outgoing, Outgoing)  # noqa: S101 — there are no credentials of ours to wait for
         return Decided(decision, outgoing.lines)
+
+
+def goes_to_endpoint(settings: AuthorizationServerSettings | None, target: str) -> bool:
+    """Whether a request target is, or could be taken for, the path of an endpoint."""
+    return settings is not None and endpoint_paths(settings).covers(target.encode("utf-8", "surrogateescape"))
 
 
 def token_endpoint(settings: AuthorizationServerSettings) -> str:

@@ -15,7 +15,7 @@ from sidecar.http.token_form import read_form
 from sidecar.issuer.clock import SYSTEM_CLOCK, Clock
 from sidecar.issuer.configuration import HttpSettings
 from sidecar.proxy.authorization_server.client_keys import REFRESH, published_by_clients
-from sidecar.proxy.authorization_server.clients import FixedCertificates
+from sidecar.proxy.authorization_server.clients import FixedCertificates, registry
 from sidecar.proxy.authorization_server.configuration import AuthorizationServerSettings
 from sidecar.rehearsal.endpoints import RehearsedEndpoints, steps
 from sidecar.rehearsal.explanation import Explanation
@@ -47,33 +47,43 @@ async def explain_token_request(
         raise NoEndpoint("this configuration has no `authorization_server`")
     reception = Reception(loaded)
     received = reception.receive(sent)
-    if received.denial is not None:
-        return _unread(received.denial, reception)
     keys = FixedKeys({})
     authorizer = Authorizer(loaded.policy, keys, keys, Rehearsal(), digest_key=os.urandom(32))
     async with _published(settings, _client_id(received, sent.body), offline=offline, http=http) as published:
-        endpoints = RehearsedEndpoints(settings, authorizer, published)
-        received, presenter = reception.identified(received, presenter, now)
-        if received.denial is not None:
-            return _unread(received.denial, reception)
-        found = endpoints.decided(received, sent.body, presenter, now)
+        endpoints = RehearsedEndpoints(settings, authorizer, registry(settings.clients, published))
+        found = explained_at(endpoints, reception, received, sent.body, presenter=presenter, now=now)
     if found is None:
         raise NoEndpoint(f"{sent.target} is the path of no endpoint")
-    told = [name for name in _names(found.lines) if name.lower() in _hand_over(settings)]
+    return found
+
+
+def explained_at(
+    endpoints: RehearsedEndpoints,
+    reception: Reception,
+    received: Received,
+    body: bytes,
+    *,
+    presenter: Presenter,
+    now: float,
+) -> Explanation | None:
+    """The explanation of a request to an endpoint at `now` (seconds since the epoch); None for one that can be read and
+    goes to none. Raises `Unverifiable`.
+    """
+    received, presenter = reception.identified(received, presenter, now)
+    if received.denial is not None:
+        return _unread(received.denial, reception, presenter)
+    found = endpoints.decided(received, body, presenter, now)
+    if found is None:
+        return None
     answer = reception.answers.to(found.decision) if isinstance(found.decision, Denial) else None
-    return Explanation(steps(found.decision), found.decision, answer, None, None, told=tuple(told))
+    told = found.told(endpoints.hand_over_names)
+    made = Explanation(steps(found.decision), found.decision, answer, None, None, told=told)
+    return replace(made, protocol=presenter.protocol)
 
 
-def _unread(denial: Denial, reception: Reception) -> Explanation:
-    return Explanation((), denial, reception.answers.to(denial), None, None)
-
-
-def _names(lines: bytes) -> list[str]:
-    return [line.partition(b":")[0].decode("latin-1") for line in lines.split(b"\r\n") if line]
-
-
-def _hand_over(settings: AuthorizationServerSettings) -> frozenset[str]:
-    return frozenset(name.lower() for name in settings.hand_over_names)
+def _unread(denial: Denial, reception: Reception, presenter: Presenter) -> Explanation:
+    answer = reception.answers.to(denial)
+    return Explanation((), denial, answer, None, None, protocol=presenter.protocol)
 
 
 def _client_id(received: Received, body: bytes) -> str:

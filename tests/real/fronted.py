@@ -191,6 +191,14 @@ def api(folder: Path, provider: FrontedProvider, upstream: str, service: Documen
     return Sidecar(folder, provider.pki, upstream, policy_document=document, service=service)
 
 
+def both_protocols(one: Sidecar) -> Sidecar:
+    """The same, not started yet, with a listener that speaks HTTP/2 too."""
+    service = yaml.safe_load(one.config.read_text())
+    service["listeners"] = [listener(one.port) | {"protocols": ["h2", "http/1.1"]}]
+    one.write_service(service)
+    return one
+
+
 def _issuer(folder: Path, provider: FrontedProvider, *, introspection: bool = False) -> dict[str, Any]:
     """The server as an issuer: its keys straight from it, as it has them in the clear on loopback."""
     (folder / "policies").mkdir(parents=True, exist_ok=True)
@@ -213,6 +221,17 @@ def _issuer(folder: Path, provider: FrontedProvider, *, introspection: bool = Fa
     return document
 
 
+def credentials_form(client_id: str, token_format: str = "ES256", **parameters: str) -> dict[str, str]:
+    """Of a token by client credentials (RFC 6749 §4.4.2)."""
+    return {
+        "grant_type": "client_credentials",
+        "client_id": client_id,
+        "resource": f"{AUDIENCE}/{token_format}",
+        "scope": "accounts:read",
+        **parameters,
+    }
+
+
 def token_request(
     one: Sidecar,
     client_id: str,
@@ -222,13 +241,7 @@ def token_request(
     **parameters: str,
 ) -> Response:
     """A token by client credentials (RFC 6749 §4.4), asked for at the sidecar."""
-    form = {
-        "grant_type": "client_credentials",
-        "client_id": client_id,
-        "resource": f"{AUDIENCE}/{token_format}",
-        "scope": "accounts:read",
-        **parameters,
-    }
+    form = credentials_form(client_id, token_format, **parameters)
     fields = {
         "Content-Type": "application/x-www-form-urlencoded",
         "Host": f"localhost:{one.port}",
@@ -238,4 +251,13 @@ def token_request(
         return wire.request("POST", "/token", fields, urlencode(form).encode())
 
 
-__all__ = ["FrontedProvider", "api", "in_front", "listener", "merged", "token_request"]
+__all__ = [
+    "FrontedProvider",
+    "api",
+    "both_protocols",
+    "credentials_form",
+    "in_front",
+    "listener",
+    "merged",
+    "token_request",
+]

@@ -118,7 +118,8 @@ class LocalInspection:
         """Why a request would be permitted or refused. Raises `Refused`."""
         assembly = self._worker.assembly
         try:
-            return await answer(question, assembly.authorizer, assembly.loaded, time.time())
+            clients = assembly.endpoints.clients if assembly.endpoints is not None else None
+            return await answer(question, assembly.authorizer, assembly.loaded, time.time(), clients)
         except BadQuestion as error:
             raise Refused(str(error)) from None
 

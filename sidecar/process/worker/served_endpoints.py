@@ -6,6 +6,7 @@ from typing import Self
 
 from sidecar.authorizer import Authorizer
 from sidecar.decision.ports import TokenIntrospector
+from sidecar.decision.registered_client.registry import ClientRegistry
 from sidecar.entry.authorization_server import (
     AuthorizationServer,
     IssuerAnswers,
@@ -37,6 +38,7 @@ class ServedEndpoints:
 
     server: AuthorizationServer
     published: PublishedByClients
+    clients: ClientRegistry
 
     async def start(self, predecessor: Self | None = None) -> None:
         """Begin to fetch what clients publish; what `predecessor` knew counts on. Does not wait for any client."""
@@ -59,11 +61,12 @@ def served_endpoints(loaded: Loaded, authorizer: Authorizer, ports: EndpointPort
     if settings.issuer in asked:
         introspection = IssuerAnswers(ports.introspector, settings.issuer, ports.digest_key)
     published = published_by_clients(settings, ports.observer)
+    clients = registry(settings.clients, published.keys)
     parts = ServerParts(
-        registry(settings.clients, published.keys),
+        clients,
         authorizer,
         introspection,
         translations(settings),
         extra_headers(settings),
     )
-    return ServedEndpoints(AuthorizationServer(settings, parts, ports.incident), published)
+    return ServedEndpoints(AuthorizationServer(settings, parts, ports.incident), published, clients)

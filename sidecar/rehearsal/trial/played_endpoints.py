@@ -11,7 +11,7 @@ from sidecar.decision.canonical_name import canonical
 from sidecar.decision.certificate import Certificate, Unreadable
 from sidecar.decision.denial import Denied, Reason
 from sidecar.proxy.authorization_server.authority import TrustedAuthority
-from sidecar.proxy.authorization_server.clients import FixedCertificates
+from sidecar.proxy.authorization_server.clients import FixedCertificates, registry
 from sidecar.proxy.authorization_server.configuration import AuthoritySettings
 from sidecar.proxy.tls.authorities import read_authorities
 from sidecar.rehearsal.endpoints import RehearsedEndpoints
@@ -65,4 +65,4 @@ def played_endpoints(loaded: Loaded, authorizer: Authorizer) -> RehearsedEndpoin
         return None
     nothing = FixedCertificates(frozenset())
     published = {one.jwks_url: nothing for one in settings.clients if one.jwks_url is not None}
-    return RehearsedEndpoints(settings, authorizer, published, PlayedAuthority)
+    return RehearsedEndpoints(settings, authorizer, registry(settings.clients, published, PlayedAuthority))

@@ -323,7 +323,7 @@ function certificate(one, now) {
 const BINDINGS = { bound: "good", jkt: "good", unknown: "warn", unbound: "bad", mismatch: "bad", unreadable: "bad" };
 
 function authorizationServer(one, issued) {
-  $("server-panel").hidden = one === null;
+  $("server-panel").hidden = $("token-request-label").hidden = one === null;
   if (one === null) return;
   const listed = (counted) => Object.entries(counted).map(([name, what]) => `${name} ${typeof what === "number" ? count(what) : what}`).join(" · ");
   const tokens = issued.map(([binding, number]) => make("span", { class: `pill ${BINDINGS[binding] ?? "bad"}` }, `${count(number)} ${binding}`));
@@ -435,7 +435,10 @@ async function explain(event) {
     $("answer").replaceChildren(...[verdict,
       answer.diagnosis ? make("p", { class: "mistake" }, make("b", {}, "Probable mistake: "), answer.diagnosis.sentence) : null,
       steps(answer.steps),
-      answer.challenge ? make("p", { class: "mono quiet" }, `WWW-Authenticate: ${answer.challenge}`) : null].filter(Boolean));
+      ...[answer.grpc_status === null ? "" : `grpc-status: ${answer.grpc_status}${answer.grpc_message ? ` ${answer.grpc_message}` : ""}`,
+        answer.challenge ? `WWW-Authenticate: ${answer.challenge}` : "",
+        answer.told_headers.length ? `the server is told: ${answer.told_headers.join(", ")}` : "",
+      ].filter(Boolean).map((line) => make("p", { class: "mono quiet" }, line))].filter(Boolean));
   } catch (error) {
     $("answer").replaceChildren(make("p", { class: "bad-text" }, error.message));
   }
