@@ -222,7 +222,7 @@ def _issuer(folder: Path, provider: FrontedProvider, *, introspection: bool = Fa
 
 
 def credentials_form(client_id: str, token_format: str = "ES256", **parameters: str) -> dict[str, str]:
-    """Of a token by client credentials (RFC 6749 §4.4.2)."""
+    """The form that asks for a token by client credentials (RFC 6749 §4.4.2)."""
     return {
         "grant_type": "client_credentials",
         "client_id": client_id,
