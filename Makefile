@@ -133,7 +133,7 @@ bench-parts: $(SHIPPED_READY) ## where the sidecar's own time goes, in process, 
 	@PYTHONPATH=. build/shipped/bin/python -P -m bench.parts
 	@build/shipped/bin/python -P -c 'import sys, runpy; sys.path.append("."); runpy.run_module("bench.parts", run_name="__main__")'
 
-bench-instructions: $(READY) $(COMPILED_READY) ## instructions per request, and in which functions (callgrind); KIND=permitted, denied or dpop
+bench-instructions: $(READY) $(COMPILED_READY) ## instructions per request, and in which functions (callgrind); KIND=permitted, denied, dpop, http2, grpc …
 	@PYTHONPATH=build/compiled:. $(BIN)/python -P -m bench.instructions $(KIND)
 
 hostile: $(READY) $(COMPILED_READY) ## what hostile clients leave to the others, on the compiled package; SECONDS= ONLY=h1, h2 or "attack attack"

@@ -5,11 +5,14 @@ this process, TLS and all, without sockets, as in `bench.parts`; what the client
 apart and taken off. `dpop`: a request with a proof of its own (RFC 9449), claimed in the memory of this process; beside
 it stands what one verification of an ES256 signature takes, and the ratio to that plus a permitted request. `post`,
 `token`, `revoke`: a form to an ordinary resource, with a token that is known, and to two endpoints of an authorization
-server, the first of which audits what is issued. Instructions are no time, but they do not scatter: what a change
-brought can be seen on a busy machine.
+server, the first of which audits what is issued. `http2`, `grpc`: over HTTP/2 to an API that speaks HTTP/1.1, and a
+unary call to one that speaks HTTP/2; with `-8`, eight at once.
+
+Instructions are no time, but they do not scatter: what a change brought can be seen on a busy machine.
 """
 
 import asyncio
+import gc
 import os
 import re
 import shutil
@@ -30,11 +33,14 @@ from sidecar.decision.replay import ReplayMemory
 from sidecar.decision.strict import base64url
 from tests.support.measured import World
 from tests.support.measured_endpoint import EndpointWorld
+from tests.support.measured_http2 import GrpcWorld, Http2World
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki
 from tests.support.proofs import Prover
 
-KINDS: Final = ("permitted", "denied", "dpop", "post", "token", "revoke")
+STREAMS: Final = {"http2": 1, "http2-8": 8, "grpc": 1, "grpc-8": 8}
+"""Kinds over HTTP/2, and how many requests at once."""
+KINDS: Final = ("permitted", "denied", "dpop", "post", "token", "revoke", *STREAMS)
 _POSTED: Final = {"post": "/accounts/1", "token": "/token", "revoke": "/revoke"}
 _WARM, _COUNTED = 100, 200
 _SHOWN = 40
@@ -65,10 +71,8 @@ def _require() -> None:
 
 def _print(kind: str) -> None:
     total, functions = _counted(kind)
-    own = (
-        total
-        - _counted("dpop-client" if kind == "dpop" else f"{kind}-client" if kind in _POSTED else "client")[0]
-    )
+    has_client = kind == "dpop" or kind in _POSTED or kind in STREAMS
+    own = total - _counted(f"{kind}-client" if has_client else "client")[0]
     print(f"{kind}: {own:,} instructions a request")
     if kind == "dpop":
         verification = _counted("verification")[0]
@@ -88,11 +92,12 @@ def _counted(what: str) -> tuple[int, dict[str, int]]:
         run([*valgrind, *inside])
         report = run(["callgrind_annotate", "--inclusive=yes", "--threshold=100", f"{out}.1"])
     total, functions = 0, dict[str, int]()
+    counted = _COUNTED * STREAMS.get(what.removesuffix("-client"), 1)
     for line in report.splitlines():
         found = _ROW.match(line)
         if found is None:
             continue
-        count = int(found[1].replace(",", "")) // _COUNTED
+        count = int(found[1].replace(",", "")) // counted
         if found[2] is None:
             total = count
         else:
@@ -104,6 +109,8 @@ def _counted(what: str) -> tuple[int, dict[str, int]]:
 
 async def _drive(what: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
+        gc.collect()
+        gc.disable()  # what a collection takes depends on what this process holds besides, and it falls into some runs
         one = _verification() if what == "verification" else await _request(what, Path(folder))
         for _ in range(_WARM):
             one()
@@ -126,6 +133,9 @@ async def _request(what: str, folder: Path) -> Callable[[], object]:
     elif what.partition("-")[0] in _POSTED:
         world = EndpointWorld(pki, key, folder, bound_to)
         world.path = _POSTED[what.partition("-")[0]]
+    elif what.removesuffix("-client") in STREAMS:
+        world = (GrpcWorld if what.startswith("grpc") else Http2World)(pki, key, folder, bound_to)
+        world.each = STREAMS[what.removesuffix("-client")]
     else:
         world = World(pki, key, folder, bound_to)
     if what.endswith("client"):  # whose records nobody opens

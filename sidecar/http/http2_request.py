@@ -14,7 +14,10 @@ from sidecar.http.message import METHODS, Fault, Field, Request
 
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+\Z")
 """RFC 9110 §5.6.2, and no upper case (RFC 9113 §8.2.1)."""
-_CONTROLS: Final = bytes(byte for byte in range(32) if byte != 0x09) + b"\x7f"
+_CLEAN: Final = bytes(0x20 if (byte < 0x20 and byte != 0x09) or byte == 0x7F else byte for byte in range(256))
+"""RFC 9110 §5.5: what a value may hold → itself, a control character → something else. One table for all 256 is read
+faster than a list of what must not be there."""
+_SPACES: Final = (0x20, 0x09)
 _PATH: Final = re.compile(rb"[/*][!-~]*\Z")
 _SCHEMES: Final = frozenset({b"https", b"http"})
 """A proxy before us may have got the request in the clear, and says so."""
@@ -24,6 +27,10 @@ _CONNECTION_SPECIFIC: Final = frozenset(
 """RFC 9113 §8.2.2."""
 _NO_TRAILERS: Final = _CONNECTION_SPECIFIC | {b"content-length", b"host", b"te", b"trailer"}
 """RFC 9110 §6.5.1: what frames or routes cannot come behind the content."""
+_HEEDED: Final = _CONNECTION_SPECIFIC | {
+    b"te", b"host", b"cookie", b"content-type", b"grpc-timeout", b"priority", b"content-length"
+}  # fmt: skip
+"""Names that `_take_heeded` does something about; a head without any goes on as it came."""
 _KNOWN_NAMES: Final[set[bytes]] = set()
 _MOST_KNOWN: Final = 2048
 _LONGEST_KNOWN: Final = 128
@@ -63,10 +70,10 @@ def read_request(
     request = Http2Request()
     request.keep_alive, request.complete = True, ends
     try:
-        pseudo, regular = _sorted(fields)
+        pseudo, regular, is_plain = _sorted(fields)
         _take_pseudo(request, pseudo)
-        _take_regular(request, regular, pseudo.get(b":authority"))
-        _take_length(request, ends=ends)
+        _take_regular(request, regular, pseudo.get(b":authority"), is_plain=is_plain)
+        _take_length(request, is_plain=is_plain)
     except _Malformed as malformed:
         request.fault = Fault(Reason.REQUEST_MALFORMED, str(malformed))
         request.head_bytes = _size(fields)
@@ -81,11 +88,19 @@ def read_request(
     return request
 
 
+def _size(fields: Iterable[Field]) -> int:
+    """Bytes of field lines, with their colons and line ends."""
+    size = 0
+    for name, value in fields:
+        size += len(name) + len(value) + 4
+    return size
+
+
 def read_trailers(request: Request, fields: Iterable[Field], trailer_bytes: int) -> None:
     """Take the trailer fields of `request`, which is complete with them. What is wrong is in its `fault` afterwards."""
     request.complete = True
     try:
-        pseudo, regular = _sorted(fields)
+        pseudo, regular, _plain = _sorted(fields)
         if pseudo:
             raise _Malformed("pseudo-header fields in trailers")
         for name, _ in regular:
@@ -100,28 +115,28 @@ def read_trailers(request: Request, fields: Iterable[Field], trailer_bytes: int)
         request.fault = Fault(Reason.HEADER_TOO_LARGE, f"trailers over {trailer_bytes} bytes")
 
 
-def _size(fields: Iterable[Field]) -> int:
-    """Bytes of field lines, with their colons and line ends."""
-    return sum([len(name) + len(value) + 4 for name, value in fields])
-
-
-def _sorted(fields: Iterable[Field]) -> tuple[dict[bytes, bytes], list[Field]]:
-    """Pseudo-header fields, and the others. Raises `_Malformed`."""
+def _sorted(fields: Iterable[Field]) -> tuple[dict[bytes, bytes], list[Field], bool]:
+    """Pseudo-header fields, and the others, and whether none of these is heeded. Raises `_Malformed`."""
     pseudo: dict[bytes, bytes] = {}
     regular: list[Field] = []
+    is_plain = True
     for name, value in fields:
-        if value.translate(None, _CONTROLS) != value or value.strip(b" \t") != value:
+        if value and (value[0] in _SPACES or value[-1] in _SPACES or value.translate(_CLEAN) != value):
             raise _Malformed("a field value with a control character, or with space around it")
-        if name[:1] == b":":
+        if name in _KNOWN_NAMES:
+            regular.append((name, value))
+        elif name[:1] == b":":
             # RFC 9113 §8.3: "All pseudo-header fields MUST appear in a field block before all regular field lines."
             if regular or name in pseudo:
                 raise _Malformed("pseudo-header fields twice, or behind other fields")
             pseudo[name] = value
+            continue
         else:
-            if name not in _KNOWN_NAMES:
-                _check_name(name)
+            _check_name(name)
             regular.append((name, value))
-    return pseudo, regular
+        if is_plain and name in _HEEDED:
+            is_plain = False
+    return pseudo, regular, is_plain
 
 
 def _check_name(name: bytes) -> None:
@@ -141,13 +156,13 @@ def _take_pseudo(request: Http2Request, pseudo: dict[bytes, bytes]) -> None:
             raise _Malformed("CONNECT with other pseudo-header fields than :authority")
         request.method, request.target = method, b"/"
         return
-    if not pseudo.keys() - {b":authority"} == {b":method", b":scheme", b":path"}:
+    scheme, path = pseudo.get(b":scheme"), pseudo.get(b":path")
+    if not method or scheme is None or path is None or len(pseudo) != 3 + (b":authority" in pseudo):
         raise _Malformed("not exactly :method, :scheme, :path and at most :authority")
     if method not in METHODS and method != "TRACE":
         raise _Malformed("a method that is not known")
-    if pseudo[b":scheme"] not in _SCHEMES:
+    if scheme not in _SCHEMES:
         raise _Malformed("a scheme other than https and http")
-    path = pseudo[b":path"]
     request.method, request.target = method, path
     if not path.isascii():
         request.fault = Fault(
@@ -157,13 +172,25 @@ def _take_pseudo(request: Http2Request, pseudo: dict[bytes, bytes]) -> None:
         raise _Malformed(":path is neither an absolute path nor *")
 
 
-def _take_regular(request: Http2Request, regular: list[Field], authority: bytes | None) -> None:
-    fields, cookies = request.fields, []
+def _take_regular(
+    request: Http2Request, regular: list[Field], authority: bytes | None, *, is_plain: bool
+) -> None:
     hosts: list[bytes] = []
+    if is_plain:
+        request.fields = regular
+    else:
+        _take_heeded(request, regular, hosts)
+    request.fields.append((b"host", _host(authority, hosts)))
+
+
+def _take_heeded(request: Http2Request, regular: list[Field], hosts: list[bytes]) -> None:
+    fields, cookies = request.fields, list[bytes]()
     for name, value in regular:
-        if name in _CONNECTION_SPECIFIC or (name == b"te" and value.lower() != b"trailers"):
+        if name not in _HEEDED:
+            fields.append((name, value))
+        elif name in _CONNECTION_SPECIFIC or (name == b"te" and value.lower() != b"trailers"):
             raise _Malformed("a field that only HTTP/1.1 knows: " + name.decode("ascii"))
-        if name == b"host":
+        elif name == b"host":
             hosts.append(value)
         elif name == b"cookie":
             cookies.append(value)
@@ -174,7 +201,6 @@ def _take_regular(request: Http2Request, regular: list[Field], authority: bytes 
     if cookies:
         # RFC 9113 §8.2.3: they MUST be one before they leave HTTP/2.
         fields.append((b"cookie", b"; ".join(cookies)))
-    fields.append((b"host", _host(authority, hosts)))
 
 
 def _note(request: Http2Request, name: bytes, value: bytes) -> None:
@@ -201,12 +227,12 @@ def _host(authority: bytes | None, hosts: list[bytes]) -> bytes:
     return authority
 
 
-def _take_length(request: Request, *, ends: bool) -> None:
+def _take_length(request: Request, *, is_plain: bool) -> None:
     """RFC 9113 §8.1.1: the content is as long as Content-Length says; a body without one goes on in chunks."""
-    lengths = [value for name, value in request.fields if name == b"content-length"]
-    if len(lengths) > 1 or not all(value.isdigit() and len(value) <= 18 for value in lengths):
+    lengths = [] if is_plain else [value for name, value in request.fields if name == b"content-length"]
+    if lengths and (len(lengths) > 1 or not lengths[0].isdigit() or len(lengths[0]) > 18):
         raise _Malformed("Content-Length")
-    if not ends:
+    if not request.complete:
         request.chunked = not lengths
     elif lengths and int(lengths[0]):
         raise _Malformed("Content-Length without content")

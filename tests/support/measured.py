@@ -15,6 +15,7 @@ from sidecar.decision.replay import ReplayGuard
 from sidecar.http.certificate_field import FieldCertificates, emit
 from sidecar.proxy.client.connection import ClientConnection
 from sidecar.proxy.configuration import (
+    HTTP1,
     ListenerSettings,
     ProxySettings,
     TlsSettings,
@@ -38,6 +39,8 @@ RESPONSE = (
     b"Content-Length: 2\r\nConnection: keep-alive\r\n\r\n{}"
 )
 REQUESTS = 20
+_TURNS = 50
+"""Of the event loop: more than it takes to open eight connections to the API."""
 
 
 class Transport:
@@ -50,8 +53,8 @@ class Transport:
     def write(self, data: bytes) -> None:
         self.written.append(data)
 
-    def get_extra_info(self, _name: str) -> tuple[str, int]:
-        return "127.0.0.1", 4711
+    def get_extra_info(self, name: str) -> tuple[str, int] | None:
+        return ("127.0.0.1", 4711) if name == "peername" else None
 
     def set_write_buffer_limits(self, high: int) -> None:
         pass
@@ -100,6 +103,13 @@ class World:
     hand_over_headers: frozenset[str] = frozenset()
     response = RESPONSE
     """What the API answers."""
+    protocols: tuple[str, ...] = (HTTP1,)
+    """What the listener offers."""
+    upstream_protocol = HTTP1
+    """What the API speaks."""
+
+    def greets(self, context: SSL.Context) -> None:
+        """What the client's TLS says of itself."""
 
     def endpoints(self, _decides: Authorizer) -> ServerEndpoints | None:
         """Those of an authorization server, if there is one."""
@@ -112,10 +122,15 @@ class World:
         self.sink.attach(lambda _seconds, _call: None)
         tls = TlsSettings(files.certificate, files.private_key)
         settings = ProxySettings(
-            (ListenerSettings("main", "127.0.0.1", 0, tls, told=self.told),),
+            (ListenerSettings("main", "127.0.0.1", 0, tls, told=self.told, protocols=self.protocols),),
             # Never idle for too long, however slowly the machine turns: a connection made anew would need the loop.
             UpstreamSettings(
-                "http", "127.0.0.1", 1, idle_timeout=3600, identity_headers={"X-Auth-Subject": "sub"}
+                "http",
+                "127.0.0.1",
+                1,
+                idle_timeout=3600,
+                identity_headers={"X-Auth-Subject": "sub"},
+                protocol=self.upstream_protocol,
             ),
             hand_over_headers=self.hand_over_headers,
         )
@@ -138,11 +153,22 @@ class World:
         """Start, and let one request pass: its token is known then, and so is a connection to the API."""
         await self.start()
         self.connection.data_received(self.sealed())
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
+        await self.settle()
+        self.respond()
+
+    @staticmethod
+    async def settle() -> None:
+        """Let the event loop do what it has to."""
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+
+    def respond(self) -> None:
+        """The API answers whatever it was asked."""
         for upstream in self.upstreams:
             assert upstream.protocol is not None
-            upstream.protocol.data_received(self.response)
+            if upstream.written:
+                upstream.written.clear()
+                upstream.protocol.data_received(self.response)
 
     async def _connect(
         self,
@@ -160,6 +186,7 @@ class World:
         context = SSL.Context(SSL.TLS_CLIENT_METHOD)
         context.use_certificate(identity.certificate)
         context.use_privatekey(identity.key)
+        self.greets(context)
         self._client = SSL.Connection(context, None)
         self._client.set_connect_state()
         for _ in range(3):
@@ -218,9 +245,5 @@ class World:
         assert self.connection.wire is not None
         self.connection.wire.refusals = 0
         self.connection.data_received(self.sealed(plaintext))
-        for upstream in self.upstreams:
-            assert upstream.protocol is not None
-            if upstream.written:
-                upstream.written.clear()
-                upstream.protocol.data_received(self.response)
+        self.respond()
         self.transport.written.clear()

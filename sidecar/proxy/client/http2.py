@@ -93,23 +93,23 @@ class Http2Wire(Http2Turns):
         if link.is_ending:
             return
         if link.blocked_since != NEVER:
-            self._look(settles=False)
+            for stream in tuple(self._filled.values()):
+                stream.look(self._host.settings.limits.buffered_bytes)
             return
+        filled, self._filled = self._filled, {}
         data = self.engine.outgoing()
         if data:
             self._allowance.transferred(len(data))
             link.write(data)
-        self._look(settles=True)
-        self._see_ends()
+        self._see_ends()  # before the streams are looked at: most of them ended with what went out
+        for number, stream in filled.items():
+            if not stream.is_closed and number not in self._filled:
+                if stream.look(self._host.settings.limits.buffered_bytes):
+                    self._filled[number] = stream
+                else:
+                    stream.settle()
         if self._is_leaving and not self.streams:
             link.close()
-
-    def _look(self, *, settles: bool) -> None:
-        buffered = self._host.settings.limits.buffered_bytes
-        for number, stream in tuple(self._filled.items()):
-            if not stream.look(buffered) and settles:
-                del self._filled[number]
-                stream.settle()
 
     def filled(self, stream: Http2Stream) -> None:
         """Content of a stream may wait for the client."""

@@ -226,6 +226,9 @@ class Http2Stream(ClientStream):
     def look(self, buffered: int) -> bool:
         """Output has gone as far as it could; whether some of this stream is left. `buffered` is how much may wait."""
         waiting = 0 if self.is_closed else self._carrier.engine.waiting(self.number)
+        if not waiting and not self._waiting and not self.is_full:
+            self.stalled_since = NEVER
+            return False
         if waiting < self._waiting or self.stalled_since == NEVER:
             self.stalled_since = self._now()
         self._waiting = waiting

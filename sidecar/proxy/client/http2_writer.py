@@ -1,22 +1,44 @@
 """Responses → fields of HTTP/2 towards the client (RFC 9113 §8): those of the API, and the sidecar's own answers."""
 
+from typing import Final
+
 from sidecar.http.answer import Answer
 from sidecar.http.message import Field, Response
 from sidecar.http.response_fields import ResponseFields
 from sidecar.proxy.client.http1_writer import date
 
+_SPACES: Final = (0x20, 0x09)
+_LOWER: Final[dict[bytes, bytes]] = {}
+"""Names as the API writes them → in lower case, in bounded number."""
+_MOST_NAMES: Final = 2048
+_LONGEST_NAME: Final = 128
+_STATUS: Final = [b"%d" % status for status in range(600)]
 
-def _lines(kept: list[bytes]) -> list[Field]:
+
+def _lower(name: bytes) -> bytes:
+    lower = name.lower()
+    if len(_LOWER) < _MOST_NAMES and len(name) <= _LONGEST_NAME:
+        _LOWER[name] = lower
+    return lower
+
+
+def _head(status: int, kept: list[bytes]) -> list[Field]:
     """RFC 9113 §8.2.1: names in lower case, and no space around a value."""
-    return [(kept[at].lower(), kept[at + 2].strip(b" \t")) for at in range(0, len(kept), 4)]
+    pairs: list[Field] = [(b":status", _STATUS[status] if status < 600 else b"%d" % status)]
+    for at in range(0, len(kept), 4):
+        name, value = kept[at], kept[at + 2]
+        lower = _LOWER.get(name)
+        if value and (value[0] in _SPACES or value[-1] in _SPACES):
+            value = value.strip(b" \t")
+        pairs.append((_lower(name) if lower is None else lower, value))
+    return pairs
 
 
 def response_head(head: Response, fields: ResponseFields) -> list[Field]:
     """The head of a final response."""
     if head.status == 204:
         fields.drop((b"content-length",))  # as in HTTP/1.1 (RFC 9110 §8.6)
-    pairs: list[Field] = [(b":status", b"%d" % head.status)]
-    pairs += _lines(fields.kept)
+    pairs = _head(head.status, fields.kept)
     if not fields.has_date:
         pairs.append((b"date", date()))
     return pairs
@@ -24,9 +46,7 @@ def response_head(head: Response, fields: ResponseFields) -> list[Field]:
 
 def interim_head(head: Response, fields: ResponseFields) -> list[Field]:
     """A 1xx response (RFC 9110 §15.2)."""
-    pairs: list[Field] = [(b":status", b"%d" % head.status)]
-    pairs += _lines(fields.kept)
-    return pairs
+    return _head(head.status, fields.kept)
 
 
 def own_answer(answer: Answer, request_id: str, body: bytes) -> list[Field]:

@@ -39,14 +39,15 @@ class Http2Road(Road):
     """The requests on one connection."""
 
     __slots__ = (
-        "_asked_at", "_flushes", "_has_heard", "_has_settled", "_loop", "_pool", "heard_at", "idle_until", "is_leaving",
-        "lanes", "most", "ponged_at", "transport",
+        "_asked_at", "_call_soon", "_flushes", "_has_heard", "_has_settled", "_loop", "_pool", "heard_at", "idle_until",
+        "is_leaving", "lanes", "most", "ponged_at", "transport",
     )  # fmt: skip
 
     def __init__(self, pool: "Http2Pool", loop: asyncio.AbstractEventLoop, scheme: bytes) -> None:
         super().__init__(scheme)
         self._pool = pool
         self._loop = loop
+        self._call_soon = loop.call_soon
         self._flushes = False
         self._asked_at = 0.0
         self._has_heard = False
@@ -95,7 +96,7 @@ class Http2Road(Road):
     def flush_soon(self) -> None:
         if not self._flushes:
             self._flushes = True
-            self._loop.call_soon(self._flush)
+            self._call_soon(self._flush)
 
     def _flush(self) -> None:
         self._flushes = False
