@@ -46,7 +46,7 @@ class Http2Turns(Carrier):
         super().__init__(presenter, certificate_until, forwarding, host.now)
         self._link = link
         self._host = host
-        self._call_soon = asyncio.get_running_loop().call_soon
+        self._call_soon: Callable[[Callable[[], object]], object] = asyncio.get_running_loop().call_soon
         self._alone_in = 0
         """Turns until it counts as alone."""
         self._left = _TURN

@@ -10,6 +10,7 @@ are depends on the upstream, which says so for each connection; one that is not 
 """
 
 import asyncio
+from collections.abc import Callable
 from typing import Final, cast
 
 from sidecar.decision.denial import Reason
@@ -47,7 +48,7 @@ class Http2Road(Road):
         super().__init__(scheme)
         self._pool = pool
         self._loop = loop
-        self._call_soon = loop.call_soon
+        self._call_soon: Callable[[Callable[[], object]], object] = loop.call_soon
         self._flushes = False
         self._asked_at = 0.0
         self._has_heard = False
