@@ -14,7 +14,7 @@ from OpenSSL import SSL
 from sidecar.http.message import Field
 from sidecar.proxy.client.http2 import Http2Wire
 from sidecar.proxy.configuration import HTTP1, HTTP2
-from sidecar.proxy.upstream.http2 import Http2Connection
+from sidecar.proxy.upstream.http2_road import Http2Connection
 from tests.support.http2_frames import (
     ACK,
     DATA,

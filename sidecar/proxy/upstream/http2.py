@@ -2,257 +2,24 @@
 
 Theory of operation. An exchange gets a lane of a connection that has room; while there is none, one more is opened, and
 what comes meanwhile waits in line. A connection is left alone when the upstream says GOAWAY: what it had begun goes on,
-what it never looked at is sent again elsewhere (RFC 9113 §6.8, §8.7). One from which nothing has come for a while,
-though something is owed, is asked for a sign of life, and given up when there is none.
+what it never looked at is sent again elsewhere (RFC 9113 §6.8, §8.7).
 
 One source may have three quarters of the streams that there can be, as of the connections of HTTP/1.1. How many that
 are depends on the upstream, which says so for each connection; one that is not open yet counts as much as the last.
 """
 
-import asyncio
-from collections.abc import Callable
-from typing import Final, cast
-
 from sidecar.decision.denial import Reason
-from sidecar.http.message import Field
 from sidecar.proxy.configuration import HTTP2, UpstreamSettings
-from sidecar.proxy.http2.engine import Http2Engine, Http2Failure, load
+from sidecar.proxy.http2.engine import load
 from sidecar.proxy.upstream.connection import Passenger
-from sidecar.proxy.upstream.http2_lane import Http2Lane, Road
-from sidecar.proxy.upstream.pool import NO_HTTP2, UpstreamPool, share_of
+from sidecar.proxy.upstream.http2_lane import Http2Lane
+from sidecar.proxy.upstream.http2_road import STREAMS, Http2Connection, Http2Road, Roads
+from sidecar.proxy.upstream.pool import NO_HTTP2, share_of
 from sidecar.proxy.upstream.transports import Connect
 from sidecar.telemetry.record import Observer
 
-_STREAMS: Final = 100
-"""Requests at once on one connection, until the upstream says how many; and at most."""
-_SILENCE: Final = 10.0
-"""Seconds after which a connection that owes something is asked for a sign of life."""
-_SILENCE_AFTER_SIGN: Final = 301.0
-"""The same after such a sign: a server of gRPC may end what asks again within five minutes (gRFC A8)."""
-_SETTINGS: Final = b"\4"
-"""The type of the frame that a server sends first (RFC 9113 §3.4); it is the fourth byte."""
-_WORK: Final = 1 << 30
-_STREAMS_HELD: Final = 16
-"""How many streams may be held with a full window before their connection is."""
 
-
-class Http2Road(Road):
-    """The requests on one connection."""
-
-    __slots__ = (
-        "_asked_at", "_call_soon", "_flushes", "_has_heard", "_has_settled", "_loop", "_pool", "heard_at", "idle_until",
-        "is_leaving", "lanes", "most", "ponged_at", "transport",
-    )  # fmt: skip
-
-    def __init__(self, pool: "Http2Pool", loop: asyncio.AbstractEventLoop, scheme: bytes) -> None:
-        super().__init__(scheme)
-        self._pool = pool
-        self._loop = loop
-        self._call_soon: Callable[[Callable[[], object]], object] = loop.call_soon
-        self._flushes = False
-        self._asked_at = 0.0
-        self._has_heard = False
-        """Something came."""
-        self.heard_at = loop.time()
-        self.ponged_at = 0.0
-        """When something came last, and when a sign of life did."""
-        self.idle_until = 0.0
-        self.is_leaving = False
-        """No more requests go here."""
-        self.lanes: dict[int, Http2Lane] = {}
-        self.most = pool.streams_at_first
-        self._has_settled = False
-        """The upstream's first SETTINGS are here."""
-        self.transport: asyncio.Transport | None = None
-        limits = pool.limits
-        self.engine = Http2Engine(
-            self,
-            is_server=False,
-            streams=0,
-            window=pool.buffered_bytes,
-            header_bytes=limits[0],
-            headers=limits[1],
-        )
-        self.engine.widen(_STREAMS_HELD * pool.buffered_bytes)
-
-    @property
-    def has_room(self) -> bool:
-        """Whether another request may go here."""
-        return not self.is_leaving and self.transport is not None and len(self.lanes) < self.most
-
-    # --- what is sent --------------------------------------------------------------------------------
-
-    def begin(self, lane: Http2Lane, fields: list[Field], *, ends: bool) -> int:
-        number = 0 if self.is_leaving else self.engine.request(fields, ends=ends)
-        if number:
-            if not self.lanes:
-                self.heard_at = self._loop.time()
-            self.lanes[number] = lane
-            self._pool.taken(lane.source)
-            self.flush_soon()
-        else:
-            self.is_leaving = True
-        return number
-
-    def flush_soon(self) -> None:
-        if not self._flushes:
-            self._flushes = True
-            self._call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._flushes = False
-        transport = self.transport
-        if transport is None:
-            return
-        if not self._pool.is_blocked(self):
-            data = self.engine.outgoing()
-            if data:
-                transport.write(data)
-            self.engine.deliver(_WORK)
-        for lane in tuple(self.lanes.values()):
-            lane.look(self._pool.buffered_bytes)
-        if self.is_leaving and not self.lanes:
-            transport.close()
-
-    def left(self, lane: Http2Lane) -> None:
-        if self.lanes.pop(lane.number, None) is None:
-            return
-        if not self.lanes:
-            self.idle_until = self._loop.time() + self._pool.settings.idle_timeout
-        self._pool.freed(lane.source)
-
-    # --- what comes ----------------------------------------------------------------------------------
-
-    def receive(self, data: bytes) -> None:
-        """Bytes of the upstream."""
-        self.heard_at, self._asked_at = self._loop.time(), 0.0
-        if not self._has_heard:
-            self._has_heard = True
-            if data[3:4] not in (b"", _SETTINGS):
-                self._pool.is_no_http2()
-                self.fail(NO_HTTP2, Reason.UPSTREAM_REFUSED)
-                return
-        try:
-            self.engine.receive(data)
-            self.engine.deliver(_WORK)
-        except Http2Failure as failure:
-            self.fail(f"HTTP/2: {failure}"[:200])
-            return
-        self.flush_soon()
-
-    def head(self, stream: int, fields: tuple[Field, ...], *, ends: bool) -> None:
-        lane = self.lanes.get(stream)
-        if lane is not None:
-            lane.head(fields, ends=ends)
-
-    def interim(self, stream: int, fields: tuple[Field, ...]) -> None:
-        self.head(stream, fields, ends=False)
-
-    def data(self, stream: int, data: bytes, *, ends: bool) -> None:
-        lane = self.lanes.get(stream)
-        if lane is not None:
-            lane.data(data, ends=ends)
-        elif data:
-            self.engine.took(stream, len(data))
-
-    def trailers(self, stream: int, fields: tuple[Field, ...]) -> None:
-        lane = self.lanes.get(stream)
-        if lane is not None:
-            lane.trailers(fields)
-
-    def reset(self, stream: int, code: int) -> None:
-        pass  # `closed` follows, with the code
-
-    def closed(self, stream: int, code: int) -> None:
-        lane = self.lanes.get(stream)
-        if lane is not None:
-            lane.closed(code, unseen=False)
-
-    def goaway(self, last: int, code: int) -> None:
-        self.is_leaving = True
-        for number, lane in tuple(self.lanes.items()):
-            if number > last:
-                lane.left_over(last)
-
-    def settled(self, streams: int) -> None:
-        if streams >= 0 or not self._has_settled:
-            # RFC 9113 §6.5.2: without a word there is no bound.
-            self.most = _STREAMS if streams < 0 else min(streams, _STREAMS)
-            self._has_settled = True
-            self._pool.told(self.most)
-
-    def pong(self) -> None:
-        self.ponged_at = self.heard_at
-
-    def noise(self, *, of_window: int) -> None:
-        pass
-
-    def ended(self, code: int, detail: str) -> None:
-        data = self.engine.outgoing()
-        if data and self.transport is not None:
-            self.transport.write(data)
-        self.fail("the upstream ended its connection" if not code else f"HTTP/2: {detail}"[:200])
-
-    # --- the end -------------------------------------------------------------------------------------
-
-    def check(self, now: float) -> None:
-        """Give up what gives no sign of life, or what nobody uses."""
-        if not self.lanes:
-            if now >= self.idle_until:
-                self.leave()
-        elif self._asked_at and now - self._asked_at > self._pool.settings.connect_timeout:
-            self.fail("the upstream gives no sign of life")
-        elif not self._asked_at and now - self.heard_at > (
-            _SILENCE_AFTER_SIGN if self.ponged_at == self.heard_at else _SILENCE
-        ):
-            self._asked_at = now
-            self.engine.ping()
-            self.flush_soon()
-
-    def leave(self) -> None:
-        """What is under way goes on, then the connection ends."""
-        if not self.is_leaving:
-            self.is_leaving = True
-            self.engine.go_away()
-            self.flush_soon()
-
-    def fail(self, detail: str, reason: Reason = Reason.UPSTREAM_BROKEN) -> None:
-        """The connection is of no more use: each request on it hears so."""
-        self.is_leaving = True
-        transport, self.transport = self.transport, None
-        if transport is not None:
-            transport.abort()
-        for lane in tuple(self.lanes.values()):
-            lane.torn(detail, reason)
-        self._pool.forget_road(self)
-
-
-class Http2Connection(asyncio.Protocol):
-    """The transport under a road."""
-
-    def __init__(self, road: Http2Road) -> None:
-        self.road = road
-        self.blocked = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.road.transport = cast(asyncio.Transport, transport)  # uvloop's has no such ancestor
-        self.road.flush_soon()
-
-    def data_received(self, data: bytes) -> None:
-        self.road.receive(data)
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self.road.fail("connection closed" if exc is None else type(exc).__name__)
-
-    def pause_writing(self) -> None:
-        self.blocked = True
-
-    def resume_writing(self) -> None:
-        self.blocked = False
-        self.road.flush_soon()
-
-
-class Http2Pool(UpstreamPool):
+class Http2Pool(Roads):
     """Gives each exchange a lane."""
 
     def __init__(
@@ -268,35 +35,26 @@ class Http2Pool(UpstreamPool):
         super().__init__(settings, connect, observer, buffered_bytes=buffered_bytes)
         load()
         self.limits = (2 * header_bytes, 2 * headers)
-        """Bytes and number of the fields that a response may have."""
-        self._roads: dict[Http2Road, Http2Connection] = {}
+        self._roads: dict[Http2Road, bool] = {}
         self._carried = 0
         """Requests that are on a connection."""
         self._by_source: dict[str, int] = {}
         """The same, of each source."""
-        self.streams_at_first = _STREAMS
-        """What a connection is taken to carry until the upstream says how much: as it said last, at least one."""
+        self.streams_at_first = STREAMS
         self._count()
 
     @property
     def connections(self) -> int:
         return len(self._roads) + len(self._opening)
 
-    def is_blocked(self, road: Http2Road) -> bool:
-        """Whether the transport takes no more for now."""
-        connection = self._roads.get(road)
-        return connection is not None and connection.blocked
-
     # --- one source and the others -------------------------------------------------------------------
 
     def taken(self, source: str) -> None:
-        """A stream carries a request."""
         self._carried += 1
         self._by_source[source] = self._by_source.get(source, 0) + 1
         self._is_crowded = self._carried >= self._share
 
     def freed(self, source: str) -> None:
-        """It carries it no more."""
         self._carried -= 1
         left = self._by_source[source] - 1
         if left:
@@ -307,7 +65,6 @@ class Http2Pool(UpstreamPool):
         self.has_room_again()
 
     def told(self, streams: int) -> None:
-        """So many streams may be open on a connection."""
         self.streams_at_first = max(1, streams)
         self._count()
         self.has_room_again()
@@ -355,7 +112,7 @@ class Http2Pool(UpstreamPool):
             return
         assert isinstance(connection, Http2Connection)  # noqa: S101 — for the type checker
         transport.set_write_buffer_limits(high=self.buffered_bytes)
-        self._roads[road] = connection
+        self._roads[road] = True
         self._count()
         road.idle_until = self._loop.time() + self.settings.idle_timeout
         self._waiting.appendleft(passenger)
@@ -376,7 +133,6 @@ class Http2Pool(UpstreamPool):
             passenger.attach(Http2Lane(self, road))
 
     def is_no_http2(self) -> None:
-        """A connection was opened to something that speaks another protocol."""
         self._observer.incident("upstream_down", NO_HTTP2)
 
     def forget_road(self, road: Http2Road) -> None:
