@@ -42,7 +42,7 @@ _UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"
 class Http2Request(Request):
     """One request as it arrives."""
 
-    __slots__ = ("grpc_timeout", "head_bytes", "is_grpc", "is_prioritized")
+    __slots__ = ("defers", "grpc_timeout", "head_bytes", "is_grpc", "is_prioritized")
 
     def __init__(self) -> None:
         super().__init__()
@@ -52,6 +52,8 @@ class Http2Request(Request):
         """Seconds that the client waits for all of the answer; 0: it has not said."""
         self.is_prioritized = False
         """The client has said how urgent it is (RFC 9218 §4)."""
+        self.defers = False
+        """It says that it has no content, and has not ended: its end shows whether that is so (RFC 9113 §8.1.1)."""
         self.head_bytes = 0
         """What the fields of the head count, decoded."""
 
@@ -227,13 +229,14 @@ def _host(authority: bytes | None, hosts: list[bytes]) -> bytes:
     return authority
 
 
-def _take_length(request: Request, *, is_plain: bool) -> None:
+def _take_length(request: Http2Request, *, is_plain: bool) -> None:
     """RFC 9113 §8.1.1: the content is as long as Content-Length says; a body without one goes on in chunks."""
     lengths = [] if is_plain else [value for name, value in request.fields if name == b"content-length"]
     if lengths and (len(lengths) > 1 or not lengths[0].isdigit() or len(lengths[0]) > 18):
         raise _Malformed("Content-Length")
     if not request.complete:
         request.chunked = not lengths
+        request.defers = bool(lengths) and not int(lengths[0])
     elif lengths and int(lengths[0]):
         raise _Malformed("Content-Length without content")
     elif not lengths and request.method in _WITH_CONTENT:

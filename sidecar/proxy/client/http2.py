@@ -16,7 +16,7 @@ from sidecar.http.http2_request import Http2Request, read_request, read_trailers
 from sidecar.http.message import Fault, Field
 from sidecar.proxy.client.host import Host
 from sidecar.proxy.client.http2_allowance import Allowance
-from sidecar.proxy.client.http2_stream import Http2Stream
+from sidecar.proxy.client.http2_stream import NOT_AS_LONG, Http2Stream
 from sidecar.proxy.client.http2_turns import Http2Turns
 from sidecar.proxy.client.link import EXCHANGE, IDLE, Link
 from sidecar.proxy.configuration import Timeouts
@@ -31,6 +31,8 @@ _ENDING_WORK: Final = 3
 """Units that it takes to end what is under way for a client that has taken its request back."""
 _ENDED_AT_ONCE: Final = 4
 """How many requests of a client that has left are ended in one turn. At the end of the process it has to be all."""
+_NOT_AS_LONG: Final = Fault(Reason.REQUEST_MALFORMED, NOT_AS_LONG)
+_STALLED: Final = Fault(Reason.REQUEST_TIMEOUT, "the request did not end in time")
 _STREAMS_HELD: Final = 16
 """How many streams may be held with a full window before their connection is."""
 
@@ -39,7 +41,7 @@ class Http2Wire(Http2Turns):
     """The streams of one connection."""
 
     __slots__ = (
-        "_allowance", "_filled", "_goes", "_is_leaving", "_leavers", "_requests", "_sheds", "deadline",
+        "_allowance", "_deferred", "_filled", "_goes", "_is_leaving", "_leavers", "_requests", "_sheds", "deadline",
         "streams", "was_permitted",
     )  # fmt: skip
 
@@ -55,6 +57,10 @@ class Http2Wire(Http2Turns):
         """Streams of which something may wait for the client."""
         self._leavers: list[Http2Stream] = []
         """Streams whose client has left, and whose exchanges are still to be ended."""
+        self._deferred: dict[int, tuple[Http2Request, float]] = {}
+        """Requests that say that they have no content, and have not ended: they begin when they have (RFC 9113 §8.1.1).
+        By the number of their stream, with the time when they came.
+        """
         self._goes = False
         """GOAWAY was announced: a round trip later no stream begins any more."""
         self._is_leaving = False
@@ -108,7 +114,7 @@ class Http2Wire(Http2Turns):
                     self._filled[number] = stream
                 else:
                     stream.settle()
-        if self._is_leaving and not self.streams:
+        if self._is_leaving and not self.streams and not self._deferred:
             link.close()
 
     def filled(self, stream: Http2Stream) -> None:
@@ -135,7 +141,10 @@ class Http2Wire(Http2Turns):
         limits = self._host.settings.limits
         target, size, count = limits.target_bytes, limits.header_bytes, limits.headers
         request = read_request(fields, ends=ends, target_bytes=target, header_bytes=size, headers=count)
-        self._begin(stream, request, is_closed=False)
+        if request.defers:
+            self._deferred[stream] = (request, self._host.now())
+        else:
+            self._begin(stream, request, is_closed=False)
 
     def _begin(self, number: int, request: Http2Request, *, is_closed: bool) -> None:
         host, link = self._host, self._link
@@ -155,10 +164,19 @@ class Http2Wire(Http2Turns):
             host.serving, sheds=self._sheds
         )
 
+    def _begin_deferred(self, stream: int, fault: Fault | None, *, ends: bool) -> None:
+        """It has turned out that a request without content is whole, or what is wrong with it."""
+        request = self._deferred.pop(stream)[0]
+        request.complete, request.fault = ends, fault or request.fault
+        self._begin(stream, request, is_closed=False)
+
     def data(self, stream: int, data: bytes, *, ends: bool) -> None:
         found = self.streams.get(stream)
         if not data and not ends:
             self.noise(of_window=0)
+        elif stream in self._deferred:
+            self._begin_deferred(stream, _NOT_AS_LONG if data else None, ends=ends)
+            self.engine.took(stream, len(data))
         elif found is not None:
             self._allowance.transferred(len(data))
             found.take(data, ends=ends)
@@ -167,7 +185,11 @@ class Http2Wire(Http2Turns):
 
     def trailers(self, stream: int, fields: tuple[Field, ...]) -> None:
         found = self.streams.get(stream)
-        if found is not None:
+        if stream in self._deferred:
+            limit = self._host.settings.limits.trailer_bytes
+            read_trailers(self._deferred[stream][0], fields, limit)
+            self._begin_deferred(stream, None, ends=True)
+        elif found is not None:
             read_trailers(found.request, fields, self._host.settings.limits.trailer_bytes)
             self.engine.extra_work = found.request.trailer_bytes // _HEAD_BYTES
             found.end()
@@ -185,7 +207,8 @@ class Http2Wire(Http2Turns):
         self._filled.pop(stream, None)
         if found is None:
             # The engine refused it before there was a head to tell of: it is a request all the same, and has a record.
-            request = Http2Request()
+            deferred = self._deferred.pop(stream, None)
+            request = Http2Request() if deferred is None else deferred[0]
             request.complete = True
             request.fault = Fault(Reason.REQUEST_MALFORMED, "no request of HTTP/2 (RFC 9113 §8.1.1)")
             self._begin(stream, request, is_closed=True)
@@ -294,6 +317,7 @@ class Http2Wire(Http2Turns):
         for stream in tuple(self.streams.values()):
             if not stream.request.complete:
                 stream.give_up()
+        self._deferred.clear()
         self._is_leaving = True
         self.flush_soon()
         return not self.streams
@@ -320,7 +344,7 @@ class Http2Wire(Http2Turns):
         """The client has left: nobody waits for an answer. What is under way ends, a few of it in each turn."""
         waits = bool(self._leavers)
         self._leavers.extend(self.streams.values())
-        self.streams, self._filled = {}, {}
+        self.streams, self._filled, self._deferred = {}, {}, {}
         for stream in self._leavers:
             stream.is_closed = True
         if not waits:
@@ -347,6 +371,9 @@ class Http2Wire(Http2Turns):
         link = self._link
         for stream in tuple(self.streams.values()):
             stream.check(now, wall, timeouts, is_blocked=link.blocked_since != NEVER)
+        for number, (_, since) in tuple(self._deferred.items()):
+            if now - since >= timeouts.request_head:
+                self._begin_deferred(number, _STALLED, ends=False)
         if self.streams or link.blocked_since != NEVER:
             return
         if now >= self.deadline or now - self._unanswered_since >= timeouts.request_head:

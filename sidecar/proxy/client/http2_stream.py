@@ -37,6 +37,9 @@ _OPENING_WORK: Final = 24
 """Units that a request takes besides for which a connection to the upstream has to be opened: 2 of those in a turn."""
 
 
+NOT_AS_LONG: Final = "the content is not as long as Content-Length says"
+
+
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Carrier(Http2Events):
     """The connection that a stream is on."""
@@ -88,7 +91,7 @@ class Http2Stream(ClientStream):
     """The client's side of one exchange."""
 
     __slots__ = (
-        "_answers", "_carrier", "_held", "_may_trail", "_untaken", "_waiting", "_waits_until", "_was_reset",
+        "_answers", "_carrier", "_held", "_last", "_may_trail", "_untaken", "_waiting", "_waits_until", "_was_reset",
         "exchange", "has_begun_content", "has_said_all", "is_closed", "is_full", "number", "request", "stalled_since",
     )  # fmt: skip
 
@@ -99,6 +102,8 @@ class Http2Stream(ClientStream):
         self._held = False
         self._untaken = 0
         """Bytes of content for which the client was not given new window."""
+        self._last = b""
+        """The end of the content, as long as more than Content-Length says may come."""
         self._waiting = 0
         """Bytes that waited for the client when it was last looked at."""
         self._answers: Answers | None = None
@@ -163,13 +168,17 @@ class Http2Stream(ClientStream):
         if exchange is None:
             self._acknowledge()
             return
-        request.chunks.append(data)
+        if self._last:
+            request.chunks.append(self._last)
+            self._last = b""
         length = request.content_length
-        if length is not None and (request.body_bytes > length or (ends and request.body_bytes < length)):
-            # RFC 9113 §8.1.1: such a request is malformed, and what was sent of it to the upstream never completes it.
-            request.fault = Fault(
-                Reason.REQUEST_MALFORMED, "the content is not as long as Content-Length says"
-            )
+        if length is not None and not self._is_as_long(length, ends=ends):
+            request.fault = Fault(Reason.REQUEST_MALFORMED, NOT_AS_LONG)
+        elif request.body_bytes == length and not ends:
+            self._last = data
+            self._acknowledge()
+            return
+        request.chunks.append(data)
         exchange.request_arrived()
         if not self._held:
             self._acknowledge()
@@ -177,12 +186,21 @@ class Http2Stream(ClientStream):
     def end(self) -> None:
         """The request is complete, with the trailers that it has now, or at fault with them."""
         length, request = self.request.content_length, self.request
-        if length is not None and request.body_bytes < length:
-            request.fault = Fault(
-                Reason.REQUEST_MALFORMED, "the content is not as long as Content-Length says"
-            )
+        if length is not None and not self._is_as_long(length, ends=True):
+            request.fault = Fault(Reason.REQUEST_MALFORMED, NOT_AS_LONG)
+        if self._last:
+            request.chunks.append(self._last)
+            self._last = b""
         if self.exchange is not None:
             self.exchange.request_arrived()
+
+    def _is_as_long(self, length: int, *, ends: bool) -> bool:
+        """Whether the content is as long as Content-Length says, as far as it is here; else the request is malformed
+        (RFC 9113 §8.1.1). That may show at its end only, so the last of it stays here until then: what the upstream has
+        of a malformed request is never a whole one.
+        """
+        seen = self.request.body_bytes
+        return seen == length if ends else seen <= length
 
     def _acknowledge(self) -> None:
         if self._untaken:
