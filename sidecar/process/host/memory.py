@@ -55,8 +55,14 @@ def give_back() -> None:
 class MemoryReturn:
     """Looked at once a second: whether there is something to give back."""
 
-    def __init__(self, connections: Callable[[], int], give: Callable[[], None] = give_back) -> None:
+    def __init__(
+        self, connections: Callable[[], int], peak: Callable[[], int], give: Callable[[], None] = give_back
+    ) -> None:
+        """`connections` says how many are open, `peak` how many were at once since it was last asked: a flood may
+        come and go between two looks.
+        """
         self._connections = connections
+        self._peak = peak
         self._give = give
         self._most = 0
         """Connections since the last call."""
@@ -65,7 +71,7 @@ class MemoryReturn:
     def look(self, *, is_short: bool = False) -> bool:
         """Give back what is to be given; whether anything was tried."""
         now = self._connections()
-        self._most = max(self._most, now)
+        self._most = max(self._most, now, self._peak())
         self._pause = max(0, self._pause - 1)
         have_left = self._most >= _FEW and now <= self._most * 3 // 4
         if self._pause or not (is_short or have_left):

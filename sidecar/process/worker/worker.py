@@ -90,7 +90,7 @@ class Worker:
         )
         self.draining = False
         self._container_bytes = cgroup_bytes()
-        self._memory = MemoryReturn(lambda: self.server.connections)
+        self._memory = MemoryReturn(lambda: self.server.connections, self.server.peak)
         self._started = False
         self._cache_hits = self._cache_misses = self._proofs_accepted = 0
         self._next: _Next | None = None

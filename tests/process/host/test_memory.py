@@ -25,9 +25,9 @@ print(full - resident_bytes())
 
 class Host:
     def __init__(self) -> None:
-        self.connections = 0
+        self.connections = self.peak = 0
         self.given = 0
-        self.memory = MemoryReturn(lambda: self.connections, self._give)
+        self.memory = MemoryReturn(lambda: self.connections, lambda: self.peak, self._give)
 
     def _give(self) -> None:
         self.given += 1
@@ -43,6 +43,15 @@ def test_memory_is_given_back_when_many_connections_have_gone() -> None:
     assert host.looks(0, 1000, 4000, 3900) == 0
     assert host.looks(2900) == 1
     assert host.looks(2900, 2800, 2700) == 1
+
+
+def test_flood_that_comes_and_goes_between_two_looks_is_noticed() -> None:
+    host = Host()
+    host.looks(3)
+    host.peak = 3000
+    assert host.looks(3) == 1
+    host.peak = 3
+    assert host.looks(*[3] * 10) == 1
 
 
 def test_few_connections_are_not_worth_it() -> None:
