@@ -68,6 +68,7 @@ class Server:
         """Seconds of the clock that deadlines are set by."""
         self._turns = Turns(loop.call_soon)
         self._turns_of_refused = Turns(loop.call_soon)
+        self._last_refused: ClientConnection | None = None
         self._clock = clock
         self._tls_factory = tls_factory
         self._connect = connect
@@ -76,6 +77,7 @@ class Server:
         """Set by who watches the process: new connections get a 503."""
         self._admission = Admission()
         self._connections: dict[ClientConnection, bool] = {}
+        self._most = 0
         self._shed = 0
         """How many of them only get a 503."""
         self._tasks: set[asyncio.Task[None]] = set()
@@ -243,6 +245,11 @@ class Server:
         """Client connections now open."""
         return len(self._connections)
 
+    def peak(self) -> int:
+        """How many client connections were open at once since this was last asked."""
+        most, self._most = self._most, len(self._connections)
+        return most
+
     @property
     def upstream_connections(self) -> int:
         """Upstream connections now open or opening."""
@@ -255,6 +262,7 @@ class Server:
             self.observer.incident("connection_refused", "too many connections")
             return False
         self._connections[connection] = sheds
+        self._most = max(self._most, len(self._connections))
         self._shed += sheds
         self.observer.connection_opened()
         return True
@@ -283,8 +291,16 @@ class Server:
         """Whether a connection is one too many and its request gets a 503."""
         return self._connections.get(connection, False)
 
+    def is_alone(self, connection: ClientConnection) -> bool:
+        """Whether of all connections that are always refused no other has asked since this one did."""
+        alone = self._last_refused is connection and not self._turns_of_refused.is_awaited
+        self._last_refused = connection
+        return alone
+
     def connection_gone(self, connection: ClientConnection) -> None:
         """A client connection is closed."""
+        if self._last_refused is connection:
+            self._last_refused = None
         sheds = self._connections.pop(connection, None)
         if sheds is not None:
             self._shed -= sheds

@@ -5,7 +5,8 @@ here: a part of what came at once, or a handshake, which costs what many request
 sent them, a request that has just come waits behind one of them at most.
 
 A connection whose last requests were all refused stands in a line of its own, with each request: so however many ask
-only for what they do not get, and do not even wait in the first line, each turn answers one of them.
+only for what they do not get, and do not even wait in the first line, each turn answers one of them. One that is alone
+in this does not wait: nobody else would have its turn.
 """
 
 from collections import deque
@@ -30,6 +31,11 @@ class Turns:
         self._call_soon = call_soon
         self._waiting: deque[Call] = deque()
         """Calls that wait; the loop calls `_next` while there are any."""
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether somebody waits."""
+        return bool(self._waiting)
 
     def wait(self, call: Call) -> None:
         """Queue a call."""

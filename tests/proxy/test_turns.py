@@ -3,6 +3,9 @@
 Counted, not timed: requests begun, bytes read, bytes held.
 """
 
+import gc
+import weakref
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -379,6 +382,72 @@ def test_who_is_served_again_is_no_more_one_who_is_always_refused(talk: Conversa
     served.transport.arrive(seal(DATA, b"GET /late HTTP/1.1\r\nHost: api\r\n\r\n"))
     talk.loop.settle()
     assert [head.path for head in talk.gate.asked].index("/late") <= 1
+
+
+def test_one_that_is_always_refused_and_alone_does_not_wait(talk: Conversation) -> None:
+    """Nobody else would have its turn: it is answered in the turn in which it asks, as it always was."""
+    (client,) = hopeless(talk, 1)
+    client.says(SHORTEST)
+    client.hears()
+    for _ in range(3):
+        client.transport.arrive(seal(DATA, SHORTEST))
+        talk.loop.run_once()
+        assert client.statuses() == [401]
+    assert client.transport.rests == 0
+
+
+def test_one_that_is_always_refused_waits_when_others_such_ask_too(talk: Conversation) -> None:
+    """Whoever asks beside them stands behind one of them at most, whichever of them came last."""
+    talk.gate.refuse("/other", Reason.CREDENTIALS_MISSING)
+    crowd, honest = hopeless(talk, 3), talk.client()
+    for _ in range(5):
+        for client in crowd:
+            client.transport.arrive(seal(DATA, SHORTEST))
+        honest.transport.arrive(seal(DATA, OTHER))
+        talk.gate.asked.clear()
+        talk.loop.settle()
+        assert [head.path for head in talk.gate.asked].index("/other") <= 1
+        assert [client.statuses() for client in (*crowd, honest)] == [[401]] * 4
+
+
+def test_little_that_waits_for_its_turn_does_not_stop_the_reading(talk: Conversation) -> None:
+    crowd = hopeless(talk, 3)
+    for _ in range(4):
+        for client in crowd:
+            client.transport.arrive(seal(DATA, SHORTEST))
+        talk.loop.settle()
+    assert [client.statuses() for client in crowd] == [[401] * 4] * 3
+    assert [client.transport.rests for client in crowd] == [0] * 3
+
+
+def test_much_that_waits_for_its_turn_stops_the_reading_until_it_is_read(talk: Conversation) -> None:
+    """However it is cut: what comes while something waits is added to it, and gives it no second turn."""
+    crowd = hopeless(talk, 3)
+    for client in crowd:
+        for _ in range(100):
+            client.transport.arrive(seal(DATA, SHORTEST))
+    most = 0
+    while len(talk.gate.asked) < 300:
+        before = len(talk.gate.asked)
+        talk.loop.run_once()
+        most = max(most, len(talk.gate.asked) - before)
+    talk.loop.settle()
+    assert most <= 2
+    assert [client.statuses() for client in crowd] == [[401] * 100] * 3
+    assert all(client.transport.rests for client in crowd)
+    assert all(client.is_read for client in crowd)
+
+
+def test_whoever_was_the_last_to_be_refused_is_not_kept_when_it_leaves(talk: Conversation) -> None:
+    (client,) = hopeless(talk, 1)
+    client.says(SHORTEST)
+    left = weakref.ref(client.transport)
+    client.transport.reset()
+    talk.loop.settle()
+    assert talk.server.connections == 0
+    del client
+    gc.collect()
+    assert left() is None
 
 
 def begins_a_stream(client: Http2Client, path: str) -> int:

@@ -28,6 +28,8 @@ class MemoryTransport(asyncio.Transport):
         self.appetite: float = float("inf")
         """How many bytes the far end still reads."""
         self.most_buffered = 0
+        self.rests = 0
+        """How often reading was paused."""
         self.got_eof = False
         """The far end saw the end of our stream."""
         self.is_lost = False
@@ -68,6 +70,7 @@ class MemoryTransport(asyncio.Transport):
 
     def pause_reading(self) -> None:
         self._paused = True
+        self.rests += 1
 
     def resume_reading(self) -> None:
         self._paused = False

@@ -114,9 +114,9 @@ class ClientConnection(asyncio.Protocol):
         try:
             if wire is None:
                 self._receive_first(data)
-            elif wire.refusals >= PATIENCE:
+            elif self.link.unread or (wire.refusals >= PATIENCE and not self._host.is_alone(self)):
                 self._wait(data)
-            elif len(data) <= _SLICE and not self.link.unread:
+            elif len(data) <= _SLICE:
                 self._receive(data)
             else:
                 self._receive_much(data)
@@ -141,7 +141,7 @@ class ClientConnection(asyncio.Protocol):
     def _wait(self, data: bytes) -> None:
         """Take nothing of it before the connection has had its turn."""
         link, unread = self.link, self.link.unread
-        link.keep(unread + data)
+        link.keep(unread + data, _SLICE)
         if not unread:
             self._next_turn()
 

@@ -65,6 +65,9 @@ class Admits(Host, Protocol[Guest_contra]):
     def is_shedding(self, connection: Guest_contra) -> bool:
         """Whether a connection is one too many and its request gets a 503."""
 
+    def is_alone(self, connection: Guest_contra) -> bool:
+        """Whether of all connections that are always refused no other has asked since this one did."""
+
     def connection_gone(self, connection: Guest_contra) -> None:
         """A client connection is closed."""
 

@@ -41,7 +41,8 @@ class Link:
     """One client's TCP connection, with TLS in it."""
 
     __slots__ = (
-        "_host", "_transport", "blocked_since", "deadline", "engine", "is_held", "phase", "unread", "when_released",
+        "_host", "_rests", "_transport", "blocked_since", "deadline", "engine", "is_held", "phase", "unread",
+        "when_released",
     )  # fmt: skip
 
     def __init__(self, host: Host, engine: Engine) -> None:
@@ -50,8 +51,10 @@ class Link:
         self.engine = engine
         self.is_held = False
         """The wire takes no more for now."""
+        self._rests = False
+        """Nothing is read from the socket."""
         self.unread = b""
-        """Ciphertext that waits for a later turn of the event loop; meanwhile nothing is read from the socket."""
+        """Ciphertext that waits for a later turn of the event loop; more than a little stops the reading."""
         self.when_released: Callable[[], None] | None = None
         """Goes on with `unread` when the wire takes more."""
         self.phase: Phase = HANDSHAKE
@@ -94,33 +97,34 @@ class Link:
         """Read no more from the client for now."""
         if not self.is_held and self._transport is not None:
             self.is_held = True
-            if not self.unread:
-                self._transport.pause_reading()
+            self._rest(self._transport, rests=True)
 
     def release(self) -> None:
         """Read on."""
         if self.is_held and self._transport is not None and not self._transport.is_closing():
             self.is_held = False
             if not self.unread:
-                self._transport.resume_reading()
+                self._rest(self._transport, rests=False)
             elif self.when_released is not None:
                 self._host.call_soon(self.when_released)
                 self.when_released = None
 
-    def keep(self, ciphertext: bytes) -> None:
-        """What was read is too much for one turn: this is for later. Nothing: it is read up."""
-        rested, self.unread = bool(self.unread), ciphertext
-        if (
-            self._transport is None
-            or self.is_held
-            or self._transport.is_closing()
-            or rested is bool(ciphertext)
-        ):
-            return
-        if ciphertext:
-            self._transport.pause_reading()
-        else:
-            self._transport.resume_reading()
+    def keep(self, ciphertext: bytes, little: int = 0) -> None:
+        """What was read and has to wait for a later turn; nothing: it is read up. While it is no more than a `little`,
+        reading goes on, which spares two calls of the system.
+        """
+        self.unread = ciphertext
+        transport = self._transport
+        if transport is not None and not self.is_held and not transport.is_closing():
+            self._rest(transport, rests=len(ciphertext) > little)
+
+    def _rest(self, transport: asyncio.Transport, *, rests: bool) -> None:
+        if rests is not self._rests:
+            self._rests = rests
+            if rests:
+                transport.pause_reading()
+            else:
+                transport.resume_reading()
 
     def linger(self) -> None:
         """The client may still be sending what nobody reads: closing now would reset the connection and take the
