@@ -247,7 +247,9 @@ class RequestFields:
         elif kind == _TRACEPARENT:
             self.traceparent = value if not self.traceparent else b"?"
         elif kind == _TE:
-            self.takes_trailers |= b"trailers" in [each.strip(b" \t") for each in value.lower().split(b",")]
+            self.takes_trailers |= value == b"trailers" or b"trailers" in [
+                each.strip(b" \t") for each in value.lower().split(b",")
+            ]
         elif kind in (_FORWARDED, _VIA):
             self.forwarded.append((name, value))
         elif kind == _CLAIM:
@@ -300,4 +302,9 @@ class RequestFields:
 
 def trailers(fields: Iterable[Field], rules: FieldRules) -> bytes:
     """Trailer fields that may go on: nothing that frames, routes, authenticates or identifies (RFC 9110 §6.5.1)."""
-    return b"".join(b"%b: %b\r\n" % field for field in fields if rules.kind(field[0]) == _KEEP)
+    kept: list[bytes] = []
+    for name, value in fields:
+        kind = rules.seen.get(name)
+        if (rules.kind(name) if kind is None else kind) == _KEEP:
+            kept += (name, b": ", value, b"\r\n")
+    return b"".join(kept)

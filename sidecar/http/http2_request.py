@@ -18,7 +18,9 @@ _CLEAN: Final = bytes(0x20 if (byte < 0x20 and byte != 0x09) or byte == 0x7F els
 """RFC 9110 §5.5: what a value may hold → itself, a control character → something else. One table for all 256 is read
 faster than a list of what must not be there."""
 _SPACES: Final = (0x20, 0x09)
-_PATH: Final = re.compile(rb"[/*][!-~]*\Z")
+_VISIBLE: Final = bytes(byte if 0x21 <= byte <= 0x7E else 0x21 for byte in range(256))
+"""VCHAR (RFC 5234 B.1) → itself, anything else → something else."""
+_METHODS: Final = {method.encode(): method for method in (*METHODS, "TRACE", "CONNECT")}
 _SCHEMES: Final = frozenset({b"https", b"http"})
 """A proxy before us may have got the request in the clear, and says so."""
 _CONNECTION_SPECIFIC: Final = frozenset(
@@ -151,7 +153,7 @@ def _check_name(name: bytes) -> None:
 
 
 def _take_pseudo(request: Http2Request, pseudo: dict[bytes, bytes]) -> None:
-    method = pseudo.get(b":method", b"").decode("latin-1")
+    method = _METHODS.get(pseudo.get(b":method", b""))
     if method == "CONNECT":
         # RFC 9113 §8.5. It is refused in any case; extended CONNECT (RFC 8441), which nobody was offered, as malformed.
         if pseudo.keys() != {b":method", b":authority"}:
@@ -159,9 +161,14 @@ def _take_pseudo(request: Http2Request, pseudo: dict[bytes, bytes]) -> None:
         request.method, request.target = method, b"/"
         return
     scheme, path = pseudo.get(b":scheme"), pseudo.get(b":path")
-    if not method or scheme is None or path is None or len(pseudo) != 3 + (b":authority" in pseudo):
+    if (
+        b":method" not in pseudo
+        or scheme is None
+        or path is None
+        or len(pseudo) != 3 + (b":authority" in pseudo)
+    ):
         raise _Malformed("not exactly :method, :scheme, :path and at most :authority")
-    if method not in METHODS and method != "TRACE":
+    if method is None:
         raise _Malformed("a method that is not known")
     if scheme not in _SCHEMES:
         raise _Malformed("a scheme other than https and http")
@@ -170,7 +177,7 @@ def _take_pseudo(request: Http2Request, pseudo: dict[bytes, bytes]) -> None:
         request.fault = Fault(
             Reason.PATH_AMBIGUOUS, "unescaped_text: the target holds bytes outside of ASCII"
         )
-    elif not _PATH.match(path):
+    elif path[:1] not in (b"/", b"*") or path.translate(_VISIBLE) != path:
         raise _Malformed(":path is neither an absolute path nor *")
 
 

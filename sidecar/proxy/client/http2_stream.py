@@ -92,7 +92,8 @@ class Http2Stream(ClientStream):
 
     __slots__ = (
         "_answers", "_carrier", "_held", "_last", "_may_trail", "_untaken", "_waiting", "_waits_until", "_was_reset",
-        "exchange", "has_begun_content", "has_said_all", "is_closed", "is_full", "number", "request", "stalled_since",
+        "exchange", "has_begun_content", "has_said_all", "is_closed", "is_full", "is_shared", "number", "request",
+        "stalled_since",
     )  # fmt: skip
 
     def __init__(self, carrier: Carrier, number: int, request: Http2Request) -> None:
@@ -123,6 +124,8 @@ class Http2Stream(ClientStream):
         """The engine knows it no more."""
         self.is_full = False
         """More waits for the client than may, so the upstream is held."""
+        self.is_shared = False
+        """The engine knows that its content goes out in turn with that of others."""
         self.stalled_since = NEVER
         """Since when the client has taken nothing of what waits for it."""
 
@@ -311,9 +314,12 @@ class Http2Stream(ClientStream):
             carrier.engine.trail(number, trailers)
         elif data or end is not None:
             carrier.engine.send(number, data, ends=end is not None)
-        if end is None and not self.request.is_prioritized and not self.has_begun_content:
+        if end is None:
+            # With the second piece: of most answers there is none, and the others have waited for one at most.
+            if self.has_begun_content and not self.is_shared and not self.request.is_prioritized:
+                self.is_shared = True
+                carrier.engine.share(number)
             self.has_begun_content = True
-            carrier.engine.share(number)
         self.has_said_all = end is not None
         carrier.filled(self)
 

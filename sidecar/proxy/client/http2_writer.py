@@ -6,31 +6,15 @@ from sidecar.http.answer import Answer
 from sidecar.http.message import Field, Response
 from sidecar.http.response_fields import ResponseFields
 from sidecar.proxy.client.http1_writer import date
+from sidecar.proxy.http2.fields import bare_value, lower_name
 
-_SPACES: Final = (0x20, 0x09)
-_LOWER: Final[dict[bytes, bytes]] = {}
-"""Names as the API writes them → in lower case, in bounded number."""
-_MOST_NAMES: Final = 2048
-_LONGEST_NAME: Final = 128
 _STATUS: Final = [b"%d" % status for status in range(600)]
-
-
-def _lower(name: bytes) -> bytes:
-    lower = name.lower()
-    if len(_LOWER) < _MOST_NAMES and len(name) <= _LONGEST_NAME:
-        _LOWER[name] = lower
-    return lower
 
 
 def _head(status: int, kept: list[bytes]) -> list[Field]:
     """RFC 9113 §8.2.1: names in lower case, and no space around a value."""
     pairs: list[Field] = [(b":status", _STATUS[status] if status < 600 else b"%d" % status)]
-    for at in range(0, len(kept), 4):
-        name, value = kept[at], kept[at + 2]
-        lower = _LOWER.get(name)
-        if value and (value[0] in _SPACES or value[-1] in _SPACES):
-            value = value.strip(b" \t")
-        pairs.append((_lower(name) if lower is None else lower, value))
+    pairs += [(lower_name(kept[at]), bare_value(kept[at + 2])) for at in range(0, len(kept), 4)]
     return pairs
 
 

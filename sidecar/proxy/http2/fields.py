@@ -1,6 +1,36 @@
 """What an exchange hands over as lines → fields of HTTP/2 (RFC 9113 §8.2), for both directions. Pure."""
 
+from typing import Final
+
 from sidecar.http.message import Field
+
+_SPACES: Final = (0x20, 0x09)
+_LOWER: Final[dict[bytes, bytes]] = {}
+"""Names as they were written → in lower case, in bounded number."""
+_MOST_KNOWN: Final = 2048
+_LONGEST_KNOWN: Final = 128
+
+
+def lower_name(name: bytes) -> bytes:
+    """RFC 9113 §8.2.1: "Field names MUST be converted to lowercase"."""
+    known = _LOWER.get(name)
+    return _lowered(name) if known is None else known
+
+
+def _lowered(name: bytes) -> bytes:
+    lower = name.lower()
+    if len(name) <= _LONGEST_KNOWN:
+        if len(_LOWER) >= _MOST_KNOWN:
+            _LOWER.clear()  # else one client could fill it, and no further name would ever be remembered
+        _LOWER[name] = lower
+    return lower
+
+
+def bare_value(value: bytes) -> bytes:
+    """RFC 9113 §8.2.1: no space around a value."""
+    if value and (value[0] in _SPACES or value[-1] in _SPACES):
+        return value.strip(b" \t")
+    return value
 
 
 def trailer_fields(lines: bytes) -> list[Field]:
@@ -9,5 +39,5 @@ def trailer_fields(lines: bytes) -> list[Field]:
     for line in lines.split(b"\r\n"):
         name, colon, value = line.partition(b": ")
         if colon:
-            pairs.append((name.lower(), value.strip(b" \t")))
+            pairs.append((lower_name(name), bare_value(value)))
     return pairs

@@ -105,7 +105,7 @@ class UpstreamConnection(asyncio.Protocol):
         "tries",
     )
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, reader: ResponseReader | None = None) -> None:
         self._pool = pool
         self._chunked = False
         """The request under way has a body of which nobody has said the length."""
@@ -114,7 +114,7 @@ class UpstreamConnection(asyncio.Protocol):
         self._ended = False
         self._half_closed = False
         self.transport: asyncio.Transport | None = None
-        self.reader = ResponseReader()
+        self.reader = ResponseReader() if reader is None else reader
         self._held = False
         self._unread = b""
         """What came and is too much for one turn; meanwhile nothing is read from the socket."""

@@ -78,13 +78,20 @@ class Http2Pool(Roads):
     def _held(self) -> dict[str, int]:
         return self._by_source
 
+    def _with_room(self) -> Http2Road | None:
+        """The connection that takes another request."""
+        for road in self._roads:
+            if road.has_room:
+                return road
+        return None
+
     # --- requests ------------------------------------------------------------------------------------
 
     def submit(self, passenger: Passenger) -> None:
         if self._is_crowded and self._by_source.get(passenger.source, 0) >= self._share:
             self._queue(passenger)
             return
-        road = next((each for each in self._roads if each.has_room), None)
+        road = self._with_room()
         if road is not None:
             passenger.attach(Http2Lane(self, road))
         elif self._opening or self.connections >= self.settings.max_connections:
@@ -121,7 +128,7 @@ class Http2Pool(Roads):
     def has_room_again(self) -> None:
         """Those in line go on, as many as may."""
         while self._waiting:
-            road = next((each for each in self._roads if each.has_room), None)
+            road = self._with_room()
             if road is None and (self._opening or self.connections >= self.settings.max_connections):
                 return
             passenger = self._next_in_line()

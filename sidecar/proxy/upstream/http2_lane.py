@@ -11,7 +11,10 @@ from sidecar.proxy.http2.fields import trailer_fields
 from sidecar.proxy.native import mypyc_attr
 from sidecar.proxy.upstream import http2_writer
 from sidecar.proxy.upstream.connection import Passenger, Pool, UpstreamConnection
+from sidecar.proxy.upstream.http1_reader import ResponseReader
 
+_NO_READER: Final = ResponseReader()
+"""Of HTTP/1.1, which no lane reads: one is enough for all."""
 _TRIES_LEFT_OVER: Final = 10
 """How often a request is sent again if connection after connection ends before its turn: an API may end each after a
 number of requests."""
@@ -37,6 +40,10 @@ class Road(Http2Events):
         """The engine has something to say: it goes out at the end of this turn of the event loop."""
 
     @abstractmethod
+    def filled(self, lane: "Http2Lane") -> None:
+        """Content of a lane may wait for the upstream."""
+
+    @abstractmethod
     def left(self, lane: "Http2Lane") -> None:
         """A lane carries nothing any more."""
 
@@ -57,7 +64,7 @@ class Http2Lane(UpstreamConnection):
     )
 
     def __init__(self, pool: Pool, road: Road) -> None:
-        super().__init__(pool)
+        super().__init__(pool, _NO_READER)
         self._road = road
         self._response = Response()
         self._is_held = False
@@ -115,17 +122,19 @@ class Http2Lane(UpstreamConnection):
         elif body or end is not None:
             engine.send(self.number, body, ends=end is not None)
         self.sent_all = end is not None
-        self._road.flush_soon()
+        self._road.filled(self)
         return bool(body) or end is not None
 
-    def look(self, buffered: int) -> None:
-        """Output has gone as far as it could: whether the request may go on."""
-        is_full = not self.is_closed and self._road.engine.waiting(self.number) > buffered
+    def look(self, buffered: int) -> bool:
+        """Output has gone as far as it could: whether some of the request is left, and it may go on."""
+        waiting = 0 if self.is_closed else self._road.engine.waiting(self.number)
+        is_full = waiting > buffered
         if is_full is not self.blocked:
             if is_full:
                 self.pause_writing()
             else:
                 self.resume_writing()
+        return waiting > 0
 
     # --- the response --------------------------------------------------------------------------------
 
@@ -141,13 +150,13 @@ class Http2Lane(UpstreamConnection):
 
     def head(self, fields: tuple[Field, ...], *, ends: bool) -> None:
         """The head of a response, interim or not."""
-        response = Response()
-        response.status = int(fields[0][1])
-        response.fields = [each for each in fields if not each[0].startswith(b":")]
-        response.interim = response.status < 200
+        status = int(fields[0][1])
+        response = self._response if status >= 200 else Response()
+        response.status, response.interim = status, status < 200
+        response.fields = list(
+            fields[1:]
+        )  # RFC 9113 §8.3.2: `:status` is the only pseudo-header field of a response
         response.keep_alive, response.complete = True, ends
-        if not response.interim:
-            self._response = response
         self._tell([response], [])
 
     def data(self, data: bytes, *, ends: bool) -> None:
@@ -200,7 +209,10 @@ class Http2Lane(UpstreamConnection):
     def closed(self, code: int, *, unseen: bool) -> None:
         """The stream is over; `unseen`: the upstream never looked at it."""
         self.is_unseen = unseen or code == REFUSED_STREAM
-        self._lost("stream refused" if self.is_unseen else f"stream ended with error {code}")
+        if self._passenger is None:
+            self._lost("")  # the usual end: nobody is left to be told
+        else:
+            self._lost("stream refused" if self.is_unseen else f"stream ended with error {code}")
 
     def torn(self, detail: str, reason: Reason) -> None:
         """The connection is gone."""

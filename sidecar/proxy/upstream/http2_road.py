@@ -13,7 +13,6 @@ from typing import Final, cast
 from sidecar.decision.denial import Reason
 from sidecar.http.message import Field
 from sidecar.proxy.http2.engine import Http2Engine, Http2Failure
-from sidecar.proxy.native import mypyc_attr
 from sidecar.proxy.upstream.http2_lane import Http2Lane, Road
 from sidecar.proxy.upstream.pool import NO_HTTP2, UpstreamPool
 
@@ -30,7 +29,6 @@ _STREAMS_HELD: Final = 16
 """How many streams may be held with a full window before their connection is."""
 
 
-@mypyc_attr(allow_interpreted_subclasses=True)
 class Roads(UpstreamPool):
     """The pool, as a connection of it sees it."""
 
@@ -64,8 +62,8 @@ class Http2Road(Road):
     """The requests on one connection."""
 
     __slots__ = (
-        "_asked_at", "_call_soon", "_flushes", "_has_heard", "_has_settled", "_loop", "_pool", "heard_at", "idle_until",
-        "is_blocked", "is_leaving", "lanes", "most", "ponged_at", "transport",
+        "_asked_at", "_call_soon", "_filled", "_flushes", "_has_heard", "_has_settled", "_loop", "_pool", "heard_at",
+        "idle_until", "is_blocked", "is_leaving", "lanes", "most", "ponged_at", "transport",
     )  # fmt: skip
 
     def __init__(self, pool: Roads, loop: asyncio.AbstractEventLoop, scheme: bytes) -> None:
@@ -86,6 +84,8 @@ class Http2Road(Road):
         self.is_leaving = False
         """No more requests go here."""
         self.lanes: dict[int, Http2Lane] = {}
+        self._filled: dict[int, Http2Lane] = {}
+        """Those of which something may wait for the upstream."""
         self.most = pool.streams_at_first
         self._has_settled = False
         """The upstream's first SETTINGS are here."""
@@ -135,10 +135,16 @@ class Http2Road(Road):
             if data:
                 transport.write(data)
             self.engine.deliver(_WORK)
-        for lane in tuple(self.lanes.values()):
-            lane.look(self._pool.buffered_bytes)
+        filled, self._filled = self._filled, {}
+        for number, lane in filled.items():
+            if lane.look(self._pool.buffered_bytes):
+                self._filled[number] = lane
         if self.is_leaving and not self.lanes:
             transport.close()
+
+    def filled(self, lane: Http2Lane) -> None:
+        self._filled[lane.number] = lane
+        self.flush_soon()
 
     def left(self, lane: Http2Lane) -> None:
         if self.lanes.pop(lane.number, None) is None:
@@ -245,6 +251,7 @@ class Http2Road(Road):
     def fail(self, detail: str, reason: Reason = Reason.UPSTREAM_BROKEN) -> None:
         """The connection is of no more use: each request on it hears so."""
         self.is_leaving = True
+        self._filled = {}
         transport, self.transport = self.transport, None
         if transport is not None:
             transport.abort()

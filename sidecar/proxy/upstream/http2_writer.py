@@ -7,11 +7,13 @@ it is translated. Nothing in it can hold a line end: it was checked on its way i
 from typing import Final
 
 from sidecar.http.message import Field
+from sidecar.proxy.http2.fields import bare_value, lower_name
 
 _NOT_HERE: Final = frozenset(
     {b"connection", b"transfer-encoding", b"upgrade", b"keep-alive", b"proxy-connection"}
 )
 """RFC 9113 §8.2.2."""
+_SPECIAL: Final = _NOT_HERE | {b"host"}
 
 
 def request_fields(head: bytes, scheme: bytes) -> list[Field]:
@@ -22,11 +24,11 @@ def request_fields(head: bytes, scheme: bytes) -> list[Field]:
     regular: list[Field] = []
     for line in lines:
         name, _, value = line.partition(b": ")
-        name = name.lower()
-        if name == b"host":
+        name = lower_name(name)
+        if name not in _SPECIAL:
+            regular.append((name, bare_value(value)))
+        elif name == b"host":
             authority = value
-        elif name not in _NOT_HERE:
-            regular.append((name, value.strip(b" \t")))
     pseudo: list[Field] = [(b":method", method), (b":scheme", scheme), (b":path", target)]
     if authority:
         pseudo.append((b":authority", authority))
