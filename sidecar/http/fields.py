@@ -247,9 +247,7 @@ class RequestFields:
         elif kind == _TRACEPARENT:
             self.traceparent = value if not self.traceparent else b"?"
         elif kind == _TE:
-            self.takes_trailers |= value == b"trailers" or b"trailers" in [
-                each.strip(b" \t") for each in value.lower().split(b",")
-            ]
+            self.takes_trailers |= value == b"trailers" or _lists_trailers(value)
         elif kind in (_FORWARDED, _VIA):
             self.forwarded.append((name, value))
         elif kind == _CLAIM:
@@ -298,6 +296,10 @@ class RequestFields:
     def upgrade_carries_http(self) -> bool:
         """The protocol asked for would carry further requests past the decision (h2c, TLS): never tunnelled."""
         return _CARRIES_HTTP.search(self.upgrade) is not None
+
+
+def _lists_trailers(value: bytes) -> bool:
+    return b"trailers" in [each.strip(b" \t") for each in value.lower().split(b",")]
 
 
 def trailers(fields: Iterable[Field], rules: FieldRules) -> bytes:
