@@ -14,7 +14,7 @@ from sidecar.proxy.upstream.connection import Passenger, Pool, UpstreamConnectio
 from sidecar.proxy.upstream.http1_reader import ResponseReader
 
 _NO_READER: Final = ResponseReader()
-"""Of HTTP/1.1, which no lane reads: one is enough for all."""
+"""No lane reads HTTP/1.1: one parser is enough for all."""
 _TRIES_LEFT_OVER: Final = 10
 """How often a request is sent again if connection after connection ends before its turn: an API may end each after a
 number of requests."""
