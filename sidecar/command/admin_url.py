@@ -14,9 +14,9 @@ from sidecar.settings.configuration import AdminAddress
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add_config(parser)
-    parser.add_argument("--port", type=int, help="the local port, if the port-forward has another")
+    parser.add_argument("--port", type=int, help="the local port, if the port-forward uses another one")
     parser.add_argument(
-        "--token", action="store_true", help="print the token alone: for `Authorization: Bearer`"
+        "--token", action="store_true", help="print only the token, for `Authorization: Bearer`"
     )
 
 
@@ -28,7 +28,7 @@ def execute(arguments: argparse.Namespace) -> int:
     if admin is None:
         return _failed(f"{arguments.config} has no `admin` section: there is no page")
     if admin.path:
-        return _failed(f"the page is on {admin.path}, which asks for the account and not for a token")
+        return _failed(f"the page is on {admin.path}, which checks the account and needs no token")
     try:
         token = read_token(token_file(admin))
     except TokenUnreadable as error:
@@ -38,7 +38,7 @@ def execute(arguments: argparse.Namespace) -> int:
         return 0
     port = arguments.port or admin.port
     if not port:
-        return _failed("the port is a free one: the line `started` of the log says which; give it as --port")
+        return _failed("the system chose the port: take it from the log line `started` and give it as --port")
     print(link(admin, port, token))
     return 0
 

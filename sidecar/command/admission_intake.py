@@ -120,7 +120,7 @@ class Callers:
         transport = request.transport
         certificate = transport.get_extra_info("peercert") if transport is not None else None
         if not certificate:
-            return "the API server's client certificate is wanted"
+            return "the API server's client certificate is required"
         if self._names and self._names.isdisjoint(_names(certificate)):
             return "the client certificate has another name than the API server's"
         return None

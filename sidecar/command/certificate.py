@@ -33,7 +33,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     uses = tuple(use.value for use in (Use.AUTHORITY, Use.SERVER, Use.CLIENT))
     parser.description = (
-        "Make a key and a certificate for trying out. Never for production: nobody guards the keys."
+        "Make a key and a certificate for try-outs. Never use them in production: the keys are not protected."
     )
     parser.add_argument("kind", choices=uses, help="what the certificate is for")
     parser.add_argument("--folder", type=Path, default=Path("tls"), metavar="DIR", help="default: tls")
@@ -68,7 +68,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def _name(text: str) -> str:
     if not _NAME.fullmatch(text):
         raise argparse.ArgumentTypeError(
-            f"{sanitize(text)!r} is no name of a file: letters, digits, '.', '_' and '-'"
+            f"{sanitize(text)!r} is not a file name: letters, digits, '.', '_' and '-'"
         )
     return text
 
@@ -92,7 +92,7 @@ def execute(arguments: argparse.Namespace) -> int:
     )
     print(f"private key  {made.key_file}")
     print(f"x5t#S256     {made.thumbprint}")
-    print("For trying out, never for production: nobody guards these keys.", file=sys.stderr)
+    print("For try-outs, never for production: the keys are not protected.", file=sys.stderr)
     return 0
 
 
@@ -101,7 +101,7 @@ def _made(arguments: argparse.Namespace) -> Identity:
     name = arguments.name or use.value
     for file in (folder / f"{name}.crt", folder / f"{name}.key"):
         if file.exists() and not arguments.force:
-            raise _NotMade(f"{file} is there already: choose another --name, or replace it with --force")
+            raise _NotMade(f"{file} exists already: choose another --name, or replace it with --force")
     authority = None if use is Use.AUTHORITY or arguments.self_signed else _authority(folder)
     subject = _subject(use, name, arguments)
     if authority is not None:
@@ -116,7 +116,7 @@ def _subject(use: Use, name: str, arguments: argparse.Namespace) -> Subject:
         names = (*map(server_name, hosts), *map(x509.UniformResourceIdentifier, arguments.uri))
     except ValueError:
         raise _NotMade(
-            "a name of a certificate is written in ASCII: xn--… for a DNS name, %… in a URI"
+            "names in a certificate are written in ASCII: xn--… for a DNS name, %… in a URI"
         ) from None
     now = datetime.now(UTC).replace(microsecond=0)
     # A little in the past: the clock that judges it may be behind.
@@ -129,14 +129,14 @@ def _authority(folder: Path) -> Identity:
     except FileNotFoundError as error:
         first = f"sidecar certificate authority --folder {shlex.quote(str(folder))}"
         raise _NotMade(
-            f"{error.filename} is not there: make it first with `{first}`, or use --self-signed"
+            f"{error.filename} does not exist: make it first with `{first}`, or use --self-signed"
         ) from error
     except OSError as error:
         raise _NotMade(f"{error.filename} cannot be read: {(error.strerror or 'unknown').lower()}") from error
     except (ValueError, TypeError) as error:
-        again = "make both anew with `sidecar certificate authority --force`"
+        again = "make new ones with `sidecar certificate authority --force`"
         raise _NotMade(
-            f"{folder / _AUTHORITY}.crt and .key are no pair that this command made: {again}"
+            f"{folder / _AUTHORITY}.crt and .key are not a pair that this command made: {again}"
         ) from error
 
 

@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add_config(parser)
     parser.add_argument("--format", choices=("text", "json"), default="text", help="json: one object, for CI")
-    parser.add_argument("--strict", action="store_true", help="warnings fail the check too")
+    parser.add_argument("--strict", action="store_true", help="warnings also fail the check")
     parser.add_argument(
         "--explain", action="store_true", help="say what the `profile` of an issuer sets, with the clauses"
     )

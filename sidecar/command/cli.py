@@ -40,20 +40,20 @@ COMMANDS: Final = (
     Command(
         "admin-url", "sidecar.command.admin_url", "print the link to the admin page of the running sidecar"
     ),
-    Command("certificate", "sidecar.command.certificate", "make keys and certificates for trying out"),
+    Command("certificate", "sidecar.command.certificate", "make keys and certificates for try-outs"),
     Command("check", "sidecar.command.check", "report every problem of a configuration"),
     Command("completion", "sidecar.command.completion", "print a script that completes commands in a shell"),
-    Command("demo", "sidecar.command.demo", "play the main job on loopback, or in front of your own API"),
-    Command("explain", "sidecar.command.explain", "show check by check why a request is refused"),
+    Command("demo", "sidecar.command.demo", "try the sidecar on loopback, or in front of your own API"),
+    Command("explain", "sidecar.command.explain", "show each check of a request, and why it is refused"),
     Command("init", "sidecar.command.init", "write a small configuration for your issuer and your API"),
-    Command("inject", "sidecar.command.inject", "put the sidecar into Kubernetes manifests"),
+    Command("inject", "sidecar.command.inject", "add the sidecar to Kubernetes manifests"),
     Command(
         "report",
         "sidecar.command.report",
-        "list the clients that are ready for enforcing, from the access log",
+        "show from the access log which clients are ready for enforcement",
     ),
     Command("schema", "sidecar.command.schema", "print the JSON Schema of a settings file, for editors"),
-    Command("test", "sidecar.command.test", "play policy test cases against a configuration"),
+    Command("test", "sidecar.command.test", "run policy test cases against a configuration"),
     Command(
         "thumbprint", "sidecar.command.thumbprint", "print the x5t#S256 of a certificate, or the jkt of a key"
     ),

@@ -22,7 +22,9 @@ _WIDTH = 50
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     parser.add_argument(
-        "--check", action="store_true", help="exit after the scenarios, with 0 only if every promise was kept"
+        "--check",
+        action="store_true",
+        help="exit after the scenarios, with 0 only if every answer was as promised",
     )
     parser.add_argument(
         "--upstream",
@@ -47,7 +49,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def _port(text: str) -> int:
     if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65536:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a port: name one from 1 to 65535")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port: give a number from 1 to 65535")
     return int(text)
 
 
@@ -84,7 +86,7 @@ async def _shown(world: World, path: str, *, stay: bool) -> int:
     try:
         if world.upstream is not None:
             await reach(world.upstream, path)
-        print(f"A world on loopback, configured in {world.folder}: starting {parts} …", flush=True)
+        print(f"Starting {parts} on loopback; the configuration is in {world.folder} …", flush=True)
         await world.start()
         if world.upstream is None:
             if not world.grpc_port:
@@ -104,14 +106,14 @@ async def _shown(world: World, path: str, *, stay: bool) -> int:
 
 
 async def _play_all(world: World, played: list[Scenario]) -> bool:
-    print(f"\n  {'what is tried':{_WIDTH}}{'promised':28}came")
+    print(f"\n  {'attempt':{_WIDTH}}{'expected':28}received")
     outcomes = []
     for scenario in played:
         outcome = await play(world, scenario)
         _print_row(outcome)
         outcomes.append(outcome)
     count = sum(outcome.kept for outcome in outcomes)
-    print(f"\n{count} of {len(outcomes)} promises kept.")
+    print(f"\n{count} of {len(outcomes)} as expected.")
     return count == len(outcomes)
 
 
@@ -147,7 +149,7 @@ def _print_invitation(world: World, path: str) -> None:
     grpc = grpc if world.grpc_port else ""
     print(
         f"""
-It stays up. Try it from another terminal, in any folder; the token is in {world.folder / "token.txt"}
+Everything keeps running. Try it from another terminal, in any folder; the token is in {world.folder / "token.txt"}
 
   # the rightful client
   {ask} {rightful} {url}
@@ -155,10 +157,10 @@ It stays up. Try it from another terminal, in any folder; the token is in {world
   {ask} {thief} {url}
   # why?
   {explain} --config {file["sidecar.yaml"]} --url {url}
-  # another token, from the issuer: bound to the certificate that asks, good for an hour
+  # another token from the issuer: bound to the certificate that you use here, valid for an hour
   {curl} {rightful} -d grant_type=client_credentials -d scope=accounts:read {world.issuer.url}/token{grpc}
 
-  configuration: {world.folder / "sidecar.yaml"}, {world.folder / "policy.yaml"}: yours to change
+  configuration: {world.folder / "sidecar.yaml"}, {world.folder / "policy.yaml"}; change them as you like
   audit records: {world.log}
   dashboard:     http://127.0.0.1:{world.admin_port}/#token={(world.folder / "admin-token").read_text().strip()}
   metrics:       http://127.0.0.1:{world.health_port}/metrics

@@ -70,7 +70,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add(
         "--offline",
         action="store_true",
-        help="ask no issuer: without keys at hand the signature is assumed good",
+        help="do not contact the issuer: without keys, the signature is assumed to be good",
     )
     add("--format", choices=("text", "json"), default="text")
 
@@ -92,13 +92,13 @@ def _declare_request(add: Callable[..., argparse.Action]) -> None:
     add(
         "--grpc",
         metavar="CALL",
-        help="a call of gRPC, package.Service/Method: its method, path, content type and protocol",
+        help="a gRPC call, package.Service/Method: sets method, path, content type and protocol",
     )
     add(
         "--protocol",
         choices=(HTTP1, HTTP2),
         default="",
-        help="what the client speaks; default: http/1.1 where the listener offers it, h2 for a call of gRPC",
+        help="the client's protocol; default: http/1.1 if the listener offers it, h2 for a gRPC call",
     )
     add("--header", action="append", default=[], metavar="H", help="'Name: value'; may be repeated")
 
@@ -115,7 +115,9 @@ def execute(arguments: argparse.Namespace) -> int:
     loaded = load(arguments.config, absent_files_pass=True)
     try:
         if [arguments.token, arguments.proof, arguments.token_request].count("-") > 1:
-            raise Unexplainable("--token -, --proof -, --token-request -: standard input holds one of them")
+            raise Unexplainable(
+                "--token -, --proof -, --token-request -: only one of them can be read from standard input"
+            )
         pasted = _text(arguments.token)
         question = question_of(loaded, arguments, pasted, _text(arguments.proof))
         if arguments.token_request is not None or _goes_to_endpoint(loaded, question):
@@ -268,11 +270,11 @@ def _said(problem: Unposable, loaded: Loaded) -> str:
     """What is wrong, in terms of the arguments."""
     value, option = problem.value, f"--{problem.member.replace('_', '-')}"
     if isinstance(problem, BesideCall):
-        return "--grpc says method and path: leave out --method, --token-request and the path of --url"
+        return "--grpc sets method and path: leave out --method, --token-request and the path of --url"
     match problem.member:
         case "listener":
             names = [one.name for one in loaded.proxy.listeners]
-            return f"no listener is called {value}{nearest(value, names)}"
+            return f"there is no listener named {value}{nearest(value, names)}"
         case "url":
             return f"{value!r} is {problem.problem}: {_URL_WANTED}"
         case "headers":

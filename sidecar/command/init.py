@@ -18,15 +18,15 @@ from sidecar.settings.scalars import parse_address
 from sidecar.settings.service_sections import upstream_url
 
 _QUESTIONS = {
-    "issuer": "Issuer, as `iss` of its tokens has it (https://as.example.com)",
-    "audience": "Audience, as `aud` of the tokens for this API has it (https://api.example.com)",
+    "issuer": "Issuer: `iss` of its tokens (https://as.example.com)",
+    "audience": "Audience: `aud` of the tokens for this API (https://api.example.com)",
     "upstream": "Where the API listens (http://127.0.0.1:8080)",
 }
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.description = "Write a small configuration in report only. What no option says is asked for."
+    parser.description = "Write a small configuration in report only. Asks for missing options."
     parser.add_argument("--issuer", metavar="URL", help="the issuer of the tokens: `iss`")
     parser.add_argument("--audience", metavar="TEXT", help="the name of the API in the tokens: `aud`")
     parser.add_argument("--upstream", metavar="URL", help="where the API listens: http://127.0.0.1:8080")
@@ -54,7 +54,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="days until the policy is enforced (default: 14)",
     )
-    parser.add_argument("--offline", action="store_true", help="do not ask the issuer")
+    parser.add_argument("--offline", action="store_true", help="do not contact the issuer")
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -101,14 +101,14 @@ def _starting_point(arguments: argparse.Namespace) -> StartingPoint:
     for name in ("sidecar.yaml", "policy.yaml", "cases.yaml"):
         if (arguments.folder / name).exists():
             raise _NotWritten(
-                f"{arguments.folder / name} is there already: choose another --folder, or remove it"
+                f"{arguments.folder / name} exists already: choose another --folder, or remove it"
             )
     issuer = _given(arguments, "issuer", checked)
     audience = _given(arguments, "audience", _audience)
     upstream = _given(arguments, "upstream", _upstream)
     authority = None if arguments.ca_file is None else arguments.ca_file.absolute()
     progress = Progress(sys.stderr)
-    progress.tell(f"looking at {issuer} …")
+    progress.tell(f"reading metadata and keys of {issuer} …")
     try:
         found = None if arguments.offline else asyncio.run(look(issuer, authority))
     finally:
@@ -121,7 +121,9 @@ def _given(arguments: argparse.Namespace, name: str, check: Callable[[str], str]
     value: str | None = getattr(arguments, name)
     if value is None:
         if not sys.stdin.isatty():
-            raise _NotWritten(f"--{name} is missing, and there is no terminal to ask on: {_QUESTIONS[name]}")
+            raise _NotWritten(
+                f"--{name} is missing, and there is no terminal for questions: {_QUESTIONS[name]}"
+            )
         try:
             value = input(f"{_QUESTIONS[name]}: ").strip()
         except EOFError:
@@ -163,7 +165,7 @@ def _account(issuer: str, found: IssuerFacts) -> str:
         "it says that it binds tokens to certificates"
         if found.binds_to_certificates
         else "it does not say that it binds tokens to certificates (tls_client_certificate_bound_access_tokens):\n"
-        "  see that it does, per client, before the policy is enforced"
+        "  make sure that it does, for each client, before the policy is enforced"
     )
     return f"{issuer} answers: {keys}{algorithms}{skipped}; {bound}"
 
@@ -173,11 +175,11 @@ def _next(service: Path, point: StartingPoint) -> str:
     config = f"--config {shlex.quote(str(service))}"
     return f"""
 Next:
-  1. Put the server's certificate and key where it says: {service.parent / "tls"}/server.crt and .key. To try it out:
+  1. Save the server's certificate and key as {service.parent / "tls"}/server.crt and .key. To try it out:
        {sidecar} certificate authority --folder {folder}/tls
        {sidecar} certificate server --folder {folder}/tls
   2. {sidecar} check {config}
   3. {sidecar} test {config} {folder}/cases.yaml
   4. {sidecar} run {config} > access.log
-  5. {sidecar} report access.log     # whom to call before {point.until}: from then on it refuses
-docs/tutorial.md goes this way step by step."""
+  5. {sidecar} report access.log     # which clients to fix before {point.until}, when the policy is enforced
+docs/tutorial.md explains these steps."""

@@ -17,9 +17,9 @@ _CURES: Final = {
     "dns": "check how it is written, and whether this machine can resolve it",
     "connect": "check host and port, and whether this machine may connect to it",
     "tls": "name the authority of its certificate with --ca-file; or does it speak http?",
-    "status": "write it as `iss` of its tokens has it, path and slash included; or use --offline",
+    "status": "write it exactly as in `iss` of its tokens, with path and slash; or use --offline",
     "size": "is this the issuer? use --offline if it is",
-    "parse": "write it as `iss` of its tokens has it, path and slash included",
+    "parse": "write it exactly as in `iss` of its tokens, with path and slash",
     "timeout": "try again, or use --offline",
 }
 
@@ -53,14 +53,14 @@ def checked(issuer: str) -> str:
         if url.scheme == "http":
             https = shown(f"https{issuer[4:]}")
             raise NotLookedAt(
-                f"{shown(issuer)} is http, where anyone on the way can replace its keys: use {https} (RFC 8414 §2)"
+                f"{shown(issuer)} is http, so anyone on the network can replace its keys: use {https} (RFC 8414 §2)"
             )
         is_url = (
             is_url and url.scheme == "https" and not url.query and not url.fragment and issuer.isprintable()
         )
     if not is_url:
         raise NotLookedAt(
-            f"{shown(issuer)} is no issuer: write `iss` of its tokens, such as https://as.example.com"
+            f"{shown(issuer)} is not an issuer: write `iss` of its tokens, such as https://as.example.com"
         )
     return issuer
 
@@ -71,12 +71,12 @@ async def look(issuer: str, ca_file: Path | None) -> IssuerFacts:
     try:
         http = HttpClient.create(HttpSettings(ca_file=ca_file))
     except (OSError, ValueError) as error:
-        raise NotLookedAt(f"--ca-file {ca_file}: no certificates in PEM can be read from it") from error
+        raise NotLookedAt(f"--ca-file {ca_file}: it has no readable PEM certificates") from error
     try:
         metadata = await _metadata(issuer, http)
         if metadata.jwks_uri is None:
             raise NotLookedAt(
-                f"{shown(issuer)}: its metadata names no jwks_uri: opaque tokens need introspection"
+                f"{shown(issuer)}: its metadata has no jwks_uri: opaque tokens need introspection"
             )
         keys = await _keys(metadata.jwks_uri, http)
     except FetchFailed as failed:

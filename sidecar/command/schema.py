@@ -11,7 +11,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument("kind", nargs="?", choices=sorted(MODELS), default="service", help="default: service")
     parser.add_argument(
-        "--reference", action="store_true", help="a page about all keys of all files, in Markdown"
+        "--reference", action="store_true", help="a reference of all keys of all files, in Markdown"
     )
 
 

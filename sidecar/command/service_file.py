@@ -21,7 +21,7 @@ def add_config(parser: argparse.ArgumentParser) -> None:
         required=default is None,
         default=default,
         metavar="FILE",
-        help=f"the service file; else {VARIABLE}, ./{USUAL[0]} or {USUAL[1]}",
+        help=f"the service file (default: {VARIABLE}, ./{USUAL[0]} or {USUAL[1]})",
     )
 
 

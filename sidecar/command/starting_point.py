@@ -43,22 +43,22 @@ listeners:
     tls: {{certificate_file: tls/server.crt, private_key_file: tls/server.key}}
     client_certificate:
       trust: any              # possession of the key is what counts (RFC 8705 §6.2); `ca`: the chain is verified, too
-      at_handshake: optional  # so that a missing certificate is answered by the policy, and not cut off
+      at_handshake: optional  # without a certificate the policy decides; the handshake does not fail
 upstream:
-  url: {scalar(self.upstream)}   # must be reachable by nobody but the sidecar
-  identity_headers:           # what the API is told; whatever a client sends under these names is removed
+  url: {scalar(self.upstream)}   # clients must not be able to reach it directly
+  identity_headers:           # set by the sidecar; fields with these names are removed from clients' requests
     X-Auth-Subject: sub
     X-Auth-Client: client_id
 policy_files: [policy.yaml]
 health: {{address: "{host}:9902"}}         # /livez /readyz /metrics
 admin: {{address: "127.0.0.1:9901"}}      # the admin page: `sidecar admin-url` prints the link
-logging: {{format: json, access: all}}    # one line a request: `sidecar report` reads them
+logging: {{format: json, access: all}}    # one line per request; `sidecar report` reads them
 """
 
     def _policy(self) -> str:
         lines = [
-            "# The policy: whom to trust, and what each request must bring. The first rule whose match fits decides;",
-            "# without one the answer is 403. docs/policy.md has every condition.",
+            "# The policy: which issuers to trust, and what each request must present. The first rule that matches",
+            "# decides; if no rule matches, the answer is 403. docs/policy.md has every condition.",
             f"report_only: {{until: {self.until}}}   # until then unbound tokens pass, and are recorded",
             "issuers:",
             f"  - issuer: {scalar(self.issuer)}",
@@ -69,10 +69,10 @@ logging: {{format: json, access: all}}    # one line a request: `sidecar report`
             lines.append(f"    http: {{ca_file: {json.dumps(str(self.ca_file), ensure_ascii=False)}}}")
         if self.found is not None and self.found.algorithms:
             lines.append(
-                f"    algorithms: [{', '.join(self.found.algorithms)}]   # of the keys that it publishes"
+                f"    algorithms: [{', '.join(self.found.algorithms)}]   # of the keys that the issuer publishes"
             )
         lines += [
-            "    binding: required       # every token is bound to a certificate (cnf x5t#S256, RFC 8705 §3)",
+            "    binding: required       # every token must be bound to a certificate (cnf x5t#S256, RFC 8705 §3)",
             "rules:",
             "  # - name: health          # a route without a token, such as a probe",
             "  #   match: {methods: [GET], path: /healthz}",

@@ -24,7 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     add_config(parser)
     parser.add_argument("cases", type=Path, nargs="+", metavar="CASES", help="case files")
-    parser.add_argument("--junit", type=Path, metavar="FILE", help="write a JUnit report too")
+    parser.add_argument("--junit", type=Path, metavar="FILE", help="also write a JUnit report")
 
 
 def execute(arguments: argparse.Namespace) -> int:

@@ -59,7 +59,7 @@ def key_thumbprint(path: Path) -> str:
     try:
         return base64url_text(thumbprint_of(json_object(_content(path))))
     except Malformed as problem:
-        raise CertificateUnreadable(f"is no JSON Web Key: {problem}") from None
+        raise CertificateUnreadable(f"is not a JSON Web Key: {problem}") from None
 
 
 def certificates(path: Path) -> list[Certificate]:

@@ -45,7 +45,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--certificate", required=True, metavar="FILE", help="server certificate, PEM")
     parser.add_argument("--private-key", required=True, metavar="FILE", help="its key, PEM")
     parser.add_argument(
-        "--client-ca", type=Path, metavar="FILE", help="answer only to certificates of this authority, PEM"
+        "--client-ca",
+        type=Path,
+        metavar="FILE",
+        help="accept only clients with a certificate of this authority, PEM",
     )
     parser.add_argument(
         "--client-name",
@@ -174,7 +177,7 @@ async def _answer(
     except ConnectionError:
         return _problem(400, "the connection ended in the body")
     except Overloaded:
-        return _problem(503, "the body did not arrive before there were too many newer ones")
+        return _problem(503, "the body was too slow, and there are too many newer requests")
     response = answer["response"]
     if not response["allowed"]:
         log.info("refused %s: %s", json.dumps(response["uid"]), response["status"]["message"])

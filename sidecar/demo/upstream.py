@@ -43,9 +43,7 @@ async def reach(url: str, path: str) -> None:
         finally:
             writer.close()
         return
-    raise DemoFailed(
-        f"--upstream: nothing serves at {name}: {why}: start the API first, or name where it listens"
-    )
+    raise DemoFailed(f"--upstream: nothing serves at {name}: {why}: start the API first, or give its address")
 
 
 async def _connection(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -67,12 +65,13 @@ async def _speaks_http(
             first = await reader.readexactly(5)
     except TimeoutError:
         why = f"it gave no answer to HEAD {path} in {_ANSWER_SECONDS:.0f} seconds"
-        raise DemoFailed(f"--upstream: {name}: {why}: name a --path that it answers at once") from None
+        raise DemoFailed(f"--upstream: {name}: {why}: give a --path that it answers at once") from None
     except (OSError, asyncio.IncompleteReadError):
         first = b""
     if first != b"HTTP/":
         raise DemoFailed(
-            f"--upstream: {name} does not answer in HTTP/1.1: name an API that does, or https:// where it speaks TLS"
+            f"--upstream: {name} does not answer in HTTP/1.1: give the URL of an API that does,"
+            " or https:// if it uses TLS"
         )
 
 

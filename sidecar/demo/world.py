@@ -198,7 +198,7 @@ class World:
             problem = (
                 f"port {self.issuer_port} cannot be the issuer's: {(error.strerror or str(error)).lower()}"
             )
-            raise DemoFailed(f"{problem}: leave out --issuer-port, or name another") from error
+            raise DemoFailed(f"{problem}: leave out --issuer-port, or give another one") from error
         return self.issuer.url
 
     async def _start_api(self) -> str:

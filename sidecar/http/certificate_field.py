@@ -264,7 +264,7 @@ _READERS: Final = {
 def emit(form: CertificateFormat, certificates: FieldCertificates) -> tuple[bytes, bytes]:
     """The value of the field, and that of the chain's field; an empty one is not sent.
 
-    `der_base64` has no place for a chain: it is left out.
+    `der_base64` has no field for a chain: it is left out.
     """
     leaf, chain = certificates
     match form:

@@ -72,7 +72,9 @@ def _guarded(request: Mapping[str, Any]) -> dict[str, Any]:
     changed = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
     if not changed:
         return {"allowed": True}
-    message = f"bound-token-sidecar protects this Pod, and {', '.join(changed)} cannot be changed in it: make a new Pod"
+    message = (
+        f"bound-token-sidecar protects this Pod, and {', '.join(changed)} cannot be changed: create a new Pod"
+    )
     return {"allowed": False, "status": {"code": FORBIDDEN, "reason": "Forbidden", "message": message}}
 
 

@@ -78,7 +78,7 @@ def wishes(metadata: Mapping[str, Any], allowed: Collection[str] = CHOICES) -> W
         raise CannotInject(*(f"annotation {PREFIX}{name} is not one this injector knows" for name in ours))
     taken = [name for name, value in known.items() if value is not None and name not in allowed]
     if taken:
-        raise CannotInject(*(f"annotation {PREFIX}{name} is not for a Pod to choose here" for name in taken))
+        raise CannotInject(*(f"annotation {PREFIX}{name} cannot be set by a Pod here" for name in taken))
     probes = known["probes"]
     if probes not in {None, "sidecar", "keep"}:
         raise CannotInject(f"annotation {PREFIX}probes must be 'sidecar' or 'keep'")

@@ -179,7 +179,7 @@ def _tls_source(wanted: Wishes, settings: InjectionSettings, workload: str | Non
     if secret is not None:
         if "{name}" in secret and workload is None:
             raise CannotInject(
-                "the Pod has no name to find its certificate's Secret by; say which with annotation"
+                "the Pod has no name from which the name of its certificate's Secret follows; set annotation"
                 f" {annotation.PREFIX}tls-secret"
             )
         name = secret.replace("{name}", workload or "")
@@ -207,7 +207,7 @@ def _group(wanted: Wishes, settings: InjectionSettings) -> int | None:
         return 0
     if clients_secret(wanted, settings) is not None:
         raise CannotInject(
-            "the injector's group must say which may read both the server certificate and the Secret of clients"
+            "the injector's group must be one that may read both the server certificate and the Secret of clients"
         )
     return settings.user
 

@@ -77,7 +77,9 @@ def inject(
             raise CannotInject(
                 "it declares no port; in an enforcing namespace declare the API's containerPort"
             )
-        return Injection(manifest, None, ("declares no port and does not ask: left as it is",))
+        return Injection(
+            manifest, None, ("declares no port and does not ask for the sidecar: left unchanged",)
+        )
     made = _injected(template, settings, mode, manifest, Beside(service_ports))
     return Injection(_replaced(manifest, path, made.pod), made.status, made.notes)
 
@@ -95,7 +97,7 @@ def uninject(manifest: dict[str, Any]) -> Injection:
         return Injection(manifest, None)
     status = annotation.status(template.get("metadata") or {})
     if status is None:
-        raise CannotInject(f"container {CONTAINER} is there, but no record of an injection")
+        raise CannotInject(f"container {CONTAINER} exists, but there is no record of an injection")
     pod, notes = restored(template, status)
     return Injection(_replaced(manifest, path, pod), status, notes)
 
@@ -125,11 +127,11 @@ def _again(
     if status is None:
         if mode is not Mode.ALL:
             raise CannotInject(
-                f"container {CONTAINER} is there and no record of an injection: any container can carry the name;"
+                f"container {CONTAINER} exists without a record of an injection: any container can have this name;"
                 f' remove it, or annotate {annotation.INJECT}: "false" and protect the Pod by other means'
             )
         return Injection(
-            manifest, None, (f"container {CONTAINER} was not put there by injection: left as it is",)
+            manifest, None, (f"container {CONTAINER} was not put there by injection: left unchanged",)
         )
     if status.undo is None:
         return _old_record(manifest, path, settings, mode, status)
@@ -147,13 +149,9 @@ def _old_record(
 ) -> Injection:
     """What version 0.1 injected: its record does not say what it replaced, so only the image can follow."""
     if mode is Mode.ENFORCED:
-        raise CannotInject(
-            "version 0.1 put the sidecar here: inject the manifest from before, with this version"
-        )
+        raise CannotInject("version 0.1 put the sidecar here: inject the original manifest with this version")
     made = copy.deepcopy(_at(manifest, path))
-    note = (
-        "version 0.1 put the sidecar here: its settings stay; inject the manifest from before to renew them"
-    )
+    note = "version 0.1 put the sidecar here: its settings stay; inject the original manifest to update them"
     own = _sidecar(made)
     if own is None or own.get("image") == settings.image:
         return Injection(manifest, status, (note,))
@@ -169,9 +167,9 @@ def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
         yield f"image {before.get('image')} becomes {after.get('image')}"
     fields = sorted(name for name in {*before, *after} - {"image"} if before.get(name) != after.get(name))
     if fields:
-        yield f"the sidecar's settings are renewed: {', '.join(fields)}"
+        yield f"the sidecar's settings are updated: {', '.join(fields)}"
     elif before.get("image") == after.get("image"):
-        yield "what the sidecar needs around it is renewed"
+        yield "the parts of the Pod that the sidecar needs are updated"
 
 
 def _sidecar(pod: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -67,7 +67,7 @@ def _api_container(spec: Mapping[str, Any], metadata: Mapping[str, Any], wanted:
     if len(candidates) > 1:
         names = ", ".join(one["name"] for one in candidates)
         raise CannotInject(
-            f"several containers could be the API ({names}); say which with annotation {PREFIX}container"
+            f"several containers could be the API ({names}); name it with annotation {PREFIX}container"
         )
     return candidates[0]
 
@@ -88,8 +88,7 @@ def _upstream_port(container: Mapping[str, Any], wanted: Wishes) -> int:
         return int(named[0])
     declared = f"declares {', '.join(map(str, numbers))}" if numbers else "declares no TCP port"
     raise CannotInject(
-        f"container {container['name']} {declared}; say where the API listens with annotation"
-        f" {PREFIX}upstream-port"
+        f"container {container['name']} {declared}; set the API's port with annotation {PREFIX}upstream-port"
     )
 
 
@@ -111,7 +110,7 @@ def _shape_problems(spec: Mapping[str, Any], settings: InjectionSettings) -> Ite
 def _name_problems(spec: Mapping[str, Any]) -> Iterator[str]:
     for volume in spec.get("volumes") or []:
         if volume["name"].startswith(VOLUME_PREFIX):
-            yield f"volume {volume['name']} uses a name that the sidecar's own volumes need"
+            yield f"volume {volume['name']} uses a name that a volume of the sidecar needs"
 
 
 def _port_problems(
@@ -126,7 +125,7 @@ def _port_problems(
         yield f"annotation {PREFIX}port is also the sidecar's health or admin port"
     if placement.upstream_port in ours:
         yield (
-            f"the API's port {placement.upstream_port} is one that the sidecar needs; choose another with"
+            f"the API's port {placement.upstream_port} is a port that the sidecar needs; choose another one with"
             f" {ours[placement.upstream_port]}"
         )
     for field in ("containers", "initContainers"):
@@ -135,6 +134,6 @@ def _port_problems(
                 number = port["containerPort"]
                 if number in ours and number != placement.upstream_port:
                     yield (
-                        f"containerPort {number} of container {container['name']} clashes with the sidecar's;"
-                        f" choose another with {ours[number]}"
+                        f"containerPort {number} of container {container['name']} conflicts with the sidecar's;"
+                        f" choose another one with {ours[number]}"
                     )

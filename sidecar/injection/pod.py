@@ -94,7 +94,7 @@ def restored(pod: dict[str, Any], status: Status) -> tuple[dict[str, Any], tuple
     """
     if status.undo is None:
         raise CannotInject(
-            "version 0.1 put the sidecar here and kept no record of what it replaced: begin with the manifest from"
+            "version 0.1 put the sidecar here and kept no record of what it replaced: start with the manifest from"
             " before the injection"
         )
     made = copy.deepcopy(pod)
@@ -173,7 +173,7 @@ def _hold(api_containers: list[dict[str, Any]], placement: Placement, settings: 
 def _open_ports(api_containers: list[dict[str, Any]], placement: Placement) -> list[str]:
     """Ports that stay reachable without the sidecar: not an error, but nobody should be surprised."""
     return [
-        f"port {port['containerPort']} of container {one['name']} stays outside the sidecar"
+        f"port {port['containerPort']} of container {one['name']} is not protected by the sidecar"
         for one in api_containers
         for port in tcp_ports(one)
         if port["containerPort"] not in {placement.upstream_port, placement.port}

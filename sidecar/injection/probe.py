@@ -141,14 +141,14 @@ def _ask_in_its_place(
         )
     service = str(action["grpc"].get("service") or "")
     if not SERVICE_NAME.fullmatch(service):
-        raise CannotInject(f"{where} asks for a gRPC service of a name that none has: {service[:80]!r}")
+        raise CannotInject(f"{where} asks for a gRPC service with an invalid name: {service[:80]!r}")
     query = f"?service={service}" if service else ""
     asked = {"path": f"/grpcz{query}", "port": health_port}
     members = [("httpGet", asked) if name == "grpc" else (name, one) for name, one in action.items()]
     action.clear()
     action.update(members)
     notes.append(
-        f"{where} asks the sidecar's health port, which asks the API by gRPC; nothing becomes public"
+        f"{where} calls the sidecar's health port, which asks the API by gRPC; nothing becomes public"
     )
     return service
 
@@ -156,7 +156,7 @@ def _ask_in_its_place(
 def _lead_through(action: dict[str, Any], placement: Placement, where: str, notes: list[str]) -> str | None:
     if where.startswith("lifecycle."):
         raise CannotInject(
-            f"{where} calls the API's port; led through the sidecar it would be open to every caller, so use an"
+            f"{where} calls the API's port; through the sidecar it would be open to every caller, so use an"
             f" exec hook, or annotate {PREFIX}probes: keep"
         )
     if isinstance(action.get("tcpSocket"), dict):
@@ -170,6 +170,10 @@ def _lead_through(action: dict[str, Any], placement: Placement, where: str, note
         raise CannotInject(f"{where} asks for a path that no rule can match literally: {path!r}")
     request["scheme"] = "HTTPS"
     request["port"] = placement.port
-    advice = "; give the API a health path of its own" if path == "/" else " to whoever reaches the Service"
+    advice = (
+        "; use a path that only the health check needs"
+        if path == "/"
+        else " to everyone who can reach the Service"
+    )
     notes.append(f"{where} makes GET {path} public{advice}")
     return path

@@ -56,17 +56,17 @@ def spoken(
     sign = next(_signs(spec, placement, beside), None)
     upstream = chosen or (H2 if sign is not None else HTTP1)
     if upstream == HTTP1:
-        doubt = f"{sign} says gRPC or HTTP/2, but upstream-protocol is {HTTP1}: calls of gRPC fail"
+        doubt = f"{sign} says gRPC or HTTP/2, but upstream-protocol is {HTTP1}: gRPC calls fail"
         return Spoken(settings.protocols or (), HTTP1, (doubt,) if sign is not None else ())
     listener = settings.protocols or BOTH
     if H2 not in listener:
         why = f"{sign} says that the API" if sign is not None else "the API"
         raise CannotInject(
-            f"{why} speaks gRPC or HTTP/2, but the injector's protocols offer {HTTP1} alone: its callers would be"
-            f" turned away; let them offer {H2}, or annotate {PREFIX}upstream-protocol: {HTTP1}"
+            f"{why} speaks gRPC or HTTP/2, but the injector's protocols offer {HTTP1} only: its callers would be"
+            f" refused; add {H2} to them, or annotate {PREFIX}upstream-protocol: {HTTP1}"
         )
     told = f"{sign} says so" if sign is not None else "upstream-protocol says so"
-    sides = f"clients are offered {' and '.join(listener)}, and the API is spoken to in {H2}"
+    sides = f"clients are offered {' and '.join(listener)}, and the API is called in {H2}"
     if wanted.config_map is not None:
         sides = f"the service file must offer {H2} in `protocols` and have `upstream: {{protocol: {H2}}}`"
     return Spoken(tuple(listener), H2, (f"the API speaks gRPC or HTTP/2 ({told}): {sides}",))

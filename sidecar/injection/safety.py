@@ -33,7 +33,7 @@ def open_address_notes(spec: Mapping[str, Any], container: str) -> Iterator[str]
         for where in _open_addresses(one):
             yield (
                 f"container {one['name']} is told to listen on all addresses ({where}): whoever reaches the Pod"
-                " walks around the sidecar; let it listen on 127.0.0.1"
+                " bypasses the sidecar; let it listen on 127.0.0.1"
             )
 
 
@@ -44,14 +44,14 @@ def mesh_notes(metadata: Mapping[str, Any], number: int) -> Iterator[str]:
     excluded = str(annotations.get("traffic.sidecar.istio.io/excludeInboundPorts", ""))
     if (istio == "true" or "istio.io/rev" in labels) and not _names(excluded, number):
         yield (
-            "Istio's own sidecar would take the connections first: annotate"
+            "Istio's own sidecar would accept the connections first: annotate"
             f' traffic.sidecar.istio.io/excludeInboundPorts: "{number}"'
         )
     skipped = str(annotations.get("config.linkerd.io/skip-inbound-ports", ""))
     linkerd = annotations.get("linkerd.io/inject") in {"enabled", "ingress"}
     if linkerd and not _names(skipped, number):
         yield (
-            "Linkerd's own proxy would take the connections first: annotate"
+            "Linkerd's own proxy would accept the connections first: annotate"
             f' config.linkerd.io/skip-inbound-ports: "{number}"'
         )
 
@@ -61,7 +61,7 @@ def registry_notes(image: str) -> Iterator[str]:
     first, slash, _ = image.partition("/")
     if not slash or not ("." in first or ":" in first or first == "localhost"):
         full = image if slash else f"library/{image}"
-        yield f"image {image} names no registry: a node takes it for docker.io/{full}"
+        yield f"image {image} has no registry: a node uses docker.io/{full}"
 
 
 def _open_addresses(container: Mapping[str, Any]) -> Iterator[str]:

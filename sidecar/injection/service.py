@@ -113,7 +113,7 @@ def ingress_notes(ingress: Mapping[str, Any], services: Iterable[Mapping[str, An
     for name in sorted({*_backends(spec)} & names):
         yield (
             f"ends TLS in front of Service {name}: the sidecar sees the ingress, not the client; pass TLS through,"
-            " or take the certificate from the ingress by a header"
+            " or let the ingress send the certificate in a header"
         )
 
 

@@ -115,7 +115,7 @@ def _named(text: str, workload: str | None, asking: str) -> str:
         raise CannotInject(f"the Pod has no name, and {asking} asks for it")
     if not DNS_LABEL.fullmatch(workload):
         raise CannotInject(
-            f"the Pod's workload has a name that Kubernetes gives no object, and {asking} asks for it"
+            f"the Pod's workload has a name that is not valid in Kubernetes, and {asking} asks for it"
         )
     return text.replace("{name}", workload)
 

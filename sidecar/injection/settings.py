@@ -191,9 +191,7 @@ class InjectionSettings(_Strict):
     def _names_of_proxies_have_an_authority(self) -> Self:
         told = self.told_certificate
         if (told is not None and told.needs_authority) != (self.proxy_ca is not None):
-            raise ValueError(
-                "proxy_ca is the authority of proxies that are known by a name, and of these alone"
-            )
+            raise ValueError("proxy_ca is only for proxies that are identified by a name")
         return self
 
     @model_validator(mode="after")
@@ -203,10 +201,12 @@ class InjectionSettings(_Strict):
         if self.server_certificate.secret is not None or self.group is not None or self.user is None:
             return self
         if dpop is not None and (dpop.nonce_key_secret or dpop.replay_secret) is not None:
-            raise ValueError("group: say which may read both the server certificate and the Secrets of dpop")
+            raise ValueError(
+                "group: set a group that may read both the server certificate and the Secrets of dpop"
+            )
         if self.authorization_server is not None:
             raise ValueError(
-                "group: say which may read both the server certificate and the Secret of clients"
+                "group: set a group that may read both the server certificate and the Secret of clients"
             )
         return self
 

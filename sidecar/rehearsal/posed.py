@@ -145,11 +145,11 @@ def _fields(lines: Iterable[str]) -> list[Field]:
 def _call(asked: Asked, target: str) -> str:
     """The path of the call that is asked about; `url` may name the host."""
     if target != "/":
-        raise BesideCall("url", "a call of gRPC has no other path: leave it out", asked.url)
+        raise BesideCall("url", "a gRPC call has no other path: leave it out", asked.url)
     if asked.method not in {_USUAL, "POST"}:
-        raise BesideCall("method", "a call of gRPC is a POST: leave it out", asked.method)
+        raise BesideCall("method", "a gRPC call is a POST: leave it out", asked.method)
     if asked.token_request is not None:
-        raise BesideCall("token_request", "a call of gRPC is no form: leave one of them out")
+        raise BesideCall("token_request", "a gRPC call is not a form: leave one of them out")
     try:
         return call_target(asked.grpc)
     except ValueError as error:

@@ -28,7 +28,7 @@ def chosen(said: str, listener: ListenerSettings, *, is_call: bool) -> str:
     usual = HTTP2 if is_call or HTTP1 not in offered else HTTP1
     protocol = said or usual
     if is_call and protocol != HTTP2:
-        raise ValueError(f"{protocol} has no calls of gRPC: they come in h2")
+        raise ValueError(f"{protocol} has no gRPC calls: use h2")
     if protocol not in offered:
         listed = ", ".join(offered)
         raise ValueError(

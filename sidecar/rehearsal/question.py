@@ -75,7 +75,7 @@ async def _explained(  # noqa: PLR0917 — what was asked, and of whom
         if found is not None:
             return found
         if is_form:
-            raise Unposable("token_request", f"{sent.target} is the path of no endpoint")
+            raise Unposable("token_request", f"{sent.target} is not the path of an endpoint")
     return await explain(authorizer, reception, received, question.presenter, now, others=question.others)
 
 

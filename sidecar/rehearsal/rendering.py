@@ -33,7 +33,7 @@ def render(explanation: Explanation, *, in_colour: bool) -> Iterator[str]:
 
 def _step(step: Step, verdict: str, check: int, clause: int, *, in_colour: bool) -> Iterator[str]:
     mark, colour = _MARKS[verdict]
-    presented = "NOT VERIFIED: no keys at hand" if verdict == "assumed" else step.presented
+    presented = "NOT VERIFIED: no keys available" if verdict == "assumed" else step.presented
     lead = f"{_painted(mark, colour, in_colour)}  {_printable(step.check):{check}}  {step.clause:{clause}}"
     if step.verdict is Verdict.NOT_REACHED:
         yield f"{lead}  not reached"
@@ -46,7 +46,7 @@ def _verdict(explanation: Explanation, *, in_colour: bool) -> Iterator[str]:
     rule = f"rule {explanation.rule}" if explanation.rule else "no rule"
     denial = explanation.denial
     if explanation.is_permit:
-        provided = ", provided that the signature is good" if explanation.assumes_signature else ""
+        provided = ", if the signature is valid" if explanation.assumes_signature else ""
         yield f"verdict  {_painted('permit', '32', in_colour)}{provided} ({rule})"
         if denial is not None:
             yield f"         only because the policy reports: will be refused for {denial.reason.value}"
@@ -59,7 +59,7 @@ def _verdict(explanation: Explanation, *, in_colour: bool) -> Iterator[str]:
     assert explanation.answer is not None  # noqa: S101 — what is not forwarded is answered
     status = explanation.answer.status
     if denial is None:
-        yield f"answer   {status}: the sidecar's own document about the protected resource (RFC 9728)"
+        yield f"answer   {status}: the sidecar's own metadata of the protected resource (RFC 9728)"
         return
     yield f"verdict  {_painted('deny', '31', in_colour)}: {denial.reason.value} ({rule})"
     code = explanation.grpc_status

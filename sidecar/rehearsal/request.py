@@ -120,7 +120,7 @@ class Reception:
         reader.read()
         reader.close()
         return reader.message or _faulty(
-            reader.fault or Fault(Reason.REQUEST_MALFORMED, "no head of a request")
+            reader.fault or Fault(Reason.REQUEST_MALFORMED, "not the head of a request")
         )
 
 
@@ -129,7 +129,7 @@ def _written(sent: Sent) -> bytes | Fault:
     line = b"%b %b HTTP/1.1" % (sent.method.encode(), sent.target.encode())
     lines = [line, *(b"%b: %b" % field for field in sent.fields)]
     if any(b"\r" in each or b"\n" in each for each in lines):
-        return Fault(Reason.REQUEST_MALFORMED, "a line end inside of the request line or of a field")
+        return Fault(Reason.REQUEST_MALFORMED, "a line end inside the request line or a field")
     return b"\r\n".join([*lines, b"", b""])
 
 
@@ -176,7 +176,7 @@ def tls_of(text: str) -> tuple[str, str]:
     if text and version not in VERSIONS:
         raise ValueError(f"not a version of TLS with, perhaps, a group: {' or '.join(VERSIONS)}, 1.3/X25519")
     if slash and group not in GROUPS:
-        raise ValueError(f"not of a group that is known: {', '.join(sorted(GROUPS))}")
+        raise ValueError(f"not a known group: {', '.join(sorted(GROUPS))}")
     return version, group
 
 

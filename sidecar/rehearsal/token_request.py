@@ -53,7 +53,7 @@ async def explain_token_request(
         endpoints = RehearsedEndpoints(settings, authorizer, registry(settings.clients, published))
         found = explained_at(endpoints, reception, received, sent.body, presenter=presenter, now=now)
     if found is None:
-        raise NoEndpoint(f"{sent.target} is the path of no endpoint")
+        raise NoEndpoint(f"{sent.target} is not the path of an endpoint")
     return found
 
 

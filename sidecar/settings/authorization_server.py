@@ -96,7 +96,7 @@ def unbindable(
     """What makes it impossible for the section at `at` that a token is issued to any client."""
     if section.audit_binding == "refuse" and section.hand_over.header is None:
         message = (
-            "without `hand_over.header` the server cannot bind a token: `refuse` would refuse all of them"
+            "without `hand_over.header` the server cannot bind a token: `refuse` would refuse all tokens"
         )
         yield document.problem((*at, "audit_binding"), message)
 
@@ -129,7 +129,7 @@ def _moved(document: Document, section: AuthorizationServerSection) -> Iterator[
         if public != upstream:
             message = (
                 f"clients see {shown(public)}, the server {shown(upstream)}: it refuses their DPoP proofs, whose `htu` "
-                "names the URL that they see (RFC 9449 §4.3)"
+                "has the URL that clients use (RFC 9449 §4.3)"
             )
             yield document.warning((_AT, "endpoints", name), message)
 
@@ -143,7 +143,7 @@ def _untold(section: AuthorizationServerSection, clients: Sequence[PlacedClient]
             continue
         name = shown(one.settings.client_id)
         if one.settings.translation is None:
-            message = f"{name}: neither `hand_over.header` nor `translate`: the server sees a client_id and no proof"
+            message = f"{name}: neither `hand_over.header` nor `translate`: the server gets a client_id and no proof"
             yield one.warning(message)
         else:
             message = (
@@ -180,7 +180,7 @@ def _authorities(clients: Sequence[PlacedClient]) -> Iterator[Problem]:
         anchors, public = anchors_of(file), _public(file)
         if public is not None:
             message = (
-                f"{shown(str(file))} holds {shown(public)}, which certifies for anybody: another customer of it may "
+                f"{shown(str(file))} holds {shown(public)}, which certifies for anyone: another customer of it may "
                 "get the same name (RFC 8705 §7.4)"
             )
             yield one.warning(message, "ca_file")
@@ -200,7 +200,9 @@ def _shut_out(
     method = ClientMethod.SELF_SIGNED_TLS_CLIENT_AUTH
     named = next((one.settings.client_id for one in clients if one.settings.method is method), None)
     if named is not None:
-        message = f"no listener has `trust: any`: {shown(named)} registers a certificate of its own, and cannot connect"
+        message = (
+            f"no listener has `trust: any`: {shown(named)} registers its own certificate, and cannot connect"
+        )
         yield document.warning(("listeners",), message)
 
 

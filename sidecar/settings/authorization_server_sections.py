@@ -73,8 +73,8 @@ class VerifiedFieldSection(Section):
 
     elsewhere: ClassVar[Mapping[str, str]] = MappingProxyType(
         {
-            "true": 'is what Helm and other readers of YAML 1.1 make of the key yes: write "yes" in quotes',
-            "false": 'is what Helm and other readers of YAML 1.1 make of the key no: write "no" in quotes',
+            "true": 'is how Helm and other YAML 1.1 parsers read the key yes: write "yes" in quotes',
+            "false": 'is how Helm and other YAML 1.1 parsers read the key no: write "no" in quotes',
         }
     )
     name: HeaderName
@@ -95,11 +95,11 @@ class HandOverHeaderSection(CertificateHeaderSection):
     @model_validator(mode="after")
     def _chain(self) -> Self:
         if self.chain and self.format not in _CHAINS:
-            raise mistake(f"`{self.format}` has no place for a chain", "chain")
+            raise mistake(f"`{self.format}` has no field for a chain", "chain")
         name = self.name or CERTIFICATE_FIELDS.get(self.format, "")
         if self.verified is not None and self.verified.name.lower() in {name.lower(), *OURS}:
             raise mistake(
-                f"{shown(self.verified.name)} is not free to say that the certificate was verified",
+                f"{shown(self.verified.name)} cannot be used to say that the certificate was verified",
                 "verified",
             )
         return self

@@ -48,7 +48,7 @@ class CaseCertificate(Section):
     @model_validator(mode="after")
     def _one_source(self) -> Self:
         if self.file is not None and len(self.model_fields_set) > 1:
-            raise mistake("a certificate from a file is what it is", "file")
+            raise mistake("a certificate from a file cannot be changed", "file")
         return self
 
     @model_validator(mode="after")

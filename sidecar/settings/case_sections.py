@@ -51,7 +51,7 @@ class CaseRequest(Section):
     def _one_way_to_say_it(self) -> Self:
         for name in ("method", "target", "form"):
             if self.grpc is not None and name in self.model_fields_set:
-                raise mistake("contradicts `grpc`, which says what is asked", name)
+                raise mistake("contradicts `grpc`, which sets the request", name)
         return self
 
 
@@ -131,7 +131,7 @@ ProofOrNone = Annotated[
 def _reason(value: str) -> str:
     known = [reason.value for reason in Reason]
     if value not in known:
-        raise ValueError(f"{shown(value)} is no reason{nearest(value, known)}")
+        raise ValueError(f"{shown(value)} is not a reason{nearest(value, known)}")
     return value
 
 
@@ -176,7 +176,7 @@ ErrorName = Literal[
 def _grpc_status(value: Any) -> Any:
     codes = {name: code for code, name in grpc.NAMES.items()}
     if isinstance(value, str) and value not in codes:
-        raise ValueError(f"{shown(value)} is no status that is given here{nearest(value, sorted(codes))}")
+        raise ValueError(f"{shown(value)} is not a status of the sidecar{nearest(value, sorted(codes))}")
     return codes[value] if isinstance(value, str) else value
 
 
@@ -237,7 +237,7 @@ class CaseExpectation(Section):
         if not self.model_fields_set:
             raise mistake("expects nothing")
         if self.status == 200 and self.reason is not None:
-            raise mistake("a request that is forwarded has no reason to be refused: would_deny?", "reason")
+            raise mistake("a forwarded request has no reason; did you mean `would_deny`?", "reason")
         return self
 
 

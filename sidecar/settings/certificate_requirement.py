@@ -30,7 +30,7 @@ from sidecar.settings.section import Section, mistake, nearest
 class NameOfClaim(Section):
     """The name stands in a claim."""
 
-    claim: Annotated[ClaimName, Field(description="The token's claim that holds the name.")]
+    claim: Annotated[ClaimName, Field(description="The token's claim with the name.")]
 
 
 class NamePatterns(Section):
@@ -61,14 +61,14 @@ def _names(value: Any) -> Any:
 def _wild(value: NamePatterns) -> NamePatterns:
     for name in value.names or ():
         if not name.isprintable() or not name.isascii():
-            raise ValueError(f"{shown(name)} holds a character that no such name has")
+            raise ValueError(f"{shown(name)} has a character that is not allowed in such a name")
     return value
 
 
 def _plain(value: NamePatterns) -> NamePatterns:
     for name in value.names or ():
         if "*" in name:
-            raise ValueError(f"{shown(name)}: a distinguished name takes no wildcards")
+            raise ValueError(f"{shown(name)}: wildcards are not allowed in a distinguished name")
     return _wild(value)
 
 
@@ -104,7 +104,7 @@ def _thumbprint(value: str) -> str:
     digits = value.replace(":", "")
     if re.fullmatch(r"[0-9A-Fa-f]{64}", digits):
         meant = base64url_text(bytes.fromhex(digits))
-        raise ValueError(f"a thumbprint is written in base64url, not hex: {meant}")
+        raise ValueError(f"a thumbprint is base64url, not hex: {meant}")
     if re.fullmatch(r"[0-9A-Fa-f]{40}", digits):
         raise ValueError("that is a SHA-1; a thumbprint is a SHA-256: see `sidecar thumbprint CERT`")
     if re.fullmatch(r"[A-Za-z0-9+/_-]{43}=?", value):
@@ -165,7 +165,7 @@ class CertificateRequirement(Section):
     @model_validator(mode="after")
     def _something(self) -> Self:
         if not self.model_fields_set or {} in (self.subject_attributes, self.san_other_name):
-            raise mistake("says nothing of the certificate")
+            raise mistake("has no condition on the certificate")
         check_types("subject_attributes", self.subject_attributes or (), ATTRIBUTES, "attribute of a subject")
         check_types("san_other_name", self.san_other_name or (), OTHER_NAMES, "type of an otherName")
         return self

@@ -97,7 +97,7 @@ class ClaimOperators(Section):
     def _operators(self) -> Self:
         given = self.model_fields_set - {"may_log"}
         if not given:
-            raise mistake(f"says nothing of the claim: one of {', '.join(OPERATORS)}")
+            raise mistake(f"has no operator: use one of {', '.join(OPERATORS)}")
         if self.exists is False and len(given) > 1:
             raise mistake("`exists: false` stands alone", "exists")
         return self

@@ -71,7 +71,7 @@ class ClientFiles:
         for client_id, place, at in file.names:
             first = self._places.setdefault(client_id, place)
             if first != place:
-                message = f"{shown(client_id)} is registered already: {first}"
+                message = f"{shown(client_id)} is already registered: {first}"
                 self.problems.append(Problem(file.file, *at, message))
 
     def _read(self, path: Path) -> None:

@@ -114,7 +114,7 @@ def read(path: Path) -> Document:
     if variable is not None:
         text = os.environ.get(variable)
         if text is None:
-            raise SettingsError([Problem(str(path), 0, 0, "there is no environment variable of this name")])
+            raise SettingsError([Problem(str(path), 0, 0, "there is no environment variable with this name")])
         return parse(str(path), text.encode("utf-8", "surrogateescape"))
     try:
         with path.open("rb") as file:
@@ -147,7 +147,7 @@ def parse(file: str, data: bytes) -> Document:
     if tab:
         line = text.count("\n", 0, tab.start()) + 1
         column = tab.group().index("\t") + 1
-        raise SettingsError([Problem(file, line, column, "a tab in the indentation: YAML wants spaces")])
+        raise SettingsError([Problem(file, line, column, "a tab in the indentation: YAML needs spaces")])
     try:
         return _Composer(file, text).document()
     except yaml.MarkedYAMLError as error:
@@ -306,9 +306,9 @@ class _Composer:
     def _word(self, event: Any, text: str) -> str | None:
         if text.lower() in _DOUBTFUL_WORDS or text in _DOUBTFUL_WORDS:
             meant = "true" if text.lower() in {"yes", "on", "true"} else "false"
-            self._refuse(event, f'`{text}` is a boolean to some readers of YAML: write {meant} or "{text}"')
+            self._refuse(event, f'`{text}` is a boolean to some YAML parsers: write {meant} or "{text}"')
             return None
         if _DOUBTFUL_NUMBER.fullmatch(text):
-            self._refuse(event, f"`{sanitize(text)}` is a number to some readers of YAML: put text in quotes")
+            self._refuse(event, f"`{sanitize(text)}` is a number to some YAML parsers: put text in quotes")
             return None
         return text

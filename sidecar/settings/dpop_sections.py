@@ -26,9 +26,7 @@ Scheme = Literal["Bearer", "DPoP"]
 def _member(name: str) -> str:
     if name in METHODS:
         return name
-    raise ValueError(
-        f"{shown(name)} is no member of `cnf` that is verified here{nearest(name, list(METHODS))}"
-    )
+    raise ValueError(f"{shown(name)} is not a supported member of `cnf`{nearest(name, list(METHODS))}")
 
 
 Member = Annotated[str, AfterValidator(_member), WithJsonSchema({"enum": list(METHODS), "type": "string"})]
@@ -37,7 +35,7 @@ Member = Annotated[str, AfterValidator(_member), WithJsonSchema({"enum": list(ME
 
 def _informative(name: str) -> str:
     if name in REGISTERED:
-        raise ValueError(f"{shown(name)} binds the token: it is never only informative")
+        raise ValueError(f"{shown(name)} binds the token, so it cannot be informative")
     return name
 
 

@@ -101,7 +101,7 @@ def private_key(path: Path) -> PrivateKeyTypes:
     try:
         return load_pem_private_key(content(path), None)
     except TypeError:
-        raise mistake(f"{shown(str(path))} is encrypted; a private key must be readable as it is") from None
+        raise mistake(f"{shown(str(path))} is encrypted; the private key must not be encrypted") from None
     except (ValueError, UnsupportedAlgorithm):
         raise mistake(f"{shown(str(path))} holds no PEM private key, or a broken one") from None
 

@@ -66,15 +66,15 @@ def unspoken(rules: Iterable[PlacedRule], proxy: ProxySettings) -> Iterator[Prob
         if placed.rule.match.is_grpc:
             if proxy.upstream.protocol != HTTP2:
                 message = (
-                    "the API is asked in HTTP/1.1, which has no gRPC: calls get UNIMPLEMENTED (12)."
-                    " `upstream: {protocol: h2}` is for APIs that speak it"
+                    "the API is called in HTTP/1.1, which has no gRPC: calls get UNIMPLEMENTED (12)."
+                    " If the API speaks HTTP/2, set `upstream: {protocol: h2}`"
                 )
                 yield placed.warning(message, "match", "grpc")
             names = placed.rule.match.listeners
             meant = [one for one in proxy.listeners if not names or one.name in names]
             if not any(map(_takes_calls, meant)):
                 listed = ", ".join(shown(one.name) for one in meant)
-                message = f"no call of gRPC gets in by {listed}: `protocols: [h2]` is for them"
+                message = f"no gRPC call can arrive at {listed}: they need `protocols: [h2]`"
                 yield placed.warning(message, "match", "grpc")
 
 

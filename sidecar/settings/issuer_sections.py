@@ -283,9 +283,7 @@ class IssuerSection(Section):
             name, message = found
             raise mistake(message, name)
         if self.insecure_audience_missing:
-            raise mistake(
-                "`profile: fapi2` needs tokens that name their audience", "insecure_audience_missing"
-            )
+            raise mistake("`profile: fapi2` needs tokens with an audience", "insecure_audience_missing")
         return self
 
     @model_validator(mode="after")
@@ -293,7 +291,7 @@ class IssuerSection(Section):
         if self.clock_skew is not None and self.clock_skew > 600:
             raise mistake("more than 10m", "clock_skew")
         if self.audience_claim == "aud":
-            raise mistake("`aud` is where an audience is looked for anyway", "audience_claim")
+            raise mistake("`aud` is always read", "audience_claim")
         if self.audience_claim is not None and self.insecure_audience_missing:
             raise mistake("has no effect with `audience_claim`", "insecure_audience_missing")
         if (
@@ -303,7 +301,7 @@ class IssuerSection(Section):
         ):
             raise mistake("`same_subject` has no effect without `when: always`", "introspection")
         if self.dpop is not None and "DPoP" not in (self.schemes or ()):
-            raise mistake("has no effect: `schemes` does not name DPoP", "dpop")
+            raise mistake("has no effect: `schemes` does not have DPoP", "dpop")
         if self.keys is None and self.introspection is None:
             raise mistake("needs `keys`, or `introspection` for opaque tokens")
         if self.keys is None and self.introspection is not None and self.introspection.signed is not None:

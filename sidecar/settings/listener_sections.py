@@ -85,15 +85,17 @@ class ToldCertificateSection(Section):
     @model_validator(mode="after")
     def _named(self) -> Self:
         if self.name is None and self.format not in CERTIFICATE_FIELDS:
-            raise mistake(f"`{self.format}` has no name of its own: say which field the proxy sends", "name")
+            raise mistake(
+                f"`{self.format}` has no default name: set `name` to the field that the proxy sends", "name"
+            )
         if self.chain_name is not None and self.format != "rfc9440":
-            raise mistake(f"`{self.format}` has no field for the chain", "chain_name")
+            raise mistake(f"`{self.format}` has no field for a chain", "chain_name")
         for key in ("name", "chain_name"):
             name = getattr(self, key)
             if name is not None and name.lower() in {*OURS, "dpop", "traceparent", "x-request-id"}:
-                raise mistake(f"{shown(name)} is not free to carry a certificate", key)
+                raise mistake(f"{shown(name)} cannot carry a certificate", key)
         if self.chain_name is not None and self.chain_name.lower() == self.field_name.lower():
-            raise mistake("the certificate and its chain need a field each", "chain_name")
+            raise mistake("the certificate and its chain need two different fields", "chain_name")
         return self
 
     @property
@@ -129,7 +131,8 @@ class ProxySection(Section):
         by_name = kinds[0] in {"spiffe_id", "san_dns"}
         if by_name and self.ca_file is None:
             raise mistake(
-                f"anybody can write a name: `{kinds[0]}` needs the `ca_file` that vouches for it", kinds[0]
+                f"anyone can put a name into a certificate: `{kinds[0]}` needs the `ca_file` that vouches for it",
+                kinds[0],
             )
         if not by_name and self.ca_file is not None:
             raise mistake(f"`ca_file` has no effect with `{kinds[0]}`", "ca_file")
@@ -240,13 +243,13 @@ class ListenerSection(Section):
             if any(one != "unix" for one in self.forwarded_from):
                 raise mistake("a network has no effect on a Unix socket: `unix`", "forwarded_from")
         elif "unix" in self.forwarded_from:
-            raise mistake("`unix` has an effect on a Unix socket alone", "forwarded_from")
+            raise mistake("`unix` has an effect only on a Unix socket", "forwarded_from")
         if self.tls is not None:
             return self
         if not is_told:
-            raise mistake("missing key `tls`: only a listener with `source: header` can be without")
+            raise mistake("missing key `tls`: only a listener with `source: header` can omit it")
         if not self.is_unix and not is_loopback(self.address[0]):
-            raise mistake("missing key `tls`: without it only loopback or a Unix socket is listened on")
+            raise mistake("missing key `tls`: without it, the address must be loopback or a Unix socket")
         return self
 
     @model_validator(mode="after")
@@ -255,7 +258,7 @@ class ListenerSection(Section):
         if len(set(offered)) < len(offered):
             raise mistake("a protocol is listed twice", "protocols")
         if "h2" in offered and self.tls is None:
-            raise mistake("`h2` is agreed on in the handshake: it needs `tls`", "protocols")
+            raise mistake("`h2` is negotiated in the TLS handshake: it needs `tls`", "protocols")
         if "h2" in offered:
             require_http2("protocols")
         return self
@@ -269,7 +272,7 @@ class ListenerSection(Section):
             elif one.network is not None and self.is_unix:
                 message = "`network` has no effect on a Unix socket: `unix_user`"
             elif (one.spiffe_id or one.san_dns or one.thumbprint) and self.tls is None:
-                message = "a proxy comes by a certificate of its own only where the listener has `tls`"
+                message = "a proxy can present a certificate only if the listener has `tls`"
             if message:
                 raise mistake(f"proxies[{index}]: {message}", "client_certificate")
         return self

@@ -174,7 +174,7 @@ class _Loading:
     def _doubts_of_replays(self, policy: Policy, services: ServiceSettings) -> Iterator[Problem]:
         if "dpop" in policy.schemes and services.dpop.replay_url_file is None:
             message = (
-                "used DPoP proofs are remembered in memory: with several replicas a proof passes once in each"
+                "used DPoP proofs are stored in memory: with several replicas, a proof passes once in each"
             )
             yield self.document.warning(("dpop",), message)
 
@@ -293,7 +293,7 @@ def _dangers(sections: list[_Placed]) -> Iterator[Problem]:
         for inner, value in _values(path, section):
             if inner[-1] == "method" and value == "insecure_none":
                 yield document.warning(
-                    inner, "`insecure_none` is on: the endpoint answers whoever asks about tokens"
+                    inner, "`insecure_none` is on: the endpoint answers everyone who asks about tokens"
                 )
             if str(inner[-1]).startswith("insecure_") and value is True:
                 yield document.warning(inner, f"`{inner[-1]}` is on")

@@ -14,7 +14,7 @@ _MOMENT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?$"
 def parse_moment(value: Any) -> float:
     """Seconds since the epoch; raises `ValueError`."""
     if not isinstance(value, str):
-        raise ValueError("a moment is written 2027-01-31T12:00:00Z or 2027-01-31")  # noqa: TRY004
+        raise ValueError("a time is written 2027-01-31T12:00:00Z or 2027-01-31")  # noqa: TRY004
     try:
         moment = datetime.fromisoformat(value)
     except ValueError:

@@ -266,7 +266,7 @@ class ServiceFile(Section):
             if name.lower() in ours:
                 raise mistake(f"{shown(name)} is an identity header of `upstream`", "insecure_keep_headers")
             if not is_known(name):
-                raise mistake(f"{shown(name)} is passed on in any case", "insecure_keep_headers")
+                raise mistake(f"{shown(name)} is forwarded anyway", "insecure_keep_headers")
         return self
 
     @model_validator(mode="after")
@@ -282,7 +282,10 @@ class ServiceFile(Section):
         if server is None or server.hand_over.header is None:
             return self
         if is_within_reach_of_others(self.upstream.url):
-            message = "who reaches the server past the sidecar could be any client: https://, loopback or a Unix socket"
+            message = (
+                "a caller that reaches the server directly could pretend to be any client:"
+                " use https://, loopback or a Unix socket"
+            )
             raise mistake(f"`hand_over.header`: {message}", "upstream")
         return self
 
@@ -302,7 +305,7 @@ class ServiceFile(Section):
             )
         names = [one.name for one in self.listeners if one.name]
         if len(names) != len(set(names)):
-            raise mistake("two listeners of one name", "listeners")
+            raise mistake("two listeners with the same name", "listeners")
         for key in ("health", "admin"):
             section = getattr(self, key)
             if section is not None and section.address[1] and section.address in taken:

@@ -132,14 +132,14 @@ class Policies:
                 name for name in sorted(accepted) if name in self.issuers and self.issuers[name].profile
             ]
             if strict and placed.rule.binding not in {None, Binding.REQUIRED} and not placed.rule.public:
-                message = f"the profile of {shown(strict[0])} needs bound tokens: name other `issuers`"
+                message = f"the profile of {shown(strict[0])} needs bound tokens: use other `issuers`"
                 self.problems.append(placed.document.problem((*placed.path, "binding"), message))
         known = {"issuers": sorted(self._issuers_named), "listener": sorted(listeners)}
         for placed in self.rules:
             for path, key, names in _references(placed.rule):
                 for name in sorted(names - set(known[key])):
                     kind = "listener" if key == "listener" else "issuer"
-                    message = f"no {kind} is called {shown(name)}{nearest(name, known[key])}"
+                    message = f"there is no {kind} named {shown(name)}{nearest(name, known[key])}"
                     self.problems.append(placed.document.problem((*placed.path, *path), message))
             self.problems.extend(_uncaptured(placed))
 
@@ -190,7 +190,7 @@ class Policies:
                 continue
             if not has_origins:
                 message = (
-                    "DPoP needs `protected_resource.origins` in the service file: `htu` is held against them"
+                    "DPoP needs `protected_resource.origins` in the service file: `htu` is compared with them"
                 )
                 self.problems.append(document.problem((*path, "schemes"), message))
             if section.dpop is not None and section.dpop.nonce == "required" and not has_nonce_key:

@@ -18,9 +18,9 @@ def weakened(
     """The setting that takes back what `profile: fapi2` sets, and why it may not; None when none does."""
     outside = sorted(set(algorithms or ()) - FAPI2_ALGORITHMS)
     if outside:
-        return "algorithms", f"`profile: fapi2` allows PS256, ES256 and EdDSA alone, not {', '.join(outside)}"
+        return "algorithms", f"`profile: fapi2` allows only PS256, ES256 and EdDSA, not {', '.join(outside)}"
     if binding not in {None, Binding.REQUIRED.value}:
-        return "binding", f"`profile: fapi2` needs bound tokens, `{binding}` takes others"
+        return "binding", f"`profile: fapi2` needs bound tokens, `{binding}` accepts others"
     low, high = FAPI2_SKEW
     if clock_skew is not None and not low <= clock_skew <= high:
         return "clock_skew", f"`profile: fapi2` needs {low}s to {high}s"
@@ -35,10 +35,10 @@ def explained(issuer: IssuerPolicy) -> Iterator[str]:
     yield "binding required: each token is bound to its sender, no rule may take others: §5.3.4"
     low, high = FAPI2_SKEW
     yield f"clock_skew {issuer.clock_skew}s: times {low}s ahead pass, those past {high}s never do: as §5.3.2.1 has it"
-    yield "tokens come in the Authorization header alone, never in the query: §5.3.4 (no setting changes that)"
+    yield "tokens come only in the Authorization header, never in the query: §5.3.4 (no setting changes that)"
     revocation = {
         IntrospectWhen.ALWAYS: "asked for with every token (introspection)",
-        IntrospectWhen.OPAQUE: "asked for with opaque tokens (introspection); a JWT is good until it expires",
-        IntrospectWhen.NEVER: "not asked for: a JWT is good until it expires, so keep its life short",
+        IntrospectWhen.OPAQUE: "asked for with opaque tokens (introspection); a JWT is valid until it expires",
+        IntrospectWhen.NEVER: "not asked for: a JWT is valid until it expires, so use short lifetimes",
     }
     yield f"revocation status is {revocation[issuer.introspect]}: §5.3.4"

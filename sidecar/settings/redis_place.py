@@ -32,6 +32,8 @@ class RedisPlace:
             or not port
             or not database.isdigit()
         ):
-            raise ValueError("is no URL of the form redis://user:password@host:port/0, or rediss:// with TLS")
+            raise ValueError(
+                "is not a URL of the form redis://user:password@host:port/0, or rediss:// with TLS"
+            )
         username, password = (unquote(one) if one else None for one in (parts.username, parts.password))
         return cls(parts.hostname, port, int(database), parts.scheme == "rediss", username, password)

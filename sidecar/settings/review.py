@@ -168,9 +168,7 @@ def _falling_through(rules: Sequence[PlacedRule]) -> dict[str, list[Problem]]:
                 and _asks_less(other.rule, placed.rule)
             ):
                 place = f"rule {shown(other.rule.name)} ({other.place()})"
-                message = (
-                    f"{variants}, if the API takes it for the same, falls to {place}, which asks for less"
-                )
+                message = f"{variants}, if the API treats it the same, goes to {place}, which requires less"
                 cure = (
                     ""
                     if placed.rule.match.ignore_case
@@ -280,7 +278,9 @@ def _common_methods(one: RequestMatch, other: RequestMatch) -> str:
 def _openness(placed: PlacedRule, template: Template) -> Iterator[Problem]:
     rule = placed.rule
     if rule.public:
-        yield placed.warning("is public: whoever reaches the listener passes, without a token", "public")
+        yield placed.warning(
+            "is public: everyone who can reach the listener passes, without a token", "public"
+        )
     if rule.binding is Binding.NOT_REQUIRED:
         yield placed.warning("does not require binding: a stolen unbound token passes", "binding")
     if template.takes_rest and not any(template.literals):

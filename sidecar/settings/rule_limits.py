@@ -26,8 +26,8 @@ def _of_the_service(section: str, keys: Iterable[str]) -> dict[str, str]:
 
 
 _SILENCE: Final = (
-    "is how long an unused connection to the upstream is kept, under `upstream` in the service file;"
-    " how long a body or a tunnel may be silent is `stream_timeout`"
+    "is the time that an unused connection to the upstream is kept, under `upstream` in the service file;"
+    " the time that a body or a tunnel may be silent is `stream_timeout`"
 )
 
 
@@ -62,7 +62,7 @@ class RuleLimitsSection(Section):
     @model_validator(mode="after")
     def _something(self) -> Self:
         if not self.model_fields_set:
-            raise mistake("limits nothing: leave it out, or say what")
+            raise mistake("limits nothing: leave it out, or add a limit")
         if self.total_timeout and (self.response_timeout or 0) > self.total_timeout:
             raise mistake("is never reached: `total_timeout` is shorter", "response_timeout")
         return self

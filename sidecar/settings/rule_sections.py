@@ -32,7 +32,7 @@ def check_method(method: str) -> str:
     """A method that a request can have; raises `ValueError`."""
     if method not in METHODS:
         raise ValueError(
-            f"no request with the method {shown(method)} is ever let through{nearest(method, sorted(METHODS))}"
+            f"no request with the method {shown(method)} is ever forwarded{nearest(method, sorted(METHODS))}"
         )
     return method
 
@@ -57,13 +57,13 @@ def check_template(template: str) -> str:
     Template.parse(template)
     if any(char in template for char in "?# ") or not template.isprintable():
         raise ValueError(
-            f"{shown(template)} holds a character that no path has: queries are matched by `query`"
+            f"{shown(template)} has a character that a path cannot have: queries are matched by `query`"
         )
     return template
 
 
 _SAID_BY_GRPC: Final = {
-    "methods": "every call is a POST; names of calls are `grpc: {method: …}`",
+    "methods": "every call is a POST; a gRPC method is named by `grpc: {method: …}`",
     "path": "the path of a call is /service/method",
     "query": "a call has no query",
 }
@@ -136,7 +136,7 @@ class Require(Section):
     @model_validator(mode="after")
     def _something(self) -> Self:
         if not self.model_fields_set:
-            raise mistake("requires nothing: leave it out, or say what")
+            raise mistake("requires nothing: leave it out, or add a condition")
         return self
 
     def conditions(self) -> Iterator[Condition]:
@@ -161,7 +161,9 @@ class Require(Section):
 def _allowable(value: str) -> str:
     if value in ALLOWABLE:
         return value
-    raise ValueError(f"{shown(value)} is no ambiguity that can be allowed{nearest(value, sorted(ALLOWABLE))}")
+    raise ValueError(
+        f"{shown(value)} is not an ambiguity that can be allowed{nearest(value, sorted(ALLOWABLE))}"
+    )
 
 
 Ambiguity = Annotated[
@@ -216,7 +218,7 @@ class RuleSection(Section):
                 if name in self.model_fields_set:
                     raise mistake(f"`{name}` contradicts `public: true`", name)
         if self.cors_preflight and self.match.grpc is not None:
-            raise mistake("has no effect: a preflight is no call of gRPC", "cors_preflight")
+            raise mistake("has no effect: a preflight is not a gRPC call", "cors_preflight")
         if self.cors_preflight and self.match.methods is not None and "OPTIONS" not in self.match.methods:
             raise mistake(
                 "has no effect: `methods` leaves out OPTIONS, the method of a preflight", "cors_preflight"

@@ -67,7 +67,7 @@ def parse_date(value: Any) -> int:
     try:
         return int(datetime.fromisoformat(value).replace(tzinfo=UTC).timestamp())
     except ValueError:
-        raise ValueError(f"{value} is not in the calendar") from None
+        raise ValueError(f"{value} is not a date of the calendar") from None
 
 
 def parse_address(value: Any) -> tuple[str, int]:
@@ -78,7 +78,7 @@ def parse_address(value: Any) -> tuple[str, int]:
     if int(port) > 65535:
         raise ValueError(f"{port} is not a port")
     if host == "*" and int(port) == 0:
-        raise ValueError("*:0 could be a port of IPv4 and another one of IPv6: name a port")
+        raise ValueError("*:0 could be two different ports of IPv4 and IPv6: give a port")
     return host.strip("[]"), int(port)
 
 

@@ -35,9 +35,9 @@ def _identity_headers(value: object) -> object:
         for name in value:
             folded = str(name).lower()
             if folded in OURS:
-                raise ValueError(f"{shown(name)} is not free to carry a claim")
+                raise ValueError(f"{shown(name)} cannot carry a claim")
             if folded in seen:
-                raise ValueError(f"{shown(name)} and {shown(seen[folded])} are one header")
+                raise ValueError(f"{shown(name)} and {shown(seen[folded])} are the same header")
             seen[folded] = name
     return value
 
@@ -61,7 +61,7 @@ def upstream_url(value: object) -> str:
     elif url.scheme not in {"http", "https"} or not url.hostname or port == 0:
         raise ValueError(f"{shown(value)} is not http://host:port, https://host:port or unix:///path")
     elif url.path not in {"", "/"} or url.query or url.fragment or url.username is not None:
-        raise ValueError("only scheme, host and port: paths are forwarded as they came")
+        raise ValueError("only scheme, host and port: paths are forwarded unchanged")
     return value
 
 
@@ -80,11 +80,13 @@ class CertificateHeaderSection(Section):
     @model_validator(mode="after")
     def _named(self) -> Self:
         if self.chain and self.format not in WITH_CHAIN:
-            raise mistake(f"`{self.format}` has no place for a chain", "chain")
+            raise mistake(f"`{self.format}` has no field for a chain", "chain")
         if self.name is None and self.format not in CERTIFICATE_FIELDS:
-            raise mistake(f"`{self.format}` has no name of its own: say which field the API reads", "name")
+            raise mistake(
+                f"`{self.format}` has no default name: set `name` to the field that the API reads", "name"
+            )
         if self.name is not None and self.name.lower() in OURS:
-            raise mistake(f"{shown(self.name)} is not free to carry a certificate", "name")
+            raise mistake(f"{shown(self.name)} cannot carry a certificate", "name")
         return self
 
 
@@ -149,7 +151,8 @@ class Upstream(Section):
             return self
         if is_within_reach_of_others(self.url):
             raise mistake(
-                "who reaches the API past the sidecar could send any certificate: https://, loopback or a Unix socket",
+                "a caller that reaches the API directly could send any certificate:"
+                " use https://, loopback or a Unix socket",
                 "client_certificate_header",
             )
         name = header.name or CERTIFICATE_FIELDS[header.format]

@@ -33,7 +33,7 @@ class TlsRequirement(Section):
     @model_validator(mode="after")
     def _something(self) -> Self:
         if not self.model_fields_set:
-            raise mistake("says nothing of TLS: `minimum_version`, `groups`")
+            raise mistake("has no condition on TLS: use `minimum_version`, `groups`")
         return self
 
     def conditions(self) -> Iterator[Condition]:
@@ -60,7 +60,7 @@ def unattainable(rules: Iterable[PlacedRule], listeners: Sequence[ListenerSettin
 def _hindrance(condition: TlsVersion | TlsGroup, listener: ListenerSettings) -> str:
     name = shown(listener.name)
     if listener.told is not None:
-        return f"listener {name} knows nothing of the clients' own TLS: it refuses every request"
+        return f"listener {name} does not know the clients' TLS: it refuses every request"
     offered = listener.tls.groups if listener.tls is not None else ()
     if isinstance(condition, TlsGroup) and offered and not set(offered) & set(condition.groups):
         return f"listener {name} has none of these groups: it refuses every request"

@@ -22,10 +22,10 @@ def trusted_networks(document: Document, service: ServiceFile) -> Iterator[Probl
                 continue
             at = ("listeners", index, "client_certificate", "proxies", number, "network")
             if network.version == 4 and network.num_addresses > _MOST_ADDRESSES:
-                yield document.warning(at, "whoever is in so large a network may say any certificate")
+                yield document.warning(at, "everyone in this large network may send any certificate")
             elif any(network.version == own.version and network.overlaps(own) for own in _LOOPBACK):
                 message = (
-                    "whatever runs in this Pod or on this machine may say any certificate (a neighbour container, a "
-                    "server-side request forgery): a Unix socket with `unix_user` lets one user do so"
+                    "every process in this Pod or on this machine may send any certificate (a neighbour container, a "
+                    "server-side request forgery): a Unix socket with `unix_user` allows only one user"
                 )
                 yield document.warning(at, message)

@@ -30,11 +30,11 @@ def expiry(setting: str, file: Path, now: float) -> str | None:
     if setting == "crl_file":
         ends = [(one.next_update, one) for one in crls(file) if one.next_update is not None]
         if len(ends) < len(crls(file)):
-            return f"{shown(str(file))} holds a list without nextUpdate: nobody will notice when it is old"
+            return f"{shown(str(file))} has a list without nextUpdate: nobody will notice when it is outdated"
         end_of_list, first = min(ends, key=lambda one: one[0])
         date = first.crl.next_update_utc
         told = _ending(file, first.this_update, end_of_list, f"{date.date() if date else ''}", now)
-        return told and f"{told}: from then on it refuses every client that it could speak of"
+        return told and f"{told}: after that, all clients that it covers are refused"
     return None
 
 
@@ -71,7 +71,7 @@ def doubtful_authorities(document: Document, service: ServiceFile) -> Iterator[P
             continue
         found, file = authorities(section.ca_file), shown(str(section.ca_file))
         messages = [
-            f"{file}: line {line}: a broken certificate: it vouches for nobody, the others are not affected"
+            f"{file}: line {line}: a broken certificate is ignored, the others are not affected"
             for line in found.broken
         ]
         if not section.partial_chain:

@@ -91,7 +91,7 @@ def _handshake(server: ListenerTls) -> str | None:
         return None if failure.result in _SERVED else failure.detail
     except ssl.SSLError as error:
         return reason(error)
-    return None if engine.established else "the handshake does not end"
+    return None if engine.established else "the handshake does not complete"
 
 
 # --- issuers
@@ -119,7 +119,7 @@ def _issuer(document: Document, at: tuple[str | int, ...], settings: IssuerSetti
     except FileNotFoundError:
         return  # said elsewhere, as a problem or as a warning
     except (OSError, ValueError) as error:
-        yield document.problem(at, f"this issuer cannot be spoken to: {reason(error)}", at_key=True)
+        yield document.problem(at, f"this issuer cannot be reached: {reason(error)}", at_key=True)
     if isinstance(settings.keys, JwksFile) and is_there(settings.keys.path):
         yield from _keys(document, (*at, "keys", "jwks_file"), settings, settings.keys)
 
@@ -138,9 +138,7 @@ def _keys(
         )
         yield document.warning(at, message)
     if not len(keys):
-        yield document.warning(
-            at, f"{shown(str(file.path))} holds no key that can be used: every token gets 503"
-        )
+        yield document.warning(at, f"{shown(str(file.path))} has no usable key: every token gets 503")
 
 
 def key_set(path: Path, limit: int, maximum: int) -> PublishedKeys:

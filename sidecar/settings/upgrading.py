@@ -83,25 +83,25 @@ CHANGES: Final[dict[str, tuple[Change, ...]]] = {
         Change(
             "claimed-identity",
             _believes_nobody,
-            "headers that claim an identity (X-Forwarded-User, X-SSL-Client-*, Remote-User and their kin) are taken out"
-            " of requests; list the proxies that may send them in `forwarded_from`, or name one in"
+            "headers that claim an identity (X-Forwarded-User, X-SSL-Client-*, Remote-User and similar ones) are"
+            " removed from requests; list the proxies that may send them in `forwarded_from`, or keep one with"
             " `insecure_keep_headers`",
         ),
         Change(
             "method-override",
             _names_methods,
-            "a request with X-HTTP-Method-Override or its kin is answered 400, because rules name methods",
+            "a request with X-HTTP-Method-Override or a similar header gets 400, because rules name methods",
         ),
         Change(
             "host",
             _always,
-            "a Host that is no host name and port (a list with commas, say) is answered 400",
+            "a Host that is not a host name with an optional port (for example a list with commas) gets 400",
         ),
         Change(
             "redirects",
             _always,
-            "a Location that names the API's own address leads to what the client called;"
-            " `upstream.redirects: pass` leaves it as it is",
+            "a Location with the API's own address is changed to the address that the client used;"
+            " `upstream.redirects: pass` leaves it unchanged",
         ),
         Change(
             "idle-upstream",
@@ -112,44 +112,44 @@ CHANGES: Final[dict[str, tuple[Change, ...]]] = {
         Change(
             "revocation",
             _has_lists,
-            "every certificate of a client's chain is checked against the revocation lists, a list that has ended"
-            " refuses, and open connections close when a list revokes them; `close_on_ca_change: false` leaves"
-            " those open",
+            "every certificate of a client's chain is checked against the revocation lists, certificates under an"
+            " outdated list are refused, and open connections close when a list revokes them;"
+            " `close_on_ca_change: false` leaves those open",
         ),
         Change(
             "session-lifetime",
             _resumes,
-            "`session_lifetime` counts from the full handshake on: clients that resume again and again make a full one"
-            " then",
+            "`session_lifetime` is measured from the full handshake: clients that resume repeatedly do a full one"
+            " when it is over",
         ),
         Change(
             "admin-token",
             _shares_token,
-            "the admin page and its API ask for a token that each start writes anew: `sidecar admin-url` prints the"
-            " link",
+            "the admin page and its API require a token that is new at each start: `sidecar admin-url` prints the link",
         ),
         Change(
             "introspection-answer",
             _always_introspects,
-            "with `introspection: {when: always}` what the answer says counts: scopes narrow, both audiences must fit,"
-            " the earlier end holds, another subject or client is refused",
+            "with `introspection: {when: always}` the answer counts: only scopes in both count, both audiences must"
+            " fit, the earlier expiry time counts, another subject or client is refused",
         ),
         Change(
             "writable-files",
             _always,
             "a service or policy file that everyone may write is refused;"
-            " `insecure_policy_writable_by_everyone` takes it",
+            " `insecure_policy_writable_by_everyone` accepts it",
         ),
         Change(
             "upstream-trust",
             _over_tls,
-            "the API's certificate is verified alike on every Python; `strict_certificates` insists on RFC 5280",
+            "the API's certificate is verified the same way on every Python; `strict_certificates` requires the"
+            " extensions of RFC 5280",
         ),
         Change(
             "binding-by-key",
             _takes_proofs,
-            "`binding: required` is satisfied by `jkt` and a DPoP proof, too, where the issuer's `schemes` name DPoP;"
-            ' `require: {confirmation: ["x5t#S256"]}` insists on the certificate',
+            "if the issuer's `schemes` have DPoP, `jkt` with a DPoP proof also satisfies `binding: required`;"
+            ' `require: {confirmation: ["x5t#S256"]}` requires the certificate',
         ),
     ),
 }

@@ -147,7 +147,7 @@ def test_method_that_no_request_can_have_is_refused_by_check(
 ) -> None:
     configuration.write_rule(f"match: {{methods: [{method}], path: /v1/secret}}")
     (said,) = configuration.said()
-    assert f"no request with the method `{method}` is ever let through" in said
+    assert f"no request with the method `{method}` is ever forwarded" in said
 
 
 def test_every_method_that_check_accepts_is_let_through(talk: Conversation) -> None:

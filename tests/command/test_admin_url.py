@@ -45,7 +45,7 @@ def test_link_holds_the_token_where_no_browser_sends_it(
     ("admin", "told"),
     [
         ('"unix:///run/admin.sock"', "expected"),
-        ("{address: unix:///run/admin.sock}", "asks for the account and not for a token"),
+        ("{address: unix:///run/admin.sock}", "checks the account and needs no token"),
         ("{address: 127.0.0.1:0, token_file: admin-token}", "give it as --port"),
         ("{address: 127.0.0.1:9901, token_file: absent}", "absent does not exist: no sidecar"),
         ("{address: 127.0.0.1:9901, token_file: folder}", "is not a file that its owner alone may read"),

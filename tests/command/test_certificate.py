@@ -74,7 +74,7 @@ def test_a_file_that_is_there_is_replaced_only_by_force(
     make(tmp_path, "authority")
     before = (tmp_path / "authority.key").read_bytes()
     assert make(tmp_path, "authority") == 1
-    assert "is there already: choose another --name, or replace it with --force" in capsys.readouterr().err
+    assert "exists already: choose another --name, or replace it with --force" in capsys.readouterr().err
     assert (tmp_path / "authority.key").read_bytes() == before
     assert make(tmp_path, "authority", "--force") == 0
     assert (tmp_path / "authority.key").read_bytes() != before
@@ -104,11 +104,11 @@ def mixed_authority(folder: Path) -> None:
     [
         (
             lambda _: None,
-            "authority.crt is not there: make it first with `sidecar certificate authority --folder",
+            "authority.crt does not exist: make it first with `sidecar certificate authority --folder",
         ),
         (expired_authority, "make a new one with `sidecar certificate authority --force --folder"),
-        (broken_authority, "no pair that this command made: make both anew"),
-        (mixed_authority, "no pair that this command made: make both anew"),
+        (broken_authority, "not a pair that this command made: make new ones"),
+        (mixed_authority, "not a pair that this command made: make new ones"),
     ],
 )
 def test_an_authority_that_cannot_sign_is_one_line_with_the_cure(

@@ -31,7 +31,7 @@ FIVE_LINES = """\
 sidecar.yaml:3:88: expected text, got 1.2: put it in quotes
 sidecar.yaml:6:3: unknown key `conect_timeout`; did you mean `connect_timeout`?
 sidecar.yaml:8:18: a duration needs a unit: 75s? (ms, s, m, h, d)
-sidecar.yaml:9:19: `no` is a boolean to some readers of YAML: write false or "no"
+sidecar.yaml:9:19: `no` is a boolean to some YAML parsers: write false or "no"
 sidecar.yaml:11:1: duplicate key `workers`: first on line 10
 """
 

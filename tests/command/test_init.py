@@ -127,12 +127,12 @@ def refused(folder: Path, capsys: pytest.CaptureFixture[str], url: str, *words: 
 @pytest.mark.parametrize(
     ("url", "said"),
     [
-        ("http://as.example.com", "anyone on the way can replace its keys: use `https://as.example.com`"),
-        ("as.example.com", "is no issuer: write `iss` of its tokens, such as https://as.example.com"),
-        ("https://", "is no issuer"),
-        ("https://[::1", "is no issuer"),
-        ("https://as.example.com?x=1", "is no issuer"),
-        ("https://as.example.com/\x1b[2J", "is no issuer"),
+        ("http://as.example.com", "anyone on the network can replace its keys: use `https://as.example.com`"),
+        ("as.example.com", "is not an issuer: write `iss` of its tokens, such as https://as.example.com"),
+        ("https://", "is not an issuer"),
+        ("https://[::1", "is not an issuer"),
+        ("https://as.example.com?x=1", "is not an issuer"),
+        ("https://as.example.com/\x1b[2J", "is not an issuer"),
         ("https://nowhere.invalid", "the name does not resolve: check how it is written"),
         ("https://localhost:1", "refused: check host and port"),
     ],
@@ -148,7 +148,7 @@ def test_an_issuer_that_cannot_be_or_does_not_answer_is_one_line_with_the_cure(
     [
         ({"issuer": "https://evil.example"}, 'names another issuer: "https://evil.example"'),
         ({"issuer": "https://evil.example\x1b[2J\n"}, "names another issuer"),
-        ({"jwks_uri": None}, "names no jwks_uri: opaque tokens need introspection"),
+        ({"jwks_uri": None}, "has no jwks_uri: opaque tokens need introspection"),
         ({"jwks_uri": "nonsense"}, "jwks_uri is no URL"),
     ],
 )
@@ -163,7 +163,7 @@ def test_a_slash_too_many_is_another_issuer(
     issuer: ScriptedIssuer, authority: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     said = refused(tmp_path / "new", capsys, f"{issuer.url}/", "--ca-file", authority)
-    assert "write it as `iss` of its tokens has it, path and slash included" in said
+    assert "write it exactly as in `iss` of its tokens, with path and slash" in said
 
 
 @pytest.mark.parametrize(
@@ -230,7 +230,7 @@ def test_an_issuer_that_never_answers_is_one_line_with_the_cure(
     [
         (["--upstream", "localhost:8080"], "--upstream: `localhost:8080` is not http://host:port"),
         (["--audience", ""], "--audience: write `aud` of the tokens"),
-        (["--ca-file", "/nowhere/ca.pem"], "no certificates in PEM can be read from it"),
+        (["--ca-file", "/nowhere/ca.pem"], "it has no readable PEM certificates"),
     ],
 )
 def test_a_wrong_value_is_one_line_with_the_cure(
@@ -242,7 +242,7 @@ def test_a_wrong_value_is_one_line_with_the_cure(
 def test_files_that_are_there_are_left_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "policy.yaml").write_text("mine")
     assert init(tmp_path, "https://as.example.com", "--offline") == 1
-    assert "policy.yaml is there already: choose another --folder, or remove it" in capsys.readouterr().err
+    assert "policy.yaml exists already: choose another --folder, or remove it" in capsys.readouterr().err
     assert [file.name for file in tmp_path.iterdir()] == ["policy.yaml"]
 
 
@@ -261,7 +261,7 @@ def test_without_a_terminal_what_is_missing_is_named(tmp_path: Path) -> None:
         command, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=30
     )
     assert done.returncode == 1
-    assert "--audience is missing, and there is no terminal to ask on" in done.stderr
+    assert "--audience is missing, and there is no terminal for questions" in done.stderr
     assert done.stderr.count("\n") == 1
 
 
@@ -276,7 +276,7 @@ def test_on_a_terminal_what_is_missing_is_asked_for(tmp_path: Path) -> None:
             said += os.read(ours, 65536)
         assert asking.wait(30) == 0
     os.close(ours)
-    assert b"Issuer, as `iss` of its tokens has it" in said
+    assert b"Issuer: `iss` of its tokens" in said
     assert "https://as.example.com" in (tmp_path / "new" / "policy.yaml").read_text()
 
 

@@ -112,7 +112,7 @@ MISTAKES = [
         '      header: {format: xfcc, chain: true, verified: {name: X-Verified, yes: "SUCCESS", no: "NONE"}}\n',
         "",
         ":9:20: ",
-        "`refuse` would refuse all of them",
+        "`refuse` would refuse all tokens",
     ),
 ]
 

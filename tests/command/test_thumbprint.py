@@ -96,7 +96,7 @@ def test_what_is_no_key_is_said_in_a_line(
     path.write_text(content)
     assert main(["thumbprint", "--jwk", str(path)]) == 1
     said = capsys.readouterr().err
-    assert "is no JSON Web Key" in said
+    assert "is not a JSON Web Key" in said
     assert "secret" not in said
 
 

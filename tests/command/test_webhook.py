@@ -116,7 +116,7 @@ def test_only_the_api_server_is_answered_where_its_certificate_is_known(guarded:
     assert presenting(guarded, pki.client).call("POST", "/mutate", body)[0] == 200
     for path in ("/mutate", "/mutate/enforced", "/validate"):
         status, answer = guarded.call("POST", path, body)
-        assert (status, answer["detail"]) == (403, "the API server's client certificate is wanted")
+        assert (status, answer["detail"]) == (403, "the API server's client certificate is required")
         status, answer = presenting(guarded, pki.other_client).call("POST", path, body)
         assert (status, "another name" in answer["detail"]) == (403, True)
     assert guarded.call("GET", "/livez")[0] == 200, "the kubelet has no certificate"

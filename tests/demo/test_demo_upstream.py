@@ -54,7 +54,7 @@ def demo(*arguments: object) -> subprocess.CompletedProcess[str]:
 def test_every_promise_is_kept_in_front_of_an_api_that_is_there(api: str) -> None:
     done = demo("--upstream", api)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "11 of 11 promises kept" in done.stdout
+    assert "11 of 11 as expected" in done.stdout
 
 
 def test_what_the_api_answers_is_no_broken_promise(api: str) -> None:
@@ -87,7 +87,7 @@ def httpbin(tmp_path: Path) -> Iterator[str]:
 def test_in_front_of_httpbin(httpbin: str, tmp_path: Path) -> None:
     done = demo("--upstream", httpbin, "--path", "/stream/3")
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "11 of 11 promises kept" in done.stdout
+    assert "11 of 11 as expected" in done.stdout
     with invited("--upstream", httpbin, "--folder", tmp_path / "look", "--path", "/anything") as commands:
         rightful, thief, *_ = (in_a_new_shell(command) for command in commands)
     assert json.loads(rightful.stdout)["headers"]["X-Auth-Client"] == "reporting"
@@ -106,7 +106,7 @@ def test_an_api_on_a_unix_socket(tmp_path: Path) -> None:
     [
         (
             ("--upstream", "http://127.0.0.1:1"),
-            "nothing serves at http://127.0.0.1:1: connection refused: start the API first, or name where it listens",
+            "nothing serves at http://127.0.0.1:1: connection refused: start the API first, or give its address",
         ),
         (("--upstream", "http://nowhere.invalid"), "the name does not resolve: start the API first"),
         (("--upstream", "unix:///nowhere/api.sock"), "no such file or directory: start the API first"),
@@ -129,7 +129,7 @@ def test_an_upstream_that_cannot_be_is_one_line_with_the_cure(arguments: tuple[s
     [
         (b"SSH-2.0-OpenSSH_9.2\r\n", "does not answer in HTTP/1.1: name an API that does, or https://"),
         (b"", "does not answer in HTTP/1.1"),
-        (None, "it gave no answer to HEAD / in 10 seconds: name a --path that it answers at once"),
+        (None, "it gave no answer to HEAD / in 10 seconds: give a --path that it answers at once"),
     ],
     ids=["speaks something else", "hangs up", "says nothing"],
 )
@@ -160,7 +160,7 @@ def test_a_port_of_the_issuer_that_is_taken_is_one_line_with_the_cure(api: str) 
     done = demo("--upstream", api, "--issuer-port", api.rpartition(":")[2])
     assert done.returncode == 1
     assert "address already in use" in done.stderr
-    assert "leave out --issuer-port, or name another" in done.stderr
+    assert "leave out --issuer-port, or give another one" in done.stderr
     assert done.stderr.count("\n") == 1
 
 

@@ -165,8 +165,8 @@ def test_settings_name_the_format_and_the_field(
 @pytest.mark.parametrize(
     ("header", "url", "said"),
     [
-        ("{format: der_base64}", "http://127.0.0.1:8080", "`der_base64` has no name of its own"),
-        ("{format: rfc9440, name: Host}", "http://127.0.0.1:8080", "is not free to carry a certificate"),
+        ("{format: der_base64}", "http://127.0.0.1:8080", "`der_base64` has no default name"),
+        ("{format: rfc9440, name: Host}", "http://127.0.0.1:8080", "cannot carry a certificate"),
         ("{format: rfc9440, name: x-sub}", "http://127.0.0.1:8080", "is among `identity_headers`"),
         ("{format: rfc9440}", "http://api.internal:8080", "could send any certificate"),
         ("{format: rfc9440}", "http://10.0.0.1:8080", "could send any certificate"),

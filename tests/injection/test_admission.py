@@ -104,8 +104,11 @@ def test_notes_become_warnings_that_kubectl_shows() -> None:
     open_port = pod_as_the_api_server_has_it()
     open_port["spec"]["containers"][0]["ports"].append({"containerPort": 9090, "name": "metrics"})
     assert answer(open_port)["warnings"] == [
-        "bound-token-sidecar: livenessProbe of container api makes GET /healthz public to whoever reaches the Service",
-        "bound-token-sidecar: port 9090 of container api stays outside the sidecar",
+        (
+            "bound-token-sidecar: livenessProbe of container api makes GET /healthz public"
+            " to everyone who can reach the Service"
+        ),
+        "bound-token-sidecar: port 9090 of container api is not protected by the sidecar",
     ]
 
 

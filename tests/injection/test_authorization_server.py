@@ -66,9 +66,9 @@ def test_where_no_secret_is_set_only_a_pod_that_names_one_is_an_authorization_se
 
 def test_secret_of_a_pod_goes_before_the_operators_where_it_may_choose() -> None:
     assert secret_of(made(MINE, authorization_server=SERVER)) == "mine"
-    with pytest.raises(CannotInject, match="clients-secret is not for a Pod to choose here"):
+    with pytest.raises(CannotInject, match="clients-secret cannot be set by a Pod here"):
         made(MINE, authorization_server=SERVER, pod_may_choose=["port"])
-    with pytest.raises(CannotInject, match="clients-secret is not for a Pod to choose here"):
+    with pytest.raises(CannotInject, match="clients-secret cannot be set by a Pod here"):
         inject(pod(annotations=MINE), settings(authorization_server=SERVER), Mode.ENFORCED)
     enforced = inject(pod(), settings(authorization_server=SERVER), Mode.ENFORCED).manifest
     assert secret_of(enforced) == "as-clients"
@@ -117,14 +117,14 @@ def test_a_setting_that_is_wrong_is_named(server: dict[str, Any], message: str) 
 
 def test_one_group_reads_the_certificate_and_the_clients() -> None:
     """The kubelet gives the files of a Secret to group 0, and a CSI driver its own to another one."""
-    with pytest.raises(ValidationError, match=r"group: say .* and the Secret of clients"):
+    with pytest.raises(ValidationError, match=r"group: set .* and the Secret of clients"):
         settings(authorization_server=SERVER, server_certificate=CSI)
     told = made(authorization_server=SERVER, server_certificate=CSI, group=7)
     assert sidecar_of(told["spec"])["securityContext"]["runAsGroup"] == 7
     cluster = made(authorization_server=SERVER, server_certificate=CSI, user=None)
     assert "runAsGroup" not in sidecar_of(cluster["spec"])["securityContext"]
     own = {"config-map": "mine", **MINE}
-    with pytest.raises(CannotInject, match="the injector's group must say which may read both"):
+    with pytest.raises(CannotInject, match="the injector's group must be one that may read both"):
         made(own, server_certificate=CSI)
     by_secret = made({**own, "tls-secret": "tls"}, server_certificate=CSI)
     assert sidecar_of(by_secret["spec"])["securityContext"]["runAsGroup"] == 0
@@ -157,7 +157,7 @@ def test_webhook_writes_it_and_refuses_a_pod_that_chooses_in_an_enforcing_namesp
     before["metadata"]["annotations"]["bound-token-sidecar/clients-secret"] = "mine"
     refused = review(encoded(review_of(before)), chosen, Mode.ENFORCED)["response"]
     assert refused["allowed"] is False
-    assert "clients-secret is not for a Pod to choose here" in refused["status"]["message"]
+    assert "clients-secret cannot be set by a Pod here" in refused["status"]["message"]
 
 
 def owned(name: str) -> dict[str, Any]:
@@ -176,7 +176,7 @@ DPOP = {"resource": "https://{name}", "origins": ["https://{name}"]}
 def test_author_of_a_pod_cannot_write_settings_into_the_name_of_its_owner(
     name: str, changes: dict[str, Any]
 ) -> None:
-    with pytest.raises(CannotInject, match="a name that Kubernetes gives no object"):
+    with pytest.raises(CannotInject, match="a name that is not valid in Kubernetes"):
         inject(owned(name), settings(server_certificate={"secret": "tls"}, **changes), Mode.ENFORCED)
 
 

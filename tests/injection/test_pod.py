@@ -174,7 +174,7 @@ def test_a_port_that_stays_open_is_named() -> None:
     result = injected(
         pod(container("api", http_port(), {"containerPort": 9090}), annotations={"upstream-port": "8080"})
     )
-    assert result.notes == ("port 9090 of container api stays outside the sidecar",)
+    assert result.notes == ("port 9090 of container api is not protected by the sidecar",)
 
 
 @pytest.mark.parametrize(
@@ -198,14 +198,14 @@ def test_a_port_that_stays_open_is_named() -> None:
         (pod(annotations={"probes": "exec"}), "must be 'sidecar' or 'keep'"),
         (pod(annotations={"upstream_port": "8080"}), "upstream_port is not one this injector knows"),
         (pod(annotations={"inject": "yes"}), "must be the string 'true' or 'false'"),
-        (pod(container("api", http_port(8443))), "the API's port 8443 is one that the sidecar needs"),
+        (pod(container("api", http_port(8443))), "the API's port 8443 is a port that the sidecar needs"),
         (
             pod(
                 container("api", http_port()),
                 container("b", http_port(9902, "x")),
                 annotations={"container": "api"},
             ),
-            "containerPort 9902 of container b clashes",
+            "containerPort 9902 of container b conflicts",
         ),
         (pod(volumes=[{"name": "bound-token-tls", "emptyDir": {}}]), "volume bound-token-tls uses a name"),
         (
@@ -214,7 +214,7 @@ def test_a_port_that_stays_open_is_named() -> None:
                     "api", http_port(), lifecycle={"preStop": {"httpGet": {"path": "/quit", "port": "http"}}}
                 )
             ),
-            "lifecycle.preStop of container api calls the API's port; led through the sidecar it would be open",
+            "lifecycle.preStop of container api calls the API's port; through the sidecar it would be open",
         ),
         (
             pod(container("api", http_port(), livenessProbe={"httpGet": {"path": "/a/../b", "port": 8080}})),
@@ -266,7 +266,7 @@ def test_a_sidecar_put_in_by_hand_is_left_alone_with_a_note() -> None:
     by_hand = pod(container("api", http_port()), container(CONTAINER))
     result = injected(by_hand)
     assert (result.manifest, result.status) == (by_hand, None)
-    assert result.notes == (f"container {CONTAINER} was not put there by injection: left as it is",)
+    assert result.notes == (f"container {CONTAINER} was not put there by injection: left unchanged",)
 
 
 def test_a_status_annotation_alone_does_not_keep_the_sidecar_out() -> None:
@@ -299,4 +299,4 @@ def test_a_label_asks_as_well_as_an_annotation_but_the_annotation_counts_first()
 def test_a_pod_that_serves_nobody_and_does_not_ask_is_left_alone_with_a_note() -> None:
     worker = pod(container("worker"))
     assert injected(worker).manifest is worker
-    assert injected(worker).notes == ("declares no port and does not ask: left as it is",)
+    assert injected(worker).notes == ("declares no port and does not ask for the sidecar: left unchanged",)

@@ -33,7 +33,7 @@ def file_of(made: dict[str, Any]) -> dict[str, Any]:
 
 
 def protocols(made: dict[str, Any]) -> tuple[list[str] | None, str | None]:
-    """What clients are offered, and what the API is spoken to in, where the file says so."""
+    """What clients are offered, and what the API is called in, where the file says so."""
     file = file_of(made)
     return file["listeners"][0].get("protocols"), file["upstream"].get("protocol")
 
@@ -59,8 +59,8 @@ def test_a_pod_that_says_http2_gets_it_on_both_sides_and_one_sentence(one: dict[
     result = inject(pod(one), settings())
     assert protocols(result.manifest) == BOTH
     assert result.notes[0] == (
-        f"the API speaks gRPC or HTTP/2 ({sign} says so): clients are offered h2 and http/1.1, and the API is spoken"
-        " to in h2"
+        f"the API speaks gRPC or HTTP/2 ({sign} says so): clients are offered h2 and http/1.1, and the API is called"
+        " in h2"
     )
 
 
@@ -176,19 +176,19 @@ def test_who_says_http1_to_an_api_of_grpc_is_told_what_fails() -> None:
     result = inject(pod(container("api", GRPC), annotations={"upstream-protocol": "http/1.1"}), settings())
     assert protocols(result.manifest) == NEITHER
     assert result.notes[0] == (
-        "port grpc of container api says gRPC or HTTP/2, but upstream-protocol is http/1.1: calls of gRPC fail"
+        "port grpc of container api says gRPC or HTTP/2, but upstream-protocol is http/1.1: gRPC calls fail"
     )
 
 
 @pytest.mark.parametrize(
     ("one", "chosen", "annotations", "message"),
     [
-        (container("api", GRPC), {"protocols": ["http/1.1"]}, {}, "its callers would be turned away"),
+        (container("api", GRPC), {"protocols": ["http/1.1"]}, {}, "its callers would be refused"),
         (
             container("api", http_port()),
             {"protocols": ["http/1.1"]},
             {"upstream-protocol": "h2"},
-            "its callers would be turned away",
+            "its callers would be refused",
         ),
         (
             container("api", http_port(), livenessProbe={"grpc": {"port": 8080}}),
@@ -200,7 +200,7 @@ def test_who_says_http1_to_an_api_of_grpc_is_told_what_fails() -> None:
             container("api", GRPC, livenessProbe={"grpc": {"port": 50051, "service": "a b"}}),
             {},
             {},
-            "a gRPC service of a name that none has: 'a b'",
+            "a gRPC service with an invalid name: 'a b'",
         ),
     ],
 )
@@ -237,7 +237,7 @@ def test_a_grpc_probe_asks_the_health_port_which_asks_the_api_and_nothing_become
     }
     assert PROBE_VARIABLE not in files_of(result.manifest)
     assert [note for note in result.notes if "nothing becomes public" in note] == [
-        f"{kind} of container api asks the sidecar's health port, which asks the API by gRPC; nothing becomes public"
+        f"{kind} of container api calls the sidecar's health port, which asks the API by gRPC; nothing becomes public"
         for kind in ("startupProbe", "livenessProbe", "readinessProbe")
     ]
 

@@ -99,7 +99,7 @@ def test_a_mesh_that_would_take_the_connections_first_is_named_with_its_cure(
 )
 def test_an_image_without_a_registry_is_told_apart_from_one_of_your_own(image: str, full: str | None) -> None:
     said = notes(pod(), settings(image=image))
-    assert said == ("" if full is None else f"image {image} names no registry: a node takes it for {full}")
+    assert said == ("" if full is None else f"image {image} has no registry: a node uses {full}")
 
 
 def service(**port: Any) -> dict[str, Any]:
@@ -148,7 +148,7 @@ def test_an_ingress_that_does_not_is_left_unsaid(other: dict[str, Any]) -> None:
 def test_a_container_that_carries_the_sidecars_name_does_not_switch_injection_off_silently() -> None:
     decoy = pod(container("api", http_port()), container(CONTAINER), annotations={"inject": "true"})
     for mode in (Mode.ASKED, Mode.ENFORCED):
-        with pytest.raises(CannotInject, match="any container can carry the name"):
+        with pytest.raises(CannotInject, match="any container can have this name"):
             inject(decoy, settings(), mode)
 
 
@@ -161,8 +161,8 @@ def test_a_pod_injected_elsewhere_gets_the_sidecar_of_the_cluster() -> None:
     ("manifest", "message"),
     [
         (pod(annotations={"inject": "false"}), "a Pod cannot decline in an enforcing namespace"),
-        (pod(annotations={"policies": "mine"}), "policies is not for a Pod to choose here"),
-        (pod(annotations={"upstream-port": "1"}), "upstream-port is not for a Pod to choose here"),
+        (pod(annotations={"policies": "mine"}), "policies cannot be set by a Pod here"),
+        (pod(annotations={"upstream-port": "1"}), "upstream-port cannot be set by a Pod here"),
         (pod(container("worker")), "it declares no port"),
     ],
 )

@@ -170,7 +170,7 @@ def test_dpop_needs_no_secret_and_one_that_has_them_says_which_group_reads_all()
     assert "bound-token-dpop" not in str(pod["spec"])
     assert sidecar_of(pod["spec"])["securityContext"]["runAsGroup"] == 65532
     secret = {**DPOP, "nonce_key_secret": "nonces"}
-    with pytest.raises(ValidationError, match="group: say which may read both"):
+    with pytest.raises(ValidationError, match="group: set a group that may read both"):
         settings(dpop=secret, server_certificate=certificate)
     told = made(dpop=secret, server_certificate=certificate, group=0)
     assert sidecar_of(told["spec"])["securityContext"]["runAsGroup"] == 0
@@ -328,7 +328,7 @@ def test_an_api_on_the_loopback_of_ipv6_is_found_there() -> None:
 
 def test_what_a_pod_may_choose_is_the_operators() -> None:
     asked = {"port": "9443", "policies": "mine"}
-    with pytest.raises(CannotInject, match=r"bound-token-sidecar/policies is not for a Pod to choose here"):
+    with pytest.raises(CannotInject, match=r"bound-token-sidecar/policies cannot be set by a Pod here"):
         made(asked, pod_may_choose=["port"])
     assert "*:9443" in files_of(made({"port": "9443"}, pod_may_choose=["port"]))[SERVICE_VARIABLE]
 

@@ -58,7 +58,7 @@ def test_a_second_injection_renews_settings_and_names_what_changed() -> None:
     once = inject(pod(), settings()).manifest
     again = inject(once, settings(port=9443, pre_stop_seconds=9))
     assert again.manifest == inject(pod(), settings(port=9443, pre_stop_seconds=9)).manifest
-    assert again.notes[0] == "the sidecar's settings are renewed: env, lifecycle, ports"
+    assert again.notes[0] == "the sidecar's settings are updated: env, lifecycle, ports"
 
 
 def test_what_people_changed_since_survives() -> None:
@@ -124,7 +124,7 @@ def test_of_what_the_first_version_injected_the_image_follows() -> None:
     result = inject(injected_by_the_first_version(), NEW)
     assert sidecar_of(result.manifest["spec"])["image"] == "registry.example/sidecar:2"
     assert result.notes[0] == "image registry.example/sidecar:1 becomes registry.example/sidecar:2"
-    assert "inject the manifest from before" in result.notes[1]
+    assert "inject the original manifest" in result.notes[1]
     assert inject(result.manifest, NEW).manifest is result.manifest
 
 
@@ -133,7 +133,7 @@ def test_what_the_first_version_injected_is_neither_taken_out_nor_believed_in_an
 ):
     with pytest.raises(CannotInject, match="kept no record of what it replaced"):
         uninject(injected_by_the_first_version())
-    with pytest.raises(CannotInject, match="inject the manifest from before, with this version"):
+    with pytest.raises(CannotInject, match="inject the original manifest with this version"):
         inject(injected_by_the_first_version(), NEW, Mode.ENFORCED)
 
 

@@ -279,8 +279,8 @@ def test_without_keys_at_hand_the_signature_is_assumed_and_that_is_no_permit(exp
     code, said = explainer.run("--token", token, "--offline", certificate=explainer.pki.client.pem)
     assert code == 1
     assert "?     signature" in said
-    assert "NOT VERIFIED: no keys at hand" in said
-    assert "verdict  permit, provided that the signature is good (rule read)" in said
+    assert "NOT VERIFIED: no keys available" in said
+    assert "verdict  permit, if the signature is valid (rule read)" in said
     found = explainer.document("--token", token, "--offline", certificate=explainer.pki.client.pem)
     assert found["signature_assumed"]
     assert [step["verdict"] for step in found["steps"] if step["check"] == "signature"] == ["assumed"]
@@ -398,7 +398,7 @@ WANTED = "write https://api.example.com/accounts/1, or /accounts/1"
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("--listener", "inside"), "no listener is called inside (known: 127.0.0.1:8443)\n"),
+        (("--listener", "inside"), "there is no listener named inside (known: 127.0.0.1:8443)\n"),
         (
             ("--url", "ftp://x/y"),
             f"'ftp://x/y' is neither a URL nor a path: {WANTED}\n",
@@ -415,7 +415,7 @@ WANTED = "write https://api.example.com/accounts/1, or /accounts/1"
             ("--tls", "1.1"),
             "--tls '1.1' is not a version of TLS with, perhaps, a group: 1.2 or 1.3, 1.3/X25519\n",
         ),
-        (("--tls", "1.3/x25519"), f"--tls '1.3/x25519' is not of a group that is known: {GROUPS}\n"),
+        (("--tls", "1.3/x25519"), f"--tls '1.3/x25519' is not a known group: {GROUPS}\n"),
         (("--certificate", "/nowhere/at/all"), "cannot be read: No such file or directory\n"),
     ],
 )
@@ -456,7 +456,7 @@ def test_document_of_our_own_is_explained_as_one(explainer: Explainer) -> None:
         SERVICE + "protected_resource: {resource: https://api.example.com}\n"
     )
     code, said = explainer.run("--url", "/.well-known/oauth-protected-resource")
-    assert (code, "answer   200: the sidecar's own document" in said) == (0, True)
+    assert (code, "answer   200: the sidecar's own metadata" in said) == (0, True)
     found = explainer.document("--url", "/.well-known/oauth-protected-resource")
     assert (found["answered_here"], found["permit"], found["status"], found["reason"]) == (
         True,

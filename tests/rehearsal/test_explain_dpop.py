@@ -191,5 +191,5 @@ def test_proof_comes_from_a_file_or_from_standard_input(
     monkeypatch.setattr("sys.stdin", io.StringIO(explainer.proof()))
     assert explainer.document("-")["permit"]
     code, said = explainer.command("--token", "-", "--proof", "-")
-    assert (code, "standard input holds one of them" in said) == (1, True)
+    assert (code, "only one of them can be read from standard input" in said) == (1, True)
     assert "cannot be read" in explainer.command("--token", "x", "--proof", "@absent")[1]

@@ -261,11 +261,11 @@ def test_what_http_2_calls_malformed_is_refused_as_that(bank: Bank) -> None:
             ("--grpc", "bank.Accounts"),
             "--grpc 'bank.Accounts' is not a service and its method: bank.v1.Accounts/Get",
         ),
-        (("--grpc", GET, "--method", "PUT"), "--grpc says method and path: leave out --method"),
-        (("--grpc", GET, "--url", "/a"), "--grpc says method and path"),
+        (("--grpc", GET, "--method", "PUT"), "--grpc sets method and path: leave out --method"),
+        (("--grpc", GET, "--url", "/a"), "--grpc sets method and path"),
         (
             ("--grpc", GET, "--protocol", "http/1.1"),
-            "--protocol http/1.1: http/1.1 has no calls of gRPC: they come in h2",
+            "--protocol http/1.1: http/1.1 has no gRPC calls: use h2",
         ),
         (
             ("--protocol", "http/1.1"),
@@ -297,7 +297,7 @@ def test_a_listener_that_takes_no_calls_says_so(bank: Bank) -> None:
     ("call", "more", "said"),
     [
         ("bank", {}, "grpc: not a service"),
-        (GET, {"url": "/a"}, "url: a call"),
+        (GET, {"url": "/a"}, "url: a gRPC call"),
         (GET, {"protocol": "h3"}, "protocol: h3"),
     ],
 )
@@ -364,7 +364,7 @@ def test_defaults_of_calls_and_of_other_requests_do_not_mix(bank: Bank) -> None:
             "is not the full name of a service",
         ),
         ("request: {grpc: {service: a.B}}, expect: {status: 200}", "missing key `method`"),
-        (f"{ASKS}, expect: {{grpc_status: UNAUTHORIZED}}", "`UNAUTHORIZED` is no status that is given here"),
+        (f"{ASKS}, expect: {{grpc_status: UNAUTHORIZED}}", "`UNAUTHORIZED` is not a status of the sidecar"),
         (f"{ASKS}, expect: {{grpc_status: 17}}", "17"),
     ],
 )

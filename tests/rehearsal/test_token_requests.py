@@ -146,8 +146,11 @@ def test_report_only_is_said(asked: Asked) -> None:
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (("--url", "/accounts"), "/accounts is the path of no endpoint"),
-        (("--url", "/token", "--token", "-", "--proof", "-"), "standard input holds one of them"),
+        (("--url", "/accounts"), "/accounts is not the path of an endpoint"),
+        (
+            ("--url", "/token", "--token", "-", "--proof", "-"),
+            "only one of them can be read from standard input",
+        ),
     ],
 )
 def test_request_to_no_endpoint_is_told(asked: Asked, words: tuple[str, ...], expected: str) -> None:

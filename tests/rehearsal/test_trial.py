@@ -333,9 +333,9 @@ def test_junit_has_each_case_and_each_failure(trial: Trial) -> None:
         ("expect: {statuss: 200}", "unknown key `statuss`; did you mean `status`?"),
         (
             "expect: {reason: binding_mismach}",
-            "`binding_mismach` is no reason; did you mean `binding_mismatch`?",
+            "`binding_mismach` is not a reason; did you mean `binding_mismatch`?",
         ),
-        ("expect: {status: 200, reason: token_expired}", "a request that is forwarded has no reason"),
+        ("expect: {status: 200, reason: token_expired}", "a forwarded request has no reason"),
         ("token: {raw: x, claims: {}}, expect: {status: 401}", "stands alone"),
         ("at: noon, expect: {status: 401}", "`noon` is not of the form 2027-01-31T12:00:00Z or 2027-01-31"),
         ("token: {expires_in: 5}, expect: {status: 401}", "a duration needs a unit: 5s?"),
@@ -355,7 +355,7 @@ def test_a_case_that_names_what_does_not_exist_fails_and_the_others_run(trial: T
         "request: {target: /healthz}, expect: {status: 200}",
     )
     assert code == 1
-    assert "+ case: no listener is called inside" in said
+    assert "+ case: there is no listener named inside" in said
     assert said.endswith("1 passed, 1 failed\n")
 
 

@@ -85,20 +85,20 @@ def test_without_the_section_sessions_are_resumed_and_nothing_is_stripped(client
         ("token: /token", "revocation: /token", "missing key `token`"),
         ("token: /token", "token: /token, revocation: /TOKEN/", "`/TOKEN/` is the path of `token`"),
         ("token: /token", "token: {public: /token}", "missing key `upstream`"),
-        ("format: rfc9440", "format: pem_urlencoded", "`pem_urlencoded` has no name of its own"),
-        ("format: rfc9440", "format: der_base64, name: X, chain: true", "`der_base64` has no place for a chain"),
+        ("format: rfc9440", "format: pem_urlencoded", "`pem_urlencoded` has no default name"),
+        ("format: rfc9440", "format: der_base64, name: X, chain: true", "`der_base64` has no field for a chain"),
         (
             "format: rfc9440",
             "format: rfc9440, verified: {name: client-cert, yes: x}",
-            "`client-cert` is not free to say that the certificate was verified",
+            "`client-cert` cannot be used to say that the certificate was verified",
         ),
         ("format: rfc9440", 'format: rfc9440, verified: {name: V, yes: " x"}', "is not the value of a header field"),
-        ("format: rfc9440", 'format: rfc9440, verified: {name: V, "true": x}', "`true` is what Helm and other readers"),
+        ("format: rfc9440", 'format: rfc9440, verified: {name: V, "true": x}', "`true` is how Helm and other YAML"),
         ("format: rfc9440", 'format: rfc9440, verified: {name: V, yes: x, "false": y}', 'write "no" in quotes'),
         ("https://as", "ftp://as", "is not an https:// URL"),
         ("clients/*.yaml", "client/*.yaml", "no clients file matches `client/*.yaml`"),
         ("  hand_over", "  hands_over", "unknown key `hands_over`; did you mean `hand_over`?"),
-        ("  hand_over: {header: {format: rfc9440}}", "  audit_binding: refuse", "`refuse` would refuse all of them"),
+        ("  hand_over: {header: {format: rfc9440}}", "  audit_binding: refuse", "`refuse` would refuse all tokens"),
         ("  hand_over:", "  metadata: {mtls_origin: http://a.example}\n  hand_over:", "is not an origin"),
         ("  hand_over:", '  metadata: {mtls_origin: "https://a.example/x"}\n  hand_over:', "is not an origin"),
     ],
@@ -112,7 +112,7 @@ def test_mistake_is_named(clients: Clients, before: str, after: str, expected: s
 def test_server_that_others_reach_is_told_nothing(clients: Clients) -> None:
     clients.write_section(SECTION, SERVICE.replace("127.0.0.1:8080", "10.0.0.1:8080"))
     (problem,) = clients.problems()
-    assert "who reaches the server past the sidecar could be any client" in problem
+    assert "a caller that reaches the server directly could pretend to be any client" in problem
 
 
 @pytest.mark.parametrize(
@@ -201,7 +201,7 @@ def test_two_clients_of_one_certificate_are_named(clients: Clients) -> None:
         "client_id: tpp-2, method: tls_client_auth, ca_file: ../ca.crt, san_dns: TPP-1.example", "b.yaml"
     )
     (warning,) = clients.warnings()
-    assert "`tpp-2`: a certificate of this client passes for `tpp-1` too" in warning
+    assert "`tpp-2`: a certificate of this client is also accepted for `tpp-1` too" in warning
     assert "clients/a.yaml:2)" in warning
 
 
@@ -209,7 +209,7 @@ def test_two_clients_of_one_registered_certificate_are_named(clients: Clients) -
     own = "method: self_signed_tls_client_auth, certificate_files: [../own.crt]"
     clients.write(f"clients:\n  - {{client_id: a, {own}}}\n  - {{client_id: b, {own}}}\n")
     (warning,) = clients.warnings()
-    assert "`b`: a certificate of this client passes for `a` too" in warning
+    assert "`b`: a certificate of this client is also accepted for `a` too" in warning
 
 
 OWN_OF_B = "client_id: b, method: self_signed_tls_client_auth, "
@@ -234,7 +234,7 @@ def test_registered_certificate_that_has_the_name_of_another_client_is_named(
     clients.write_client(f'client_id: a, method: tls_client_auth, ca_file: ../ca.crt, {kind}: "{name}"')
     clients.write_client(f"{OWN_OF_B}{registered}", "b.yaml")
     (warning,) = clients.warnings()
-    assert "`b`: a certificate of this client passes for `a` too" in warning
+    assert "`b`: a certificate of this client is also accepted for `a` too" in warning
     assert "clients/a.yaml:2)" in warning
 
 
@@ -261,7 +261,7 @@ def test_registered_certificate_below_an_intermediate_that_another_client_has_is
         f"  - {{{OWN_OF_B}certificate_files: [../own.crt]}}\n"
     )
     (warning,) = clients.warnings()
-    assert "`b`: a certificate of this client passes for `a` too" in warning
+    assert "`b`: a certificate of this client is also accepted for `a` too" in warning
 
 
 def test_registered_certificate_of_an_unknown_issuer_with_the_name_of_another_client_is_doubted(
@@ -312,7 +312,7 @@ def test_authority_that_certifies_for_anybody_is_named(
     assert clients.warnings() == []
     for authority in (web, web.intermediate("web intermediate")):
         (clients.folder / "ca.crt").write_bytes(certificate_pem(authority.certificate))
-        warnings = [one for one in clients.warnings() if "certifies for anybody" in one]
+        warnings = [one for one in clients.warnings() if "certifies for anyone" in one]
         assert len(warnings) == 1
         assert f"holds `CN=web {'root' if authority is web else 'intermediate'}`" in warnings[0]
 
@@ -334,10 +334,7 @@ def test_client_with_a_certificate_of_its_own_needs_a_listener_that_takes_any(cl
         "client_id: own, method: self_signed_tls_client_auth, certificate_files: [../own.crt]", "b.yaml"
     )
     (warning,) = clients.warnings()
-    assert (
-        "no listener has `trust: any`: `own` registers a certificate of its own, and cannot connect"
-        in warning
-    )
+    assert "no listener has `trust: any`: `own` registers its own certificate, and cannot connect" in warning
 
 
 def test_no_client_is_doubted(clients: Clients) -> None:

@@ -157,7 +157,7 @@ def test_all_mistakes_of_all_files_are_told_at_once(clients: Clients) -> None:
     clients.write("clients: none\n", "e.yaml")
     found = clients.problems()
     for expected in (
-        "2:28: expected one of", "`tpp-1` is registered already:", "4:1: unknown key `client`",
+        "2:28: expected one of", "`tpp-1` is already registered:", "4:1: unknown key `client`",
         "1:1: expected a mapping", "2:8: anchors", "1:10: expected a list",
     ):  # fmt: skip
         assert any(expected in one for one in found), (expected, found)
@@ -317,10 +317,10 @@ def test_file_is_read_again_when_what_it_names_changes(readings: Readings) -> No
 
 def test_mistakes_between_files_are_found_whichever_of_them_changed(readings: Readings) -> None:
     readings.clients.write_client("client_id: tpp-1, method: other", "c.yaml")
-    with pytest.raises(SettingsError, match=r"`tpp-1` is registered already: .*a\.yaml:2"):
+    with pytest.raises(SettingsError, match=r"`tpp-1` is already registered: .*a\.yaml:2"):
         readings.again()
     readings.clients.write_client("client_id: b, method: other", "a.yaml")
-    with pytest.raises(SettingsError, match=r"b\.yaml:2:17: `b` is registered already: .*a\.yaml:2"):
+    with pytest.raises(SettingsError, match=r"b\.yaml:2:17: `b` is already registered: .*a\.yaml:2"):
         readings.again()
 
 
@@ -357,7 +357,7 @@ def test_overlap_is_found_whichever_file_changed(clients: Clients, monkeypatch: 
     )
     assert readings.again() == ["a.yaml"]
     (warning,) = readings.loaded.warnings
-    assert "`c`: a certificate of this client passes for `a` too" in warning.message
+    assert "`c`: a certificate of this client is also accepted for `a` too" in warning.message
 
 
 def test_reading_that_nobody_follows_remembers_nothing(clients: Clients) -> None:

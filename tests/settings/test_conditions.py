@@ -150,7 +150,7 @@ def test_a_requirement_becomes_its_conditions(
     [
         ("{organisationIdentifier: a}", "did you mean `organizationIdentifier`?"),
         ("{1.2.03: a}", "is neither a known attribute of a subject nor an object identifier"),
-        ("{}", "says nothing of the certificate"),
+        ("{}", "has no condition on the certificate"),
         ("{OU: []}", "expected a name, a list of names, or {claim: NAME}"),
     ],
 )
@@ -178,7 +178,7 @@ GROUPS = "X25519MLKEM768, SecP256r1MLKEM768, SecP384r1MLKEM1024, X25519, X448, P
         ),
         ("{groups: x25519}", f"8:29: expected one of {GROUPS}, got `x25519`; did you mean `X25519`?"),
         ("{groups: []}", "8:29: must not be empty"),
-        ("{}", "8:20: says nothing of TLS: `minimum_version`, `groups`"),
+        ("{}", "8:20: has no condition on TLS: use `minimum_version`, `groups`"),
         ("{group: P-256}", "8:21: unknown key `group`; did you mean `groups`?"),
         ("X25519", "8:20: expected a mapping of keys to values, got `X25519`"),
     ],

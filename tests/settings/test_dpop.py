@@ -64,7 +64,7 @@ def test_everything_that_can_be_said(configuration: Configuration) -> None:
     [
         ("schemes: [DPoP]", "", "`protected_resource.origins`"),
         ("schemes: [DPoP]\n    dpop: {nonce: required}", RESOURCE, "`dpop.nonce_key_file`"),
-        ("dpop: {window: 10s}", RESOURCE, "`schemes` does not name DPoP"),
+        ("dpop: {window: 10s}", RESOURCE, "`schemes` does not have DPoP"),
         ("schemes: [DPoP]\n    dpop: {window: 6m}", RESOURCE, "more than 5m"),
         ("schemes: [DPoP]\n    dpop: {algorithms: [RS256]}", RESOURCE, "got `RS256`"),
         ("schemes: [DPoP]\n    dpop: {algorithms: [HS256]}", RESOURCE, "got `HS256`"),
@@ -123,9 +123,9 @@ def test_rule_says_by_what_a_token_must_be_bound(configuration: Configuration) -
 @pytest.mark.parametrize(
     ("member", "expected"),
     [
-        ("x5t#S512", "`x5t#S512` is no member of `cnf` that is verified here; did you mean `x5t#S256`?"),
-        ("jwk", "`jwk` is no member of `cnf` that is verified here; did you mean `jkt`?"),
-        ("certificate", "`certificate` is no member of `cnf` that is verified here (known: jkt, x5t#S256)"),
+        ("x5t#S512", "`x5t#S512` is not a supported member of `cnf`; did you mean `x5t#S256`?"),
+        ("jwk", "`jwk` is not a supported member of `cnf`; did you mean `jkt`?"),
+        ("certificate", "`certificate` is not a supported member of `cnf` (known: jkt, x5t#S256)"),
     ],
 )
 def test_member_that_nothing_confirms_is_no_requirement(
@@ -154,7 +154,7 @@ def test_shared_store_serves_workers_and_replicas(configuration: Configuration) 
 @pytest.mark.parametrize(
     ("url", "mode", "expected"),
     [
-        ("http://:secret@a", 0o600, "is no URL of the form"),
+        ("http://:secret@a", 0o600, "is not a URL of the form"),
         ("redis://:secret@a", 0o644, "readable by everyone"),
     ],
 )

@@ -30,10 +30,12 @@ def test_a_variable_that_is_not_there_is_named(
     configuration: Configuration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("ABSENT", raising=False)
-    with pytest.raises(SettingsError, match="env:ABSENT:0:0: there is no environment variable of this name"):
+    with pytest.raises(
+        SettingsError, match="env:ABSENT:0:0: there is no environment variable with this name"
+    ):
         load(Path("env:ABSENT"))
     configuration.write_service(configuration.file.read_text().replace("policies/*.yaml", "env:ABSENT"))
-    assert "0:0: there is no environment variable of this name" in configuration.said()
+    assert "0:0: there is no environment variable with this name" in configuration.said()
 
 
 def test_a_mistake_in_a_variable_is_named_by_line_and_column(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,4 +47,4 @@ def test_a_mistake_in_a_variable_is_named_by_line_and_column(monkeypatch: pytest
 def test_the_wildcard_needs_a_port_of_its_own(configuration: Configuration) -> None:
     service = configuration.file.read_text().replace("127.0.0.1:8443", '"*:0"')
     configuration.write_service(service)
-    assert configuration.said() == ["2:14: *:0 could be a port of IPv4 and another one of IPv6: name a port"]
+    assert configuration.said() == ["2:14: *:0 could be two different ports of IPv4 and IPv6: give a port"]

@@ -38,7 +38,7 @@ def test_a_key_that_everyone_may_read_passes_under_an_embarrassing_name(configur
 def test_a_key_that_is_encrypted_is_refused(configuration: Configuration, pki: Pki) -> None:
     encrypted = pki.server.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x"))
     (configuration.folder / "server.key").write_bytes(encrypted)
-    assert message(configuration) == "`server.key` is encrypted; a private key must be readable as it is"
+    assert message(configuration) == "`server.key` is encrypted; the private key must not be encrypted"
 
 
 @pytest.mark.parametrize(

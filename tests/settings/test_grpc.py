@@ -13,8 +13,8 @@ SPOKEN = SERVICE.replace("8443\n", "8443\n    protocols: [h2]\n").replace('8080"
 """h2 on both sides."""
 ANYWHERE = "bank.v1.Accounts"
 UNSPOKEN = (
-    "the API is asked in HTTP/1.1, which has no gRPC: calls get UNIMPLEMENTED (12)."
-    " `upstream: {protocol: h2}` is for APIs that speak it"
+    "the API is called in HTTP/1.1, which has no gRPC: calls get UNIMPLEMENTED (12)."
+    " If the API speaks HTTP/2, set `upstream: {protocol: h2}`"
 )
 
 
@@ -103,7 +103,7 @@ def test_what_a_match_of_calls_becomes(configuration: Configuration) -> None:
         ("match: {grpc: {service: a.B}, path: /a.B/c}", "7:35: contradicts `grpc`: the path of a call is"),
         (
             "match: {grpc: {service: a.B}, methods: [POST]}",
-            "7:35: contradicts `grpc`: every call is a POST; names of calls are `grpc: {method: …}`",
+            "7:35: contradicts `grpc`: every call is a POST; a gRPC method is named by `grpc: {method: …}`",
         ),
         ("match: {grpc: {service: a.B}, query: {present: [x]}}", "7:35: contradicts `grpc`: a call has no query"),
         ("match: {grpc: {service: /a.B}}", "7:29: `/a.B` is not the full name of a service: bank.v1.Accounts"),
@@ -116,7 +116,7 @@ def test_what_a_match_of_calls_becomes(configuration: Configuration) -> None:
         ("match: {grpc: {service: a.B, methods: [c]}}", "unknown"),
         (
             "match: {grpc: {service: a.B}}\n    cors_preflight: true",
-            "8:5: has no effect: a preflight is no call of gRPC",
+            "8:5: has no effect: a preflight is not a gRPC call",
         ),
     ],
 )  # fmt: skip
@@ -128,7 +128,7 @@ def test_a_mistake_is_said_at_its_place(configuration: Configuration, text: str,
 def test_who_asks_in_http_1_and_who_cannot_be_asked_is_warned(configuration: Configuration) -> None:
     found = doubts(configuration, f"match: {{grpc: {{service: {ANYWHERE}}}}}")
     assert found == [
-        "6: no call of gRPC gets in by `127.0.0.1:8443`: `protocols: [h2]` is for them",
+        "6: no gRPC call can arrive at `127.0.0.1:8443`: they need `protocols: [h2]`",
         f"6: {UNSPOKEN}",
     ]
     configuration.write_service(SPOKEN)
@@ -142,7 +142,7 @@ def test_a_listener_that_speaks_http_1_is_named_by_a_rule_of_its_own(configurati
     configuration.write_service(SPOKEN.replace("upstream:", f"{other}upstream:"))
     assert doubts(configuration, f"match: {{grpc: {{service: {ANYWHERE}}}}}") == []
     (found,) = doubts(configuration, f"match: {{grpc: {{service: {ANYWHERE}}}, listener: old}}")
-    assert "no call of gRPC gets in by `old`" in found
+    assert "no gRPC call can arrive at `old`" in found
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_a_call_has_no_format_at_its_end_but_another_case_where_the_api_ignores_
     configuration.write_service(SPOKEN)
     narrow = "match: {grpc: {service: bank.Cards, method: Close}}, require: {scopes: [admin]}"
     (found,) = doubts(configuration, narrow, "match: {grpc: {service: '**'}}")
-    assert "`/bank.Cards/cLOSE`, if the API takes it for the same" in found
+    assert "`/bank.Cards/cLOSE`, if the API treats it the same" in found
     assert ".json" not in found
 
 

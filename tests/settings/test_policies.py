@@ -74,7 +74,7 @@ REQUIRE = 'match: {path: "/a/{id}"}\n    require: {%s}'
         ('match: {path: "/{a}/{a}"}', "7:19: a name is captured twice"),
         (
             'match: {path: "/a?b=c"}',
-            "7:19: `/a?b=c` holds a character that no path has: queries are matched by `query`",
+            "7:19: `/a?b=c` has a character that a path cannot have: queries are matched by `query`",
         ),
         ("match: {methods: [get]}", "7:23: `get` is not a method: methods are in upper case"),
         ("match: {method: [GET]}", "7:13: unknown key `method`; did you mean `methods`?"),
@@ -86,7 +86,7 @@ REQUIRE = 'match: {path: "/a/{id}"}\n    require: {%s}'
             "match: {host: 'api.example.com:443'}",
             "7:19: `api.example.com:443` is not a host in lower case without port",
         ),
-        ("match: {listener: inside}", "7:23: no listener is called `inside` (known: 127.0.0.1:8443)"),
+        ("match: {listener: inside}", "7:23: there is no listener named `inside` (known: 127.0.0.1:8443)"),
         ("public: true", "6:5: missing key `match`"),
         (
             "match: {}\n    public: true\n    require: {scopes: [a]}",
@@ -100,7 +100,7 @@ REQUIRE = 'match: {path: "/a/{id}"}\n    require: {%s}'
         ("match: {}\n    report_only: {until: tomorrow}", "8:26: a date is written 2027-01-31"),
         ("match: {}\n    report_only: true", "8:18: expected a mapping of keys to values, got true"),
         ("match: {}\n    report_only: {}", "8:5: missing key `until`"),
-        ("match: {}\n    require: {}", "8:14: requires nothing: leave it out, or say what"),
+        ("match: {}\n    require: {}", "8:14: requires nothing: leave it out, or add a condition"),
         ("match: {}\n    require: {scopes: []}", "8:23: must not be empty"),
         ("match: {}\n    require: {scopes: read}", "8:23: expected a list, got `read`: write [read]"),
         (
@@ -109,7 +109,7 @@ REQUIRE = 'match: {path: "/a/{id}"}\n    require: {%s}'
         ),
         (
             "match: {}\n    require: {issuers: https://as.example.con}",
-            "8:24: no issuer is called `https://as.example.con`; did you mean `https://as.example.com`?",
+            "8:24: there is no issuer named `https://as.example.con`; did you mean `https://as.example.com`?",
         ),
         ("match: {}\n    limits: {body: 1}", "8:14: unknown key `body`; did you mean `body_bytes`?"),
         (
@@ -122,31 +122,31 @@ REQUIRE = 'match: {path: "/a/{id}"}\n    require: {%s}'
         ),
         (
             "match: {}\n    allow_ambiguous_paths: [encoded_slahs]",
-            "8:29: `encoded_slahs` is no ambiguity that can be allowed; did you mean `encoded_slash`?",
+            "8:29: `encoded_slahs` is not an ambiguity that can be allowed; did you mean `encoded_slash`?",
         ),
         (
             "match: {}\n    allow_ambiguous_paths: [dot_segment]",
-            "8:29: `dot_segment` is no ambiguity that can be allowed",
+            "8:29: `dot_segment` is not an ambiguity that can be allowed",
         ),
         (
             "match: {methods: [GET]}\n    cors_preflight: true",
             "8:5: has no effect: `methods` leaves out OPTIONS, the method of a preflight",
         ),
-        (REQUIRE % "claims: {a: {}}", "says nothing of the claim: one of equals, one_of"),
+        (REQUIRE % "claims: {a: {}}", "has no operator: use one of equals, one_of"),
         (REQUIRE % "claims: {a: {eqals: 1}}", "8:28: unknown key `eqals`; did you mean `equals`?"),
         (REQUIRE % "claims: {a: {equals: [1]}}", "8:36: expected text, a number, true or false, got a list"),
         (REQUIRE % "claims: {a: {at_least: many}}", "8:38: expected a number, got `many`"),
         (REQUIRE % "claims: {a: {exists: false, equals: 1}}", "8:28: `exists: false` stands alone"),
         (REQUIRE % "claims: {a..b: 1}", "8:24: `a..b` is not a claim: names with dots between them"),
         (REQUIRE % 'claims: {a: "{account}"}', "8:27: the path does not capture {account}"),
-        (REQUIRE % "client_certificate: {}", "8:35: says nothing of the certificate"),
+        (REQUIRE % "client_certificate: {}", "8:35: has no condition on the certificate"),
         (
             REQUIRE % "client_certificate: {san_dns: {}}",
             "8:45: expected a name, a list of names, or {claim: NAME}",
         ),
         (
             REQUIRE % "client_certificate: {subject: 'CN=*'}",
-            "8:45: `CN=*`: a distinguished name takes no wildcards",
+            "8:45: `CN=*`: wildcards are not allowed in a distinguished name",
         ),
         (
             REQUIRE % "client_certificate: {spiffe_id: prod/api}",
@@ -166,8 +166,8 @@ def test_a_mistake_in_a_rule_is_named_at_its_place(
 @pytest.mark.parametrize(
     ("written", "hint"),
     [
-        ("00" * 32, f"in base64url, not hex: {'A' * 43}"),
-        (":".join(["00"] * 32), f"in base64url, not hex: {'A' * 43}"),
+        ("00" * 32, f"is base64url, not hex: {'A' * 43}"),
+        (":".join(["00"] * 32), f"is base64url, not hex: {'A' * 43}"),
         ("00" * 20, "that is a SHA-1"),
         ("A" * 43 + "=", f"without padding: {'A' * 43}"),
         ("/" * 42 + "A", f"without padding: {'_' * 42}A"),

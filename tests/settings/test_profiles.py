@@ -52,20 +52,20 @@ def test_the_profile_sets_algorithms_and_binding(configuration: Configuration, i
         (
             "algorithms: [PS256, RS256]",
             "",
-            "6:5: `profile: fapi2` allows PS256, ES256 and EdDSA alone, not RS256",
+            "6:5: `profile: fapi2` allows only PS256, ES256 and EdDSA, not RS256",
         ),
-        ("binding: if_bound", "", "6:14: `profile: fapi2` needs bound tokens, `if_bound` takes others"),
+        ("binding: if_bound", "", "6:14: `profile: fapi2` needs bound tokens, `if_bound` accepts others"),
         ("clock_skew: 5s", "", "6:17: `profile: fapi2` needs 10s to 60s"),
         ("clock_skew: 2m", "", "6:17: `profile: fapi2` needs 10s to 60s"),
         (
             "insecure_audience_missing: true",
             "",
-            "6:32: `profile: fapi2` needs tokens that name their audience",
+            "6:32: `profile: fapi2` needs tokens with an audience",
         ),
         (
             "",
             "binding: if_bound",
-            "10:14: the profile of `https://as.example.com` needs bound tokens: name other `issuers`",
+            "10:14: the profile of `https://as.example.com` needs bound tokens: use other `issuers`",
         ),
     ],
 )

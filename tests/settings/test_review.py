@@ -109,7 +109,7 @@ def test_a_wide_rule_behind_a_narrow_one_is_no_surprise(configuration: Configura
 
 def test_open_doors_are_named(configuration: Configuration) -> None:
     assert doubts(configuration, "match: {path: /a}, public: true") == [
-        "6: is public: whoever reaches the listener passes, without a token"
+        "6: is public: everyone who can reach the listener passes, without a token"
     ]
     assert doubts(configuration, "match: {path: /a}, binding: not_required") == [
         "6: does not require binding: a stolen unbound token passes"
@@ -210,7 +210,9 @@ def test_report_only_of_a_file_and_of_an_issuer_are_doubted_too(configuration: C
 
 
 ADMIN = 'match: {path: "/admin"}, require: {scopes: [admin]}'
-FALLS = "6: `/ADMIN` or `/admin.json`, if the API takes it for the same, falls to rule `r1` (policies/policy.yaml:7)"
+FALLS = (
+    "6: `/ADMIN` or `/admin.json`, if the API treats it the same, goes to rule `r1` (policies/policy.yaml:7)"
+)
 
 
 @pytest.mark.field_cases
@@ -227,8 +229,8 @@ def test_a_path_that_falls_through_to_a_rule_that_asks_for_less_is_a_doubt(
 ) -> None:
     narrow = ADMIN + ", binding: required"
     said = doubts(configuration, narrow, wide)
-    cure = ", which asks for less (`ignore_case: true` is for APIs that ignore case)"
-    assert [one for one in said if "falls" in one] == [FALLS + cure]
+    cure = ", which requires less (`ignore_case: true` is for APIs that ignore case)"
+    assert [one for one in said if "requires less" in one] == [FALLS + cure]
 
 
 @pytest.mark.parametrize(
@@ -253,15 +255,15 @@ def test_a_path_that_falls_through_to_a_rule_that_asks_for_less_is_a_doubt(
 def test_a_path_that_falls_to_no_rule_that_asks_for_less_is_no_doubt(
     configuration: Configuration, narrow: str, wide: str
 ) -> None:
-    assert not [one for one in doubts(configuration, narrow, wide) if "falls" in one]
+    assert not [one for one in doubts(configuration, narrow, wide) if "requires less" in one]
 
 
 @pytest.mark.field_cases
 def test_with_ignore_case_only_the_suffix_is_a_doubt(configuration: Configuration) -> None:
     narrow = 'match: {path: "/a/admin", ignore_case: true}, require: {scopes: [admin]}'
     said = doubts(configuration, narrow, 'match: {path: "/a/**"}')
-    falls = "falls to rule `r1` (policies/policy.yaml:7), which asks for less"
-    assert said == [f"6: `/a/admin.json`, if the API takes it for the same, {falls}"]
+    falls = "goes to rule `r1` (policies/policy.yaml:7), which requires less"
+    assert said == [f"6: `/a/admin.json`, if the API treats it the same, {falls}"]
 
 
 def test_a_rule_without_case_is_not_hidden_by_one_with(configuration: Configuration) -> None:

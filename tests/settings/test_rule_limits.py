@@ -57,8 +57,8 @@ def test_a_public_rule_may_have_limits(configuration: Configuration) -> None:
 
 EARLY = "counts before the rule is known: it bounds every request, under `{}` in the service file"
 SILENCE = (
-    "is how long an unused connection to the upstream is kept, under `upstream` in the service file;"
-    " how long a body or a tunnel may be silent is `stream_timeout`"
+    "is the time that an unused connection to the upstream is kept, under `upstream` in the service file;"
+    " the time that a body or a tunnel may be silent is `stream_timeout`"
 )
 SHARED = "bounds the whole service, not a rule: it is set under `{}` in the service file"
 
@@ -66,7 +66,7 @@ SHARED = "bounds the whole service, not a rule: it is set under `{}` in the serv
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("{}", "8:13: limits nothing: leave it out, or say what"),
+        ("{}", "8:13: limits nothing: leave it out, or add a limit"),
         ("5MiB", "8:13: expected a mapping of keys to values, got `5MiB`"),
         ("{body_bytes: 10MB}", "8:26: a size is a number of bytes or has a unit: 512B, 32KiB, 10MiB, 1GiB"),
         ("{response_timeout: 0s}", "8:32: must be more than 0s"),

@@ -147,7 +147,7 @@ def test_headers_to_strip_and_to_keep_arrive(whole: Configuration) -> None:
 @pytest.mark.parametrize(
     ("said", "message"),
     [
-        ("insecure_keep_headers: [X-Plain]", "`X-Plain` is passed on in any case"),
+        ("insecure_keep_headers: [X-Plain]", "`X-Plain` is forwarded anyway"),
         (
             "strip_headers: [Remote-User]\ninsecure_keep_headers: [remote-user]",
             "`remote-user` is in `strip_headers` too",
@@ -288,12 +288,12 @@ def test_workers_are_a_number_or_auto(configuration: Configuration, workers: str
         (
             "http://127.0.0.1:8080",
             "http://x:80/api",
-            "4:17: only scheme, host and port: paths are forwarded as they came",
+            "4:17: only scheme, host and port: paths are forwarded unchanged",
         ),
         (
             "http://127.0.0.1:8080",
             "http://u:p@x",
-            "4:17: only scheme, host and port: paths are forwarded as they came",
+            "4:17: only scheme, host and port: paths are forwarded unchanged",
         ),
         ("http://127.0.0.1:8080", "unix://run/api", "4:17: a Unix socket is written unix:///run/api.sock"),
         (
@@ -302,8 +302,12 @@ def test_workers_are_a_number_or_auto(configuration: Configuration, workers: str
             "4:17: `http://[::1` is not a URL: write http://host:port or unix:///path",
         ),
         ('8080"', '8080", tls: {server_name: a}', "4:42: `tls` has no effect without an https:// URL"),
-        ('8080"', '8080", identity_headers: {Host: sub}', "4:60: `Host` is not free to carry a claim"),
-        ('8080"', '8080", identity_headers: {X-A: sub, x-a: iss}', "4:60: `x-a` and `X-A` are one header"),
+        ('8080"', '8080", identity_headers: {Host: sub}', "4:60: `Host` cannot carry a claim"),
+        (
+            '8080"',
+            '8080", identity_headers: {X-A: sub, x-a: iss}',
+            "4:60: `x-a` and `X-A` are the same header",
+        ),
         ("policies/*.yaml", "nowhere/*.yaml", "5:16: no policy file matches `nowhere/*.yaml`"),
         ("[policies/*.yaml]", "[]", "5:15: must not be empty"),
         ("[policies/*.yaml]", "policies", "5:15: expected a list, got `policies`: write [policies]"),
@@ -329,7 +333,7 @@ def test_two_listeners_share_neither_address_nor_name(configuration: Configurati
     assert [line.partition(" ")[2] for line in configuration.said()] == ["two listeners on 127.0.0.1:1"]
     named = "".join(f"  - {{name: a, address: 127.0.0.1:{port}, {tls}}}\n" for port in (1, 2))
     configuration.write_service(SERVICE.replace("upstream", f"{named}upstream", 1))
-    assert [line.partition(" ")[2] for line in configuration.said()] == ["two listeners of one name"]
+    assert [line.partition(" ")[2] for line in configuration.said()] == ["two listeners with the same name"]
 
 
 def test_paths_are_relative_to_the_file_that_names_them(

@@ -84,7 +84,7 @@ def test_unix_socket_and_loopback_may_be_without_tls(configuration: Configuratio
     (warning,) = configuration.load().warnings
     assert "a server-side request forgery" in warning.message
     assert listens(configuration, f"{TOLD}, proxies: [{{network: 0.0.0.0/0}}]") == []
-    assert any("so large a network" in one.message for one in configuration.load().warnings)
+    assert any("this large network" in one.message for one in configuration.load().warnings)
 
 
 NAMED = "{san_dns: proxy.mesh, ca_file: ca.crt}"
@@ -106,12 +106,12 @@ NAMED = "{san_dns: proxy.mesh, ca_file: ca.crt}"
         (
             f"{TOLD}, proxies: [{{san_dns: a.mesh}}]",
             {},
-            "anybody can write a name: `san_dns` needs the `ca_file` that vouches for it",
+            "anyone can put a name into a certificate: `san_dns` needs the `ca_file` that vouches for it",
         ),
         (
             f"{TOLD}, proxies: [{{spiffe_id: 'spiffe://mesh/a'}}]",
             {},
-            "anybody can write a name: `spiffe_id` needs the `ca_file` that vouches for it",
+            "anyone can put a name into a certificate: `spiffe_id` needs the `ca_file` that vouches for it",
         ),
         (
             f"{TOLD}, proxies: [{{network: 10.0.0.0/8, ca_file: ca.crt}}]",
@@ -131,22 +131,22 @@ NAMED = "{san_dns: proxy.mesh, ca_file: ca.crt}"
         (
             "source: header, header: {format: der_base64}, proxies: [{network: 10.0.0.0/8}]",
             {},
-            "`der_base64` has no name of its own: say which field the proxy sends",
+            "`der_base64` has no default name: set `name` to the field that the proxy sends",
         ),
         (
             "source: header, header: {format: xfcc, chain_name: X-Chain}, proxies: [{network: 10.0.0.0/8}]",
             {},
-            "`xfcc` has no field for the chain",
+            "`xfcc` has no field for a chain",
         ),
         (
             "source: header, header: {format: rfc9440, name: DPoP}, proxies: [{network: 10.0.0.0/8}]",
             {},
-            "`DPoP` is not free to carry a certificate",
+            "`DPoP` cannot carry a certificate",
         ),
         (
             "source: header, header: {format: rfc9440, chain_name: Client-Cert}, proxies: [{network: 10.0.0.0/8}]",
             {},
-            "the certificate and its chain need a field each",
+            "the certificate and its chain need two different fields",
         ),
         (
             f"{TOLD}, proxies: [{{unix_user: 1}}]",
@@ -161,17 +161,17 @@ NAMED = "{san_dns: proxy.mesh, ca_file: ca.crt}"
         (
             f"{TOLD}, proxies: [{NAMED}]",
             {"address": "127.0.0.1:8443", "tls": None},
-            "proxies[0]: a proxy comes by a certificate of its own only where the listener has `tls`",
+            "proxies[0]: a proxy can present a certificate only if the listener has `tls`",
         ),
         (
             f"{TOLD}, proxies: [{{network: 10.0.0.0/8}}]",
             {"tls": None},
-            "missing key `tls`: without it only loopback or a Unix socket is listened on",
+            "missing key `tls`: without it, the address must be loopback or a Unix socket",
         ),
         (
             "trust: any",
             {"tls": None},
-            "missing key `tls`: only a listener with `source: header` can be without",
+            "missing key `tls`: only a listener with `source: header` can omit it",
         ),
         ("trust: any", {"address": "unix:///s"}, "a Unix socket needs `client_certificate.source: header`"),
         (
@@ -182,7 +182,7 @@ NAMED = "{san_dns: proxy.mesh, ca_file: ca.crt}"
         (
             f"{TOLD}, proxies: [{{network: 10.0.0.0/8}}]",
             {"more": "forwarded_from: [unix]"},
-            "`unix` has an effect on a Unix socket alone",
+            "`unix` has an effect only on a Unix socket",
         ),
         (
             f"{TOLD}, proxies: [{{unix_user: 1}}]",
@@ -218,7 +218,7 @@ def test_rule_about_the_clients_tls_is_never_met_behind_a_proxy(configuration: C
     assert listens(configuration, f"{TOLD}, proxies: [{{network: 10.0.0.0/8}}]") == []
     configuration.write_rule("match: {path: /a}\n    require: {tls: {minimum_version: '1.3'}}")
     messages = [one.message for one in configuration.load().warnings]
-    assert any("knows nothing of the clients' own TLS" in one for one in messages)
+    assert any("does not know the clients' TLS" in one for one in messages)
 
 
 def test_broken_authority_of_proxies_is_a_problem(configuration: Configuration) -> None:

@@ -44,7 +44,7 @@ def test_list_is_warned_about_as_certificates_are(
         [authority],
         authority.revocation_list(not_after=end, not_before=utc_now() - 200 * HOUR),
     )
-    expected = f"`ca.crl` {said} on {end.date()}: from then on it refuses every client that it could speak of"
+    expected = f"`ca.crl` {said} on {end.date()}: after that, all clients that it covers are refused"
     assert warnings(configuration) == ([expected] if said else [])
 
 

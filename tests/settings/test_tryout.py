@@ -163,7 +163,7 @@ def test_key_that_cannot_be_used_and_a_set_without_any_are_doubted(configuration
     key_file(configuration, json.dumps({"keys": [GOOD]}))
     found = doubts(configuration)
     assert any(one.startswith("`policies/jwks`: key `a` is not used: ") for one in found)
-    assert "`policies/jwks` holds no key that can be used: every token gets 503" in found
+    assert "`policies/jwks` has no usable key: every token gets 503" in found
 
 
 # --- rules

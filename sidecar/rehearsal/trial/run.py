@@ -193,7 +193,7 @@ class Stage:
     def _issuer(self, name: str | None) -> IssuerPolicy:
         if name is None:
             if not self.policy.issuers:
-                raise CaseMistake("the policy has no issuer to make a token of")
+                raise CaseMistake("the policy has no issuer that could issue a token")
             return next(iter(self.policy.issuers.values()))
         known = self.policy.issuers.get(name)
         # A token of an issuer that the policy does not know: made all the same, to see it refused.
@@ -219,7 +219,7 @@ class Stage:
         for listener in self.settings.listeners:
             if name in {None, listener.name}:
                 return listener
-        raise CaseMistake(f"no listener is called {name}")
+        raise CaseMistake(f"there is no listener named {name}")
 
     def _refused(self, denial: Denial) -> Played:
         error = shape(denial.reason).error or CODES.get(denial.reason)

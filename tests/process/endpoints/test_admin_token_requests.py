@@ -194,7 +194,7 @@ def test_question_about_the_path_of_an_endpoint_is_answered_as_a_request_there(
     [
         (
             {"token_request": FORM, "url": "/accounts/1"},
-            "token_request: /accounts/1 is the path of no endpoint",
+            "token_request: /accounts/1 is not the path of an endpoint",
         ),
         ({"token_request": FORM, "grpc": "a.B/c"}, "token_request: a call of gRPC is no form"),
         ({"token_request": 7}, "token_request: expected text"),

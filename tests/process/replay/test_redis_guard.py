@@ -312,7 +312,7 @@ def test_connection_is_kept_while_the_place_stays_the_same(tmp_path: Path, redis
     "url", ["", "http://a", "redis://", "redis://a:x", "redis://a/b", "redis://:secret@a:0"]
 )
 def test_what_is_no_place_is_refused_without_a_word_of_it(url: str) -> None:
-    with pytest.raises(ValueError, match="is no URL of the form") as caught:
+    with pytest.raises(ValueError, match="is not a URL of the form") as caught:
         RedisPlace.parse(url)
     assert "secret" not in str(caught.value)
 
