@@ -127,7 +127,10 @@ def test_an_upstream_that_cannot_be_is_one_line_with_the_cure(arguments: tuple[s
 @pytest.mark.parametrize(
     ("greeting", "said"),
     [
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "does not answer in HTTP/1.1: name an API that does, or https://"),
+        (
+            b"SSH-2.0-OpenSSH_9.2\r\n",
+            "does not answer in HTTP/1.1: give the URL of an API that does, or https://",
+        ),
         (b"", "does not answer in HTTP/1.1"),
         (None, "it gave no answer to HEAD / in 10 seconds: give a --path that it answers at once"),
     ],
@@ -170,4 +173,4 @@ def test_a_port_of_the_issuer_that_is_taken_is_one_line_with_the_cure(api: str) 
 def test_wrong_usage_says_what_is_right(words: tuple[str, str]) -> None:
     done = demo(*words)
     assert done.returncode == 2
-    assert "name one from 1 to 65535" in done.stderr or "starts with / and has no spaces" in done.stderr
+    assert "give a number from 1 to 65535" in done.stderr or "starts with / and has no spaces" in done.stderr
