@@ -196,10 +196,10 @@ def test_question_about_the_path_of_an_endpoint_is_answered_as_a_request_there(
             {"token_request": FORM, "url": "/accounts/1"},
             "token_request: /accounts/1 is not the path of an endpoint",
         ),
-        ({"token_request": FORM, "grpc": "a.B/c"}, "token_request: a call of gRPC is no form"),
+        ({"token_request": FORM, "grpc": "a.B/c"}, "token_request: a gRPC call is not a form"),
         ({"token_request": 7}, "token_request: expected text"),
         ({"token_request": "x" * 70_000}, "token_request: expected text of at most 65536"),
-        ({"grpc": "a.B/c", "method": "PUT"}, "method: a call of gRPC is a POST"),
+        ({"grpc": "a.B/c", "method": "PUT"}, "method: a gRPC call is a POST"),
         ({"grpc": "a.B"}, "grpc: not a service and its method"),
         ({"protocol": "h3"}, "protocol: h3 is not offered"),
     ],
@@ -238,5 +238,5 @@ def test_page_asks_about_a_token_request_and_a_call(one: Sidecar, pki: Pki) -> N
         expect(page.locator("#answer")).to_contain_text("grpc-status: 16")
         page.get_by_label("Protocol").select_option("http/1.1")
         page.locator("#explain button[type=submit]").click()
-        expect(page.locator("#answer")).to_contain_text("http/1.1 has no calls of gRPC")
+        expect(page.locator("#answer")).to_contain_text("http/1.1 has no gRPC calls")
         browser.close()
