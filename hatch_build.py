@@ -38,6 +38,7 @@ COMPILED = (
     "decision/proof.py",
     "decision/proof_header.py",
     "decision/reason.py",
+    "decision/registered_client/fitness.py",
     "decision/registered_client/registry.py",
     "decision/registered_client/token_request.py",
     "decision/request.py",

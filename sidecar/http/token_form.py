@@ -17,6 +17,7 @@ from sidecar.decision.reason import Reason
 from sidecar.decision.registered_client.token_request import ClaimedMethod, TokenRequest
 from sidecar.decision.request import RequestHead
 from sidecar.decision.strict import Malformed, base64url, json_object
+from sidecar.http.claimed_identity import METHOD_OVERRIDES
 from sidecar.http.message import Field
 
 MOST_BYTES: Final = 64 * 1024
@@ -27,6 +28,10 @@ REPEATABLE: Final = frozenset({"resource", "audience"})
 
 _USUAL_TYPE: Final = b"application/x-www-form-urlencoded"
 _AS_LONG: Final = len(b"content-type")
+_AS_LONG_AS_CODING: Final = len(b"content-encoding")
+_PLAIN_CODINGS: Final = frozenset({b"", b"identity"})
+_OVERRIDES: Final = frozenset([name.encode("ascii") for name in METHOD_OVERRIDES])
+_AS_LONG_AS_OVERRIDES: Final = frozenset(map(len, _OVERRIDES))
 _MEDIA_TYPE: Final = re.compile(
     rb"application/x-www-form-urlencoded[ \t]*(?:;[ \t]*charset[ \t]*=[ \t]*(?:utf-8|\"utf-8\")[ \t]*)?;?[ \t]*",
     re.IGNORECASE,
@@ -42,6 +47,12 @@ _CREDENTIALS: Final = ("client_id", "client_secret", "client_assertion", "client
 _ALPHABET: Final = re.compile(r"[\x20-\x7e]+")
 """RFC 6749 §A.1: client-id = *VSCHAR."""
 _JWT_BEARER: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+_OPEN: Final = frozenset({"audience", "client_id", "grant_type", "resource", "scope", "token_type_hint"})
+"""Parameters that hold no secret: a client sends the same ones again and again."""
+_KNOWN: Final = 1024
+"""Parameters that are remembered."""
+_LONGEST_KNOWN: Final = 256
+"""Bytes of such a one, as it comes."""
 _SHOWN: Final = 64
 """Characters of a name in a record."""
 _IN_BODY: Final = "in the body alone"
@@ -74,8 +85,18 @@ def _check_outside(head: RequestHead, fields: Iterable[Field]) -> None:
         raise _malformed("path", "no path parameters", "a semicolon")
     types: list[bytes] = []
     for name, value in fields:
-        if len(name) == _AS_LONG and name.lower() == b"content-type":
+        size = len(name)
+        if size == _AS_LONG and name.lower() == b"content-type":
             types.append(value)
+        elif (
+            size == _AS_LONG_AS_CODING
+            and name.lower() == b"content-encoding"
+            and value.lower() not in _PLAIN_CODINGS
+        ):
+            # A deflate stream can be written in letters and digits: a server that inflates it would read another form.
+            raise _malformed("Content-Encoding", "none", "a coding")
+        elif size in _AS_LONG_AS_OVERRIDES and name.lower() in _OVERRIDES:
+            raise _malformed("method", "POST", "a method override")
     if len(types) != 1:
         raise _malformed("Content-Type", "one Content-Type", f"{len(types)} of them")
     if types[0] != _USUAL_TYPE and _MEDIA_TYPE.fullmatch(types[0]) is None:
@@ -114,15 +135,33 @@ def _parameters(body: bytes) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     spelled: dict[str, str] = {}
     for pair in pairs:
-        name, _, value = pair.partition(b"=")
-        plain, folded = _named(name)
+        known = _read.get(pair)
+        plain, folded, values = _parameter(pair) if known is None else known
         other = spelled.get(folded)
         if other is not None and (plain not in REPEATABLE or other != plain):
             raise Denied(Reason.PARAMETER_REPEATED, "form", "each parameter once", folded[:_SHOWN])
-        text = _text(value)
-        values = (text,) if text else ()
         spelled[folded], found[plain] = plain, values if other is None else found[plain] + values
     return found
+
+
+_Parameter = tuple[str, str, tuple[str, ...]]
+_read: Final[dict[bytes, _Parameter]] = {}
+"""What was read of parameters that hold no secret: the same bytes always mean the same."""
+
+
+def _parameter(pair: bytes) -> _Parameter:
+    """A parameter's name, its name as the most generous reader has it, and its value unless it is empty. Raises
+    `Denied`.
+    """
+    name, _, value = pair.partition(b"=")
+    plain, folded = _named(name)
+    text = _text(value)
+    read: _Parameter = (plain, folded, (text,) if text else ())
+    if plain in _OPEN and len(pair) <= _LONGEST_KNOWN:
+        if len(_read) >= _KNOWN:
+            _read.clear()
+        _read[pair] = read
+    return read
 
 
 @lru_cache(maxsize=256)

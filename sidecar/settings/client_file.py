@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
+from typing import Final, NamedTuple
 
 from sidecar.decision.registered_client.name import NameKind
 from sidecar.proxy.authorization_server.configuration import ClientSettings
@@ -20,8 +21,7 @@ _Place = tuple[int, int]
 _Look = tuple[int, int, int, int] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Registered:
+class Registered(NamedTuple):
     """What is remembered of the certificates that are registered of one client."""
 
     files: tuple[Path, ...] = ()
@@ -32,6 +32,9 @@ class Registered:
     """Every name that one of them has (`registered_client.name.names_of`)."""
     validity: tuple[tuple[float, float], ...] = ()
     """From when to when each of them is valid, seconds since the epoch."""
+
+
+NONE_REGISTERED: Final = Registered()
 
 
 class PlacedClient:

@@ -13,7 +13,7 @@ from sidecar.issuer.client_authentication import parse_secret, parse_signing_key
 from sidecar.issuer.configuration import ClientSecretBasic, ClientSecretPost, PrivateKeyJwt
 from sidecar.proxy.authorization_server.configuration import AuthoritySettings, ClientSettings, Translation
 from sidecar.settings import document as documents
-from sidecar.settings.client_file import PlacedClient, ReadFile, Registered, digest_of
+from sidecar.settings.client_file import NONE_REGISTERED, PlacedClient, ReadFile, Registered, digest_of
 from sidecar.settings.client_sections import ClientSection, ClientsFile, TranslateSection, frame
 from sidecar.settings.document import Document
 from sidecar.settings.files import authorities, check_private, content, crls
@@ -186,6 +186,8 @@ class ClientFiles:
 
 
 def _registered_of(section: ClientSection, found: tuple[Certificate, ...]) -> Registered:
+    if not found:
+        return NONE_REGISTERED
     return Registered(
         tuple(section.certificate_files or ()),
         section.jwks_file,

@@ -33,8 +33,11 @@ def overlapping(clients: Sequence[PlacedClient]) -> Iterator[Problem]:
             named.setdefault((one.settings.name.kind, one.settings.name.value), []).append(one)
     known = _KnownAuthorities(clients)
     for one in clients:
-        sharing = dict.fromkeys(equal.setdefault(key, one) for key in _registrations(one))
-        other = next((other for other in sharing if other is not one), None)
+        other = None
+        for key in _registrations(one, known.anchors):
+            first = equal.setdefault(key, one)
+            if other is None and first is not one:
+                other = first
         problem = _passing(one, other) if other is not None else _authenticating(one, named, known)
         if problem is not None:
             yield problem
@@ -47,13 +50,13 @@ def _passing(one: PlacedClient, other: PlacedClient) -> Problem:
     )
 
 
-def _registrations(one: PlacedClient) -> Iterable[_Key]:
+def _registrations(one: PlacedClient, anchors: Mapping[Path, frozenset[bytes]]) -> Iterable[_Key]:
     """What a certificate has to be, or to have, to be this client's: two clients that share one share a certificate."""
     settings = one.settings
     if settings.name is None or settings.authority is None:
-        return ((thumbprint,) for thumbprint in settings.thumbprints)
+        return [(thumbprint,) for thumbprint in settings.thumbprints]
     name = settings.name
-    return ((name.kind, name.value, anchor) for anchor in anchors_of(settings.authority.ca_file))
+    return [(name.kind, name.value, anchor) for anchor in anchors[settings.authority.ca_file]]
 
 
 def _authenticating(
@@ -114,15 +117,15 @@ class _KnownAuthorities:
     """The authorities of all clients, by subject: what a client may send above its own certificate."""
 
     def __init__(self, clients: Sequence[PlacedClient]) -> None:
-        self._files = {
-            one.settings.authority.ca_file for one in clients if one.settings.authority is not None
-        }
+        named = {one.settings.authority.ca_file for one in clients if one.settings.authority is not None}
+        self.anchors = {file: anchors_of(file) for file in named}
+        """Thumbprints of the authorities of each file."""
         self._by_subject: dict[bytes, Certificate] | None = None
 
     def above(self, certificate: Certificate) -> tuple[list[Certificate], str | None]:
         """The certificates above one, and the issuer of the last of them if no file has it."""
         if self._by_subject is None:
-            found = (one for file in self._files if is_there(file) for one in authorities(file).readable)
+            found = (one for file in self.anchors if is_there(file) for one in authorities(file).readable)
             self._by_subject = {_names(one)[0]: one for one in found}
         chain: list[Certificate] = []
         at = certificate

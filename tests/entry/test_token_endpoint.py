@@ -252,6 +252,9 @@ def test_client_that_tried_authorization_is_challenged(
         form(client_id="tpp-1").replace(b"x-www-form-urlencoded", b"json"),
         form("/token?client_id=tpp-1", client_id="tpp-1"),
         form(client_id="tpp-1").replace(b"POST", b"PUT"),
+        form("/token", b"Content-Encoding: deflate", client_id="tpp-1"),
+        form("/token", b"X-HTTP-Method-Override: GET", client_id="tpp-1"),
+        form(client_id="tpp-1").replace(b"urlencoded", b"urlencoded; charset=utf-16"),
     ],
 )
 def test_request_that_is_not_clean_is_an_invalid_request(

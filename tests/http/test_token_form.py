@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from sidecar.decision.denial import Denied, Reason
 from sidecar.decision.registered_client.token_request import ClaimedMethod, TokenRequest
 from sidecar.decision.request import RequestHead
+from sidecar.http import token_form
 from sidecar.http.token_form import MOST_BYTES, read_form
 
 FORM = "application/x-www-form-urlencoded"
@@ -25,11 +26,12 @@ def read(
     method: str = "POST",
     path: str = "/token",
     query: str = "",
+    more: tuple[tuple[bytes, bytes], ...] = (),
 ) -> TokenRequest:
     target = f"{path}?{query}" if query else path
     head = RequestHead(method, target, path, query, "as.example.com", authorization=authorization)
     fields = [(b"Content-Type", one.encode("latin-1")) for one in types]
-    return read_form(head, fields, body.encode() if isinstance(body, str) else body)
+    return read_form(head, [*fields, *more], body.encode() if isinstance(body, str) else body)
 
 
 def refused(*args: Any, **kwargs: Any) -> Denied:
@@ -139,6 +141,25 @@ def test_only_post_is_a_request_to_an_endpoint() -> None:
     """RFC 6749 §3.2."""
     for method in ("GET", "PUT", "post"):
         assert refused("client_id=a", method=method).reason is Reason.FORM_MALFORMED
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "identity, deflate", "Deflate", "x-unknown"])
+def test_form_in_a_content_coding_is_refused(coding: str) -> None:
+    """A deflate stream of letters and digits is a form for us, and another one for a server that inflates it."""
+    denied = refused("client_id=a", more=((b"Content-Encoding", coding.encode()),))
+    assert (denied.reason, denied.failure.check) == (Reason.FORM_MALFORMED, "Content-Encoding")
+
+
+@pytest.mark.parametrize("coding", ["", "identity", "IDENTITY"])
+def test_form_that_is_said_to_be_in_no_coding_is_read(coding: str) -> None:
+    assert read("client_id=a", more=((b"content-encoding", coding.encode()),)).client_id == "a"
+
+
+@pytest.mark.parametrize("name", ["X-HTTP-Method-Override", "x-http-method", "X-METHOD-OVERRIDE"])
+def test_method_is_not_another_by_a_field(name: str) -> None:
+    """RFC 6749 §3.2: some frameworks take the method from there."""
+    denied = refused("client_id=a", more=((name.encode(), b"GET"),))
+    assert (denied.reason, denied.failure.check) == (Reason.FORM_MALFORMED, "method")
 
 
 def test_path_parameters_are_refused() -> None:
@@ -268,3 +289,37 @@ def test_what_a_client_library_sends_is_read_as_the_urllib_reads_it(parameters: 
     body = urlencode(parameters)
     found = read(body).parameters
     assert {name: values[0] for name, values in found.items()} == dict(parse_qsl(body, strict_parsing=True))
+
+
+# --- what is remembered of parameters
+
+
+def test_form_that_was_read_before_is_read_the_same() -> None:
+    body = "grant_type=client_credentials&client_id=tpp-1&scope=a%20b&resource=x&resource=y&audience=&extra=z"
+    first, second = read(body), read(body)
+    assert (first.client_id, first.parameters) == (second.client_id, second.parameters)
+    for _ in range(2):
+        assert refused(f"{body}&client_id=tpp-1").reason is Reason.PARAMETER_REPEATED
+        assert refused(f"{body}&scope=a%20b").reason is Reason.PARAMETER_REPEATED
+        assert refused("grant_type=x&client_id=%00").reason is Reason.FORM_MALFORMED
+        assert refused("CLIENT_ID=tpp-1").reason is Reason.FORM_MALFORMED
+    assert read("client_id=tpp-2&resource=x").parameters == {"client_id": ("tpp-2",), "resource": ("x",)}
+
+
+def test_no_secret_is_remembered() -> None:
+    secrets = [
+        "client_secret", "client_assertion", "code", "refresh_token", "password", "assertion", "token", "code_verifier",
+    ]  # fmt: skip
+    for name in secrets:
+        value = assertion(iss="tpp-1", sub="tpp-1") if name == "client_assertion" else f"never-{name}-kept"
+        kind = urlencode({"client_assertion_type": JWT_BEARER}) + "&" if name == "client_assertion" else ""
+        read(f"{kind}grant_type=x&client_id=tpp-1&{name}={value}")
+        assert not any(value.encode() in pair for pair in token_form._read)
+    assert b"client_id=tpp-1" in token_form._read
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    for number in range(3000):
+        read(f"client_id=c{number}&scope=" + "x" * 300)
+    assert len(token_form._read) <= 1024
+    assert max(map(len, token_form._read)) <= 256

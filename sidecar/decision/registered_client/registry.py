@@ -18,7 +18,7 @@ from sidecar.decision.registered_client.method import (
     Otherwise,
     RegisteredClient,
 )
-from sidecar.decision.registered_client.name import nobody
+from sidecar.decision.registered_client.name import RegisteredName, nobody
 from sidecar.decision.registered_client.token_request import ClaimedMethod, TokenRequest
 from sidecar.decision.request import Presenter
 
@@ -68,6 +68,8 @@ class ClientRegistry:
 
     def __init__(self, clients: Iterable[RegisteredClient]) -> None:
         self._clients = {one.client_id: one for one in clients}
+        self._matched: dict[str, tuple[bytes, str]] = {}
+        """By client: the last certificate, by its SHA-256, that was found to have its name, and what was found."""
 
     def __len__(self) -> int:
         return len(self._clients)
@@ -89,7 +91,7 @@ class ClientRegistry:
             handed = presenter.client_certificate if client.proof.hands_certificate else None
             return UnauthenticatedClient(client, handed)
         try:
-            return _authenticated(client or _NOBODY, request, presenter, now)
+            return _authenticated(client or _NOBODY, request, presenter, now, self._matched)
         except Denied as denied:
             if client is not None:
                 raise
@@ -101,7 +103,11 @@ _NOBODY: Final = RegisteredClient("", ByName(nobody(), NoAuthority()))
 
 
 def _authenticated(
-    client: RegisteredClient, request: TokenRequest, presenter: Presenter, now: float
+    client: RegisteredClient,
+    request: TokenRequest,
+    presenter: Presenter,
+    now: float,
+    known: dict[str, tuple[bytes, str]],
 ) -> AuthenticatedClient:
     certificate = presenter.client_certificate
     if request.method is not ClaimedMethod.NONE:
@@ -113,7 +119,7 @@ def _authenticated(
     _ = certificate.canonical_subject, certificate.alternative_names
     proof = client.proof
     if isinstance(proof, ByName):
-        matched = proof.name.match(certificate)
+        matched = _match(client.client_id, proof.name, certificate, known)
         until = proof.authority.verify(certificate, presenter.chain, now)
         return AuthenticatedClient(client, certificate, matched, min(until, certificate.not_after))
     assert isinstance(proof, ByCertificate)  # noqa: S101 — `authenticate` has taken the third kind out
@@ -123,3 +129,15 @@ def _authenticated(
         raise Denied(Reason.CLIENT_CERTIFICATE_MISMATCH, _CHECK, "a registered certificate", shown)
     matched = f"x5t#S256={certificate.thumbprint_text}"
     return AuthenticatedClient(client, certificate, matched, certificate.not_after)
+
+
+def _match(
+    client_id: str, name: RegisteredName, certificate: Certificate, known: dict[str, tuple[bytes, str]]
+) -> str:
+    """What of the certificate is the name; raises `Denied`. Which names a certificate has is the same each time."""
+    before = known.get(client_id)
+    if before is not None and before[0] == certificate.thumbprint:
+        return before[1]
+    matched = name.match(certificate)
+    known[client_id] = (certificate.thumbprint, matched)
+    return matched

@@ -108,6 +108,13 @@ class ClientSettings:
     """With `other`: the server is told the certificate nevertheless."""
     translation: Translation | None = None
 
+    def __reduce__(self) -> tuple[type["ClientSettings"], tuple[object, ...]]:
+        """As short as can be: ten thousand of them go from one process to another at each reload."""
+        return ClientSettings, (
+            self.client_id, self.method, self.place, self.name, self.authority, self.thumbprints, self.jwks_url,
+            self.hands_certificate, self.translation,
+        )  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationServerSettings:

@@ -66,6 +66,18 @@ def test_client_is_authenticated_by_a_name_and_its_authority() -> None:
     assert AUTHORITY.asked[-1] == (b"intermediate",)
 
 
+def test_what_was_found_of_one_certificate_says_nothing_of_another() -> None:
+    """Of the same key, or with the same name and another authority: each is looked at itself."""
+    twin = self_signed(NAMED).presented
+    for _ in range(2):
+        found = authenticated("tpp", GOOD)
+        assert isinstance(found, AuthenticatedClient)
+        assert (found.matched, found.certificate) == ("san_dns=tpp.example", GOOD)
+        assert refused("tpp", OWN).reason is Reason.CLIENT_CERTIFICATE_MISMATCH
+        assert refused("tpp", twin).reason is Reason.CLIENT_CERTIFICATE_UNTRUSTED
+    assert refused("tpp", GOOD, now=GOOD.not_after + 1).reason is Reason.CLIENT_CERTIFICATE_EXPIRED
+
+
 def test_client_is_authenticated_by_the_certificate_that_is_registered() -> None:
     found = authenticated("own", OWN)
     assert isinstance(found, AuthenticatedClient)
