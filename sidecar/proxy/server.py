@@ -145,6 +145,11 @@ class Server:
         """Requests now under way."""
         return self.under_way.count
 
+    @property
+    def streams(self) -> int:
+        """Those of them that are streams of HTTP/2."""
+        return self.under_way.streams
+
     # --- life ----------------------------------------------------------------------------------------
 
     async def start(self, *, reuse_port: bool = False) -> None:

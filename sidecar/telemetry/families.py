@@ -108,6 +108,7 @@ _ROWS = (
     # Tokens and issuers
     _counter("token_cache", "Look-ups of verified tokens.", "result"),
     _gauge("requests_in_progress", "Requests under way."),
+    _gauge("http2_streams", "Requests under way that are streams of HTTP/2."),
     _gauge("rule_requests_in_progress", "Requests under way of rules that bound their number.", "rule"),
     _gauge("upstream_connections", "Connections to the upstream, open or opening."),
     _counter(

@@ -14,6 +14,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 
+from tests.process.world import figures
 from tests.real.clients import HERE, Curl, node_http2
 from tests.real.upstreams import Upstream
 from tests.support.debian import program
@@ -102,6 +103,17 @@ def test_httpx_keeps_one_connection(client: httpx.Client, sidecar: Sidecar) -> N
 def test_httpx_reads_events_as_they_come(client: httpx.Client) -> None:
     with client.stream("GET", "/accounts/1?events=3&every=0.05") as answer:
         assert sum(line.startswith("data: ") for line in answer.iter_lines()) == 3
+
+
+def test_streams_under_way_are_a_figure(client: httpx.Client, sidecar: Sidecar) -> None:
+    def under_way() -> tuple[float, float]:
+        counted = figures(sidecar)
+        return counted[("sidecar_http2_streams",)], counted[("sidecar_requests_in_progress",)]
+
+    assert under_way() == (0, 0)
+    with client.stream("GET", "/accounts/1?events=1000&every=0.05"):
+        eventually(lambda: under_way() == (1, 1))
+    eventually(lambda: under_way() == (0, 0))
 
 
 def test_node_asks_many_at_once_on_one_connection(sidecar: Sidecar, pki: Pki, token: str) -> None:

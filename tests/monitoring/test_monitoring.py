@@ -107,7 +107,7 @@ def test_dashboard_asks_what_prometheus_understands(promtool: Run, tmp_path: Pat
 
 @pytest.mark.parametrize(("where", "expression"), expressions())
 def test_every_metric_asked_for_exists_with_its_labels(where: str, expression: str) -> None:
-    asked = re.findall(r"\b((?:sidecar|process)_[a-z_]+)", expression)
+    asked = re.findall(r"\b((?:sidecar|process)_[a-z0-9_]+)", expression)
     assert asked
     for name in asked:
         family = FAMILIES.get(re.sub(r"_(bucket|sum|count)$", "", name)) or FAMILIES.get(name)

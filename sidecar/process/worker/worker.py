@@ -292,6 +292,7 @@ class Worker:
         yield Sample("sidecar_dpop_used_proofs", (), self._ports.guards.remembered)
         yield Sample("sidecar_upstream_connections", (), self.server.upstream_connections)
         yield Sample("sidecar_requests_in_progress", (), self.server.exchanges)
+        yield Sample("sidecar_http2_streams", (), self.server.streams)
         taken = self.server.occupancy.taken()
         for rule in assembly.loaded.policy.rules:
             if rule.limits is not None and rule.limits.concurrent_requests:

@@ -124,7 +124,9 @@ class Http2Wire(Http2Turns):
 
     def left(self, stream: Http2Stream) -> None:
         """The exchange of a stream is over."""
-        self._host.under_way.count -= 1
+        under_way = self._host.under_way
+        under_way.count -= 1
+        under_way.streams -= 1
         self.under_way -= 1
         self.was_permitted |= stream.was_permitted
         if not self.under_way:
@@ -152,7 +154,9 @@ class Http2Wire(Http2Turns):
         stream.is_closed = is_closed
         if not is_closed:
             self.streams[number] = stream
-        host.under_way.count += 1
+        under_way = host.under_way
+        under_way.count += 1
+        under_way.streams += 1
         self.under_way += 1
         self._requests += 1
         if link.phase is IDLE:

@@ -10,10 +10,12 @@ reload, for what is under way stays under way. Requests of rules without such a 
 class UnderWay:
     """Exchanges under way at one server, whatever their rules: one object, shared by all of its connections."""
 
-    __slots__ = ("count",)
+    __slots__ = ("count", "streams")
 
     def __init__(self) -> None:
         self.count = 0
+        self.streams = 0
+        """Those of them that are streams of HTTP/2."""
 
 
 class Full(Exception):

@@ -22,6 +22,7 @@ from tests.support.http2_frames import (
     HEADERS,
     PING,
     PREFACE,
+    RST_STREAM,
     SETTINGS,
     WINDOW_UPDATE,
     block,
@@ -533,3 +534,17 @@ def test_settings_of_ours_are_as_the_limits_say(converse: Converse) -> None:
         for at in range(0, len(settings), 6)
     }
     assert said == {3: 7, 4: 70000, 6: 4096 + 320, 9: 1}, "and no extended CONNECT (RFC 8441)"
+
+
+def test_streams_under_way_are_counted_apart_from_other_requests(talk: Conversation) -> None:
+    client, other = RawHttp2(talk), talk.client()
+    for number in (1, 3, 5):
+        client.asks(number, request(f"/{number}"))
+    other.says(b"GET /b HTTP/1.1\r\nHost: api\r\n\r\n")
+    assert (talk.server.streams, talk.server.exchanges) == (3, 4)
+    talk.upstreams[0].says(OK)
+    assert (talk.server.streams, talk.server.exchanges) == (2, 3)
+    client.writes(frame(RST_STREAM, 0, 3, bytes(4)))
+    assert (talk.server.streams, talk.server.exchanges) == (1, 2)
+    client.client.leaves()
+    assert (talk.server.streams, talk.server.exchanges) == (0, 1)
