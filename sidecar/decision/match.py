@@ -11,7 +11,7 @@ class RequestMatch:
     path: str = "/**"
     """Template: segments, `{name}` for one segment or its beginning, `*` for one segment, `**` for the rest."""
     hosts: frozenset[str] = frozenset()
-    """Lower case, without port; `*.example.com` for one label and more."""
+    """Lower case, without port; `*.example.com` for one or more labels."""
     query_present: frozenset[str] = frozenset()
     query_absent: frozenset[str] = frozenset()
     listeners: frozenset[str] = frozenset()

@@ -145,7 +145,7 @@ class ToldCertificateSettings:
 
 @dataclass(frozen=True, slots=True)
 class ListenerSettings:
-    """One address that is listened on."""
+    """One address on which the sidecar listens."""
 
     name: str
     host: str
@@ -159,7 +159,7 @@ class ListenerSettings:
     forwarded_from: tuple[IPv4Network | IPv6Network, ...] = ()
     """Peers whose Forwarded and X-Forwarded-* are believed; empty: none."""
     protocols: tuple[str, ...] = (HTTP1,)
-    """What is offered in the handshake (RFC 7301), the preferred first: `HTTP2`, `HTTP1`."""
+    """Protocols to offer in the handshake (RFC 7301), the preferred first: `HTTP2`, `HTTP1`."""
     path: str = ""
     """Path of a Unix socket."""
     believes_socket: bool = False
@@ -288,7 +288,7 @@ class Limits:
     requests_per_connection: int = 0
     """0: none."""
     concurrent_streams: int = 100
-    """Requests under way at once on one connection of HTTP/2."""
+    """Requests in progress at a time on one HTTP/2 connection."""
     stream_resets: int = 200
     """Requests that a client of HTTP/2 may take back before they are answered, in a burst; a tenth more each second."""
     buffered_bytes: int = 65536
@@ -342,7 +342,7 @@ class ProxySettings:
     problem_types: str | None = None
     """With the reason behind it: the `type` of a problem (RFC 9457 §3.1.1)."""
     strip_headers: frozenset[str] = frozenset()
-    """More headers that claim an identity: passed on from peers in `forwarded_from` only."""
+    """More headers that claim an identity: forwarded only from peers in `forwarded_from`."""
     keep_headers: frozenset[str] = frozenset()
     """Headers that claim an identity, and that everybody may send after all."""
     refuse_method_overrides: bool = False

@@ -171,7 +171,7 @@ class CertificateRequirement(Section):
         return self
 
     def conditions(self) -> Iterator[Condition]:
-        """One condition a member."""
+        """One condition for each member."""
         for field in NameField:
             patterns: NamePatterns | None = getattr(self, field.value)
             if patterns is not None:

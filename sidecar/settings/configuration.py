@@ -41,7 +41,7 @@ class AdminAddress(ServerAddress):
 
 @dataclass(frozen=True, slots=True)
 class HardeningSettings:
-    """What the Unix process does for its own safety."""
+    """Protections of the process."""
 
     run_as: str | None = None
     """`user` or `user:group`, names or numbers, taken when started as root."""

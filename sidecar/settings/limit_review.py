@@ -1,4 +1,4 @@
-"""Limits of rules that are allowed, yet do not do what they seem to say beside the service's settings."""
+"""Warnings about limits of rules that have no effect, or another effect, because of the service's settings."""
 
 from collections.abc import Iterator, Sequence
 

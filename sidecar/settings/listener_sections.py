@@ -61,21 +61,21 @@ OURS = frozenset(
     | {"proxy-authorization", "transfer-encoding", "upgrade", "via"}
     | {"x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"}
 )
-"""Headers that HTTP itself or the sidecar has a use for."""
+"""Headers that HTTP itself or the sidecar uses."""
 
 
 Format = Literal["rfc9440", "xfcc", "pem_urlencoded", "pem_one_line", "der_base64"]
 CERTIFICATE_FIELDS = {"rfc9440": "Client-Cert", "xfcc": "X-Forwarded-Client-Cert"}
-"""The names of the formats that have one."""
+"""Format → default name of its field."""
 WITH_CHAIN = frozenset({"rfc9440", "xfcc", "pem_urlencoded", "pem_one_line"})
-"""The formats that have a place for the certificates above the client's."""
+"""The formats with a field for the certificates above the client's."""
 
 
 class ToldCertificateSection(Section):
-    """The field in which a proxy says which certificate the client has shown it."""
+    """The field in which a proxy sends the client's certificate."""
 
     format: Format
-    """How it is written; never guessed. `rfc9440`: Google Cloud, Cloudflare; `xfcc`: Envoy; `pem_urlencoded`: nginx,
+    """Its format; never guessed. `rfc9440`: Google Cloud, Cloudflare; `xfcc`: Envoy; `pem_urlencoded`: nginx,
     AWS ALB; `pem_one_line`: Apache; `der_base64`: HAProxy, Traefik, Caddy."""
     name: HeaderName | None = None
     """Name of the field. Default: Client-Cert for rfc9440, X-Forwarded-Client-Cert for xfcc; the others have none."""
@@ -105,7 +105,7 @@ class ToldCertificateSection(Section):
 
 
 class ProxySection(Section):
-    """One kind of peer that may say which certificate a client has."""
+    """One kind of peer that may send a client's certificate."""
 
     network: Network | None = None
     """By the TCP peer's own address, whatever the PROXY protocol or Forwarded says."""
@@ -117,7 +117,7 @@ class ProxySection(Section):
     san_dns: Text | None = None
     """By a DNS name of the proxy's own certificate; `*` one label, `**` any. Needs `ca_file`."""
     ca_file: AuthoritiesFile | None = None
-    """PEM: the authorities that certify proxies. Without them anybody could write a name."""
+    """PEM: the authorities that certify proxies. Without them anyone could use such a name."""
     thumbprint: Thumbprint | None = None
     """By the proxy's own certificate: SHA-256, base64url, as `sidecar thumbprint` shows it."""
     unix_user: Annotated[int, Field(ge=0, le=2**32 - 2)] | None = None
@@ -157,12 +157,13 @@ class ClientCertificateSection(Section):
     partial_chain: bool | None = None
     """true: a chain may end in any authority of `ca_file`, root or not. Default: false."""
     extended_key_usage: Annotated[list[Purpose], Field(min_length=1)] | None = None
-    """What certificates must be for, one of: `client_auth`, `server_auth` or an object identifier. One that names no
-    purpose is for all (RFC 5280 §4.2.1.12). Default: [client_auth]."""
+    """The purposes of certificates, one of: `client_auth`, `server_auth` or an object identifier. A certificate without
+    the extension has all purposes (RFC 5280 §4.2.1.12). Default: [client_auth]."""
     insecure_any_extended_key_usage: bool = False
-    """DANGEROUS: accepts certificates whatever they are for, those that sign code or mail included."""
+    """DANGEROUS: accepts certificates for any purpose, code signing and mail included."""
     at_handshake: Literal["optional", "required"] | None = None
-    """`optional` (default): a missing certificate is answered by the rules; `required`: it ends the handshake."""
+    """`optional` (default): the rules decide about a request without a certificate; `required`: the handshake fails
+    without one."""
     close_on_ca_change: bool | None = None
     """After a reload, close connections whose client certificate is refused now. Default: true with `crl_file`."""
     source: Literal["tls", "header"] | None = None
@@ -170,7 +171,7 @@ class ClientCertificateSection(Section):
     header: ToldCertificateSection | None = None
     """The field; with `source: header`."""
     proxies: Annotated[list[ProxySection], Field(min_length=1)] | None = None
-    """Who may send it; with `source: header`. From anybody else the field is a 400."""
+    """Who may send it; with `source: header`. From all others the field is refused with 400."""
 
     @model_validator(mode="after")
     def _source(self) -> Self:
@@ -208,24 +209,24 @@ class ClientCertificateSection(Section):
 
 
 class ListenerSection(Section):
-    """One address that is listened on."""
+    """One address on which the sidecar listens."""
 
     name: (
         Annotated[str, Form(r"^[A-Za-z0-9._:-]{1,64}$", "a name of letters, digits and ._:-, at most 64")]
         | None
     ) = None
-    """What rules and logs call it. Default: its address."""
+    """Its name in rules and logs. Default: its address."""
     address: ListenAddress
     """`host:port`; port 0: the system chooses one; or unix:///run/sidecar.sock, behind a proxy in the same Pod."""
     tls: ListenerTlsSection | None = None
-    """Required, but for a listener on loopback or a Unix socket with `client_certificate.source: header`."""
+    """Required, except for a listener on loopback or a Unix socket with `client_certificate.source: header`."""
     client_certificate: ClientCertificateSection = ClientCertificateSection()
     proxy_protocol_from: list[Network] = Field(default_factory=list)
-    """Peers that must send a PROXY protocol header. Default: none may."""
+    """Peers that must send a PROXY protocol header; no other peer may send one. Default: none."""
     forwarded_from: list[ForwardingPeer] = Field(default_factory=list)
-    """Peers whose Forwarded and X-Forwarded-* are believed; `unix` on a Unix socket: its `unix_user`. Default: none."""
+    """Peers whose Forwarded and X-Forwarded-* are used; `unix` on a Unix socket: its `unix_user`. Default: none."""
     protocols: Annotated[list[Literal["h2", "http/1.1"]], Field(min_length=1)] | None = None
-    """What is offered in the handshake (RFC 7301), the preferred first: `h2` is HTTP/2. Default: [http/1.1]."""
+    """Protocols to offer in the handshake (RFC 7301), the preferred first: `h2` is HTTP/2. Default: [http/1.1]."""
 
     @property
     def is_unix(self) -> bool:
@@ -279,7 +280,7 @@ class ListenerSection(Section):
 
 
 def is_loopback(host: str) -> bool:
-    """Whether nobody but this machine can speak to a host."""
+    """Whether a host can be reached from this machine only."""
     try:
         return ip_address(host).is_loopback
     except ValueError:

@@ -30,7 +30,7 @@ from sidecar.settings.trust_review import doubtful_authorities, expiry, unlisted
 from sidecar.settings.tryout import tried
 
 FILES: Final = 1000
-"""Most policy files."""
+"""The largest number of policy files."""
 
 _NOT_READ: Final = frozenset({"file", "state_directory", "token_file"})
 """Paths that the process writes to."""
@@ -104,7 +104,7 @@ class _Loading:
         )
 
     def _check_together(self, service: ServiceFile | None, clients: ClientFiles) -> None:
-        """What files say of each other."""
+        """Checks that need more than one file."""
         self._check_proofs(service)
         if service is None or not service.process.insecure_policy_writable_by_everyone:
             self.problems.extend(_writable([self.document, *self.policies.documents, *clients.files]))
@@ -134,7 +134,7 @@ class _Loading:
         proxy: ProxySettings,
         now: float | None,
     ) -> set[Problem]:
-        """What is allowed, yet probably not meant."""
+        """What is allowed, but probably not intended."""
         trusting = frozenset(one.name for one in proxy.listeners if one.clients.trust is Trust.ANY)
         sections = [(self.document, (), service), *self.policies.sections]
         return {

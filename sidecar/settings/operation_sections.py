@@ -46,9 +46,9 @@ class Health(Section):
     """Where /livez, /readyz, /startupz, /grpcz and /metrics are served, over plain HTTP."""
 
     address: Address
-    """Where the kubelet and the monitoring reach it."""
+    """The address for the kubelet and the monitoring."""
     grpc_services: Annotated[list[ServiceName], Field(max_length=16)] = Field(default_factory=list)
-    """Services of the API that `/grpcz?service=…` may ask for by gRPC's health check; `""` is the server as a whole."""
+    """gRPC services of the API whose health `/grpcz?service=…` may report; `""` is the server as a whole."""
 
 
 def _admin_address(value: object) -> object:
@@ -77,8 +77,8 @@ class Admin(Section):
     ]
     """`127.0.0.1:9901`, `[::1]:9901` or `unix:///run/sidecar/admin.sock`."""
     token_file: FileName | None = None
-    """Made at each start with mode 0600; `sidecar admin-url` makes a link of it. Default: among the temporary files.
-    A Unix socket needs none: it answers to the sidecar's own account and to root."""
+    """Made at each start with mode 0600; `sidecar admin-url` prints a link with it. Default: among the temporary files.
+    A Unix socket needs none: it accepts only the sidecar's own account and root."""
 
 
 class Logging(Section):
@@ -89,11 +89,12 @@ class Logging(Section):
     access: Literal["all", "denied", "sampled"] | None = None
     """Which requests get a line. Default: all."""
     audit: Literal["best_effort", "required"] | None = None
-    """`required`: no request is forwarded whose record has no place in the buffer: 503. Default: best_effort."""
+    """`required`: a request whose record has no place in the buffer is not forwarded, but gets 503. Default:
+    best_effort."""
     level: Literal["debug", "info", "warning", "error"] | None = None
     """Default: info."""
     sample: Positive | None = None
-    """With `access: sampled`, one permitted request in so many. Default: 100."""
+    """With `access: sampled`, one in this many permitted requests gets a line. Default: 100."""
     file: FileName | None = None
     """Default: standard output. Opened again on SIGHUP."""
     buffered_bytes: Size | None = None
@@ -132,13 +133,13 @@ class Tracing(Section):
     service_name: Text | None = None
     """Default: bound-token-sidecar."""
     sample_ratio: Annotated[float, Field(ge=0, le=1)] | None = None
-    """Share of the traces begun here that are recorded. Default: 1."""
+    """Share of the traces that begin here and are recorded, 0 to 1. Default: 1."""
     attributes: dict[Text, Text] | None = None
     """Added to every span."""
 
 
 class BypassCheck(Section):
-    """Whether the API answers on the Pod's own addresses, past the sidecar."""
+    """The check whether the API answers on the Pod's own addresses, past the sidecar."""
 
     enabled: bool | None = None
     """Default: true."""
@@ -149,7 +150,7 @@ class BypassCheck(Section):
 
 
 class Process(Section):
-    """What the Unix process does for its own safety."""
+    """Protections of the process."""
 
     run_as: (
         Annotated[
@@ -161,7 +162,7 @@ class Process(Section):
         ]
         | None
     ) = None
-    """`user` or `user:group`, names or numbers: taken after start as root, when the ports are bound."""
+    """`user` or `user:group`, names or numbers: the account for the process after a start as root."""
     open_files: Positive | None = None
     """Soft limit of open files. Default: the hard limit."""
     watch_files: bool | None = None
@@ -180,11 +181,11 @@ class ProtectedResource(Section):
     serve: bool | None = None
     """Default: true."""
     origins: Origins | None = None
-    """From where clients reach it: what `htu` of a DPoP proof is held against, never `Host` alone."""
+    """The origins under which clients reach it. `htu` of a proof is compared with them, never with `Host` alone."""
 
 
 def _workers(value: object) -> object:
-    """Their number; 0 stands for one per CPU."""
+    """The number of workers; 0: one per CPU."""
     if value == "auto":
         return 0
     if isinstance(value, int) and not isinstance(value, bool) and 1 <= value <= 256:
@@ -216,7 +217,7 @@ class ServiceFile(Section):
     workers: Workers | None = None
     """Processes that serve; `auto`: one per CPU. Default: 1."""
     state_directory: FileName | None = None
-    """Where the last good keys of issuers survive a restart."""
+    """Folder in which the last good keys of issuers are kept over a restart."""
     process: Process = Process()
     bypass_check: BypassCheck = BypassCheck()
     protected_resource: ProtectedResource | None = None
@@ -247,13 +248,13 @@ class ServiceFile(Section):
         ]
         | None
     ) = None
-    """With the reason behind it, the `type` of a refusal's body (RFC 9457 §3.1.1). Default: about:blank."""
+    """The `type` of a refusal's body is this text followed by the reason (RFC 9457 §3.1.1). Default: about:blank."""
     insecure_keep_headers_with_underscores: bool = False
-    """DANGEROUS: lets names with `_` through to an API that may take them for `-`."""
+    """DANGEROUS: forwards field names with `_` to an API that may treat them like `-`."""
     strip_headers: list[HeaderName] = Field(default_factory=list)
-    """More headers that claim an identity: passed on from peers in `forwarded_from` only."""
+    """More headers that claim an identity: forwarded only from peers in `forwarded_from`."""
     insecure_keep_headers: list[HeaderName] = Field(default_factory=list)
-    """DANGEROUS: headers that claim an identity or override the method, and that every client may send after all."""
+    """DANGEROUS: headers that claim an identity or override the method, and that every client may send."""
 
     @model_validator(mode="after")
     def _headers(self) -> Self:

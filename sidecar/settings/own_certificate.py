@@ -1,4 +1,4 @@
-"""A certificate of the sidecar's own and its key: the one section for it, wherever it is shown."""
+"""A certificate of the sidecar and its key: the one section for it, wherever it is used."""
 
 from typing import Final, Self
 

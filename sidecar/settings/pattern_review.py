@@ -1,4 +1,4 @@
-"""What two patterns have in common, for doubts about the order of rules; see `decision.glob`."""
+"""What two patterns have in common, for warnings about the order of rules; see `decision.glob`."""
 
 from typing import Final
 
@@ -6,11 +6,11 @@ from sidecar.decision.glob import Glob
 
 _SEPARATOR: Final = "."
 _ANY: Final = "\0"
-"""A character that no pattern holds: it fits wildcards only."""
+"""A character that is in no pattern: it fits wildcards only."""
 
 
 def takes_all(wide: str, narrow: str) -> bool:
-    """Whether each name that fits `narrow` fits `wide`; a doubt that is hard to decide is answered with no."""
+    """Whether each name that fits `narrow` fits `wide`; False if that is hard to decide."""
     glob = Glob(wide, _SEPARATOR)
     # What a wildcard may stand for, at its shortest and longer.
     fillings = ((_ANY, _ANY), (_ANY * 2, _ANY * 2), (_ANY, f"{_ANY}{_SEPARATOR}{_ANY}"))
@@ -47,7 +47,7 @@ def _steps(pattern: str) -> list[str]:
 
 
 def _moves(steps: list[str], at: int) -> list[tuple[str, int]]:
-    """What may be read after the first `at` steps, and how many are done then: a wildcard stays for more."""
+    """The positions that may be reached after the first `at` steps; a wildcard may take more characters."""
     found = [(steps[at], at + 1)] if at < len(steps) else []
     if at and "*" in steps[at - 1]:
         found.append((steps[at - 1], at))

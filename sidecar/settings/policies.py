@@ -33,7 +33,7 @@ from sidecar.settings.rule_sections import Match, PolicyFile, RuleSection
 from sidecar.settings.section import Section, Surroundings, nearest, validate
 
 RULES: Final = documents.MEMBERS
-"""Most rules of one policy."""
+"""The largest number of rules in one policy."""
 SOON: Final = 14 * 86400
 """Seconds before report-only ends from which there is a warning."""
 
@@ -44,7 +44,7 @@ class Policies:
 
     problems: list[Problem] = field(default_factory=list)
     documents: list[Document] = field(default_factory=list)
-    """Those that were read."""
+    """The documents that were read."""
     sections: list[tuple[Document, tuple[str | int, ...], Section]] = field(default_factory=list)
     """Every valid section, where it stands."""
     issuers: dict[str, IssuerPolicy] = field(default_factory=dict)
@@ -125,7 +125,7 @@ class Policies:
             self.problems.append(document.problem(path, f"{shown(name)} is taken: first at {where}"))
 
     def check_references(self, listeners: Iterable[str]) -> None:
-        """What rules name must exist, and they must not take back what the profile of an issuer sets."""
+        """Names in rules must exist, and a rule must not contradict the profile of an issuer."""
         for placed in self.rules:
             accepted = placed.rule.issuers if placed.rule.issuers is not None else self.issuers.keys()
             strict = [
@@ -144,7 +144,7 @@ class Policies:
             self.problems.extend(_uncaptured(placed))
 
     def doubts(self, trusting: frozenset[str], now: float | None = None) -> Iterator[Problem]:
-        """What is allowed, yet probably not meant. `trusting` names the listeners with `trust: any`."""
+        """What is allowed, but probably not intended. `trusting` names the listeners with `trust: any`."""
         if now is not None:
             yield from self._endings(now)
         for placed in self.rules:
@@ -179,12 +179,12 @@ class Policies:
             )
 
     def policy(self, origins: tuple[Origin, ...] = ()) -> Policy:
-        """The policy, compiled. `origins` are where clients believe the protected resource to be."""
+        """The policy, compiled. `origins` are the origins under which clients reach the protected resource."""
         rules = tuple(placed.rule for placed in self.rules)
         return Policy(MappingProxyType(self.issuers), rules, origins=origins)
 
     def check_proofs(self, *, has_origins: bool, has_nonce_key: bool) -> None:
-        """What proofs are held against must be there."""
+        """The origins that proofs are compared with must be set."""
         for document, path, section in self.sections:
             if not isinstance(section, IssuerSection) or "DPoP" not in (section.schemes or ()):
                 continue
@@ -260,7 +260,7 @@ def _report_only(section: ReportOnlySection | None) -> ReportOnly | None:
 
 
 def rule(section: RuleSection, file_report_only: ReportOnlySection | None = None) -> Rule:
-    """One rule; the file's `report_only` counts where the rule has none."""
+    """One rule; the file's `report_only` counts if the rule has none."""
     given: dict[str, Any] = {}
     require = section.require
     if require is not None:

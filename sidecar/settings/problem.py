@@ -1,4 +1,4 @@
-"""What is wrong with a configuration, and where. All of it at once."""
+"""The problems of a configuration and their places, all at once."""
 
 import re
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ _LIKE_A_SECRET: Final = re.compile("-----BEGIN |^eyJ")
 
 @dataclass(frozen=True, slots=True, order=True)
 class Problem:
-    """One thing wrong, or doubtful, at one place of one file."""
+    """One error or warning at one place of one file."""
 
     file: str
     """The file as the user named it, or as the naming file led to it."""

@@ -1,4 +1,4 @@
-"""Profiles: one word on an issuer for all that a specification asks of whoever accepts its tokens."""
+"""Profiles: one setting of an issuer for all that a specification requires of a resource server."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -15,7 +15,7 @@ FAPI2_SKEW: Final = (10, 60)
 def weakened(
     algorithms: Sequence[str] | None, binding: str | None, clock_skew: float | None
 ) -> tuple[str, str] | None:
-    """The setting that takes back what `profile: fapi2` sets, and why it may not; None when none does."""
+    """The setting that contradicts `profile: fapi2`, and why; None when there is none."""
     outside = sorted(set(algorithms or ()) - FAPI2_ALGORITHMS)
     if outside:
         return "algorithms", f"`profile: fapi2` allows only PS256, ES256 and EdDSA, not {', '.join(outside)}"
@@ -28,7 +28,7 @@ def weakened(
 
 
 def explained(issuer: IssuerPolicy) -> Iterator[str]:
-    """What the profile of an issuer comes to, a line each, with its clause; nothing without one."""
+    """The effects of an issuer's profile, one line each, with its clause; empty without a profile."""
     if issuer.profile != FAPI2:
         return
     yield f"algorithms {' '.join(sorted(issuer.algorithms))}: FAPI 2.0 Security Profile §5.4.1"

@@ -1,4 +1,4 @@
-"""Where a server of the Redis protocol is, as a URL says it."""
+"""The address of a server of the Redis protocol, from a URL."""
 
 from dataclasses import dataclass, field
 from urllib.parse import unquote, urlsplit
@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 @dataclass(frozen=True, slots=True)
 class RedisPlace:
-    """Where the server is, and who we are there."""
+    """The server's address, and the sidecar's user and password there."""
 
     host: str
     port: int

@@ -33,7 +33,7 @@ def reference() -> str:
 
 
 def _sections(kind: str, document: dict[str, Any]) -> Iterator[str]:
-    """The file's own table, then those of its sections, in the order in which they are met."""
+    """The file's own table, then those of its sections, in the order in which they occur."""
     definitions: dict[str, Any] = document.get("$defs", {})
     waiting, seen = [document], {id(document)}
     while waiting:
@@ -57,7 +57,7 @@ def _sections(kind: str, document: dict[str, Any]) -> Iterator[str]:
 
 
 def _form(kind: str, value: dict[str, Any]) -> str:
-    """What a key takes, in a word or two."""
+    """The type of a key's value, in a word or two."""
     if "$ref" in value:
         name = value["$ref"].rpartition("/")[2]
         return f"[{_title(name)}](#{_anchor(kind, name)})"

@@ -22,7 +22,7 @@ def own_certificates(file: Path) -> list[Certificate]:
 
 
 def key_set_certificates(file: Path) -> PublishedCertificates:
-    """The certificates of a JWK set, at least one; raises `PydanticCustomError`, and `ValueError` for what is none."""
+    """The certificates of a JWK set, at least one; raises `PydanticCustomError`, and `ValueError` for anything else."""
     try:
         document = json.loads(content(file))
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""What is allowed, yet probably not meant: rules that never match, rules in a surprising order, open doors.
+"""What is allowed, but probably not intended: rules that never match, rules in a surprising order, open doors.
 
 Theory of operation: rules are laid one after the other into a tree of their path templates. Before a rule goes in,
 the tree is asked for the earlier rules whose template takes every path that its own takes; only these are compared
@@ -18,7 +18,7 @@ from sidecar.settings.problem import Problem, shown
 
 @dataclass(frozen=True, slots=True)
 class PlacedRule:
-    """A rule, and where it stands."""
+    """A rule, and its place."""
 
     rule: Rule
     document: Document
@@ -34,7 +34,7 @@ class PlacedRule:
 
 
 _Edge = tuple[str, bool]
-"""A segment of a template: what stands in it, and whether any text that is not empty stands before that."""
+"""A segment of a template: its literal text, and whether some text that is not empty comes before it."""
 
 
 def _edges(template: Template) -> list[_Edge]:
@@ -45,7 +45,7 @@ def _edges(template: Template) -> list[_Edge]:
 
 
 def _takes(wide: _Edge, narrow: _Edge) -> bool:
-    """Whether each segment that `narrow` takes is one that `wide` takes."""
+    """Whether `wide` accepts each segment that `narrow` accepts."""
     if wide == narrow:
         return True
     (end, is_open), (text, is_open_too) = wide, narrow
@@ -54,7 +54,7 @@ def _takes(wide: _Edge, narrow: _Edge) -> bool:
 
 @dataclass(slots=True)
 class _Node:
-    """One segment of the templates laid in so far."""
+    """One segment of the templates in the tree."""
 
     inner: "dict[_Edge, _Node]" = field(default_factory=dict)
     ends: list[PlacedRule] = field(default_factory=list)

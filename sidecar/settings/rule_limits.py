@@ -1,4 +1,4 @@
-"""The section of a rule that bounds its exchanges, and what of the service's bounds cannot stand there."""
+"""The section of a rule that limits its exchanges, and the limits of the service that a rule cannot set."""
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
@@ -11,7 +11,7 @@ from sidecar.settings.section import Section, mistake
 from sidecar.settings.service_sections import LimitsSection, Positive, TimeoutsSection
 
 _OURS: Final = frozenset({"body_bytes", "response_timeout", "stream_timeout", "total_timeout"})
-"""What stands in a rule under the name it has in the service file."""
+"""The limits that have the same name in a rule and in the service file."""
 _OF_THE_HEAD: Final = frozenset(
     {"target_bytes", "header_bytes", "headers", "token_bytes", "handshake", "request_head"}
 )
@@ -19,7 +19,7 @@ _OF_THE_POOL: Final = ("connect_timeout", "max_connections", "max_waiting", "res
 
 
 def _of_the_service(section: str, keys: Iterable[str]) -> dict[str, str]:
-    """What to say about each key of a section of the service file that someone writes into a rule."""
+    """The message for each key of the service file that cannot be set in a rule."""
     early = f"counts before the rule is known: it bounds every request, under `{section}` in the service file"
     shared = f"bounds the whole service, not a rule: it is set under `{section}` in the service file"
     return {key: early if key in _OF_THE_HEAD else shared for key in keys if key not in _OURS}
@@ -39,7 +39,7 @@ def _some_time(seconds: float) -> float:
 
 
 class RuleLimitsSection(Section):
-    """Bounds for this rule alone, in place of the service's."""
+    """Limits for this rule only, instead of the service's."""
 
     elsewhere: ClassVar[Mapping[str, str]] = MappingProxyType(
         _of_the_service("limits", LimitsSection.model_fields)
@@ -51,13 +51,13 @@ class RuleLimitsSection(Section):
     body_bytes: Size | None = None
     """Length of a request body; past it 413; 0: none. Default: `limits.body_bytes` of the service."""
     response_timeout: Annotated[Duration, AfterValidator(_some_time)] | None = None
-    """From the end of the request to the head of the response; past it 504. Default: that of `upstream`."""
+    """Time from the end of the request to the head of the response; past it 504. Default: that of `upstream`."""
     stream_timeout: Duration | None = None
-    """Without a byte in either direction in a body or a tunnel; 0s: none. Default: that of `upstream`."""
+    """Time without a byte in either direction of a body or a tunnel; 0s: none. Default: that of `upstream`."""
     total_timeout: Duration | None = None
-    """For a whole exchange, tunnels apart; 0s: none. Default: that of `upstream`."""
+    """Time for a whole exchange, not for a tunnel; 0s: none. Default: that of `upstream`."""
     concurrent_requests: Positive | None = None
-    """Under way at a time, in each worker; past it 503. Default: none."""
+    """Requests in progress at a time, in each worker; past it 503. Default: none."""
 
     @model_validator(mode="after")
     def _something(self) -> Self:

@@ -47,7 +47,7 @@ Host = Annotated[
     str,
     Form(r"^(\*\.)?[a-z0-9_-]+(\.[a-z0-9_-]+)*$|^\[[0-9a-f:.]+\]$", "a host in lower case without port", 253),
 ]
-"""Lower case, without port; `*.example.com` for one label and more."""
+"""Lower case, without port; `*.example.com` for one or more labels."""
 Hosts = Annotated[list[Host], BeforeValidator(as_list, json_schema_input_type=Host | list[Host])]
 QueryKey = Annotated[str, Field(min_length=1, max_length=256)]
 
@@ -67,34 +67,34 @@ _SAID_BY_GRPC: Final = {
     "path": "the path of a call is /service/method",
     "query": "a call has no query",
 }
-"""Keys of `match` that `grpc` stands in the place of, and why."""
+"""Keys of `match` that `grpc` replaces, and why."""
 
 
 class Query(Section):
-    """Query keys that must or must not be there."""
+    """Query keys that must or must not be present."""
 
     present: list[QueryKey] = Field(default_factory=list)
-    """All of these are there, with or without a value."""
+    """All of these are present, with or without a value."""
     absent: list[QueryKey] = Field(default_factory=list)
-    """None of these is there."""
+    """None of these is present."""
 
 
 class Match(Section):
-    """Which requests a rule is for; what is left out fits all."""
+    """The requests that a rule is for; a key that is left out fits all."""
 
     methods: Annotated[list[Method], Field(min_length=1)] | None = None
     """One of these, compared with case (RFC 9110 §9.1)."""
     path: Annotated[Text, AfterValidator(check_template)] | None = None
-    """Segments; {name} for one segment, {name}.json for one that ends so, * for one segment, a last ** for the rest."""
+    """Segments: {name} or * for one segment, {name}.json for one with this end, a last ** for the rest."""
     host: Annotated[Hosts, Field(min_length=1)] | None = None
-    """Lower case, without port; *.example.com for one label and more."""
+    """Lower case, without port; *.example.com for one or more labels."""
     query: Query = Query()
     listener: Texts | None = None
     """Names of listeners."""
     ignore_case: bool = False
     """Path and query keys are compared without case: for APIs that do so (Express, ASP.NET)."""
     grpc: GrpcCalls | None = None
-    """Calls of gRPC, by the names of service and method; in place of `methods` and `path`."""
+    """gRPC calls, by the names of service and method; instead of `methods` and `path`."""
 
     @model_validator(mode="after")
     def _one_way_to_say_it(self) -> Self:
@@ -106,7 +106,7 @@ class Match(Section):
 
 
 class Require(Section):
-    """What a request must bring beyond a valid token; all of it."""
+    """What a request must present in addition to a valid token; all conditions must hold."""
 
     scopes: Annotated[list[Scope], Field(min_length=1)] | None = None
     """All of these."""
@@ -115,17 +115,17 @@ class Require(Section):
     issuers: Annotated[Texts, Field(min_length=1)] | None = None
     """The token must come from one of these issuers. Default: any issuer of the policy."""
     audience: Annotated[Texts, Field(min_length=1)] | None = None
-    """One of these must be in `aud`, on top of the issuer's audience."""
+    """One of these must be in `aud`, in addition to the issuer's audience."""
     client_id: Annotated[Texts, Field(min_length=1)] | None = None
     """The client is one of these."""
     claims: Claims | None = None
-    """Claim → what it must be: a value, a list of values to choose from, or operators."""
+    """Claim → its condition: a value, a list of accepted values, or operators."""
     confirmation: Annotated[list[Member], Field(min_length=1)] | None = None
-    """Members of `cnf` that the token must be bound by, all of these: x5t#S256 (a certificate), jkt (a DPoP key)."""
+    """Members of `cnf` that must bind the token, all of these: x5t#S256 (a certificate), jkt (a DPoP key)."""
     acr: Annotated[Texts, Field(min_length=1)] | None = None
     """`acr` must be one of these (RFC 9470)."""
     max_authentication_age: Duration | None = None
-    """The user must have authenticated at most so long ago (RFC 9470)."""
+    """The user must have authenticated at most this long ago (RFC 9470)."""
     authorization_details: Annotated[list[AuthorizationDetailSection], Field(min_length=1)] | None = None
     """Authorization details the token must have, all of these (RFC 9396)."""
     client_certificate: CertificateRequirement | None = None
@@ -192,7 +192,7 @@ class RuleSection(Section):
     name: Annotated[
         str, Form(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", "a name of letters, digits and ._-, at most 64", 64)
     ]
-    """Unique over all policy files; logs and metrics carry it."""
+    """Unique in all policy files; logs and metrics use it."""
     match: Match
     public: bool = False
     """true: forwarded without credentials."""
@@ -203,13 +203,13 @@ class RuleSection(Section):
     require: Require | None = None
     report_only: ReportOnlySection | None = None
     limits: RuleLimitsSection | None = None
-    """In place of what bounds the service."""
+    """Limits that replace the service's."""
     identity_headers: IdentityHeaders | None = None
-    """Header → claim, in place of the upstream's."""
+    """Header → claim, instead of the upstream's."""
     upgrade: list[Protocol] | None = None
     """Protocols that a request may switch to; never HTTP or TLS. Default: [websocket]."""
     allow_ambiguous_paths: list[Ambiguity] = Field(default_factory=list)
-    """Kinds of ambiguity in a path that this rule lets through; any other is answered with 400."""
+    """Kinds of ambiguity in a path that this rule allows; any other gets 400."""
 
     @model_validator(mode="after")
     def _public(self) -> Self:

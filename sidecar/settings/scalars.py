@@ -113,7 +113,7 @@ def as_list(value: Any) -> Any:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """Annotates text that must be of a form: a pattern for readers of the schema, words for readers of errors."""
+    """Annotates text of a fixed form: a pattern for the schema, words for error messages."""
 
     pattern: str
     words: str

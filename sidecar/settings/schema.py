@@ -1,4 +1,4 @@
-"""JSON Schema (2020-12) of the settings files, from the very models that validate them."""
+"""JSON Schema (2020-12) of the settings files, from the models that validate them."""
 
 import ast
 import inspect
@@ -26,7 +26,7 @@ _BOUNDS_OF_LISTS: Final = ("minItems", "maxItems", "uniqueItems")
 
 
 def schema(kind: str) -> dict[str, Any]:
-    """The schema of one kind of file; raises `KeyError` for a kind that is none."""
+    """The schema of one kind of file; raises `KeyError` for an unknown kind."""
     model = MODELS[kind]
     made = model.model_json_schema(mode="validation")
     described = {one.__name__: descriptions(one) for one in _sections(model)}
@@ -39,7 +39,7 @@ def schema(kind: str) -> dict[str, Any]:
 
 
 def _describe_sections(document: dict[str, Any]) -> None:
-    """A key whose value is a section, and of which nothing else is said, is described as the section is."""
+    """A key without a description whose value is a section gets the description of the section."""
     parts: dict[str, Any] = document.get("$defs", {})
     for part in (document, *parts.values()):
         for property_ in part.get("properties", {}).values():

@@ -22,10 +22,10 @@ class Section(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
     elsewhere: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    """Keys that are not of this section, though one might look for them here → what to do about it."""
+    """Keys that a user might expect in this section but that are elsewhere → what to do."""
 
     def given(self) -> dict[str, Any]:
-        """What the file says, by field, leaving out what it does not say."""
+        """The values of the file by field, without fields that it leaves out."""
         return {
             name: getattr(self, name) for name in type(self).model_fields if name in self.model_fields_set
         }
@@ -73,7 +73,7 @@ def validate(
 
 
 def _one_each(model: type[Section], errors: list[ErrorDetails]) -> list[ErrorDetails]:
-    """One error a mistake: a key that is misspelt is not missing too."""
+    """One error per mistake: a misspelt key is not also reported as missing."""
     meant = {
         (*error["loc"][:-1], *near(str(error["loc"][-1]), _keys_at(model, error["loc"][:-1])))
         for error in errors
@@ -160,7 +160,7 @@ def _message(error: ErrorDetails, context: Mapping[str, Any]) -> str:
 
 
 def _remedy(kind: str, value: Any) -> str:
-    """What makes text the value that was meant, when that is plain."""
+    """How to turn the text into the intended value, if that is obvious."""
     if not isinstance(value, str):
         return ""
     if kind == "list_type":

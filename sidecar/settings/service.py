@@ -1,4 +1,4 @@
-"""What the service file says, as frozen values: the data plane's part and the process's."""
+"""The service file as frozen values: the part of the data plane and the part of the process."""
 
 from base64 import urlsafe_b64decode
 from types import MappingProxyType

@@ -1,4 +1,4 @@
-"""The sections of the service file. What a value means is said here once; `sidecar schema` shows it to editors."""
+"""The sections of the service file. Each value is described here once; `sidecar schema` shows it in editors."""
 
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
@@ -66,16 +66,16 @@ def upstream_url(value: object) -> str:
 
 
 class CertificateHeaderSection(Section):
-    """The client's certificate, told to the API in a header field (RFC 9440). What the client sent under the name is
-    taken out first.
+    """The client's certificate, sent to the API in a header field (RFC 9440). A field of this name from the client is
+    removed first.
     """
 
     format: Format
-    """How it is written: as by RFC 9440, Envoy, nginx, Apache, HAProxy."""
+    """The format: that of RFC 9440, Envoy, nginx, Apache or HAProxy."""
     name: HeaderName | None = None
     """Name of the field. Default: Client-Cert for rfc9440, X-Forwarded-Client-Cert for xfcc; the others have none."""
     chain: bool | None = None
-    """true: the certificates above the client's too; TLS sessions are not resumed then. Default: false."""
+    """true: also the certificates above the client's; TLS sessions are then not resumed. Default: false."""
 
     @model_validator(mode="after")
     def _named(self) -> Self:
@@ -91,7 +91,7 @@ class CertificateHeaderSection(Section):
 
 
 def is_within_reach_of_others(url: str) -> bool:
-    """Whether somebody else on the network could speak to the API in our place, or listen."""
+    """Whether others on the network could call the API directly, or listen."""
     parts = urlsplit(url)
     if parts.scheme != "http":
         return False
@@ -111,11 +111,11 @@ class Upstream(Section):
     connect_timeout: Duration | None = None
     """Default: 2s."""
     response_timeout: Duration | None = None
-    """From the end of the request to the head of the response. Default: 60s."""
+    """Time from the end of the request to the head of the response. Default: 60s."""
     idle_timeout: Duration | None = None
-    """How long an unused connection is kept; less when the API says so in Keep-Alive. Default: 4s."""
+    """How long an unused connection is kept; shorter if the API says so in Keep-Alive. Default: 4s."""
     stream_timeout: Duration | None = None
-    """Without a byte in either direction in a body or a tunnel. Default: 5m; 0s: none."""
+    """Time without a byte in either direction of a body or a tunnel. Default: 5m; 0s: none."""
     total_timeout: Duration | None = None
     """For a whole exchange. Default: 0s, none."""
     max_connections: Positive | None = None
@@ -123,18 +123,19 @@ class Upstream(Section):
     max_waiting: Count | None = None
     """Requests that may wait for a connection; past it 503. Default: 1024."""
     resolve_interval: Duration | None = None
-    """Between look-ups of the host's name. Default: 30s."""
+    """Time between look-ups of the host's name. Default: 30s."""
     redirects: Literal["rewrite", "pass"] | None = None
-    """Location and Content-Location that name the API's own loopback address, or the client's host with http://: become
-    what the client called, or go on as they came. Default: rewrite."""
+    """`rewrite`: Location and Content-Location with the API's own loopback address, or with the client's host and
+    http://, get the address that the client used. `pass`: they are forwarded unchanged. Default: rewrite."""
     protocol: Literal["http/1.1", "h2"] | None = None
-    """What the API speaks: `h2` is HTTP/2, over TLS as the handshake agrees, else at once. Default: http/1.1."""
+    """What the API speaks: `h2` is HTTP/2, over TLS by negotiation in the handshake, otherwise with prior knowledge.
+    Default: http/1.1."""
     forward_token: bool | None = None
     """true: the API sees the Authorization field. Default: false."""
     identity_headers: IdentityHeaders | None = None
     """Header → claim. Every spelling of these headers is stripped from the request first."""
     client_certificate_header: CertificateHeaderSection | None = None
-    """Tells the API the client's certificate; without it the API is not told."""
+    """Sends the client's certificate to the API; without this key it is not sent."""
 
     @model_validator(mode="after")
     def _tls(self) -> Self:
@@ -162,7 +163,7 @@ class Upstream(Section):
 
 
 class LimitsSection(Section):
-    """Bounds on what one client may do. 0 means none where it says so."""
+    """Limits for clients. 0 means no limit where the key says so."""
 
     target_bytes: Size | None = None
     """Length of the request target. Default: 8KiB; past it 414."""
@@ -185,21 +186,21 @@ class LimitsSection(Section):
     requests_per_connection: Count | None = None
     """Default: 0, none."""
     concurrent_streams: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    """Requests under way at once on one connection of HTTP/2. Default: 100."""
+    """Requests in progress at a time on one HTTP/2 connection. Default: 100."""
     stream_resets: Positive | None = None
-    """Requests that a client of HTTP/2 may take back unanswered, in a burst; a tenth as many more each second. Past it
+    """Unanswered requests that an HTTP/2 client may cancel, in a burst; a tenth as many more each second. Past it
     the connection ends. Default: 200."""
     buffered_bytes: Size | None = None
-    """Held in memory per direction when a reader is slow. Default: 64KiB."""
+    """Bytes held in memory per direction when a reader is slow. Default: 64KiB."""
     cached_tokens: Positive | None = None
-    """Verified tokens remembered. Default: 100000."""
+    """Verified tokens in the cache. Default: 100000."""
     cached_bytes: Size | None = None
-    """What they take in memory. Default: 32MiB."""
+    """Their memory. Default: 32MiB."""
     identity_header_bytes: Size | None = None
-    """Identity headers past this are counted and warned about. Default: 8KiB."""
+    """Larger identity headers are counted, with a warning. Default: 8KiB."""
     memory_bytes: Size | None = None
-    """Resident size of a worker past which new connections are shed; 0: none. Default: the worker's part of 85 % of the
-    container's limit."""
+    """Resident size of a worker above which new connections are refused; 0: none. Default: the worker's part of 85 % of
+    the container's limit."""
 
 
 class TimeoutsSection(Section):
@@ -210,16 +211,16 @@ class TimeoutsSection(Section):
     request_head: Duration | None = None
     """Default: 10s; past it 408."""
     body_rate_bytes: Count | None = None
-    """A request body must bring so many bytes a second. Default: 64."""
+    """Bytes per second that a request body must have at least. Default: 64."""
     body_rate_window: Duration | None = None
-    """Over which `body_rate_bytes` is averaged. Default: 20s."""
+    """Time over which `body_rate_bytes` is averaged. Default: 20s."""
     idle: Duration | None = None
-    """Between two requests of one connection. Default: 75s."""
+    """Time between two requests of one connection. Default: 75s."""
     drain: Duration | None = None
-    """For requests under way after SIGTERM. Default: 30s."""
+    """Time for requests in progress after SIGTERM. Default: 30s."""
     write: Duration | None = None
     """How long a client may leave a full buffer unread. Default: 60s."""
     expiry_grace: Duration | None = None
-    """How long a stream may outlive its token or certificate. Default: 0s."""
+    """How long a stream may continue after its token or certificate expired. Default: 0s."""
     connection_age: Duration | None = None
-    """After which a client connection takes no further request, and a tunnel ends. Default: 0s, none."""
+    """Age at which a client connection takes no further request, and a tunnel ends. Default: 0s, none."""

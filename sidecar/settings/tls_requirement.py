@@ -1,4 +1,4 @@
-"""What a rule may require of the client's TLS, in the words of a listener's `tls`; and what cannot hold."""
+"""What a rule may require of the client's TLS, with the keys of a listener's `tls`, and what cannot hold."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Literal, Self
@@ -16,7 +16,9 @@ from sidecar.settings.section import Section, mistake
 
 
 class TlsRequirement(Section):
-    """What the client's TLS must be; all of it. What the sidecar does not know of it never holds."""
+    """Conditions on the client's TLS; all must hold. A condition on a value that the sidecar does not know does not
+    hold.
+    """
 
     minimum_version: Literal["1.2", "1.3"] | None = None
     """The negotiated version is this one or a later one."""
@@ -37,7 +39,7 @@ class TlsRequirement(Section):
         return self
 
     def conditions(self) -> Iterator[Condition]:
-        """One condition a member."""
+        """One condition for each member."""
         if self.minimum_version is not None:
             yield TlsVersion(self.minimum_version)
         if self.groups is not None:
@@ -45,7 +47,7 @@ class TlsRequirement(Section):
 
 
 def unattainable(rules: Iterable[PlacedRule], listeners: Sequence[ListenerSettings]) -> Iterator[Problem]:
-    """Warnings about rules that ask for what a listener never has."""
+    """Warnings about conditions that never hold on a listener."""
     for placed in rules:
         named = placed.rule.match.listeners
         for condition in placed.rule.conditions:

@@ -1,4 +1,4 @@
-"""Who else could say which certificate a client has: what `sidecar check` warns of."""
+"""Warnings of `sidecar check` about peers other than the proxy that could send a client's certificate."""
 
 from collections.abc import Iterator
 from ipaddress import ip_network
@@ -14,7 +14,7 @@ _MOST_ADDRESSES: Final = 1 << 24
 
 
 def trusted_networks(document: Document, service: ServiceFile) -> Iterator[Problem]:
-    """Networks of `proxies` in which others than a proxy may be."""
+    """Networks of `proxies` that may contain other machines than a proxy."""
     for index, listener in enumerate(service.listeners):
         for number, one in enumerate(listener.client_certificate.proxies or ()):
             network = one.network

@@ -1,4 +1,4 @@
-"""Files of trust that are allowed, yet near their end or with a gap: what `sidecar check` warns of."""
+"""Warnings of `sidecar check` about certificates and lists that expire soon or are incomplete."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -46,7 +46,7 @@ def _ending(file: Path, begin: float, end: float, date: str, now: float) -> str 
 
 
 def unlisted_authorities(document: Document, service: ServiceFile) -> Iterator[Problem]:
-    """Client authorities of which `crl_file` holds no list."""
+    """Client authorities without a list in `crl_file`."""
     for index, listener in enumerate(service.listeners):
         section = listener.client_certificate
         if section.ca_file is None or section.crl_file is None:

@@ -1,4 +1,4 @@
-"""What a new version does otherwise than an earlier one, for one configuration (`sidecar check --upgrading-from`).
+"""What a new version does differently from an earlier one, for one configuration (`sidecar check --upgrading-from`).
 
 A change is here when a configuration that served well under the earlier version could serve otherwise under this one
 without a word of it having changed. `docs/upgrading.md` says the same in more words; a test holds the two together.
@@ -15,13 +15,13 @@ from sidecar.settings.configuration import Loaded
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One thing that is otherwise, and whom it concerns."""
+    """One change, and the configurations that it concerns."""
 
     name: str
     """The anchor of its section in `docs/upgrading.md`."""
     concerns: Callable[[Loaded], bool]
     text: str
-    """One sentence: what is otherwise, and how to have it as before where that can be."""
+    """One sentence: what changed, and how to keep the earlier behaviour if that is possible."""
 
 
 def changes(loaded: Loaded, since: str) -> tuple[Change, ...]:
@@ -153,4 +153,4 @@ CHANGES: Final[dict[str, tuple[Change, ...]]] = {
         ),
     ),
 }
-"""By the version that one comes from."""
+"""By the version from which one upgrades."""

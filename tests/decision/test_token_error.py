@@ -18,7 +18,7 @@ def test_client_is_told_one_sentence_whatever_the_reason_is(reason: Reason) -> N
 
 def test_fault_of_a_form_is_described_where_reasons_are_disclosed() -> None:
     assert json.loads(body(Reason.PARAMETER_REPEATED, "r")) == {
-        "error": "invalid_request", "error_description": "A parameter is there more than once", "request_id": "r",
+        "error": "invalid_request", "error_description": "A parameter occurs more than once", "request_id": "r",
     }  # fmt: skip
     silent = {"error": "invalid_request", "request_id": "r"}
     assert json.loads(body(Reason.PARAMETER_REPEATED, "r", disclose=False)) == silent

@@ -35,7 +35,7 @@ _BROKEN: Final[Mapping[Reason, str]] = {
     Reason.PROOF_METHOD_MISMATCH: "The DPoP proof is for another method",
     Reason.PROOF_TARGET_MISMATCH: "The DPoP proof is for another URI",
     Reason.PROOF_TOKEN_MISMATCH: "The DPoP proof is for another access token",
-    Reason.PROOF_NONCE_REQUIRED: "The DPoP proof must hold the nonce that is given here",
+    Reason.PROOF_NONCE_REQUIRED: "The DPoP proof must contain the nonce of this response",
     Reason.PROOF_EXPIRED: "The DPoP proof was made too long ago",
     Reason.PROOF_NOT_YET_VALID: "The DPoP proof was made in the future",
     Reason.PROOF_SIGNATURE_INVALID: "The signature of the DPoP proof is invalid",
