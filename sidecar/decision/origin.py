@@ -17,7 +17,7 @@ _TRIPLET: Final = re.compile(r"%[0-9A-Fa-f]{2}")
 _UNRESERVED: Final = re.compile(r"[A-Za-z0-9\-._~]")
 _AUTHORITY: Final = re.compile(r"([a-z0-9\-._~]+|\[[0-9a-f:.]+\])(?::([0-9]{0,5}))?")
 _PATH: Final = re.compile(r"(?:/(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*)?")
-_REMEMBERED: Final = 1024
+_REMEMBERED: Final = 256
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from sidecar.proxy.authorization_server.configuration import HandOverSettings
 
 _KEPT: Final = 1024
 """Certificates whose fields are remembered."""
+_KEPT_BYTES: Final = 8 << 20
+"""Bytes of them, and of the chains that they are remembered by."""
 _CHAIN_NAME: Final = b"Client-Cert-Chain"
 """RFC 9440 §2.3."""
 
@@ -28,6 +30,7 @@ class HandOver:
                 self._unverified = _line(verified.name.encode("ascii"), verified.no.encode("ascii"))
         self._extra = b"".join(_line(name, value) for name, value in extra)
         self._made: dict[tuple[bytes, tuple[bytes, ...]], bytes | None] = {}
+        self._size = 0
 
     @property
     def tells(self) -> bool:
@@ -43,9 +46,12 @@ class HandOver:
         told = chain if self._tells_chain else ()
         key = (certificate.thumbprint, told)
         if key not in self._made:
-            if len(self._made) >= _KEPT:
+            made = self._told(certificate.der, told)
+            self._size += len(made or b"") + sum(map(len, told))
+            if len(self._made) >= _KEPT or self._size > _KEPT_BYTES:
                 self._made.clear()
-            self._made[key] = self._told(certificate.der, told)
+                self._size = len(made or b"") + sum(map(len, told))
+            self._made[key] = made
         lines = self._made[key]
         if lines is None:
             return None

@@ -7,12 +7,14 @@ from sidecar.http.certificate_field import LONGEST, CertificateFormat, FieldCert
 
 _KEPT: Final = 1024
 """Certificates whose field is remembered."""
+_KEPT_BYTES: Final = 8 << 20
+"""Bytes of what is remembered: with a public rule whoever can connect chooses the certificates."""
 
 
 class CertificateHeader:
     """Makes the field lines; what the client itself sent under the names is taken out with the identity headers."""
 
-    __slots__ = ("_chain_name", "_form", "_made", "_name", "_tells_chain", "selects")
+    __slots__ = ("_chain_name", "_form", "_made", "_name", "_size", "_tells_chain", "selects")
 
     def __init__(
         self, form: CertificateFormat, name: str, chain_name: str = "", *, tells_chain: bool = False
@@ -26,6 +28,7 @@ class CertificateHeader:
         """Value of `Vary`: a response to a request with the fields is selected by them (RFC 9440 §2.4)."""
         self._made: dict[bytes, bytes] = {}
         """By what is told: lines, or nothing when they would be too long."""
+        self._size = 0
         self._name = name.encode("ascii")
 
     def line(self, presenter: Presenter) -> bytes | None:
@@ -38,11 +41,12 @@ class CertificateHeader:
             key += b"".join(presenter.chain)
         line = self._made.get(key)
         if line is None:
-            if len(self._made) >= _KEPT:
+            line = self._lines(certificate.der, presenter.chain if self._tells_chain else ())
+            self._size += len(key) + len(line)
+            if len(self._made) >= _KEPT or self._size > _KEPT_BYTES:
                 self._made.clear()
-            line = self._made[key] = self._lines(
-                certificate.der, presenter.chain if self._tells_chain else ()
-            )
+                self._size = len(key) + len(line)
+            self._made[key] = line
         return line or None
 
     def _lines(self, der: bytes, chain: tuple[bytes, ...]) -> bytes:

@@ -53,6 +53,8 @@ _KNOWN: Final = 1024
 """Parameters that are remembered."""
 _LONGEST_KNOWN: Final = 256
 """Bytes of such a one, as it comes."""
+_LONGEST_NAME: Final = 128
+"""Bytes of a name that is remembered: nobody knows yet who sends it."""
 _SHOWN: Final = 64
 """Characters of a name in a record."""
 _IN_BODY: Final = "in the body alone"
@@ -164,9 +166,17 @@ def _parameter(pair: bytes) -> _Parameter:
     return read
 
 
-@lru_cache(maxsize=256)
 def _named(encoded: bytes) -> tuple[str, str]:
     """A parameter's name, and as the most generous reader has it; raises `Denied`. Clients send the same few."""
+    return _known_name(encoded) if len(encoded) <= _LONGEST_NAME else _name(encoded)
+
+
+@lru_cache(maxsize=256)
+def _known_name(encoded: bytes) -> tuple[str, str]:
+    return _name(encoded)
+
+
+def _name(encoded: bytes) -> tuple[str, str]:
     name = _text(encoded)
     if _NAME.fullmatch(name) is None:
         raise _malformed("form", "names of letters, digits, `.`, `_` and `-`", "another name")

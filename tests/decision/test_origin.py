@@ -1,5 +1,7 @@
 """`htu` and the URI of a request are one URI, or they are not (RFC 3986 §6.2, RFC 9449 §4.3)."""
 
+import tracemalloc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -95,3 +97,14 @@ def test_normalising_twice_changes_nothing(text: str) -> None:
     except Malformed:
         return
     assert normalised_path(once) == once
+
+
+def test_long_uris_of_a_client_with_one_token_take_a_bounded_part_of_the_memory() -> None:
+    """As long as a proof and a request target may be; those of proofs that are refused are remembered too."""
+    tracemalloc.start()
+    for at in range(1500):
+        assert normalised(f"https://api.example.com/{at}{'x' * 5000}")[0] == "https://api.example.com"
+        assert normalised_path(f"/{at}{'%7e' * 2700}").endswith("~")
+    held = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert held <= 8 << 20

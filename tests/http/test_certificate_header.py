@@ -1,5 +1,6 @@
 """The client certificate as the API gets it: always the sidecar's own word, in the format that the settings name."""
 
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -103,6 +104,26 @@ def test_lines_are_remembered_in_bounded_number(pki: Pki) -> None:
     header._made = {bytes([at & 255, at >> 8]): b"" for at in range(1024)}
     header.line(certificate)
     assert len(header._made) == 1
+
+
+@pytest.mark.parametrize("tells_chain", [False, True])
+def test_large_certificates_of_whoever_connects_take_a_bounded_part_of_the_memory(
+    pki: Pki, *, tells_chain: bool
+) -> None:
+    """With a public rule and any certificate accepted, a client may bring another one for each connection."""
+    header = CertificateHeader(
+        CertificateFormat.RFC9440, "Client-Cert", "Client-Cert-Chain", tells_chain=tells_chain
+    )
+    usual = Presenter(pki.client.presented, "main", "192.0.2.1:4711")
+    tracemalloc.start()
+    for at in range(1500):
+        der = pki.client.der + at.to_bytes(2) * 4500
+        large = Presenter(ClientCertificate(der, (0.0, 1.0)), "main", "192.0.2.1:4711", chain=(der, der))
+        header.line(large)
+        assert header.line(usual)
+    held = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert held <= 10 << 20
 
 
 def test_chain_is_that_of_the_very_request_and_selects_the_response(pki: Pki) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import tracemalloc
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -323,3 +324,13 @@ def test_what_is_remembered_is_bounded() -> None:
         read(f"client_id=c{number}&scope=" + "x" * 300)
     assert len(token_form._read) <= 1024
     assert max(map(len, token_form._read)) <= 256
+
+
+def test_names_of_whoever_connects_take_a_bounded_part_of_the_memory() -> None:
+    """A name that was read is remembered, before anybody knows who sent it."""
+    tracemalloc.start()
+    for at in range(300):
+        assert read(f"client_id=a&{at}{'n' * 50_000}=x".encode()).client_id == "a"
+    held = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert held <= 1 << 20

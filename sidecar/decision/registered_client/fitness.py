@@ -16,6 +16,8 @@ _ANY_PURPOSE: Final = "2.5.29.37.0"
 _BASIC_CONSTRAINTS: Final = "2.5.29.19"
 _EXTENDED_KEY_USAGE: Final = "2.5.29.37"
 _CHECK: Final = "client_authentication.certificate"
+_LONGEST_KNOWN: Final = 4096
+"""Bytes of a certificate of which this is remembered: whoever can connect may send others, and longer ones."""
 
 
 def check_fitness(certificate: Certificate, now: float) -> None:
@@ -31,12 +33,17 @@ def check_fitness(certificate: Certificate, now: float) -> None:
 
 def unfitness(certificate: Certificate) -> str | None:
     """Why a certificate can be no client's, whenever that is; None when it can."""
-    return _unfitness(certificate.der)
+    der = certificate.der
+    return _known_unfitness(der) if len(der) <= _LONGEST_KNOWN else _unfitness(der)
 
 
 @lru_cache(maxsize=1024)
-def _unfitness(der: bytes) -> str | None:
+def _known_unfitness(der: bytes) -> str | None:
     """A fact of the certificate: a client that sends many requests is looked at once."""
+    return _unfitness(der)
+
+
+def _unfitness(der: bytes) -> str | None:
     fields = Certificate(der, NEVER_VALID).fields
     if isinstance(fields, Unreadable):
         return str(fields)

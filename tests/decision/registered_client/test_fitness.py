@@ -1,3 +1,5 @@
+import tracemalloc
+
 import pytest
 from cryptography.x509 import ObjectIdentifier
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -81,3 +83,14 @@ def test_certificate_counts_between_its_dates() -> None:
             check_fitness(certificate, moment)
         assert caught.value.reason is Reason.CLIENT_CERTIFICATE_EXPIRED
         assert caught.value.failure.presented == said
+
+
+def test_large_certificates_of_whoever_connects_are_not_remembered() -> None:
+    """Each is looked at once, whoever sends it and for whichever client."""
+    tracemalloc.start()
+    for at in range(1200):
+        certificate = ClientCertificate(at.to_bytes(2) * 20_000, (0.0, 1.0))
+        assert unfitness(certificate) == unfitness(certificate)
+    held = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert held <= 4 << 20
