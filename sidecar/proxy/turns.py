@@ -4,9 +4,9 @@ Theory of operation. In each turn the loop serves all sockets that have somethin
 here: a part of what came at once, or a handshake, which costs what many requests cost. However many wait, and whoever
 sent them, a request that has just come waits behind one of them at most.
 
-A connection whose last requests were all refused stands in a line of its own, with each request: so however many ask
-only for what they do not get, and do not even wait in the first line, each turn answers one of them. One that is alone
-in this does not wait: nobody else would have its turn.
+A connection whose last requests were all refused, or taken back, stands in a line of its own, with each request: so
+however many ask only for what they do not get, and do not even wait in the first line, each turn answers one of them.
+One that is alone in this does not wait: nobody else would have its turn.
 """
 
 from collections import deque

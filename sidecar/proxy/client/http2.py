@@ -252,6 +252,7 @@ class Http2Wire(Http2Turns):
 
     def _count_reset(self) -> None:
         self.engine.extra_work += _ENDING_WORK
+        self.refusals += 1  # it came to nothing, as one that is refused
         if not self._allowance.takes_reset():
             self._break_off(ENHANCE_YOUR_CALM, "http2_flood", "streams reset before they had an answer")
 

@@ -10,6 +10,7 @@ from sidecar.decision.denial import Reason
 from sidecar.http.message import Field
 from sidecar.proxy.http2.engine import HEAD_WORK, Http2Engine, load
 from sidecar.proxy.http2.events import Unheeded
+from sidecar.proxy.turns import PATIENCE
 from tests.support.cleartext import DATA as RECORD
 from tests.support.cleartext import seal
 from tests.support.conversation import Conversation
@@ -224,3 +225,20 @@ def test_who_is_alone_has_longer_turns(talk: Conversation) -> None:
         took.append(turns_until(talk, lambda: len(talk.gate.asked) == 40))
     assert took[0] <= 8
     assert took[1] >= 15
+
+
+def test_who_takes_all_requests_back_stands_with_those_who_are_always_refused(talk: Conversation) -> None:
+    """As over HTTP/1.1: however many they are, each turn of the event loop serves one of them."""
+    crowd, honest = [RawHttp2(talk) for _ in range(10)], talk.client()
+    for client in crowd:
+        for number in range(1, 2 * PATIENCE + 1, 2):
+            client.asks(number, request())
+            client.writes(frame(RST_STREAM, 0, number, bytes(4)))
+    talk.gate.asked.clear()
+    last = frame(HEADERS, WHOLE, 2 * PATIENCE + 1, block(request()))
+    for client in crowd:
+        client.client.transport.arrive(seal(RECORD, last))
+    honest.transport.arrive(seal(RECORD, OTHER))
+    talk.loop.settle()
+    assert [head.path for head in talk.gate.asked].index("/b") <= 1
+    assert len(talk.gate.asked) == 11
