@@ -1,1 +1,1 @@
-"""What serves: in one process, or a supervisor and its workers."""
+"""The serving part: one process, or a supervisor and its workers."""

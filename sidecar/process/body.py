@@ -23,23 +23,23 @@ class Body(Protocol):
         """Bind and serve. Raises OSError."""
 
     def listening(self) -> list[str]:
-        """Name and address of each listener, with the port that was really taken."""
+        """Name and address of each listener, with the port in use."""
 
     def reopen_log(self) -> None:
         """The log file was moved away."""
 
     async def drain(self) -> None:
-        """Let the requests under way finish."""
+        """Drain: let requests in progress finish."""
 
     async def close(self) -> None:
-        """End everything now."""
+        """End everything immediately."""
 
 
 class Solo:
     """One worker, in this process."""
 
     def __init__(self, path: Path, loaded: Loaded, journal: Journal) -> None:
-        """On the event loop. Raises `SettingsError`."""
+        """To be made on the event loop. Raises `SettingsError`."""
         self._worker = worker = Worker(loaded, journal)
         self._journal = journal
         self.pulse = worker.pulse
@@ -52,7 +52,7 @@ class Solo:
         self._worker.tasks.begin("reloads", self.reloader.run)
 
     def listening(self) -> list[str]:
-        """Name and address of each listener, with the port that was really taken."""
+        """Name and address of each listener, with the port in use."""
         listeners = self._worker.server.listeners
         return [f"{one.settings.name} {one.settings.place(one.port)}" for one in listeners]
 
@@ -61,9 +61,9 @@ class Solo:
         self._journal.sink.reopen()
 
     async def drain(self) -> None:
-        """Let the requests under way finish."""
+        """Drain: let requests in progress finish."""
         await self._worker.drain()
 
     async def close(self) -> None:
-        """End everything now."""
+        """End everything immediately."""
         await self._worker.close()

@@ -1,4 +1,4 @@
-"""The serving process from the outside: event loop, signals, endpoints, and its end."""
+"""Runs the serving process: event loop, signals, endpoints, and the drain."""
 
 import asyncio
 import contextlib
@@ -80,7 +80,7 @@ class _Run:
         return 0
 
     async def _started(self) -> bool:
-        """Whether it serves now: not if it is told to end meanwhile. Raises what `_start` raises."""
+        """Whether it serves now; False if it is told to end meanwhile. Raises what `_start` raises."""
         starting = asyncio.create_task(self._start())
         told = asyncio.create_task(self._term.wait())
         done, _ = await asyncio.wait((starting, told), return_when=asyncio.FIRST_COMPLETED)
@@ -120,12 +120,12 @@ class _Run:
         )
 
     def _tell_alive(self) -> None:
-        """To the service manager, as `/livez` would tell it."""
+        """Sends a sign of life to the service manager if `/livez` would answer 200."""
         if all(check.ok for check in self._body.inspection.liveness()):
             self._notifier.tell("WATCHDOG=1")
 
     async def _end(self) -> None:
-        """Drain, unless a second signal says that it is enough."""
+        """Drain; a second signal ends it at once."""
         self._notifier.tell("STOPPING=1", "STATUS=draining")
         drain = asyncio.create_task(self._body.drain())
         again = asyncio.create_task(self._again.wait())

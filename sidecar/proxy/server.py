@@ -231,7 +231,7 @@ class Server:
         return not self._connections
 
     def close(self) -> None:
-        """End everything now."""
+        """End everything immediately."""
         for listener in self.listeners:
             listener.close()
         if self._sweeper is not None:

@@ -487,7 +487,7 @@ def test_several_replicas_that_each_remember_their_own_proofs_are_warned_of(
     chosen = ["--values", values("application-dpop"), *options]
     done = HELM4.run("install", "x", CHART, "--dry-run=client", *chosen)
     assert done.returncode == 0, done.stderr
-    assert ("remembers its own used DPoP proofs" in " ".join(done.stdout.split())) is warns
+    assert ("stores only its own used DPoP proofs" in " ".join(done.stdout.split())) is warns
 
 
 def test_proxies_that_tell_certificates_are_listed_as_by_the_injector() -> None:

@@ -47,11 +47,11 @@ class AskingEnd:
         self._waiting: dict[int, asyncio.Future[Any]] = {}
         self._next = 0
         self.heard_at = time.monotonic()
-        """When the worker last said anything: its event loop turned then."""
+        """The time of the worker's last message: its event loop ran then."""
 
     @classmethod
     async def over(cls, end: socket.socket) -> "AskingEnd":
-        """The asking end, made from one end of a socket pair."""
+        """Makes the asking end from one end of a socket pair."""
         return cls(*await asyncio.open_connection(sock=end))
 
     async def ask(self, method: str, argument: Any = None, within: float = 5.0) -> Any:
@@ -69,7 +69,7 @@ class AskingEnd:
         return answer["result"]
 
     async def run(self) -> None:
-        """Take answers until the worker is gone; then every question fails with `ChannelClosed`."""
+        """Read answers until the worker is gone; then every question fails with `ChannelClosed`."""
         try:
             while True:
                 answer = json.loads(await _read(self._reader))
@@ -86,7 +86,7 @@ class AskingEnd:
 
 
 Answer = Callable[[str, Any], Awaitable[Any]]
-"""Method and argument → JSON; raises ValueError with a line for who asked."""
+"""Method and argument → JSON; raises ValueError with one line for the caller."""
 
 
 async def answer_all(end: socket.socket, answer: Answer) -> None:

@@ -33,11 +33,11 @@ from sidecar.telemetry.journal import Journal
 from sidecar.telemetry.metrics import Metrics, Sample, Snapshot, merged
 
 START_WITHIN = 30.0
-"""Seconds a worker may take until it serves."""
+"""Time in which a worker must serve, in seconds."""
 PREPARE_WITHIN = 30.0
-"""Seconds a worker may take to prepare a configuration."""
+"""Time in which a worker must prepare a configuration, in seconds."""
 ADOPT_WITHIN = 10.0
-"""Seconds a worker may take to serve under the configuration that it has prepared."""
+"""Time in which a worker must adopt the configuration that it has prepared, in seconds."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.1, 10.0
 """Seconds before a worker that ended is started again: doubled each time, back to the first after a quiet minute."""
 QUIET = 60.0
@@ -50,7 +50,7 @@ class Crew:
         self._journal = journal
         self._metrics = Metrics()
         self.memory = ReplayMemory(os.urandom(32), time.monotonic)
-        """Used DPoP proofs, of all workers; it outlives each of them."""
+        """Used DPoP proofs of all workers; kept when a worker ends."""
         self.seats = [Seat(number, self.memory) for number in range(workers)]
         self._figures = Figures(self.seats, journal)
         self.pulse = Pulse(self._metrics)
@@ -59,7 +59,7 @@ class Crew:
         self.inspection: Inspection = CrewInspection(self)
         self.tasks = StandingTasks(journal, self._metrics)
         self._newest = loaded
-        """The configuration that every worker obeys."""
+        """The configuration that all workers use."""
         self._changing = asyncio.Lock()
         self._reopening: asyncio.Task[None] | None = None
         self._background: set[asyncio.Task[None]] = set()
@@ -81,7 +81,7 @@ class Crew:
         self.tasks.begin("figures", self._figures.watch)
 
     def listening(self) -> list[str]:
-        """Name and address of each listener; with several workers none has port 0."""
+        """Name and address of each listener; with several workers, no listener has port 0."""
         return [f"{one.name} {one.place()}" for one in self.reloader.loaded.proxy.listeners]
 
     def reopen_log(self) -> None:
@@ -90,14 +90,14 @@ class Crew:
         self._reopening = self._run_apart(self._told("reopen"))
 
     async def drain(self) -> None:
-        """Let the requests under way finish, in every worker."""
+        """Drain: let requests in progress finish, in every worker."""
         self.stopping = True
         within = self.reloader.loaded.proxy.timeouts.drain
         await self._told("drain", within=within + 2)
         await self._figures.gather(self.seats)
 
     async def close(self) -> None:
-        """End everything now."""
+        """End everything immediately."""
         self.stopping = True
         await self.tasks.close()
         await self._figures.close()
@@ -107,14 +107,14 @@ class Crew:
         await asyncio.gather(*(seat.finish() for seat in self.seats))
 
     def _run_apart(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Something that ends by itself."""
+        """Runs a task that ends by itself."""
         task = asyncio.create_task(work)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
         return task
 
     async def _begin(self, seat: Seat) -> None:
-        """One worker in its seat, serving. Raises RuntimeError with what it said."""
+        """A serving worker in its seat. Raises RuntimeError with the worker's message."""
         end = await seat.begin()
         listening = self._run_apart(end.run())
         try:
@@ -127,7 +127,7 @@ class Crew:
         listening.add_done_callback(lambda _: seat.left(end))
 
     async def _seated(self, seat: Seat, end: AskingEnd) -> None:
-        """The worker made ready, brought up to date, and only then serving."""
+        """Prepares the worker, gives it the newest configuration, and only then lets it serve."""
         given = self._newest
         await end.ask("start", given, START_WITHIN)
         async with self._changing:
@@ -138,7 +138,7 @@ class Crew:
             seat.take(end)
 
     async def _keep(self, seat: Seat) -> None:
-        """Wait for the worker to end; unless that was meant, start another."""
+        """Wait until the worker ends; if that was not intended, start another."""
         pause, began = FIRST_PAUSE, time.monotonic()
         while True:
             code = await seat.ended()
@@ -164,12 +164,12 @@ class Crew:
     # --- all of them
 
     async def _told(self, method: str, argument: Any = None, within: float | None = None) -> None:
-        """Tell all; a worker that is gone or slow is the business of `_keep`."""
+        """Send to all workers; `_keep` handles a worker that is gone or slow."""
         asked = [seat.ask(method, argument, within) for seat in self.seats]
         await asyncio.gather(*asked, return_exceptions=True)
 
     async def _take(self, loaded: Loaded) -> None:
-        """Put a configuration into force everywhere, or say who refused it and leave all as they were."""
+        """Put a configuration into force in all workers; if one refuses it, name the worker and change nothing."""
         async with self._changing:
             asked = [seat.ask("prepare", loaded, PREPARE_WITHIN) for seat in self.seats]
             answers = await asyncio.gather(*asked, return_exceptions=True)
@@ -181,7 +181,7 @@ class Crew:
             await asyncio.gather(*(self._adopted(seat, loaded.policy.generation) for seat in self.seats))
 
     async def _adopted(self, seat: Seat, generation: int) -> None:
-        """The worker obeys this generation from now on, or it serves no more."""
+        """The worker adopts this generation, or it is ended."""
         pid = seat.pid
         try:
             await seat.ask("adopt", generation, ADOPT_WITHIN)
@@ -192,7 +192,7 @@ class Crew:
             seat.kill()
 
     async def snapshot(self) -> Snapshot:
-        """The figures of all workers, past ones and the supervisor included."""
+        """The figures of all workers, including ended workers and the supervisor."""
         return merged([await self._figures.gathered(), self._metrics.snapshot()])
 
     def _samples(self) -> Iterator[Sample]:

@@ -1,4 +1,4 @@
-"""`Inspection` of a crew: the answers of its workers, put together."""
+"""`Inspection` of a crew: the combined answers of its workers."""
 
 import asyncio
 import time
@@ -21,7 +21,7 @@ _GONE = (ChannelClosed, TimeoutError)
 
 
 class Seats(Protocol):
-    """What is to be known of a crew: a `Crew` is one."""
+    """What an inspection needs from a crew; `Crew` implements it."""
 
     seats: list[Seat]
     stopping: bool
@@ -29,7 +29,7 @@ class Seats(Protocol):
     tasks: StandingTasks
 
     async def snapshot(self) -> Snapshot:
-        """The figures of all workers, past ones and the supervisor included."""
+        """The figures of all workers, including ended workers and the supervisor."""
 
 
 class CrewInspection:
@@ -41,7 +41,7 @@ class CrewInspection:
         self._level: Level | None = None
 
     def liveness(self) -> Sequence[Check]:
-        """Whether at least one worker's loop turns. While draining the process is meant to end by itself."""
+        """Whether at least one worker's event loop runs. A draining process is meant to end by itself."""
         if self._crew.stopping:
             return [Check("draining", ok=True)]
         now = time.monotonic()
@@ -51,15 +51,15 @@ class CrewInspection:
         return [heartbeat(min(ages), "workers", "no worker has answered")]
 
     async def readiness(self) -> Sequence[Check]:
-        """Ready while one worker is; what they share is told once."""
+        """Ready if one worker is ready; shared checks are listed once."""
         return [*await self._checks("readiness"), *configuration_checks(self._crew.reloader)]
 
     async def startup(self) -> Sequence[Check]:
-        """Whether every seat is taken."""
+        """Whether every seat has a worker."""
         return await self._checks("startup")
 
     async def grpc_health(self, service: str) -> Check | None:
-        """By one worker: all have the same API."""
+        """Asks one worker, because all have the same API."""
         try:
             found = await self._any("grpc_health", service)
         except Refused as refusal:
@@ -101,7 +101,7 @@ class CrewInspection:
         }
 
     async def state(self) -> JsonObject:
-        """What the workers share from one of them, what they count from all."""
+        """Shared values from one worker, counts from all."""
         answers = await self._all("state")
         if not answers:
             raise Refused("no worker serves")
@@ -118,7 +118,7 @@ class CrewInspection:
         }
 
     async def clients(self) -> JsonObject:
-        """The clients of all workers; one that was started again has counted since then only."""
+        """The clients of all workers; a restarted worker has counted only since its restart."""
         answers = [answer for _, answer in await self._all("clients")]
         if not answers:
             raise Refused("no worker serves")
@@ -128,24 +128,24 @@ class CrewInspection:
         }
 
     async def configuration(self) -> JsonObject:
-        """The configuration of one worker: all have the same."""
+        """The configuration of one worker, because all have the same."""
         found: JsonObject = await self._any("configuration")
         return found
 
     async def explain(self, question: JsonObject) -> JsonObject:
-        """By one worker: all would say the same."""
+        """Asks one worker, because all give the same answer."""
         found: JsonObject = await self._any("explain", question)
         return found
 
     async def log_level(self, level: Level | None = None) -> Level:
-        """The level of all workers, after setting it if one is given."""
+        """The log level of all workers, after it was set if one is given."""
         answers = await self._all("log_level", None if level is None else level.value)
         if not answers:
             raise Refused("no worker serves")
         return Level(answers[0][1])
 
     async def reload(self) -> None:
-        """Take the configuration on disk, soon."""
+        """Reload the configuration from disk soon."""
         if self._crew.stopping:
             raise Refused("the process is draining")
         self._crew.reloader.request("admin")

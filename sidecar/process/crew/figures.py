@@ -1,4 +1,4 @@
-"""The figures of all workers, gathered; and whether each still answers: one that does not tell its figures hangs."""
+"""Collects the figures of all workers. A worker that does not send its figures is considered hung."""
 
 import asyncio
 import time
@@ -15,17 +15,17 @@ SILENT_TOO_LONG = 4
 
 
 class Figures:
-    """Asks for them, now and then and whenever someone wants them."""
+    """Asks for the figures periodically and on demand."""
 
     def __init__(self, seats: Sequence[Seat], journal: Journal) -> None:
         self._seats = seats
         self._journal = journal
         self._departed: Snapshot = {}
-        """What workers that are gone had counted."""
+        """The counts of workers that have ended."""
         self._gathering: asyncio.Task[None] | None = None
 
     async def watch(self) -> None:
-        """Look until cancelled; kill a worker that is silent too long. Only this watch's questions count."""
+        """Watch until cancelled; kill a worker that is silent for too long. Only the questions of this watch count."""
         while True:
             await asyncio.sleep(GATHER)
             asked_at = time.monotonic()
@@ -36,14 +36,14 @@ class Figures:
                     self._listened(seat, heard=end.heard_at >= asked_at)
 
     def _listened(self, seat: Seat, *, heard: bool) -> None:
-        """A worker whose loop is stuck serves nobody; another one will."""
+        """Kill a worker whose event loop is stuck; another one is started."""
         seat.silent = 0 if heard else seat.silent + 1
         if seat.silent >= SILENT_TOO_LONG:
             self._journal.error("worker does not answer", pid=seat.pid)
             seat.kill()
 
     async def gather(self, seats: Sequence[Seat]) -> None:
-        """Those of these workers."""
+        """The figures of these workers."""
         serving = [seat for seat in seats if seat.end is not None]
         answers = await asyncio.gather(*(seat.ask("snapshot") for seat in serving), return_exceptions=True)
         for seat, answer in zip(serving, answers, strict=True):
@@ -53,7 +53,7 @@ class Figures:
                 self._heard(seat, answer)
 
     def _heard(self, seat: Seat, answer: object) -> None:
-        """Its figures; a worker that answers with anything else is no longer trusted, and is killed."""
+        """The worker's figures. A worker that answers with anything else is no longer trusted and is killed."""
         try:
             seat.figures = restored(answer)
         except ValueError as error:
@@ -71,11 +71,11 @@ class Figures:
         return merged([self._departed, *(seat.figures for seat in self._seats)])
 
     def keep_counts(self, seat: Seat) -> None:
-        """The worker that sat here is gone; what it counted stays counted."""
+        """The worker of this seat has ended; its counts are kept."""
         self._departed = merged([self._departed, only_counts(seat.figures)])
 
     async def close(self) -> None:
-        """No more questions."""
+        """Stop asking."""
         if self._gathering is not None:
             self._gathering.cancel()
             await asyncio.gather(self._gathering, return_exceptions=True)

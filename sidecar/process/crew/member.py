@@ -39,7 +39,7 @@ class Member:
         self._leave = asyncio.Event()
 
     async def run(self) -> None:
-        """Serve until drained or left alone."""
+        """Serve until drained or until the supervisor is gone."""
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._leave.set)
         await loop.create_unix_connection(lambda: self._memory, sock=self._claims)
@@ -60,7 +60,7 @@ class Member:
                 self._journal.sink.close()
 
     async def answer(self, method: str, argument: Any) -> Any:
-        """JSON for the supervisor; raises ValueError with a line for it."""
+        """JSON for the supervisor; raises ValueError with one line for it."""
         try:
             return await self._answer(method, argument)
         except SettingsError as error:

@@ -1,4 +1,4 @@
-"""Whether the ports are free: with SO_REUSEPORT the kernel would let two instances share one unnoticed."""
+"""Checks whether the ports are free: with SO_REUSEPORT the kernel lets two instances share a port without an error."""
 
 import errno
 import os
@@ -9,7 +9,7 @@ from sidecar.settings import Loaded
 
 
 def check_ports(loaded: Loaded) -> None:
-    """Raises OSError that names the first address that several workers cannot share."""
+    """Raises OSError with the first address that several workers cannot share."""
     for listener in loaded.proxy.listeners:
         if listener.port == 0:
             raise OSError(

@@ -1,4 +1,4 @@
-"""The place of one worker: its process, and the channel to it. Processes come and go."""
+"""The seat of one worker: its process and the channel to it. A seat is kept when its process is replaced."""
 
 import asyncio
 import contextlib
@@ -15,25 +15,25 @@ from sidecar.telemetry.metrics import Snapshot
 
 _CHILD = "import sys; from sidecar.process.crew.member import main; main(*sys.argv[1:])"
 ANSWER_WITHIN = 5.0
-"""Seconds a worker may take to answer a small question."""
+"""Time in which a worker must answer a small question, in seconds."""
 END_WITHIN = 2.0
-"""Seconds a worker may take to end after SIGTERM."""
+"""Time in which a worker must end after SIGTERM, in seconds."""
 
 
 class Seat:
-    """Begins, asks and ends the worker that sits here."""
+    """Starts, asks and ends the worker of this seat."""
 
     def __init__(self, number: int, memory: ReplayMemory) -> None:
-        """`memory` knows the proofs that were used with any worker."""
+        """`memory` has the used proofs of all workers."""
         self.number = number
         self._memory = memory
         self.process: subprocess.Popen[bytes] | None = None
         self.end: AskingEnd | None = None
-        """None while no worker serves here."""
+        """None while this seat has no serving worker."""
         self.silent = 0
-        """Looks in a row at which it had said nothing since the last one."""
+        """Number of consecutive looks without a message from the worker."""
         self.figures: Snapshot = {}
-        """The last ones of the worker that sits here."""
+        """The last figures of this seat's worker."""
 
     @property
     def pid(self) -> int:
@@ -46,7 +46,7 @@ class Seat:
         return self.end is not None and not self.silent
 
     async def begin(self) -> AskingEnd:
-        """Begin a process, which serves nothing before it is told to. Raises OSError when none can be started."""
+        """Start a process, which serves only when it is told to. Raises OSError when none can be started."""
         ours, theirs = socket.socketpair()
         desk, claims = socket.socketpair()
         with theirs, claims:
@@ -70,12 +70,12 @@ class Seat:
         self.end, self.silent = end, 0
 
     def left(self, end: AskingEnd) -> None:
-        """The channel is closed: whoever was behind it serves no more."""
+        """The channel is closed: its worker no longer serves."""
         if self.end is end:
             self.end = None
 
     def clear(self) -> None:
-        """Nobody sits here."""
+        """Empty the seat."""
         self.figures, self.end, self.silent = {}, None, 0
 
     async def ask(self, method: str, argument: Any = None, within: float | None = None) -> Any:
@@ -95,7 +95,7 @@ class Seat:
             self.process.kill()
 
     async def finish(self) -> None:
-        """End the worker, in its own way if it serves and is quick."""
+        """End the worker: by a drain if it serves and is fast enough, otherwise at once."""
         if self.process is None:
             return
         with contextlib.suppress(ProcessLookupError):

@@ -12,14 +12,14 @@ from sidecar.settings.configuration import ServerAddress, ServiceSettings
 
 
 def reason(error: OSError) -> str:
-    """What the system says, without what asyncio puts around it."""
+    """The system's error text, without the text that asyncio adds."""
     return (
         os.strerror(error.errno).lower() if error.errno and error.errno > 0 else error.strerror or str(error)
     )
 
 
 class Endpoints:
-    """Starts and stops what the configuration asks for."""
+    """Starts and stops the configured servers."""
 
     def __init__(self, service: ServiceSettings, inspection: Inspection) -> None:
         self._service = service
@@ -56,7 +56,7 @@ class Endpoints:
         self._addresses[name] = address.path or f"{address.host}:{port}"
 
     def addresses(self) -> dict[str, str]:
-        """Where they listen, for the log."""
+        """Their addresses, for the log."""
         return dict(self._addresses)
 
     async def close(self) -> None:

@@ -20,7 +20,7 @@ CONNECTIONS = 64
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that must hold, and how it stands."""
+    """One check of health and its result."""
 
     name: str
     """E.g. `issuer_keys https://as.example.com`."""
@@ -30,17 +30,17 @@ class Check:
 
 
 HEARTBEAT_AGE = 10.0
-"""Seconds after which a loop that has not shown itself counts as one that serves nobody."""
+"""Age of the last heartbeat, in seconds, at which an event loop counts as stuck."""
 
 
 def heartbeat(age: float, name: str, problem: str) -> Check:
-    """Whether a heartbeat of this `age`, in seconds, is that of a loop that serves."""
+    """Whether an event loop with a heartbeat of this `age`, in seconds, serves."""
     ok = age <= HEARTBEAT_AGE
     return Check(name, ok=ok, detail="" if ok else f"{problem} for {age:.0f} s")
 
 
 def begun_again(failed: Iterable[tuple[str, str]]) -> Iterator[Check]:
-    """A warning for each task of the process that failed and was begun again: name and failure."""
+    """A warning for each task of the process that failed and was started again: name and failure."""
     for name, how in failed:
         yield Check(f"task {name}", ok=True, detail=f"failed and was begun again: {how}")
 
@@ -49,16 +49,16 @@ class Inspected(Protocol):
     """What health is asked of: one process, or a supervisor and its workers."""
 
     def liveness(self) -> Sequence[Check]:
-        """Whether anybody serves: from what is known already, for the answer must not wait for a loop that hangs."""
+        """Whether a worker serves. Uses known values only, because the answer must not wait for a loop that hangs."""
 
     async def readiness(self) -> Sequence[Check]:
-        """Everything that must hold before requests should come here."""
+        """All checks that must hold before requests should be sent here."""
 
     async def startup(self) -> Sequence[Check]:
-        """What must have come true once since the start."""
+        """The checks that must have held once since the start."""
 
     async def grpc_health(self, service: str) -> Check | None:
-        """What the API says of a gRPC service; None for one that the configuration does not list."""
+        """The API's health answer for a gRPC service; None if the configuration does not list it."""
 
     async def snapshot(self) -> Snapshot:
         """All figures now."""
@@ -93,7 +93,7 @@ class HealthServer:
         await self._runner.cleanup()
 
     def _admit(self) -> asyncio.Protocol:
-        """A new connection; past the bound the oldest leaves for it. A probe is answered long before that."""
+        """A new connection. Above the limit the oldest is closed; a probe is answered long before that."""
         server = self._runner.server
         assert server is not None  # noqa: S101 — set up before anything listens
         open_now = server.connections

@@ -10,7 +10,7 @@ from types import FrameType
 
 
 class EarlySignals:
-    """What was asked for so far."""
+    """The signals that came so far."""
 
     def __init__(self) -> None:
         self.reload = False
@@ -18,10 +18,10 @@ class EarlySignals:
         self.end = False
         """SIGTERM or SIGINT came."""
         self.at_end: Callable[[], object] = lambda: None
-        """Called when it comes: whatever is waited for must not keep the process."""
+        """Called when it comes: what the process waits for must be ended."""
 
     def hold(self) -> None:
-        """Take the signals from now on. Of the main thread; may be called again."""
+        """Take the signals from now on. Call it in the main thread; may be called again."""
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, self._note)
 
@@ -34,4 +34,4 @@ class EarlySignals:
 
 
 EARLY = EarlySignals()
-"""Those of this process."""
+"""The signals of this process."""

@@ -1,7 +1,7 @@
-"""What the system says when it is this process that has run out, whatever there is to see."""
+"""Errors of the system that mean that this process has run out of a resource."""
 
 import errno
 from typing import Final
 
 EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
-"""Numbers of an `OSError` that tell nothing of what was looked at."""
+"""Numbers of an `OSError` that say nothing about the file or peer."""

@@ -1,4 +1,4 @@
-"""What the process gives up or asks for before it serves: file limit, privileges, room for memory."""
+"""What the process changes before it serves: file limit, privileges, memory."""
 
 import gc
 import grp
@@ -14,7 +14,7 @@ class HardeningError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Whom to become."""
+    """The account to change to."""
 
     name: str
     uid: int
@@ -60,7 +60,7 @@ def raise_file_limit(wanted: int | None = None) -> int:
 
 
 def drop_root(to: Account) -> bool:
-    """Become `to` for good, if this process is root; whether it was. Raises `HardeningError`."""
+    """Change to the account `to` for good, if this process is root; whether it was. Raises `HardeningError`."""
     if os.geteuid() != 0 or to.uid == 0:
         return False
     try:

@@ -1,1 +1,1 @@
-"""Changed configuration: noticed, read in a process of its own, and handed over."""
+"""Changed configuration: noticed, read in a child process, and handed over."""

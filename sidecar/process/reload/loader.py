@@ -23,7 +23,7 @@ from sidecar.settings.configuration import Loaded
 from sidecar.settings.problem import Problem, SettingsError
 
 WITHIN = 60.0
-"""Seconds a configuration may take to be read."""
+"""Time in which a configuration must be read, in seconds."""
 
 
 _CHILD = "import sys; from sidecar.process.reload.loader import main; main(*sys.argv[1:])"
@@ -53,7 +53,7 @@ class Reading:
         self._child.kill()
 
     def result(self) -> Loaded:
-        """Waits for it. Raises `SettingsError`."""
+        """Wait for the configuration. Raises `SettingsError`."""
         try:
             said, _ = self._child.communicate(self._known or None, timeout=WITHIN)
         except subprocess.TimeoutExpired:
@@ -89,7 +89,7 @@ def _reduced(mapping: MappingProxyType[Any, Any]) -> tuple[Any, ...]:
 
 
 def pickled(value: object) -> bytes:
-    """A pickle of what may hold read-only mappings, as a configuration does."""
+    """A pickle of an object that may have read-only mappings, such as a configuration."""
     into = io.BytesIO()
     pickler = pickle.Pickler(into, pickle.HIGHEST_PROTOCOL)
     pickler.dispatch_table = copyreg.dispatch_table | {MappingProxyType: _reduced}

@@ -23,11 +23,11 @@ from sidecar.telemetry.journal import Journal
 from sidecar.telemetry.metrics import Metrics
 
 PAIR_PATIENCE = 30.0
-"""Seconds in which a key that does not fit its certificate is waited for."""
+"""Time to wait for a key that matches its certificate, in seconds."""
 RETRY = 5.0
 """Seconds until a configuration that was refused is tried again; twice as long after each try."""
 SLOWEST_RETRY = 60.0
-"""Seconds between two tries at most: each costs a child process."""
+"""Longest time between two tries, in seconds: each costs a child process."""
 _RETRY = "retry"
 _UNPAIRED = ("is not the key of", "key values mismatch")
 """What the reader of settings says of half a pair, and what OpenSSL says when the other half came meanwhile."""
@@ -38,7 +38,7 @@ Take = Callable[[Loaded], Awaitable[None]]
 
 @dataclass(slots=True)
 class ReloadOutcome:
-    """How the last attempt went, for the admin page."""
+    """The result of the last attempt, for the admin page."""
 
     at: float
     """Seconds since the epoch."""
@@ -179,12 +179,12 @@ class Reloader:
 
 
 def watched(loaded: Loaded) -> list[Path | str]:
-    """What to look at: every file that was read, and the patterns by which policy files come and go."""
+    """What to watch: every file that was read, and the patterns of policy files."""
     return [*loaded.files, *loaded.policy_patterns]
 
 
 def restart_notes(wanted: Loaded, running: Loaded) -> list[str]:
-    """What of a new configuration must wait for a restart. `running` is what the process began with."""
+    """The changes that need a restart. `running` is the configuration at the start of the process."""
     old = {one.name: one for one in running.proxy.listeners}
     new = {one.name: one for one in wanted.proxy.listeners}
     notes = [f"listener {name} stays open until then" for name in old if name not in new]

@@ -1,4 +1,4 @@
-"""Notices that files changed: by polling, because that sees every way there is to change one.
+"""Notices changes of files by polling, because polling sees every kind of change.
 
 Theory of operation: what counts is what a file holds, who owns it and who may read it; a file that was only touched, or
 replaced by its like, has not changed. It is read again when its place, inode, size or times are others than last time.
@@ -19,9 +19,9 @@ from pathlib import Path
 from sidecar.process.host.exhaustion import EXHAUSTED
 
 SETTLE = 0.2
-"""Seconds in which nothing must change before a change is told."""
+"""Time without further changes before a change is reported, in seconds."""
 PATIENCE = 4
-"""Looks after which a change is told although the files still change."""
+"""Looks after which a change is reported although the files still change."""
 LARGEST = 64 << 20
 """Bytes of a file that are compared; of one that is larger, the rest goes by its size and times."""
 _DESCRIPTORS = 4
@@ -35,7 +35,7 @@ class FileState:
     held: tuple[object, ...]
     """What counts."""
     place: tuple[object, ...] = field(default=(), compare=False)
-    """By which it is known that nothing can have changed."""
+    """File attributes; if they are equal, nothing can have changed."""
 
 
 Looks = Mapping[Path | str, FileState]
@@ -72,7 +72,7 @@ def _names(pattern: str) -> FileState:
 
 
 def _file(path: Path, before: FileState | None) -> FileState:
-    """Raises OSError when it is us who cannot look."""
+    """Raises OSError when this process cannot open files."""
     try:
         found = path.stat()
         place = (os.path.realpath(path), found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
@@ -127,7 +127,7 @@ class Watcher:
                 self._changed()
 
     async def _has_changed(self) -> bool:
-        """Whether something is other than last time; how it is now is remembered."""
+        """Whether something changed since the last look; keeps the present state."""
         before = self._seen
         now = await asyncio.to_thread(look, tuple(before), before)
         if self._seen is not before:  # other files are followed since

@@ -1,1 +1,1 @@
-"""Where used DPoP proofs are remembered when more than one process must know of them (RFC 9449 §11.1)."""
+"""Stores of used DPoP proofs that several processes share (RFC 9449 §11.1)."""

@@ -1,4 +1,4 @@
-"""The supervisor's side: workers claim proofs here, and one memory knows those of all (RFC 9449 §11.1)."""
+"""The supervisor's side: workers claim proofs here, and one memory has the proofs of all (RFC 9449 §11.1)."""
 
 import asyncio
 import time

@@ -15,13 +15,13 @@ from sidecar.decision.proof import Claim
 CLAIM: Final = struct.Struct("!Q32s32sdd")
 """Number, thumbprint of the key, digest of the `jti`, `iat` and lifetime in seconds."""
 ANSWER: Final = struct.Struct("!QB")
-"""The number of the claim, and what came of it."""
+"""The number of the claim, and its result."""
 LONGEST_LIFETIME: Final = 3600.0
 """Seconds. The settings allow a window and a future of five minutes each."""
 
 
 class ClaimAnswer(IntEnum):
-    """What came of a claim."""
+    """The result of a claim."""
 
     USED = 0
     FIRST = 1
@@ -36,12 +36,12 @@ WORDS: Final = {
     ClaimAnswer.SHARE: "too many of one key",
     ClaimAnswer.UNTIMELY: "the clock was set",
 }
-"""Why nobody can tell, in the words of `ReplayUnknown`."""
+"""Why the result is unknown, in the words of `ReplayUnknown`."""
 ANSWERS: Final = {why: verdict for verdict, why in WORDS.items()}
 
 
 def written(number: int, claim: Claim) -> bytes:
-    """A claim for the wire."""
+    """The claim as a record for the wire."""
     digest = blake2b(claim.token_id.encode("utf-8", "surrogatepass"), digest_size=32).digest()
     return CLAIM.pack(number, claim.key, digest, claim.made_at, claim.lifetime)
 

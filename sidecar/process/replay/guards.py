@@ -22,7 +22,7 @@ class Guards:
 
     @property
     def remembered(self) -> int:
-        """Proofs that this process remembers."""
+        """Number of proofs that this process stores."""
         return len(self.memory) if isinstance(self.memory, ReplayMemory) else 0
 
     def guard(self, settings: DpopSettings) -> ReplayGuard:

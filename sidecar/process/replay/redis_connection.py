@@ -15,7 +15,7 @@ Reply = str | int | None
 
 
 class RedisError(Exception):
-    """The server is out of reach, or said no. The message holds no secret: it is our own words, or an error's name."""
+    """The server is unreachable, or it refused. The message has no secret: it is our own text, or an error's name."""
 
 
 class RedisConnection(asyncio.Protocol):
@@ -24,7 +24,7 @@ class RedisConnection(asyncio.Protocol):
     def __init__(self) -> None:
         self._transport: asyncio.Transport | None = None
         self._waiting: deque[tuple[float, asyncio.Future[Reply]]] = deque()
-        """Since when, and who; the oldest first."""
+        """Time and waiter of each open command; the oldest first."""
         self._received = b""
         self.is_open = False
 
@@ -34,7 +34,7 @@ class RedisConnection(asyncio.Protocol):
         self.is_open = True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Whoever waits for a reply gets none."""
+        """The connection is lost: all waiters get an error."""
         self.is_open = False
         while self._waiting:
             _, waiter = self._waiting.popleft()
@@ -110,7 +110,7 @@ class RedisConnection(asyncio.Protocol):
         return waiter
 
     def close(self) -> None:
-        """End it; who waits gets an error."""
+        """Close it; all waiters get an error."""
         self.is_open = False
         if self._transport is not None:
             self._transport.abort()

@@ -103,7 +103,7 @@ class RedisGuard(ReplayGuard):
             return connection
 
     def retire(self) -> None:
-        """Another guard takes over; requests that are under way may still claim. From any thread."""
+        """Another guard replaces this one; requests in progress may still claim. May be called from any thread."""
         if self._loop is not None:
             self._loop.call_soon_threadsafe(self._loop.call_later, 2 * DEADLINE, self.close)
 

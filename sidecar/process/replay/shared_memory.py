@@ -16,7 +16,7 @@ from sidecar.process.replay.claims_wire import ANSWER, WORDS, ClaimAnswer, writt
 DEADLINE: Final = 0.5
 """Seconds for one claim."""
 MOST: Final = 4096
-"""Claims under way at a time; the next one is out of reach."""
+"""Claims in progress at a time; the next one gets `ReplayUnknown`."""
 _OUT_OF_REACH: Final = "out of reach"
 
 
@@ -25,11 +25,11 @@ class SharedMemory(ReplayGuard, asyncio.Protocol):
 
     def __init__(self) -> None:
         self.incident: Callable[[str, str], None] | None = None
-        """Told the name and the cause of each failure that is not an answer."""
+        """Gets the name and the cause of each failure that is not an answer."""
         self._transport: asyncio.Transport | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._waiting: dict[int, tuple[float, asyncio.Future[bool]]] = {}
-        """By number: until when, and who. The oldest first."""
+        """Number → deadline and waiter. The oldest first."""
         self._next = 0
         self._received = b""
         self._timer: asyncio.TimerHandle | None = None
@@ -53,7 +53,7 @@ class SharedMemory(ReplayGuard, asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Nobody can be asked any more."""
+        """The supervisor is gone."""
         self._transport = None
         self._fail(list(self._waiting), _OUT_OF_REACH)
 

@@ -1,1 +1,1 @@
-"""What is looked at while the process serves: certificates, issuers, upstream, a way past the sidecar, end dates."""
+"""Watches that run while the process serves: certificates, issuers, upstream, a way past the sidecar, end dates."""

@@ -1,4 +1,4 @@
-"""Can the API be reached past the sidecar? Asked at the start and then once a minute.
+"""Checks whether the API can be reached past the sidecar, at the start and then once a minute.
 
 Theory of operation: containers of a Pod share one network. An API that listens on 127.0.0.1 is reached through the
 sidecar only; one that listens on 0.0.0.0 answers on the Pod's own address, too, and voids every check. So the
@@ -20,9 +20,9 @@ from sidecar.telemetry.journal import Journal
 from sidecar.telemetry.metrics import Sample
 
 OPENS_WITHIN = 1.0
-"""Seconds in which an address must answer to count."""
+"""Time in which an address must answer to count, in seconds."""
 ADDRESSES = 64
-"""Most addresses tried in one look."""
+"""Largest number of addresses to try in one look."""
 METRIC = "sidecar_upstream_bypassable"
 CHECK = "bypass"
 
@@ -40,7 +40,7 @@ class Look:
 
     @property
     def is_bypassable(self) -> bool:
-        """Whether a stranger can reach the API."""
+        """Whether others can reach the API directly."""
         return bool(self.answered)
 
     def __str__(self) -> str:
@@ -70,7 +70,7 @@ async def look(
 
 
 class BypassWatch:
-    """Looks again and again, remembers the last look, and says when what it sees changes."""
+    """Looks periodically, keeps the last result, and logs a change."""
 
     def __init__(
         self,

@@ -29,7 +29,7 @@ class CertificateInUse:
     not_after: int | None
     """Seconds since the epoch; None when OpenSSL cannot read the dates."""
     is_ours: bool
-    """We present it: an expired one fails every handshake."""
+    """The sidecar presents it: an expired one fails every handshake."""
     is_list: bool = False
     """It is a revocation list; `subject` is its issuer."""
 
@@ -100,7 +100,7 @@ def _whole(seconds: float) -> int | None:
 
 
 def samples(certificates: tuple[CertificateInUse, ...]) -> Iterator[Sample]:
-    """From when to when each is valid; a file that is used twice counts once."""
+    """The validity of each; a file that is used twice counts once."""
     for one in {one.file: one for one in certificates}.values():
         start, end = _LIST if one.is_list else _CERTIFICATE
         if one.not_before is not None:

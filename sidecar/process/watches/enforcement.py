@@ -1,4 +1,4 @@
-"""When report-only ends: a line in the log once a day from two weeks before, and a metric."""
+"""The end of report-only: in the last two weeks a log line once a day, and always a metric."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -9,7 +9,7 @@ from sidecar.telemetry.journal import Journal
 from sidecar.telemetry.metrics import Sample
 
 SOON = 14 * 86400
-"""Seconds before the end from which the log speaks of it."""
+"""Seconds before the end from which the log announces it."""
 LOOK = 600.0
 """Seconds between two looks at the calendar."""
 _DAY = 86400
@@ -27,7 +27,7 @@ def endings(policy: Policy) -> Iterator[tuple[str, str, int]]:
 
 
 class EnforcementWatch:
-    """Looks at the calendar; tells each ending once a day, and once more when it has come."""
+    """Checks the dates; logs each coming end once a day, and once more when it has come."""
 
     def __init__(
         self, policy: Callable[[], Policy], journal: Journal, clock: Callable[[], float] = time.time
@@ -36,10 +36,10 @@ class EnforcementWatch:
         self._journal = journal
         self._clock = clock
         self._told: dict[tuple[str, str, int], int] = {}
-        """The day on which each ending was last told; -1 when it has come."""
+        """The day on which each end was last logged; -1 when it has come."""
 
     def look(self) -> None:
-        """Tell what is to be told now."""
+        """Log what is due now."""
         now = int(self._clock())
         current = set(endings(self._policy()))
         self._told = {ending: day for ending, day in self._told.items() if ending in current}
@@ -58,6 +58,6 @@ class EnforcementWatch:
             self._journal.warning(event, **{kind: name}, on=on)
 
     def samples(self) -> Iterator[Sample]:
-        """The end of everything that reports."""
+        """The ends of all report-only periods."""
         for kind, name, until in endings(self._policy()):
             yield Sample("sidecar_report_only_ends_seconds", (kind, name), until)

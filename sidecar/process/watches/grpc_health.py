@@ -1,4 +1,4 @@
-"""Whether a gRPC service of the upstream is well, asked as the kubelet's probes of kind gRPC ask.
+"""Whether a gRPC service of the upstream is healthy, asked like a gRPC probe of the kubelet.
 
 The kubelet speaks gRPC in the clear to the Pod's address, where an API on loopback does not answer. So its probe
 becomes one of the health server (`/grpcz`), which asks in its place. Only services that the configuration lists are
@@ -20,11 +20,11 @@ WITHIN: Final = 4.0
 _NAMES: Final = {**NAMES, 5: "NOT_FOUND"}
 """NOT_FOUND is what the check answers of a service that the server does not know."""
 REMEMBERED: Final = 1.0
-"""Seconds for which a result is good: probes must not become a load on the API."""
+"""Time for which a result is reused, in seconds: probes must not become a load on the API."""
 
 
 class GrpcHealth:
-    """Asks, and remembers for a moment."""
+    """Asks, and keeps the result for a moment."""
 
     def __init__(self) -> None:
         self._asked: dict[str, tuple[float, UpstreamSettings, asyncio.Task[Check]]] = {}

@@ -1,4 +1,4 @@
-"""What must hold before requests should come here: keys, upstream, certificates."""
+"""Checks that must hold before requests should be sent here: keys, upstream, certificates."""
 
 import asyncio
 import time
@@ -14,7 +14,7 @@ from sidecar.proxy.upstream.http2_visit import VisitFailed, visit
 UPSTREAM_WITHIN = 1.0
 """Seconds in which the upstream's port must open."""
 REMEMBERED = 1.0
-"""Seconds for which a result is good: probes must not become a load on the API."""
+"""Time for which a result is reused, in seconds: probes must not become a load on the API."""
 
 
 class UpstreamProbe:
@@ -62,7 +62,7 @@ async def _opened(name: str, settings: UpstreamSettings) -> Check:
 
 
 def issuer_checks(readiness: Readiness) -> Iterable[Check]:
-    """Whether the keys of each issuer that is needed have been here; a later outage fails no check."""
+    """Whether the keys of each required issuer were loaded once; a later outage fails no check."""
     for state in readiness.states:
         waiting = not readiness.is_ready and state.issuer in readiness.waiting_for
         phase = f", last attempt failed: {state.failed_phase}" if state.failed_phase else ""
@@ -71,7 +71,7 @@ def issuer_checks(readiness: Readiness) -> Iterable[Check]:
 
 
 def certificate_checks(certificates: Iterable[CertificateInUse], now: float) -> Iterable[Check]:
-    """Whether what we present to others is valid at `now`."""
+    """Whether the sidecar's own certificates are valid at `now`, in seconds since the epoch."""
     for one in certificates:
         if one.is_ours:
             detail = one.fault(now)

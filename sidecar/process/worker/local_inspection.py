@@ -47,16 +47,16 @@ class LocalInspection:
         return self._worker.liveness()
 
     async def readiness(self) -> Sequence[Check]:
-        """Everything that must hold before requests should come here."""
+        """All checks that must hold before requests should be sent here."""
         own = configuration_checks(self._reloader) if self._reloader is not None else ()
         return [*await self._worker.readiness(), *own]
 
     async def startup(self) -> Sequence[Check]:
-        """What must have come true once since the start."""
+        """The checks that must have held once since the start."""
         return await self._worker.startup()
 
     async def grpc_health(self, service: str) -> Check | None:
-        """What the API says of a gRPC service; None for one that the configuration does not list."""
+        """The API's health answer for a gRPC service; None if the configuration does not list it."""
         return await self._worker.grpc_health(service)
 
     async def snapshot(self) -> Snapshot:
@@ -132,7 +132,7 @@ class LocalInspection:
         return journal.level
 
     async def reload(self) -> None:
-        """Take the configuration on disk, soon."""
+        """Reload the configuration from disk soon."""
         if self._worker.draining or self._reloader is None:
             raise Refused("the process is draining")
         self._reloader.request("admin")

@@ -243,7 +243,7 @@ class Worker:
     # --- questions
 
     async def readiness(self) -> Sequence[Check]:
-        """Everything that must hold before requests should come here."""
+        """All checks that must hold before requests should be sent here."""
         proxy = self.assembly.loaded.proxy
         return [
             Check(
@@ -265,7 +265,7 @@ class Worker:
         return [Check("listening", ok=self._started), *issuer_checks(self._issuer_readiness())]
 
     async def grpc_health(self, service: str) -> Check | None:
-        """What the API says of a gRPC service; None for one that the configuration does not list."""
+        """The API's health answer for a gRPC service; None if the configuration does not list it."""
         loaded = self.assembly.loaded
         if service not in loaded.service.grpc_services:
             return None

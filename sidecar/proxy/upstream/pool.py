@@ -253,7 +253,7 @@ class UpstreamPool(Pool):
             connection.discard()
 
     def close(self) -> None:
-        """End everything now."""
+        """End everything immediately."""
         self.retire()
         self._waiting.clear()
         for task in tuple(self._opening):

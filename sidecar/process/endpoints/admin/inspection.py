@@ -39,4 +39,4 @@ class Inspection(Inspected, Protocol):
         """The level in force, after setting it if one is given."""
 
     async def reload(self) -> None:
-        """Take the configuration on disk, soon."""
+        """Reload the configuration from disk soon."""
