@@ -167,14 +167,14 @@ class AuthorizationServer(ServerEndpoints):
     # --- what the data plane asks
 
     def covers(self, target: bytes) -> bool:
-        """Whether a request target may mean an endpoint to some reader, or is the metadata's."""
+        """Whether some server may read a request target as an endpoint, or whether it is the metadata's."""
         return self._paths.covers(target) or self._is_metadata(target)
 
     def _is_metadata(self, target: bytes) -> bool:
         return self._overlay is not None and target.partition(b"?")[0] in self._metadata
 
     def course(self, head: RequestHead) -> Course | Denial:
-        """What a request that is covered does."""
+        """The `Course` of a request to an endpoint, or its denial."""
         name = self._paths.named(head.path)
         if name is not None:
             return TokenCourse(self._terms[name])

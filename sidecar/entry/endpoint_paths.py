@@ -58,11 +58,11 @@ class EndpointPaths:
         self._folded = frozenset().union(*(folded(path.encode()) for path in (*public, *hidden)))
 
     def covers(self, target: bytes) -> bool:
-        """Whether a request target may mean an endpoint to some reader."""
+        """Whether some server may read a request target as an endpoint."""
         if _PLAIN.fullmatch(target):  # as nearly all are: an ordinary request pays for no more
             return target in self._folded
         return not self._folded.isdisjoint(folded(target))
 
     def named(self, path: str) -> str | None:
-        """What is at a path, spelled exactly."""
+        """The endpoint at a path that is spelled exactly, or None."""
         return self._public.get(path)

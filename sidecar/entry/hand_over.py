@@ -1,4 +1,4 @@
-"""How an authorization server is told the certificate of a client: in header fields that nobody else can set."""
+"""Sends a client's certificate to the authorization server, in header fields that nobody else can set."""
 
 from typing import Final
 
@@ -34,7 +34,7 @@ class HandOver:
 
     @property
     def tells(self) -> bool:
-        """Whether the server is told certificates at all."""
+        """Whether the server gets certificates at all."""
         return self._header is not None
 
     def lines(self, certificate: Certificate, chain: tuple[bytes, ...], *, is_verified: bool) -> bytes | None:
@@ -58,7 +58,7 @@ class HandOver:
         return lines + (self._verified if is_verified else self._unverified) + self._extra
 
     def without(self) -> bytes:
-        """The field lines of a request in which the server is told no certificate."""
+        """The field lines of a request without a certificate for the server."""
         return self._unverified
 
     def _told(self, der: bytes, chain: tuple[bytes, ...]) -> bytes | None:

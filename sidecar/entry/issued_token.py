@@ -16,7 +16,7 @@ from sidecar.decision.strict import Malformed, base64url, json_object
 from sidecar.http.certificate_field import CertificateFormat, FieldCertificates, emit
 
 LONGEST: Final = 256 << 10
-"""Bytes of a token response that are looked at, as received and decompressed."""
+"""Largest token response that is read, in bytes, as received and decompressed."""
 _CERTIFICATE: Final = "x5t#S256"
 _PROOF_KEY: Final = "jkt"
 _GZIP: Final = 16 + zlib.MAX_WBITS
@@ -34,26 +34,26 @@ class BindingVerdict(Enum):
     PROOF_KEY = "jkt"
     """It is bound to the key of a DPoP proof, and to no certificate (RFC 9449 §6)."""
     UNKNOWN = "unknown"
-    """It is opaque, and nobody could be asked."""
+    """It is opaque, and there is no introspection endpoint to ask."""
     UNREADABLE = "unreadable"
     """The response, or what it says of the token, cannot be read."""
 
 
 class Finding:
-    """What the audit of one token response came to. Treat as immutable."""
+    """The result of the audit of one token response. Treat as immutable."""
 
     __slots__ = ("detail", "mistake", "verdict")
 
     def __init__(self, verdict: BindingVerdict, detail: str = "", mistake: str = "") -> None:
         self.verdict = verdict
         self.detail = detail
-        """Plain words for whoever has to mend it; no part of the token."""
+        """An explanation for the operator; no part of the token."""
         self.mistake = mistake
         """The name of the likely mistake behind a mismatch (`decision.diagnosis`)."""
 
     @property
     def is_good(self) -> bool:
-        """Whether a thief of the token would gain nothing, as far as can be told."""
+        """Whether a stolen token would be useless, as far as the sidecar can know."""
         return self.verdict in (BindingVerdict.BOUND, BindingVerdict.PROOF_KEY)
 
 
@@ -152,7 +152,7 @@ def _compared(value: object, certificate: Certificate) -> Finding:
 
 
 def header_texts(der: bytes) -> list[bytes]:
-    """What a field says of a certificate, in every format, and twice: some servers hash that as it stands."""
+    """The values of a certificate field in every format, also repeated: some servers hash the field as it is."""
     texts = [emit(form, FieldCertificates(der))[0] for form in CertificateFormat]
     texts.append(texts[[*CertificateFormat].index(CertificateFormat.PEM_URLENCODED)].replace(b"%20", b"+"))
     return [*texts, *(b"%b, %b" % (text, text) for text in texts)]

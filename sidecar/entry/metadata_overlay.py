@@ -33,12 +33,12 @@ _SUPPORTED: Final = {
 
 
 class NotOverlaid(Exception):
-    """The document is better left as it is; the message says why."""
+    """The document is left unchanged; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class MetadataOverlay:
-    """What is laid over the metadata of one authorization server."""
+    """The additions to the metadata of one authorization server."""
 
     issuer: str
     """Its issuer identifier, compared exactly."""

@@ -59,11 +59,11 @@ class AsksAboutTokens(Protocol):
 
 
 Alarm = Callable[[str], None]
-"""Who is told for which client the server refused credentials of ours."""
+"""Gets the client for which the server refused the sidecar's credentials."""
 
 
 class EndpointTerms:
-    """What all requests to one endpoint have in common. Treat as immutable."""
+    """The settings that all requests to one endpoint share. Treat as immutable."""
 
     __slots__ = (
         "hand_over", "introspection", "issues_tokens", "on_refused_credentials", "refuses_unbound", "registry",
@@ -147,7 +147,7 @@ class TokenCourse(Course):
             self._notes = ClientNotes(client_id, registered.method_name, "")
 
     def _authenticated(self, client: Client, presenter: Presenter) -> None:
-        """What goes to the server along with the request; raises `Denied`."""
+        """The additions to the request for the server; raises `Denied`."""
         terms, certificate = self._terms, client.certificate
         self._client_id, self._source = client.client_id, presenter.source
         is_verified = False

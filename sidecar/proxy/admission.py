@@ -44,7 +44,7 @@ class Admission:
         return True
 
     def leave(self, connection: "ClientConnection") -> None:
-        """A connection is gone."""
+        """A connection was closed."""
         source = connection.counted_as
         if source is not None:
             connection.counted_as = None

@@ -20,10 +20,10 @@ from sidecar.telemetry.record import AuditRecord, ClientNotes
 
 # The C function where there is one (CPython), the same in Python elsewhere.
 quoted: Callable[[str], str] = encoder.encode_basestring_ascii
-"""A string as a JSON string, ASCII only."""
+"""A string as a JSON string, in ASCII only."""
 
 LONGEST: Final = 512
-"""Characters of any one value that a stranger chose; the rest becomes an ellipsis."""
+"""Largest number of characters of a value that a client chose; the rest becomes an ellipsis."""
 
 _KEY: Final = "access line"
 _THREE_DIGITS: Final = [f"{number:03d}" for number in range(1000)]
@@ -49,7 +49,7 @@ def decimal(seconds: float) -> str:
 
 
 def bounded(text: str) -> str:
-    """At most `LONGEST` characters of what a stranger chose."""
+    """At most `LONGEST` characters of a value that a client chose."""
     return text if len(text) <= LONGEST else text[:LONGEST] + "…"
 
 
@@ -109,7 +109,7 @@ def _remembered(presenter: Presenter) -> str:
 
 
 def connection_members(presenter: Presenter) -> str:
-    """What is the same for every request of a connection."""
+    """The members that are the same for every request of a connection."""
     members = (
         f'"peer":{quoted(presenter.peer)},"listener":{quoted(presenter.listener)},'
         f'"protocol":{quoted(presenter.protocol)},'
@@ -136,7 +136,7 @@ def _token(token: ValidatedToken) -> str:
 
 
 def token_members(token: ValidatedToken) -> str:
-    """What is the same for every request with one token; never the token itself."""
+    """The members that are the same for every request with one token; never the token itself."""
     members = token.confirmation.members
     bound_to = "".join(method.record(members.get(name)) for name, method in METHODS.items())
     return (
@@ -227,5 +227,5 @@ def readable(record: AuditRecord, labels: tuple[str, str, str]) -> str:
 
 
 def visible(text: str) -> str:
-    """Text without a character that could move a cursor or begin a line."""
+    """Text without characters that could move a cursor or begin a line."""
     return text if text.isascii() and text.isprintable() else quoted(text)[1:-1]

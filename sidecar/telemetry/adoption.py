@@ -1,4 +1,4 @@
-"""Who is ready for enforcing and who would break: what each client's requests were.
+"""Which clients are ready for enforcement and which would be refused: what each client's requests were.
 
 Theory of operation: a `Client` is counted from the records of requests while the sidecar runs, and from the lines that
 it logged by `sidecar report`; what bound, unbound, mismatched and would deny mean is said here, for both. The names are

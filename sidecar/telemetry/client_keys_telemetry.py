@@ -1,4 +1,4 @@
-"""What is reported of the certificates that clients publish: figures without a client's name, and lines with it.
+"""Reports about the certificates that clients publish: figures without a client's name, and lines with it.
 
 There may be ten thousand clients, each with a URL of its own: no label of a metric names one, and of many that fail at
 the same time a few have a line each, the others a sum.

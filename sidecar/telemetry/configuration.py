@@ -27,7 +27,7 @@ class Access(Enum):
 
 
 class Audit(Enum):
-    """What becomes of a request whose line has no place."""
+    """What happens to a request whose line has no place in the buffer."""
 
     BEST_EFFORT = "best_effort"
     """It is served; the line is dropped and counted."""
@@ -36,7 +36,7 @@ class Audit(Enum):
 
 
 class Level(Enum):
-    """From which severity on the process speaks of itself. Access lines do not depend on it."""
+    """The lowest severity of lines about the process. Access lines do not depend on it."""
 
     DEBUG = "debug"
     INFO = "info"
@@ -54,7 +54,7 @@ class LoggingSettings:
     """`REQUIRED` goes with `Access.ALL` alone."""
     level: Level = Level.INFO
     sample: int = 100
-    """With `access: sampled`, one permitted request in so many."""
+    """With `access: sampled`, one in this many permitted requests gets a line."""
     file: Path | None = None
     """None: standard output. A file is opened again on SIGHUP."""
     buffered_bytes: int = 4 * 1024 * 1024

@@ -70,17 +70,27 @@ def _histogram(name: str, text: str, buckets: tuple[float, ...], *labels: str) -
 
 _ROWS = (
     # Requests
-    _counter("requests", "Requests that are over, by what became of them.", "rule", "outcome", "reason"),
-    _histogram("request_duration", "From a request's head to the end of its answer.", LATENCY),
-    _histogram("decision_duration", "What the decision took, questions to an issuer included.", SHORT),
-    _histogram("upstream_duration", "From a request's dispatch to the head of its response.", LATENCY),
+    _counter("requests", "Finished requests, by outcome.", "rule", "outcome", "reason"),
+    _histogram("request_duration", "Time from a request's head to the end of its response.", LATENCY),
+    _histogram("decision_duration", "Time of the decision, including questions to an issuer.", SHORT),
+    _histogram(
+        "upstream_duration", "Time from sending a request to the API to the head of its response.", LATENCY
+    ),
     _counter("request_body_bytes", "Bytes of request bodies, and from clients through tunnels."),
     _counter("response_body_bytes", "Bytes of response bodies, and to clients through tunnels."),
-    _counter("report_only", "Requests that passed only because the policy reports.", "rule", "reason"),
-    _gauge("report_only_ends_seconds", "When report-only ends, epoch.", "kind", "name", merge=Merge.MIN),
-    _counter("streams_ended", "Tunnels and long responses, by what ended them.", "by"),
+    _counter("report_only", "Requests that passed only because of report only.", "rule", "reason"),
+    _gauge(
+        "report_only_ends_seconds",
+        "End of report only, seconds since the epoch.",
+        "kind",
+        "name",
+        merge=Merge.MIN,
+    ),
+    _counter("streams_ended", "Ended tunnels and long responses, by cause.", "by"),
     # Connections
-    _counter("tls_handshakes", "TLS handshakes that are over: full, resumed, or why they failed.", "result"),
+    _counter(
+        "tls_handshakes", "Finished TLS handshakes: full, resumed, or the cause of the failure.", "result"
+    ),
     _counter(
         "tls_handshakes_negotiated",
         "Handshakes that succeeded, by TLS version, group and protocol.",
@@ -93,10 +103,10 @@ _ROWS = (
     _counter("connections_accepted", "Client connections accepted."),
     _counter(
         "http2_glitches",
-        "Requests of HTTP/2 that were taken back or reset (reset), frames that ask for nothing (noise).",
+        "HTTP/2 requests that were cancelled or reset (reset), frames without a request (noise).",
         "kind",
     ),
-    _counter("incidents", "Events worth counting that are no request.", "name"),
+    _counter("incidents", "Events that are not requests, by name.", "name"),
     _counter(
         "issued_tokens", "Access tokens that the authorization server issued, by their binding.", "binding"
     ),
@@ -107,26 +117,28 @@ _ROWS = (
     ),
     # Tokens and issuers
     _counter("token_cache", "Look-ups of verified tokens.", "result"),
-    _gauge("requests_in_progress", "Requests under way."),
+    _gauge("requests_in_progress", "Requests in progress."),
     _gauge("http2_streams", "Requests under way that are streams of HTTP/2."),
-    _gauge("rule_requests_in_progress", "Requests under way of rules that bound their number.", "rule"),
+    _gauge(
+        "rule_requests_in_progress", "Requests in progress under rules with `concurrent_requests`.", "rule"
+    ),
     _gauge("upstream_connections", "Connections to the upstream, open or opening."),
     _counter(
         "dpop_proofs",
-        "DPoP proofs that were good and new (accepted), or why not; none without DPoP.",
+        "DPoP proofs, by result: accepted, or the reason of the refusal.",
         "result",
     ),
     _gauge("dpop_used_proofs", "Used DPoP proofs held in memory, of 500,000."),
     _gauge("token_cache_entries", "Verified tokens held in memory."),
     _gauge(
         "jwks_age_seconds",
-        "Seconds since an issuer's keys were last fetched whole.",
+        "Seconds since an issuer's keys were last fetched completely.",
         "issuer",
         merge=Merge.MAX,
     ),
     _gauge(
         "jwks_staleness_budget_seconds",
-        "How old an issuer's keys may grow before they serve no more.",
+        "Age at which an issuer's keys are no longer used.",
         "issuer",
         merge=Merge.MIN,
     ),
@@ -139,38 +151,62 @@ _ROWS = (
         merge=Merge.MAX,
     ),
     _counter("jwks_refresh", "Attempts to fetch an issuer's keys.", "issuer", "result"),
-    _counter("introspection", "Questions about tokens, by what an issuer said.", "issuer", "result"),
+    _counter("introspection", "Introspection questions, by result.", "issuer", "result"),
     _gauge("introspection_cache_entries", "Answers about tokens held in memory.", "issuer"),
-    _histogram("introspection_duration", "What an issuer took to answer about a token.", LATENCY, "issuer"),
+    _histogram(
+        "introspection_duration",
+        "Time that an issuer took to answer an introspection question.",
+        LATENCY,
+        "issuer",
+    ),
     # Configuration
     _gauge(
-        "certificate_not_after_seconds", "When a certificate in use expires, epoch.", "file", merge=Merge.MIN
+        "certificate_not_after_seconds",
+        "Expiry of a certificate in use, seconds since the epoch.",
+        "file",
+        merge=Merge.MIN,
     ),
-    _gauge("certificate_not_before_seconds", "Since when it is valid, epoch.", "file", merge=Merge.MAX),
     _gauge(
-        "crl_next_update_seconds", "When a revocation list in use expires, epoch.", "file", merge=Merge.MIN
+        "certificate_not_before_seconds",
+        "Start of its validity, seconds since the epoch.",
+        "file",
+        merge=Merge.MAX,
     ),
-    _gauge("crl_this_update_seconds", "Since when it is in force, epoch.", "file", merge=Merge.MAX),
+    _gauge(
+        "crl_next_update_seconds",
+        "Expiry of a revocation list in use, seconds since the epoch.",
+        "file",
+        merge=Merge.MIN,
+    ),
+    _gauge(
+        "crl_this_update_seconds", "Start of its validity, seconds since the epoch.", "file", merge=Merge.MAX
+    ),
     _gauge(
         "configuration_generation", "Generation of the configuration in force; 1 at start.", merge=Merge.MIN
     ),
-    _counter("configuration_reload", "Attempts to take a changed configuration.", "result"),
+    _counter("configuration_reload", "Attempts to reload a changed configuration.", "result"),
     _gauge(
-        "configuration_last_reload_seconds", "When a configuration was last taken, epoch.", merge=Merge.MIN
+        "configuration_last_reload_seconds",
+        "Time of the last reload, seconds since the epoch.",
+        merge=Merge.MIN,
     ),
     _gauge(
-        "configuration_stale", "1 while what is on disk was refused and the old is in force.", merge=Merge.MAX
+        "configuration_stale",
+        "1 while the configuration on disk is refused and the old one is in force.",
+        merge=Merge.MAX,
     ),
     # The process
     _histogram("event_loop_lag", "How late the event loop ran a timer.", SHORT),
-    _counter("log_lines_dropped", "Lines lost because the log's reader was too slow or gone."),
-    _gauge("log_buffered_bytes", "Bytes of lines that wait to be written, and of places reserved for lines."),
-    _gauge("ready", "1 while requests should be sent here.", merge=Merge.MIN),
+    _counter("log_lines_dropped", "Log lines lost because the reader of the log was too slow or gone."),
+    _gauge(
+        "log_buffered_bytes", "Bytes of log lines that wait to be written, and of places reserved for lines."
+    ),
+    _gauge("ready", "1 while this sidecar is ready for requests.", merge=Merge.MIN),
     _gauge("workers", "Worker processes alive."),
-    _counter("worker_restarts", "Workers that ended on their own and were started again."),
+    _counter("worker_restarts", "Workers that ended unexpectedly and were started again."),
     _gauge(
         "build_info",
-        "Always 1; the labels say what runs.",
+        "Always 1; the labels describe the build.",
         "version",
         "python",
         "openssl",
@@ -183,7 +219,12 @@ _ROWS = (
     ),
     Family("process_open_fds", Kind.GAUGE, "Open file descriptors."),
     Family("process_max_fds", Kind.GAUGE, "Limit of open file descriptors.", merge=Merge.MIN),
-    Family("process_start_time_seconds", Kind.GAUGE, "When the process began, epoch.", merge=Merge.MIN),
+    Family(
+        "process_start_time_seconds",
+        Kind.GAUGE,
+        "Start time of the process, seconds since the epoch.",
+        merge=Merge.MIN,
+    ),
 )
 
 FAMILIES = {family.name: family for family in _ROWS}

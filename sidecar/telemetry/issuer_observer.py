@@ -46,7 +46,7 @@ class Introspected:
 
 
 class IssuerObserver(Protocol):
-    """Who is told. Called on the event loop; must neither block nor raise."""
+    """The interface of an observer. Called on the event loop; must neither block nor raise."""
 
     def keys_refreshed(self, event: KeysRefreshed) -> None:
         """Keys were fetched, or were not."""

@@ -1,4 +1,4 @@
-"""What the process says of itself: started, reloaded, draining, failed. JSON lines, or text for a person.
+"""Log lines about the process itself: started, reloaded, draining, failed. JSON lines, or text for a person.
 
 The journal and the access lines share one sink, so that a reader sees them in order. Libraries speak through `logging`;
 `JournalHandler` brings what they say here.
@@ -44,15 +44,15 @@ class Journal:
         self.say(Level.INFO, event, **members)
 
     def warning(self, event: str, **members: Value) -> None:
-        """Someone should look at it in working hours."""
+        """An operator should look at it in working hours."""
         self.say(Level.WARNING, event, **members)
 
     def error(self, event: str, **members: Value) -> None:
-        """Someone should look at it now."""
+        """An operator should look at it now."""
         self.say(Level.ERROR, event, **members)
 
     def say(self, level: Level, event: str, **members: Value) -> None:
-        """One line, if the level asks for it."""
+        """Write one line, if the level includes it."""
         if LEVELS[level] < LEVELS[self.level]:
             return
         now = timestamp(self._clock())
@@ -94,7 +94,7 @@ def _cause(record: logging.LogRecord) -> dict[str, str]:
 
 
 def adopt_library_logs(journal: Journal) -> None:
-    """Every library's log goes to the journal from now on."""
+    """Send the log of every library to the journal from now on."""
     root = logging.getLogger()
     root.handlers = [JournalHandler(journal)]
     root.setLevel(logging.INFO)

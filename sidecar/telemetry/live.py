@@ -1,4 +1,4 @@
-"""The last decisions, for those who watch: kept as records, rendered only when someone looks."""
+"""The last decisions for the admin page: kept as records, rendered only when someone looks."""
 
 from collections import deque
 from typing import Final

@@ -48,16 +48,16 @@ class Assembly:
     listeners: Mapping[str, ServedTls]
     certificates: tuple[CertificateInUse, ...]
     endpoints: ServedEndpoints | None = None
-    """Those of the authorization server behind the sidecar."""
+    """The endpoints of the authorization server behind the sidecar."""
 
     @property
     def server_endpoints(self) -> ServerEndpoints | None:
-        """What the data plane asks about them."""
+        """What the data plane asks about these endpoints."""
         return None if self.endpoints is None else self.endpoints.server
 
     @property
     def documents(self) -> dict[str, bytes]:
-        """Path → what the sidecar itself serves there."""
+        """Path → the sidecar's own document there."""
         return self.loaded.documents
 
     @property

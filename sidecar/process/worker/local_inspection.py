@@ -37,13 +37,13 @@ class LocalInspection:
     """Answers for one worker, and for the reloads of the whole process if it is alone."""
 
     def __init__(self, worker: Worker, reloader: Reloader | None = None) -> None:
-        """Without `reloader` a supervisor reloads, and tells of it itself."""
+        """Without `reloader`, a supervisor reloads and reports it."""
         self._worker = worker
         self._reloader = reloader
         self._started = time.time()
 
     def liveness(self) -> Sequence[Check]:
-        """Whether the loop that serves still turns."""
+        """Whether the serving event loop still runs."""
         return self._worker.liveness()
 
     async def readiness(self) -> Sequence[Check]:
@@ -97,7 +97,7 @@ class LocalInspection:
         }
 
     async def clients(self) -> JsonObject:
-        """What each client's requests were."""
+        """The figures of each client's requests."""
         adoption = self._worker.telemetry.adoption
         return {"since": adoption.since, "clients": adoption.rows()}
 
@@ -173,12 +173,12 @@ class LocalInspection:
 
 
 def pod_name() -> str:
-    """What tells this Pod from the others: `POD_NAME`, else the host's name, which in a Pod is the Pod's."""
+    """The name of this Pod: `POD_NAME`, otherwise the host's name, which in a Pod is the Pod's."""
     return os.environ.get("POD_NAME") or socket.gethostname()
 
 
 def listener_name(listener: ListenerSettings) -> str:
-    """A listener's address, behind its name where that is another."""
+    """A listener's address, after its name if the name is different."""
     address = listener.path or authority(listener.host, listener.port)
     return address if listener.name == address else f"{listener.name} {address}"
 
@@ -196,7 +196,7 @@ def authority(host: str, port: int) -> str:
 
 
 def configuration_checks(reloader: Reloader) -> Iterator[Check]:
-    """A warning while what is on disk is refused. It names no problem: anybody may ask the health server."""
+    """A warning while the configuration on disk is refused. It shows no problem, as everyone may request health."""
     last = reloader.last
     if last.result == "failure":
         many = f"{len(last.problems)} problem" + ("" if len(last.problems) == 1 else "s")
@@ -207,7 +207,7 @@ def configuration_checks(reloader: Reloader) -> Iterator[Check]:
 
 
 def reload_state(reloader: Reloader) -> dict[str, Any]:
-    """The configuration in force, and how the last attempt to change it went."""
+    """The configuration in force, and the result of the last attempt to change it."""
     policy = reloader.loaded.policy
     return {
         "generation": reloader.generation,

@@ -27,9 +27,9 @@ class EndpointPorts:
     introspector: TokenIntrospector
     digest_key: bytes
     incident: Callable[[str, str], None]
-    """Is told of what is no request, and worth counting."""
+    """Gets the incidents: events to count that are not requests."""
     observer: IssuerObserver
-    """Is told of what clients publish."""
+    """Gets the results of fetching what clients publish."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

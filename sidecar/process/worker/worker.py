@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class _Next:
-    """What was prepared, until it is adopted."""
+    """A prepared configuration, until it is adopted."""
 
     assembly: Assembly
     issuers: PreparedIssuers
@@ -114,7 +114,7 @@ class Worker:
         await self.serve()
 
     async def begin(self) -> None:
-        """Everything that takes time before the first request. Raises OSError and `SettingsError`."""
+        """All work that takes time before the first request. Raises OSError and `SettingsError`."""
         try:
             await self.issuers.start()
         except ValueError as error:
@@ -162,7 +162,7 @@ class Worker:
         self.adopt(loaded.policy.generation)
 
     async def prepare(self, loaded: Loaded) -> None:
-        """Everything about a configuration that takes time or can fail. Raises `SettingsError`; changes nothing."""
+        """All work for a configuration that takes time or can fail. Raises `SettingsError`; changes nothing."""
         async with self._preparing:
             await self.abandon()
             assembly = await asyncio.to_thread(prepare, loaded, self._ports, self.assembly)
@@ -175,14 +175,14 @@ class Worker:
             self._next = _Next(assembly, issuers)
 
     async def abandon(self) -> None:
-        """What was prepared will not be adopted."""
+        """Discard the prepared configuration."""
         given_up, self._next = self._next, None
         if given_up is not None:
             await given_up.issuers.close()
             await _close(given_up.assembly)
 
     def adopt(self, generation: int) -> None:
-        """Serve under what was prepared, from this turn of the event loop on.
+        """Serve under the prepared configuration, from this turn of the event loop on.
 
         Raises ValueError when the configuration of this generation is not the one that was prepared last.
         """
@@ -208,11 +208,11 @@ class Worker:
         self._tell_generation()
 
     def _tell_generation(self) -> None:
-        """Each worker tells its own: the smallest is shown, so that none that lags behind goes unseen."""
+        """Each worker reports its own generation. The smallest is shown, so that a late worker is visible."""
         self.metrics.set("sidecar_configuration_generation", value=self.assembly.generation)
 
     def _tls_of(self, settings: ListenerSettings) -> ListenerTls:
-        """TLS that was made in the thread already."""
+        """The TLS contexts that the thread has made already."""
         return self._tls[settings.name]
 
     def _tracer(self, loaded: Loaded) -> "Tracer | None":
@@ -226,7 +226,7 @@ class Worker:
         return tracer
 
     def _watch_memory(self) -> None:
-        """Past the watermark new connections are turned away, before the kernel ends them all."""
+        """Above the watermark new connections are refused, before the kernel kills the process."""
         loaded = self.assembly.loaded
         workers = loaded.service.workers or available_processors()
         limit = watermark(loaded.proxy.limits.memory_bytes, workers, self._container_bytes)
@@ -257,7 +257,7 @@ class Worker:
         ]
 
     def liveness(self) -> Sequence[Check]:
-        """Whether the loop that serves still turns; asks nobody and waits for nothing."""
+        """Whether the serving event loop still runs; asks nobody and waits for nothing."""
         return [heartbeat(self.pulse.age, "event_loop", "the event loop has not turned")]
 
     async def startup(self) -> Sequence[Check]:
@@ -311,6 +311,6 @@ class Worker:
 
 
 async def _close(assembly: Assembly) -> None:
-    """What goes on behind a configuration ends."""
+    """Ends the background work of a configuration."""
     if assembly.endpoints is not None:
         await assembly.endpoints.close()

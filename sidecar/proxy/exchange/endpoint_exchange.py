@@ -238,7 +238,7 @@ class EndpointExchange(Exchange):
     # --- the response --------------------------------------------------------------------------------
 
     def response_arrived(self, heads: list[Response], body: list[bytes], response: Response) -> None:
-        """Part of the response is here."""
+        """A part of the response has arrived."""
         course = self._course
         if course is None or self.ending.has_begun:
             super().response_arrived(heads, body, response)

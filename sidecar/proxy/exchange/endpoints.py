@@ -138,4 +138,4 @@ class ServerEndpoints(ABC):
 
     @abstractmethod
     def course(self, head: RequestHead) -> Course | Denial:
-        """What a request that is covered does."""
+        """The `Course` of a request to an endpoint, or its denial."""

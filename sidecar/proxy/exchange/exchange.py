@@ -71,7 +71,7 @@ class Exchange(Passenger):
 
     @property
     def source(self) -> str:
-        """Whose request it is, where one may not use up what all share."""
+        """The source of the request, for limits on shared resources."""
         return self.record.presenter.source
 
     # --- the request ---------------------------------------------------------------------------------
@@ -227,17 +227,17 @@ class Exchange(Passenger):
         return max(self.bounds.response_timeout, self._serving.upstream.response_timeout)
 
     def upstream_blocked(self) -> None:
-        """The upstream takes no more for now."""
+        """The upstream accepts no more bytes for now."""
         self.stream.hold()
 
     def upstream_ready(self) -> None:
-        """The upstream takes more again."""
+        """The upstream accepts bytes again."""
         self.stream.release()
 
     # --- the response --------------------------------------------------------------------------------
 
     def response_arrived(self, heads: list[Response], body: list[bytes], response: Response) -> None:
-        """Part of the response is here."""
+        """A part of the response has arrived."""
         end: bytes | None = None
         if response.complete:
             end = trailers(response.trailers, self._serving.field_rules) if response.trailers else b""

@@ -21,17 +21,17 @@ _CHUNKS: Final = 256
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Passenger(ABC):
-    """What an upstream connection carries: an exchange."""
+    """The interface of what an upstream connection carries: an exchange."""
 
     @property
     @abstractmethod
     def is_over(self) -> bool:
-        """The client is gone or has its answer; nobody waits for one."""
+        """The client is gone or has its answer; nobody waits for a response."""
 
     @property
     @abstractmethod
     def source(self) -> str:
-        """Whose request it is, where one may not use up what all share."""
+        """The source of the request, for limits on shared resources."""
 
     @abstractmethod
     def attach(self, upstream: "UpstreamConnection") -> None:
@@ -39,7 +39,7 @@ class Passenger(ABC):
 
     @abstractmethod
     def response_arrived(self, heads: list[Response], body: list[bytes], response: Response) -> None:
-        """Part of the response is here."""
+        """A part of the response has arrived."""
 
     @abstractmethod
     def tunnelled(self, data: bytes) -> None:
@@ -47,19 +47,19 @@ class Passenger(ABC):
 
     @abstractmethod
     def upstream_failed(self, reason: Reason, detail: str) -> None:
-        """There will be no (whole) response."""
+        """There will be no response, or no complete one."""
 
     @abstractmethod
     def broke(self, error: Exception) -> None:
-        """A fault of the sidecar's own occurred on the way."""
+        """A fault of the sidecar occurred."""
 
     @abstractmethod
     def upstream_blocked(self) -> None:
-        """The upstream takes no more for now."""
+        """The upstream accepts no more bytes for now."""
 
     @abstractmethod
     def upstream_ready(self) -> None:
-        """The upstream takes more again."""
+        """The upstream accepts bytes again."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -72,15 +72,15 @@ class Pool(ABC):
         self.buffered_bytes = buffered_bytes
         """Bytes that may wait for the upstream to take them."""
         self.call_soon = call_soon
-        """Calls when all others have had their turn of the event loop."""
+        """Schedules a call after all others have had their turn of the event loop."""
 
     @abstractmethod
     def release(self, connection: "UpstreamConnection") -> None:
-        """A connection carries nothing any more."""
+        """A connection has become free."""
 
     @abstractmethod
     def forget(self, connection: "UpstreamConnection") -> None:
-        """A connection is gone."""
+        """A connection was closed."""
 
 
 class UpstreamConnection(asyncio.Protocol):
@@ -108,7 +108,7 @@ class UpstreamConnection(asyncio.Protocol):
     def __init__(self, pool: Pool, reader: ResponseReader | None = None) -> None:
         self._pool = pool
         self._chunked = False
-        """The request under way has a body of which nobody has said the length."""
+        """The request in progress has a body of unknown length."""
         self._passenger: Passenger | None = None
         self._tunnel = False
         self._ended = False
@@ -117,19 +117,19 @@ class UpstreamConnection(asyncio.Protocol):
         self.reader = ResponseReader() if reader is None else reader
         self._held = False
         self._unread = b""
-        """What came and is too much for one turn; meanwhile nothing is read from the socket."""
+        """Bytes that are too many for one turn; meanwhile nothing is read from the socket."""
         self.blocked = False
-        """The upstream takes no more for now."""
+        """The upstream accepts no more bytes for now."""
         self.is_unseen = False
-        """The upstream has said that it never looked at the request."""
+        """The upstream said that it did not process the request."""
         self.tries = 1
-        """How often at most a request is sent again that is lost here."""
+        """How often a request that is lost here may be sent again."""
         self.served = 0
         """Exchanges carried before the present one: a reused connection may have gone stale."""
         self.idle_until = 0.0
         """When it has been unused for too long, in the loop's time."""
         self.stays_open = -1.0
-        """Seconds for which the API keeps it when it is unused; negative: it has not said."""
+        """Seconds for which the API keeps an unused connection; negative: unknown."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         transport = cast(asyncio.Transport, transport)  # uvloop's has no such ancestor
@@ -138,12 +138,12 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def passenger(self) -> Passenger | None:
-        """What it carries now."""
+        """The exchange that it carries now, or None."""
         return self._passenger
 
     @property
     def is_usable(self) -> bool:
-        """Whether an exchange may be put on it."""
+        """Whether it can carry another exchange."""
         return self.transport is not None and not self.transport.is_closing()
 
     @property
@@ -187,7 +187,7 @@ class UpstreamConnection(asyncio.Protocol):
         return chunk if end is None else chunk + _FINAL_CHUNK + end + b"\r\n"
 
     def hold(self) -> None:
-        """Read no more: whoever reads the response is slow."""
+        """Stop reading, because the client reads slowly."""
         if self.transport is not None and not self._held:
             self._held = True
             if not self._unread:
@@ -208,7 +208,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.transport.write(data)
 
     def open_tunnel(self) -> bytes:
-        """From now on bytes are not HTTP; returns those that came behind the response head."""
+        """From now on the bytes are a tunnel's; returns those that came after the response head."""
         self._tunnel = True
         return self.reader.after_upgrade or b""
 
@@ -233,7 +233,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.transport.write_eof()
 
     def finish_writing(self) -> None:
-        """End a tunnel in good order: what is buffered goes out first."""
+        """End a tunnel in good order: buffered bytes are sent first."""
         self._passenger = None
         if self.transport is not None:
             self.transport.close()
@@ -269,7 +269,7 @@ class UpstreamConnection(asyncio.Protocol):
             passenger.broke(error)
 
     def _receive_much(self, passenger: Passenger, data: bytes) -> None:
-        """Take as much as one turn of the event loop may cost: large chunks at once, small ones a piece at a time."""
+        """Process as much as one turn may cost: large chunks at once, small ones a piece at a time."""
         data = self._unread + data
         if self._tunnel:
             self._keep(data[_TURN:])
@@ -309,7 +309,7 @@ class UpstreamConnection(asyncio.Protocol):
                 transport.resume_reading()
 
     def _take_turn(self) -> None:
-        """Go on with what was left, unless whoever reads it is slow."""
+        """Continue with the bytes that were left, unless the client reads slowly."""
         passenger = self._passenger
         if self._unread and not self._held and passenger is not None:
             self._receive_much(passenger, b"")

@@ -11,7 +11,7 @@ from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 from sidecar.http.message import MalformedResponse, Response
 
 MAX_INTERIM_RESPONSES: Final = 32
-"""1xx responses before a final one; more is a fault of the upstream."""
+"""Largest number of 1xx responses before a final one; more is a fault of the upstream."""
 MAX_RESPONSE_HEAD: Final = 1 << 18
 """Bytes of a response's head with the interim ones before it, and again of its trailers."""
 
@@ -81,11 +81,11 @@ class ResponseReader:
         self.body: list[bytes] = []
         """Content that arrived since the reader was last fed."""
         self.after_upgrade: bytes | None = None
-        """What came behind a 101; None while there was none."""
+        """The bytes after a 101; None before a 101."""
         self.interims = 0
 
     def close(self) -> None:
-        """Let go of the parser."""
+        """Release the parser."""
         self._parser = None
 
     @property
@@ -99,7 +99,7 @@ class ResponseReader:
         return self._current
 
     def feed(self, data: bytes) -> list[Response]:
-        """Take bytes; returns the heads that they completed, interim ones first. Raises `MalformedResponse`."""
+        """Parse bytes; returns the heads that are complete now, interim ones first. Raises `MalformedResponse`."""
         if self._parser is None or self._current.complete:
             raise MalformedResponse("data after the response")
         if not self._ready:

@@ -143,7 +143,7 @@ class Http2Pool(Roads):
         self._observer.incident("upstream_down", NO_HTTP2)
 
     def forget_road(self, road: Http2Road) -> None:
-        """A connection is gone."""
+        """A connection was closed."""
         if self._roads.pop(road, None) is not None:
             self._count()
             self._loop.call_soon(self.has_room_again)

@@ -55,7 +55,7 @@ class Roads(UpstreamPool):
 
     @abstractmethod
     def forget_road(self, road: "Http2Road") -> None:
-        """A connection is gone."""
+        """A connection was closed."""
 
 
 class Http2Road(Road):

@@ -35,7 +35,7 @@ def _why(refused: OSError) -> str:
 
 
 def share_of(of: int) -> int:
-    """How many of so many one source may have; all of three or less."""
+    """The share of one source of this many places; all if there are three or fewer."""
     return of - of // 4
 
 
@@ -65,13 +65,13 @@ class UpstreamPool(Pool):
         self._waiting: deque[Passenger] = deque()
         self._share = share_of(settings.max_connections)
         self._is_crowded = False
-        """So many connections are there that one source could have more than its share of them."""
+        """Whether there are so many connections that one source could have more than its share."""
         self.opened = 0
-        """How many connections were begun to be opened, ever."""
+        """Total number of connections that were opened or tried."""
         self._pause = 0.0
         self._down_until = 0.0
         self._retired = False
-        """A reload has put another pool in this one's place."""
+        """A reload has replaced this pool."""
 
     @property
     def connections(self) -> int:
@@ -84,7 +84,7 @@ class UpstreamPool(Pool):
         return len(self._waiting)
 
     def submit(self, passenger: Passenger) -> None:
-        """Put an exchange on a connection, now or when one is free; or tell it that there is none."""
+        """Put an exchange on a connection, now or when one is free, or fail it."""
         idle = self._idle
         if self._is_crowded and self._held().get(passenger.source, 0) >= self._share:
             self._queue(passenger)
@@ -107,7 +107,7 @@ class UpstreamPool(Pool):
             self._open_for(passenger)
 
     def submit_fresh(self, passenger: Passenger) -> None:
-        """As `submit`, not on a connection that was idle: for a retry after a stale one."""
+        """Like `submit`, but only on a new connection: for a retry after a stale one."""
         if self.connections >= self.settings.max_connections:
             self._waiting.appendleft(passenger)
         else:
@@ -155,7 +155,7 @@ class UpstreamPool(Pool):
         return count
 
     def _next_in_line(self) -> Passenger | None:
-        """The first that waits and whose source has less than its share."""
+        """The first waiting exchange whose source has less than its share."""
         held = self._held() if self._is_crowded and self._waiting else {}
         passed: list[Passenger] = []
         found: Passenger | None = None
@@ -212,7 +212,7 @@ class UpstreamPool(Pool):
                 each.upstream_failed(reason, detail)
 
     def release(self, connection: UpstreamConnection) -> None:
-        """A connection carries nothing any more: the next in line gets it."""
+        """A connection has become free: the next exchange in the queue gets it."""
         if self._waiting:
             passenger = self._next_in_line()
             if passenger is not None:
@@ -231,7 +231,7 @@ class UpstreamPool(Pool):
         self._idle.append(connection)
 
     def forget(self, connection: UpstreamConnection) -> None:
-        """A connection is gone."""
+        """A connection was closed."""
         self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
@@ -241,12 +241,12 @@ class UpstreamPool(Pool):
             self._open_for(passenger)
 
     def close_idle(self, now: float) -> None:
-        """Close connections that nobody used for `idle_timeout`, or for as long as the API keeps them."""
+        """Close connections that were unused for `idle_timeout`, or for as long as the API keeps them."""
         for connection in [each for each in self._idle if each.idle_until <= now]:
             connection.discard()
 
     def retire(self) -> None:
-        """What is in flight or in line finishes; no connection is kept after that."""
+        """Exchanges in progress or in the queue finish; no connection is kept after that."""
         self._retired = True
         idle, self._idle = self._idle, []
         for connection in idle:
