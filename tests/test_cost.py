@@ -20,6 +20,7 @@ from sidecar.decision.replay import ReplayMemory
 from sidecar.http.certificate_field import CertificateFormat
 from sidecar.proxy.configuration import ToldCertificateSettings, TrustedProxy
 from tests.support.measured import REQUESTS, World
+from tests.support.measured_http2 import GrpcWorld, Http2World
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki
 from tests.support.proofs import Prover
@@ -29,6 +30,9 @@ MOST_CALLS = {"permitted": 228, "denied": 187}
 """Calls of Python functions and of C functions from the sidecar's code, for one request with a known token on a
 connection that is kept alive, access log and metrics on, twenty rules."""
 
+MOST_CALLS_OF_HTTP2 = {Http2World: 350, GrpcWorld: 565}
+"""The same over HTTP/2, one request at a time: to an API that speaks HTTP/1.1, and a unary call of gRPC to one that
+speaks HTTP/2. Of eight at once each takes fewer, because what is said goes out together."""
 ROUNDS = 3
 MOST_BY_PROOF = 323
 """The same with a DPoP proof, made for the request by a client whose header is known, and claimed in memory.
@@ -80,6 +84,19 @@ def test_a_request_costs_no_more_calls_than_it_did(
     assert each <= MOST_CALLS[kind], dearest
     # A number far above what is needed guards nothing.
     assert each >= MOST_CALLS[kind] * 0.9, f"{each:.1f}: lower the number"
+
+
+@pytest.mark.parametrize("world", MOST_CALLS_OF_HTTP2)
+def test_a_request_over_http2_costs_no_more_calls_than_it_did(
+    world: type[Http2World], pki: Pki, signing_key: SigningKey, tmp_path: Path
+) -> None:
+    most = MOST_CALLS_OF_HTTP2[world]
+    counted = asyncio.run(_calls_of(world(pki, signing_key, tmp_path, pki.client)))
+    each = sum(counted.values()) / REQUESTS
+    dearest = ", ".join(f"{name} {count / REQUESTS:.1f}" for name, count in counted.most_common(12))
+    print(f"{world.__name__}: {each:.1f} calls a request; {dearest}")
+    assert each <= most, dearest
+    assert each >= most * 0.9, f"{each:.1f}: lower the number"
 
 
 def test_a_request_with_a_proof_costs_no_more_calls_than_it_did(
