@@ -28,7 +28,7 @@ from bench.sample import Sample
 from bench.witness import wrk_sample
 
 _WARM_UP = "--requests=5000"
-"""Of h2load."""
+"""An option of h2load."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,7 +98,7 @@ class Authorizer:
         self._schemes = policy.schemes
         self._nonces = nonces
         self.proofs_accepted = 0
-        """Proofs that were good, and claimed."""
+        """The valid proofs that were claimed."""
         self._digest_key = digest_key
         self._most_bytes = token_bytes
         self._terms = PolicyTerms(policy, nonces)
@@ -331,7 +331,7 @@ class Authorizer:
 def _agreed(
     issuer: IssuerTerms, token: ValidatedToken, vouched: ValidatedToken, now: float
 ) -> tuple[ValidatedToken, float, Confirmation]:
-    """What token and answer say together: token, end, confirmation. Raises `Denied` where they differ."""
+    """What token and introspection answer say together: token, end, confirmation. Raises `Denied` where they differ."""
     issuer.check_time(vouched, now)
     until, own = min(token.expires_at, vouched.expires_at), token.confirmation
     token = issuer.agreed(token, vouched)

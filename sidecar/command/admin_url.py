@@ -44,7 +44,7 @@ def execute(arguments: argparse.Namespace) -> int:
 
 
 def link(admin: AdminAddress, port: int, token: str) -> str:
-    """The token is in the fragment, which no browser sends anywhere (RFC 3986 §3.5)."""
+    """The link has the token in its fragment, which a browser does not send (RFC 3986 §3.5)."""
     host = f"[{admin.host}]" if ":" in admin.host else admin.host
     return f"http://{host}:{port}/#token={token}"
 

@@ -26,7 +26,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
 class _NotMade(Exception):
-    """Why there is no certificate, and what helps."""
+    """Why no certificate was made, and the cure."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

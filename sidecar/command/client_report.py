@@ -9,7 +9,7 @@ from typing import Any, Final
 NAMES: Final = 8
 """Names that are kept of one client."""
 MOST: Final = 100_000
-"""Clients that are told apart."""
+"""Number of clients that are counted separately."""
 _REFUSED: Final = "client_certificate_mismatch"
 
 

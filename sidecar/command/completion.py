@@ -1,4 +1,4 @@
-"""`sidecar completion`: what a shell needs to complete commands, options and their values.
+"""`sidecar completion`: a script with which a shell completes commands, options and their values.
 
 The scripts are made of the parsers themselves: a new option is completed without anyone thinking of it.
 """

@@ -71,7 +71,7 @@ def _days(text: str) -> int:
 
 
 class _NotWritten(Exception):
-    """Why there is no configuration, and what helps: one line."""
+    """Why no configuration was written, and the cure, in one line."""
 
 
 def execute(arguments: argparse.Namespace) -> int:

@@ -155,7 +155,7 @@ def read_documents(text: str, name: str) -> Iterator[_Document]:
 
 
 def written(document: _Document, manifest: Any) -> str:
-    """The text of a document after injection; untouched where nothing changed."""
+    """The text of a document after injection; unchanged if nothing was injected."""
     operations = difference(document.plain, manifest)
     if not operations:
         return document.text

@@ -69,7 +69,7 @@ def _server_problems(document: documents.Document, given: Any) -> Iterator[Probl
 
 
 def _at(data: Any, path: Sequence[str]) -> Any:
-    """What the keys of `path` lead to; None where one is missing."""
+    """The value at the keys of `path`; None if one is missing."""
     for key in path:
         data = data.get(key) if isinstance(data, dict) else None
     return data

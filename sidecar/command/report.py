@@ -20,7 +20,7 @@ from sidecar.telemetry.adoption import UNKNOWN, Client, Clients, ordered
 LINE: Final = 1024 * 1024
 """Longest line that is looked at, in characters."""
 CLIENTS: Final = 100_000
-"""Most clients that are told apart."""
+"""Largest number of clients that are counted separately."""
 
 
 @dataclass(slots=True)

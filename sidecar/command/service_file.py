@@ -1,4 +1,4 @@
-"""Which service file a command is about: `--config`, else `SIDECAR_CONFIG`, else the one where one usually is."""
+"""Finds the service file of a command: `--config`, else `SIDECAR_CONFIG`, else the usual places."""
 
 import argparse
 import os
@@ -13,7 +13,7 @@ USUAL: Final = (Path("sidecar.yaml"), Path("/etc/sidecar/config/sidecar.yaml"))
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
-    """Declare `--config`; wrong usage only where none is given and none is found."""
+    """Declare `--config`; it is required only if no file is found."""
     default = _default()
     parser.add_argument(
         "--config",

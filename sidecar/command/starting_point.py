@@ -22,7 +22,7 @@ class StartingPoint:
     ca_file: Path | None
     """Absolute."""
     address: tuple[str, int]
-    """Where the sidecar listens: host, `*` for all, and port."""
+    """The address of the sidecar: host, `*` for all, and port."""
     until: date
     """The first day on which the policy is enforced."""
     found: IssuerFacts | None
@@ -98,5 +98,5 @@ cases:
 
 
 def scalar(text: str) -> str:
-    """`text` as a YAML scalar: plain where that is the same text to every reader, otherwise in double quotes."""
+    """`text` as a YAML scalar: plain if all parsers read it the same way, otherwise in double quotes."""
     return text if _PLAIN.fullmatch(text) else json.dumps(text, ensure_ascii=False)

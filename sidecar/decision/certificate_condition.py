@@ -22,7 +22,7 @@ _SPIFFE_DOMAIN = re.compile(r"[a-z0-9._-]{1,255}")
 
 
 class NameField(Enum):
-    """Where in a certificate a name stands (RFC 5280 §4.1.2.4, §4.1.2.6, §4.2.1.6)."""
+    """The field of a certificate that has a name (RFC 5280 §4.1.2.4, §4.1.2.6, §4.2.1.6)."""
 
     SAN_DNS = "san_dns"
     SAN_URI = "san_uri"
@@ -42,7 +42,7 @@ class NameField(Enum):
 
 
 def names_of(certificate: ClientCertificate, field: NameField) -> tuple[str, ...] | Unreadable:
-    """The names in one field, or why there is no telling which."""
+    """The names in one field, or why they cannot be read."""
     if field is NameField.SUBJECT or field is NameField.ISSUER:
         name = certificate.subject if field is NameField.SUBJECT else certificate.issuer
         return name if isinstance(name, Unreadable) else (name,)

@@ -176,7 +176,7 @@ class Comparison(Predicate):
     bound: int | float
 
     def accepts(self, value: object, captures: Captures) -> bool:
-        """Whether it is; text is not a number, nor is a boolean."""
+        """Whether the value is a number within the bound; text and booleans never are."""
         if type(value) is not int and type(value) is not float:
             return False
         match self.operator:
@@ -211,7 +211,7 @@ class Exists(Predicate):
 
 @dataclass(frozen=True, slots=True)
 class ClaimCondition(Condition):
-    """A claim is as a predicate wants it."""
+    """Requires that a claim meets a predicate."""
 
     path: tuple[str, ...]
     predicate: Predicate

@@ -53,7 +53,7 @@ class Condition(ABC):
 
     @property
     def place(self) -> tuple[str, ...]:
-        """Where in a rule's `require` it stands."""
+        """Its place in a rule's `require`."""
         return (self.subject,)
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""Distinguished names (RFC 5280 §4.1.2.4) as text (RFC 4514), or why there is no telling what they say."""
+"""Distinguished names (RFC 5280 §4.1.2.4) as text (RFC 4514), or why they cannot be read."""
 
 import re
 from typing import Final
@@ -144,7 +144,7 @@ def _value(kind: str, value: Element, doubts: list[str]) -> str:
 
 
 def text_value(value: Element) -> str | Unreadable:
-    """A string of ASN.1 as text, or why there is no telling which."""
+    """A string of ASN.1 as text, or why it cannot be read."""
     known = _ENCODINGS.get(value.tag)
     if known is None:
         return Unreadable("a value that is no string", hexadecimal(value.encoded))

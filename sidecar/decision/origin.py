@@ -1,4 +1,4 @@
-"""Where clients believe the protected resource to be, and how `htu` is compared with it (RFC 9449 §4.3).
+"""The origins under which clients reach the protected resource, and the comparison of `htu` with them (RFC 9449 §4.3).
 
 Rules of this file: what a proof is held against is configured, never what a `Host` field says; two URIs are one only
 if RFC 3986 §6.2.2 and §6.2.3 make them one. An escape of a reserved character is never decoded: `%2F` is no `/`.

@@ -68,7 +68,7 @@ class IssuerPolicy:
     confirmable: Confirmable = CONFIRMABLE
     """The schemes with which its tokens may come, and what their `cnf` may hold."""
     proof: ProofPolicy = PROOF_POLICY
-    """What is asked of DPoP proofs, where the scheme is accepted."""
+    """Requirements for DPoP proofs, if the scheme is accepted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class Policy:
     rules: tuple[Rule, ...]
     report_only: ReportOnly | None = None
     origins: tuple[Origin, ...] = ()
-    """Where clients believe the protected resource to be: what `htu` of a DPoP proof is held against."""
+    """The origins under which clients reach the protected resource: `htu` of a DPoP proof is compared with them."""
     generation: int = 1
     matcher: Matcher = field(init=False, repr=False)
     """Over `rules`, by index."""

@@ -25,4 +25,4 @@ class Presentation:
         self.now = now
         """Seconds since the epoch."""
         self.proofs = proofs
-        """What is asked of DPoP proofs; None where none are taken."""
+        """Requirements for DPoP proofs; None if proofs are not accepted."""

@@ -45,7 +45,7 @@ class Webhook:
             connection.close()
 
     def serial_number(self) -> str:
-        """Of the certificate that a new connection gets."""
+        """The serial number of the certificate that a new connection gets."""
         connection = http.client.HTTPSConnection("localhost", self.port, context=self.tls, timeout=20)
         try:
             connection.connect()

@@ -77,7 +77,7 @@ class Load:
 
 
 def served_serial(port: int, caller: Identity, trusted: Authority) -> int | None:
-    """Of the server's SVID, on a new connection that trusts one root only; None while it is another's."""
+    """The serial number of the server's SVID on a new connection that trusts one root; None if another root did it."""
     from cryptography import x509
 
     context = client_context(caller)

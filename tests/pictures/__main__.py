@@ -31,13 +31,13 @@ PATIENCE = 60_000  # milliseconds
 
 
 def page_source() -> str:
-    """Of the files that the admin page is made of."""
+    """The digest of the files of the admin page."""
     static = Path(admin.__file__).parent / "static"
     return origin.digest(*(file.read_bytes() for file in sorted(static.iterdir())))
 
 
 def printed_source(output: str) -> str:
-    """Of what a command printed, less the folder that is another each time."""
+    """The digest of a command's output, without the name of the temporary folder."""
     return origin.digest(re.sub(r"/\S*/sidecar-demo-\S+", "FOLDER", output).encode())
 
 

@@ -52,7 +52,7 @@ class SetClock:
         fresh.rename(self._setting)
 
     def status(self) -> int:
-        """Of a request on a new connection."""
+        """The status of a request on a new connection."""
         self._sent += 1
         with self.one.connect(self._client) as wire:
             return wire.request("GET", "/x", headers={"Authorization": f"Bearer {self._token}"}).status

@@ -136,7 +136,7 @@ class Asked:
     host: str = "api.example.com"
     headers: Mapping[str, list[str]] = field(default_factory=dict)
     token: str = ""
-    """Of `TOKENS`; empty: none."""
+    """A name in `TOKENS`; empty: none."""
     has_certificate: bool = True
     tls: str = ""
     """Version and group, with a slash between them; empty: nobody knows."""

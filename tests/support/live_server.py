@@ -108,7 +108,7 @@ class LiveServer:
         return self.server.listeners[index].port
 
     def thumbprints(self) -> list[bytes | None]:
-        """Of the client certificates behind each request, as the decision saw them."""
+        """The thumbprint of the client certificate of each request, as the decision saw it; None without one."""
         certificates = [presenter.client_certificate for presenter in self.gate.presenters]
         return [certificate.thumbprint if certificate else None for certificate in certificates]
 

@@ -40,7 +40,7 @@ RESPONSE = (
 )
 REQUESTS = 20
 _TURNS = 50
-"""Of the event loop: more than it takes to open eight connections to the API."""
+"""Turns of the event loop: more than it takes to open eight connections to the API."""
 
 
 class Transport:

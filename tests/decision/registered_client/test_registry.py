@@ -67,7 +67,7 @@ def test_client_is_authenticated_by_a_name_and_its_authority() -> None:
 
 
 def test_what_was_found_of_one_certificate_says_nothing_of_another() -> None:
-    """Of the same key, or with the same name and another authority: each is looked at itself."""
+    """Each certificate is checked itself, also with the same key, or with the same name of another authority."""
     twin = self_signed(NAMED).presented
     for _ in range(2):
         found = authenticated("tpp", GOOD)

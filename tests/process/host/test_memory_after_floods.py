@@ -25,7 +25,7 @@ HELLO = 24 << 10
 HEAD = 56 << 10
 """Bytes that one connection may take which has sent half a ClientHello, or a handshake and a head without end."""
 KEPT = 0.5
-"""Of what a crowd took, this part at most is kept when it has gone: pages of which a part is in use."""
+"""The largest part of a crowd's memory that may be kept after it has gone: pages that are partly in use."""
 FEW = 6 << 20
 """Bytes that are no crowd's."""
 BOUND, SURPLUS = 50, 64
