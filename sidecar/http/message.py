@@ -32,7 +32,7 @@ class Request:
 
     __slots__ = (
         "body_bytes", "chunked", "chunks", "complete", "content_length", "fault", "fields", "keep_alive",
-        "method", "minor_version", "overhead", "target", "trailer_bytes", "trailers", "upgrade",
+        "kept_bytes", "method", "minor_version", "overhead", "target", "trailer_bytes", "trailers", "upgrade",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -44,6 +44,8 @@ class Request:
         self.trailer_bytes = 0
         self.chunks: list[bytes] = []
         self.body_bytes = 0
+        self.kept_bytes = 0
+        """Content that whoever reads it whole has taken and keeps."""
         self.overhead = 0
         """Bytes received after the head that were no content, less what framing needs."""
         self.content_length: int | None = None
@@ -53,6 +55,11 @@ class Request:
         """The head asks for another protocol: what follows it is not HTTP."""
         self.complete = False
         self.fault: Fault | None = None
+
+    @property
+    def held_bytes(self) -> int:
+        """Content that is here and waits."""
+        return self.kept_bytes + sum(map(len, self.chunks))
 
     def take_body(self) -> bytes:
         """The content that arrived since the last call."""

@@ -18,6 +18,8 @@ _MOMENT: Final = 1.0
 """Seconds in which a new connection is not given up."""
 _PAUSE: Final = 0.01
 """Seconds between two looks at all connections."""
+_HOARD: Final = 16_384
+"""Bytes that wait on one connection and are no head of a request."""
 _SHARE: Final = 8
 """One look gives up this part of what an address has, at least one and at most `_BATCH`."""
 _BATCH: Final = 64
@@ -65,3 +67,8 @@ class Admission:
                 strangers.setdefault(connection.counted_as, []).append(connection)
         most = max(strangers.values(), key=len, default=[])
         return most[: max(1, min(_BATCH, len(most) // _SHARE))]
+
+    @staticmethod
+    def hoards(connections: Iterable["ClientConnection"]) -> list["ClientConnection"]:
+        """The connections that hold much, of clients of whom nothing with a token was ever permitted."""
+        return [one for one in connections if not one.was_permitted and one.held_bytes > _HOARD]

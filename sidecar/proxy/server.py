@@ -285,6 +285,16 @@ class Server:
             self.observer.incident("connections_given_up", detail)
         return self._has_room()
 
+    def relieve(self) -> None:
+        """Memory is short: whoever was never permitted and holds much of it has to leave."""
+        given_up = self._admission.hoards(self._connections)
+        for connection in given_up:
+            connection.abort()
+            self.connection_gone(connection)
+        if given_up:
+            detail = f"{len(given_up)} connections without a permitted token held much of the memory"
+            self.observer.incident("connections_given_up", detail)
+
     def knows_address(self, connection: ClientConnection) -> bool:
         """A connection's address is known; whether it may have another connection."""
         if self._admission.enter(connection, self.settings.limits.connections_per_address):

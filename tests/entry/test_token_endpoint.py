@@ -421,3 +421,19 @@ def test_client_that_leaves_while_the_server_works_leaves_a_record(talk: Convers
     assert upstream.is_closed
     assert isinstance(talk.record.decision, Permit)
     assert talk.record.ended_by == "client"
+
+
+def test_short_memory_is_taken_from_forms_that_do_not_end(talk: Conversation, pki: Pki) -> None:
+    """Until it is whole, nobody knows who sends it."""
+    head = (
+        b"POST /token HTTP/1.1\r\nHost: as.example.com\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    )
+    head += b"Content-Length: 60000\r\n\r\n"
+    greedy, modest = talk.client(), talk.client()
+    greedy.says(head + b"x" * 59_000)
+    modest.says(head + b"x" * 2000)
+    talk.server.relieve()
+    talk.loop.settle()
+    assert greedy.transport.is_lost
+    assert not modest.transport.is_lost
+    assert talk.untouched

@@ -10,6 +10,7 @@ from sidecar.http.answer import document
 from sidecar.proxy.configuration import Limits
 from sidecar.telemetry.outcome import outcome_of
 from tests.proxy.conftest import Converse
+from tests.support.cleartext import DATA, seal
 from tests.support.conversation import LISTENER, UPSTREAM, Conversation
 from tests.support.deciding import Gate
 from tests.support.pki import Pki
@@ -285,3 +286,38 @@ def test_documents_of_our_own_are_served_without_a_decision(talk: Conversation) 
     assert [outcome_of(each) for each in talk.observed.records] == [("none", "permit", "none")] * 2
     client.says(f"POST {path} HTTP/1.1\r\nHost: api\r\n\r\n".encode())
     assert [head.method for head in talk.gate.asked] == ["POST"]
+
+
+def test_short_memory_is_taken_from_strangers_who_hold_much_of_it(talk: Conversation) -> None:
+    """Requests that wait for their turn, and content that waits for the API; nobody else is touched."""
+    talk.gate.refuse("/refused", Reason.CREDENTIALS_MISSING)
+    talk.ponders("/slow")
+    idle, pipelining, uploading, modest = [talk.client() for _ in range(4)]
+    pipelining.transport.arrive(seal(DATA, b"GET /refused HTTP/1.1\r\nHost: a\r\n\r\n" * 300) * 10)
+    head = b"POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 100000\r\n\r\n"
+    uploading.transport.arrive(seal(DATA, head + b"x" * 60_000))
+    modest.transport.arrive(seal(DATA, head + b"x" * 1000))
+    for _ in range(5):
+        talk.loop.run_once()
+    talk.server.relieve()
+    talk.loop.settle()
+    lost = {one for one in (idle, pipelining, uploading, modest) if one.transport.is_lost}
+    assert lost == {pipelining, uploading}
+    (given_up,) = [detail for name, detail in talk.observed.incidents if name == "connections_given_up"]
+    assert given_up.startswith("2 connections")
+    talk.server.relieve()
+    assert talk.server.connections == 2
+
+
+def test_short_memory_is_not_taken_from_a_client_with_a_permitted_token(talk: Conversation) -> None:
+    talk.ponders("/slow")
+    client = talk.client()
+    client.says(GET)
+    talk.upstream().says(EMPTY)
+    client.sends(
+        seal(DATA, b"POST /slow HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n" + b"x" * 60_000)
+    )
+    talk.server.relieve()
+    talk.decide("/slow")
+    talk.upstreams[0].says(EMPTY)
+    assert client.statuses() == [200, 200]

@@ -234,6 +234,8 @@ class Worker:
         if self._memory.look(is_short=short):
             # Memory that can be given back is no reason to turn clients away.
             short = bool(limit) and resident_bytes() > limit
+        if short:
+            self.server.relieve()
         if short != self.server.short_of_memory:
             self.server.short_of_memory = short
             self.telemetry.incident(

@@ -82,6 +82,12 @@ class ClientConnection(asyncio.Protocol):
         """Whether a request with a token was permitted here."""
         return self.wire is not None and self.wire.was_permitted
 
+    @property
+    def held_bytes(self) -> int:
+        """What the client has sent and is kept until it can be dealt with."""
+        exchanges = [] if self.wire is None else self.wire.exchanges()
+        return len(self.link.unread) + sum([exchange.request.held_bytes for exchange in exchanges])
+
     # --- bytes in ------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:

@@ -149,8 +149,10 @@ class EndpointExchange(Exchange):
             self.fail(Reason.BODY_TOO_LARGE, f"body over {self._body_limit} bytes")
             return
         self._body.add(request.take_body())
+        request.kept_bytes = self._body.size
         if request.complete:
             self.reads_whole, self._content = False, self._body.taken()
+            request.kept_bytes = 0
             self._decide()
 
     def abandon(self, cause: str = "client") -> None:
