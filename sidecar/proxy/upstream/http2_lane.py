@@ -13,8 +13,6 @@ from sidecar.proxy.upstream import http2_writer
 from sidecar.proxy.upstream.connection import Passenger, Pool, UpstreamConnection
 from sidecar.proxy.upstream.http1_reader import ResponseReader
 
-_NO_READER: Final = ResponseReader()
-"""No lane reads HTTP/1.1: one parser is enough for all."""
 _TRIES_LEFT_OVER: Final = 10
 """How often a request is sent again if connection after connection ends before its turn: an API may end each after a
 number of requests."""
@@ -24,10 +22,12 @@ number of requests."""
 class Road(Http2Events):
     """The connection that lanes are on."""
 
-    __slots__ = ("engine", "scheme")
+    __slots__ = ("engine", "reader", "scheme")
 
     def __init__(self, scheme: bytes) -> None:
         self.engine: Http2Engine
+        self.reader = ResponseReader()
+        """No lane reads HTTP/1.1: one parser is enough for all of a connection."""
         self.scheme = scheme
         """`https` or `http`: how the upstream is reached."""
 
@@ -64,7 +64,7 @@ class Http2Lane(UpstreamConnection):
     )
 
     def __init__(self, pool: Pool, road: Road) -> None:
-        super().__init__(pool, _NO_READER)
+        super().__init__(pool, road.reader)
         self._road = road
         self._response = Response()
         self._is_held = False
