@@ -24,6 +24,8 @@ from tests.support.pki import Profile, make_key, self_signed, subject_alternativ
 KEY = make_key()
 NAMED = Profile(names=tuple(subject_alternative_names(["tpp.example"])))
 GOOD, OWN = self_signed(NAMED, KEY).presented, self_signed(key=KEY).presented
+TWIN = self_signed(NAMED).presented
+"""What another authority says has the same name."""
 NOW = GOOD.not_before + 60
 AUTHORITY = Vouching(GOOD, until=NOW + 30)
 CERTIFICATES = Registered(OWN)
@@ -68,13 +70,12 @@ def test_client_is_authenticated_by_a_name_and_its_authority() -> None:
 
 def test_what_was_found_of_one_certificate_says_nothing_of_another() -> None:
     """Each certificate is checked itself, also with the same key, or with the same name of another authority."""
-    twin = self_signed(NAMED).presented
     for _ in range(2):
         found = authenticated("tpp", GOOD)
         assert isinstance(found, AuthenticatedClient)
         assert (found.matched, found.certificate) == ("san_dns=tpp.example", GOOD)
         assert refused("tpp", OWN).reason is Reason.CLIENT_CERTIFICATE_MISMATCH
-        assert refused("tpp", twin).reason is Reason.CLIENT_CERTIFICATE_UNTRUSTED
+        assert refused("tpp", TWIN).reason is Reason.CLIENT_CERTIFICATE_UNTRUSTED
     assert refused("tpp", GOOD, now=GOOD.not_after + 1).reason is Reason.CLIENT_CERTIFICATE_EXPIRED
 
 
