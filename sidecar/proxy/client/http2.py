@@ -42,7 +42,7 @@ class Http2Wire(Http2Turns):
 
     __slots__ = (
         "_allowance", "_deferred", "_filled", "_goes", "_is_leaving", "_leavers", "_requests", "_sheds", "deadline",
-        "streams", "was_permitted",
+        "streams",
     )  # fmt: skip
 
     def __init__(
@@ -68,8 +68,6 @@ class Http2Wire(Http2Turns):
         self._sheds = False
         self._requests = 0
         self._allowance = Allowance(limits.stream_resets, host.now())
-        self.was_permitted = False
-        """A request with a token was permitted here."""
         self.deadline = NEVER
         """When the connection ends if it stays idle."""
         self.engine = Http2Engine(

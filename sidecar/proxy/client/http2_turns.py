@@ -5,8 +5,9 @@ content, of what the owner adds because it was dear. What is left is not even de
 socket; the connection stands in line (`turns`) with all others that want more than one turn, or in the line of those
 that are always refused. What took more than a turn allows is owed: the next turns are shorter by it.
 
-While nobody else has a request under way, and had none a moment ago, a turn is longer, because many answers that go out
-together cost less. What is to be said goes out once, at the end of the turn.
+A turn is longer for a client whose last request was permitted with a token, because many answers that go out together
+cost less. It is also longer while nobody else has a request under way, and had none a moment ago. What is to be said
+goes out once, at the end of the turn.
 """
 
 import asyncio
@@ -25,8 +26,8 @@ from sidecar.proxy.native import mypyc_attr
 
 _TURN: Final = 16
 """Units of work in one turn of the event loop: 2 requests, or 8 pieces of content."""
-_TURN_ALONE: Final = 64
-"""The same while nobody else is there: 8 requests."""
+_TURN_LONG: Final = 64
+"""The same for a client whose last request was permitted with a token, or while nobody else is there: 8 requests."""
 _MOMENT: Final = 64
 """For how many turns somebody who was there may come again."""
 
@@ -37,7 +38,7 @@ class Http2Turns(Carrier):
 
     __slots__ = (
         "_alone_in", "_call_soon", "_client_ended", "_flushes", "_host", "_left", "_link", "_unanswered_since",
-        "_waits", "under_way",
+        "_waits", "under_way", "was_permitted",
     )  # fmt: skip
 
     def __init__(
@@ -53,6 +54,8 @@ class Http2Turns(Carrier):
         """Units of work that this turn still allows."""
         self.under_way = 0
         """Exchanges of this connection that are not over."""
+        self.was_permitted = False
+        """A request with a token was permitted here."""
         self._waits = False
         """What came waits for the next turn."""
         self._client_ended = self._flushes = False
@@ -94,7 +97,7 @@ class Http2Turns(Carrier):
         self.flush_soon()
         if engine.has_events:
             self._unanswered_since = NEVER
-        if self._deliver() or self._left <= 0:
+        if self._deliver() or self._left <= -_TURN:
             self._wait()
         elif not link.is_ending:
             link.release()
@@ -134,7 +137,8 @@ class Http2Turns(Carrier):
             self._alone_in = _MOMENT
         elif self._alone_in:
             self._alone_in -= 1
-        self._left = min(self._left, 0) + (_TURN if self._alone_in else _TURN_ALONE)
+        is_long = not self._alone_in or (self.was_permitted and not self.refusals)
+        self._left = min(self._left, 0) + (_TURN_LONG if is_long else _TURN)
 
     def _take_turn(self) -> None:
         """Go on when all others had their turn."""

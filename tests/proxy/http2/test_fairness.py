@@ -227,6 +227,37 @@ def test_who_is_alone_has_longer_turns(talk: Conversation) -> None:
     assert took[1] >= 15
 
 
+@pytest.mark.parametrize(
+    ("before", "is_long"),
+    [
+        (["/a"], True),
+        (["/a", "/refused"], False),
+        (["/refused", "/a"], True),
+        (["/public"], False),
+        ([], False),
+    ],
+)
+def test_whoever_was_just_permitted_with_a_token_has_longer_turns_beside_others(
+    talk: Conversation, before: list[str], *, is_long: bool
+) -> None:
+    """Many answers that go out together cost less."""
+    talk.gate.refuse("/refused", Reason.CREDENTIALS_MISSING)
+    talk.gate.verdicts["/public"] = talk.gate.permit(token=None)
+    client = RawHttp2(talk)
+    for at, path in enumerate(before):
+        client.asks(2 * at + 1, request(path))
+        if path != "/refused":
+            talk.upstreams[0].says(b"HTTP/1.1 204 No Content\r\n\r\n")
+    is_busy(talk)
+    talk.loop.settle()
+    talk.gate.asked.clear()
+    talk.ponders("/b")  # else each would also pay for a connection to the API
+    heads = [frame(HEADERS, WHOLE, number, block(request("/b"))) for number in range(11, 75, 2)]
+    client.client.transport.arrive(seal(RECORD, b"".join(heads)))
+    took = turns_until(talk, lambda: len(talk.gate.asked) == 32)
+    assert took <= 6 if is_long else took >= 12
+
+
 def test_who_takes_all_requests_back_stands_with_those_who_are_always_refused(talk: Conversation) -> None:
     """As over HTTP/1.1: however many they are, each turn of the event loop serves one of them."""
     crowd, honest = [RawHttp2(talk) for _ in range(10)], talk.client()
