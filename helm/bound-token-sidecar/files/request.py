@@ -11,7 +11,7 @@ credentials = pathlib.Path(sys.argv[5]) if len(sys.argv) > 5 else None
 
 
 def ask(path, *, with_credentials):
-    # What is tested is the sidecar's verdict; the name in its certificate is the callers' affair.
+    # This tests the sidecar's verdict. Callers check the name in its certificate.
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

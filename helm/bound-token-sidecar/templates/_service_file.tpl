@@ -74,7 +74,7 @@
 {{- $file = merge $file (dict "bypass_check" (dict "refuse_when_bypassable" true)) }}
 {{- end }}
 {{- if $sidecar.keepIssuerKeys }}
-{{- /* Everyone may write into the volume, so the sidecar makes a folder in it, mode 0700. */}}
+{{- /* Every account may write into the volume, so the sidecar makes a folder in it, mode 0700. */}}
 {{- $file = merge $file (dict "state_directory" "/var/lib/sidecar/keys") }}
 {{- end }}
 {{- with $sidecar.dpop }}
@@ -104,7 +104,7 @@
 {{- mergeOverwrite $file (deepCopy $sidecar.serviceFile) | toYaml }}
 {{- end }}
 
-{{- /* Paths that the kubelet asks for without a token, as a JSON list without doubles. */ -}}
+{{- /* Paths that the kubelet requests without a token, as a JSON list without duplicates. */ -}}
 {{- define "bound-token-sidecar.probePaths" -}}
 {{- $paths := .Values.sidecar.probePaths }}
 {{- if .Values.application.enabled }}
@@ -119,7 +119,7 @@
 {{- $paths | uniq | toJson }}
 {{- end }}
 
-{{- /* gRPC services that the health port may ask the API for, as a JSON list without doubles. */ -}}
+{{- /* gRPC services whose health the health port may ask the API about, as a JSON list without duplicates. */ -}}
 {{- define "bound-token-sidecar.grpcServices" -}}
 {{- $services := .Values.sidecar.grpcServices }}
 {{- if .Values.application.enabled }}
@@ -133,7 +133,7 @@
 {{- $services | uniq | toJson }}
 {{- end }}
 
-{{- /* What the API speaks: as chosen, or h2 where the Service's port or a probe says so; empty: HTTP/1.1. */ -}}
+{{- /* The protocol of the API: as chosen, or h2 where the Service's port or a probe says so; empty: HTTP/1.1. */ -}}
 {{- define "bound-token-sidecar.upstreamProtocol" -}}
 {{- $name := .Values.application.service.name }}
 {{- $named := and (regexMatch "^(grpc|h2c|http2)(-.*)?$" $name) (not (regexMatch "^grpc-web(-.*)?$" $name)) }}

@@ -18,8 +18,8 @@ One of nativeContainers and plainContainers is empty, depending on the cluster: 
 {{- end }}
 
 {{- /*
-A probe of the API: dict with context and probe (path or grpc, and timings). HTTP goes through the sidecar. The kubelet's gRPC
-speaks no TLS: the sidecar's health port asks the API in its place.
+A probe of the API: dict with context and probe (path or grpc, and timings). HTTP probes go through the sidecar. The
+kubelet's gRPC probes cannot use TLS: the sidecar's health port asks the API instead.
 */ -}}
 {{- define "bound-token-sidecar.probe" -}}
 httpGet:
@@ -36,7 +36,7 @@ httpGet:
 {{- end }}
 {{- end }}
 
-{{- /* Annotations of the Pod template: new Pods for a new service file; for new policies only when asked. */ -}}
+{{- /* Annotations of the Pod template: new Pods for a new service file; for new policies only with policies.rolloutOnChange. */ -}}
 {{- define "bound-token-sidecar.podAnnotations" -}}
 checksum/service-file: {{ include "bound-token-sidecar.serviceFile" . | sha256sum }}
 {{- if .Values.policies.rolloutOnChange }}
@@ -118,8 +118,8 @@ lifecycle:
 {{- end }}
 
 {{- /*
-The "restricted" Pod security standard, and a read-only root besides: dict with user and group. The kubelet gives a
-Secret's files to group 0; no fsGroup is needed, which would change the owner of the API's volumes, too. Without a user
+The "restricted" Pod security standard, with a read-only root file system: dict with user and group. The kubelet gives a
+Secret's files to group 0, so no fsGroup is needed (it would change the owner of the API's volumes). Without a user
 the cluster chooses both (OpenShift: from the namespace's range).
 */ -}}
 {{- define "bound-token-sidecar.securityContext" -}}
@@ -173,7 +173,7 @@ seccompProfile: {type: RuntimeDefault}
 {{- end }}
 {{- end }}
 
-{{- /* The Secret with the clients of an authorization server; empty without. */ -}}
+{{- /* The Secret with the clients of an authorization server; empty if none. */ -}}
 {{- define "bound-token-sidecar.clientsSecret" -}}
 {{- $server := .Values.sidecar.authorizationServer }}
 {{- if $server.settings }}
@@ -186,7 +186,7 @@ seccompProfile: {type: RuntimeDefault}
 {{- end }}
 {{- end }}
 
-{{- /* The Secrets that replicas share for DPoP; empty without. One group must be able to read them and the key. */ -}}
+{{- /* The Secrets that replicas share for DPoP; empty if none. One group must be able to read them and the key. */ -}}
 {{- define "bound-token-sidecar.dpopSources" -}}
 {{- $dpop := .Values.sidecar.dpop }}
 {{- if $dpop.resource }}
@@ -244,7 +244,7 @@ secret: {secretName: {{ $ca.secret }}, items: [{key: {{ $ca.file }}, path: {{ $c
 {{- end }}
 {{- end }}
 
-{{- /* The authority of proxies that tell certificates, where it is a volume of its own; empty without. */ -}}
+{{- /* The volume with the authority of proxies that send certificates; empty if it needs no volume of its own. */ -}}
 {{- define "bound-token-sidecar.proxyCaSource" -}}
 {{- $ca := .Values.sidecar.proxyCa }}
 {{- if gt (len (list $ca.configMap $ca.secret $ca.tlsVolume | compact)) 1 }}

@@ -22,7 +22,7 @@ envFrom: {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- end }}
 {{- if and .Values.sidecar.preStopSeconds (semverCompare ">=1.30.0-0" .Capabilities.KubeVersion.Version) }}
-# The API is stopped first, and the sidecar when the API has ended. In the meantime endpoints are withdrawn.
+# The API is stopped first; the sidecar is stopped when the API has ended. Endpoints are withdrawn in the meantime.
 lifecycle:
   preStop:
     sleep: {seconds: {{ .Values.sidecar.preStopSeconds }}}

@@ -21,7 +21,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- default (printf "%s-tls" (include "bound-token-sidecar.injectorName" .)) .Values.injector.certificate.secret }}
 {{- end }}
 
-{{- /* The settings file: what values say, over the image and the cluster's version. */ -}}
+{{- /* The settings file: the image and the cluster's version, unless the values set them, and the other values. */ -}}
 {{- define "bound-token-sidecar.injectorSettings" -}}
 {{- $settings := dict
     "image" (include "bound-token-sidecar.image" .)

@@ -1,4 +1,4 @@
-{{- /* Which Pods carry a sidecar: the application's own, or all that the injector was asked for. */ -}}
+{{- /* Which Pods have a sidecar: the application's own, or all Pods that ask the injector for one. */ -}}
 {{- define "bound-token-sidecar.monitored" -}}
 matchLabels:
   {{- if .Values.application.enabled }}
