@@ -1,8 +1,8 @@
-"""One client connection: TCP in, the PROXY protocol, TLS, and then what its wire makes of the bytes.
+"""One client connection: TCP, the PROXY protocol and TLS; its wire handles the plaintext.
 
-Theory of operation. The event loop calls this object. Ciphertext goes into the TLS engine of the link, plaintext into
-the wire that the handshake agreed on (`wires`), which exists once the handshake is over and writes through the same
-link. Deadlines are looked at a few times a second (`deadlines`), so that no request costs a timer.
+Theory of operation. The event loop calls this object. Ciphertext goes into the TLS engine of the link. Plaintext goes
+into the wire that the handshake agreed on (`wires`); it is created when the handshake is complete and writes through
+the same link. Deadlines are checked a few times a second (`deadlines`), so that no request needs a timer.
 """
 
 import asyncio
@@ -21,18 +21,18 @@ from sidecar.proxy.vouching.hop import Hop
 from sidecar.proxy.vouching.proxies import Peer, far_end
 
 _SLICE: Final = 2048
-"""Bytes of ciphertext that are decrypted at once: 90 records of one byte at most, or the rest of a longer one."""
+"""Bytes of ciphertext decrypted in one call: at most 90 records of one byte, or the rest of a longer record."""
 _TURN: Final = 32768
-"""Bytes of ciphertext for one turn of the event loop, to the end of a slice: others wait while they are passed on."""
+"""Bytes of ciphertext for one turn of the event loop, up to the end of a slice; other connections run between turns."""
 _RECORDS: Final = 64
-"""TLS records for one turn, to the end of a slice."""
+"""TLS records for one turn of the event loop, up to the end of a slice."""
 _PLAIN_HTTP: Final = (
     b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 52\r\nConnection: close\r\n\r\n"
     b"This port speaks HTTPS: the request came without TLS"
 )
-"""In the clear, to a client that began in the clear: an alert would tell it nothing."""
+"""Answer in plaintext to a client that did not begin with TLS: it could not read an alert."""
 _LINGER_BYTES: Final = 4 << 20
-"""What a client may still send after its last answer."""
+"""Bytes that a client may still send after its last answer."""
 
 
 class ClientConnection(asyncio.Protocol):
@@ -55,48 +55,48 @@ class ClientConnection(asyncio.Protocol):
 
     def __init__(self, listener: Accepts, host: "Admits[ClientConnection]") -> None:
         self.listener = listener
-        """Where it was accepted."""
+        """The listener that accepted the connection."""
         self._host = host
         self._preface: bytes | None = None
         self._lingered = 0
         self.link = Link(host, listener.tls.engine())
         self.peer: tuple[str, int] = ("", 0)
         self._far_end: tuple[str, int | None] = ("", None)
-        """Who is really there: IP address, or the user of a Unix socket, where a proxy is to be known by it."""
+        """The TCP peer itself: an IP address, or the user of a Unix socket if a proxy is recognised by it."""
         self.wire: Wire | None = None
         """None until the handshake is over."""
         self.since = NEVER
-        """When it came, by the clock of deadlines."""
+        """Time of acceptance, in seconds of the clock of deadlines."""
         self.unjudged = False
-        """Whom the listener trusts has changed since the handshake began."""
+        """The trust settings of the listener have changed since the handshake began."""
         self.counted_as: str | None = None
-        """The address that it counts for (`admission`); None while it is not known."""
+        """The address for which the connection is counted (`admission`); None while it is not known."""
 
     @property
     def is_busy(self) -> bool:
-        """Whether a request is under way."""
+        """Whether a request is in progress."""
         return self.wire is not None and bool(self.wire.exchanges())
 
     @property
     def was_permitted(self) -> bool:
-        """Whether a request with a token was permitted here."""
+        """Whether a request with a token was permitted on this connection."""
         return self.wire is not None and self.wire.was_permitted
 
     @property
     def held_bytes(self) -> int:
-        """What the client has sent and is kept until it can be dealt with."""
+        """Number of bytes received from the client and not processed yet."""
         exchanges = [] if self.wire is None else self.wire.exchanges()
         return len(self.link.unread) + sum([exchange.request.held_bytes for exchange in exchanges])
 
     # --- bytes in ------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport = cast(asyncio.Transport, transport)  # uvloop's has no such ancestor
+        transport = cast(asyncio.Transport, transport)  # uvloop's transport does not inherit from it
         link, host = self.link, self._host
         link.open(transport)
         peer = transport.get_extra_info("peername")
         if isinstance(peer, tuple):
-            # An IPv4 client on a socket for both families is an IPv4 client.
+            # An IPv4 client on a dual-stack socket is reported with its IPv4 address.
             self.peer = (str(peer[0]).removeprefix("::ffff:"), int(peer[1]))
         else:
             self.peer = ("unknown", 0)  # a Unix socket; RFC 7239 §6.2
@@ -126,7 +126,7 @@ class ClientConnection(asyncio.Protocol):
                 self._receive(data)
             else:
                 self._receive_much(data)
-        except Exception as error:  # noqa: BLE001 — one connection's bug must not take others, and is never a pass
+        except Exception as error:  # noqa: BLE001 — a bug must not affect other connections or permit a request
             self._broke(error)
 
     def _broke(self, error: Exception) -> None:
@@ -134,7 +134,9 @@ class ClientConnection(asyncio.Protocol):
         self.link.abort()
 
     def _receive_first(self, data: bytes) -> None:
-        """Part of a handshake, which costs what many requests cost: it waits for a turn of its own."""
+        """Handle a part of a handshake. A handshake costs as much as many requests, so it waits for a turn of its
+        own.
+        """
         phase = self.link.phase
         if phase is LINGER:
             self._receive_late(data)
@@ -145,7 +147,7 @@ class ClientConnection(asyncio.Protocol):
             self._wait(data)
 
     def _wait(self, data: bytes) -> None:
-        """Take nothing of it before the connection has had its turn."""
+        """Keep the data until the connection has its turn."""
         link, unread = self.link, self.link.unread
         link.keep(unread + data, _SLICE)
         if not unread:
@@ -156,7 +158,7 @@ class ClientConnection(asyncio.Protocol):
         self._host.call_soon(self._take_turn, wire.refusals if wire is not None else 0)
 
     def _receive_much(self, data: bytes) -> None:
-        """Take as much as one turn of the event loop may cost; the rest has to wait."""
+        """Process as much as one turn of the event loop allows; the rest waits."""
         link = self.link
         data = link.unread + data if link.unread else data
         engine, at = link.engine, 0
@@ -177,7 +179,7 @@ class ClientConnection(asyncio.Protocol):
             self._next_turn()
 
     def _take_turn(self) -> None:
-        """Go on with what was left; while the wire takes no more, a little later."""
+        """Continue with the remaining data; if the wire accepts none now, try again later."""
         if self.link.unread:
             if self.link.is_held:
                 self.link.when_released = self._take_turn
@@ -202,7 +204,7 @@ class ClientConnection(asyncio.Protocol):
         if self.wire is None:
             self._continue_handshake()
         elif not plaintext:
-            link.send(engine.outgoing())  # what TLS itself answers: no renegotiation, a key update
+            link.send(engine.outgoing())  # what TLS itself sends: refusal of renegotiation, a key update
         elif engine.speaks:
             engine.speaks = False
             link.send(engine.outgoing())
@@ -215,13 +217,13 @@ class ClientConnection(asyncio.Protocol):
             self._client_left()
 
     def _receive_late(self, data: bytes) -> None:
-        """Data after the end: counted, not read."""
+        """Count the data that arrives after the end, and discard it."""
         self._lingered += len(data)
         if self._lingered > _LINGER_BYTES and self.link.phase is LINGER:
             self.link.abort()
 
     def _read_preface(self, data: bytes) -> bytes:
-        """PROXY protocol: who is really there (only for listed peers, and then always)."""
+        """Read the PROXY protocol header, which listed peers must send and others must not."""
         self._preface = preface = (self._preface or b"") + data
         try:
             peer, rest = read_preface(preface)
@@ -266,7 +268,7 @@ class ClientConnection(asyncio.Protocol):
         self._begin(certificate, protocol, until)
 
     def _begin(self, certificate: ClientCertificate | None, protocol: str, until: float) -> None:
-        """The handshake is over, or there is none: who is there may ask."""
+        """Create the wire: the handshake is complete, or the listener has none."""
         link, host, listener, hop = self.link, self._host, self.listener, None
         engine, told = link.engine, listener.certificates
         version, group = engine.negotiated()
@@ -302,7 +304,7 @@ class ClientConnection(asyncio.Protocol):
             observer.incident("crl_missing", f"an authority of {address}'s chain has no CRL")
 
     def _is_believed(self, presenter: Presenter) -> bool:
-        """Whether what the peer forwards about its client is taken for true."""
+        """Whether forwarded fields about the client from this peer are used."""
         settings = self.listener.settings
         if settings.path:
             return settings.believes_socket and bool(presenter.proxy)
@@ -317,20 +319,20 @@ class ClientConnection(asyncio.Protocol):
         if self.wire is not None:
             link.close()
         else:
-            # A client of TLS 1.3 that is refused may be sending its request: closing now would take the alert with it.
+            # A refused TLS 1.3 client may be sending its request. An immediate close would discard the alert.
             link.linger()
 
     # --- the end -------------------------------------------------------------------------------------
 
     def drain(self, deadline: float) -> None:
-        """The server is about to leave: see `drain` of each wire; a handshake is over by `deadline`."""
+        """The server stops soon: see `drain` of each wire. A handshake must be complete by `deadline`."""
         if self.wire is None or self.link.is_ending:
             self.link.deadline = min(self.link.deadline, deadline)
         else:
             self.wire.drain(deadline)
 
     def judge_again(self) -> None:
-        """After a change of whom the listener trusts: a client that it would refuse now has to leave."""
+        """The trust settings of the listener have changed: end the connection if the client would be refused now."""
         wire = self.wire
         if self.link.phase is CLOSED:
             return
@@ -347,11 +349,11 @@ class ClientConnection(asyncio.Protocol):
             wire.distrust()
 
     def abort(self) -> None:
-        """End at once, visibly: what was under way is not complete."""
+        """Close at once and without close_notify, so that the client sees that the answer is incomplete."""
         self.link.abort()
 
     def expire(self) -> None:
-        """The handshake, or the end of the connection, took too long."""
+        """The handshake, or the closing of the connection, took too long."""
         if self.link.phase in (HANDSHAKE, PREFACE):
             self._host.observer.handshake("timeout", self.peer[0])
         self.link.abort()
@@ -372,7 +374,7 @@ class ClientConnection(asyncio.Protocol):
             and self.listener.settings.tls is None
             and not (self.link.is_ending or wire.says_no_more())
         ):
-            return True  # in the clear the end of one direction is what close_notify is in TLS
+            return True  # in plaintext, half-closing TCP has the meaning of close_notify
         self._client_left()
         return False
 

@@ -1,6 +1,6 @@
-"""What a client connection knows of the server that it belongs to, and of the listener that accepted it.
+"""Interfaces through which a client connection uses the server and the listener that accepted it.
 
-Protocols, owned by their user: the server imports the connection, not the other way round.
+The protocols are defined here because the server imports the connection, not the other way round.
 """
 
 from collections.abc import Callable
@@ -18,55 +18,55 @@ Guest_contra = TypeVar("Guest_contra", contravariant=True)
 
 
 class Host(Protocol):
-    """What the requests on a connection share with all others."""
+    """What all connections of a server share."""
 
     @property
     def settings(self) -> ProxySettings:
-        """What is in force now."""
+        """The settings in force now."""
 
     @property
     def serving(self) -> Serving:
-        """What the next request is served under."""
+        """The snapshot for the next request."""
 
     @property
     def observer(self) -> Observer:
-        """Who is told."""
+        """The observer that receives records and events."""
 
     @property
     def draining(self) -> bool:
-        """Whether no connection outlives its request."""
+        """Whether connections close after their request in progress."""
 
     @property
     def now(self) -> Callable[[], float]:
-        """Seconds of the clock that deadlines are set by."""
+        """The clock of deadlines, in seconds."""
 
     @property
     def under_way(self) -> UnderWay:
-        """Requests now under way, counted by whoever begins and ends them."""
+        """Counts of requests in progress; incremented and decremented by the streams."""
 
     def call_soon(self, call: Callable[[], object], refusals: int = 0) -> None:
-        """Run `call` when all others have had their turn of the event loop; `refusals`: how many requests in a row were
-        answered without the API where it comes from (`turns`).
+        """Run `call` after all others have had their turn of the event loop. `refusals` is the number of consecutive
+        requests of this connection that were answered without the API (`turns`).
         """
 
     def report_bug(self, error: Exception) -> None:
-        """Takes an exception that should not have been."""
+        """Report an unexpected exception."""
 
 
 class Admits(Host, Protocol[Guest_contra]):
-    """Whom the server lets in."""
+    """Admission of connections by the server."""
 
     def admit(self, connection: Guest_contra) -> bool:
-        """Take a new connection in, or not."""
+        """Register a new connection; returns whether it is admitted."""
 
     def knows_address(self, connection: Guest_contra) -> bool:
-        """A connection's address is known; whether it may have another connection."""
+        """The address of a connection is known; returns whether that address may have another connection."""
 
     def is_shedding(self, connection: Guest_contra) -> bool:
-        """Whether a connection is one too many and its request gets a 503."""
+        """Whether a connection exceeds the limit, so that its request gets a 503."""
 
     def is_alone(self, connection: Guest_contra) -> bool:
-        """Whether of all connections that are always refused no other has asked since this one did."""
+        """Whether, among connections that are always refused, no other has sent a request since this one did."""
 
     def connection_gone(self, connection: Guest_contra) -> None:
         """A client connection is closed."""
@@ -79,11 +79,11 @@ class MakesEngines(Protocol):
         """TLS for one new connection."""
 
     def accepts(self, chain: list[bytes]) -> bool:
-        """Whether a chain that was accepted earlier, or by an earlier configuration, verifies under this one now."""
+        """Whether a chain that was accepted earlier, possibly by an earlier configuration, is valid under this one."""
 
     @property
     def list_ends(self) -> tuple[float, ...]:
-        """When each revocation list in use ends, seconds since the epoch."""
+        """The end of each revocation list in use, in seconds since the epoch."""
 
 
 class Accepts(Protocol):
@@ -91,24 +91,24 @@ class Accepts(Protocol):
 
     @property
     def settings(self) -> ListenerSettings:
-        """What is in force now."""
+        """The settings in force now."""
 
     @property
     def tls(self) -> MakesEngines:
-        """That of the present configuration."""
+        """TLS of the present configuration."""
 
     certificates: ToldCertificates | None
-    """Reads the clients' certificates from a field; None: they come with the clients' own TLS."""
+    """Reads the clients' certificates from a field; None if they come from the clients' own TLS."""
 
     @property
     def requires_valid_certificate(self) -> bool:
-        """Whether a certificate counts only while it is valid."""
+        """Whether a certificate is accepted only during its validity period."""
 
     def expects_preface(self, host: str) -> bool:
         """Whether a peer must begin with a PROXY protocol header."""
 
     def believes(self, host: str) -> bool:
-        """Whether what a peer forwards about its client is taken for true."""
+        """Whether forwarded fields about the client from this peer are used."""
 
     def check_validity(self, certificate: ClientCertificate | None, now: float) -> None:
-        """Raises `TlsFailure`."""
+        """Check the validity period at `now`, seconds since the epoch. Raises `TlsFailure`."""

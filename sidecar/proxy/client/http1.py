@@ -1,9 +1,9 @@
-"""HTTP/1.1 on a client connection (RFC 9112): requests one after another, and each one's only stream.
+"""HTTP/1.1 on a client connection (RFC 9112): consecutive requests, each with one stream.
 
-Theory of operation. Plaintext goes into the request reader, and completed heads become exchanges, one at a time and in
-order: a pipelined request waits in the reader, with reading paused, until the one before it is over, and then is
-decided on its own. The wire *is* the stream of the exchange under way, so that no request costs an object more. What
-only HTTP/1.1 has lives here: persistence, chunks, the minor version, what becomes of a body that nobody wants.
+Theory of operation. Plaintext goes into the request reader. Complete heads become exchanges, one at a time and in
+order: a pipelined request waits in the reader, with reading paused, until the one before it is over. Each is decided
+separately. The wire itself is the stream of the current exchange, which saves one object per request. This module
+handles what only HTTP/1.1 has: persistence, chunks, the minor version, and request bodies that nobody reads.
 """
 
 from typing import Final
@@ -26,13 +26,13 @@ from sidecar.proxy.exchange.exchange import Exchange
 from sidecar.proxy.exchange.stream import NEVER, ClientStream
 
 _WORK: Final = 65536
-"""Bytes that are read in one turn of the event loop. A turn begins one request at most: others are waiting."""
+"""Bytes read in one turn of the event loop. A turn begins at most one request, because others are waiting."""
 _PIECE_WORK: Final = 512
-"""What reading a piece costs beside its bytes, in bytes."""
+"""Fixed cost of reading a piece, in bytes."""
 
 
 class Http1Stream(ClientStream):
-    """The requests of one connection, and the answer to the one under way."""
+    """The requests of one connection, and the answer to the current one."""
 
     __slots__ = (
         "_chunked", "_client_ended", "_forwarding", "_held", "_host", "_keep_alive", "_link", "_reader", "_requests",
@@ -55,31 +55,31 @@ class Http1Stream(ClientStream):
         self._forwarding = forwarding
         self._reader = RequestReader(host.settings.limits)
         self._held = False
-        """The exchange takes no more for now."""
+        """The exchange accepts no more data for now."""
         self._waits = False
-        """What is unread waits for the next turn of the event loop."""
+        """Unread data waits for the next turn of the event loop."""
         self._requests = 0
         self._client_ended = self._keep_alive = False
         self._chunked = False
-        """The response under way goes out in chunks."""
+        """The current response is sent in chunks."""
         self._sheds = False
         self.exchange: Exchange | None = None
         self.refusals = 0
-        """Requests in a row, up to now, that were answered without the API."""
+        """Number of consecutive requests, including the last, that were answered without the API."""
         self.distrusted = False
-        """The client certificate no longer chains: nothing new begins here."""
+        """The client certificate is no longer trusted: no new request begins."""
         self.retired = False
-        """Older than a connection may become: the next answer is its last."""
+        """The connection has reached its maximum age: the next answer is the last."""
         self._become_idle()
 
     def shed(self) -> None:
-        """One connection too many: whatever is asked on it gets a 503."""
+        """The connection exceeds the limit: every request on it gets a 503."""
         self._sheds = True
 
     # --- the client ----------------------------------------------------------------------------------
 
     def receive(self, plaintext: bytes) -> None:
-        """Take what the client sent."""
+        """Process what the client sent."""
         exchange = self.exchange
         if exchange is not None and exchange.tunnel is not None:
             exchange.tunnel.from_client(plaintext)
@@ -93,7 +93,7 @@ class Http1Stream(ClientStream):
             self._read_on()
 
     def _read_on(self) -> None:
-        """Read what came and act on it, as far as one turn of the event loop goes."""
+        """Read and process received data, as far as one turn of the event loop allows."""
         reader, link, left, begun = self._reader, self._link, _WORK, False
         while True:
             phase, exchange, message = link.phase, self.exchange, reader.message
@@ -113,7 +113,7 @@ class Http1Stream(ClientStream):
                 exchange.request_arrived()
             elif message is not None:
                 if link.blocked_since != NEVER:
-                    # Answers that nobody reads must not pile up: the next request waits for its reader.
+                    # Unread answers must not accumulate: the next request waits until the client reads.
                     link.hold()
                     return
                 reader.message, begun = None, True
@@ -126,7 +126,7 @@ class Http1Stream(ClientStream):
             self._settle()
 
     def _read_head(self) -> int:
-        """Read a piece of a head; returns what that took. The beginning of its body goes on with a whole head."""
+        """Read a piece of a head; returns its cost. If the head is complete, the beginning of its body is read too."""
         reader = self._reader
         reader.read()
         work = reader.work + _PIECE_WORK
@@ -136,7 +136,7 @@ class Http1Stream(ClientStream):
         return work
 
     def _next_turn(self) -> None:
-        """Go on when all others had their turn."""
+        """Continue after all others have had their turn."""
         if not self._waits:
             self._waits = True
             self._link.hold()
@@ -146,12 +146,12 @@ class Http1Stream(ClientStream):
         self._waits = False
         try:
             self._read_on()
-        except Exception as error:  # noqa: BLE001 — one connection's bug must not take others, and is never a pass
+        except Exception as error:  # noqa: BLE001 — a bug must not affect other connections or permit a request
             self._host.report_bug(error)
             self._link.abort()
 
     def _settle(self) -> None:
-        """All is done that could be done with what came: read on, or not."""
+        """All received data is processed as far as possible: resume reading, or not."""
         reader, link, exchange = self._reader, self._link, self.exchange
         if not reader.unread and self._client_ended and (exchange is None or not exchange.request.complete):
             self.gone()
@@ -190,18 +190,18 @@ class Http1Stream(ClientStream):
             return
         try:
             exchange.begin()
-        except Exception as error:  # noqa: BLE001 — a fault of ours is a 500, and never a pass
+        except Exception as error:  # noqa: BLE001 — an internal error is a 500, and must not permit anything
             exchange.broke(error)
 
     def answer_fault(self, fault: Fault) -> None:
-        """Bytes that are no request: they get an answer all the same, and an audit record."""
+        """Answer bytes that are not a valid request; they get an audit record too."""
         request = Request()
         request.complete, request.fault = True, fault
         self._reader.fault = None
         self._begin(request)
 
     def blocked(self) -> None:
-        """The client leaves a full buffer unread."""
+        """The client does not read, and the send buffer is full."""
         if self.exchange is not None:
             self.exchange.hold_upstream()
 
@@ -213,7 +213,7 @@ class Http1Stream(ClientStream):
             self._read_on()
 
     def says_no_more(self) -> bool:
-        """close_notify ends one direction (RFC 8446 §6.1): what was asked for is answered. Whether nothing was."""
+        """The client sent close_notify (RFC 8446 §6.1). Returns whether no request is left to be answered."""
         exchange, reader = self.exchange, self._reader
         if self._client_ended:
             return False
@@ -222,11 +222,11 @@ class Http1Stream(ClientStream):
             exchange.tunnel.client_ended()
             return False
         if reader.unread or reader.message is not None:
-            return False  # `_settle` sees
+            return False  # `_settle` handles it
         return exchange is None or not exchange.request.complete
 
     def gone(self) -> None:
-        """The client has left: nobody waits for an answer."""
+        """The client has disconnected: nobody waits for an answer."""
         exchange, self.exchange = self.exchange, None
         if exchange is not None:
             self._under_way.count -= 1
@@ -241,11 +241,11 @@ class Http1Stream(ClientStream):
     # --- order ---------------------------------------------------------------------------------------
 
     def exchanges(self) -> list[Exchange]:
-        """Those under way: one at most."""
+        """The exchanges in progress: at most one."""
         return [] if self.exchange is None else [self.exchange]
 
     def check(self, now: float, wall: float, timeouts: Timeouts) -> None:
-        """Act on what is overdue. `now` is monotonic, `wall` seconds since the epoch."""
+        """Act on expired limits. `now` is monotonic seconds, `wall` seconds since the epoch."""
         is_blocked = self._link.blocked_since != NEVER
         if self.exchange is not None:
             overdue.check(self.exchange, now, wall, timeouts, is_blocked=is_blocked)
@@ -256,14 +256,14 @@ class Http1Stream(ClientStream):
                 self._link.close()
 
     def drain(self, deadline: float) -> None:
-        """The server is about to leave: a tunnel ends, and an idle connection lives on until `deadline` at most."""
+        """The server stops soon: end a tunnel now; an idle connection stays open until `deadline` at most."""
         if self.exchange is None:
             self.deadline = min(self.deadline, deadline)
         else:
             self.exchange.end_tunnel("drain")
 
     def retire(self, within: float) -> None:
-        """It is old enough: one more request may be on its way, for `within` seconds; a tunnel ends now."""
+        """The connection has reached its maximum age: end a tunnel now, and an idle connection in `within` seconds."""
         if not self.retired:
             self.retired = True
             if self.exchange is not None:
@@ -272,7 +272,7 @@ class Http1Stream(ClientStream):
             self.deadline = min(self.deadline, self._now() + within)
 
     def distrust(self) -> None:
-        """The client would be refused now. What it is in the middle of ends as if its certificate had expired."""
+        """The client would be refused now. A request in progress ends as if the client's certificate had expired."""
         self.distrusted, self.certificate_until = True, 0.0
         if self.exchange is not None:
             self.exchange.valid_until = 0.0
@@ -331,7 +331,7 @@ class Http1Stream(ClientStream):
         if keep and (
             request.upgrade or (end is not None and not request.complete) or not self._may_continue()
         ):
-            # Once the upstream has answered in full nobody reads the rest of the request.
+            # After a complete response from the upstream, the rest of the request is not read.
             keep = False
         self._keep_alive = keep
         pieces = http1_writer.response_head(request, head, fields, chunked=chunked, keep_alive=keep)
@@ -382,7 +382,7 @@ class Http1Stream(ClientStream):
         self._go_on()
 
     def _go_on(self) -> None:
-        """To the next request, or the end."""
+        """Continue with the next request, or end the connection."""
         reader, link = self._reader, self._link
         waiting = bool(reader.unread) or reader.message is not None or reader.fault is not None
         self._held = False
@@ -391,7 +391,7 @@ class Http1Stream(ClientStream):
             return
         self._become_idle()
         if waiting:
-            # Not from here: a thousand pipelined requests must not become a thousand stack frames.
+            # A direct call would need a stack frame for each of a thousand pipelined requests.
             self._next_turn()
             return
         if reader.in_head:

@@ -1,15 +1,15 @@
-"""Bytes of a client → requests (RFC 9112), by the parser llhttp through httptools.
+"""Client bytes → requests (RFC 9112), with the parser llhttp through httptools.
 
-Theory of operation. A reader is given plain bytes and turns them into messages, a piece for each call: at most one head
-is completed by one piece, and a piece ends where a head ends, so that what a client sends at once costs no more at once
-than its owner allows. What is not read yet stays as it came. The reader never calls outward: whoever calls it looks at
-`message` afterwards, because llhttp reports a bad Transfer-Encoding only *after* it has said that the head is complete,
-and nothing of such a message may have been acted on. A message grows while its body arrives: `take_body` hands over
-what came since the last call.
+Theory of operation. A reader receives plaintext and turns it into messages, one piece per call. A piece completes at
+most one head and ends where a head ends, so that the cost of a call is bounded however much a client sends at once.
+Data that is not read yet stays unparsed. The reader never calls outward: its owner checks `message` after each call,
+because llhttp reports a bad Transfer-Encoding only *after* it has reported the complete head, and such a message must
+not be acted on. A message grows while its body arrives: `take_body` returns what arrived since the last call.
 
-What llhttp lets pass and this module does not: versions other than 1.0 and 1.1, Transfer-Encoding in HTTP/1.0 or
-other than exactly `chunked`, anything over its limit, and the request lines of RTSP and ICE. Of these llhttp does not
-tell. A head that one piece holds has its protocol where method and target say; of any other, the first line is kept.
+llhttp accepts the following and this module rejects it: versions other than 1.0 and 1.1, Transfer-Encoding in
+HTTP/1.0 or other than exactly `chunked`, anything over its limit, and the request lines of RTSP and ICE. llhttp does
+not report the protocol of a request line. If one piece holds the whole head, the protocol is found after method and
+target; otherwise the first line is kept.
 """
 
 from typing import Final
@@ -22,19 +22,19 @@ from sidecar.http.message import NO_HEAD, Fault, Request
 from sidecar.proxy.configuration import Limits
 
 _METHODS: Final = {b"GET": "GET", b"HEAD": "HEAD", b"POST": "POST", b"PUT": "PUT", b"DELETE": "DELETE"}
-"""The common ones, so that they are not decoded for each request."""
+"""Common names, so that they are not decoded for each request."""
 _END: Final = b"\r\n\r\n"
 _LEAST: Final = 1024
 _PIECE: Final = 16384
-"""Bytes of chunks, or of a head, that are parsed at once: the least while chunks are small, more while they are not."""
+"""Bytes of chunks, or of a head, that are parsed at once: the minimum for small chunks, more for larger ones."""
 _SMALL: Final = 64
-"""Bytes: with smaller chunks than that the next piece is one of the least."""
+"""Bytes: if chunks are smaller than this, the next piece has the minimum size."""
 _CHUNK_WORK: Final = 512
-"""Each chunk costs as much as so many bytes."""
+"""Cost of one chunk, expressed in bytes."""
 _DISCARDED_BODY: Final = 65536
-"""Bytes: a refused body of up to this size is read and thrown away, which is cheaper than a new TLS handshake."""
+"""Bytes: a refused body of up to this size is read and discarded, which is cheaper than a new TLS handshake."""
 _CHUNK_OVERHEAD: Final = 26
-"""Bytes of framing a chunk may need without any extension: 16 digits, two line ends, and the last chunk."""
+"""Bytes of framing that a chunk may need without an extension: 16 digits, two line ends, and the last chunk."""
 
 
 class RequestReader:
@@ -47,28 +47,30 @@ class RequestReader:
 
     def __init__(self, limits: Limits) -> None:
         self.message: Request | None = None
-        """A request whose head is complete and which nobody has taken yet."""
+        """A request whose head is complete and which has not been taken yet."""
         self.fault: Fault | None = None
-        """What is wrong: the connection cannot go on after that."""
+        """The error in what was received; the connection cannot continue after it."""
         self.is_upgraded = False
-        """A request asks for another protocol: what comes behind it is not for this reader."""
+        """A request asks for another protocol: the bytes after it are not parsed here."""
         self.in_head = False
         """Part of a head has arrived."""
         self.work = 0
-        """What the last piece took: its size in bytes, with a surcharge for what is expensive whatever its size."""
+        """Cost of the last piece: its size in bytes, with a surcharge for expensive elements."""
         self.unread = b""
-        """What came and was not read, with what was read of it in front. Set it when it is empty, else `give`."""
+        """Received data that is not read, preceded by the part that is. Assign to it if it is empty, else call
+        `give`.
+        """
         self._limits = limits
         self._at = 0
-        """Where in `unread` the next piece begins."""
+        """Offset in `unread` at which the next piece begins."""
         self._piece = b""
-        """What is being read, when a head may begin with it."""
+        """The bytes being parsed, if a head may begin in them."""
         self._line: bytes | None = None
-        """The first line, or the beginning of it, of a head that came in several pieces."""
+        """The first line of a head that arrived in several pieces, as far as it has arrived."""
         self._tail = b""
-        """The last bytes of the piece before, when it ended within a message."""
+        """The last bytes of the previous piece, if it ended within a message."""
         self._most = _LEAST
-        """Bytes of the next piece of chunks."""
+        """Size of the next piece of chunks, in bytes."""
         self._chunks = 0
         """Chunks that began in this piece."""
         self._head_bytes = 0
@@ -78,11 +80,11 @@ class RequestReader:
         self._parser: HttpRequestParser | None = HttpRequestParser(self)
 
     def close(self) -> None:
-        """Let go of the parser: it and this reader refer to each other."""
+        """Release the parser: parser and reader refer to each other."""
         self._parser = None
 
     def take_unread(self) -> bytes:
-        """What came and was not read."""
+        """Remove and return the data that was not read."""
         data, self.unread, self._at = self.unread[self._at :], b"", 0
         return data
 
@@ -91,10 +93,10 @@ class RequestReader:
         self.unread = self.take_unread() + data
 
     def read(self) -> None:
-        """Read the next piece of what came.
+        """Read the next piece of the received data.
 
-        Afterwards `message` may be a new request. When `fault` is set, the request before it is good; the faulty one
-        is none, unless its head was complete in an earlier piece: then its own `fault` is set, too.
+        Afterwards `message` may be a new request. If `fault` is set, the request before it is valid. The faulty one
+        is not returned, unless its head was complete in an earlier piece: then its own `fault` is set, too.
         """
         parser, request, data = self._parser, self._open, self.unread
         size = self.work = len(data)
@@ -129,13 +131,13 @@ class RequestReader:
             self._tail, self._head_bytes = b"", 0
 
     def _next(self, request: Request | None) -> bytes:
-        """The next bytes that are parsed at once."""
+        """The next bytes to parse in one call."""
         unread, at = self.unread, self._at
         left = _length(request) - request.body_bytes if request is not None else -1
         if left >= 0:
             end = at + left
         else:
-            # A head ends here, or the trailers of a chunked body; content may hold the same bytes, without harm.
+            # The end of a head or of chunked trailers. Content may contain the same bytes, which does no harm.
             tail = self._tail
             most = _PIECE if request is None else self._most
             found = (tail + unread[at : at + most]).find(_END)
@@ -146,7 +148,7 @@ class RequestReader:
         return unread[at:end]
 
     def _follow_line(self, data: bytes) -> None:
-        """`data` is part of a head that is not complete."""
+        """Keep the first line: `data` is part of a head that is not complete."""
         line = self._line
         if line is None or b"\r\n" not in line:
             self._line = _first_line((line or b"") + data)
@@ -180,7 +182,7 @@ class RequestReader:
 
     def _check_body_limits(self, request: Request) -> None:
         limits = self._limits
-        # What one chunk did not need of its room for framing is not there for the next.
+        # Unused framing allowance of one chunk must not be available to the next.
         request.overhead = max(request.overhead, 0)
         if request.overhead > limits.chunk_extension_bytes and request.chunked:
             request.fault = Fault(Reason.REQUEST_MALFORMED, "chunk extensions over the limit")
@@ -189,7 +191,7 @@ class RequestReader:
         self.fault = self.fault or request.fault
 
     def _check_head_limits(self) -> None:
-        """Check a head that is not complete: what would be refused in the end is refused now."""
+        """Check a head that is not complete, so that it is refused as soon as it exceeds a limit."""
         head, limits = self._head, self._limits
         if len(head.fields) > limits.headers:
             self.fault = Fault(Reason.HEADER_TOO_LARGE, f"more than {limits.headers} header fields")
@@ -203,7 +205,7 @@ class RequestReader:
             self._parser = None
 
     def _head_too_large(self, request: Request) -> Fault | None:
-        """Exact sizes, of the fields alone."""
+        """Check the exact sizes, which count the fields alone."""
         limits = self._limits
         if len(request.fields) > limits.headers:
             return Fault(Reason.HEADER_TOO_LARGE, f"more than {limits.headers} header fields")
@@ -259,9 +261,9 @@ class RequestReader:
             request.fault = self._head_too_large(request) or request.fault
         self._line, self._head_bytes = None, 0
         self.in_head = False
-        # An idle connection keeps nothing of the last head, in particular not its token.
+        # An idle connection keeps nothing of the last head, in particular no token.
         self._open, self._head, self._tail = request, NO_HEAD, b""
-        self._most, self._chunks = _LEAST // 4, 0  # it grows with the end of this piece
+        self._most, self._chunks = _LEAST // 4, 0  # it grows at the end of this piece
         if self.message is not None:
             raise RuntimeError("a piece holds two heads")
         self.message = request
@@ -289,7 +291,7 @@ class RequestReader:
 
 
 def rest_is_harmless(request: Request, fields: RequestFields) -> bool:
-    """Whether the rest of the request can be read and thrown away."""
+    """Whether the rest of the request can be read and discarded."""
     if request.complete:
         return not request.upgrade
     length = request.content_length
@@ -297,8 +299,8 @@ def rest_is_harmless(request: Request, fields: RequestFields) -> bool:
 
 
 def _length(request: Request) -> int:
-    """The `Content-Length` that rules the body of a request (RFC 9112 §6.3), before or after anybody has checked it;
-    less than 0 when another rule does.
+    """The `Content-Length` that determines the body of a request (RFC 9112 §6.3), whether or not it has been checked;
+    less than 0 if another rule applies.
     """
     if request.content_length is not None and not request.chunked:
         return request.content_length
@@ -308,7 +310,7 @@ def _length(request: Request) -> int:
 
 
 def _first_line(data: bytes) -> bytes:
-    """Up to the first line's end, that included; the empty lines that may stand before it are not (RFC 9112 §2.2)."""
+    """The first line with its line end, without the empty lines that may precede it (RFC 9112 §2.2)."""
     data = data.lstrip(b"\r\n")
     end = data.find(b"\r\n")
     return data[: end + 2] if end >= 0 else data

@@ -1,4 +1,4 @@
-"""Responses → bytes towards the client (RFC 9112): those of the API, and the sidecar's own answers."""
+"""Responses → bytes to the client (RFC 9112): responses of the API and the sidecar's own answers."""
 
 import time
 from email.utils import formatdate
@@ -15,7 +15,7 @@ _clock: Final = time.time
 
 
 class _Date:
-    """The value of a Date field, and the second that it is of."""
+    """The value of a Date field, and its second."""
 
     __slots__ = ("second", "text")
 
@@ -28,7 +28,7 @@ _DATE: Final = _Date()
 
 
 def date() -> bytes:
-    """The Date field's value (RFC 9110 §6.6.1), made once a second."""
+    """The value of the Date field (RFC 9110 §6.6.1), made once a second."""
     now = int(_clock())
     if _DATE.second != now:
         _DATE.second, _DATE.text = now, formatdate(now, usegmt=True).encode("ascii")
@@ -40,10 +40,10 @@ _KEEP: Final = b"Connection: keep-alive\r\n"
 
 
 def own_answer(answer: Answer, request_id: str, request: Request, *, close: bool) -> bytes:
-    """The whole answer to `request`; without content for HEAD (RFC 9110 §9.3.2)."""
+    """The whole answer to `request`; no content if the method is HEAD (RFC 9110 §9.3.2)."""
     connection = _CLOSE if close else _KEEP if request.minor_version == 0 else b""
     name = request_id.encode("ascii") if answer.is_identified else b""
-    key = (connection, len(name))  # the length grows with the number of requests
+    key = (connection, len(name))  # the id gets longer as the number of requests grows
     form = answer.written.get(key)
     if form is None:
         form = answer.written[key] = _form(answer, *key)
@@ -53,7 +53,7 @@ def own_answer(answer: Answer, request_id: str, request: Request, *, close: bool
 
 
 def _form(answer: Answer, connection: bytes, id_size: int) -> tuple[bytes, bytes, bytes, bytes]:
-    """What always stands in it, in the pieces between which date and request id stand."""
+    """The constant parts of the answer; date and request id are put between them."""
     status = b"HTTP/1.1 %d %b\r\nDate: " % (answer.status, TITLES.get(answer.status, "OK").encode("ascii"))
     length = (b"Content-Length", b"%d" % (len(answer.beginning) + id_size + len(answer.end)))
     lines = [b"%b: %b\r\n" % field for field in (answer.fields[0], length, *answer.fields[1:])]
@@ -69,7 +69,7 @@ def interim_head(head: Response, fields: ResponseFields) -> bytes:
 
 
 def needs_chunks(request: Request, head: Response, fields: ResponseFields) -> bool:
-    """Whether the response has a body whose length nobody has said."""
+    """Whether the response has a body of unknown length."""
     if request.method == "HEAD" or head.status in BODILESS_STATUS:
         return False
     return fields.chunked or not fields.has_length
@@ -78,7 +78,7 @@ def needs_chunks(request: Request, head: Response, fields: ResponseFields) -> bo
 def response_head(
     request: Request, head: Response, fields: ResponseFields, *, chunked: bool, keep_alive: bool
 ) -> list[bytes]:
-    """The response head towards the client, in pieces."""
+    """The response head for the client, in pieces."""
     if head.status == 204:
         # RFC 9110 §8.6: "A server MUST NOT send a Content-Length header field in any response with a status code
         # of 1xx (Informational) or 204 (No Content)."
@@ -86,7 +86,7 @@ def response_head(
     pieces = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.phrase)]
     pieces += fields.kept
     if not fields.has_date:
-        # RFC 9110 §6.6.1: a recipient with a clock appends Date when it forwards a response without.
+        # RFC 9110 §6.6.1: a recipient with a clock adds Date to a forwarded response that has none.
         pieces.append(b"Date: %b\r\n" % date())
     if chunked:
         pieces.append(b"Transfer-Encoding: chunked\r\n")
@@ -100,7 +100,9 @@ def response_head(
 
 
 def chunk(data: bytes, end: bytes | None) -> bytes:
-    """Content in a chunk (RFC 9112 §7.1); with `end`, the trailers' field lines, the last of its body."""
+    """One chunk of content (RFC 9112 §7.1). If `end` is given, it is the last, and `end` holds the trailers' field
+    lines.
+    """
     framed = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
     return framed if end is None else framed + _FINAL_CHUNK + end + b"\r\n"
 

@@ -1,10 +1,10 @@
-"""HTTP/2 on a client connection (RFC 9113): many requests at once, each a stream of its own.
+"""HTTP/2 on a client connection (RFC 9113): concurrent requests, each on its own stream.
 
-Theory of operation. Plaintext goes into the engine, and what it makes of it is told here, so much of it at once as the
-connection's turn allows (`http2_turns`). Each head becomes an exchange with its own decision, bounds and record. What
-the engine has to say is collected and goes out once, at the end of the turn.
+Theory of operation. Plaintext goes into the engine, which reports events to this object, as many at once as the
+connection's turn allows (`http2_turns`). Each head becomes an exchange with its own decision, bounds and record. The
+engine's output is collected and sent once, at the end of the turn.
 
-A client that exceeds its `Allowance` is told ENHANCE_YOUR_CALM, and has to connect again.
+A client that exceeds its `Allowance` gets GOAWAY with ENHANCE_YOUR_CALM and has to connect again.
 """
 
 from typing import Final
@@ -26,15 +26,15 @@ from sidecar.proxy.http2.engine import HEAD_WORK, Http2Engine, Http2Failure, far
 from sidecar.proxy.http2.events import ENHANCE_YOUR_CALM, NO_ERROR
 
 _HEAD_BYTES: Final = 1024
-"""Bytes of a decoded head, or of trailers, that take another unit."""
+"""Bytes of a decoded head, or of trailers, per additional unit of work."""
 _ENDING_WORK: Final = 3
-"""Units that it takes to end what is under way for a client that has taken its request back."""
+"""Units of work for ending an exchange whose request the client has cancelled."""
 _ENDED_AT_ONCE: Final = 4
-"""How many requests of a client that has left are ended in one turn. At the end of the process it has to be all."""
+"""Number of exchanges of a disconnected client that are ended in one turn. When the process stops, all have to end."""
 _NOT_AS_LONG: Final = Fault(Reason.REQUEST_MALFORMED, NOT_AS_LONG)
 _STALLED: Final = Fault(Reason.REQUEST_TIMEOUT, "the request did not end in time")
 _STREAMS_HELD: Final = 16
-"""How many streams may be held with a full window before their connection is."""
+"""Number of streams with a full window that may be held before the connection is held."""
 
 
 class Http2Wire(Http2Turns):
@@ -52,24 +52,24 @@ class Http2Wire(Http2Turns):
         load()
         limits = host.settings.limits
         self.streams: dict[int, Http2Stream] = {}
-        """Those that the engine knows."""
+        """The streams that are open in the engine."""
         self._filled: dict[int, Http2Stream] = {}
-        """Streams of which something may wait for the client."""
+        """Streams that may have output waiting for the client."""
         self._leavers: list[Http2Stream] = []
-        """Streams whose client has left, and whose exchanges are still to be ended."""
+        """Streams of a disconnected client whose exchanges still have to be ended."""
         self._deferred: dict[int, tuple[Http2Request, float]] = {}
-        """Requests that say that they have no content, and have not ended: they begin when they have (RFC 9113 §8.1.1).
-        By the number of their stream, with the time when they came.
+        """Requests that declare no content and have not ended: they begin when their stream ends (RFC 9113 §8.1.1).
+        Stream number → request, with the time when it arrived.
         """
         self._goes = False
-        """GOAWAY was announced: a round trip later no stream begins any more."""
+        """GOAWAY was announced; after one round trip, no new stream is accepted."""
         self._is_leaving = False
-        """No stream begins any more."""
+        """No new stream is accepted."""
         self._sheds = False
         self._requests = 0
         self._allowance = Allowance(limits.stream_resets, host.now())
         self.deadline = NEVER
-        """When the connection ends if it stays idle."""
+        """Time at which the connection ends if it stays idle."""
         self.engine = Http2Engine(
             self,
             is_server=True,
@@ -83,11 +83,11 @@ class Http2Wire(Http2Turns):
         self.flush_soon()
 
     def exchanges(self) -> list[Exchange]:
-        """Those under way."""
+        """The exchanges in progress."""
         return [one.exchange for one in self.streams.values() if one.exchange is not None]
 
     def shed(self) -> None:
-        """One connection too many: whatever is asked on it gets a 503."""
+        """The connection exceeds the limit: every request on it gets a 503."""
         self._sheds = True
 
     # --- the client ----------------------------------------------------------------------------------
@@ -105,7 +105,7 @@ class Http2Wire(Http2Turns):
         if data:
             self._allowance.transferred(len(data))
             link.write(data)
-        self._see_ends()  # before the streams are looked at: most of them ended with what went out
+        self._see_ends()  # before the streams are examined: most of them ended with this output
         for number, stream in filled.items():
             if not stream.is_closed and number not in self._filled:
                 if stream.look(self._host.settings.limits.buffered_bytes):
@@ -116,12 +116,12 @@ class Http2Wire(Http2Turns):
             link.close()
 
     def filled(self, stream: Http2Stream) -> None:
-        """Content of a stream may wait for the client."""
+        """Mark a stream whose content may wait for the client."""
         self._filled[stream.number] = stream
         self.flush_soon()
 
     def left(self, stream: Http2Stream) -> None:
-        """The exchange of a stream is over."""
+        """Forget the stream of an exchange that is over."""
         under_way = self._host.under_way
         under_way.count -= 1
         under_way.streams -= 1
@@ -167,7 +167,7 @@ class Http2Wire(Http2Turns):
         )
 
     def _begin_deferred(self, stream: int, fault: Fault | None, *, ends: bool) -> None:
-        """It has turned out that a request without content is whole, or what is wrong with it."""
+        """Begin a request without content after its stream has ended; `fault` says what is wrong with it."""
         request = self._deferred.pop(stream)[0]
         request.complete, request.fault = ends, fault or request.fault
         self._begin(stream, request, is_closed=False)
@@ -208,7 +208,7 @@ class Http2Wire(Http2Turns):
         found = self.streams.pop(stream, None)
         self._filled.pop(stream, None)
         if found is None:
-            # The engine refused it before there was a head to tell of: it is a request all the same, and has a record.
+            # The engine refused it before it reported a head. It counts as a request and has a record.
             deferred = self._deferred.pop(stream, None)
             request = Http2Request() if deferred is None else deferred[0]
             request.complete = True
@@ -250,7 +250,7 @@ class Http2Wire(Http2Turns):
 
     def _count_reset(self) -> None:
         self.engine.extra_work += _ENDING_WORK
-        self.refusals += 1  # it came to nothing, as one that is refused
+        self.refusals += 1  # it produced no answer of the API, like a refused request
         if not self._allowance.takes_reset():
             self._break_off(ENHANCE_YOUR_CALM, "http2_flood", "streams reset before they had an answer")
 
@@ -260,7 +260,7 @@ class Http2Wire(Http2Turns):
     # --- the end -------------------------------------------------------------------------------------
 
     def _break_off(self, code: int, incident: str, detail: str) -> None:
-        """The client gets no further here: what is under way ends, and so does the connection."""
+        """End everything in progress and the connection."""
         link = self._link
         if link.is_ending:
             return
@@ -272,48 +272,50 @@ class Http2Wire(Http2Turns):
         link.linger()
 
     def _leave(self) -> None:
-        """Let no more streams begin, a round trip from now: those that are on their way are still served."""
+        """Accept no new stream after one round trip; streams that are on their way are still served."""
         if not self._goes:
             self._goes = True
             self.engine.announce_end()
-            self.flush()  # PING would overtake it
+            self.flush()  # otherwise PING would overtake it
             self.engine.ping()
             self.flush_soon()
 
     def _go_away(self) -> None:
-        """Let no more streams begin."""
+        """Accept no new stream."""
         if not self._is_leaving:
             self._goes = self._is_leaving = True
             self.engine.go_away()
             self.flush_soon()
 
     def drain(self, deadline: float) -> None:
-        """The server is about to leave: what is under way goes on, and what begins within a round trip."""
+        """The server stops soon: requests in progress continue, and those that arrive within a round trip are served.
+        """
         self._leave()
         if not self.under_way:
             self.deadline = min(self.deadline, deadline)
 
     def retire(self, within: float) -> None:
-        """It is old enough: streams may be on their way for `within` seconds."""
+        """The connection has reached its maximum age; streams may still arrive for `within` seconds."""
         self._leave()
         if not self.under_way:
             self.deadline = min(self.deadline, self._host.now() + within)
 
     def distrust(self) -> None:
-        """The client would be refused now. What is under way ends as if its certificate had expired."""
+        """The client would be refused now. Requests in progress end as if the client's certificate had expired."""
         self.certificate_until = 0.0
         for stream in self.streams.values():
             stream.distrust()
         self._go_away()
 
     def says_no_more(self) -> bool:
-        """close_notify ends one direction only (RFC 8446 §6.1): what was asked for is still answered.
+        """The client sent close_notify, which ends one direction only (RFC 8446 §6.1). Requests already sent are
+        answered.
 
-        Returns whether nothing was.
+        Returns whether there are none.
         """
         self._client_ended = True
         if self.engine.has_events:
-            return False  # it is seen when they were told
+            return False  # it is checked after they were processed
         return self.end_halves()
 
     def end_halves(self) -> bool:
@@ -326,7 +328,7 @@ class Http2Wire(Http2Turns):
         return not self.streams
 
     def blocked(self) -> None:
-        """The client leaves a full buffer unread."""
+        """The client does not read, and the send buffer is full."""
         for exchange in self.exchanges():
             exchange.hold_upstream()
 
@@ -344,7 +346,7 @@ class Http2Wire(Http2Turns):
         self._allowance.tell(self._host.observer)
 
     def gone(self) -> None:
-        """The client has left: nobody waits for an answer. What is under way ends, a few of it in each turn."""
+        """The client has disconnected: nobody waits for an answer. A few exchanges are ended in each turn."""
         waits = bool(self._leavers)
         self._leavers.extend(self.streams.values())
         self.streams, self._filled, self._deferred = {}, {}, {}
@@ -368,7 +370,7 @@ class Http2Wire(Http2Turns):
     # --- time ----------------------------------------------------------------------------------------
 
     def check(self, now: float, wall: float, timeouts: Timeouts) -> None:
-        """Act on what is overdue. `now` is monotonic, `wall` seconds since the epoch."""
+        """Act on expired limits. `now` is monotonic seconds, `wall` seconds since the epoch."""
         self._allowance.grow(now, self._host.settings.limits.stream_resets)
         self._allowance.tell(self._host.observer)
         link = self._link

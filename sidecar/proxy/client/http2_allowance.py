@@ -1,9 +1,10 @@
-"""What an HTTP/2 client may do without asking for anything, and how often it may take a request back.
+"""Limits how many HTTP/2 frames without a request a client may send, and how often it may cancel a request.
 
-Theory of operation. Each frame costs a server work, and the standard bounds none of them: pings, settings, updates of
-windows by a byte, empty content (CVE-2019-9512 and its siblings), streams that are reset as soon as they are open
-(CVE-2023-44487) or that make the server reset them (CVE-2025-8671). Here they are counted against an allowance, which
-grows with time and with what is really transferred, so that who downloads a file may update its windows.
+Theory of operation. Each frame costs a server work, and the standard does not limit their number: pings, settings,
+window updates of one byte, empty content (CVE-2019-9512 and related), streams that are reset as soon as they are open
+(CVE-2023-44487) or that make the server reset them (CVE-2025-8671). Such frames are counted against an allowance. It
+grows with time and with the amount of data transferred, so that a client which downloads a file may send window
+updates.
 """
 
 from typing import Final
@@ -11,16 +12,16 @@ from typing import Final
 from sidecar.telemetry.record import Observer
 
 _NOISE: Final = 2000.0
-"""Frames that ask for nothing, in a burst. A kilobyte of content allows one more."""
+"""Burst of frames that request nothing. A kilobyte of content allows one more."""
 _NOISE_RATE: Final = 200.0
-"""How many more of them each second allows."""
+"""Number of such frames by which the allowance grows per second."""
 _RESETS_RATE: Final = 0.1
-"""How much of the resets each second allows anew."""
+"""Fraction of the resets by which that allowance grows per second."""
 _CONTENT: Final = 1024
 
 
 class Allowance:
-    """That of one connection."""
+    """The allowance of one connection."""
 
     __slots__ = ("_counted_at", "_noise", "_resets", "noise", "resets")
 
@@ -30,20 +31,20 @@ class Allowance:
         self._counted_at = now
         self.noise = 0
         self.resets = 0
-        """How many there were since they were told."""
+        """Number of frames since the last report to the observer."""
 
     def grow(self, now: float, resets: int) -> None:
-        """Time has passed; `resets` is how many there may be in a burst."""
+        """Add what the elapsed time allows; `resets` is the largest number in a burst."""
         passed, self._counted_at = now - self._counted_at, now
         self._noise = min(self._noise + passed * _NOISE_RATE, _NOISE)
         self._resets = min(self._resets + passed * resets * _RESETS_RATE, float(resets))
 
     def transferred(self, size: int) -> None:
-        """So many bytes were of use."""
+        """Add what `size` bytes of transferred content allow."""
         self._noise = min(self._noise + size / _CONTENT, _NOISE)
 
     def tell(self, observer: Observer) -> None:
-        """How many there were since this was told last."""
+        """Report the number of frames since the last report."""
         if self.resets:
             observer.http2_glitches("reset", self.resets)
         if self.noise:
@@ -51,13 +52,15 @@ class Allowance:
         self.resets = self.noise = 0
 
     def takes_noise(self) -> bool:
-        """A frame that asks for nothing; whether it is within the allowance."""
+        """Count a frame that requests nothing; returns whether it is within the allowance."""
         self.noise += 1
         self._noise -= 1
         return self._noise >= 0
 
     def takes_reset(self) -> bool:
-        """A request that was taken back, or that the engine had to refuse; whether it is within the allowance."""
+        """Count a request that was cancelled, or that the engine had to refuse; returns whether it is within the
+        allowance.
+        """
         self.resets += 1
         self._resets -= 1
         return self._resets >= 0

@@ -1,9 +1,9 @@
-"""One request over HTTP/2 and its answer: a stream among others of its connection (RFC 9113 §5).
+"""One request over HTTP/2 and its answer: one stream of its connection (RFC 9113 §5).
 
-Theory of operation. The wire tells the stream what came of its request, and the exchange answers through it. What the
-client sends is acknowledged when the exchange has taken it, so a stream that is held costs its client the stream's
-window and no other stream anything. What the client does not take waits in the engine: past the limit the upstream is
-held, and a stream that makes no headway for `timeouts.write` is given up.
+Theory of operation. The wire passes the parts of the request to the stream, and the exchange answers through it.
+Received content is acknowledged when the exchange has taken it: holding a stream uses up only that stream's window.
+Output that the client does not take waits in the engine. Above the limit, the upstream is held; a stream without
+progress for `timeouts.write` is reset.
 """
 
 from abc import abstractmethod
@@ -34,7 +34,7 @@ from sidecar.proxy.native import mypyc_attr
 from sidecar.proxy.vouching.hop import Hop
 
 _OPENING_WORK: Final = 24
-"""Units that a request takes besides for which a connection to the upstream has to be opened: 2 of those in a turn."""
+"""Additional units of work for a request that needs a new connection to the upstream: a turn holds 2 of those."""
 
 
 NOT_AS_LONG: Final = "the content is not as long as Content-Length says"
@@ -42,7 +42,7 @@ NOT_AS_LONG: Final = "the content is not as long as Content-Length says"
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Carrier(Http2Events):
-    """The connection that a stream is on."""
+    """The connection of a stream."""
 
     __slots__ = ("certificate_until", "engine", "forwarding", "hop", "now", "presenter", "refusals")
 
@@ -58,33 +58,33 @@ class Carrier(Http2Events):
         """As in `ClientStream`."""
         self.now = now
         self.refusals = 0
-        """Requests in a row, up to now, that were answered without the API."""
+        """Number of consecutive requests, including the last, that were answered without the API."""
 
     @abstractmethod
     def flush_soon(self) -> None:
-        """The engine has something to say: it goes out at the end of this turn of the event loop."""
+        """The engine has output: it is sent at the end of this turn of the event loop."""
 
     @abstractmethod
     def filled(self, stream: "Http2Stream") -> None:
-        """Content of a stream may wait for the client."""
+        """Mark a stream whose content may wait for the client."""
 
     @abstractmethod
     def left(self, stream: "Http2Stream") -> None:
-        """The exchange of a stream is over."""
+        """Forget the stream of an exchange that is over."""
 
     @abstractmethod
     def gone(self) -> None:
-        """The client has left: nobody waits for an answer."""
+        """The client has disconnected: nobody waits for an answer."""
 
     def lost(self) -> None:
         """The connection is closed."""
         self.gone()
 
     def interim(self, stream: int, fields: tuple[Field, ...]) -> None:
-        """No client sends one, and the engine would take it for a malformed request."""
+        """A client sends no interim response; the engine treats one as a malformed request."""
 
     def goaway(self, last: int, code: int) -> None:
-        """The client takes no pushes, of which there are none."""
+        """GOAWAY from a client concerns pushed streams, which are not used here."""
 
 
 class Http2Stream(ClientStream):
@@ -102,37 +102,39 @@ class Http2Stream(ClientStream):
         self._carrier = carrier
         self._held = False
         self._untaken = 0
-        """Bytes of content for which the client was not given new window."""
+        """Bytes of content for which no new window was given to the client."""
         self._last = b""
-        """The end of the content, as long as more than Content-Length says may come."""
+        """The end of the content, kept while more may arrive than Content-Length says."""
         self._waiting = 0
-        """Bytes that waited for the client when it was last looked at."""
+        """Bytes that waited for the client at the last check."""
         self._answers: Answers | None = None
         self._waits_until = NEVER
-        """Until when the client waits for all of the answer."""
+        """Time until which the client waits for the complete answer."""
         self._may_trail = False
-        """An answer that breaks off can still say why."""
+        """An answer that is cut off can still carry the cause."""
         self._was_reset = False
         self.number = number
         self.request = request
         self.exchange: Exchange | None = None
         self.has_begun_content = False
-        """Some content of a longer answer has gone to the engine."""
+        """Some content of a longer answer was given to the engine."""
         self.has_said_all = False
-        """The end of the answer is with the engine."""
+        """The end of the answer was given to the engine."""
         self.is_closed = False
-        """The engine knows it no more."""
+        """The stream is closed in the engine."""
         self.is_full = False
-        """More waits for the client than may, so the upstream is held."""
+        """More data waits for the client than is allowed, so the upstream is held."""
         self.is_shared = False
-        """The engine knows that its content goes out in turn with that of others."""
+        """The engine knows that this stream's content is sent in turn with that of others."""
         self.stalled_since = NEVER
-        """Since when the client has taken nothing of what waits for it."""
+        """Time since which the client has taken none of the waiting data."""
 
     # --- the request ---------------------------------------------------------------------------------
 
     def begin(self, serving: Serving, *, sheds: bool) -> int:
-        """The head is here; `sheds`: it is on one connection too many. Returns the work that it takes besides."""
+        """Begin the exchange of a complete head. `sheds`: its connection exceeds the limit. Returns the additional
+        work units.
+        """
         request, endpoints = self.request, serving.endpoints
         if (
             request.is_grpc
@@ -158,7 +160,7 @@ class Http2Stream(ClientStream):
         opened = serving.pool.opened
         try:
             exchange.begin()
-        except Exception as error:  # noqa: BLE001 — a fault of ours is a 500, and never a pass
+        except Exception as error:  # noqa: BLE001 — an internal error is a 500, and must not permit anything
             exchange.broke(error)
         return 0 if serving.pool.opened == opened else _OPENING_WORK
 
@@ -187,7 +189,7 @@ class Http2Stream(ClientStream):
             self._acknowledge()
 
     def end(self) -> None:
-        """The request is complete, with the trailers that it has now, or at fault with them."""
+        """The request is complete, with the trailers received by now, or faulty because of them."""
         length, request = self.request.content_length, self.request
         if length is not None and not self._is_as_long(length, ends=True):
             request.fault = Fault(Reason.REQUEST_MALFORMED, NOT_AS_LONG)
@@ -198,9 +200,9 @@ class Http2Stream(ClientStream):
             self.exchange.request_arrived()
 
     def _is_as_long(self, length: int, *, ends: bool) -> bool:
-        """Whether the content is as long as Content-Length says, as far as it is here; else the request is malformed
-        (RFC 9113 §8.1.1). That may show at its end only, so the last of it stays here until then: what the upstream has
-        of a malformed request is never a whole one.
+        """Whether the length of the content is that of Content-Length; otherwise the request is malformed (RFC 9113
+        §8.1.1). This may be known only at the end, so the last part is kept until then: the upstream never has a
+        malformed request in full.
         """
         seen = self.request.body_bytes
         return seen == length if ends else seen <= length
@@ -212,7 +214,7 @@ class Http2Stream(ClientStream):
             self._carrier.flush_soon()
 
     def close(self, reason: Reason | None = None, detail: str = "") -> None:
-        """The stream is over. Where its exchange is not, the client has left it, unless there is a `reason`."""
+        """The stream is closed. If its exchange is not over, the client has cancelled it, unless `reason` is given."""
         self.is_closed, self._held = True, False
         exchange = self.exchange
         if exchange is not None:
@@ -230,13 +232,15 @@ class Http2Stream(ClientStream):
         self._must_end = min(self._now() + seconds, self._waits_until)
 
     def distrust(self) -> None:
-        """It ends as if the client's certificate had expired."""
+        """End the request as if the client's certificate had expired."""
         self.certificate_until = 0.0
         if self.exchange is not None:
             self.exchange.valid_until = 0.0
 
     def check(self, now: float, wall: float, timeouts: Timeouts, *, is_blocked: bool) -> None:
-        """Act on what is overdue. `is_blocked`: the client leaves a full buffer of its connection unread."""
+        """Act on expired limits. `is_blocked`: the client does not read, and the send buffer of its connection is
+        full.
+        """
         if now - self.stalled_since > timeouts.write:
             self.give_up()
         elif self.exchange is not None:
@@ -245,7 +249,7 @@ class Http2Stream(ClientStream):
     # --- what the client takes -----------------------------------------------------------------------
 
     def look(self, buffered: int) -> bool:
-        """Output has gone as far as it could; whether some of this stream is left. `buffered` is how much may wait."""
+        """Called after output was sent; returns whether this stream has more. `buffered` is how many bytes may wait."""
         waiting = 0 if self.is_closed else self._carrier.engine.waiting(self.number)
         if not waiting and not self._waiting and not self.is_full:
             self.stalled_since = NEVER
@@ -315,7 +319,7 @@ class Http2Stream(ClientStream):
         elif data or end is not None:
             carrier.engine.send(number, data, ends=end is not None)
         if end is None:
-            # With the second piece: of most answers there is none, and the others have waited for one at most.
+            # On the second piece: most answers have only one, and other streams have waited for at most one piece.
             if self.has_begun_content and not self.is_shared and not self.request.is_prioritized:
                 self.is_shared = True
                 carrier.engine.share(number)
@@ -324,7 +328,7 @@ class Http2Stream(ClientStream):
         carrier.filled(self)
 
     def answer(self, answer: Answer, request_id: str) -> bool:
-        """RFC 9113 §8.1: an answer may be whole before the request is; the rest of it is then refused."""
+        """RFC 9113 §8.1: an answer may be complete before the request is; the rest of the request is then refused."""
         exchange = self.exchange
         self._carrier.refusals += 1
         if self.is_closed:
@@ -350,7 +354,7 @@ class Http2Stream(ClientStream):
         return True
 
     def switch(self, head: Response, fields: ResponseFields) -> bytes:
-        """Nobody comes here: RFC 9113 §8.6 knows no upgrade, and a request with the field is malformed."""
+        """Never called: HTTP/2 has no Upgrade (RFC 9113 §8.6), and a request with that field is malformed."""
         self.cut()
         return b""
 
@@ -373,21 +377,21 @@ class Http2Stream(ClientStream):
         self._carrier.filled(self)
 
     def reset(self, code: int) -> None:
-        """Give the stream up: its client sees that the answer is not whole."""
+        """Reset the stream, so that the client sees that the answer is incomplete."""
         if not self.is_closed and not self._was_reset:
             self.has_said_all = self._was_reset = True
             self._carrier.engine.reset(self.number, code)
             self._carrier.flush_soon()
 
     def give_up(self) -> None:
-        """The client takes nothing of what waits for it."""
+        """Reset the stream: the client takes none of the waiting data."""
         if self.exchange is not None:
             self.exchange.abandon()
             self._over()
         self.reset(CANCEL)
 
     def settle(self) -> None:
-        """All that was said has gone out: once that was the whole answer, nobody reads the rest of the request."""
+        """All output was sent. If it was the complete answer, the rest of the request is not read."""
         if self.has_said_all and not self.request.complete:
             self.reset(NO_ERROR)  # RFC 9113 §8.1
 

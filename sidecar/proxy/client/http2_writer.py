@@ -1,4 +1,4 @@
-"""Responses → fields of HTTP/2 towards the client (RFC 9113 §8): those of the API, and the sidecar's own answers."""
+"""Responses → HTTP/2 fields for the client (RFC 9113 §8): responses of the API and the sidecar's own answers."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""The transport and the TLS under one client connection: how it is written to, held, and ended."""
+"""The transport and the TLS of one client connection: writing, holding and closing."""
 
 import asyncio
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from sidecar.proxy.exchange.stream import NEVER
 from sidecar.proxy.tls import Engine, TlsFailure
 
 _LINGER: Final = 2.0
-"""Seconds a client gets to read a final answer while the rest of what it sends is thrown away."""
+"""Seconds that a client has for reading a final answer while the rest of its request is discarded."""
 
 
 class Phase(Enum):
@@ -26,7 +26,7 @@ class Phase(Enum):
     CLOSED = "closed"
 
 
-# Each under a name of its own: a member is looked up through the metaclass of its enumeration, which costs more.
+# Module constants, because looking up an enum member through its metaclass costs more.
 PREFACE: Final = Phase.PREFACE
 HANDSHAKE: Final = Phase.HANDSHAKE
 IDLE: Final = Phase.IDLE
@@ -50,32 +50,32 @@ class Link:
         self._transport: asyncio.Transport | None = None
         self.engine = engine
         self.is_held = False
-        """The wire takes no more for now."""
+        """The wire accepts no data for now."""
         self._rests = False
-        """Nothing is read from the socket."""
+        """Reading from the socket is paused."""
         self.unread = b""
-        """Ciphertext that waits for a later turn of the event loop; more than a little stops the reading."""
+        """Ciphertext that waits for a later turn of the event loop; reading stops above a small amount."""
         self.when_released: Callable[[], None] | None = None
-        """Goes on with `unread` when the wire takes more."""
+        """Continues with `unread` when the wire accepts data again."""
         self.phase: Phase = HANDSHAKE
         self.deadline = NEVER
-        """When the handshake, or the end of the connection, must be over."""
+        """Time by which the handshake, or the closing of the connection, must be complete."""
         self.blocked_since = NEVER
-        """Since when the client has left a full buffer unread."""
+        """Time since which the client has not read and the send buffer is full."""
 
     def open(self, transport: asyncio.Transport) -> None:
-        """The connection is accepted."""
+        """Set the transport of an accepted connection."""
         self._transport = transport
 
     def lose(self) -> None:
-        """The connection is gone."""
+        """The connection is closed."""
         self.phase = CLOSED
         self.unread, self.when_released = b"", None
         self._transport = None
 
     @property
     def is_ending(self) -> bool:
-        """No request begins any more."""
+        """Whether no new request may begin."""
         phase = self.phase
         return phase is CLOSED or phase is LINGER
 
@@ -89,18 +89,18 @@ class Link:
             self.abort()
 
     def send(self, ciphertext: bytes) -> None:
-        """What TLS itself has to say."""
+        """Send records that TLS itself produced."""
         if ciphertext and self._transport is not None:
             self._transport.write(ciphertext)
 
     def hold(self) -> None:
-        """Read no more from the client for now."""
+        """Pause reading from the client."""
         if not self.is_held and self._transport is not None:
             self.is_held = True
             self._rest(self._transport, rests=True)
 
     def release(self) -> None:
-        """Read on."""
+        """Resume reading."""
         if self.is_held and self._transport is not None and not self._transport.is_closing():
             self.is_held = False
             if not self.unread:
@@ -110,8 +110,8 @@ class Link:
                 self.when_released = None
 
     def keep(self, ciphertext: bytes, little: int = 0) -> None:
-        """What was read and has to wait for a later turn; nothing: it is read up. While it is no more than a `little`,
-        reading goes on, which spares two calls of the system.
+        """Keep `ciphertext` for a later turn; empty means that everything was processed. Reading continues while no
+        more than `little` bytes are kept, which saves two system calls.
         """
         self.unread = ciphertext
         transport = self._transport
@@ -127,8 +127,8 @@ class Link:
                 transport.resume_reading()
 
     def linger(self) -> None:
-        """The client may still be sending what nobody reads: closing now would reset the connection and take the
-        answer with it (RFC 9112 §9.6).
+        """Close later: the client may still be sending data that nobody reads. An immediate close would reset the
+        connection and discard the answer (RFC 9112 §9.6).
         """
         if self._transport is None:
             return
@@ -141,7 +141,7 @@ class Link:
         self.release()
 
     def close(self) -> None:
-        """End in good order: nothing is under way, or its answer is complete."""
+        """Close with close_notify: no request is in progress, or its answer is complete."""
         if self._transport is not None and self.phase is not CLOSED:
             self.send(self.engine.shutdown())
             self.phase = CLOSED
@@ -149,7 +149,7 @@ class Link:
             self._transport.close()
 
     def abort(self) -> None:
-        """End at once, visibly: what was under way is not complete."""
+        """Close at once and without close_notify, so that the client sees that the answer is incomplete."""
         self.phase = CLOSED
         if self._transport is not None:
             self._transport.abort()

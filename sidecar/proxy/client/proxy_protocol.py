@@ -1,11 +1,11 @@
-"""The PROXY protocol, versions 1 and 2: a load balancer says who the client is, before the TLS handshake. Pure."""
+"""The PROXY protocol, versions 1 and 2: a load balancer sends the client's address before the TLS handshake. Pure."""
 
 import ipaddress
 import struct
 
 _V2_SIGNATURE = b"\r\n\r\n\x00\r\nQUIT\n"
 _V1_LONGEST = 107
-"""Bytes of the longest version 1 line, with its end."""
+"""Length of the longest version 1 line, in bytes, with its line end."""
 _V2_LONGEST = 4096
 
 Peer = tuple[str, int]
@@ -16,11 +16,11 @@ class Incomplete(Exception):
 
 
 class NotProxyProtocol(Exception):
-    """What came is no PROXY protocol header."""
+    """The received bytes are not a PROXY protocol header."""
 
 
 def read_preface(data: bytes) -> tuple[Peer | None, bytes]:
-    """The client the header names (None for LOCAL and UNKNOWN) and the bytes behind the header.
+    """The client that the header names (None for LOCAL and UNKNOWN), and the bytes after the header.
 
     Raises `Incomplete` and `NotProxyProtocol`.
     """

@@ -1,9 +1,9 @@
-"""What a client connection may speak once its handshake is over: one row a wire, by its name in the handshake.
+"""The protocols of a client connection after its handshake: a table from the protocol's name to its wire.
 
 A wire is made from its link and what is known of the client. It must have what `ClientConnection` calls: `receive`,
-`blocked`, `unblocked`, `says_no_more`, `gone`, `lost`; `shed`, `drain`, `retire`, `distrust`; `check`, `exchanges`; the
-attributes `hop`, `was_permitted` and `refusals`. A union of classes and no `Protocol`: compiled, a method is called by
-its class.
+`blocked`, `unblocked`, `says_no_more`, `gone`, `lost`; `shed`, `drain`, `retire`, `distrust`; `check`, `exchanges`;
+the attributes `hop`, `was_permitted` and `refusals`. The type is a union of classes, not a `Protocol`: compiled code
+then calls the method of the class directly.
 """
 
 from typing import Final, TypeAlias
@@ -22,14 +22,14 @@ _WIRES: Final[dict[str, tuple[type[Http1Stream] | type[Http2Wire], bytes]]] = {
     HTTP1: (Http1Stream, b"1.1"),
     HTTP2: (Http2Wire, b"2.0"),
 }
-"""Protocol by its name in the handshake (RFC 7301 §6) → its wire, and the version that Via names (RFC 9110 §7.6.3)."""
+"""ALPN name (RFC 7301 §6) → wire, and the version for Via (RFC 9110 §7.6.3)."""
 
 
 def wire_for(
     link: Link, host: Host, presenter: Presenter, certificate_until: float, peer: str, *, believed: bool
 ) -> Wire:
-    """The wire for `presenter.protocol`. `peer` is the client's IP address, `believed` whether what it forwards is
-    taken for true; `certificate_until` as in `ClientStream`.
+    """The wire for `presenter.protocol`. `peer` is the client's IP address, `believed` whether its forwarded fields
+    are used; `certificate_until` as in `ClientStream`.
     """
     made, version = _WIRES[presenter.protocol]
     forwarding = Forwarding(peer, believed=believed, received=version)

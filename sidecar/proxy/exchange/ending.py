@@ -1,7 +1,7 @@
-"""How an exchange ends: its answer when that is not the upstream's, and its one audit record.
+"""How an exchange ends: an answer of the sidecar's own, and exactly one audit record.
 
-Each way out goes through `finish` or `abandon`, which alone report the record, so that none can forget it or do it
-twice.
+Only `finish` and `abandon` report the record, and every end calls one of them, so that a record is neither missing
+nor duplicated.
 """
 
 from time import perf_counter
@@ -21,11 +21,11 @@ ENDED_FOR: Final = {
     "certificate_expired": Reason.CERTIFICATE_EXPIRED,
     "timeout": Reason.UPSTREAM_TIMEOUT,
 }
-"""Why what is under way ends → the reason of its refusal, where no answer has begun."""
+"""Cause of an early end → the reason of the refusal, if no answer has begun."""
 
 
 class Ending:
-    """What an exchange owes its client and its operator."""
+    """What every exchange has to produce: an answer and an audit record."""
 
     __slots__ = ("_serving", "_stream", "has_begun", "is_answered", "is_over", "place", "record", "started")
 
@@ -33,20 +33,21 @@ class Ending:
         self.started = perf_counter()
         self.record = AuditRecord(stream.presenter, serving.clock(), serving.next_id(), serving.generation)
         self.has_begun = False
-        """The head of a final answer has gone out."""
+        """The head of a final answer was sent."""
         self.is_answered = False
-        """The answer is one of our own; the rest of the request may still be on its way."""
+        """The answer is the sidecar's own; the rest of the request may still arrive."""
         self.is_over = False
-        """Reported: finished, or the client is gone."""
+        """The record is reported: the exchange is finished, or the client has disconnected."""
         self.place: Place | None = None
-        """Among the requests that may be under way under the rule, where the rule says how many."""
+        """The place of the request under its rule, if the rule limits the number of concurrent requests."""
         self._stream = stream
         self._serving = serving
 
     def hindrance(self, rule: Rule, bounds: Bounds) -> tuple[Reason, str] | None:
-        """Why a permitted request cannot be forwarded now: no time, no room under its rule, no place in the log.
+        """The reason why a permitted request cannot be forwarded now: no time left, rule limit reached, or no place
+        in the log.
 
-        None when it can; then it has its places.
+        None if it can be forwarded; then it holds its places.
         """
         if rule.limits is not None:
             left = bounds.total_timeout - self.record.decision_seconds if bounds.total_timeout else NEVER
@@ -65,7 +66,7 @@ class Ending:
         return None
 
     def refuse(self, denial: Denial, detail: str) -> None:
-        """No response of the upstream will come of this."""
+        """End without a response of the upstream: answer with the denial."""
         record, answer = self.record, self._serving.answers.to(denial)
         record.reason, record.detail = denial.reason, detail
         if self.place is not None:
@@ -73,21 +74,21 @@ class Ending:
         self.answer(answer)
 
     def answer(self, answer: Answer) -> None:
-        """Answer for ourselves."""
+        """Send an answer of the sidecar's own."""
         self.record.status = answer.status
         self.has_begun = self.is_answered = True
         if self._stream.answer(answer, self.record.request_id):
             self.finish()
 
     def cut(self, reason: Reason, detail: str) -> None:
-        """The response has begun and cannot be completed: the client must see that it is not whole."""
+        """End a response that has begun and cannot be completed: the client must see that it is incomplete."""
         if not self.is_answered:  # what the client does after its answer does not change its reason
             self.record.reason, self.record.detail = reason, detail
         self._stream.cut()
         self.finish()
 
     def finish(self) -> None:
-        """Nothing more will happen, and the client has what it gets."""
+        """Finish: nothing more will happen, and the client has its answer."""
         if not self.is_over:
             self.is_over = True
             if self.place is not None:
@@ -96,13 +97,13 @@ class Ending:
             self._report()
 
     def abandon(self, cause: str) -> None:
-        """The client is gone: nobody waits for the answer."""
+        """The client has disconnected: nobody waits for the answer."""
         if not self.is_over:
             self.is_over = True
             record = self.record
             record.ended_by = record.ended_by or cause
             if record.decision is None and record.reason is None and not self.is_answered:
-                # Only an issuer's answer is waited for, and there was none for as long as the client would wait.
+                # Before an answer, only an issuer is waited for, and it did not answer while the client waited.
                 record.reason = Reason.ISSUER_UNAVAILABLE
             self._report()
 

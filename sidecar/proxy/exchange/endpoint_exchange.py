@@ -1,8 +1,9 @@
-"""A request to an authorization server's endpoint: read whole, decided, handed on, and its answer read whole.
+"""A request to an authorization server's endpoint: the whole request is read before the decision, the whole response
+before it is passed on.
 
-Theory of operation. An `Exchange` that keeps back what others pass on: the content of the request until the whole was
-decided about, and that of an answer which is judged. The `Course` decides and judges. All else, the limits of the
-service, the pool, deadlines, the one record, is as in any exchange.
+Theory of operation. An `Exchange` forwards content as it arrives; this subclass keeps it back. It keeps the content
+of the request until the decision about the whole request, and the content of a response that is checked. The `Course`
+decides and checks. Everything else is as in any exchange: limits, the pool, deadlines, the one record.
 """
 
 from collections.abc import Awaitable
@@ -38,12 +39,12 @@ _OF_ANOTHER_CONTENT: Final = frozenset(
         b"last-modified", b"repr-digest", b"transfer-encoding",
     }
 )  # fmt: skip
-"""Fields of an answer that are about its content, and wrong with another."""
+"""Fields of a response that describe its content, and are wrong for other content."""
 
 
 class KeptContent:
-    """Content that is kept back. Mostly it comes in one piece, which is not copied; in many it costs no more than its
-    length.
+    """Content that is kept back. Usually it arrives in one piece, which is not copied; many pieces use no more memory
+    than their total length.
     """
 
     __slots__ = ("_first", "_more", "size")
@@ -52,10 +53,10 @@ class KeptContent:
         self._first = b""
         self._more: bytearray | None = None
         self.size = 0
-        """Bytes."""
+        """Number of bytes kept."""
 
     def add(self, piece: bytes) -> None:
-        """What follows."""
+        """Append a piece."""
         self.size += len(piece)
         if self._more is not None:
             self._more += piece
@@ -67,11 +68,11 @@ class KeptContent:
             self._first = piece
 
     def so_far(self) -> bytes:
-        """All that came."""
+        """All content received so far."""
         return self._first if self._more is None else bytes(self._more)
 
     def taken(self) -> bytes:
-        """All that came; nothing of it is kept any longer."""
+        """Return all content and release it."""
         data = self.so_far()
         self._first, self._more, self.size = b"", None, 0
         return data
@@ -82,14 +83,14 @@ class EndpointExchange(Exchange):
 
     _course: Course | None = None
     reads_whole = False
-    """The request is still arriving, and kept back."""
+    """The request is still arriving and is kept back."""
     _outgoing: Outgoing | None = None
     _answer: Response | None = None
-    """The head of an answer that is kept back."""
+    """The head of a response that is kept back."""
     _is_too_long = False
     _endpoints: ServerEndpoints
     _content = b""
-    """All of the request's content, once it is here."""
+    """The whole content of the request, once it is complete."""
     _kept_answer: KeptContent
     _body: KeptContent
 
@@ -103,7 +104,7 @@ class EndpointExchange(Exchange):
     # --- the request ---------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Read on, unless the head says already that nothing will come of it."""
+        """Read the content, unless the head alone is refused."""
         head = self._received()
         if isinstance(head, Fault):
             self.fail(head.reason, head.detail)
@@ -126,7 +127,7 @@ class EndpointExchange(Exchange):
             return
         self.reads_whole = True
         if self.fields.expect and not self.request.complete:
-            # RFC 9110 §10.1.1: who wants the content before it passes anything on says so itself.
+            # RFC 9110 §10.1.1: a server that needs the content before it forwards anything sends 100 itself.
             self._ask_for_content()
         if not self.request.complete:
             self.stream.expect_more(self._serving.upstream.response_timeout)
@@ -140,7 +141,7 @@ class EndpointExchange(Exchange):
         self.stream.interim(head, ResponseFields())
 
     def request_arrived(self) -> None:
-        """More of the request is here."""
+        """More of the request has arrived."""
         request = self.request
         if not self.reads_whole or self.ending.is_answered or request.fault is not None:
             super().request_arrived()
@@ -156,7 +157,7 @@ class EndpointExchange(Exchange):
             self._decide()
 
     def abandon(self, cause: str = "client") -> None:
-        """The client is gone."""
+        """The client has disconnected."""
         if self.reads_whole and not self.ending.is_over:
             self.record.reason, self.record.detail = (
                 Reason.REQUEST_MALFORMED,
@@ -183,7 +184,7 @@ class EndpointExchange(Exchange):
 
     def _forward(self, permit: Permit) -> None:
         course, head = self._course, self._head
-        assert course is not None  # noqa: S101 — nothing is permitted without
+        assert course is not None  # noqa: S101 — nothing is permitted without one
         assert head is not None  # noqa: S101 — a decision was made about it
         outgoing = course.outgoing(permit, head, self.fields, self._content, self.record.presenter)
         if isinstance(outgoing, _OUTCOMES):
@@ -197,7 +198,7 @@ class EndpointExchange(Exchange):
             ready = await outgoing
             if not self.is_over:
                 self._go_on(permit, ready)
-        except Exception as error:  # noqa: BLE001 — whatever it is, it is ours, and it is never a pass
+        except Exception as error:  # noqa: BLE001 — any exception is an internal error and permits nothing
             self.broke(error)
 
     def _go_on(self, permit: Permit, outgoing: Outgoing | Answer) -> None:
@@ -222,7 +223,7 @@ class EndpointExchange(Exchange):
         assert outgoing is not None  # noqa: S101 — set before anything is forwarded
         if outgoing.host:
             fields.hosts = [outgoing.host]
-        for name, _ in fields.claims:  # those that nobody may make
+        for name, _ in fields.claims:  # those that no client may send
             serving.observer.header_stripped(name.decode("latin-1"))
         kept = _without(fields.kept, outgoing.dropped)
         if outgoing.authorization:
@@ -231,7 +232,7 @@ class EndpointExchange(Exchange):
         return self._head_of(request.method.encode("ascii"), outgoing, b"".join(kept), said)
 
     def _head_of(self, method: bytes, outgoing: Outgoing, kept: bytes, said: bytes) -> bytes:
-        """What the sidecar says comes last, so that nothing of it can be removed or repeated."""
+        """The sidecar's own fields come last, so that none of them can be removed or repeated."""
         hosts = self.fields.hosts
         line = b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (method, outgoing.target, hosts[0] if hosts else b"")
         length = b"Content-Length: %d\r\n" % len(outgoing.body) if method == b"POST" else b""
@@ -247,7 +248,7 @@ class EndpointExchange(Exchange):
             return
         for head in heads:
             if head.interim:
-                continue  # whoever waited for 100 has been told, and nothing else is of use before the verdict
+                continue  # 100 was sent already, and other interim responses are of no use before the verdict
             denial = course.refusal(head)
             if denial is not None:
                 self._refuse(denial)
@@ -280,7 +281,7 @@ class EndpointExchange(Exchange):
         self._serving.spawn(self._await_judgement(judged, head, response))
 
     def _let_go(self, response: Response) -> None:
-        """The answer is whole: its connection may carry another."""
+        """The response is complete: its connection may carry another request."""
         upstream, self._upstream = self._upstream, None
         if upstream is not None:
             if response.keep_alive and self.is_sent and not upstream.blocked:
@@ -329,7 +330,7 @@ class EndpointExchange(Exchange):
         super()._respond(head, data, end)
 
     async def _run(self, outgoing: Outgoing) -> None:
-        """Post a form of our own (RFC 7009)."""
+        """Post a form of the sidecar's own (RFC 7009)."""
         serving = self._serving
         said = self.stream.forwarding(self.fields) + serving.tracing(self.fields, self.record)
         head = self._head_of(b"POST", outgoing, b"Content-Type: application/x-www-form-urlencoded\r\n", said)
@@ -338,7 +339,7 @@ class EndpointExchange(Exchange):
         serving.observer.incident(name, "" if status == 200 else f"the server's answer: {status or 'none'}")
 
     def _refuse(self, denial: Denial) -> None:
-        """The upstream has answered, and its answer does not go on."""
+        """Refuse: the upstream has responded, and its response is not passed on."""
         self._drop_upstream()
         detail = denial.failures[0].presented if denial.failures else ""
         self.record.upstream_seconds = perf_counter() - self._dispatched
@@ -346,7 +347,7 @@ class EndpointExchange(Exchange):
 
 
 def _without(pieces: list[bytes], names: frozenset[bytes]) -> list[bytes]:
-    """Field lines, in pieces of four, without those of these names."""
+    """Field lines, in pieces of four, without the fields of these names."""
     kept: list[bytes] = []
     for start in range(0, len(pieces), 4):
         if pieces[start].lower() not in names:
@@ -357,7 +358,7 @@ def _without(pieces: list[bytes], names: frozenset[bytes]) -> list[bytes]:
 def exchange_for(
     stream: ClientStream, request: Request, serving: Serving, endpoints: ServerEndpoints
 ) -> Exchange:
-    """The exchange of a request where some go to an authorization server's endpoints."""
+    """The exchange of a request, if some paths are endpoints of an authorization server."""
     if endpoints.covers(request.target):
         return EndpointExchange(stream, request, serving, endpoints)
     return Exchange(stream, request, serving)

@@ -1,8 +1,8 @@
-"""What an exchange knows of requests to an authorization server's endpoints: they are read whole before anybody
-decides, and their answers may be read whole before they go on.
+"""The interface between an exchange and the endpoints of an authorization server.
 
-The interface that `entry` fulfils, owned by its user. One `Course` is made for each request to an endpoint; the
-exchange drives it: `decide`, then `outgoing`, then `judged`.
+A request to an endpoint is read whole before the decision; its response may be read whole before it is passed on.
+`entry` implements this interface, which is defined here by its user. One `Course` is made for each request to an
+endpoint. The exchange calls `decide`, then `outgoing`, then `judged`.
 """
 
 from abc import ABC, abstractmethod
@@ -21,11 +21,11 @@ from sidecar.telemetry.record import ClientNotes
 Decision = Permit | Denial
 
 MOST_ANSWER: Final = 256 << 10
-"""Bytes of an answer that is read whole."""
+"""Largest content of a response that is read whole, in bytes."""
 
 
 class Outgoing:
-    """What the upstream gets in place of what came."""
+    """What is sent to the upstream instead of the received request."""
 
     __slots__ = ("authorization", "body", "dropped", "host", "lines", "target")
 
@@ -42,19 +42,19 @@ class Outgoing:
         self.target = target
         """Path and query."""
         self.body = body
-        """All of the content."""
+        """The whole content."""
         self.lines = lines
-        """Field lines that the sidecar says, each with its line end."""
+        """Field lines that the sidecar adds, each with its line end."""
         self.dropped = dropped
-        """Names, in lower case, of fields of the client that do not go on."""
+        """Names, in lower case, of the client's fields that are not forwarded."""
         self.authorization = authorization
-        """Whether the client's own `Authorization` goes on."""
+        """Whether the client's `Authorization` is forwarded."""
         self.host = host
-        """Empty: the client's own."""
+        """Media type of the content; empty: the client's."""
 
 
 class AnswerReplaced:
-    """Other content for an answer."""
+    """Replacement content for a response."""
 
     __slots__ = ("body",)
 
@@ -63,18 +63,18 @@ class AnswerReplaced:
 
 
 class AnswerRefused:
-    """The answer does not go on."""
+    """The response is not passed on."""
 
     __slots__ = ("denial", "errands")
 
     def __init__(self, denial: Denial, errands: tuple[Outgoing, ...] = ()) -> None:
         self.denial = denial
         self.errands = errands
-        """Forms that are posted to the upstream, so that what it answered becomes worthless: revocations."""
+        """Forms that are posted to the upstream to revoke the tokens of its response."""
 
 
 Judgement = AnswerRefused | AnswerReplaced | None
-"""None: the answer goes on as it came."""
+"""None: the response is passed on unchanged."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -82,11 +82,11 @@ class Course(ABC):
     """One request to an endpoint."""
 
     def __init__(self, most_body: int) -> None:
-        # Set here and not by the class: compiled, an attribute that a subclass's class overrides is not seen.
+        # Set here and not in the class body: compiled code does not see a subclass's override of a class attribute.
         self.most_body = most_body
         """Bytes of content that a request may have; 0: none."""
         self.reads_body = most_body > 0
-        """Whether it is decided about the whole request; else about its head."""
+        """Whether the decision needs the whole request; otherwise it needs the head only."""
 
     @abstractmethod
     def decide(
@@ -99,33 +99,33 @@ class Course(ABC):
         presenter: Presenter,
         now: float,
     ) -> Decision | Awaitable[Decision]:
-        """At once when all is in memory, else later."""
+        """Decide at once if everything is in memory, else return an awaitable."""
 
     @abstractmethod
     def outgoing(
         self, permit: Permit, head: RequestHead, fields: RequestFields, body: bytes, presenter: Presenter
     ) -> Outgoing | Answer | Awaitable[Outgoing | Answer]:
-        """What goes to the upstream, or the answer to a request that was only asked about; raises `ValueError` when it
-        cannot be made.
+        """What is sent to the upstream, or the answer to a request that only asks for a decision. Raises `ValueError`
+        if it cannot be made.
         """
 
     @abstractmethod
     def refusal(self, response: Response) -> Denial | None:
-        """Why an answer with this head does not go on, whatever its content is."""
+        """Why a response with this head is not passed on, whatever its content; None if it may be."""
 
     @abstractmethod
     def reads_answer(self, response: Response) -> bool:
-        """Whether an answer with this head is judged."""
+        """Whether the content of a response with this head is read and checked."""
 
     @abstractmethod
     def judged(
         self, response: Response, body: bytes | None, presenter: Presenter
     ) -> Judgement | Awaitable[Judgement]:
-        """What becomes of an answer. `body` is all of its content; None: it is longer than `MOST_ANSWER`."""
+        """What to do with a response. `body` is its whole content; None if it is longer than `MOST_ANSWER`."""
 
     @abstractmethod
     def notes(self) -> ClientNotes | None:
-        """What is known of the client, and of what was issued to it, for the record."""
+        """What is known of the client, and of the token issued to it, for the record."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
@@ -134,7 +134,7 @@ class ServerEndpoints(ABC):
 
     @abstractmethod
     def covers(self, target: bytes) -> bool:
-        """Whether a request target may mean an endpoint to some reader, whatever its spelling."""
+        """Whether any interpretation of a request target, whatever its spelling, is an endpoint."""
 
     @abstractmethod
     def course(self, head: RequestHead) -> Course | Denial:

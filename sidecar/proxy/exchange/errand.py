@@ -1,4 +1,4 @@
-"""A request of the sidecar's own to the upstream, of which only the status of the answer matters."""
+"""A request of the sidecar's own to the upstream; only the status of the response is used."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from sidecar.proxy.upstream.pool import UpstreamPool
 
 
 class Errand(Passenger):
-    """One such request."""
+    """One request of the sidecar's own."""
 
     def __init__(self, head: bytes, body: bytes) -> None:
         self._head = head
@@ -18,7 +18,7 @@ class Errand(Passenger):
         self._status: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
     async def run(self, pool: UpstreamPool, within: float) -> int:
-        """Send it; the status of its answer, or 0 when there was none within so many seconds."""
+        """Send it; returns the status of the response, or 0 if there was none within `within` seconds."""
         pool.submit(self)
         try:
             async with asyncio.timeout(within):
@@ -57,7 +57,7 @@ class Errand(Passenger):
         self._end(0)
 
     def upstream_blocked(self) -> None:
-        """A form fits into any buffer."""
+        """Nothing to do: a form fits into any buffer."""
 
     def upstream_ready(self) -> None:
         """See `upstream_blocked`."""

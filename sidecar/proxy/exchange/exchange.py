@@ -1,10 +1,9 @@
 """One request: head → decision → forward or refuse → exactly one audit record.
 
-Theory of operation. An exchange is driven from three sides, always on the event loop and never re-entered: the wire
-under its `ClientStream` says that more of the request is here (`request_arrived`), the authorizer's answer comes
-(`_decided`; at once when all it needs is in memory), and the upstream connection says that more of the response is
-here. How it ends is `Ending`'s business.
-Nothing is written towards the upstream but by `_forward`, whose first argument is the `Permit`.
+Theory of operation. Three sources drive an exchange, always on the event loop and never re-entered. The wire under
+its `ClientStream` reports that more of the request is here (`request_arrived`), the authorizer answers (`_decided`;
+at once if all it needs is in memory), and the upstream connection reports that more of the response is here. `Ending`
+handles how it ends. Only `_forward` writes to the upstream, and its first argument is the `Permit`.
 """
 
 from collections.abc import Awaitable
@@ -30,27 +29,27 @@ Decision = Permit | Denial
 
 _DECISIONS: Final = (Permit, Denial)
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
-"""RFC 9110 §9.2.2, of those that may be sent again."""
+"""The idempotent methods (RFC 9110 §9.2.2) whose requests may be sent again."""
 
 
 class Exchange(Passenger):
     """One request and its response."""
 
-    # Attributes that start the same for all stand on the class: setting them on each instance costs more.
+    # Attributes with a common initial value are class attributes: setting them on each instance costs more.
     awaits_continue = False
-    """The client has not been told to send its body (RFC 9110 §10.1.1)."""
+    """The client waits for 100 before it sends its body (RFC 9110 §10.1.1)."""
     valid_until = NEVER
-    """Seconds since the epoch: when the authority under which this exchange runs ends."""
+    """Seconds since the epoch: when the token or certificate that permits this exchange expires."""
     tunnel: Tunnel | None = None
     bounds: Bounds
     """Set when the rule is known; without a rule nothing is forwarded."""
     _head: RequestHead | None = None
     _upstream: UpstreamConnection | None = None
     _replay: bytes | None = None
-    """The request head, for as long as it may have to be sent again."""
+    """The request head, kept while it may have to be sent again."""
     _body_limit = 0
     is_sent = False
-    """The upstream has the whole request."""
+    """The whole request was sent to the upstream."""
     _tries = 0
     _nonce: str | None = None
     _asked_to_upgrade = False
@@ -66,7 +65,7 @@ class Exchange(Passenger):
 
     @property
     def is_over(self) -> bool:
-        """Whether what comes late comes to nothing: there was an answer, or nobody waits for one."""
+        """Whether later events are ignored: the answer is complete, or nobody waits for one."""
         return self.ending.is_over or self.ending.is_answered
 
     @property
@@ -77,7 +76,7 @@ class Exchange(Passenger):
     # --- the request ---------------------------------------------------------------------------------
 
     def begin(self) -> None:
-        """Decide, as soon as the head is here."""
+        """Decide: the head is complete."""
         head = self._received()
         if isinstance(head, Fault):
             self.fail(head.reason, head.detail)
@@ -97,7 +96,7 @@ class Exchange(Passenger):
             serving.spawn(self._await_decision(decision))
 
     def _received(self) -> RequestHead | Fault:
-        """Everything the decision may look at, or why there is no telling."""
+        """The input of the decision, or the fault that prevents one."""
         request, fields, record, serving = self.request, self.fields, self.record, self._serving
         record.method = request.method
         head = intake.request_head(request, fields, serving.field_rules)
@@ -112,7 +111,7 @@ class Exchange(Passenger):
             outcome = await decision
             if not self.is_over:
                 self._decided(outcome)
-        except Exception as error:  # noqa: BLE001 — whatever it is, it is ours, and it is never a pass
+        except Exception as error:  # noqa: BLE001 — any exception is an internal error and permits nothing
             self.broke(error)
         if not self.ending.is_over:
             self.stream.release()
@@ -168,7 +167,7 @@ class Exchange(Passenger):
             if line is None:
                 return None
             said += line
-        for name, _ in fields.claims:  # those that nobody may make
+        for name, _ in fields.claims:  # those that no client may send
             serving.observer.header_stripped(name.decode("latin-1"))
         return http1_writer.request_head(
             request, fields, head, said=said, token=serving.upstream.forward_token, upgrades=upgrades
@@ -189,7 +188,7 @@ class Exchange(Passenger):
             self.stream.release()
 
     def _end(self, data: bytes) -> bytes | None:
-        """`data` goes to the upstream: None while more of the request follows it, else the trailers' field lines."""
+        """Count `data` as sent. Returns None if more of the request follows, else the trailers' field lines."""
         request = self.request
         self.record.bytes_in += len(data)
         if not request.complete:
@@ -198,7 +197,7 @@ class Exchange(Passenger):
         return trailers(request.trailers, self._serving.field_rules)
 
     def request_arrived(self) -> None:
-        """More of the request is here, or it is complete, or it turned out to be malformed."""
+        """More of the request has arrived, or it is complete, or it is malformed."""
         request = self.request
         if self.ending.is_answered:
             request.chunks.clear()
@@ -223,7 +222,7 @@ class Exchange(Passenger):
             self.stream.expect_answer(self.bounds.response_timeout if request.complete else self._patience())
 
     def _patience(self) -> float:
-        """Seconds that a request under way may pause: a rule's shorter deadline for its answer begins at its end."""
+        """Seconds that a request may pause before it is complete; a rule's shorter timeout applies only after that."""
         return max(self.bounds.response_timeout, self._serving.upstream.response_timeout)
 
     def upstream_blocked(self) -> None:
@@ -272,7 +271,7 @@ class Exchange(Passenger):
     def _respond(self, head: Response, data: bytes, end: bytes | None) -> None:
         fields = sort_response(head.fields, self._serving.response_names, self._nonce)
         if fields.chunked and head.minor_version == 0:
-            # RFC 9112 §6.1: such a message's framing is faulty.
+            # RFC 9112 §6.1: the framing of such a message is faulty.
             raise MalformedResponse("Transfer-Encoding in HTTP/1.0")
         record = self.record
         if fields.stays_open >= 0 and self._upstream is not None:
@@ -280,7 +279,7 @@ class Exchange(Passenger):
         if fields.is_located and self._serving.redirects is not None:
             self._serving.redirects.bring_back(fields, self.fields, self.stream.origin(self.fields))
         if self._serving.certificate_header is not None:
-            # RFC 9440 §2.4: a response to a request with the field is selected by it, or not cached.
+            # RFC 9440 §2.4: the response varies with the field, or is not cached.
             fields.kept += (b"Vary", b": ", self._serving.certificate_header.selects, b"\r\n")
         record.status = head.status
         record.upstream_seconds = perf_counter() - self._dispatched
@@ -319,7 +318,7 @@ class Exchange(Passenger):
             self.tunnel.from_upstream(data)
 
     def upstream_failed(self, reason: Reason, detail: str) -> None:
-        """The upstream refused, broke or left."""
+        """The upstream refused or closed the connection, or failed."""
         upstream, self._upstream = self._upstream, None
         if self.tunnel is not None:
             self.end_stream("upstream")
@@ -333,7 +332,7 @@ class Exchange(Passenger):
         self.fail(reason, detail)
 
     def _may_retry(self, upstream: UpstreamConnection | None, reason: Reason) -> bool:
-        """When a reused connection was closed under us before it answered, and sending again is harmless."""
+        """Whether a reused connection was closed before a response, and sending the request again is harmless."""
         if upstream is None or reason is not Reason.UPSTREAM_BROKEN or not upstream.is_stale:
             return False
         is_whole = self._replay is not None and not self.record.bytes_in and not self.request.chunked
@@ -343,7 +342,7 @@ class Exchange(Passenger):
     # --- the end -------------------------------------------------------------------------------------
 
     def fail(self, reason: Reason, detail: str) -> None:
-        """No (whole) response will come of this, for a reason that is no decision."""
+        """End without a complete response, for a reason that is not a decision."""
         self._drop_upstream()
         if self.ending.has_begun:
             self.ending.cut(reason, detail)
@@ -352,27 +351,27 @@ class Exchange(Passenger):
             self.ending.refuse(Denial(reason), detail)
 
     def broke(self, error: Exception) -> None:
-        """A fault of ours: 500 where that can still be said, and never a pass."""
+        """An internal error: answer 500 if no answer has begun; it must not permit anything."""
         self._serving.report_bug(error)
         if not self.ending.is_over:
             self.fail(Reason.INTERNAL_ERROR, "")
 
     def abandon(self, cause: str = "client") -> None:
-        """The client is gone: nobody waits for the answer."""
+        """The client has disconnected: nobody waits for the answer."""
         if not self.ending.is_over:
             if self.tunnel is not None:
-                self._close_tunnel(self.tunnel)  # what the client sent before it left is still the upstream's
+                self._close_tunnel(self.tunnel)  # data that the client sent before it left still goes to the upstream
             self._drop_upstream()
             self.ending.abandon(cause)
 
     def end_tunnel(self, cause: str) -> None:
-        """End a tunnel in good order: close frames where its protocol has them, then both sides."""
+        """End a tunnel in order: close frames if its protocol has them, then both sides."""
         if self.tunnel is not None:
             self.tunnel.say_goodbye(cause)
             self.end_stream(cause)
 
     def end_stream(self, cause: str) -> None:
-        """End what is under way, for a reason of time or order: `token_expired`, `drain`, `client` …"""
+        """End the request in progress because of time or shutdown: `token_expired`, `drain`, `client` …"""
         self.record.ended_by = self.record.ended_by or cause
         if self.tunnel is not None:
             self._close_tunnel(self.tunnel)
@@ -382,7 +381,7 @@ class Exchange(Passenger):
 
     def _close_tunnel(self, tunnel: Tunnel) -> None:
         tunnel.close(self.record)
-        self.tunnel = self._upstream = None  # breaks a cycle of references: no garbage collection needed
+        self.tunnel = self._upstream = None  # breaks a reference cycle: no garbage collection needed
 
     def _drop_upstream(self) -> None:
         upstream, self._upstream = self._upstream, None
@@ -390,11 +389,11 @@ class Exchange(Passenger):
             upstream.discard()
 
     def hold_upstream(self) -> None:
-        """The client takes no more for now."""
+        """The client accepts no more data for now."""
         if self._upstream is not None:
             self._upstream.hold()
 
     def release_upstream(self) -> None:
-        """The client takes more again."""
+        """The client accepts data again."""
         if self._upstream is not None:
             self._upstream.resume()

@@ -1,29 +1,29 @@
-"""How many requests are under way under each rule that bounds them.
+"""Counts the requests in progress under each rule that limits them.
 
-Theory of operation. A request takes a place when it is permitted and would be forwarded, and leaves it when the
-upstream has no more to do with it: the answer is complete, it was cut, or the client has gone. Nobody waits for a
-place: a queue before a slow endpoint only adds to the delay. Places are counted by the rule's name and outlive a
-reload, for what is under way stays under way. Requests of rules without such a limit are not counted at all.
+Theory of operation. A request takes a place when it is permitted and would be forwarded. It leaves the place when the
+upstream is done with it: the response is complete, it was cut, or the client has disconnected. No request waits for a
+place: a queue before a slow endpoint only adds to the delay. Places are counted by the name of the rule and survive a
+reload, because requests in progress do too. Requests of rules without such a limit are not counted.
 """
 
 
 class UnderWay:
-    """Exchanges under way at one server, whatever their rules: one object, shared by all of its connections."""
+    """All exchanges in progress of one server, under any rule. All of its connections share this object."""
 
     __slots__ = ("count", "streams")
 
     def __init__(self) -> None:
         self.count = 0
         self.streams = 0
-        """Those of them that are streams of HTTP/2."""
+        """The number of them that are HTTP/2 streams."""
 
 
 class Full(Exception):
-    """Every place of a rule is taken."""
+    """All places of a rule are taken."""
 
 
 class Place:
-    """Evidence that a request is one of those that may be under way under its rule."""
+    """Evidence that a request counts among the concurrent requests of its rule."""
 
     __slots__ = ("_occupancy", "_rule")
 
@@ -32,7 +32,7 @@ class Place:
         self._rule = rule
 
     def leave(self) -> None:
-        """Give the place back. Once only, because it belongs to another exchange afterwards."""
+        """Give the place back. To be called once only, because another exchange may hold it afterwards."""
         self._occupancy.vacate(self._rule)
 
 
@@ -43,7 +43,7 @@ class Occupancy:
         self._taken: dict[str, int] = {}
 
     def enter(self, rule: str, most: int) -> Place:
-        """A place under the rule of that name, which has `most` of them; raises `Full`."""
+        """Take a place under the rule of that name, which has `most` places. Raises `Full`."""
         taken = self._taken.get(rule, 0)
         if taken >= most:
             raise Full
@@ -51,14 +51,14 @@ class Occupancy:
         return Place(self, rule)
 
     def vacate(self, rule: str) -> None:
-        """One place less is taken."""
+        """Count one place less as taken."""
         left = self._taken[rule] - 1
         if left:
             self._taken[rule] = left
         else:
-            # A rule that a reload took away leaves nothing behind.
+            # A rule that a reload removed must not leave an entry.
             del self._taken[rule]
 
     def taken(self) -> dict[str, int]:
-        """Requests under way, by the name of their rule."""
+        """Number of requests in progress, by the name of the rule."""
         return dict(self._taken)

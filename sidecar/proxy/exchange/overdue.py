@@ -1,4 +1,4 @@
-"""What becomes of an exchange when time passes, whatever wire it came over."""
+"""Applies time limits to an exchange, whatever its wire."""
 
 from sidecar.decision.denial import Reason
 from sidecar.proxy.configuration import Timeouts
@@ -7,8 +7,8 @@ from sidecar.proxy.exchange.exchange import Exchange
 
 
 def check(exchange: Exchange, now: float, wall: float, timeouts: Timeouts, *, is_blocked: bool) -> None:
-    """Act on what is overdue. `now` is monotonic, `wall` seconds since the epoch; `is_blocked` says that the client
-    leaves a full buffer unread, for which there is a time limit of its own.
+    """Act on expired limits. `now` is monotonic seconds, `wall` seconds since the epoch. `is_blocked`: the client
+    does not read and the send buffer is full; that has a time limit of its own.
     """
     stream = exchange.stream
     if exchange.valid_until + timeouts.expiry_grace <= wall:
@@ -28,7 +28,7 @@ def check(exchange: Exchange, now: float, wall: float, timeouts: Timeouts, *, is
 
 
 def _body_is_slow(exchange: Exchange, now: float, timeouts: Timeouts) -> bool:
-    """Whether the request body came slower than it must, over the last window."""
+    """Whether the request body arrived at less than the minimum rate over the last window."""
     request, stream = exchange.request, exchange.stream
     if request.complete or stream.is_held() or (exchange.awaits_continue and not request.body_bytes):
         return False
@@ -36,10 +36,10 @@ def _body_is_slow(exchange: Exchange, now: float, timeouts: Timeouts) -> bool:
 
 
 def _authority_ended(exchange: Exchange, cause: str) -> None:
-    """The token or the certificate has expired: `token_expired` or `certificate_expired`.
+    """End after the token or the certificate has expired; `cause` is `token_expired` or `certificate_expired`.
 
-    A request that the upstream has in full may have been acted on already. Its answer is waited for, since a 401
-    would ask the client to send it again; what takes longer than its head is then cut.
+    If the upstream has the whole request, it may have acted on it. Its response is still waited for, since a 401
+    would make the client send the request again. A response that takes longer than its head is then cut.
     """
     if exchange.tunnel is not None:
         exchange.end_tunnel(cause)
@@ -48,7 +48,7 @@ def _authority_ended(exchange: Exchange, cause: str) -> None:
 
 
 def _timed_out(exchange: Exchange, *, in_total: bool) -> None:
-    """The answer, or the next part of it, did not come in time; `in_total`: the whole took too long."""
+    """The response, or its next part, did not arrive in time; `in_total`: the exchange as a whole took too long."""
     if exchange.ending.has_begun:
         exchange.record.ended_by = "timeout"
         late = "the exchange took too long: total_timeout" if in_total else "the response stalled"

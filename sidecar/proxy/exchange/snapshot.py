@@ -1,5 +1,5 @@
-"""Everything an exchange is decided and forwarded under: one snapshot, taken once, so that a reload never splits a
-request.
+"""Everything that decides and forwards one exchange: a single snapshot, taken once, so that a reload never applies to
+a part of a request.
 """
 
 import os
@@ -26,16 +26,16 @@ from sidecar.telemetry.trace_context import UNTRACED, TraceIds
 
 _IDS: Final = count(1)
 _LOW: Final = tuple(f"{number:02x}" for number in range(256))
-"""The last two digits of a number: looked up, as writing a whole number for each request costs more."""
+"""The last two digits of a number, as a table: formatting a whole number for each request costs more."""
 
 
 class Authorizes(Protocol):
-    """Who decides: `sidecar.authorizer.Authorizer`, or a double."""
+    """The maker of decisions: `sidecar.authorizer.Authorizer`, or a test double."""
 
     def authorize(
         self, head: RequestHead, presenter: Presenter, now: float
     ) -> Permit | Denial | Awaitable[Permit | Denial]:
-        """At once when all is in memory, else later."""
+        """Decide at once if everything is in memory, else return an awaitable."""
 
 
 class Serving:
@@ -65,28 +65,30 @@ class Serving:
         self.redirects = _redirects(upstream)
         header = upstream.client_certificate_header
         self.certificate_header = header.writer() if header is not None else None
-        """Tells the API the client's certificate; None: it is not told."""
+        """Writes the client's certificate into the request to the API; None: the API does not get it."""
         self.needs_chains = header is not None and header.chain
-        """Whether the certificates behind the clients' own are wanted."""
+        """Whether the certificates above the client's certificate are needed."""
         self.bounds = bounds(settings.limits, settings.upstream)
-        """The bounds of exchanges whose rule sets none."""
+        """The limits of exchanges whose rule sets none."""
         self.authorizer = authorizer
         self.pool = pool
         self.occupancy = occupancy
-        """Requests under way under rules that say how many may be; of all generations."""
+        """Counts requests in progress under rules with a limit on their number; shared by all generations."""
         self.spawn = spawn
-        """Runs what waits; it ends with the server."""
+        """Runs pending decisions; it ends with the server."""
         self.report_bug = report_bug
-        """Takes an exception that should not have been."""
+        """Receives unexpected exceptions."""
         self.observer = observer
         self.places = observer.places
-        """Where the place of a record is reserved before its request is forwarded; None: nowhere."""
+        """Reserves the place of a record before its request is forwarded; None: nothing is reserved."""
         self.generation = generation
         self.documents = {path: document(body) for path, body in (documents or {}).items()}
-        """Path → what the sidecar itself answers there."""
+        """Path → answer of the sidecar's own."""
         self.answers = Answers(settings.wording(resource_metadata))
         self.endpoints = endpoints
-        """Those of the authorization server behind us; None: there is none, or it looks after them itself."""
+        """The endpoints of the authorization server behind the sidecar; None: there are none, or the server checks
+        them itself.
+        """
         self.clock = clock
         self.trace = trace
         self.field_rules = settings.field_rules()
@@ -94,19 +96,21 @@ class Serving:
         self._instance = os.urandom(8).hex()
         self._block = -1
         self._prefix = ""
-        """What the ids of one block begin with: all but the last two digits."""
+        """Common prefix of the ids of one block: all but the last two digits."""
         self._identity_key = object()
         self._bounds: dict[str, Bounds] = {}
-        """Bounds of the rules that have limits of their own, by name."""
+        """Limits by rule name, for rules that set their own."""
 
     def _note_numbers(self, settings: ProxySettings) -> None:
-        """Keep what every request asks for as numbers of our own: compiled, reading the settings costs far more."""
+        """Copy the settings needed per request into native numbers: in compiled code, reading the settings costs far
+        more.
+        """
         self.idle_timeout = float(settings.timeouts.idle)
         self.requests_per_connection = settings.limits.requests_per_connection
         self.total_timeout = float(settings.upstream.total_timeout)
 
     def next_id(self) -> str:
-        """A request id: unique over processes, and not to be guessed for another's request."""
+        """A request id, unique across processes; the id of another request cannot be guessed from it."""
         number: int = next(_IDS)
         block = number >> 8
         if block != self._block:
@@ -114,7 +118,7 @@ class Serving:
         return self._prefix + _LOW[number & 255]
 
     def bounds_under(self, rule: Rule) -> Bounds:
-        """What bounds the exchanges of a rule that has limits of its own."""
+        """The limits of the exchanges of a rule that sets its own."""
         found = self._bounds.get(rule.name)
         if found is None:
             found = self.bounds if rule.limits is None else self.bounds.under(rule.limits)
@@ -122,12 +126,13 @@ class Serving:
         return found
 
     def identity_block(self, permit: Permit) -> bytes | None:
-        """The identity headers of a permit; None when they are larger than the limit."""
+        """The identity headers of a permit; None if they are larger than the limit."""
         token = permit.token
         if token is None:
             return b""
         names = permit.rule.identity_headers
-        # By name, since a rule has no hash; beside our own key, since after a reload the name may say something else.
+        # The key is the rule's name, since a rule has no hash, and our own key, since the name may mean another rule
+        # after a reload.
         key = self._identity_key if names is None else (self._identity_key, permit.rule.name)
         block = token.renderings.get(key)
         if block is None:

@@ -39,16 +39,16 @@ class ClientStream(ABC):
     )  # fmt: skip
 
     def __init__(self, presenter: Presenter, certificate_until: float, now: Callable[[], float]) -> None:
-        """`now` gives seconds of the clock that deadlines are set by."""
+        """`now` gives seconds of the clock of deadlines."""
         self.presenter = presenter
         self.hop: Hop | None = None
-        """Makes the presenter of each request, where a proxy says who that is; None: `presenter` is of all."""
+        """Makes the presenter of each request, if a proxy identifies it; None: `presenter` applies to all."""
         self.certificate_until = certificate_until
-        """Seconds since the epoch: not_after of the client certificate, when it was valid in the handshake."""
+        """Seconds since the epoch: not_after of the client certificate, if it was valid in the handshake."""
         self.was_permitted = False
         """A request with a token was permitted here."""
         self.deadline = NEVER
-        """When what is awaited now must have come."""
+        """Time by which the awaited event must have occurred."""
         self._now = now
         self._must_end = NEVER
         self._body_since = 0.0
@@ -58,55 +58,56 @@ class ClientStream(ABC):
 
     @abstractmethod
     def forwarding(self, fields: RequestFields) -> bytes:
-        """Via, Forwarded and X-Forwarded-*: field lines about where the request came from (RFC 7239)."""
+        """The field lines Via, Forwarded and X-Forwarded-*: the origin of the request (RFC 7239)."""
 
     @abstractmethod
     def origin(self, fields: RequestFields) -> bytes:
-        """Scheme and authority that the client called; empty when it named no host."""
+        """Scheme and authority of the request; empty if it named no host."""
 
     @abstractmethod
     def is_held(self) -> bool:
-        """Whether the client may send no more for now: then it is not the client that is slow."""
+        """Whether the client may not send now: then it is not blamed for being slow."""
 
     @abstractmethod
     def hold(self) -> None:
-        """Take no more of the request for now."""
+        """Pause receiving the request."""
 
     @abstractmethod
     def release(self) -> None:
-        """Take more of the request; the client is not to blame for the time that it was held."""
+        """Resume receiving the request. The time for which it was held does not count against the client."""
 
     # --- the answer ----------------------------------------------------------------------------------
 
     @abstractmethod
     def interim(self, head: Response, fields: ResponseFields) -> None:
-        """A 1xx response (RFC 9110 §15.2), where the client's version knows any."""
+        """Send a 1xx response (RFC 9110 §15.2), if the client's version has them."""
 
     @abstractmethod
     def head(self, head: Response, fields: ResponseFields, data: bytes, end: bytes | None) -> None:
-        """The head of the final response, and what came of its content along with it.
+        """Send the head of the final response, and the content that arrived with it.
 
-        `end` is None while more follows; else the response is whole, and `end` holds the field lines of its trailers.
+        `end` is None while more follows; otherwise the response is complete, and `end` holds the field lines of its
+        trailers.
         """
 
     @abstractmethod
     def body(self, data: bytes, end: bytes | None) -> None:
-        """More of the content, or of a tunnel; `end` as for `head`."""
+        """Send more of the content, or of a tunnel; `end` as for `head`."""
 
     @abstractmethod
     def answer(self, answer: Answer, request_id: str) -> bool:
-        """An answer of the sidecar's own. Returns whether the stream is done with the request.
+        """Send an answer of the sidecar's own. Returns whether the stream is done with the request.
 
-        It is not while the rest of a body is read and thrown away: then `Exchange.request_arrived` finds the end.
+        It is not done while the rest of a body is read and discarded: then `Exchange.request_arrived` finds the end.
         """
 
     @abstractmethod
     def switch(self, head: Response, fields: ResponseFields) -> bytes:
-        """From now on `body` carries another protocol. Returns what the client has sent of it already."""
+        """From now on `body` carries another protocol. Returns the bytes of it that the client has sent already."""
 
     @abstractmethod
     def cut(self) -> None:
-        """End the answer visibly incomplete."""
+        """End the answer so that the client sees that it is incomplete."""
 
     @abstractmethod
     def over(self) -> None:
@@ -115,29 +116,31 @@ class ClientStream(ABC):
     # --- time ----------------------------------------------------------------------------------------
 
     def expect_answer(self, seconds: float) -> None:
-        """The upstream owes an answer within `seconds`."""
+        """The upstream has to begin its response within `seconds`."""
         self.deadline = self._now() + seconds
 
     def expect_more(self, silence: float) -> None:
-        """The upstream owes the next part of a response, or either side the next part of a tunnel, within `silence`
-        seconds; 0: some time.
+        """The upstream has to send the next part of a response, or either side the next part of a tunnel, within
+        `silence` seconds; 0: no limit.
         """
         self.deadline = self._now() + silence if silence else NEVER
 
     def expect_end(self, seconds: float) -> None:
-        """The exchange is over within `seconds`."""
+        """The exchange has to be over within `seconds`."""
         self._must_end = self._now() + seconds
 
     def expect_body(self) -> None:
-        """The client owes the body from now on."""
+        """The client has to send the body from now on."""
         self._body_since, self._body_seen = self._now(), 0
 
     def is_past_total(self, now: float) -> bool:
-        """Whether the exchange takes longer than any may."""
+        """Whether the exchange has exceeded its total time limit."""
         return now >= self._must_end
 
     def body_is_slow(self, now: float, received: int, rate: int, window: float) -> bool:
-        """Whether less than `rate` bytes a second came over the last `window` seconds; `received` came in all."""
+        """Whether less than `rate` bytes a second arrived over the last `window` seconds; `received` is the total so
+        far.
+        """
         since = self._body_since
         if now - since < window:
             return False

@@ -1,8 +1,7 @@
-"""What follows a 101: bytes both ways, until one side leaves or the authority behind it ends.
+"""A tunnel after a 101: bytes in both directions, until one side closes or the permission expires.
 
-A WebSocket that must end is told why in its own words, a close frame (RFC 6455 §5.5.1): 1008 when the token or the
-certificate expired, 1001 when the sidecar goes away. A frame may be put only between frames, so the upstream's are
-followed by their lengths.
+A WebSocket that must end gets a close frame (RFC 6455 §5.5.1): 1008 if the token or the certificate expired, 1001 if
+the sidecar stops. A frame can be inserted only between frames, so the lengths of the upstream's frames are tracked.
 """
 
 from sidecar.proxy.exchange.stream import ClientStream
@@ -11,23 +10,23 @@ from sidecar.telemetry.record import AuditRecord
 
 
 class FrameTracker:
-    """Knows whether a stream of WebSocket frames is between two frames (RFC 6455 §5.2)."""
+    """Tracks whether a stream of WebSocket frames is between two frames (RFC 6455 §5.2)."""
 
     __slots__ = ("_header", "_remaining")
 
     def __init__(self) -> None:
         self._header = b""
-        """The beginning of a frame's header, while that is not whole."""
+        """The beginning of an incomplete frame header."""
         self._remaining = 0
-        """Bytes of mask and payload that are still to come."""
+        """Number of bytes of mask and payload that are still to come."""
 
     @property
     def is_between_frames(self) -> bool:
-        """Whether a frame may be put here."""
+        """Whether a frame may be inserted here."""
         return self._remaining == 0 and not self._header
 
     def feed(self, data: bytes) -> None:
-        """Follow the next bytes of the stream, a frame at a time."""
+        """Process the next bytes of the stream, frame by frame."""
         if self._header:
             data, self._header = self._header + data, b""
         at, size = self._remaining, len(data)
@@ -47,7 +46,9 @@ class FrameTracker:
 
 
 def close_frame(code: int, reason: str, *, masked: bool) -> bytes:
-    """A close frame; `masked` towards a server (RFC 6455 §5.3, with a mask of zeros: nothing here is secret)."""
+    """A close frame. `masked` towards a server (RFC 6455 §5.3), with a mask of zeros, because nothing in it is
+    secret.
+    """
     payload = code.to_bytes(2, "big") + reason.encode("utf-8")[:123]
     if masked:
         return bytes((0x88, 0x80 | len(payload), 0, 0, 0, 0)) + payload
@@ -70,7 +71,7 @@ class Tunnel:
     def __init__(
         self, stream: ClientStream, upstream: UpstreamConnection, protocol: bytes, silence: float
     ) -> None:
-        """`silence` is how many seconds may pass without a byte; 0: any."""
+        """`silence` is the number of seconds that may pass without a byte; 0: no limit."""
         is_websocket = protocol.lower() == b"websocket"
         self._stream = stream
         self._upstream = upstream
@@ -81,7 +82,7 @@ class Tunnel:
         self.bytes_out = 0
 
     def begin(self, early: bytes) -> None:
-        """Let pass what came behind the heads: `early` of the client, and what the upstream sent."""
+        """Pass on what followed the heads: `early` of the client, and what the upstream sent."""
         if early:
             self.from_client(early)
         self._stream.release()
@@ -91,7 +92,7 @@ class Tunnel:
             self.from_upstream(early)
 
     def from_client(self, data: bytes) -> None:
-        """Bytes on their way to the upstream."""
+        """Pass bytes on to the upstream."""
         self.bytes_in += len(data)
         if self._from_client is not None:
             self._from_client.feed(data)
@@ -99,7 +100,7 @@ class Tunnel:
         self._stream.expect_more(self._silence)
 
     def from_upstream(self, data: bytes) -> None:
-        """Bytes on their way to the client."""
+        """Pass bytes on to the client."""
         self.bytes_out += len(data)
         if self._from_upstream is not None:
             self._from_upstream.feed(data)
@@ -107,16 +108,16 @@ class Tunnel:
         self._stream.expect_more(self._silence)
 
     def client_ended(self) -> None:
-        """The client will send no more, but may still read."""
+        """The client sends no more, but may still read."""
         self._upstream.end_writing()
 
     def close(self, record: AuditRecord) -> None:
-        """What the client sent still goes to the upstream; `record` is told how much passed."""
+        """Close. Data of the client still goes to the upstream; `record` gets the number of bytes in each direction."""
         record.bytes_in, record.bytes_out = self.bytes_in, self.bytes_out
         self._upstream.finish_writing()
 
     def say_goodbye(self, cause: str) -> None:
-        """Close frames both ways, where the protocol has them and one may stand here."""
+        """Send close frames in both directions, if the protocol has them and a frame may be inserted here."""
         code = 1008 if cause.endswith("_expired") else 1001
         if self._from_upstream is not None and self._from_upstream.is_between_frames:
             self._stream.body(close_frame(code, cause.replace("_", " "), masked=False), None)
