@@ -1,7 +1,7 @@
-"""The fields of an HTTP/2 request → a request as any other, or what is wrong with it (RFC 9113 §8). Pure.
+"""The fields of an HTTP/2 request → a request like any other, or a fault (RFC 9113 §8). Pure.
 
-Everything is checked here that the standard calls malformed, whatever the engine has checked before: what leaves this
-module is written down in HTTP/1.1, where a line end in a value begins a field and a second length begins a request.
+This module checks everything that the standard calls malformed, even if the engine has checked it before: its result
+is written as HTTP/1.1, where a line end in a value begins a field and a second length begins a request.
 """
 
 import re
@@ -13,26 +13,27 @@ from sidecar.http import grpc
 from sidecar.http.message import METHODS, Fault, Field, Request
 
 _NAME: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9a-z]+\Z")
-"""RFC 9110 §5.6.2, and no upper case (RFC 9113 §8.2.1)."""
+"""Characters of a name: RFC 9110 §5.6.2, and no upper case (RFC 9113 §8.2.1)."""
 _CLEAN: Final = bytes(0x20 if (byte < 0x20 and byte != 0x09) or byte == 0x7F else byte for byte in range(256))
-"""RFC 9110 §5.5: what a value may hold → itself, a control character → something else. One table for all 256 is read
-faster than a list of what must not be there."""
+"""Characters of a value (RFC 9110 §5.5) → themselves, control characters → another character. A lookup in a table of
+all 256 is faster than a search for forbidden ones.
+"""
 _SPACES: Final = (0x20, 0x09)
 _VISIBLE: Final = bytes(byte if 0x21 <= byte <= 0x7E else 0x21 for byte in range(256))
-"""VCHAR (RFC 5234 B.1) → itself, anything else → something else."""
+"""VCHAR (RFC 5234 B.1) → itself, any other → another character."""
 _METHODS: Final = {method.encode(): method for method in (*METHODS, "TRACE", "CONNECT")}
 _SCHEMES: Final = frozenset({b"https", b"http"})
-"""A proxy before us may have got the request in the clear, and says so."""
+"""Allowed schemes: a proxy in front may have received the request without TLS, and says so."""
 _CONNECTION_SPECIFIC: Final = frozenset(
     {b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"}
 )
-"""RFC 9113 §8.2.2."""
+"""Connection-specific fields (RFC 9113 §8.2.2)."""
 _NO_TRAILERS: Final = _CONNECTION_SPECIFIC | {b"content-length", b"host", b"te", b"trailer"}
-"""RFC 9110 §6.5.1: what frames or routes cannot come behind the content."""
+"""Fields that frame or route a message cannot be trailers (RFC 9110 §6.5.1)."""
 _HEEDED: Final = _CONNECTION_SPECIFIC | {
     b"te", b"host", b"cookie", b"content-type", b"grpc-timeout", b"priority", b"content-length"
 }  # fmt: skip
-"""Names that `_take_heeded` does something about; a head without any goes on as it came."""
+"""Names that `_take_heeded` handles; a head without them is passed on unchanged."""
 _KNOWN_NAMES: Final[set[bytes]] = set()
 _MOST_KNOWN: Final = 2048
 _LONGEST_KNOWN: Final = 128
@@ -49,25 +50,27 @@ class Http2Request(Request):
     def __init__(self) -> None:
         super().__init__()
         self.is_grpc = False
-        """The content is gRPC's: an answer must be, too."""
+        """The content is gRPC, so an answer must be too."""
         self.grpc_timeout = 0.0
-        """Seconds that the client waits for all of the answer; 0: it has not said."""
+        """Seconds that the client waits for the complete answer; 0 if it did not say."""
         self.is_prioritized = False
-        """The client has said how urgent it is (RFC 9218 §4)."""
+        """The client set a priority (RFC 9218 §4)."""
         self.defers = False
-        """It says that it has no content, and has not ended: its end shows whether that is so (RFC 9113 §8.1.1)."""
+        """The request declares no content but has not ended: only its end shows whether that is true (RFC 9113
+        §8.1.1).
+        """
         self.head_bytes = 0
-        """What the fields of the head count, decoded."""
+        """Decoded size of the fields of the head."""
 
 
 class _Malformed(Exception):
-    """RFC 9113 §8.1.1."""
+    """The request is malformed (RFC 9113 §8.1.1)."""
 
 
 def read_request(
     fields: Iterable[Field], *, ends: bool, target_bytes: int, header_bytes: int, headers: int
 ) -> Http2Request:
-    """Take the fields of a head; `ends` says that no content follows. What is wrong is in `fault` afterwards.
+    """Set the fields of a head; `ends` says that no content follows. An error is in `fault` afterwards.
 
     The limits are those of HTTP/1.1: bytes of `:path`, bytes and number of all fields.
     """
@@ -101,7 +104,7 @@ def _size(fields: Iterable[Field]) -> int:
 
 
 def read_trailers(request: Request, fields: Iterable[Field], trailer_bytes: int) -> None:
-    """Take the trailer fields of `request`, which is complete with them. What is wrong is in its `fault` afterwards."""
+    """Set the trailer fields of `request`, which complete it. An error is in its `fault` afterwards."""
     request.complete = True
     try:
         pseudo, regular, _plain = _sorted(fields)
@@ -120,7 +123,7 @@ def read_trailers(request: Request, fields: Iterable[Field], trailer_bytes: int)
 
 
 def _sorted(fields: Iterable[Field]) -> tuple[dict[bytes, bytes], list[Field], bool]:
-    """Pseudo-header fields, and the others, and whether none of these is heeded. Raises `_Malformed`."""
+    """Pseudo-header fields, the other fields, and whether none of these is in `_HEEDED`. Raises `_Malformed`."""
     pseudo: dict[bytes, bytes] = {}
     regular: list[Field] = []
     is_plain = True
@@ -148,14 +151,15 @@ def _check_name(name: bytes) -> None:
         raise _Malformed("a field name that is no token in lower case")
     if len(name) <= _LONGEST_KNOWN:
         if len(_KNOWN_NAMES) >= _MOST_KNOWN:
-            _KNOWN_NAMES.clear()  # else one client could fill it, and no further name would ever be remembered
+            _KNOWN_NAMES.clear()  # else one client could fill it, and no further name would ever be cached
         _KNOWN_NAMES.add(name)
 
 
 def _take_pseudo(request: Http2Request, pseudo: dict[bytes, bytes]) -> None:
     method = _METHODS.get(pseudo.get(b":method", b""))
     if method == "CONNECT":
-        # RFC 9113 §8.5. It is refused in any case; extended CONNECT (RFC 8441), which nobody was offered, as malformed.
+        # RFC 9113 §8.5. CONNECT is refused in any case; extended CONNECT (RFC 8441) was not offered, so it is
+        # malformed.
         if pseudo.keys() != {b":method", b":authority"}:
             raise _Malformed("CONNECT with other pseudo-header fields than :authority")
         request.method, request.target = method, b"/"
@@ -208,7 +212,7 @@ def _take_heeded(request: Http2Request, regular: list[Field], hosts: list[bytes]
                 _note(request, name, value)
             fields.append((name, value))
     if cookies:
-        # RFC 9113 §8.2.3: they MUST be one before they leave HTTP/2.
+        # RFC 9113 §8.2.3: they MUST be combined before they leave HTTP/2.
         fields.append((b"cookie", b"; ".join(cookies)))
 
 
@@ -224,7 +228,9 @@ def _note(request: Http2Request, name: bytes, value: bytes) -> None:
 
 
 def _host(authority: bytes | None, hosts: list[bytes]) -> bytes:
-    """RFC 9113 §8.3.1 lets Host differ as long as nobody uses both. Two hosts are a known attack: they must agree."""
+    """RFC 9113 §8.3.1 lets Host differ if nobody uses both. Different hosts are a known attack, so they must be
+    equal.
+    """
     if len(hosts) > 1:
         raise _Malformed("more than one Host")
     if authority is None:
@@ -237,7 +243,7 @@ def _host(authority: bytes | None, hosts: list[bytes]) -> bytes:
 
 
 def _take_length(request: Http2Request, *, is_plain: bool) -> None:
-    """RFC 9113 §8.1.1: the content is as long as Content-Length says; a body without one goes on in chunks."""
+    """RFC 9113 §8.1.1: the content is as long as Content-Length says; a body without it is forwarded in chunks."""
     lengths = [] if is_plain else [value for name, value in request.fields if name == b"content-length"]
     if lengths and (len(lengths) > 1 or not lengths[0].isdigit() or len(lengths[0]) > 18):
         raise _Malformed("Content-Length")
@@ -247,5 +253,5 @@ def _take_length(request: Http2Request, *, is_plain: bool) -> None:
     elif lengths and int(lengths[0]):
         raise _Malformed("Content-Length without content")
     elif not lengths and request.method in _WITH_CONTENT:
-        # RFC 9110 §8.6: a method that is made for content says that there is none.
+        # RFC 9110 §8.6: a method for which content is expected says that there is none.
         request.fields.append((b"content-length", b"0"))

@@ -91,7 +91,7 @@ class ClientConnection(asyncio.Protocol):
     # --- bytes in ------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport = cast(asyncio.Transport, transport)  # uvloop's transport does not inherit from it
+        transport = cast(asyncio.Transport, transport)  # uvloop's transport does not inherit it
         link, host = self.link, self._host
         link.open(transport)
         peer = transport.get_extra_info("peername")

@@ -1,1 +1,1 @@
-"""HTTP/2 (RFC 9113), what both directions share: the engine that reads and writes frames."""
+"""HTTP/2 (RFC 9113): the engine that reads and writes frames, used towards clients and towards the upstream."""

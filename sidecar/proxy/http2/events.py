@@ -1,4 +1,4 @@
-"""What an HTTP/2 engine tells its owner, and the error codes that both use (RFC 9113)."""
+"""The events that an HTTP/2 engine reports to its owner, and the error codes that both use (RFC 9113)."""
 
 from abc import ABC, abstractmethod
 from typing import Final
@@ -17,13 +17,13 @@ ENHANCE_YOUR_CALM: Final = 0xB
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Http2Events(ABC):
-    """Who is told what the peer sent. All are called by `Http2Engine.deliver`."""
+    """Receives what the peer sent. `Http2Engine.deliver` calls all of these methods."""
 
     __slots__ = ()
 
     @abstractmethod
     def head(self, stream: int, fields: tuple[Field, ...], *, ends: bool) -> None:
-        """A request, or a final response. Pseudo-header fields stand first, as the engine has checked."""
+        """A request, or a final response. Pseudo-header fields come first; the engine has checked that."""
 
     @abstractmethod
     def interim(self, stream: int, fields: tuple[Field, ...]) -> None:
@@ -31,7 +31,7 @@ class Http2Events(ABC):
 
     @abstractmethod
     def data(self, stream: int, data: bytes, *, ends: bool) -> None:
-        """Content. `took` must be called for all of it in the end, whatever becomes of the stream."""
+        """Content. `took` must be called for all of it sooner or later, even if the stream is reset."""
 
     @abstractmethod
     def trailers(self, stream: int, fields: tuple[Field, ...]) -> None:
@@ -39,19 +39,19 @@ class Http2Events(ABC):
 
     @abstractmethod
     def reset(self, stream: int, code: int) -> None:
-        """The peer gave the stream up; perhaps one that no head was told of."""
+        """The peer reset the stream, possibly one for which `head` was never called."""
 
     @abstractmethod
     def closed(self, stream: int, code: int) -> None:
-        """The stream is over. One that no head was told of was refused by the engine itself."""
+        """The stream is closed. If `head` was never called for it, the engine itself refused it."""
 
     @abstractmethod
     def goaway(self, last: int, code: int) -> None:
-        """The peer takes no new streams; those above `last` it never looked at (RFC 9113 §6.8)."""
+        """The peer accepts no new streams, and has not processed those above `last` (RFC 9113 §6.8)."""
 
     @abstractmethod
     def settled(self, streams: int) -> None:
-        """The peer's SETTINGS: how many streams it allows at once; negative: it has not said."""
+        """SETTINGS of the peer: how many concurrent streams it allows; negative if it did not say."""
 
     @abstractmethod
     def pong(self) -> None:
@@ -59,16 +59,18 @@ class Http2Events(ABC):
 
     @abstractmethod
     def noise(self, *, of_window: int) -> None:
-        """A frame that asks for nothing: PING, PRIORITY_UPDATE, or WINDOW_UPDATE by `of_window` bytes, else 0."""
+        """A frame that requests nothing: PING, PRIORITY_UPDATE, or WINDOW_UPDATE; `of_window` is its increment in
+        bytes, else 0.
+        """
 
     @abstractmethod
     def ended(self, code: int, detail: str) -> None:
-        """The connection is over: what `outgoing` hands over now is its last word."""
+        """The connection is over: `outgoing` returns the last bytes to send."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Unheeded(Http2Events):
-    """Does nothing, whatever it is told: a base for those that have use for a part of it."""
+    """Ignores all events: a base class for receivers of a few."""
 
     __slots__ = ()
 

@@ -1,4 +1,4 @@
-"""What an exchange hands over as lines → fields of HTTP/2 (RFC 9113 §8.2), for both directions. Pure."""
+"""Field lines of an exchange → HTTP/2 fields (RFC 9113 §8.2), for both directions. Pure."""
 
 from typing import Final
 
@@ -6,7 +6,7 @@ from sidecar.http.message import Field
 
 _SPACES: Final = (0x20, 0x09)
 _LOWER: Final[dict[bytes, bytes]] = {}
-"""Names as they were written → in lower case, in bounded number."""
+"""Received names → lower case; the number of entries is bounded."""
 _MOST_KNOWN: Final = 2048
 _LONGEST_KNOWN: Final = 128
 
@@ -21,20 +21,20 @@ def _lowered(name: bytes) -> bytes:
     lower = name.lower()
     if len(name) <= _LONGEST_KNOWN:
         if len(_LOWER) >= _MOST_KNOWN:
-            _LOWER.clear()  # else one client could fill it, and no further name would ever be remembered
+            _LOWER.clear()  # else one client could fill it, and no further name would ever be cached
         _LOWER[name] = lower
     return lower
 
 
 def bare_value(value: bytes) -> bytes:
-    """RFC 9113 §8.2.1: no space around a value."""
+    """The value without surrounding whitespace (RFC 9113 §8.2.1)."""
     if value and (value[0] in _SPACES or value[-1] in _SPACES):
         return value.strip(b" \t")
     return value
 
 
 def trailer_fields(lines: bytes) -> list[Field]:
-    """Trailer fields, which an exchange hands over as lines."""
+    """Trailer fields from the field lines of an exchange."""
     pairs: list[Field] = []
     for line in lines.split(b"\r\n"):
         name, colon, value = line.partition(b": ")

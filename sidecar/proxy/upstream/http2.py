@@ -1,11 +1,13 @@
-"""HTTP/2 to the upstream: a few connections, each of which carries many requests at once.
+"""HTTP/2 to the upstream: a few connections, each with many concurrent requests.
 
-Theory of operation. An exchange gets a lane of a connection that has room; while there is none, one more is opened, and
-what comes meanwhile waits in line. A connection is left alone when the upstream says GOAWAY: what it had begun goes on,
-what it never looked at is sent again elsewhere (RFC 9113 §6.8, §8.7).
+Theory of operation. An exchange gets a lane on a connection that has room. If there is none, another connection is
+opened, and requests that arrive meanwhile queue. After a GOAWAY from the upstream, a connection takes no new
+requests: those in progress continue, those that were not processed are sent again on another connection (RFC 9113
+§6.8, §8.7).
 
-One source may have three quarters of the streams that there can be, as of the connections of HTTP/1.1. How many that
-are depends on the upstream, which says so for each connection; one that is not open yet counts as much as the last.
+One source may use three quarters of the streams, as with connections of HTTP/1.1. The number of streams depends on
+the upstream, which announces it for each connection; a connection that is still opening is assumed to have the last
+number.
 """
 
 from sidecar.decision.denial import Reason
@@ -37,9 +39,9 @@ class Http2Pool(Roads):
         self.limits = (2 * header_bytes, 2 * headers)
         self._roads: dict[Http2Road, bool] = {}
         self._carried = 0
-        """Requests that are on a connection."""
+        """Number of requests that are on a connection."""
         self._by_source: dict[str, int] = {}
-        """The same, of each source."""
+        """Number of requests that are on a connection, by source."""
         self.streams_at_first = STREAMS
         self._count()
 
@@ -79,7 +81,7 @@ class Http2Pool(Roads):
         return self._by_source
 
     def _with_room(self) -> Http2Road | None:
-        """The connection that takes another request."""
+        """A connection that accepts another request; None if there is none."""
         for road in self._roads:
             if road.has_room:
                 return road
@@ -126,7 +128,7 @@ class Http2Pool(Roads):
         self.has_room_again()
 
     def has_room_again(self) -> None:
-        """Those in line go on, as many as may."""
+        """Dispatch queued requests, as many as there is room for."""
         while self._waiting:
             road = self._with_room()
             if road is None and (self._opening or self.connections >= self.settings.max_connections):
@@ -143,7 +145,7 @@ class Http2Pool(Roads):
         self._observer.incident("upstream_down", NO_HTTP2)
 
     def forget_road(self, road: Http2Road) -> None:
-        """A connection was closed."""
+        """Remove a closed connection."""
         if self._roads.pop(road, None) is not None:
             self._count()
             self._loop.call_soon(self.has_room_again)

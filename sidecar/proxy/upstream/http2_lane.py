@@ -1,4 +1,4 @@
-"""One request over HTTP/2 to the upstream: to its exchange what a connection of HTTP/1.1 is."""
+"""One request over HTTP/2 to the upstream; its exchange uses it like a connection of HTTP/1.1."""
 
 from abc import abstractmethod
 from typing import Final
@@ -14,38 +14,39 @@ from sidecar.proxy.upstream.connection import Passenger, Pool, UpstreamConnectio
 from sidecar.proxy.upstream.http1_reader import ResponseReader
 
 _TRIES_LEFT_OVER: Final = 10
-"""How often a request is sent again if connection after connection ends before its turn: an API may end each after a
-number of requests."""
+"""How often a request is sent again when successive connections end before they process it: an API may close each
+connection after a number of requests.
+"""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Road(Http2Events):
-    """The connection that lanes are on."""
+    """The connection of lanes."""
 
     __slots__ = ("engine", "reader", "scheme")
 
     def __init__(self, scheme: bytes) -> None:
         self.engine: Http2Engine
         self.reader = ResponseReader()
-        """No lane reads HTTP/1.1: one parser is enough for all of a connection."""
+        """One parser for all lanes of a connection: a lane never reads HTTP/1.1."""
         self.scheme = scheme
-        """`https` or `http`: how the upstream is reached."""
+        """`https` or `http`: the scheme of the upstream."""
 
     @abstractmethod
     def begin(self, lane: "Http2Lane", fields: list[Field], *, ends: bool) -> int:
-        """Open a stream; 0 when the upstream takes none."""
+        """Open a stream; returns 0 if the upstream accepts none."""
 
     @abstractmethod
     def flush_soon(self) -> None:
-        """The engine has something to say: it goes out at the end of this turn of the event loop."""
+        """The engine has output: it is sent at the end of this turn of the event loop."""
 
     @abstractmethod
     def filled(self, lane: "Http2Lane") -> None:
-        """Content of a lane may wait for the upstream."""
+        """Mark a lane whose content may wait for the upstream."""
 
     @abstractmethod
     def left(self, lane: "Http2Lane") -> None:
-        """A lane carries nothing any more."""
+        """Forget a lane that is done."""
 
 
 class Http2Lane(UpstreamConnection):
@@ -69,15 +70,15 @@ class Http2Lane(UpstreamConnection):
         self._response = Response()
         self._is_held = False
         self._is_torn = False
-        """The connection is gone."""
+        """The connection is closed."""
         self._held_back = 0
-        """Bytes for which the upstream was not given new window, while nobody takes them."""
+        """Bytes for which no new window was given to the upstream, because nobody takes them."""
         self.number = 0
         self.is_closed = False
-        """The engine knows the stream no more."""
+        """The stream is closed in the engine."""
         self.sent_all = False
         self.source = ""
-        """Whose request it carries."""
+        """The source of its request."""
 
     @property
     def is_usable(self) -> bool:
@@ -85,7 +86,7 @@ class Http2Lane(UpstreamConnection):
 
     @property
     def is_stale(self) -> bool:
-        """Whether the upstream never looked at the request (RFC 9113 §8.7), or went away before it answered."""
+        """Whether the upstream did not process the request (RFC 9113 §8.7), or closed before it responded."""
         return self.is_unseen or (self._is_torn and not self._response.status)
 
     # --- the request ---------------------------------------------------------------------------------
@@ -126,7 +127,7 @@ class Http2Lane(UpstreamConnection):
         return bool(body) or end is not None
 
     def look(self, buffered: int) -> bool:
-        """Output has gone as far as it could: whether some of the request is left, and it may go on."""
+        """Called after output was sent; returns whether a part of the request is left and may be sent."""
         waiting = 0 if self.is_closed else self._road.engine.waiting(self.number)
         is_full = waiting > buffered
         if is_full is not self.blocked:
@@ -171,7 +172,7 @@ class Http2Lane(UpstreamConnection):
             self.resume()
 
     def trailers(self, fields: tuple[Field, ...]) -> None:
-        """The end of the response."""
+        """The trailers, which end the response."""
         self._response.trailers, self._response.complete = list(fields), True
         self._tell([], [])
 
@@ -181,7 +182,7 @@ class Http2Lane(UpstreamConnection):
             return
         try:
             passenger.response_arrived(heads, body, self._response)
-        except Exception as error:  # noqa: BLE001 — one exchange's bug must not take others
+        except Exception as error:  # noqa: BLE001 — a bug of one exchange must not affect others
             self.give_up(passenger, error)
 
     # --- the end -------------------------------------------------------------------------------------
@@ -201,21 +202,21 @@ class Http2Lane(UpstreamConnection):
         self._road.flush_soon()
 
     def left_over(self, last: int) -> None:
-        """The upstream goes away, and looks at no stream above `last` (RFC 9113 §6.8)."""
+        """The upstream sent GOAWAY and processes no stream above `last` (RFC 9113 §6.8)."""
         if last:
             self.tries = _TRIES_LEFT_OVER
         self.closed(NO_ERROR, unseen=True)
 
     def closed(self, code: int, *, unseen: bool) -> None:
-        """The stream is over; `unseen`: the upstream never looked at it."""
+        """The stream is closed; `unseen`: the upstream did not process it."""
         self.is_unseen = unseen or code == REFUSED_STREAM
         if self._passenger is None:
-            self._lost("")  # the usual end: nobody is left to be told
+            self._lost("")  # the usual end: no exchange is left to be told
         else:
             self._lost("stream refused" if self.is_unseen else f"stream ended with error {code}")
 
     def torn(self, detail: str, reason: Reason) -> None:
-        """The connection is gone."""
+        """The connection is closed."""
         self._is_torn = True
         self._lost(detail, reason)
 

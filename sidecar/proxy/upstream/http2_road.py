@@ -1,8 +1,8 @@
-"""One connection of HTTP/2 to the upstream, and the requests that are on it (RFC 9113).
+"""One HTTP/2 connection to the upstream, and the requests on it (RFC 9113).
 
-Theory of operation. A lane opens a stream here and hears what comes of it. What the engine has to say is collected and
-goes out once, at the end of the turn of the event loop. From a connection on which nothing has come for a while, though
-something is owed, a sign of life is asked; it is given up when there is none.
+Theory of operation. A lane opens a stream here and receives its events. The engine's output is collected and sent
+once, at the end of the turn of the event loop. If nothing arrives for a while although a response is due, a PING is
+sent; without an answer to it, the connection is closed.
 """
 
 import asyncio
@@ -17,45 +17,45 @@ from sidecar.proxy.upstream.http2_lane import Http2Lane, Road
 from sidecar.proxy.upstream.pool import NO_HTTP2, UpstreamPool
 
 STREAMS: Final = 100
-"""Requests at once on one connection, until the upstream says how many; and at most."""
+"""Concurrent requests on one connection: the number until the upstream announces its own, and the maximum."""
 _SILENCE: Final = 10.0
-"""Seconds after which a connection that owes something is asked for a sign of life."""
+"""Seconds without data, while a response is due, after which PING is sent."""
 _SILENCE_AFTER_SIGN: Final = 301.0
-"""The same after such a sign: a server of gRPC may end what asks again within five minutes (gRFC A8)."""
+"""Seconds until the next PING: a gRPC server may close connections that ping again within five minutes (gRFC A8)."""
 _SETTINGS: Final = b"\4"
-"""The type of the frame that a server sends first (RFC 9113 §3.4); it is the fourth byte."""
+"""Type of the first frame of a server (RFC 9113 §3.4); it is the fourth byte."""
 _WORK: Final = 1 << 30
 _STREAMS_HELD: Final = 16
-"""How many streams may be held with a full window before their connection is."""
+"""Number of streams with a full window that may be held before the connection is held."""
 
 
 class Roads(UpstreamPool):
-    """The pool, as a connection of it sees it."""
+    """The pool, as its connections use it."""
 
     limits: tuple[int, int]
     """Bytes and number of the fields that a response may have."""
     streams_at_first: int
-    """What a connection is taken to carry until the upstream says how much: as it said last, at least one."""
+    """Assumed number of streams until the upstream announces it: the last announced one, at least one."""
 
     @abstractmethod
     def taken(self, source: str) -> None:
-        """A stream carries a request."""
+        """A stream of `source` carries a request."""
 
     @abstractmethod
     def freed(self, source: str) -> None:
-        """It carries it no more."""
+        """A stream of `source` carries no request any more."""
 
     @abstractmethod
     def told(self, streams: int) -> None:
-        """So many streams may be open on a connection."""
+        """The number of concurrent streams that a connection allows."""
 
     @abstractmethod
     def is_no_http2(self) -> None:
-        """A connection was opened to something that speaks another protocol."""
+        """The server on a new connection does not speak HTTP/2."""
 
     @abstractmethod
     def forget_road(self, road: "Http2Road") -> None:
-        """A connection was closed."""
+        """Remove a closed connection."""
 
 
 class Http2Road(Road):
@@ -74,21 +74,21 @@ class Http2Road(Road):
         self._flushes = False
         self._asked_at = 0.0
         self._has_heard = False
-        """Something came."""
+        """Data has arrived since the last check."""
         self.heard_at = loop.time()
         self.ponged_at = 0.0
-        """When something came last, and when a sign of life did."""
+        """Time of the last data, and of the last PING."""
         self.idle_until = 0.0
         self.is_blocked = False
-        """The transport takes no more for now."""
+        """The transport accepts no more data for now."""
         self.is_leaving = False
-        """No more requests go here."""
+        """No new request uses this connection."""
         self.lanes: dict[int, Http2Lane] = {}
         self._filled: dict[int, Http2Lane] = {}
-        """Those of which something may wait for the upstream."""
+        """Lanes whose content may wait for the upstream."""
         self.most = pool.streams_at_first
         self._has_settled = False
-        """The upstream's first SETTINGS are here."""
+        """The first SETTINGS of the upstream have arrived."""
         self.transport: asyncio.Transport | None = None
         limits = pool.limits
         self.engine = Http2Engine(
@@ -103,7 +103,7 @@ class Http2Road(Road):
 
     @property
     def has_room(self) -> bool:
-        """Whether another request may go here."""
+        """Whether another request may use this connection."""
         return not self.is_leaving and self.transport is not None and len(self.lanes) < self.most
 
     # --- what is sent --------------------------------------------------------------------------------
@@ -156,7 +156,7 @@ class Http2Road(Road):
     # --- what comes ----------------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> None:
-        """Bytes of the upstream."""
+        """Process bytes of the upstream."""
         self.heard_at, self._asked_at = self._loop.time(), 0.0
         if not self._has_heard:
             self._has_heard = True
@@ -208,7 +208,7 @@ class Http2Road(Road):
 
     def settled(self, streams: int) -> None:
         if streams >= 0 or not self._has_settled:
-            # RFC 9113 §6.5.2: without a word there is no bound.
+            # RFC 9113 §6.5.2: without this setting there is no limit.
             self.most = STREAMS if streams < 0 else min(streams, STREAMS)
             self._has_settled = True
             self._pool.told(self.most)
@@ -228,7 +228,7 @@ class Http2Road(Road):
     # --- the end -------------------------------------------------------------------------------------
 
     def check(self, now: float) -> None:
-        """Give up what gives no sign of life, or what nobody uses."""
+        """Close the connection if it does not answer PING, or if it is unused."""
         if not self.lanes:
             if now >= self.idle_until:
                 self.leave()
@@ -242,14 +242,14 @@ class Http2Road(Road):
             self.flush_soon()
 
     def leave(self) -> None:
-        """What is under way goes on, then the connection ends."""
+        """Accept no new requests; close when those in progress are done."""
         if not self.is_leaving:
             self.is_leaving = True
             self.engine.go_away()
             self.flush_soon()
 
     def fail(self, detail: str, reason: Reason = Reason.UPSTREAM_BROKEN) -> None:
-        """The connection is of no more use: each request on it hears so."""
+        """The connection has failed: report it to each request on it."""
         self.is_leaving = True
         self._filled = {}
         transport, self.transport = self.transport, None
@@ -261,13 +261,13 @@ class Http2Road(Road):
 
 
 class Http2Connection(asyncio.Protocol):
-    """The transport under a road."""
+    """The transport of a connection."""
 
     def __init__(self, road: Http2Road) -> None:
         self.road = road
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.road.transport = cast(asyncio.Transport, transport)  # uvloop's has no such ancestor
+        self.road.transport = cast(asyncio.Transport, transport)  # uvloop's transport does not inherit it
         self.road.flush_soon()
 
     def data_received(self, data: bytes) -> None:

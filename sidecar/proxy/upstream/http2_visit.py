@@ -1,7 +1,7 @@
-"""A short visit to an upstream that speaks HTTP/2: whether it does, and one question to it.
+"""A short connection to an upstream to check whether it speaks HTTP/2, and to send it one request.
 
-A visit has a connection of its own, as a probe of the kubelet has: what is asked is whether the API takes connections
-and answers, not whether a connection that was good is still open.
+Each visit opens its own connection, as a kubelet probe does: it checks whether the API accepts connections and
+responds, not whether an existing connection is still open.
 """
 
 import asyncio
@@ -14,33 +14,33 @@ from sidecar.proxy.http2.events import NO_ERROR, Unheeded
 from sidecar.proxy.upstream.transports import TRANSPORTS
 
 MOST: Final = 4096
-"""Bytes of an answer's content."""
+"""Largest content of a response, in bytes."""
 _WORK: Final = 1 << 20
 
 
 class VisitFailed(Exception):
-    """Nothing came of it; the text says why."""
+    """The visit failed; the text says why."""
 
 
 class Said:
-    """What the upstream said: fields and trailers, and the content between."""
+    """The response of the upstream: fields, content and trailers."""
 
     __slots__ = ("content", "fields")
 
     def __init__(self) -> None:
         self.fields: dict[bytes, bytes] = {}
-        """By name; trailers overlay what stood in the head."""
+        """Fields by name; a trailer replaces a head field of the same name."""
         self.content = b""
 
 
 class Visit(Unheeded):
-    """One connection, while it lasts."""
+    """One connection during the visit."""
 
     def __init__(self) -> None:
         load()
         loop = asyncio.get_running_loop()
         self.greeted: asyncio.Future[None] = loop.create_future()
-        """Done once the upstream has sent its SETTINGS, as each end does first (RFC 9113 §3.4)."""
+        """Done when the upstream has sent its SETTINGS, which each endpoint sends first (RFC 9113 §3.4)."""
         self.answered: asyncio.Future[Said] = loop.create_future()
         self._answer = Said()
         self._engine = Http2Engine(
@@ -49,13 +49,13 @@ class Visit(Unheeded):
         self._transport: asyncio.Transport | None = None
 
     def ask(self, fields: list[Field], content: bytes) -> None:
-        """Ask the one question of this visit."""
+        """Send the one request of this visit."""
         stream = self._engine.request(fields, ends=False)
         self._engine.send(stream, content, ends=True)
         self.flush()
 
     def leave(self) -> None:
-        """Say good-bye and close."""
+        """Send GOAWAY and close."""
         if self._transport is not None:
             self._engine.go_away()
             self.flush()
@@ -71,14 +71,14 @@ class Visit(Unheeded):
         self.flush()
 
     def flush(self) -> None:
-        """Send what the engine has to say."""
+        """Send the engine's output."""
         data = self._engine.outgoing()
         if data and self._transport is not None:
             self._transport.write(data)
         self._engine.deliver(_WORK)
 
     def receive(self, data: bytes) -> None:
-        """Bytes of the upstream."""
+        """Process bytes of the upstream."""
         try:
             self._engine.receive(data)
         except Http2Failure:
@@ -88,15 +88,15 @@ class Visit(Unheeded):
         self.flush()
 
     def broken(self, why: str) -> None:
-        """The connection is of no more use; before a greeting that has one reason."""
+        """The connection has failed; before SETTINGS, every failure has the same reason."""
         self.fail(why if self.greeted.done() else "it speaks no HTTP/2")
 
     def fail(self, why: str) -> None:
-        """Nothing more will come."""
+        """End with a failure: nothing more will arrive."""
         for one in (self.greeted, self.answered):
             if not one.done():
                 one.set_exception(VisitFailed(why))
-                one.exception()  # whoever waits is told; nobody may have waited
+                one.exception()  # marks the exception as retrieved, since possibly nobody awaits it
 
     # --- what the engine tells -----------------------------------------------------------------------
 
@@ -138,13 +138,13 @@ class Visit(Unheeded):
 
 
 class _Wire(asyncio.Protocol):
-    """The transport under a visit."""
+    """The transport of a visit."""
 
     def __init__(self, visit: Visit) -> None:
         self._visit = visit
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._visit.connected(cast(asyncio.Transport, transport))  # uvloop's has no such ancestor
+        self._visit.connected(cast(asyncio.Transport, transport))  # uvloop's transport does not inherit it
 
     def data_received(self, data: bytes) -> None:
         self._visit.receive(data)
@@ -154,7 +154,7 @@ class _Wire(asyncio.Protocol):
 
 
 async def visit(settings: UpstreamSettings) -> Visit:
-    """A connection on which the upstream has greeted. Raises `OSError` and `VisitFailed`."""
+    """A connection on which the upstream has sent SETTINGS. Raises `OSError` and `VisitFailed`."""
     made = Visit()
     loop = asyncio.get_running_loop()
     try:

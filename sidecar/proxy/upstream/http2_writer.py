@@ -1,7 +1,7 @@
-"""Requests → fields of HTTP/2 towards the upstream (RFC 9113 §8.3.1). Pure.
+"""Requests → HTTP/2 fields for the upstream (RFC 9113 §8.3.1). Pure.
 
-A request head has one maker (`http1_writer`), so that what is passed on does not depend on the upstream's version; here
-it is translated. Nothing in it can hold a line end: it was checked on its way in.
+A request head has one maker (`http1_writer`), so that the forwarded fields do not depend on the upstream's version;
+this module translates it. No field can contain a line end: that was checked on receipt.
 """
 
 from typing import Final
@@ -12,7 +12,7 @@ from sidecar.proxy.http2.fields import bare_value, lower_name
 _NOT_HERE: Final = frozenset(
     {b"connection", b"transfer-encoding", b"upgrade", b"keep-alive", b"proxy-connection"}
 )
-"""RFC 9113 §8.2.2."""
+"""Connection-specific fields (RFC 9113 §8.2.2)."""
 _SPECIAL: Final = _NOT_HERE | {b"host"}
 
 
