@@ -288,8 +288,7 @@ class Http2Wire(Http2Turns):
             self.flush_soon()
 
     def drain(self, deadline: float) -> None:
-        """The server stops soon: requests in progress continue, and those that arrive within a round trip are served.
-        """
+        """The server stops soon: requests in progress, and those that arrive within a round trip, are served."""
         self._leave()
         if not self.under_way:
             self.deadline = min(self.deadline, deadline)

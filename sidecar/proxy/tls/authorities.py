@@ -1,4 +1,4 @@
-"""The authorities of clients: read one by one, so that one that is broken takes no other with it."""
+"""The certificate authorities for clients: read one by one, so that an unreadable one does not affect the others."""
 
 import re
 from dataclasses import dataclass
@@ -16,32 +16,32 @@ _BLOCK: Final = re.compile(
     rb"-----BEGIN ((?:X509 |TRUSTED )?CERTIFICATE)-----.*?(?:-----END \1-----|\Z)", re.DOTALL
 )
 _NAMES: Final = 16 * 1024
-"""Bytes of names of authorities that a handshake tells its client; Java refuses messages past 32 KiB."""
+"""Maximum bytes of authority names that a handshake sends to its client; Java refuses messages over 32 KiB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Authorities:
-    """What a file holds."""
+    """The certificates of a file."""
 
     certificates: tuple[crypto.X509, ...]
     broken: tuple[int, ...]
-    """Lines at which a certificate begins that OpenSSL cannot read."""
+    """Line numbers at which a certificate begins that OpenSSL cannot read."""
 
     @property
     def readable(self) -> list[Certificate]:
-        """The certificates, for those who look into them."""
+        """The certificates, parsed with cryptography."""
         return [certificate_of(one) for one in self.certificates]
 
     @property
     def are_too_many_to_name(self) -> bool:
-        """Whether their names are more than a handshake may hold: then no client is told them, as RFC 8446 §4.2.4 and
-        RFC 5246 §7.4.4 allow.
+        """Whether the authorities' names exceed what a handshake may hold: then none is sent to clients, which RFC
+        8446 §4.2.4 and RFC 5246 §7.4.4 allow.
         """
         return sum(_size(one) + 2 for one in self.certificates) > _NAMES
 
 
 def read_authorities(pem: bytes) -> Authorities:
-    """Every certificate of a PEM file. Raises `ValueError` when there is none that can be read."""
+    """All readable certificates of a PEM file. Raises `ValueError` if there is none."""
     good: list[crypto.X509] = []
     broken: list[int] = []
     for block in _BLOCK.finditer(pem):
@@ -55,7 +55,7 @@ def read_authorities(pem: bytes) -> Authorities:
 
 
 def is_authority(certificate: crypto.X509) -> bool:
-    """Whether a certificate says that it may issue others (RFC 5280 §4.2.1.9)."""
+    """Whether a certificate may issue others (RFC 5280 §4.2.1.9)."""
     try:
         extensions = certificate.to_cryptography().extensions
         return extensions.get_extension_for_class(x509.BasicConstraints).value.ca
@@ -64,12 +64,12 @@ def is_authority(certificate: crypto.X509) -> bool:
 
 
 def is_root(certificate: crypto.X509) -> bool:
-    """Whether a certificate names itself as its issuer."""
+    """Whether the subject of a certificate is also its issuer."""
     certificate_ptr = certificate._x509
     subject, issuer = _lib.X509_get_subject_name(certificate_ptr), _lib.X509_get_issuer_name(certificate_ptr)
     return bool(_lib.X509_NAME_cmp(subject, issuer) == 0)
 
 
 def _size(certificate: crypto.X509) -> int:
-    """Bytes of the subject's name, DER."""
+    """Length of the subject's name in DER, in bytes."""
     return int(_lib.i2d_X509_NAME(_lib.X509_get_subject_name(certificate._x509), _ffi.NULL))

@@ -22,20 +22,20 @@ _HEADER: Final = 5
 _READ_BUFFER: Final = _ffi.new("char[]", _RECORD)
 _DRAIN_SIZE: Final = 288 * 1024
 _DRAIN_BUFFER: Final = _ffi.new("char[]", _DRAIN_SIZE)
-# One event loop, one thread: nothing runs between a call that fills a buffer and the copy out of it.
+# One event loop, one thread: no other code runs between a call that fills a buffer and the copy from it.
 
-# Each under a name of its own, found once and not for every record.
+# Module constants, looked up once and not for every record.
 _bio_read: Final = _lib.BIO_read
 _bio_write: Final = _lib.BIO_write
 _ssl_read: Final = _lib.SSL_read
 _ssl_write: Final = _lib.SSL_write
 _unpack: Final = _ffi.unpack
 _group_name: Final = getattr(_lib, "SSL_get0_group_name", None)
-"""Not in every version of the binding."""
+"""Not available in every version of the binding."""
 
 _METHOD: Final = re.compile(rb"[A-Za-z-]{1,24}\Z")
 _REQUEST: Final = re.compile(rb"[A-Za-z-]{1,24} ")
-"""The beginning of a request in the clear: OpenSSL knows the four methods that it was told of."""
+"""The first bytes of a plaintext HTTP request: OpenSSL recognises only the four methods that it knows."""
 _FAILURES: Final = {
     "peer did not return a certificate": "certificate_missing",
     "certificate verify failed": "certificate_refused",
@@ -51,7 +51,7 @@ _FAILURES: Final = {
 
 
 class TlsFailure(Exception):
-    """The handshake or the session failed. `result` is a stable short name, `detail` what OpenSSL says."""
+    """The handshake or the session failed. `result` is a stable short name, `detail` the text of OpenSSL."""
 
     def __init__(self, result: str, detail: str) -> None:
         super().__init__(detail)
@@ -60,54 +60,54 @@ class TlsFailure(Exception):
 
 
 class Engine(Protocol):
-    """One connection's TLS: bytes in, bytes out, no socket."""
+    """TLS of one connection: bytes in, bytes out, no socket."""
 
     due: int
-    """Bytes that are still to come of the TLS record that has begun."""
+    """Bytes of the current TLS record that have not arrived yet."""
     established: bool
     records: int
-    """How many TLS records have begun; not of those that came each by itself."""
+    """Number of TLS records that began, without those that arrived exactly one per call."""
     eof: bool
-    """The client said that it will send no more (close_notify)."""
+    """The client sent close_notify."""
     speaks: bool
-    """TLS itself has an answer to what came with plaintext: `outgoing` has it. Whoever sends it takes it back."""
+    """TLS itself must send something, returned by `outgoing`. Whoever sends it resets this flag."""
 
     def receive(self, data: bytes) -> bytes:
-        """Take what the client sent; returns plaintext, often none. Raises `TlsFailure`."""
+        """Process received bytes; returns plaintext, often none. Raises `TlsFailure`."""
 
     def outgoing(self) -> bytes:
-        """What must go to the client now: handshake, alerts."""
+        """The bytes that must be sent to the client now: handshake, alerts."""
 
     def send(self, plaintext: bytes) -> bytes:
-        """Plaintext to ciphertext."""
+        """Encrypt plaintext."""
 
     def client_certificate(self) -> ClientCertificate | None:
-        """The certificate whose key the client proved to hold."""
+        """The certificate whose private key the client has proved to possess."""
 
     def is_resumed(self) -> bool:
         """Whether the handshake resumed a session."""
 
     def is_unchecked(self) -> bool:
-        """Whether an authority of the client's chain has no revocation list that could speak of it."""
+        """Whether an authority in the client's chain is not covered by any revocation list."""
 
     def negotiated(self) -> tuple[str, str]:
-        """Version of TLS and group of the key exchange; each empty when it is not known."""
+        """The TLS version and the key exchange group; each is empty if unknown."""
 
     def protocol(self) -> str:
-        """What the handshake agreed to speak (RFC 7301); empty when the client said nothing of it."""
+        """The protocol selected by ALPN (RFC 7301); empty if the client did not offer any."""
 
     def settle(self) -> None:
-        """Give back what only the handshake needed: it is over, and what it had to say is taken."""
+        """Release the memory that only the handshake needed: it is complete, and its output was taken."""
 
     def shutdown(self) -> bytes:
         """The close_notify alert."""
 
     def chain(self) -> list[bytes]:
-        """The certificates the client sent, DER, its own first; of a resumed session only that one."""
+        """The certificates that the client sent, DER, its own first; in a resumed session only its own."""
 
 
 class OpenSslEngine:
-    """`Engine` on OpenSSL."""
+    """`Engine` with OpenSSL."""
 
     __slots__ = (
         "_connection",
@@ -131,22 +131,24 @@ class OpenSslEngine:
         self._sessions: Sessions | None = sessions
         self._context = context
         self._connection: SSL.Connection | None = None
-        """Made when the first record is whole: half a ClientHello should not cost what a handshake costs."""
+        """Created when the first record is complete: an incomplete ClientHello should not cost as much as a
+        handshake.
+        """
         self._early = b""
-        """What came of the first record."""
+        """The received part of the first record."""
         self._noted: Verification | None = None
         self._said = 0
-        """What the client's TLS said after the handshake that is no data, in steps of OpenSSL's."""
+        """Messages of the client after the handshake that are not data, counted in OpenSSL's steps."""
         self.speaks = False
         self.due = 0
         self._torn = b""
-        """The beginning of a record's header."""
+        """The beginning of a record header."""
         self.records = 0
         self.established = False
         self.eof = False
 
     def receive(self, data: bytes) -> bytes:
-        """Take what the client sent; returns plaintext, often none. Raises `TlsFailure`."""
+        """Process received bytes; returns plaintext, often none. Raises `TlsFailure`."""
         if self._connection is None:
             data = self._early + data
             if not _is_first_record(data):
@@ -180,11 +182,13 @@ class OpenSslEngine:
 
     @property
     def _made(self) -> SSL.Connection:
-        assert self._connection is not None  # noqa: S101 — nobody asks before the handshake
+        assert self._connection is not None  # noqa: S101 — not called before the handshake
         return self._connection
 
     def _is_one_record(self, data: bytes) -> bool:
-        """Whether `data`, the next of the stream, is exactly one record (RFC 8446 §5.1): then nothing is behind it."""
+        """Whether `data`, the next bytes of the stream, is exactly one record (RFC 8446 §5.1): then nothing follows
+        it.
+        """
         size = len(data)
         if self.due == 0 and size > _HEADER and not self._torn and _length(data, 0) == size:
             return True
@@ -203,7 +207,7 @@ class OpenSslEngine:
             self._made.do_handshake()
         except SSL.WantReadError:
             if self._sessions is not None and _lib.SSL_session_reused(self._ssl):
-                # Here it is known that a session is resumed, and its next tickets are not made yet.
+                # Now it is known that a session is resumed, and its new tickets are not made yet.
                 self._sessions.resumed(self._ssl)
                 self._sessions = None
             return False
@@ -241,12 +245,12 @@ class OpenSslEngine:
         if error == _lib.SSL_ERROR_ZERO_RETURN:
             self.eof = True
             # RFC 8446 §6.1: "Any data received after a closure alert has been received MUST be ignored." OpenSSL does
-            # not read on, so that its buffer would hold whatever a client cares to send.
+            # not read on, so its buffer would hold everything that a client sends.
             while _bio_read(self._to_tls, _DRAIN_BUFFER, _DRAIN_SIZE) > 0:
                 pass
         elif error != _lib.SSL_ERROR_WANT_READ:
             detail = _error_text()
-            # OpenSSL's queue of errors is the thread's: what is in it may be another call's.
+            # OpenSSL's error queue belongs to the thread: its entries may come from another call.
             if not _lib.SSL_want_read(ssl):
                 raise TlsFailure("session_broken", detail)
         noted = self._noted
@@ -255,7 +259,7 @@ class OpenSslEngine:
         return first if rest is None else b"".join(rest)
 
     def _heard(self, noted: Verification) -> None:
-        """The client's TLS asks for new keys, or for another handshake: each costs what a request costs."""
+        """Count a key update or renegotiation of the client: each costs as much as a request."""
         self.speaks = True
         self._said += noted.said
         noted.said = 0
@@ -263,7 +267,7 @@ class OpenSslEngine:
             raise TlsFailure("too_many_messages", "the client's TLS keeps talking about itself")
 
     def outgoing(self) -> bytes:
-        """What must go to the client now."""
+        """The bytes that must be sent to the client now."""
         if self._connection is None:
             return b""
         size = _bio_read(self._from_tls, _DRAIN_BUFFER, _DRAIN_SIZE)
@@ -273,30 +277,30 @@ class OpenSslEngine:
         return data if size < _DRAIN_SIZE else data + self.outgoing()
 
     def send(self, plaintext: bytes) -> bytes:
-        """Plaintext to ciphertext. Raises `TlsFailure`."""
+        """Encrypt plaintext. Raises `TlsFailure`."""
         size = len(plaintext)
         if size and _ssl_write(self._ssl, plaintext, size) != size:
             raise TlsFailure("session_broken", _error_text())
         return self.outgoing()
 
     def settle(self) -> None:
-        """The handshake is over, and all that it left has been taken: give back the room that its messages needed."""
+        """Release the buffers that the handshake's messages needed: it is complete, and its output was taken."""
         connection, ssl = self._made, self._ssl
         into, out = _lib.BIO_new(_lib.BIO_s_mem()), _lib.BIO_new(_lib.BIO_s_mem())
-        _lib.SSL_set_bio(ssl, into, out)  # it owns both, and frees those that it had
+        _lib.SSL_set_bio(ssl, into, out)  # it owns both, and frees the previous ones
         self._to_tls = connection._into_ssl = into
         self._from_tls = connection._from_ssl = out
         self._noted = listen(connection)
 
     def client_certificate(self) -> ClientCertificate | None:
-        """The certificate whose key the client proved to hold, from this very connection."""
+        """The certificate whose private key the client has proved to possess on this connection."""
         certificate = self._made.get_peer_certificate()
         if certificate is None:
             return None
         return presented(certificate)
 
     def chain(self) -> list[bytes]:
-        """The certificates the client sent, DER, its own first; of a resumed session only that one."""
+        """The certificates that the client sent, DER, its own first; in a resumed session only its own."""
         connection = self._made
         own = connection.get_peer_certificate()
         if own is None:
@@ -310,19 +314,19 @@ class OpenSslEngine:
         return bool(_lib.SSL_session_reused(self._ssl))
 
     def is_unchecked(self) -> bool:
-        """Whether an authority of the client's chain has no revocation list that could speak of it."""
+        """Whether an authority in the client's chain is not covered by any revocation list."""
         noted = self._made.get_app_data()
         return isinstance(noted, Verification) and noted.unchecked
 
     def negotiated(self) -> tuple[str, str]:
-        """Version of TLS (`1.3`, `1.2`) and group of the key exchange; each empty when OpenSSL does not tell."""
+        """The TLS version (`1.3`, `1.2`) and the key exchange group; each is empty if OpenSSL does not report it."""
         version = self._made.get_protocol_version_name().removeprefix("TLSv")
         name = _group_name(self._ssl) if _group_name is not None else _ffi.NULL
         group = "" if name == _ffi.NULL else group_named(_ffi.string(name).decode("ascii", "replace"))
         return version, group
 
     def protocol(self) -> str:
-        """What the handshake agreed to speak (RFC 7301); empty when the client said nothing of it."""
+        """The protocol selected by ALPN (RFC 7301); empty if the client did not offer any."""
         return self._made.get_alpn_proto_negotiated().decode("ascii", "replace")
 
     def shutdown(self) -> bytes:
@@ -334,14 +338,16 @@ class OpenSslEngine:
 
 
 def _is_first_record(data: bytes) -> bool:
-    """Whether there is something to look at: a whole record of a handshake, or what is none and no part of a method."""
+    """Whether the first bytes can be judged: a whole handshake record, or bytes that begin neither a record nor a
+    method.
+    """
     if data[:1] != b"\x16":
         return bool(data) and not _METHOD.match(data)
     return len(data) >= _HEADER and not len(data) < _length(data, 0) <= _HEADER + _RECORD
 
 
 def _length(data: bytes, at: int) -> int:
-    """Bytes of the record that begins there, its header included."""
+    """Length of the record that begins at `at`, in bytes, with its header."""
     return _HEADER + (data[at + 3] << 8 | data[at + 4])
 
 

@@ -1,4 +1,4 @@
-"""No TLS: what the connection of a proxy on the same machine has in its place."""
+"""The `Engine` without TLS, for connections of a proxy on the same machine."""
 
 from sidecar.decision.request import ClientCertificate
 
@@ -16,27 +16,27 @@ class PlainText:
         self.speaks = False
 
     def receive(self, data: bytes) -> bytes:
-        """What came."""
+        """The received bytes."""
         return data
 
     def outgoing(self) -> bytes:
-        """Nothing: there is no handshake."""
+        """Empty: there is no handshake."""
         return b""
 
     def send(self, plaintext: bytes) -> bytes:
-        """What goes out."""
+        """The plaintext unchanged."""
         return plaintext
 
     def client_certificate(self) -> ClientCertificate | None:
-        """None."""
+        """None: there is no certificate."""
         return None
 
     def is_resumed(self) -> bool:
-        """There are no sessions."""
+        """False: there are no sessions."""
         return False
 
     def is_unchecked(self) -> bool:
-        """There is no chain."""
+        """False: there is no chain."""
         return False
 
     def negotiated(self) -> tuple[str, str]:
@@ -44,16 +44,16 @@ class PlainText:
         return "", ""
 
     def protocol(self) -> str:
-        """Nothing was agreed upon."""
+        """Empty: no protocol is negotiated."""
         return ""
 
     def settle(self) -> None:
-        """Nothing was taken."""
+        """Nothing to release."""
 
     def shutdown(self) -> bytes:
-        """The end is the connection's own."""
+        """Empty: closing TCP ends the connection."""
         return b""
 
     def chain(self) -> list[bytes]:
-        """None."""
+        """Empty."""
         return []

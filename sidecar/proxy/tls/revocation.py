@@ -15,18 +15,18 @@ _END: Final = b"-----END X509 CRL-----"
 
 @dataclass(frozen=True, slots=True)
 class RevocationList:
-    """One list."""
+    """One revocation list."""
 
     crl: x509.CertificateRevocationList
     this_update: float
     """Seconds since the epoch."""
     next_update: float | None
-    """Seconds since the epoch; None: the list names no end (RFC 5280 §5.1.2.5 asks for one)."""
+    """Seconds since the epoch; None: the list has no nextUpdate (RFC 5280 §5.1.2.5 requires one)."""
 
     @property
     def issuer(self) -> bytes:
-        """The issuer's name, DER. Read from the list as it is: an authority's name need not be one that a library
-        can render. Empty when there is no telling.
+        """The issuer's name, DER, exactly as in the list: some libraries cannot represent every name. Empty if it
+        cannot be found.
         """
         try:
             parts = elements(only(memoryview(self.crl.tbs_certlist_bytes)).content)
@@ -38,12 +38,12 @@ class RevocationList:
 
     @property
     def issuer_name(self) -> str:
-        """The issuer's name for people (RFC 4514)."""
+        """The issuer's name for display (RFC 4514)."""
         return str(rfc4514(memoryview(self.issuer)))
 
 
 def revocation_lists(data: bytes) -> tuple[RevocationList, ...]:
-    """Every list of a PEM file, or the one list of a DER file; at least one. Raises `ValueError`."""
+    """All lists of a PEM file, or the one list of a DER file; at least one. Raises `ValueError`."""
     if _BEGIN in data:
         blocks = [_BEGIN + block for block in data.split(_BEGIN)[1:]]
         if any(_END not in block for block in blocks):

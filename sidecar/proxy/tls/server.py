@@ -1,9 +1,9 @@
 """TLS of one listener under one set of files.
 
-Session resumption: tickets are sealed with keys that live and die with the `ServerTls`, and carry its session id
-context, so a session never crosses listeners, trust settings, or a reload of either. A resumed session yields the
-client certificate of the original handshake; its chain is not verified again, so its validity is (`Listener`), and a
-revocation list that ends makes every client go through the whole handshake again.
+Session resumption: tickets are sealed with keys that exist as long as the `ServerTls`, and they carry its session id
+context. A session is therefore never resumed on another listener, under other trust settings, or after a reload of
+either. A resumed session has the client certificate of the original handshake. Its chain is not verified again, so
+`Listener` checks its validity period. When a revocation list ends, every client has to make a full handshake.
 """
 
 import hashlib
@@ -34,21 +34,21 @@ class ServerTls:
         *,
         protocols: tuple[str, ...] = (HTTP1,),
     ) -> None:
-        """Raises `OSError`, `SSL.Error` or `ValueError` for files that cannot be used."""
+        """Raises `OSError`, `SSL.Error` or `ValueError` for unusable files."""
         self.settings = settings
         self._chains: ChainVerification | None = None
         self._context = context = SSL.Context(SSL.TLS_SERVER_METHOD)
         minimum = SSL.TLS1_3_VERSION if settings.minimum_version == "1.3" else SSL.TLS1_2_VERSION
         context.set_min_proto_version(minimum)
         if not settings.resumes:
-            # Without tickets in the sense of RFC 5077 there are names of sessions in a cache, which is off.
+            # Without RFC 5077 tickets, the client gets session ids for a cache, which is off.
             context.set_options(SSL.OP_NO_TICKET)
         context.set_cipher_list(_CIPHERS_1_2)
         _set_groups(context, settings.groups)
         context.set_options(SSL.OP_NO_RENEGOTIATION | SSL.OP_NO_COMPRESSION | SSL.OP_CIPHER_SERVER_PREFERENCE)
-        # An idle connection gives its record buffers back: 63 kB become 38 kB.
+        # An idle connection releases its record buffers: 38 kB instead of 63 kB.
         context.set_mode(_lib.SSL_MODE_RELEASE_BUFFERS)
-        # pyOpenSSL's default stops a write after one record; a memory BIO takes them all.
+        # By default, pyOpenSSL stops a write after one record; a memory BIO takes all of them.
         context.clear_mode(_lib.SSL_MODE_ENABLE_PARTIAL_WRITE)
         context.use_certificate_chain_file(str(settings.certificate_file))
         context.use_privatekey_file(str(settings.private_key_file))
@@ -59,7 +59,7 @@ class ServerTls:
         self._sessions = Sessions(context, settings.session_lifetime, self._identity(listener), ends, clock)
 
     def _set_trust(self, settings: TlsSettings) -> tuple[RevocationList, ...]:
-        """Whom to accept; returns the revocation lists that are in use."""
+        """Set which certificates are accepted; returns the revocation lists in use."""
         mode = SSL.VERIFY_PEER
         if settings.at_handshake is AtHandshake.REQUIRED:
             mode |= SSL.VERIFY_FAIL_IF_NO_PEER_CERT
@@ -80,9 +80,10 @@ class ServerTls:
         return self._chains.lists
 
     def _identity(self, listener: str) -> bytes:
-        """Digest of everything that made this listener accept a certificate: a session must not be resumed without.
+        """Digest of all settings by which this listener accepts a certificate: a session must not be resumed under
+        other settings.
 
-        RFC 8446 §4.6.1 lets a session be resumed wherever the ticket opens (nginx CVE-2025-23419 is what happens).
+        RFC 8446 §4.6.1 allows resumption wherever the ticket can be opened (nginx CVE-2025-23419 is the consequence).
         """
         settings = self.settings
         digest = hashlib.sha256(listener.encode())
@@ -101,12 +102,12 @@ class ServerTls:
         return digest.digest()
 
     def accepts(self, chain: list[bytes]) -> bool:
-        """Whether a chain that an earlier configuration accepted still verifies under this one."""
+        """Whether a chain that an earlier configuration accepted is valid under this one."""
         return self._chains is None or not chain or self._chains.accepts(chain)
 
     @property
     def list_ends(self) -> tuple[float, ...]:
-        """When each revocation list in use ends, seconds since the epoch (RFC 5280 §5.1.2.5)."""
+        """The end of each revocation list in use, in seconds since the epoch (RFC 5280 §5.1.2.5)."""
         lists = self._chains.lists if self._chains is not None else ()
         return tuple(one.next_update for one in lists if one.next_update is not None)
 
@@ -116,7 +117,7 @@ class ServerTls:
 
 
 def _set_groups(context: SSL.Context, groups: tuple[str, ...]) -> None:
-    """RFC 8446 §4.2.7. Raises `ValueError` when this OpenSSL does not know one of them."""
+    """Set the groups (RFC 8446 §4.2.7). Raises `ValueError` if this OpenSSL does not know one of them."""
     # `curves` is what OpenSSL called groups before TLS 1.3; the function is the same.
     if groups and not _lib.SSL_CTX_set1_curves_list(context._context, ":".join(groups).encode()):
         _lib.ERR_clear_error()
@@ -124,7 +125,9 @@ def _set_groups(context: SSL.Context, groups: tuple[str, ...]) -> None:
 
 
 def _selecting(protocols: tuple[str, ...]) -> Callable[[SSL.Connection, list[bytes]], bytes]:
-    """RFC 7301: the first of ours that the client offers; one that offers only others hears so in the handshake."""
+    """The ALPN callback (RFC 7301): selects our first protocol that the client offers; without one, the handshake
+    fails.
+    """
     known = [each.encode() for each in protocols]
 
     def select(_connection: SSL.Connection, offered: list[bytes]) -> bytes:

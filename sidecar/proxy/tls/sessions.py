@@ -1,13 +1,14 @@
-"""How long TLS sessions may be resumed: `session_lifetime`, counted from the full handshake.
+"""Limits how long TLS sessions may be resumed: `session_lifetime`, counted from the full handshake.
 
-Theory of operation. OpenSSL gives each TLS 1.3 ticket a lifetime of its own, so that a client which comes back in time
-and takes new tickets would never show its certificate again (RFC 8446 §4.6.1: a server may refuse tickets by the age of
-the original handshake). What passes from a session to its tickets is the lifetime's number, so the number says when the
-full handshake was: a ticket lives for half of `session_lifetime`, less as many seconds as the number of the phase in
-which the handshake fell. A session that is resumed in the first half of `session_lifetime` gets new tickets; they end
-before it does. After that its tickets are of a kind that opens nothing, and the client's next handshake is a full one.
+Theory of operation. OpenSSL gives each TLS 1.3 ticket its own lifetime. A client that comes back in time and takes
+new tickets would therefore never send its certificate again (RFC 8446 §4.6.1: a server may refuse tickets by the age
+of the original handshake). A session passes the number of its lifetime to its tickets, so this number encodes the
+time of the full handshake: a ticket lives for half of `session_lifetime`, minus as many seconds as the number of the
+phase in which the handshake took place. A session that is resumed in the first half of `session_lifetime` gets new
+tickets; they end before it does. After that it gets tickets that cannot be opened, and the client's next handshake is
+a full one.
 
-A lifetime under a minute is too short to be divided: there a session has the tickets of its full handshake and no more.
+A lifetime under a minute is too short to be divided: such a session has only the tickets of its full handshake.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,11 +19,11 @@ from OpenSSL._util import ffi as _ffi
 from OpenSSL._util import lib as _lib
 
 _PHASES: Final = 16
-"""Numbers for the phases, each an eighth of the lifetime: no session lives through half of them."""
+"""Number of phases; each is an eighth of the lifetime, so no session lives through half of them."""
 _DIVISIBLE: Final = 64
-"""Seconds from which a lifetime is divided."""
+"""Minimum lifetime, in seconds, that is divided into phases."""
 _SESSION: Final = 16 * 1024
-"""Bytes of a session that is looked into; a larger one (its certificate is in it) gets no further tickets."""
+"""Maximum bytes of a session that is parsed; a larger one (it contains the certificate) gets no further tickets."""
 _BUFFER: Final = _ffi.new("unsigned char[]", _SESSION)
 
 
@@ -37,8 +38,8 @@ class Sessions:
         ends: Iterable[float],
         clock: Callable[[], float],
     ) -> None:
-        """`identity` is 32 bytes: no session crosses to another. At each of `ends` (seconds since the epoch, as
-        `clock` tells them) every session becomes void.
+        """`identity` is 32 bytes: a session is valid for one identity only. At each of `ends` (seconds since the
+        epoch by `clock`) every session becomes invalid.
         """
         self._context = context._context
         self._clock = clock
@@ -48,19 +49,19 @@ class Sessions:
         self._identity = identity
         self._ends = sorted(ends)
         self._turn = 0.0
-        """When something changes next."""
+        """Time of the next change."""
         context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
         self.keep_up()
 
     def keep_up(self) -> None:
-        """Before each new connection: what changes with time."""
+        """Apply changes that depend on time; called before each new connection."""
         now = self._clock()
         if now >= self._turn:
             self._turn_over(now)
 
     def _turn_over(self, now: float) -> None:
         passed = sum(end <= now for end in self._ends)
-        # pyOpenSSL lets nobody change a context that is in use; OpenSSL does, for the connections that follow.
+        # pyOpenSSL does not allow changes to a context in use; OpenSSL does, and applies them to later connections.
         identity = self._identity[:-1] + bytes((passed & 0xFF,))
         _lib.SSL_CTX_set_session_id_context(self._context, identity, len(identity))
         if not self._is_divisible:
@@ -73,13 +74,13 @@ class Sessions:
         self._turn = min([turn, *self._ends[passed : passed + 1]])
 
     def resumed(self, ssl: Any) -> None:
-        """In a TLS 1.3 handshake that resumes a session, before its tickets are made: whether it gets more."""
+        """Decide whether a resumed TLS 1.3 session gets more tickets; called in the handshake before they are made."""
         if not self._may_go_on(_timeout(ssl)):
-            # Without tickets in the sense of RFC 5077 OpenSSL sends names of sessions in its cache, which is off.
+            # Without RFC 5077 tickets, OpenSSL sends session ids for its cache, which is off.
             _lib.SSL_set_options(ssl, _lib.SSL_OP_NO_TICKET)
 
     def _may_go_on(self, timeout: int) -> bool:
-        """Whether tickets that are made now end within the lifetime of a session whose tickets live for `timeout`."""
+        """Whether tickets made now end within the lifetime of a session whose tickets live for `timeout` seconds."""
         if not self._is_divisible:
             return False
         began_in = self._lifetime // 2 - timeout
@@ -90,7 +91,7 @@ class Sessions:
 
 
 def _timeout(ssl: Any) -> int:
-    """The lifetime of a session's tickets, seconds; -1: not to be found out."""
+    """The lifetime of a session's tickets in seconds; -1 if unknown."""
     session = _lib.SSL_get_session(ssl)
     size = _lib.i2d_SSL_SESSION(session, _ffi.NULL)
     if not 0 < size <= _SESSION:
@@ -100,7 +101,7 @@ def _timeout(ssl: Any) -> int:
 
 
 def session_timeout(der: bytes) -> int:
-    """The timeout of a session in OpenSSL's encoding, a SEQUENCE in which it is the INTEGER under tag [2]; else -1."""
+    """The timeout of a session in OpenSSL's encoding: the INTEGER under tag [2] of a SEQUENCE; -1 if there is none."""
     _, at, end = element(der, 0)
     while at < end:
         tag, start, at = element(der, at)
@@ -111,7 +112,7 @@ def session_timeout(der: bytes) -> int:
 
 
 def element(der: bytes, at: int) -> tuple[int, int, int]:
-    """The tag of the DER element there, and where its content begins and ends."""
+    """The tag of the DER element at `at`, and the offsets at which its content begins and ends."""
     length, start = der[at + 1], at + 2
     if length & 0x80:
         start += length & 0x7F

@@ -1,9 +1,10 @@
-"""How OpenSSL's verdict about a client's chain is used: the callback of the handshake, and the later verification.
+"""Applies OpenSSL's verification of a client's chain: the callback of the handshake, and later verification.
 
-Revocation (RFC 5280 §6.3): OpenSSL looks at every certificate of the chain. A certificate whose issuer has no list here
-is refused when it is the client's own; an authority above it passes, is counted, and `sidecar check` warns of it,
-because a root that has no list would refuse everyone. A list past its end refuses, wherever it stands. An anchor that
-is no root needs no list, and OpenSSL finds none: its issuer is not in the chain. One that a list names is no anchor.
+Revocation (RFC 5280 §6.3): OpenSSL checks every certificate of the chain. If there is no list of a certificate's
+issuer, a client certificate is refused. An authority is accepted and counted, and `sidecar check` warns of it,
+because a root without a list would otherwise refuse every client. An expired list causes a refusal at any level. An
+anchor that is not a root needs no list, and OpenSSL finds none, because its issuer is not in the chain. An anchor
+that a list revokes is not trusted.
 """
 
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ from sidecar.proxy.tls.revocation import RevocationList, revocation_lists
 _EE_KEY_TOO_SMALL: Final = 66
 _NEVER: Final = float("inf")
 MOST_KEY_BITS: Final = 8192
-"""Bits of a key that anybody may come with: verifying with an RSA key takes time with the square of its length."""
+"""Maximum bits of a key that is accepted from anybody: RSA verification time grows with the square of the length."""
 _WRONG_PURPOSE: Final = 26
 _CRL_MISSING: Final = 3
 """X509_V_ERR_UNABLE_TO_GET_CRL."""
@@ -30,25 +31,26 @@ _CRL_MISSING: Final = 3
 
 MESSAGES: Final = 256
 """Steps that a client may cause after its handshake without sending data: some 100 key updates (RFC 8446 §4.6.3) or
-requests for another handshake. Honest ones come once in hours or gigabytes."""
+renegotiation requests. Normal clients cause one in hours or gigabytes.
+"""
 
 
 class Verification:
-    """What is found out about a client's TLS beside yes or no."""
+    """Details of a client's TLS in addition to the verdict."""
 
     __slots__ = ("refused", "said", "unchecked")
 
     def __init__(self) -> None:
         self.refused: str | None = None
-        """Why, in OpenSSL's words."""
+        """The reason for a refusal, in OpenSSL's words."""
         self.said = 0
-        """Steps of OpenSSL's since the handshake that were about TLS itself."""
+        """Number of OpenSSL steps after the handshake that concern TLS itself."""
         self.unchecked = False
-        """There is no list that could tell whether an authority of the chain is revoked."""
+        """No list covers an authority of the chain."""
 
 
 def of(connection: SSL.Connection) -> Verification:
-    """What is noted of a connection's chain."""
+    """The details recorded for a connection."""
     noted = connection.get_app_data()
     if not isinstance(noted, Verification):
         noted = Verification()
@@ -64,7 +66,7 @@ def _on_step(ssl: object, _where: int, _value: int) -> None:
 
 
 def listen(connection: SSL.Connection) -> Verification:
-    """Count from now on what a connection's TLS does that is not reading or writing data."""
+    """From now on, count TLS activity of a connection other than reading or writing data."""
     _lib.SSL_set_info_callback(connection._ssl, _on_step)
     return of(connection)
 
@@ -87,7 +89,7 @@ def accept_possession(
 def _bits(certificate: crypto.X509) -> int:
     try:
         return certificate.get_pubkey().bits()
-    except crypto.Error:  # no key that OpenSSL knows: nobody can prove to hold it
+    except crypto.Error:  # a key unknown to OpenSSL: possession cannot be proved
         return 0
 
 
@@ -101,11 +103,11 @@ def _words(error: int) -> str:
 
 
 class Untrusted(Exception):
-    """No authority vouches for a chain; the message says why, in OpenSSL's words."""
+    """No trusted authority issued a chain; the message is OpenSSL's reason."""
 
 
 class ChainVerification:
-    """Verifies clients' chains by one set of authorities, in handshakes and later."""
+    """Verifies clients' chains with one set of authorities, in handshakes and later."""
 
     def __init__(self, terms: ChainTerms, authorities: Authorities, lists: Sequence[RevocationList]) -> None:
         self._usages = terms.extended_key_usage
@@ -117,12 +119,12 @@ class ChainVerification:
         self._lists = lists
         self._partial = terms.partial_chain
         self._is_usual = self._usages == {CLIENT_AUTH}
-        """OpenSSL's own check of the purpose suffices."""
+        """OpenSSL's own check of the purpose is sufficient."""
         self._anchors = frozenset(_digest(one) for one in self._authorities)
         self._second: tuple[crypto.X509Store, crypto.X509Store] | None = None
 
     def prepare(self, store: crypto.X509Store) -> None:
-        """Make a store judge by authorities, lists and purposes."""
+        """Set authorities, lists and purposes of a store."""
         self._add_chains(store, self._purpose)
         if self._lists:
             self._add_lists(store, crypto.X509StoreFlags.CRL_CHECK | crypto.X509StoreFlags.CRL_CHECK_ALL)
@@ -146,7 +148,9 @@ class ChainVerification:
     def accept(
         self, connection: SSL.Connection, certificate: crypto.X509, error: int, depth: int, ok: int
     ) -> bool:
-        """OpenSSL's callback: what it accepts, but for purposes of our own; and an authority that no list speaks of."""
+        """OpenSSL's callback: its verdict, plus our own check of purposes, and tolerance for authorities without a
+        list.
+        """
         if ok:
             return self._is_usual or self._is_fit(certificate) or _refuse(connection, _WRONG_PURPOSE)
         if depth > 0 and self._is_tolerable(certificate, error):
@@ -156,14 +160,14 @@ class ChainVerification:
         return _refuse(connection, error)
 
     def _is_tolerable(self, certificate: crypto.X509, error: int) -> bool:
-        """Whether the want of a list is no reason to refuse, above the client's own certificate."""
+        """Whether a missing list is tolerated, because the certificate is an authority and not the client's."""
         return error == _CRL_MISSING and (not self._needs_every_list or self._is_anchor(certificate))
 
     def _is_anchor(self, certificate: crypto.X509) -> bool:
         return _digest(certificate) in self._anchors
 
     def _is_fit(self, certificate: crypto.X509) -> bool:
-        """Whether a certificate is for one of the purposes of the settings, or says of none (RFC 5280 §4.2.1.12)."""
+        """Whether a certificate allows one of the configured purposes, or states none (RFC 5280 §4.2.1.12)."""
         if not self._usages:
             return True
         try:
@@ -186,9 +190,7 @@ class ChainVerification:
         return True
 
     def verified(self, chain: Sequence[bytes]) -> list[crypto.X509]:
-        """The way from the first certificate of `chain`, DER, up to an authority, as it is good now. Raises
-        `Untrusted`.
-        """
+        """The path from the first certificate of `chain` (DER) up to an authority, valid now. Raises `Untrusted`."""
         if self._second is None:
             self._second = crypto.X509Store(), crypto.X509Store()
             self._add_chains(self._second[0], self._purpose)
@@ -211,11 +213,11 @@ class ChainVerification:
         return verified
 
     def good_until(self, verified: Sequence[crypto.X509]) -> float:
-        """Seconds since the epoch: when the first certificate of a verified chain, or the first list, ends."""
+        """The earliest end, in seconds since the epoch, of the certificates of a verified chain and of the lists."""
         return min(self._ends, *(validity(one)[1] for one in verified))
 
     def _check_lists(self, store: crypto.X509Store, chain: Sequence[crypto.X509], depth: int) -> None:
-        """Raises `Untrusted` when a list speaks against the first of `chain`."""
+        """Raises `Untrusted` if a list revokes the first certificate of `chain`, or cannot be used."""
         try:
             crypto.X509StoreContext(store, chain[0], chain[1:]).verify_certificate()
         except crypto.X509StoreContextError as error:
@@ -224,7 +226,7 @@ class ChainVerification:
 
 
 def chain_verification(settings: TrustSettings) -> ChainVerification:
-    """By the files of `trust: ca`. Raises `OSError` and `ValueError`."""
+    """Built from the files of `trust: ca`. Raises `OSError` and `ValueError`."""
     if settings.ca_file is None:
         raise ValueError("trust: ca needs ca_file")
     authorities = read_authorities(settings.ca_file.read_bytes())
@@ -237,7 +239,7 @@ def chain_verification(settings: TrustSettings) -> ChainVerification:
 
 
 def _is_revoked(certificate: crypto.X509, lists: Sequence[RevocationList]) -> bool:
-    """Whether the configuration's own lists name one of its authorities, roots apart: OpenSSL looks after these."""
+    """Whether the lists revoke one of the configured authorities; OpenSSL checks roots itself."""
     if not lists or is_root(certificate):
         return False
     try:

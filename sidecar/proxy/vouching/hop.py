@@ -1,4 +1,4 @@
-"""One connection of a proxy, over which the requests of many clients come."""
+"""One connection of a proxy that carries the requests of many clients."""
 
 from hashlib import sha256
 from typing import Final, Protocol
@@ -13,18 +13,18 @@ from sidecar.telemetry.record import AuditRecord
 
 _NEVER: Final = float("inf")
 _KEPT: Final = 8
-"""Presenters that one connection remembers, each of some 1.5 kB."""
+"""Maximum number of presenters that one connection caches; each takes some 1.5 kB."""
 
 
 class Tells(Protocol):
-    """The listener."""
+    """What a hop uses of its listener."""
 
     certificates: ToldCertificates | None
-    """Under the present configuration."""
+    """Of the present configuration."""
 
 
 class Kept:
-    """A presenter, and until when nothing about it has to be looked at again."""
+    """A cached presenter, and the time until which it needs no new check."""
 
     __slots__ = ("presenter", "until")
 
@@ -34,37 +34,37 @@ class Kept:
 
 
 class Hop:
-    """What is known of the other end, and who presents what over it."""
+    """The proxy of a connection, and the presenters of the requests on it."""
 
     __slots__ = ("_kept", "_like", "_listener", "_source", "_told_by", "base", "proxy", "until")
 
     def __init__(self, listener: Tells, source: ToldCertificates, told_by: Peer, like: Presenter) -> None:
-        """`like` holds what is the same for all requests of the connection. What TLS was negotiated with the proxy says
-        nothing of the clients' own.
+        """`like` holds what is the same for all requests of the connection. The TLS parameters of the proxy are not
+        used for the clients.
         """
         self._listener = listener
         self._told_by = told_by
         self._like = like
         self._kept: dict[bytes, Kept] = {}
-        """By the digest of the field, so that one client's presenter is never used for another."""
+        """Cached presenters by the digest of the field, so that one client's presenter is never used for another."""
         self._source = source
         self.proxy = ""
-        """What a record calls the proxy; empty: it is not listed, and nothing that it says of clients is taken."""
+        """Name of the proxy in records; empty: it is not listed, and its fields about clients are ignored."""
         self.until = _NEVER
-        """Seconds since the epoch: when the proxy's own certificate ends."""
+        """Seconds since the epoch: the end of the proxy's own certificate."""
         self.base = like
-        """The presenter of a request that comes without a certificate."""
+        """The presenter of a request without a certificate."""
         self._begin(source)
 
     def _begin(self, source: ToldCertificates) -> None:
-        """Under a new configuration nothing that was found under another holds."""
+        """Drop all cached results: they were found under another configuration."""
         self._source, self._kept = source, {}
         self.proxy = source.proxies.name_of(self._told_by)
         self.until = source.proxies.until(self._told_by) if self.proxy else _NEVER
         self.base = self._presenter(None)
 
     def identify(self, head: RequestHead, fields: RequestFields, record: AuditRecord) -> Fault | None:
-        """Tell a request's record who presents it, or say why that is not known."""
+        """Set the presenter in a request's record, or return why it is unknown."""
         record.path, record.host = head.path, head.host
         presenter = self.presenter(fields, record.started)
         if isinstance(presenter, Fault):
@@ -73,7 +73,7 @@ class Hop:
         return None
 
     def presenter(self, fields: RequestFields, now: float) -> Presenter | Fault:
-        """Who presents a request at `now` (seconds since the epoch), or why that cannot be said."""
+        """The presenter of a request at `now` (seconds since the epoch), or why it is unknown."""
         source = self._listener.certificates
         if source is not self._source and source is not None:
             self._begin(source)
@@ -90,7 +90,7 @@ class Hop:
         return self._read(told, key, now)
 
     def accepts(self, presenter: Presenter) -> bool:
-        """Whether the proxy may still say so, and whether the certificate still passes: after a change."""
+        """After a change: whether the proxy is still accepted, and whether the certificate still passes."""
         source = self._listener.certificates
         if source is not self._source and source is not None:
             self._begin(source)
@@ -100,7 +100,7 @@ class Hop:
         return bool(self.proxy) and self._source.accepts(certificate, presenter.chain)
 
     def _read_several(self, told: list[Field], now: float) -> Presenter | Fault:
-        """Fields under the names of other listeners are ignored; the key covers names and values."""
+        """Read the fields that this listener uses; others are ignored. The cache key covers names and values."""
         mine = [(name.lower(), value) for name, value in told if name.lower() in self._source.names]
         if not mine:
             return self.base

@@ -1,4 +1,4 @@
-"""How a listener is spoken to: TLS with the clients themselves, TLS with a proxy, or in the clear behind one."""
+"""The transport security of a listener: TLS with clients, TLS with a proxy, or plaintext behind one."""
 
 from collections.abc import Sequence
 
@@ -9,10 +9,10 @@ from sidecar.proxy.vouching.told import ToldCertificates
 
 
 class HopTls:
-    """Between a proxy and a listener that is told the clients' certificates."""
+    """TLS or plaintext between a proxy and a listener that gets the clients' certificates in a field."""
 
     def __init__(self, settings: ListenerSettings) -> None:
-        """Raises `OSError`, `SSL.Error` or `ValueError` for files that cannot be used."""
+        """Raises `OSError`, `SSL.Error` or `ValueError` for unusable files."""
         if settings.told is None:
             raise ValueError("a listener without TLS is told the clients' certificates")
         self.certificates = ToldCertificates(settings.told)
@@ -20,16 +20,16 @@ class HopTls:
         self._tls = None if tls is None else ServerTls(tls, settings.name, protocols=protocols)
 
     def engine(self) -> Engine:
-        """TLS for one new connection, or none."""
+        """The TLS engine of a new connection, or the plaintext one."""
         return PlainText() if self._tls is None else self._tls.engine()
 
     @property
     def list_ends(self) -> tuple[float, ...]:
-        """When each list for the clients' certificates ends: streams under way are looked at again then."""
+        """The end of each list for the clients' certificates: requests in progress are checked again then."""
         return self.certificates.list_ends
 
     def accepts(self, _chain: Sequence[bytes]) -> bool:
-        """Any peer may connect; what it may say is checked for each request."""
+        """True: any peer may connect; its right to forward certificates is checked for each request."""
         return True
 
 
@@ -37,7 +37,7 @@ ListenerTls = ServerTls | HopTls
 
 
 def listener_tls(settings: ListenerSettings) -> ListenerTls:
-    """What a listener's settings make. Raises `OSError`, `SSL.Error` or `ValueError` for files that cannot be used."""
+    """The TLS object for a listener's settings. Raises `OSError`, `SSL.Error` or `ValueError` for unusable files."""
     if settings.told is None and settings.tls is not None:
         return ServerTls(settings.tls, settings.name, protocols=settings.protocols)
     return HopTls(settings)

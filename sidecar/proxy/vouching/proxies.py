@@ -1,4 +1,4 @@
-"""Who may say which certificate a client has."""
+"""Decides which peers may forward a client's certificate."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -18,30 +18,30 @@ from sidecar.proxy.tls.verification import ChainVerification, chain_verification
 
 _NEVER: Final = float("inf")
 _CREDENTIALS: Final = Struct("3i")
-"""unix(7): process, user and group."""
+"""struct ucred (unix(7)): process, user and group."""
 
 
 class Peer:
-    """The other end of one connection, by what it cannot choose."""
+    """The other end of one connection, by properties that it cannot choose."""
 
     __slots__ = ("chain", "host", "user")
 
     def __init__(self, host: str, chain: Sequence[bytes] = (), user: int | None = None) -> None:
         self.host = host
-        """Its own IP address, whatever the PROXY protocol or a header says; empty on a Unix socket."""
+        """IP address of the TCP peer, not that of the PROXY protocol or a header; empty on a Unix socket."""
         self.chain = tuple(chain)
-        """What it has shown in its own TLS, DER, the leaf first; empty: nothing."""
+        """Its certificates from its own TLS, DER, the leaf first; empty: none."""
         self.user = user
-        """User id of the process behind a Unix socket (SO_PEERCRED)."""
+        """User id of the process at a Unix socket (SO_PEERCRED)."""
 
     @property
     def called(self) -> str:
-        """For people."""
+        """Its name for display."""
         return self.host if self.user is None else f"unix user {self.user}"
 
 
 class Proxies:
-    """The listed ones."""
+    """The listed proxies."""
 
     def __init__(self, listed: Sequence[TrustedProxy]) -> None:
         """Reads authorities. Raises `OSError` and `ValueError`."""
@@ -51,7 +51,7 @@ class Proxies:
         self._named = [_Named(one) for one in listed if one.spiffe_id or one.san_dns]
 
     def name_of(self, peer: Peer) -> str:
-        """What a record calls a peer that is listed; empty for one that is not."""
+        """The name for records of a listed peer; empty if it is not listed."""
         if peer.user is not None and peer.user in self._users:
             return peer.called
         if contains(self._networks, peer.host):
@@ -64,7 +64,7 @@ class Proxies:
         return next((name for one in self._named if (name := one.name_of(peer))), "")
 
     def until(self, peer: Peer) -> float:
-        """Seconds since the epoch: when a peer that is known by a name stops being known."""
+        """Seconds since the epoch: until when a peer that is listed by a name is accepted."""
         if not peer.chain or not self._named or self._is_known_otherwise(peer):
             return _NEVER
         return client_certificate(peer.chain[0]).not_after
@@ -74,7 +74,7 @@ class Proxies:
 
 
 class _Named:
-    """A name in the peer's own certificate, and the authority without which anybody could write it."""
+    """A listed name in the peer's own certificate, and the authority that must have issued it."""
 
     def __init__(self, listed: TrustedProxy) -> None:
         assert listed.ca_file is not None  # noqa: S101 — the settings refuse a name without one
@@ -86,7 +86,7 @@ class _Named:
         self._is_spiffe = bool(listed.spiffe_id)
 
     def name_of(self, peer: Peer) -> str:
-        """The name that fits, of a peer whose chain verifies now; else empty."""
+        """The listed name of a peer whose chain is valid now; else empty."""
         try:
             names = client_certificate(peer.chain[0]).alternative_names
         except UnusableCertificate:
@@ -104,7 +104,7 @@ class _Named:
 
 
 def far_end(transport: asyncio.BaseTransport) -> tuple[str, int | None]:
-    """The IP address at the other end of a connection, or the user id of who connected to a Unix socket."""
+    """The IP address of the other end of a connection, or the user id of the peer of a Unix socket."""
     peer = transport.get_extra_info("peername")
     if isinstance(peer, tuple):
         return str(peer[0]), None
@@ -114,5 +114,5 @@ def far_end(transport: asyncio.BaseTransport) -> tuple[str, int | None]:
 
 
 def own_certificate(peer: Peer, certificate: Certificate) -> bool:
-    """Whether a certificate is the one by which the peer itself has come."""
+    """Whether a certificate is the one that the peer itself used in its TLS."""
     return bool(peer.chain) and peer.chain[0] == certificate.der

@@ -1,4 +1,4 @@
-"""What a proxy's field says of the client: read and, where the listener's `trust` is `ca`, verified here."""
+"""Reads a proxy's field with the client's certificate, and verifies the chain if the listener's `trust` is `ca`."""
 
 from typing import Final
 
@@ -13,27 +13,27 @@ from sidecar.proxy.vouching.proxies import Proxies
 
 _NEVER: Final = float("inf")
 _KEPT_BYTES: Final = 8 << 20
-"""What remembered certificates take in memory: some 5,000 of the usual size."""
+"""Memory for cached certificates, in bytes: some 5,000 of the usual size."""
 _OVERHEAD: Final = 700
-"""Bytes that one takes beside its encoding."""
+"""Bytes that a cached certificate takes in addition to its encoding."""
 
 
 class Known:
-    """A certificate that a field held. Treat as immutable."""
+    """A certificate from a field. Treat as immutable."""
 
     __slots__ = ("certificate", "chain", "size", "until")
 
     def __init__(self, certificate: ClientCertificate, chain: tuple[bytes, ...], until: float) -> None:
         self.certificate = certificate
         self.chain = chain
-        """DER of the certificates behind it, in order."""
+        """DER of the chain after it, in order."""
         self.until = until
         """Seconds since the epoch: when its chain has to be verified again."""
         self.size = _OVERHEAD + len(certificate.der) + sum(map(len, chain))
 
 
 class ToldCertificates:
-    """The certificates that come over one listener, under one configuration."""
+    """The certificates received on one listener, under one configuration."""
 
     __slots__ = ("_chains", "_form", "_known", "_size", "name", "names", "proxies", "requires_valid")
 
@@ -43,21 +43,21 @@ class ToldCertificates:
         self.name = settings.name.lower().encode("ascii")
         """Name of the field, in lower case."""
         self.names = frozenset(name.lower().encode("ascii") for name in settings.names)
-        """The fields that are read."""
+        """Names of the fields that are read."""
         self.proxies = Proxies(settings.proxies)
         self.requires_valid = settings.trust.trust is Trust.CA
         self._chains = chain_verification(settings.trust) if self.requires_valid else None
         self._known: dict[bytes, Known] = {}
-        """By the digest of what was received."""
+        """By the digest of the received fields."""
         self._size = 0
 
     def find(self, key: bytes, now: float) -> Known | None:
-        """What was read before, as long as it needs no second look."""
+        """The cached certificate, if it needs no new verification."""
         known = self._known.get(key)
         return known if known is not None and now < known.until else None
 
     def read(self, fields: list[Field], key: bytes, now: float) -> Known | Fault | None:
-        """What the fields hold, remembered under `key`, the digest of all of them; None: no certificate."""
+        """The certificate in the fields, cached under `key`, the digest of all of them; None: no certificate."""
         known = self.find(key, now)
         if known is not None:
             return known
@@ -82,7 +82,7 @@ class ToldCertificates:
 
     @property
     def list_ends(self) -> tuple[float, ...]:
-        """When each revocation list ends, seconds since the epoch."""
+        """The end of each revocation list, in seconds since the epoch."""
         lists = self._chains.lists if self._chains is not None else ()
         return tuple(one.next_update for one in lists if one.next_update is not None)
 
