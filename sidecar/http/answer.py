@@ -1,7 +1,7 @@
-"""The sidecar's own answers: a denial → status, header fields and body, whatever wire writes them down.
+"""The sidecar's own answers: a denial → status, header fields and body, independent of the wire.
 
-Their text comes from `decision.challenge`, which nothing else calls: so every place that shows an answer shows the one
-that the client gets. Only the request id in it depends on the request.
+The text comes from `decision.challenge`, which only this module calls. Every place that shows an answer therefore
+shows the one that the client gets. Only the request id in it depends on the request.
 """
 
 from typing import Final, NamedTuple
@@ -13,24 +13,24 @@ from sidecar.http.message import Field
 
 _KEPT: Final = 512
 _ID: Final = "%"
-"""Stands for the request id in a problem; the last one is meant, as the id is the last member."""
+"""Placeholder for the request id in a problem document; the last occurrence counts, as the id is the last member."""
 
 
 class Wording(NamedTuple):
-    """What a configuration says in the answers to denials."""
+    """The configured parts of answers to denials."""
 
     realm: str | None = None
-    """RFC 9110 §11.5."""
+    """The realm (RFC 9110 §11.5)."""
     resource_metadata: str | None = None
     """URL of the metadata (RFC 9728 §5.1)."""
     disclose: bool = True
-    """Whether the reason is named."""
+    """Whether the reason is given to the client."""
     problem_types: str | None = None
-    """With the reason behind it: the `type` of a problem (RFC 9457 §3.1.1)."""
+    """Base URI: with the reason appended, it is the `type` of a problem (RFC 9457 §3.1.1)."""
 
 
 class Answer:
-    """An answer, but for the id of the request that gets it. Treat as immutable."""
+    """An answer without the id of the request. Treat as immutable."""
 
     __slots__ = ("beginning", "closes", "end", "fields", "is_identified", "said", "status", "written")
 
@@ -48,44 +48,44 @@ class Answer:
         self.status = status
         """HTTP status code."""
         self.fields = fields
-        """Name and value, in order; without those that depend on the wire, on the time or on the request's id."""
+        """Name and value, in order; without those that depend on the wire, the time or the request id."""
         self.beginning = beginning
-        """The body up to the request's id."""
+        """The body up to the request id."""
         self.end = end
-        """The body behind the request's id."""
+        """The body after the request id."""
         self.closes = closes
-        """Whether nothing that follows this request on its connection can be trusted."""
+        """Whether the connection must be closed, because the data after this request cannot be trusted."""
         self.is_identified = is_identified
-        """Whether the request's id belongs into the body and into `X-Request-Id`."""
+        """Whether the request id is part of the body and of `X-Request-Id`."""
         self.said = said
-        """The same in one line, for a wire that has no room for more."""
+        """The answer in one line, for a wire without space for more."""
         self.written: dict[tuple[bytes, int], tuple[bytes, bytes, bytes, bytes]] = {}
-        """What a wire made of it, by what that depends on."""
+        """The serialised answer of a wire, by the values that it depends on."""
 
     def body(self, request_id: str) -> bytes:
         """The content."""
         return self.beginning + (request_id.encode("ascii") if self.is_identified else b"") + self.end
 
     def field(self, name: bytes) -> str | None:
-        """The value of the field `name`, spelled as in `fields`; None when there is none."""
+        """The value of the field `name`, spelled as in `fields`; None if there is none."""
         return next((value.decode("latin-1") for key, value in self.fields if key == name), None)
 
     @property
     def challenge(self) -> str | None:
-        """The challenges (RFC 9110 §11.6.1), as one list, when there are any."""
+        """The challenges (RFC 9110 §11.6.1) as one list; None if there are none."""
         said = [value.decode("latin-1") for name, value in self.fields if name == b"WWW-Authenticate"]
         return ", ".join(said) if said else None
 
 
 class Answers:
-    """The answers under one configuration; remembers them, in bounded number."""
+    """The answers under one configuration; caches a bounded number of them."""
 
     def __init__(self, wording: Wording) -> None:
         self._wording = wording
         self._made: dict[tuple[object, ...], Answer] = {}
 
     def to(self, denial: Denial) -> Answer:
-        """Problem details (RFC 9457), and the challenge where there is one (RFC 6750 §3)."""
+        """Problem details (RFC 9457), and the challenge if there is one (RFC 6750 §3)."""
         key = (
             denial.reason,
             denial.scope,
@@ -130,7 +130,7 @@ def _answer(denial: Denial, wording: Wording) -> Answer:
 
 
 def _token_answer(denial: Denial, wording: Wording) -> Answer:
-    """RFC 6749 §5.2: `Cache-Control: no-store` and `Pragma: no-cache` stand on every answer with JSON (§5.1)."""
+    """RFC 6749 §5.2: every JSON answer has `Cache-Control: no-store` and `Pragma: no-cache` (§5.1)."""
     text = token_error.body(denial.reason, _ID, disclose=wording.disclose)
     beginning, _, end = text.rpartition(_ID.encode("ascii"))
     fields = [
@@ -146,10 +146,10 @@ def _token_answer(denial: Denial, wording: Wording) -> Answer:
 
 
 def _one_line(reason: Reason, *, disclose: bool) -> str:
-    """What a client may be told of a refusal, in one line."""
+    """The disclosable reason of a refusal, in one line."""
     return f"{NAMES[reason]}: {DESCRIPTIONS[reason]}" if disclose else TITLES[shape(reason).status]
 
 
 def document(body: bytes) -> Answer:
-    """One of the sidecar's own JSON documents."""
+    """A JSON document of the sidecar's own."""
     return Answer(200, ((b"Content-Type", b"application/json"),), body)

@@ -24,9 +24,9 @@ from urllib.parse import quote, unquote_to_bytes
 from sidecar.http.certificate_likeness import likeness
 
 LONGEST: Final = 16384
-"""Bytes of a value; the chain's own field may have as many again."""
+"""Maximum bytes of a value; the chain's own field may have as many again."""
 LONGEST_CHAIN: Final = 8
-"""Certificates behind the leaf."""
+"""Maximum number of certificates after the leaf."""
 
 _BASE64: Final = re.compile(rb"[A-Za-z0-9+/]+={0,2}\Z")
 _BEGIN: Final = b"-----BEGIN CERTIFICATE-----"
@@ -36,11 +36,11 @@ _PAIR: Final = re.compile(
     rb'([A-Za-z]+)=(?:"((?:[^"\\\x00-\x1f\x7f]|\\[^\x00-\x1f\x7f])*)"|([^\s",;=\x00-\x1f\x7f]*))'
 )
 _TOLD_BY_THE_CLIENT: Final = frozenset({b"subject", b"uri", b"dns"})
-"""Keys of an XFCC element whose values the client's certificate chooses; Envoy puts them behind the others."""
+"""Keys of an XFCC element whose values the client's certificate determines; Envoy puts them after the others."""
 
 
 class CertificateFormat(Enum):
-    """How the certificate is written."""
+    """The encoding of a certificate in a field."""
 
     RFC9440 = "rfc9440"
     XFCC = "xfcc"
@@ -50,16 +50,18 @@ class CertificateFormat(Enum):
 
 
 class FieldCertificates(NamedTuple):
-    """What a field said."""
+    """The certificates of a field."""
 
     leaf: bytes
     """DER, as received."""
     chain: tuple[bytes, ...] = ()
-    """DER of the certificates behind the leaf, in order."""
+    """DER of the certificates after the leaf, in order."""
 
 
 class CertificateFieldMalformed(Exception):
-    """A field is not what its format asks for. The message names what it looks like, and holds none of the value."""
+    """A field does not have its format. The message names the format that it resembles, and contains no part of the
+    value.
+    """
 
 
 def parse(
@@ -73,7 +75,7 @@ def parse(
     if form is not CertificateFormat.RFC9440 and chain_values:
         raise CertificateFieldMalformed(f"{form.value} has no field for the chain")
     if not value or (value == b"(null)" and form is CertificateFormat.PEM_ONE_LINE):
-        # HAProxy sends an empty field, and Apache this word, when the client showed no certificate.
+        # HAProxy sends an empty field, and Apache this word, if the client sent no certificate.
         if any(chain_values):
             raise CertificateFieldMalformed("a chain without a certificate")
         return None
@@ -107,7 +109,7 @@ def _rfc9440(value: bytes, chain_values: Sequence[bytes]) -> FieldCertificates:
 
 
 def _byte_sequence(item: bytes) -> bytes:
-    """RFC 8941 §3.3.5. Parameters would belong to nothing that RFC 9440 defines."""
+    """RFC 8941 §3.3.5. RFC 9440 defines no parameters, so none are accepted."""
     if len(item) < 2 or not (item.startswith(b":") and item.endswith(b":")):
         raise CertificateFieldMalformed("not one Byte Sequence between colons (RFC 8941 §3.3.5)")
     return _der(item[1:-1])
@@ -123,7 +125,7 @@ def _xfcc(value: bytes, _chain_values: Sequence[bytes]) -> FieldCertificates:
     for key, text in pairs:
         if key in (b"cert", b"chain", b"hash"):
             if key in found or told & _TOLD_BY_THE_CLIENT:
-                # A name that the client chose, with a quote in it, must not look like a certificate.
+                # A name chosen by the client that contains a quote must not look like a certificate.
                 raise CertificateFieldMalformed(
                     f"{key.decode().capitalize()}= is repeated, or behind the client's names"
                 )
@@ -143,7 +145,7 @@ def _xfcc(value: bytes, _chain_values: Sequence[bytes]) -> FieldCertificates:
 
 
 def _element(value: bytes) -> list[tuple[bytes, bytes]]:
-    """The pairs of the one element, keys in lower case."""
+    """The pairs of the only element, keys in lower case."""
     pairs, at = [], 0
     while True:
         pair = _PAIR.match(value, at)
@@ -178,14 +180,14 @@ def _pem_one_line(value: bytes, _chain_values: Sequence[bytes]) -> FieldCertific
 
 
 def _decoded(text: bytes) -> bytes:
-    """Percent-decoded once; `+` stands for itself (RFC 3986 §2.1)."""
+    """Percent-decoded once; `+` is not a space (RFC 3986 §2.1)."""
     if not _UNESCAPED.match(text):
         raise CertificateFieldMalformed("not percent-encoded (RFC 3986 §2.1)")
     return unquote_to_bytes(text)
 
 
 def _pem(text: bytes, line_end: bytes) -> list[bytes]:
-    """Certificates one behind the other (RFC 7468 §5), nothing between or around them; at least one."""
+    """Consecutive certificates (RFC 7468 §5) with nothing between or around them; at least one."""
     found: list[bytes] = []
     rest = text.replace(b"\r\n", b"\n") if line_end == b"\n" else text
     while rest or not found:
@@ -217,7 +219,7 @@ def _der_base64(value: bytes, _chain_values: Sequence[bytes]) -> FieldCertificat
 
 
 def _der(text: bytes) -> bytes:
-    """Base64 in its one spelling (RFC 4648 §3.5) of exactly one DER sequence (X.690 §10.1)."""
+    """Canonical base64 (RFC 4648 §3.5) of exactly one DER sequence (X.690 §10.1)."""
     try:
         data = a2b_base64(text) if _BASE64.match(text) else b""
     except Error:
@@ -230,7 +232,8 @@ def _der(text: bytes) -> bytes:
 
 
 def _sequence_size(data: bytes) -> int:
-    """Bytes of the element that `data` begins with, by its definite, minimal length; -1 when it is no sequence."""
+    """Length of the first element of `data` in bytes, if its length is definite and minimal; -1 if it is no sequence.
+    """
     if len(data) < 2 or data[0] != 0x30:
         return -1
     first = data[1]
@@ -262,9 +265,9 @@ _READERS: Final = {
 
 
 def emit(form: CertificateFormat, certificates: FieldCertificates) -> tuple[bytes, bytes]:
-    """The value of the field, and that of the chain's field; an empty one is not sent.
+    """The values of the field and of the chain's field; an empty one is not sent.
 
-    `der_base64` has no field for a chain: it is left out.
+    `der_base64` has no field for a chain: the chain is omitted.
     """
     leaf, chain = certificates
     match form:

@@ -1,4 +1,4 @@
-"""The client certificate as the API gets it: in header fields that nobody else can set (RFC 9440 §2.4)."""
+"""The client certificate for the API, in header fields that no client can set (RFC 9440 §2.4)."""
 
 from typing import Final
 
@@ -6,33 +6,33 @@ from sidecar.decision.request import Presenter
 from sidecar.http.certificate_field import LONGEST, CertificateFormat, FieldCertificates, emit
 
 _KEPT: Final = 1024
-"""Certificates whose field is remembered."""
+"""Maximum number of certificates whose field is cached."""
 _KEPT_BYTES: Final = 8 << 20
-"""Bytes of what is remembered: with a public rule whoever can connect chooses the certificates."""
+"""Maximum bytes of the cache: with a public rule, anybody who can connect chooses the certificates."""
 
 
 class CertificateHeader:
-    """Makes the field lines; what the client itself sent under the names is taken out with the identity headers."""
+    """Makes the field lines; fields of the same names from the client are removed with the identity headers."""
 
     __slots__ = ("_chain_name", "_form", "_made", "_name", "_size", "_tells_chain", "selects")
 
     def __init__(
         self, form: CertificateFormat, name: str, chain_name: str = "", *, tells_chain: bool = False
     ) -> None:
-        """`chain_name` is the field of the chain, where the format has one of its own."""
+        """`chain_name` is the field of the chain, if the format has one."""
         self._form = form
         self._chain_name = chain_name.encode("ascii")
         self._tells_chain = tells_chain
         names = [name, chain_name] if tells_chain and chain_name else [name]
         self.selects = ", ".join(names).encode("ascii")
-        """Value of `Vary`: a response to a request with the fields is selected by them (RFC 9440 §2.4)."""
+        """Value of `Vary`: the response to a request with these fields depends on them (RFC 9440 §2.4)."""
         self._made: dict[bytes, bytes] = {}
-        """By what is told: lines, or nothing when they would be too long."""
+        """Field lines by certificates; empty if they would be too long."""
         self._size = 0
         self._name = name.encode("ascii")
 
     def line(self, presenter: Presenter) -> bytes | None:
-        """`name: value CRLF`; empty without a certificate; None for one that is too large for a field."""
+        """`name: value CRLF`; empty without a certificate; None if the certificate is too large for a field."""
         certificate = presenter.client_certificate
         if certificate is None:
             return b""

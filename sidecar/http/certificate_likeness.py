@@ -1,4 +1,4 @@
-"""What a refused value of a certificate field looks like: for the message to its operator, and never to accept it."""
+"""Guesses what a refused value of a certificate field is, for the operator's message; never used to accept a value."""
 
 import re
 from typing import Final, NamedTuple
@@ -8,9 +8,9 @@ class Likeness(NamedTuple):
     """A guess."""
 
     format: str
-    """Name of the format that it looks like; empty when it is none."""
+    """Name of the format that it resembles; empty if none."""
     sentence: str
-    """What it looks like, and what helps."""
+    """What it resembles, and the cure."""
 
 
 _RULES: Final[tuple[tuple[re.Pattern[bytes], Likeness], ...]] = (
@@ -72,5 +72,5 @@ _RULES: Final[tuple[tuple[re.Pattern[bytes], Likeness], ...]] = (
 
 
 def likeness(value: bytes) -> Likeness | None:
-    """The first that fits; None when nothing does."""
+    """The first guess that fits; None if there is none."""
     return next((like for pattern, like in _RULES if pattern.match(value)), None)

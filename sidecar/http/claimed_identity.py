@@ -1,7 +1,7 @@
-"""Header names by which a proxy tells the API behind it who the client is, or what it asked for.
+"""Header names by which a proxy tells the API behind it the client's identity or the original request.
 
-An API that was once behind such a proxy trusts them, whoever sends them. So they are not passed on from clients: only
-peers that are listed as proxies may send them. The names are those that the proxies document.
+An API that was once behind such a proxy trusts them from any sender. They are therefore not forwarded from clients:
+only peers that are listed as proxies may send them. The names are those in the documentation of the proxies.
 """
 
 from collections.abc import Iterable
@@ -28,27 +28,27 @@ _PREFIXES: Final = (
 )  # fmt: skip
 
 METHOD_OVERRIDES: Final = frozenset({"x-http-method-override", "x-http-method", "x-method-override"})
-"""An API that knows one of these treats a POST as the method that it names."""
+"""An API that supports one of these treats a POST as the method that it names."""
 
 
 class ClaimedIdentity:
     """The names for one configuration."""
 
     def __init__(self, strip: Iterable[str] = (), keep: Iterable[str] = ()) -> None:
-        """`strip` are more names, `keep` names that everybody may send after all; without regard to case."""
+        """`strip` adds names; `keep` lists names that every client may send. Both ignore case."""
         self._keep = frozenset(name.lower() for name in keep)
         self._names = _NAMES.union(name.lower() for name in strip) - self._keep
 
     def claims(self, name: str) -> bool:
-        """Whether a header of this name, in lower case, says what only a proxy may say."""
+        """Whether only a proxy may send a header of this name (lower case)."""
         return name in self._names or (name.startswith(_PREFIXES) and name not in self._keep)
 
     def overrides_method(self, name: str) -> bool:
-        """Whether it asks the API to take the request for one of another method."""
+        """Whether the header asks the API to use another method."""
         return name in METHOD_OVERRIDES and name not in self._keep
 
 
 def is_known(name: str) -> bool:
-    """Whether a header is treated otherwise than any other: `insecure_keep_headers` then has something to keep."""
+    """Whether a header has special treatment, so that `insecure_keep_headers` has an effect on it."""
     known = ClaimedIdentity()
     return known.claims(name.lower()) or known.overrides_method(name.lower())

@@ -1,1 +1,1 @@
-"""Whom we trust when we are the client: the one place that makes TLS contexts for the upstream and for issuers."""
+"""Server trust of the sidecar as a client: the only place that makes TLS contexts for the upstream and for issuers."""

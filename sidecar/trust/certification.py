@@ -1,6 +1,6 @@
-"""The one maker of certificates: for the demo, for policy cases, and for `sidecar certificate`.
+"""Makes all certificates: for the demo, for policy cases, and for `sidecar certificate`.
 
-What it makes is for trying out. Production certificates come from an authority whose private key is guarded.
+They are for trials. Production certificates come from an authority whose private key is protected.
 """
 
 import ipaddress
@@ -20,11 +20,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID, ObjectIdentifier
 from sidecar.decision.strict import base64url_text
 
 _COMMON_NAME_LIMIT = 64
-"""Characters (RFC 5280, Appendix A: ub-common-name)."""
+"""Maximum characters of a common name (RFC 5280, Appendix A: ub-common-name)."""
 
 
 class Use(Enum):
-    """What a certificate's key may do."""
+    """The permitted use of a certificate's key."""
 
     AUTHORITY = "authority"
     SERVER = "server"
@@ -33,7 +33,7 @@ class Use(Enum):
 
     @property
     def extended(self) -> list[ObjectIdentifier]:
-        """`extKeyUsage` (RFC 5280 §4.2.1.12)."""
+        """Values of `extKeyUsage` (RFC 5280 §4.2.1.12)."""
         server, client = ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH
         return {Use.AUTHORITY: [], Use.SERVER: [server], Use.CLIENT: [client], Use.BOTH: [client, server]}[
             self
@@ -42,7 +42,7 @@ class Use(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Whom a certificate names, for what, and from when to when."""
+    """Subject, use and validity period of a certificate."""
 
     common_name: str
     use: Use
@@ -51,24 +51,24 @@ class Subject:
     names: tuple[x509.GeneralName, ...] = ()
     """Subject alternative names."""
     attributes: tuple[x509.NameAttribute[str], ...] = ()
-    """All of the distinguished name, when it is more than a common name."""
+    """The whole distinguished name, if it has more than a common name."""
 
     @property
     def name(self) -> x509.Name:
-        """The distinguished name: a common name alone, cut to what X.509 allows, or the attributes."""
+        """The distinguished name: the attributes, or a common name alone, truncated to the X.509 limit."""
         return x509.Name(self.attributes) if self.attributes else distinguished(self.common_name)
 
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Who signs: a name and a key."""
+    """The issuer of a certificate: name and key."""
 
     name: x509.Name
     key: ec.EllipticCurvePrivateKey
 
 
 def distinguished(common_name: str) -> x509.Name:
-    """A distinguished name of a common name alone, cut to what X.509 allows."""
+    """A distinguished name with a common name only, truncated to the X.509 limit."""
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name[:_COMMON_NAME_LIMIT])])
 
 
@@ -80,7 +80,7 @@ def new_key() -> ec.EllipticCurvePrivateKey:
 def certify(
     subject: Subject, key: ec.EllipticCurvePrivateKey, signer: Signer | None = None
 ) -> x509.Certificate:
-    """A certificate as RFC 5280 §4.2 wants it, for `key`; self-signed without `signer`."""
+    """A certificate for `key` according to RFC 5280 §4.2; self-signed without `signer`."""
     by = signer or Signer(subject.name, key)
     builder = (
         x509.CertificateBuilder()
@@ -111,7 +111,7 @@ def _extensions(
 
 
 def _key_usage(*, is_authority: bool) -> x509.KeyUsage:
-    """RFC 5280 §4.2.1.3: an authority signs certificates and lists, the others sign handshakes."""
+    """RFC 5280 §4.2.1.3: an authority signs certificates and lists, other keys sign handshakes."""
     return x509.KeyUsage(
         digital_signature=not is_authority,
         content_commitment=False,
@@ -126,7 +126,7 @@ def _key_usage(*, is_authority: bool) -> x509.KeyUsage:
 
 
 def server_name(text: str) -> x509.GeneralName:
-    """The subject alternative name of a host: an IP address, or a DNS name. Raises ValueError."""
+    """The subject alternative name of a host: an IP address, or a DNS name. Raises `ValueError`."""
     try:
         return x509.IPAddress(ipaddress.ip_address(text))
     except ValueError:
@@ -138,7 +138,7 @@ def server_name(text: str) -> x509.GeneralName:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """A certificate and its private key, and where they lie."""
+    """A certificate and its private key, and their files."""
 
     certificate: x509.Certificate
     key: ec.EllipticCurvePrivateKey
@@ -152,12 +152,12 @@ class Identity:
 
     @property
     def signer(self) -> Signer:
-        """The same as the one who signs others."""
+        """This identity as the issuer of other certificates."""
         return Signer(self.certificate.subject, self.key)
 
 
 def write_identity(folder: Path, name: str, subject: Subject, authority: Identity | None = None) -> Identity:
-    """Make a key and its certificate; write `name.crt` and `name.key` (mode 0600). Raises OSError."""
+    """Make a key and its certificate; write `name.crt` and `name.key` (mode 0600). Raises `OSError`."""
     key = new_key()
     certificate = certify(subject, key, None if authority is None else authority.signer)
     files = folder / f"{name}.crt", folder / f"{name}.key"
@@ -167,7 +167,7 @@ def write_identity(folder: Path, name: str, subject: Subject, authority: Identit
 
 
 def read_identity(folder: Path, name: str) -> Identity:
-    """What `write_identity` wrote. Raises OSError, and ValueError for files of another kind."""
+    """Read the files of `write_identity`. Raises `OSError`, and `ValueError` for files of another kind."""
     files = folder / f"{name}.crt", folder / f"{name}.key"
     certificate = x509.load_pem_x509_certificate(files[0].read_bytes())
     key = serialization.load_pem_private_key(files[1].read_bytes(), None)

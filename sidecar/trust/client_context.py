@@ -1,9 +1,9 @@
-"""TLS towards servers: the upstream, an issuer, a forward proxy.
+"""TLS contexts for connections to servers: the upstream, an issuer, a forward proxy.
 
-Theory of operation. Every flag is set here by name, none is inherited: `ssl.create_default_context` means something
-else in each version of Python (3.13 made it refuse authorities without an Authority Key Identifier or keyUsage, as
-`openssl req -x509` made them for decades, and take an intermediate authority as an anchor), and it writes session keys
-to wherever the environment says.
+Theory of operation. Every flag is set here explicitly and none is inherited, because `ssl.create_default_context`
+differs between versions of Python. Python 3.13 made it refuse authorities without an Authority Key Identifier or
+keyUsage, which `openssl req -x509` made for decades, and accept an intermediate authority as an anchor. It also
+writes session keys to a file that the environment names.
 """
 
 import ssl
@@ -14,29 +14,30 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class ServerTrust:
-    """Which servers are trusted, and who we are to them."""
+    """Which servers are trusted, and our own identity."""
 
     ca_file: Path | None = None
-    """PEM: each certificate of it is an anchor, whether or not it is a root; None: the system's authorities."""
+    """PEM: each certificate is an anchor, whether or not it is a root; None: the system's authorities."""
     certificate_file: Path | None = None
     """PEM: our own certificate, then its chain."""
     private_key_file: Path | None = None
     strict: bool = False
-    """Refuse certificates that leave out what RFC 5280 §4.2 demands (X509_V_FLAG_X509_STRICT), and a server's name that
-    is only its common name (RFC 9525 §6.3)."""
+    """Refuse certificates without what RFC 5280 §4.2 demands (X509_V_FLAG_X509_STRICT), and a server name that is
+    only in the common name (RFC 9525 §6.3).
+    """
 
 
 def trying_context() -> ssl.SSLContext:
-    """For a handshake with ourselves, to see whether one can be made: nothing is verified, and nothing is sent."""
+    """A context for a trial handshake within this process: nothing is verified, and nothing is sent."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     return context
 
 
 def client_context(trust: ServerTrust, protocols: Sequence[str] = ()) -> ssl.SSLContext:
-    """TLS 1.2 or later; name and chain of the server are verified. `protocols` are offered by ALPN (RFC 7301).
+    """TLS 1.2 or later; the server's name and chain are verified. `protocols` are offered by ALPN (RFC 7301).
 
-    Raises `OSError` (`ssl.SSLError` is one) for files that cannot be used. Blocks.
+    Raises `OSError` (including `ssl.SSLError`) for unusable files. Blocks.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

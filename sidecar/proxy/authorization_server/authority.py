@@ -1,9 +1,9 @@
-"""Who vouches for a client's certificate: OpenSSL, with the authorities that are registered of this client.
+"""Verifies a client's certificate with OpenSSL, by the authorities that are registered for this client.
 
-The chain is verified as in a handshake (`proxy.tls.verification`), since the listener may accept any certificate. What
-was found of a chain is remembered for as long as all of its certificates, and the lists of revoked ones, are good: a
-client that sends many requests has its chain verified once. The lists are read with the configuration; a new list is a
-new configuration, which remembers nothing.
+The chain is verified as in a handshake (`proxy.tls.verification`), since the listener may accept any certificate. The
+result for a chain is cached while all of its certificates and the revocation lists are valid, so that a client with
+many requests has its chain verified once. The lists are read with the configuration; a new list is a new
+configuration, with an empty cache.
 """
 
 from collections import OrderedDict
@@ -23,16 +23,16 @@ from sidecar.proxy.tls.revocation import revocation_lists
 from sidecar.proxy.tls.verification import MOST_KEY_BITS, ChainVerification, Untrusted
 
 _REMEMBERED: Final = 16_384
-"""Chains: those of ten thousand clients, each a digest and a number."""
+"""Maximum number of cached chains: those of ten thousand clients, each a digest and a number."""
 _LONGEST: Final = 10
-"""Certificates that a client may send beside its own."""
+"""Maximum number of certificates that a client may send in addition to its own."""
 
 
 class TrustedAuthority:
     """The authorities of one file. Implements `decision.registered_client.method.ClientAuthority`."""
 
     def __init__(self, settings: AuthoritySettings) -> None:
-        """Reads its files: not on the event loop. Raises `OSError`, `ValueError`."""
+        """Reads its files: call it off the event loop. Raises `OSError`, `ValueError`."""
         self._name = settings.ca_file.name
         lists = () if settings.crl_file is None else revocation_lists(settings.crl_file.read_bytes())
         authorities = read_authorities(settings.ca_file.read_bytes())

@@ -1,10 +1,11 @@
-"""The certificates that clients publish at a URL (RFC 8705 §2.2.2: `jwks_uri`): fetched, renewed, kept through outages.
+"""The certificates that clients publish at a URL (RFC 8705 §2.2.2: `jwks_uri`): fetched, refreshed, kept during
+outages.
 
-Theory of operation. It is the life cycle of an issuer's keys (`issuer.jwks`), once for each URL: fetched in the
-background, renewed as `max-age` says, kept for a while when the URL is out of reach. What is looked for in a set is
-its certificates, by thumbprint. A certificate that is not there is refused at once and the set is fetched again after
-the refusal, under the cool-down of that URL: the client's next attempt finds it. So nobody waits, and nobody can have a
-URL asked more often than the cool-down lets them, nor another client's.
+Theory of operation. Each URL has the life cycle of an issuer's keys (`issuer.jwks`): it is fetched in the background,
+refreshed according to `max-age`, and its last result is kept for a while if the URL cannot be reached. Certificates
+are looked up in a set by thumbprint. An unknown certificate is refused at once, and the set is fetched again after
+the refusal, within the cool-down of that URL: the client's next attempt finds it. No request waits, and no client can
+cause more fetches of its own or another client's URL than the cool-down allows.
 """
 
 import asyncio
@@ -25,11 +26,11 @@ from sidecar.telemetry.issuer_observer import IssuerObserver, KeySkipped
 
 REFRESH: Final = RefreshSettings()
 _AT_ONCE: Final = 8
-"""URLs that are fetched at the same time, so that a start with thousands of clients is no flood."""
+"""Maximum number of concurrent fetches, so that a start with thousands of clients does not send a burst."""
 
 
 class CertificateOrigin:
-    """A JWK set at a URL, and the certificates that it held last. Implements `issuer.origin.KeyOrigin`."""
+    """A JWK set at a URL, and the certificates that it last contained. Implements `issuer.origin.KeyOrigin`."""
 
     interval = None
 
@@ -37,14 +38,14 @@ class CertificateOrigin:
         self.name = inner.name
         self.thumbprints: frozenset[bytes] = frozenset()
         self.ends = -inf
-        """When the last of them ends, seconds since the epoch."""
+        """Seconds since the epoch: the end of the last certificate to expire."""
         self._inner = inner
         self._turns = turns
         self._observer = observer
         self._skipped: tuple[str, ...] = ()
 
     async def fetch(self) -> FetchedKeys | None:
-        """Raises `FetchFailed`, also for a set that holds no certificate: the last good ones stay in force."""
+        """Raises `FetchFailed`, also for a set without a certificate: the last good certificates stay in force."""
         async with self._turns:
             fetched = await self._inner.fetch()
         if fetched is None:
@@ -64,12 +65,12 @@ class CertificateOrigin:
         return FetchedKeys({"keys": list(found.keys)}, fetched.max_age)
 
     def inherit(self, predecessor: Self) -> None:
-        """Know what `predecessor` knew of the same URL."""
+        """Take over the state of `predecessor`, which has the same URL."""
         self.thumbprints, self.ends = predecessor.thumbprints, predecessor.ends
 
 
 class ClientKeys:
-    """What one URL publishes. Implements `decision.registered_client.method.RegisteredCertificates`."""
+    """The certificates at one URL. Implements `decision.registered_client.method.RegisteredCertificates`."""
 
     def __init__(
         self, origin: CertificateOrigin, settings: RefreshSettings, observer: IssuerObserver, clock: Clock
@@ -80,11 +81,11 @@ class ClientKeys:
 
     @property
     def ends(self) -> float:
-        """When the last certificate ends, seconds since the epoch; `-inf` when none is known."""
+        """Seconds since the epoch: the end of the last certificate to expire; `-inf` if none is known."""
         return self._origin.ends
 
     def holds(self, thumbprint: bytes) -> bool:
-        """See `RegisteredCertificates`. False, too, once what is known is too old to count."""
+        """See `RegisteredCertificates`. Also False if the known certificates are too old."""
         try:
             self._keys.current()
         except IssuerUnavailable:
@@ -102,23 +103,23 @@ class ClientKeys:
         try:
             await self._keys.refreshed(name)
         except IssuerUnavailable:
-            return  # told by the fetch itself
+            return  # the fetch itself reports it
 
     async def start(self) -> None:
         """Begin to fetch; does not wait."""
         await self._keys.start()
 
     async def idle(self) -> None:
-        """Until nothing that was missed is being asked for."""
+        """Wait until no fetch for an unknown certificate is in progress."""
         if self._asking is not None:
             await asyncio.wait({self._asking})
 
     async def first_attempt(self) -> None:
-        """Until the first fetch is over, well or badly."""
+        """Wait until the first fetch is over, with or without success."""
         await self._keys.first_attempt()
 
     def inherit(self, predecessor: Self) -> None:
-        """Go on with what an earlier configuration knew of the same URL."""
+        """Take over the state of an earlier configuration for the same URL."""
         self._keys.inherit(predecessor._keys)
         self._origin.inherit(predecessor._origin)
 
@@ -135,11 +136,11 @@ class PublishedByClients:
 
     def __init__(self, keys: dict[str, ClientKeys], http: HttpClient | None) -> None:
         self.keys = keys
-        """By URL: what `clients.registry` is given."""
+        """By URL, for `clients.registry`."""
         self._http = http
 
     async def start(self, predecessor: Self | None = None) -> None:
-        """Begin to fetch; what `predecessor` knew counts on. Does not wait for any client."""
+        """Begin to fetch, starting from the state of `predecessor`. Does not wait for any client."""
         for url, one in self.keys.items():
             before = None if predecessor is None else predecessor.keys.get(url)
             if before is not None:
@@ -147,7 +148,7 @@ class PublishedByClients:
             await one.start()
 
     async def close(self) -> None:
-        """Stop fetching, close connections."""
+        """Stop fetching and close connections."""
         for one in self.keys.values():
             await one.close()
         if self._http is not None:
@@ -161,7 +162,7 @@ def published_by_clients(
     refresh: RefreshSettings = REFRESH,
     http: HttpSettings | None = None,
 ) -> PublishedByClients:
-    """Not started. Reads `clients_ca_file`: not on the event loop. Raises `OSError`, `ValueError`."""
+    """Makes it, not started. Reads `clients_ca_file`: call it off the event loop. Raises `OSError`, `ValueError`."""
     urls = dict.fromkeys(_urls(settings))
     if not urls:
         return PublishedByClients({}, None)

@@ -1,4 +1,4 @@
-"""The clients of a configuration → the registry that decides. Clients of one authority share it."""
+"""The clients of a configuration → the registry that decides. Clients with the same authority share one object."""
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
@@ -30,7 +30,7 @@ class FixedCertificates:
         return thumbprint in self._thumbprints
 
     def missed(self, thumbprint: bytes) -> None:
-        """They change with the configuration alone."""
+        """Nothing to do: these certificates change with the configuration only."""
 
 
 def registry(
@@ -38,7 +38,8 @@ def registry(
     published: Mapping[str, RegisteredCertificates],
     authority: Callable[[AuthoritySettings], ClientAuthority] = TrustedAuthority,
 ) -> ClientRegistry:
-    """Reads the files of authorities: not on the event loop. `published`: the certificates behind each `jwks_url`.
+    """Reads the files of authorities: call it off the event loop. `published` holds the certificates for each
+    `jwks_url`.
 
     Raises `OSError`, `ValueError`.
     """

@@ -1,7 +1,7 @@
 """The certificates that a client publishes in its JWK set (RFC 8705 §2.2.2, RFC 7517 §4.7): `x5c` of each key.
 
-What cannot be used is skipped and named; the rest counts. A chain behind the first certificate says nothing: nobody
-validates it (RFC 8705 §2.2).
+Unusable keys are skipped and reported; the others are used. Only the first certificate of `x5c` is used, because the
+chain is not validated (RFC 8705 §2.2).
 """
 
 from base64 import b64decode
@@ -17,22 +17,22 @@ from sidecar.decision.registered_client.fitness import unfitness
 from sidecar.proxy.certificates import UnusableCertificate, certifies, client_certificate
 
 MOST_KEYS: Final = 100
-"""Keys of one set that are looked at."""
+"""Maximum number of keys of a set that are read."""
 
 
 _PURPOSE: Final = frozenset({"use", "key_ops", "alg", "kid"})
-"""What a key is said to be for, and how it is called: here its certificate counts."""
+"""Members about use and name of a key are ignored: only its certificate is used."""
 
 
 @dataclass(frozen=True, slots=True)
 class PublishedCertificates:
-    """What a JWK set holds."""
+    """The certificates of a JWK set."""
 
     certificates: tuple[Certificate, ...]
     keys: tuple[dict[str, Any], ...]
-    """The JWK of each certificate: the public key alone, whatever it is said to be for."""
+    """The JWK of each certificate: the public key only, without `use` and similar members."""
     skipped: tuple[str, ...]
-    """Which key is not used, and why; nothing of what it holds."""
+    """Which keys are not used and why, without their content."""
 
     @property
     def thumbprints(self) -> frozenset[bytes]:
@@ -41,10 +41,10 @@ class PublishedCertificates:
 
 
 def published_certificates(document: object) -> PublishedCertificates:
-    """The certificates of a parsed JWK set; raises `ValueError` for what is none."""
+    """The certificates of a parsed JWK set. Raises `ValueError` if it is not a JWK set."""
     keys = document.get("keys") if isinstance(document, dict) else None
     if not isinstance(keys, list):
-        raise ValueError("not a JWK set: no list `keys`")  # noqa: TRY004 — whatever the document is
+        raise ValueError("not a JWK set: no list `keys`")  # noqa: TRY004 — whatever type the document has
     found: list[tuple[Certificate, dict[str, Any]]] = []
     skipped: list[str] = []
     for place, key in enumerate(keys[:MOST_KEYS]):

@@ -360,7 +360,7 @@ class Exchange(Passenger):
         """The client has disconnected: nobody waits for the answer."""
         if not self.ending.is_over:
             if self.tunnel is not None:
-                self._close_tunnel(self.tunnel)  # data that the client sent before it left still goes to the upstream
+                self._close_tunnel(self.tunnel)  # the upstream still gets what the client sent
             self._drop_upstream()
             self.ending.abandon(cause)
 
