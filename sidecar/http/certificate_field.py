@@ -232,8 +232,7 @@ def _der(text: bytes) -> bytes:
 
 
 def _sequence_size(data: bytes) -> int:
-    """Length of the first element of `data` in bytes, if its length is definite and minimal; -1 if it is no sequence.
-    """
+    """Length of the first element of `data` in bytes; -1 unless it is a sequence of definite, minimal length."""
     if len(data) < 2 or data[0] != 0x30:
         return -1
     first = data[1]

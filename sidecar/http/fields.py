@@ -1,8 +1,8 @@
-"""Header fields on their way through: what is removed, what is set, in which order. Pure.
+"""Request header fields on their way to the API: which are removed, which are set, and in which order. Pure.
 
-Order is the point. Fields that the client sent are classified and dropped first (hop-by-hop by RFC 9110 §7.6.1,
-every spelling of the identity headers, names with `_`); what the sidecar itself says is appended last, so that no
-`Connection:` option and no forged field can remove or repeat it.
+The order matters. Fields from the client are classified and dropped first (hop-by-hop by RFC 9110 §7.6.1, every
+spelling of the identity headers, names with `_`). The sidecar's own fields are appended last, so that no
+`Connection:` option and no forged field can remove or repeat them.
 """
 
 import re
@@ -13,8 +13,8 @@ from sidecar.decision.denial import Reason
 from sidecar.http.claimed_identity import ClaimedIdentity
 from sidecar.http.message import Fault, Field
 
-# What happens to a header field. Plain numbers: a compiled module reads them for nothing, and a member of an
-# enumeration through its metaclass, for every field of every request.
+# Treatment of a header field. Plain integers: compiled code reads them at no cost, but looks up an enum member
+# through its metaclass, for every field of every request.
 _KEEP: Final = 0
 _HOST: Final = 1
 _AUTHORIZATION: Final = 2
@@ -27,14 +27,14 @@ _ORIGIN: Final = 8
 _PREFLIGHT_METHOD: Final = 9
 _TRACEPARENT: Final = 10
 _REQUEST_ID: Final = 11
-_FORWARDED: Final = 12  # told by a proxy before us: believed from listed peers only
+_FORWARDED: Final = 12  # from a proxy in front: used from listed peers only
 _HOP_BY_HOP: Final = 13
 _IDENTITY: Final = 14
 _UNDERSCORE: Final = 15
 _VIA: Final = 16
 _TE: Final = 17
 _DPOP: Final = 18
-_CLAIM: Final = 19  # who the client is, as a proxy would say it: passed on from listed peers only
+_CLAIM: Final = 19  # identity claimed by a proxy: forwarded from listed peers only
 _METHOD_OVERRIDE: Final = 20
 _CERTIFICATE: Final = (
     21  # the client's certificate, by a proxy: read where one is listened to, never passed on
@@ -76,7 +76,7 @@ _KINDS: Final = {
 }
 _CACHED_NAMES: Final = 2048
 _LONGEST_CACHED: Final = 128
-"""Bytes of a name that is remembered. Longer names are not in real use, and must not fill the memory."""
+"""Maximum bytes of a cached name. Longer names are not in real use, and must not fill the memory."""
 _FRAMING_OR_OURS: Final = frozenset({_HOST, _AUTHORIZATION, _CONTENT_LENGTH, _TRANSFER_ENCODING})
 _CARRIES_HTTP: Final = re.compile(rb"(?:^|[\s,])(?:h2c|h2|http/|tls/)", re.IGNORECASE)
 
@@ -84,16 +84,16 @@ _FOLDED: Final = bytes(byte if chr(byte).isalnum() and byte < 0x80 else 0x2D for
 
 
 def spelling(name: bytes) -> bytes:
-    """The form under which two header names reach a CGI or WSGI application as one.
+    """The form under which two header names are the same to a CGI or WSGI application.
 
-    RFC 3875 §4.1.18 only says that `-` becomes `_`; some gateways turn every character that is neither letter nor
-    digit into one.
+    RFC 3875 §4.1.18 only says that `-` becomes `_`; some gateways replace every character that is neither letter nor
+    digit.
     """
     return name.lower().translate(_FOLDED)
 
 
 class FieldRules:
-    """Classifies header names for one configuration; remembers names it has seen, in bounded number."""
+    """Classifies header names for one configuration; caches names in bounded number."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ class FieldRules:
         refuse_method_overrides: bool = False,
         certificates: Iterable[str] = (),
     ) -> None:
-        """`certificates` are the names under which proxies say the client's certificate, on any listener."""
+        """`certificates` are the names by which proxies send the client's certificate, on any listener."""
         self._certificates = frozenset(spelling(name.encode("ascii")) for name in certificates)
         self._identity = frozenset(spelling(name.encode("ascii")) for name in identity_names)
         self._keep_underscores = keep_underscores
@@ -113,13 +113,13 @@ class FieldRules:
         self.seen: dict[bytes, int] = {}
 
     def kind(self, name: bytes) -> int:
-        """What happens to a field of this name."""
+        """The treatment of a field of this name."""
         kind = self.seen.get(name)
         if kind is None:
             kind = self._classify(name)
             if len(name) <= _LONGEST_CACHED:
                 if len(self.seen) >= _CACHED_NAMES:
-                    self.seen.clear()  # else one client could fill it, and no further name would ever be remembered
+                    self.seen.clear()  # else one client could fill it, and no further name would ever be cached
                 self.seen[name] = kind
         return kind
 
@@ -132,7 +132,7 @@ class FieldRules:
         lower = name.lower()
         kind = self._kind(plain)
         if lower != plain and kind != _KEEP:
-            # `Content_Length` is no Content-Length to us, but may be one to the upstream.
+            # `Content_Length` is not Content-Length here, but may be for the upstream.
             return _METHOD_OVERRIDE if kind == _METHOD_OVERRIDE else _UNDERSCORE
         if b"_" in lower and not self._keep_underscores:
             return _UNDERSCORE
@@ -149,11 +149,11 @@ class FieldRules:
 
 
 NOTHING: Final[list[Field]] = []
-"""The shared empty list, for what most requests have none of. It is never appended to."""
+"""The shared empty list, because most requests have no such fields. It is never appended to."""
 
 
 class RequestFields:
-    """A request's header fields, sorted out: the facts the data plane needs, and what goes on as it is."""
+    """The classified header fields of a request: values that the data plane needs, and fields to forward unchanged."""
 
     __slots__ = (
         "authorization",
@@ -183,12 +183,12 @@ class RequestFields:
         self.hosts: list[bytes] = []
         self.authorization: list[bytes] = []
         self.proofs: list[bytes] = []
-        """Values of `DPoP` (RFC 9449 §4.1): for the decision alone, they do not go on."""
+        """Values of `DPoP` (RFC 9449 §4.1): used by the decision only, never forwarded."""
         self.forwarded: list[Field] = []
         self.certificates: list[Field] = NOTHING
-        """The client's certificate as a proxy says it: for who knows the proxy, it does not go on."""
+        """The client's certificate from a proxy: used only if the proxy is listed, never forwarded."""
         self.claims: list[Field] = []
-        """Who the client is, as a proxy would say it."""
+        """Fields by which a proxy states the client's identity."""
         self.connection = b""
         self.content_length: int | None = None
         self.transfer_encoding: bytes | None = None
@@ -197,15 +197,15 @@ class RequestFields:
         self.origin = False
         self.preflight_method = False
         self.takes_trailers = False
-        """The client reads trailer fields (RFC 9110 §10.1.4)."""
+        """The client accepts trailer fields (RFC 9110 §10.1.4)."""
         self.traceparent = b""
         self.request_id = b""
         self.dropped = 0
-        """Identity headers and names with `_` that were removed, for metrics and the log."""
+        """Names of removed identity headers and names with `_`, for metrics and the log."""
         self.fault: Fault | None = None
 
     def sort(self, fields: list[Field], rules: FieldRules) -> None:
-        """Sort the fields as received. What is wrong is in `fault` afterwards."""
+        """Classify the received fields. An error is in `fault` afterwards."""
         kept, seen = self.kept, rules.seen
         for name, value in fields:
             kind = seen.get(name)
@@ -255,13 +255,14 @@ class RequestFields:
         elif kind == _CERTIFICATE:
             self.certificates = [*self.certificates, (name, value)]
         elif kind == _METHOD_OVERRIDE:
-            # The rule was chosen by the method. Without the field the API would do what was not asked for.
+            # The rule was selected by the method. Without this field the API would do something that was not
+            # requested.
             self.fault = Fault(Reason.REQUEST_MALFORMED, "a method override, where rules name methods")
         elif kind in (_IDENTITY, _UNDERSCORE):
             self.dropped += 1
 
     def _note(self, kind: int, value: bytes) -> None:
-        """Fields that go on to the API and that the sidecar reads too."""
+        """Read a field that is forwarded to the API and also used by the sidecar."""
         if kind == _ORIGIN:
             self.origin = True
         elif kind == _PREFLIGHT_METHOD:
@@ -270,9 +271,9 @@ class RequestFields:
             self.request_id = value
 
     def _remove_named(self, fields: list[Field], rules: FieldRules) -> None:
-        """RFC 9110 §7.6.1: fields named by `Connection` stay behind.
+        """Remove the fields that `Connection` names (RFC 9110 §7.6.1).
 
-        Naming framing, Host or Authorization is no request we could keep the meaning of, so it is refused.
+        A request that names framing, Host or Authorization would change its meaning, so it is refused.
         """
         named = {option.strip(b" \t").lower() for option in self.connection.split(b",")}
         for option in named:
@@ -294,7 +295,7 @@ class RequestFields:
 
     @property
     def upgrade_carries_http(self) -> bool:
-        """The protocol asked for would carry further requests past the decision (h2c, TLS): never tunnelled."""
+        """Whether the requested protocol would carry further requests past the decision (h2c, TLS): never tunnelled."""
         return _CARRIES_HTTP.search(self.upgrade) is not None
 
 
@@ -303,7 +304,7 @@ def _lists_trailers(value: bytes) -> bool:
 
 
 def trailers(fields: Iterable[Field], rules: FieldRules) -> bytes:
-    """Trailer fields that may go on: nothing that frames, routes, authenticates or identifies (RFC 9110 §6.5.1)."""
+    """Trailer fields that may be forwarded: none that frame, route, authenticate or identify (RFC 9110 §6.5.1)."""
     kept: list[bytes] = []
     for name, value in fields:
         kind = rules.seen.get(name)

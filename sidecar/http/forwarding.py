@@ -1,7 +1,7 @@
-"""Via, Forwarded and X-Forwarded-*: what the upstream is told about where a request came from (RFC 7239).
+"""Via, Forwarded and X-Forwarded-*: the origin of a request, for the upstream (RFC 7239).
 
-Only listed peers are trusted: what any other client says about itself is removed, and replaced by what this
-connection's socket says.
+Only listed peers are trusted. The fields of any other client are removed and replaced by values from the connection's
+socket.
 """
 
 import re
@@ -16,16 +16,16 @@ _CHAINED: Final = (b"x-forwarded-for", b"forwarded", b"via")
 
 
 class Forwarding:
-    """Makes the block for the requests of one connection; remembers the last, as Host seldom changes."""
+    """Makes the field block for the requests of one connection; caches the last block, as Host seldom changes."""
 
     __slots__ = ("_believed", "_block", "_client", "_host", "_node", "_via")
 
     def __init__(self, client: str, *, believed: bool = False, received: bytes = b"1.1") -> None:
-        """`client` is the peer's IP address; `believed` whether what it forwards is taken for true; `received` the
-        version of HTTP that it speaks.
+        """`client` is the peer's IP address; `believed` whether its forwarded fields are used; `received` its HTTP
+        version.
         """
         self._client = client.encode("ascii", "replace")
-        # RFC 7239 §6: an IPv6 address stands in brackets and quotes.
+        # RFC 7239 §6: an IPv6 address is written in brackets and quotes.
         self._node = b'"[%b]"' % self._client if b":" in self._client else self._client
         self._believed = believed
         self._via = received + b" " + _PSEUDONYM
@@ -35,7 +35,7 @@ class Forwarding:
     def block(self, fields: RequestFields) -> bytes:
         """The fields, each with its line end.
 
-        Claims of identity from a peer that is believed are among them, and no more in `fields` then.
+        They include claims of identity from a trusted peer, which are then removed from `fields`.
         """
         if fields.claims and self._believed:
             claims, fields.claims = fields.claims, []
@@ -50,7 +50,7 @@ class Forwarding:
         return self._block
 
     def origin(self, fields: RequestFields) -> bytes:
-        """Scheme and authority that the client called; empty when it named no host."""
+        """Scheme and authority of the request; empty if it named no host."""
         scheme, host = b"https", fields.hosts[0] if fields.hosts else b""
         for name, value in fields.forwarded if self._believed else ():
             lower = name.lower()

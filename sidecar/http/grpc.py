@@ -1,7 +1,7 @@
-"""Calls of gRPC as HTTP/2 has them, and a refusal in gRPC's own terms: a gRPC client looks at `grpc-status`, and does
-not show a plain HTTP status.
+"""gRPC calls over HTTP/2, and refusals as gRPC statuses: a gRPC client reads `grpc-status` and does not show an HTTP
+status.
 
-Trailers-only responses of the protocol (gRPC over HTTP/2, "Responses"): 200, status and message in the one head.
+A refusal is a Trailers-Only response (gRPC over HTTP/2, "Responses"): 200, status and message in one head.
 """
 
 from typing import Final
@@ -11,7 +11,7 @@ from sidecar.http.message import Field
 
 TYPE: Final = b"application/grpc"
 CALL_FIELDS: Final[tuple[Field, ...]] = ((b"content-type", TYPE), (b"te", b"trailers"))
-"""What every call says (gRPC over HTTP/2, "Requests")."""
+"""Fields of every call (gRPC over HTTP/2, "Requests")."""
 OK: Final = 0
 INVALID_ARGUMENT: Final = 3
 DEADLINE_EXCEEDED: Final = 4
@@ -21,7 +21,7 @@ UNIMPLEMENTED: Final = 12
 INTERNAL: Final = 13
 UNAVAILABLE: Final = 14
 UNAUTHENTICATED: Final = 16
-"""Codes of gRPC ("Status codes and their use in gRPC")."""
+"""gRPC codes ("Status codes and their use in gRPC")."""
 
 NAMES: Final = {
     OK: "OK",
@@ -53,7 +53,7 @@ _CONTENT: Final = frozenset({b"content-type", b"content-length"})
 
 
 def is_call(content_type: bytes) -> bool:
-    """Whether a request of this `content-type` is a call: gRPC's own, or with a suffix that names the encoding."""
+    """Whether a `content-type` is that of a gRPC call, with or without a suffix for the encoding."""
     kind = content_type.partition(b";")[0].rstrip(b" \t").lower()
     return kind == TYPE or kind.startswith(TYPE + b"+")
 
@@ -65,7 +65,7 @@ def call_head(scheme: bytes, path: bytes, authority: bytes) -> list[Field]:
 
 
 def text_message(text: bytes) -> bytes:
-    """One message whose only field, the first, is a text (protobuf, "Encoding"); an empty one is left out."""
+    """One message whose only field is number 1, a string (protobuf, "Encoding"); an empty string is omitted."""
     message = b"\x0a" + _varint(len(text)) + text if text else b""
     return b"\0" + len(message).to_bytes(4, "big") + message
 
@@ -79,14 +79,14 @@ def _varint(number: int) -> bytes:
 
 
 def status(answer: Answer) -> int:
-    """The code of gRPC for an answer of ours. A 400 with a challenge is about credentials (RFC 6750 §3.1)."""
+    """The gRPC code of an answer. A 400 with a challenge is about credentials (RFC 6750 §3.1)."""
     if answer.status == 400 and answer.challenge is not None:
         return UNAUTHENTICATED
     return _OF_STATUS.get(answer.status, INTERNAL)
 
 
 def message(text: str) -> bytes:
-    """`grpc-message`: UTF-8, of which all but printable ASCII without `%` is percent-encoded."""
+    """`grpc-message`: UTF-8, percent-encoded except for printable ASCII without `%`."""
     return b"".join(
         b"%c" % byte if 0x20 <= byte <= 0x7E and byte != 0x25 else b"%%%02X" % byte
         for byte in text.encode("utf-8", "replace")
@@ -94,7 +94,7 @@ def message(text: str) -> bytes:
 
 
 def trailers_only(answer: Answer, request_id: str) -> list[Field]:
-    """All of an answer of our own, in the fields of one head; its challenge among them."""
+    """A complete answer in the fields of one head, with its challenge."""
     fields: list[Field] = [(b":status", b"200"), (b"content-type", TYPE)]
     fields += [(name.lower(), value) for name, value in answer.fields if name.lower() not in _CONTENT]
     if answer.is_identified:
@@ -108,7 +108,7 @@ def trailers(answer: Answer) -> list[Field]:
 
 
 def said_status(fields: list[Field]) -> int:
-    """`grpc-status` among trailers; -1 when there is none that is a number."""
+    """`grpc-status` among trailers; -1 if it is absent or not a number."""
     for name, value in fields:
         if name == b"grpc-status" and value.isdigit() and len(value) <= 9:
             return int(value)

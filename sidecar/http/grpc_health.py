@@ -1,6 +1,6 @@
-"""The health check that gRPC services share (`grpc.health.v1.Health/Check`): one question, one answer. Pure.
+"""The standard gRPC health check (`grpc.health.v1.Health/Check`): one request, one response. Pure.
 
-Both messages are of protobuf and have one field: the question the name of a service, the answer a status.
+Both are protobuf messages with one field: the request has the name of a service, the response a status.
 """
 
 from typing import Final
@@ -12,26 +12,26 @@ SERVING: Final = "SERVING"
 _STATUSES: Final = ("UNKNOWN", SERVING, "NOT_SERVING", "SERVICE_UNKNOWN")
 _STATUS: Final = 1
 _VARINT, _FIXED64, _SIZED, _FIXED32 = 0, 1, 2, 5
-"""Wire types of protobuf."""
+"""Protobuf wire types."""
 
 
 class NoHealth(Exception):
-    """The answer is none of this service; the text says why."""
+    """The content is not a response of this service; the text says why."""
 
 
 def fields(scheme: bytes, authority: bytes, seconds: int) -> list[Field]:
-    """The head of the question; the server should give up after `seconds` ("gRPC over HTTP/2", Requests)."""
+    """The head of the request; the server should give up after `seconds` ("gRPC over HTTP/2", Requests)."""
     head = grpc.call_head(scheme, b"/grpc.health.v1.Health/Check", authority)
     return [*head, (b"grpc-timeout", b"%dS" % seconds)]
 
 
 def question(service: str) -> bytes:
-    """Is `service` well? The empty name is the server as a whole."""
+    """The request for the status of `service`; the empty name is the server as a whole."""
     return grpc.text_message(service.encode())
 
 
 def status(content: bytes) -> str:
-    """What an answer says: `SERVING`, or another. Raises `NoHealth`."""
+    """The status in a response: `SERVING`, or another. Raises `NoHealth`."""
     if len(content) < 5 or content[0] != 0 or int.from_bytes(content[1:5], "big") != len(content) - 5:
         raise NoHealth("the answer is not one message of gRPC")
     found, at = 0, 5
@@ -44,7 +44,7 @@ def status(content: bytes) -> str:
 
 
 def _value(content: bytes, at: int, kind: int) -> tuple[int, int]:
-    """The value of a field, where it is a number, and where the next one begins."""
+    """The value of a field, if it is a number, and the offset of the next field."""
     if kind == _VARINT:
         return _read(content, at)
     if kind == _SIZED:
@@ -59,7 +59,7 @@ def _value(content: bytes, at: int, kind: int) -> tuple[int, int]:
 
 
 def _read(content: bytes, at: int) -> tuple[int, int]:
-    """A number of seven bits a byte, and where it ends."""
+    """A varint, and the offset of its end."""
     number = 0
     for shift in range(0, 70, 7):
         if at + shift // 7 >= len(content):

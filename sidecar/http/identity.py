@@ -1,4 +1,4 @@
-"""Identity headers: claims of a token as header fields. Nothing in a claim can end its field."""
+"""Identity headers: claims of a token as header fields. No claim can end its field."""
 
 import re
 from collections.abc import Mapping
@@ -8,10 +8,10 @@ _PRINTABLE: Final = re.compile(rb"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?\Z")
 
 
 def identity_value(value: object) -> bytes | None:
-    """A claim as a header value, or None when there is nothing to say.
+    """A claim as a header value; None if it has none.
 
-    Printable ASCII goes as it is; other strings as an ext-value (RFC 8187 §3.2); a list of plain words as words
-    with spaces between; everything else as JSON in ASCII. Nothing in the result can end the field.
+    Printable ASCII is used unchanged; other strings as an ext-value (RFC 8187 §3.2); a list of plain words as words
+    separated by spaces; everything else as JSON in ASCII. Nothing in the result can end the field.
     """
     if value is None:
         return None

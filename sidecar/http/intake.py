@@ -1,7 +1,7 @@
-"""A received message → the facts a decision may look at, or what is wrong with it: the only maker of `RequestHead`.
+"""A received message → the input of the decision, or a fault: the only maker of `RequestHead`.
 
-The data plane, `explain`, the admin page's question and policy cases all come through here, so none of them can read a
-request in another way than the others.
+The data plane, `explain`, the admin page's question and policy cases all use it, so that they interpret a request in
+the same way.
 """
 
 from typing import Final
@@ -16,7 +16,8 @@ _REFUSED_METHODS: Final = frozenset({"TRACE", "CONNECT"})
 
 
 def request_head(request: Request, fields: RequestFields, rules: FieldRules) -> RequestHead | Fault:
-    """What the decision is told of `request`. Its header fields are sorted into `fields`, which is new, in any case."""
+    """The input of the decision about `request`. Its header fields are always classified into `fields`, which is new.
+    """
     fields.sort(request.fields, rules)
     fault = request.fault or fields.fault or _framing_fault(request, fields)
     if fault is not None:

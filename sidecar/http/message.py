@@ -1,4 +1,4 @@
-"""Requests and responses as a wire hands them over, and what can be wrong with one."""
+"""Requests and responses as a wire delivers them, and their faults."""
 
 from typing import Final, NamedTuple
 
@@ -13,11 +13,11 @@ METHODS: Final = frozenset(
         "QUERY", "REBIND", "REPORT", "SEARCH", "SOURCE", "SUBSCRIBE", "UNBIND", "UNLINK", "UNLOCK", "UNSUBSCRIBE",
     }
 )  # fmt: skip
-"""The methods that a request can have: those that the parser of HTTP/1.1 knows, without TRACE and CONNECT."""
+"""The methods that a request can have: those that the HTTP/1.1 parser knows, without TRACE and CONNECT."""
 
 
 class Fault(NamedTuple):
-    """What is wrong with a message."""
+    """An error in a message."""
 
     reason: Reason
     detail: str
@@ -45,20 +45,20 @@ class Request:
         self.chunks: list[bytes] = []
         self.body_bytes = 0
         self.kept_bytes = 0
-        """Content that whoever reads it whole has taken and keeps."""
+        """Bytes of content that a reader of the whole content has taken and keeps."""
         self.overhead = 0
-        """Bytes received after the head that were no content, less what framing needs."""
+        """Bytes received after the head that are not content, minus an allowance for framing."""
         self.content_length: int | None = None
         self.chunked = False
         self.keep_alive = False
         self.upgrade = False
-        """The head asks for another protocol: what follows it is not HTTP."""
+        """The head asks for another protocol: the data after it is not HTTP."""
         self.complete = False
         self.fault: Fault | None = None
 
     @property
     def held_bytes(self) -> int:
-        """Content that is here and waits."""
+        """Number of bytes of content that are here and waiting."""
         return self.kept_bytes + sum(map(len, self.chunks))
 
     def take_body(self) -> bytes:
@@ -72,7 +72,7 @@ class Request:
 
 
 NO_HEAD: Final = Request()
-"""What a reader refers to while no head arrives."""
+"""A placeholder while no head is arriving."""
 
 
 class Response:

@@ -1,8 +1,8 @@
-"""Where an API's redirects lead: back to what the client called, when the API knows only its own address.
+"""Rewrites redirects of an API that knows only its own address, so that they lead to the origin that the client used.
 
-An API behind a proxy names itself by the address that it listens on, or calls itself `http` as it sees no TLS. A
-client that follows leaves TLS, and the sidecar. Such a URL is written anew with the origin that the client called; any
-other is left as it came, byte for byte.
+An API behind a proxy may name itself by the address that it listens on, or as `http` because it sees no TLS. A client
+that follows such a redirect leaves TLS and the sidecar. Such a URL gets the origin of the client's request; any other
+is left unchanged, byte for byte.
 """
 
 import re
@@ -20,7 +20,7 @@ class Redirects:
     """Rewrites Location and Content-Location (RFC 9110 §10.2.2, §8.7) for one API."""
 
     def __init__(self, scheme: str, host: str, port: int) -> None:
-        """`scheme`, `host` and `port` are where the API listens: `http`, `https` or `unix`."""
+        """`scheme`, `host` and `port` are the API's address; `scheme` is `http`, `https` or `unix`."""
         self._scheme = b"https" if scheme == "https" else b"http"
         names = {"localhost", "127.0.0.1", "[::1]"} if scheme == "unix" or _is_loopback(host) else set()
         if names and host:
@@ -30,18 +30,18 @@ class Redirects:
         self._own = {name.encode("ascii") + suffix for name in names}
 
     def bring_back(self, fields: ResponseFields, sent: RequestFields, origin: bytes) -> None:
-        """The fields of an answer to a client that called `origin`, with what it `sent`: see `as_called`."""
+        """Rewrite the fields of a response to a request with origin `origin` and fields `sent`: see `as_called`."""
         host = sent.hosts[0] if sent.hosts else b""
         fields.rewrite(lambda location: self.as_called(location, host, origin))
 
     def as_called(self, location: bytes, host: bytes, origin: bytes) -> bytes:
-        """The URL for a client that sent `host` in Host and called `origin`: scheme and authority, or empty."""
+        """The new scheme and authority for a client that sent `host` in Host and used `origin`; empty if unchanged."""
         found = _ABSOLUTE.match(location)
         if found is None:
             return location
         scheme, authority, rest = found[1].lower(), found[2].lower(), found[3] or b""
         is_own = scheme == self._scheme and _with_port(authority, scheme) in self._own
-        # The API repeats the client's Host and takes what it sees, cleartext, for what the client speaks.
+        # The API repeats the client's Host and uses its own scheme, http, for the client's.
         is_called = scheme == b"http" and host and authority.removesuffix(b":80") == host.lower()
         if not is_own and not is_called:
             return location

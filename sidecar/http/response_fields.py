@@ -1,4 +1,4 @@
-"""A response's header fields on their way through: what is removed, what is known of what goes on. Pure."""
+"""Response header fields on their way to the client: which are removed, and what is known of the others. Pure."""
 
 import re
 from collections.abc import Callable, Container
@@ -6,7 +6,7 @@ from typing import Final
 
 from sidecar.http.message import Field, MalformedResponse
 
-# What happens to a header field; plain numbers for the reason that `fields` gives.
+# Treatment of a header field; plain integers for the reason given in `fields`.
 _KEEP: Final = 0
 CONTENT_LENGTH: Final = 1
 _DATE: Final = 2
@@ -28,35 +28,35 @@ _RESPONSE_KINDS: Final = {
     b"content-location": _LOCATION,
     b"proxy-connection": _HOP_BY_HOP,
     b"proxy-authenticate": _HOP_BY_HOP,
-    b"dpop-nonce": _HOP_BY_HOP,  # RFC 9449 §8.2: ours alone, for the API never sees a proof
+    b"dpop-nonce": _HOP_BY_HOP,  # RFC 9449 §8.2: only the sidecar sends it, for the API never sees a proof
 }
-"""Any other field goes on as it is."""
+"""Any other field is forwarded unchanged."""
 _TIMEOUT: Final = re.compile(rb"(?:\A|[\s,;])timeout\s*=\s*\"?([0-9]{1,9})", re.IGNORECASE)
-"""The parameter of Keep-Alive, which no RFC defines since RFC 2068 §19.7.1.1; servers send `timeout=5, max=100`."""
+"""The parameter of Keep-Alive, which no RFC has defined since RFC 2068 §19.7.1.1; servers send `timeout=5, max=100`."""
 _CACHED_NAMES: Final = 2048
 _LONGEST_CACHED: Final = 128
-"""Bytes of a name that is remembered. Longer names are not in real use, and must not fill the memory."""
+"""Maximum bytes of a cached name. Longer names are not in real use, and must not fill the memory."""
 
 
 class ResponseFields:
-    """A response's header fields, sorted out."""
+    """The classified header fields of a response."""
 
     __slots__ = ("chunked", "has_date", "has_length", "is_located", "kept", "stays_open", "upgrade")
 
     def __init__(self) -> None:
         self.kept: list[bytes] = []
         self.has_length = False
-        """There is a Content-Length, of which the parser has made sure that it is one number."""
+        """There is a Content-Length; the parser has checked that it is one number."""
         self.chunked = False
         self.upgrade = b""
         self.has_date = False
         self.is_located = False
         """There is a Location or a Content-Location (RFC 9110 §10.2.2, §8.7)."""
         self.stays_open = -1.0
-        """Seconds for which the connection stays open unused, as the API says; negative: it does not say."""
+        """Seconds for which the API keeps the idle connection open; negative if it does not say."""
 
     def note(self, kind: int, name: bytes, value: bytes) -> None:
-        """A field of a rare kind."""
+        """Handle a field of a rare kind."""
         if kind == _UPGRADE:
             self.upgrade = value
         elif kind == _LOCATION:
@@ -68,22 +68,23 @@ class ResponseFields:
                 self.stays_open = float(found[1])
 
     def give_nonce(self, nonce: str) -> None:
-        """Say which nonce the client's next DPoP proof should hold; the API's own field was taken out.
+        """Set the nonce for the client's next DPoP proof; the API's own field was removed.
 
-        RFC 9449 §8.2: a response with a nonce should be uncacheable, or the nonce would come again when it has ended.
+        RFC 9449 §8.2: a response with a nonce should not be cacheable; otherwise the nonce would be used after its
+        end.
         """
         self.kept += (b"DPoP-Nonce", b": ", nonce.encode("ascii"), b"\r\n")
         self.kept += (b"Cache-Control", b": ", b"no-store", b"\r\n")
 
     def rewrite(self, locations: Callable[[bytes], bytes]) -> None:
-        """Put what `locations` makes of it in the place of each Location and Content-Location."""
+        """Replace each Location and Content-Location by the result of `locations`."""
         pieces = self.kept
         for start in range(0, len(pieces), 4):
             if pieces[start].lower() in (b"location", b"content-location"):
                 pieces[start + 2] = locations(pieces[start + 2])
 
     def drop(self, names: Container[bytes]) -> None:
-        """Take out the fields of these names, which are lower case."""
+        """Remove the fields of these names, which are in lower case."""
         pieces = self.kept
         self.kept = []
         for start in range(0, len(pieces), 4):
@@ -92,7 +93,8 @@ class ResponseFields:
 
 
 def sort_response(fields: list[Field], seen: dict[bytes, int], nonce: str | None = None) -> ResponseFields:
-    """Sort a response's fields; `seen` remembers what names are, in bounded number. `nonce` is given to the client.
+    """Classify a response's fields. `seen` caches the treatment of names, in bounded number. `nonce` is sent to the
+    client.
 
     Raises `MalformedResponse`.
     """
@@ -114,7 +116,7 @@ def sort_response(fields: list[Field], seen: dict[bytes, int], nonce: str | None
             result.has_date = True
             kept += (name, b": ", value, b"\r\n")
         elif kind == _TRANSFER_ENCODING:
-            # RFC 9112 §6.1: no coding but chunked was asked for with TE, and nobody here could take it off.
+            # RFC 9112 §6.1: the sidecar requested no coding but chunked with TE, and cannot decode any other.
             if value.strip(b" \t").lower() != b"chunked" or result.chunked:
                 raise MalformedResponse("Transfer-Encoding other than one `chunked`")
             result.chunked = True

@@ -1,4 +1,4 @@
-"""The request target (RFC 9112 §3.2) and Host (RFC 9110 §7.2): taken apart for matching, never rewritten."""
+"""The request target (RFC 9112 §3.2) and Host (RFC 9110 §7.2): parsed for matching, never rewritten."""
 
 import re
 from ipaddress import IPv6Address
@@ -7,9 +7,9 @@ from typing import Final
 from sidecar.decision.denial import Reason
 from sidecar.http.message import Fault
 
-# RFC 9110 §7.2: uri-host [ ":" port ]. Of a reg-name (RFC 3986 §3.2.2) only what names are made of (RFC 1123 §2.1, and
-# `_`): its sub-delims let `admin.internal,a.bank.example` end in `.bank.example`, and an escape is read by some and not
-# by others.
+# RFC 9110 §7.2: uri-host [ ":" port ]. A reg-name (RFC 3986 §3.2.2) is restricted to the characters of host names
+# (RFC 1123 §2.1, and `_`): with sub-delims, `admin.internal,a.bank.example` ends in `.bank.example`, and not every
+# reader decodes escapes.
 _HOST: Final = re.compile(
     r"(?:[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*\.?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{0,5})?\Z"
 )
@@ -17,14 +17,14 @@ _ABSOLUTE: Final = re.compile(r"https?://([^/?#]*)([/?].*)?\Z", re.IGNORECASE)
 
 
 _KNOWN_HOSTS: Final[dict[bytes, str]] = {}
-"""Values of Host that were found to be hosts, and what of them is matched: an API has few."""
+"""Values of Host that are valid hosts → the form for matching. An API has few."""
 _MOST_KNOWN: Final = 1024
 _LONGEST_KNOWN: Final = 262
-"""Bytes: 255 of a name (RFC 1035 §2.3.4), a final dot and a port. Longer ones are no hosts."""
+"""Bytes: 255 for a name (RFC 1035 §2.3.4), a final dot and a port. Longer values are not hosts."""
 
 
 class Target:
-    """A request target, taken apart."""
+    """A parsed request target."""
 
     __slots__ = ("forwarded", "host", "path", "query")
 
@@ -32,15 +32,15 @@ class Target:
         self.path = path
         """absolute-path, as received; `*` for asterisk-form."""
         self.query = query
-        """After the first `?`; empty when there is none."""
+        """The part after the first `?`; empty if there is none."""
         self.forwarded = forwarded
-        """What goes on the request line towards the upstream: the same bytes, in origin-form or asterisk-form."""
+        """The target on the request line to the upstream: the same bytes, in origin-form or asterisk-form."""
         self.host = host
         """For matching: lower case, without port and trailing dot."""
 
 
 def parse(method: str, target: str, hosts: list[bytes], minor_version: int) -> Target | Fault:
-    """Take a request target apart, or say what is wrong with it or with Host."""
+    """Parse a request target, or return the fault of it or of Host."""
     # RFC 9112 §3.2: "A server MUST respond with a 400 (Bad Request) status code to any HTTP/1.1 request message
     # that lacks a Host header field and to any request message that contains more than one Host header field line"
     if len(hosts) != 1 and (hosts or minor_version == 1):
@@ -53,7 +53,7 @@ def parse(method: str, target: str, hosts: list[bytes], minor_version: int) -> T
             return Fault(Reason.REQUEST_MALFORMED, "Host is no host")
         matched = matching_host(host)
         if len(_KNOWN_HOSTS) >= _MOST_KNOWN:
-            _KNOWN_HOSTS.clear()  # else one client could fill it, and no further host would ever be remembered
+            _KNOWN_HOSTS.clear()  # else one client could fill it, and no further host would ever be cached
         _KNOWN_HOSTS[received] = matched
     if not target.startswith("/"):
         host = received.decode("latin-1")
@@ -62,7 +62,8 @@ def parse(method: str, target: str, hosts: list[bytes], minor_version: int) -> T
         absolute = _ABSOLUTE.match(target)
         if absolute is None:
             return Fault(Reason.REQUEST_MALFORMED, "request target is in no form that RFC 9112 knows")
-        # RFC 9112 §3.2.2 lets the target win over Host. Two different hosts are a known attack: they must agree.
+        # RFC 9112 §3.2.2 gives the target precedence over Host. Different hosts are a known attack, so they must be
+        # equal.
         if absolute[1].lower() != host.lower() or not host:
             return Fault(Reason.REQUEST_MALFORMED, "Host differs from the target's authority")
         if absolute[2] is None and method == "OPTIONS":

@@ -1,8 +1,9 @@
 """The form of a request to an authorization server's endpoint (RFC 6749 §3.2): the only maker of `TokenRequest`.
 
-The server reads the same bytes with a reader of its own, and there are many: some fold case, some see a separator in
-`;`, some take a parameter of the query for one of the body, some the first of two and some the last. So a form has one
-meaning for all of them or it is refused. It is not repaired: what is passed on is what came.
+The server parses the same bytes with its own parser, and parsers differ: some ignore case, some treat `;` as a
+separator, some read query parameters as body parameters, some use the first of two and some the last. A form is
+therefore accepted only if it has the same meaning for all of them. It is not repaired: the received bytes are
+forwarded.
 """
 
 import re
@@ -21,10 +22,10 @@ from sidecar.http.claimed_identity import METHOD_OVERRIDES
 from sidecar.http.message import Field
 
 MOST_BYTES: Final = 64 * 1024
-"""Bytes of a form."""
+"""Maximum bytes of a form."""
 MOST_PARAMETERS: Final = 256
 REPEATABLE: Final = frozenset({"resource", "audience"})
-"""RFC 8707 §2 and RFC 8693 §2.1: the parameters of which there may be several."""
+"""The parameters that may occur several times (RFC 8707 §2, RFC 8693 §2.1)."""
 
 _USUAL_TYPE: Final = b"application/x-www-form-urlencoded"
 _AS_LONG: Final = len(b"content-type")
@@ -37,31 +38,31 @@ _MEDIA_TYPE: Final = re.compile(
     re.IGNORECASE,
 )
 _PLAIN: Final = re.compile(rb"[!-:<-~]*")
-"""Printable ASCII but the semicolon, in which some readers see a separator."""
+"""Printable ASCII without the semicolon, which some parsers treat as a separator."""
 _BROKEN_ESCAPE: Final = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _DIGITS: Final = "0123456789abcdefABCDEF"
 _OCTETS: Final = {(high + low).encode(): bytes((int(high + low, 16),)) for high in _DIGITS for low in _DIGITS}
 _NAME: Final = re.compile(r"[A-Za-z0-9._-]+")
-"""RFC 6749 §8.2: param-name."""
+"""param-name (RFC 6749 §8.2)."""
 _CREDENTIALS: Final = ("client_id", "client_secret", "client_assertion", "client_assertion_type")
 _ALPHABET: Final = re.compile(r"[\x20-\x7e]+")
-"""RFC 6749 §A.1: client-id = *VSCHAR."""
+"""client-id = *VSCHAR (RFC 6749 §A.1)."""
 _JWT_BEARER: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _OPEN: Final = frozenset({"audience", "client_id", "grant_type", "resource", "scope", "token_type_hint"})
-"""Parameters that hold no secret: a client sends the same ones again and again."""
+"""Parameters without secrets: a client sends the same ones repeatedly."""
 _KNOWN: Final = 1024
-"""Parameters that are remembered."""
+"""Maximum number of cached parameters."""
 _LONGEST_KNOWN: Final = 256
-"""Bytes of such a one, as it comes."""
+"""Maximum bytes of a cached parameter, as received."""
 _LONGEST_NAME: Final = 128
-"""Bytes of a name that is remembered: nobody knows yet who sends it."""
+"""Maximum bytes of a cached name: the sender is not authenticated yet."""
 _SHOWN: Final = 64
-"""Characters of a name in a record."""
+"""Maximum characters of a name in a record."""
 _IN_BODY: Final = "in the body alone"
 
 
 def read_form(head: RequestHead, fields: Iterable[Field], body: bytes) -> TokenRequest:
-    """What the request claims. `fields` are its header fields as they came, `body` is all of its content.
+    """Parse the claims of a request. `fields` are its header fields as received, `body` is its whole content.
 
     Raises `Denied`: body_too_large, form_malformed, parameter_repeated, client_id_missing, client_id_mismatch,
     client_authentication_repeated, target_too_long.
@@ -95,7 +96,7 @@ def _check_outside(head: RequestHead, fields: Iterable[Field]) -> None:
             and name.lower() == b"content-encoding"
             and value.lower() not in _PLAIN_CODINGS
         ):
-            # A deflate stream can be written in letters and digits: a server that inflates it would read another form.
+            # A deflate stream can consist of letters and digits: a server that inflates it would read another form.
             raise _malformed("Content-Encoding", "none", "a coding")
         elif size in _AS_LONG_AS_OVERRIDES and name.lower() in _OVERRIDES:
             raise _malformed("method", "POST", "a method override")
@@ -106,7 +107,9 @@ def _check_outside(head: RequestHead, fields: Iterable[Field]) -> None:
 
 
 def _check_query(head: RequestHead, parameters: Mapping[str, tuple[str, ...]]) -> None:
-    """RFC 6749 §2.3.1: credentials "MUST NOT be included in the request URI"; nor may a reader have two of a name."""
+    """RFC 6749 §2.3.1: credentials "MUST NOT be included in the request URI"; nor may a name be in both query and
+    body.
+    """
     if not head.query:
         return
     names = {_folded(name) for name in head.query_names}
@@ -119,12 +122,12 @@ def _check_query(head: RequestHead, parameters: Mapping[str, tuple[str, ...]]) -
 
 
 def _folded(name: str) -> str:
-    """A name as the most generous reader has it: without case, and with what PHP makes of dots and spaces."""
+    """A name as the most tolerant parser reads it: ignoring case, and with PHP's replacement of dots and spaces."""
     return name.strip().lower().replace(".", "_").replace(" ", "_")
 
 
 def _parameters(body: bytes) -> dict[str, tuple[str, ...]]:
-    """Name → its values, without the empty ones; raises `Denied`."""
+    """Name → its non-empty values. Raises `Denied`."""
     if not body:
         return {}
     if _PLAIN.fullmatch(body) is None:
@@ -148,11 +151,11 @@ def _parameters(body: bytes) -> dict[str, tuple[str, ...]]:
 
 _Parameter = tuple[str, str, tuple[str, ...]]
 _read: Final[dict[bytes, _Parameter]] = {}
-"""What was read of parameters that hold no secret: the same bytes always mean the same."""
+"""Cache of parsed parameters without secrets: the same bytes always have the same meaning."""
 
 
 def _parameter(pair: bytes) -> _Parameter:
-    """A parameter's name, its name as the most generous reader has it, and its value unless it is empty. Raises
+    """A parameter's name, its name as the most tolerant parser reads it, and its value unless it is empty. Raises
     `Denied`.
     """
     name, _, value = pair.partition(b"=")
@@ -167,7 +170,7 @@ def _parameter(pair: bytes) -> _Parameter:
 
 
 def _named(encoded: bytes) -> tuple[str, str]:
-    """A parameter's name, and as the most generous reader has it; raises `Denied`. Clients send the same few."""
+    """A parameter's name, and the same as the most tolerant parser reads it; cached. Raises `Denied`."""
     return _known_name(encoded) if len(encoded) <= _LONGEST_NAME else _name(encoded)
 
 
@@ -187,7 +190,7 @@ def _name(encoded: bytes) -> tuple[str, str]:
 
 
 def _text(encoded: bytes) -> str:
-    """Decodes as HTML forms have it (the URL standard §5.1), but strictly; raises `Denied`."""
+    """Decode as HTML forms do (the URL standard §5.1), but strictly. Raises `Denied`."""
     if b"+" in encoded:
         encoded = encoded.replace(b"+", b" ")
     if b"%" in encoded:
@@ -202,7 +205,7 @@ def _text(encoded: bytes) -> str:
 
 
 def _unescaped(encoded: bytes) -> bytes:
-    """Each `%` is followed by two hexadecimal digits: whoever calls has looked."""
+    """Decode percent escapes. Each `%` is followed by two hexadecimal digits: the caller has checked that."""
     pieces = encoded.split(b"%")
     for at in range(1, len(pieces)):
         piece = pieces[at]
@@ -225,7 +228,7 @@ def _method(head: RequestHead, parameters: Mapping[str, tuple[str, ...]]) -> Cla
 
 
 def _client_id(head: RequestHead, method: ClaimedMethod, parameters: Mapping[str, tuple[str, ...]]) -> str:
-    """From the body, `Authorization: Basic` or the assertion, wherever it is; raises `Denied` where they differ."""
+    """From the body, `Authorization: Basic` or the assertion. Raises `Denied` if they differ."""
     named: dict[str, str] = {}
     if "client_id" in parameters:
         named["the body"] = parameters["client_id"][0]
@@ -275,7 +278,7 @@ def _not_basic() -> NoReturn:
 
 def _subject(parameters: Mapping[str, tuple[str, ...]]) -> str | None:
     """The client that an assertion names (RFC 7523 §3: `iss` and `sub` are the client_id); not verified. None for an
-    assertion of another type; raises `Denied`.
+    assertion of another type. Raises `Denied`.
     """
     if parameters.get("client_assertion_type") != (_JWT_BEARER,):
         return None

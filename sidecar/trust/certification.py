@@ -152,7 +152,7 @@ class Identity:
 
     @property
     def signer(self) -> Signer:
-        """This identity as the issuer of other certificates."""
+        """The issuer of other certificates that this identity can be."""
         return Signer(self.certificate.subject, self.key)
 
 
