@@ -1,6 +1,6 @@
-"""Issuers as they are reached: their keys and their introspection, fetched, remembered and bounded.
+"""Access to issuers: their keys and their introspection, fetched, cached and limited.
 
-`issuers` holds all, `assembly` makes one. `jwks` keeps the keys that `origin` names and `metadata` finds;
-`introspection` asks about tokens, behind a `circuit_breaker` and fair `shares`. `http` is the one way out, under the
-files of `trust`.
+`issuers` holds all issuers, `assembly` makes one. `jwks` keeps the keys that `origin` fetches and `metadata` locates.
+`introspection` asks about tokens, behind a `circuit_breaker` and fair `shares`. All requests go through `http`, with
+the files of `trust`.
 """

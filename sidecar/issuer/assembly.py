@@ -1,4 +1,4 @@
-"""Settings of one issuer → its parts, wired together. Opens no connection; reads the files the settings name."""
+"""Settings of one issuer → its parts, connected. Opens no connection; reads the files that the settings name."""
 
 import asyncio
 from dataclasses import dataclass
@@ -29,7 +29,7 @@ from sidecar.telemetry.issuer_observer import IssuerObserver
 
 @dataclass(slots=True, eq=False)
 class Issuer:
-    """What belongs to one issuer."""
+    """The parts of one issuer."""
 
     settings: IssuerSettings
     http: HttpClient
@@ -37,12 +37,12 @@ class Issuer:
     introspection: IssuerIntrospection | None
 
     async def start(self) -> None:
-        """Load what is on disk and begin to fetch; does not wait for the issuer."""
+        """Load the saved keys and begin to fetch; does not wait for the issuer."""
         if self.keys is not None:
             await self.keys.start()
 
     async def retire(self) -> None:
-        """Let the requests that wait for this issuer have their answers, then close."""
+        """Wait until the requests in progress have their results, then close."""
         if self.keys is not None:
             await self.keys.idle()
         if self.introspection is not None:
@@ -50,7 +50,7 @@ class Issuer:
         await self.close()
 
     async def close(self) -> None:
-        """Stop fetching, give up questions, close connections. May be done again."""
+        """Stop fetching, cancel questions, close connections. Can be repeated."""
         if self.keys is not None:
             await self.keys.close()
         if self.introspection is not None:
@@ -60,7 +60,7 @@ class Issuer:
 
 @dataclass(frozen=True, slots=True)
 class Shared:
-    """What all issuers are given."""
+    """The parameters that all issuers share."""
 
     observer: IssuerObserver
     clock: Clock
@@ -69,7 +69,7 @@ class Shared:
 
 
 async def assemble(settings: IssuerSettings, given: Shared) -> Issuer:
-    """One issuer, not started. Raises `OSError` and `ValueError` when a file cannot be used."""
+    """One issuer, not started. Raises `OSError` and `ValueError` for unusable files."""
     return await asyncio.to_thread(assembled, settings, given)
 
 
@@ -145,7 +145,7 @@ def _introspection(
 
 
 def _question_client(settings: IssuerSettings, authentication: ClientAuthentication) -> HttpClient:
-    """Its own connections: the certificate that authenticates us is shown to the endpoint alone."""
+    """Separate connections: the client certificate is presented to the introspection endpoint only."""
     if isinstance(authentication, TlsClientAuth | SelfSignedTlsClientAuth):
         return HttpClient.create(
             settings.http, authentication.certificate_file, authentication.private_key_file

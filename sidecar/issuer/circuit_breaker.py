@@ -1,13 +1,13 @@
-"""Stops asking an endpoint that keeps failing, and probes with few questions whether it works again.
+"""Stops asking an endpoint that keeps failing, and probes with a few questions whether it works again.
 
-Theory of operation. Closed: all questions pass, failures in a row are counted. Open: none passes for a while. Half
-open: after that while a few probes pass; the first success closes the circuit, a failed probe opens it again.
+Theory of operation. Closed: all questions pass, and consecutive failures are counted. Open: no question passes for a
+while. Half open: after that a few probes pass; the first success closes the circuit, a failed probe opens it again.
 
-A question carries a token that a client chose, so a client can make one fail: a server in front of the issuer may
-answer 413 to a long one, drop the connection at a strange one, or take its time. What no token can cause (no
-connection, our own credentials refused) counts alone. What a token may cause counts only when two sources meet it, and
-one source never for more than half, rounded up. The first `open_for` of the half-open state belongs to others than a
-token that failed before and the source whose probe failed.
+A question contains a token that a client chose, so a client can make it fail: a server in front of the issuer may
+answer 413 to a long one, drop the connection, or respond slowly. Failures that no token can cause (no connection, our
+own credentials refused) are always counted. Failures that a token may cause count only if two sources have them, and
+those of one source count for half at most, rounded up. During the first `open_for` of the half-open state, tokens
+that failed before and the source whose probe failed are not admitted.
 """
 
 import math
@@ -20,17 +20,17 @@ from sidecar.issuer.clock import Clock
 from sidecar.issuer.configuration import CircuitBreakerSettings
 
 _REMEMBERED_TOKENS: Final = 1024
-"""Tokens that failed: digests, the oldest out first."""
+"""Number of tokens that failed which are remembered: digests, the oldest removed first."""
 
 
 class Blame(Enum):
-    """What a failed question says about the endpoint."""
+    """What a failed question shows about the endpoint."""
 
     ENDPOINT = "endpoint"
-    """It is out of reach, or refuses us: whoever asks, and whatever about."""
+    """It cannot be reached, or refuses the sidecar, whatever the token or its source."""
     UNCLEAR = "unclear"
     """It is slow or broken, or the token makes it so."""
-    TOKEN = "token"  # noqa: S105 — whose fault it is, not a password
+    TOKEN = "token"  # noqa: S105 — an enumeration value, not a password
     """Nothing: the endpoint works, and refuses this token."""
 
 
@@ -44,7 +44,7 @@ class CircuitOpen(Exception):
 
 
 class Passage:
-    """One question that was let through. It is reported once: `succeed` or `fail`."""
+    """An admitted question. Its result is reported once: `succeed` or `fail`."""
 
     __slots__ = ("is_probe", "source", "token")
 
@@ -62,33 +62,33 @@ class CircuitBreaker:
         self._clock = clock
         self._most_of_one = (settings.failures + 1) // 2
         self._refusals = 0
-        """Failures in a row that are the endpoint's alone."""
+        """Consecutive failures that only the endpoint can cause."""
         self._unclear: dict[str, int] = {}
-        """The other failures in a row, by source. At most as many as `failures`, and two."""
+        """The other consecutive failures, by source. At most as many as `failures`, and two."""
         self._failed_tokens: OrderedDict[TokenDigest, None] = OrderedDict()
         self._open_until: float | None = None
-        """Monotonic; None: closed."""
+        """End of the open state, monotonic; None: closed."""
         self._probing = 0
         self._last_probe: str | None = None
         """The source whose probe failed."""
 
     @property
     def is_closed(self) -> bool:
-        """Whether every question passes."""
+        """Whether all questions pass."""
         return self._open_until is None
 
     def check(self, source: str, token: TokenDigest) -> None:
-        """Raises `CircuitOpen` when this question could not pass now. Admits nothing."""
+        """Raises `CircuitOpen` if this question would not pass now. Does not admit it."""
         if self._open_until is None:
             return
         remaining = self._open_until - self._clock.monotonic()
         if source == self._last_probe or token in self._failed_tokens:
-            remaining += self._settings.open_for  # others first; but perhaps there are none
+            remaining += self._settings.open_for  # other sources first, but perhaps there are none
         if remaining > 0 or self._probing >= self._settings.probes:
             raise CircuitOpen(remaining)
 
     def admit(self, source: str, token: TokenDigest) -> Passage:
-        """Let one question pass, perhaps as a probe. Raises `CircuitOpen`."""
+        """Admit one question, possibly as a probe. Raises `CircuitOpen`."""
         self.check(source, token)
         is_probe = self._open_until is not None
         self._probing += is_probe
@@ -101,7 +101,7 @@ class CircuitBreaker:
         self._failed_tokens.clear()
 
     def fail(self, admission: Passage, blame: Blame) -> None:
-        """An admitted question was not answered."""
+        """An admitted question failed."""
         if blame is not Blame.ENDPOINT:
             self._remember(admission.token)
         if admission.is_probe:
@@ -109,7 +109,7 @@ class CircuitBreaker:
             if blame is not Blame.TOKEN and self._open_until is not None:
                 self._last_probe = None if blame is Blame.ENDPOINT else admission.source
                 self._open()
-        elif self._open_until is None:  # else it began before the circuit opened, and tells nothing new
+        elif self._open_until is None:  # otherwise it began before the circuit opened, and is no new evidence
             self._count(admission.source, blame)
 
     def _count(self, source: str, blame: Blame) -> None:

@@ -1,8 +1,8 @@
-"""How we prove to an introspection endpoint who asks (RFC 7662 §2.1: it "MUST also require some form of
+"""Authenticates the sidecar to an introspection endpoint (RFC 7662 §2.1: it "MUST also require some form of
 authorization").
 
-One class a method. Each adds to the form or to the header fields; the two certificate methods add only the
-`client_id`, since the TLS layer presents the certificate (RFC 8705 §2).
+There is one class for each method. Each adds form parameters or header fields; the two certificate methods add only
+the `client_id`, since the TLS layer presents the certificate (RFC 8705 §2).
 """
 
 import re
@@ -32,7 +32,7 @@ from sidecar.issuer.secret_file import SecretFile
 
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 _ASSERTION_LIFETIME = 60
-"""Seconds. RFC 7523 §3: the shorter, the less a stolen one is worth."""
+"""Seconds. RFC 7523 §3 recommends a short lifetime, so that a stolen assertion is soon useless."""
 
 _B64TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 _CURVES = {"secp256r1": "ES256", "secp384r1": "ES384", "secp521r1": "ES512"}
@@ -42,17 +42,17 @@ SigningKey: TypeAlias = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What one request carries to authenticate its sender."""
+    """Parameters and header fields of one request that authenticate the sender."""
 
     form: dict[str, str] = field(repr=False)
     headers: dict[str, str] = field(repr=False)
 
 
 class ClientAuthenticator(Protocol):
-    """One way to authenticate."""
+    """One method of client authentication."""
 
     async def credentials(self) -> Credentials:
-        """For one request."""
+        """The credentials of one request."""
 
 
 class _Basic:
@@ -79,7 +79,7 @@ class _Post:
 
 
 class _Bearer:
-    """RFC 6750 §2.1. The file is read again when it changes, so a token that expires can be replaced."""
+    """RFC 6750 §2.1. The file is read again when it changes, so that an expiring token can be replaced."""
 
     def __init__(self, settings: BearerToken, clock: Clock) -> None:
         self._token = SecretFile(settings.token_file, parse_token, clock)
@@ -89,7 +89,7 @@ class _Bearer:
 
 
 class _Nobody:
-    """No authorization at all."""
+    """No authorization."""
 
     async def credentials(self) -> Credentials:
         return Credentials({}, {})
@@ -141,7 +141,7 @@ class _Certificate:
 
 
 def client_authenticator(settings: ClientAuthentication, issuer: str, clock: Clock) -> ClientAuthenticator:
-    """The authenticator for `settings`. Reads its files: call it off the loop. Raises `OSError`, `ValueError`."""
+    """The authenticator for `settings`. Reads its files: call it off the event loop. Raises `OSError`, `ValueError`."""
     match settings:
         case ClientSecretBasic():
             return _Basic(settings, clock)
@@ -160,7 +160,7 @@ def client_authenticator(settings: ClientAuthentication, issuer: str, clock: Clo
 
 
 def parse_signing_key(pem: bytes, algorithm: str | None = None) -> SigningKey:
-    """A private key that does sign assertions, with `algorithm` when one is given. Raises `ValueError`."""
+    """A private key that can sign assertions, with `algorithm` if one is given. Raises `ValueError`."""
     try:
         key = load_pem_private_key(pem, None)
     except (TypeError, ValueError):
@@ -174,7 +174,7 @@ def parse_signing_key(pem: bytes, algorithm: str | None = None) -> SigningKey:
 
 
 def algorithm_of(key: object) -> str:
-    """The JWS algorithm that a key signs with by default. Raises `ValueError` for a key that may not sign."""
+    """The default JWS algorithm of a key. Raises `ValueError` for a key that may not sign."""
     match key:
         case rsa.RSAPrivateKey():
             if key.key_size < 2048:
@@ -189,7 +189,7 @@ def algorithm_of(key: object) -> str:
 
 
 def parse_secret(content: bytes) -> str:
-    """The file's text without the line end that editors leave. Raises `ValueError`."""
+    """The file's text without the line end that editors add. Raises `ValueError`."""
     text = content.decode("utf-8").rstrip("\r\n")
     if not text:
         raise ValueError("the file is empty")
@@ -197,7 +197,7 @@ def parse_secret(content: bytes) -> str:
 
 
 def parse_token(content: bytes) -> str:
-    """The access token of a file of one line (RFC 6750 §2.1: b64token). Raises `ValueError`."""
+    """The access token in a file of one line (RFC 6750 §2.1: b64token). Raises `ValueError`."""
     token = parse_secret(content).strip()
     if _B64TOKEN.fullmatch(token) is None:
         raise ValueError("the file holds no access token on one line")

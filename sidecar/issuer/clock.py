@@ -1,4 +1,4 @@
-"""The two clocks of the issuer side. Ages and pauses use the one that never jumps."""
+"""The two clocks of the issuer side. Ages and pauses use the monotonic one."""
 
 import time
 from collections.abc import Callable
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """Seconds. Tests bring their own."""
+    """Clocks in seconds. Tests pass their own."""
 
     monotonic: Callable[[], float] = time.monotonic
-    """For ages, cool-downs and lifetimes: a jump of the wall clock changes none of them."""
+    """For ages, cool-downs and lifetimes: independent of changes to the wall clock."""
     wall: Callable[[], float] = time.time
-    """For what is written in documents: `exp`, `iat`, and when a state file was saved."""
+    """For times in documents: `exp`, `iat`, and when a state file was saved."""
 
 
 SYSTEM_CLOCK = Clock()

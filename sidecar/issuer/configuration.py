@@ -1,4 +1,4 @@
-"""What the issuer side must be told. `settings/` fills these; every value here is already checked.
+"""Settings of the issuer side. `settings/` makes them and checks every value.
 
 Times are seconds, sizes are bytes.
 """
@@ -14,15 +14,15 @@ from sidecar.decision.confirmable import CONFIRMABLE, Confirmable
 
 @dataclass(frozen=True, slots=True)
 class HttpSettings:
-    """How one issuer is spoken to. Environment variables are never read, redirects never followed."""
+    """How connections to one issuer are made. Environment variables are not read, redirects are not followed."""
 
     ca_file: Path | None = None
     """PEM bundle of the authorities to trust; None: the system's."""
     certificate_file: Path | None = None
-    """PEM client certificate for issuers whose documents need mutual TLS; with `private_key_file`."""
+    """PEM client certificate for issuers whose documents require mutual TLS; with `private_key_file`."""
     private_key_file: Path | None = None
     strict_certificates: bool = False
-    """Refuse certificates of the issuer that leave out what RFC 5280 §4.2 demands."""
+    """Refuse issuer certificates without what RFC 5280 §4.2 demands."""
     proxy: str | None = None
     """`http://host:port` or `https://host:port` of a forward proxy."""
     proxy_credentials_file: Path | None = None
@@ -34,7 +34,7 @@ class HttpSettings:
     document_bytes: int = 1 << 20
     """Largest answer that is read."""
     insecure_plain_http_anyone_can_forge_keys: bool = False
-    """Lets `http://` URLs through. For tests on loopback: whoever is on the path chooses the keys."""
+    """Allows `http://` URLs. For tests on loopback: anybody on the network path chooses the keys."""
 
 
 # --- where keys come from -----------------------------------------------------------------------
@@ -42,7 +42,7 @@ class HttpSettings:
 
 @dataclass(frozen=True, slots=True)
 class JwksFile:
-    """A JWK set on disk, read again when it changes."""
+    """A JWK set in a file, read again when it changes."""
 
     path: Path
     poll_interval: float = 1.0
@@ -60,7 +60,7 @@ class Discovery:
     """The `jwks_uri` of the issuer's metadata (RFC 8414 §2, OpenID Connect Discovery 1.0 §3)."""
 
     url: str | None = None
-    """Where the document is; None: the well-known places for this issuer, RFC 8414's first."""
+    """URL of the document; None: the well-known URLs of this issuer, RFC 8414's first."""
 
 
 KeyOrigin = JwksFile | JwksUrl | Discovery
@@ -68,30 +68,30 @@ KeyOrigin = JwksFile | JwksUrl | Discovery
 
 @dataclass(frozen=True, slots=True)
 class RefreshSettings:
-    """When keys are fetched again, and how long they last when they cannot be."""
+    """When keys are fetched again, and how long they are used if that fails."""
 
     minimum_interval: float = 60.0
-    """However short the issuer's `max-age` is."""
+    """Lower limit, even if the issuer's `max-age` is shorter."""
     maximum_interval: float = 3600.0
-    """However long the issuer's `max-age` is."""
+    """Upper limit, even if the issuer's `max-age` is longer."""
     default_interval: float = 300.0
-    """When the issuer gives no `max-age` (RFC 9111 §5.2.2.1)."""
+    """Used if the issuer gives no `max-age` (RFC 9111 §5.2.2.1)."""
     jitter: float = 0.2
-    """A refresh comes up to this share of the interval early, so that replicas do not fetch at the same moment."""
+    """A refresh is up to this fraction of the interval early, so that replicas do not fetch at the same moment."""
     cool_down: float = 5.0
-    """Between two fetches that requests caused, whatever the cause and the outcome."""
+    """Minimum time between two fetches that requests caused, whatever the cause and the result."""
     unknown_kid_lifetime: float = 30.0
-    """How long a `kid` that a fresh key set did not hold is refused without asking again."""
+    """How long a `kid` that a fresh key set did not contain is refused without a fetch."""
     unknown_kids: int = 1024
-    """How many such `kid` values are remembered."""
+    """Maximum number of such `kid` values that are remembered."""
     waiting_requests: int = 256
-    """Requests that may wait for the end of a cool-down; past it an unknown key is refused at once."""
+    """Maximum number of requests that wait for the end of a cool-down; above it, an unknown key is refused at once."""
     staleness_budget: float = 86400.0
-    """How long the last good keys serve when the issuer is out of reach; then 503."""
+    """How long the last good keys are used while the issuer cannot be reached; then 503."""
     retry_maximum: float = 30.0
-    """Longest pause between background attempts while the issuer is out of reach."""
+    """Longest pause between background attempts while the issuer cannot be reached."""
     maximum_keys: int = 100
-    """Keys of one set that are looked at."""
+    """Maximum number of keys of one set that are read."""
 
 
 # --- introspection ------------------------------------------------------------------------------
@@ -121,7 +121,7 @@ class PrivateKeyJwt:
     key_file: Path
     """PEM, RSA ≥ 2048, P-256, P-384, P-521 or Ed25519."""
     algorithm: str | None = None
-    """None: what fits the key (RSA: PS256)."""
+    """None: the default of the key (RSA: PS256)."""
     key_id: str | None = None
     audience: str | None = None
     """None: the issuer identifier."""
@@ -155,7 +155,7 @@ class BearerToken:
 
 @dataclass(frozen=True, slots=True)
 class Anonymous:
-    """DANGEROUS: the endpoint answers whoever asks, against RFC 7662 §2.1."""
+    """DANGEROUS: the endpoint answers anybody, against RFC 7662 §2.1."""
 
     client_id: str
 
@@ -173,24 +173,24 @@ ClientAuthentication = (
 
 @dataclass(frozen=True, slots=True)
 class SignedResponse:
-    """Ask for a signed response and take no other (RFC 9701)."""
+    """Require a signed response (RFC 9701)."""
 
     algorithms: frozenset[str] = frozenset({"ES256", "PS256", "EdDSA", "RS256"})
     audience: str | None = None
-    """What `aud` must hold; None: our `client_id`."""
+    """Required value in `aud`; None: our `client_id`."""
     maximum_age: float = 60.0
-    """Largest distance of `iat` from now."""
+    """Largest difference of `iat` from now."""
 
 
 @dataclass(frozen=True, slots=True)
 class CircuitBreakerSettings:
-    """When an endpoint that keeps failing is left alone."""
+    """When an endpoint that keeps failing is not asked."""
 
     failures: int = 5
-    """In a row, until the circuit opens."""
+    """Number of consecutive failures that opens the circuit."""
     open_for: float = 5.0
     probes: int = 1
-    """Requests let through at a time when it is half open."""
+    """Number of concurrent probes in the half-open state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,17 +201,17 @@ class IntrospectionSettings:
     endpoint: str | None = None
     """None: from the issuer's metadata; for certificate methods its `mtls_endpoint_aliases` (RFC 8705 §5)."""
     confirmable: Confirmable = CONFIRMABLE
-    """What `cnf` of an answer may hold."""
+    """Confirmation methods allowed in `cnf` of an answer."""
     deadline: float = 5.0
-    """For one question, waiting included."""
+    """For one question, including the time that it waits."""
     concurrency: int = 32
-    """Questions under way at a time."""
+    """Maximum number of concurrent questions."""
     waiting: int = 1024
-    """Questions that may wait; past it 503 at once."""
+    """Maximum number of waiting questions; above it, 503 at once."""
     active_lifetime: float = 60.0
-    """How long `active: true` may be remembered; never past `exp`."""
+    """How long `active: true` may be cached; never past `exp`."""
     inactive_lifetime: float = 10.0
-    """How long `active: false` may be remembered."""
+    """How long `active: false` may be cached."""
     cache_bytes: int = 64 << 20
     response_bytes: int = 256 << 10
     token_type_hint: str | None = "access_token"  # noqa: S105 — an RFC 7662 §2.1 hint, not a password
@@ -225,12 +225,12 @@ class IntrospectionSettings:
 
 @dataclass(frozen=True, slots=True)
 class IssuerSettings:
-    """Everything about one issuer. Two issuers share nothing."""
+    """All settings of one issuer. Two issuers share nothing."""
 
     issuer: str
     """Issuer identifier, compared exactly (RFC 8414 §3.3)."""
     keys: KeyOrigin | None
-    """None: this issuer is only ever asked by introspection."""
+    """None: this issuer's tokens are checked by introspection only."""
     refresh: RefreshSettings = RefreshSettings()
     http: HttpSettings = HttpSettings()
     introspection: IntrospectionSettings | None = None
@@ -238,8 +238,10 @@ class IssuerSettings:
 
 @dataclass(frozen=True, slots=True)
 class IssuersSettings:
-    """All issuers of the policy. Nothing is ever sent to an issuer that is not here."""
+    """All issuers of the policy. Nothing is ever sent to an issuer that is not listed."""
 
     issuers: tuple[IssuerSettings, ...] = field(default=())
     state_directory: Path | None = None
-    """Where last good keys survive a restart; None: they do not. Must be writable by this process alone."""
+    """Directory in which last good keys survive a restart; None: they do not. Only this process may be able to write
+    it.
+    """

@@ -1,9 +1,10 @@
-"""Bounded exchanges with one issuer: size, time, no redirects, no environment; every failure names its phase.
+"""HTTP exchanges with one issuer, limited in size and time, without redirects and environment variables; every
+failure names its phase.
 
-Theory of operation. Documents (metadata, JWKS) are fetched minutes apart, so each gets a connection of its own: a
-pooled one would be closed by then. Questions (introspection) are frequent and use a pool; when a pooled connection
-turns out to be closed by the other end, the question is asked once more on a fresh connection (RFC 9110 §9.2.2: asking
-about a token changes nothing). Nothing else is ever retried here.
+Theory of operation. Documents (metadata, JWKS) are fetched minutes apart, so each uses a new connection: a pooled one
+would be closed by then. Questions (introspection) are frequent and use a pool. If a pooled connection turns out to be
+closed, the question is sent once more on a new connection (RFC 9110 §9.2.2: a question about a token changes
+nothing). There are no other retries here.
 """
 
 import asyncio
@@ -24,12 +25,12 @@ from sidecar.issuer.configuration import HttpSettings
 from sidecar.issuer.trust import TrustFiles, TrustNow
 
 _LOOK: Final = 0.005
-"""Seconds between two looks whether the connections have ended."""
+"""Seconds between checks whether the connections have closed."""
 _LOOKS: Final = 100
 
 
 def quoted(text: str) -> str:
-    """What a peer said, for an operator: printable ASCII, bounded, in quotes."""
+    """Text from a peer for display: printable ASCII, truncated, in quotes."""
     return f'"{ascii(text[:200])[1:-1]}{"…" if len(text) > 200 else ""}"'
 
 
@@ -49,18 +50,18 @@ class FetchFailed(Exception):
         self.phase = phase
         """`dns`, `connect`, `tls`, `status`, `size`, `parse`, `timeout`."""
         self.detail = detail
-        """One plain sentence, free of secrets."""
+        """One plain sentence without secrets."""
         self.status = status
-        """The HTTP status when the phase is `status`."""
+        """The HTTP status if the phase is `status`."""
         self.retry_after = retry_after
-        """Seconds that the issuer asked to be left alone for (RFC 9110 §10.2.3)."""
+        """Seconds to wait that the issuer asked for (RFC 9110 §10.2.3)."""
         self.was_sent = was_sent
-        """False: it failed before the request was sent, so nothing in the request can be the cause."""
+        """False: it failed before the request was sent, so the request cannot be the cause."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """What an issuer answered with status 200."""
+    """A response of the issuer with status 200."""
 
     body: bytes
     media_type: str
@@ -75,19 +76,19 @@ class _Request:
     headers: Mapping[str, str]
     form: Mapping[str, str] | None
     limit: int
-    """Bytes of the answer."""
+    """Maximum bytes of the response."""
 
 
 @dataclass(slots=True)
 class _Trace:
-    """How far an exchange came, for naming its failure."""
+    """The progress of an exchange, to name the phase of its failure."""
 
     stage: str = "connect"
     reused: bool = False
 
     @property
     def was_sent(self) -> bool:
-        """Whether the other end may have seen something of the request."""
+        """Whether the server may have received a part of the request."""
         return self.stage in {"request", "answer"}
 
 
@@ -98,10 +99,10 @@ class _Sessions:
 
 
 class HttpClient:
-    """Speaks to one issuer. Make it with `HttpClient.create` (which reads files), close it with `close`.
+    """HTTP client for one issuer. Create it with `HttpClient.create` (which reads files), close it with `close`.
 
-    Certificates and credentials are read again when their files change; while a changed file is broken, what was
-    good stays in use.
+    Certificates and credentials are read again when their files change. While a changed file is invalid, the last
+    valid content is used.
     """
 
     def __init__(self, settings: HttpSettings, files: TrustFiles, trust: TrustNow) -> None:
@@ -134,7 +135,7 @@ class HttpClient:
         return cls(settings, files, files.read())
 
     async def close(self) -> None:
-        """Closes all connections, and waits half a second at most for their ends."""
+        """Close all connections; waits half a second at most until they are closed."""
         if self._sessions is not None:
             self._retired.append(self._sessions)
         self._sessions = None
@@ -142,16 +143,16 @@ class HttpClient:
             last = self._retired[-1]
             await last.fresh.close()
             await last.pooled.close()
-            if last in self._retired:  # not before: a close that was interrupted can be done again, or by two
+            if last in self._retired:  # after the wait, so that an interrupted close can be repeated
                 self._retired.remove(last)
-        # A session waits for the connections that it still has; one that it released may still be in TLS shutdown.
+        # A session waits for its connections; a released connection may still be in TLS shutdown.
         for _ in range(_LOOKS):
             if all(one.fileno() < 0 for one in self._sockets):
                 return
             await asyncio.sleep(_LOOK)
 
     async def get(self, url: str, accept: str) -> Fetched:
-        """Fetch a document, on a connection of its own. Raises `FetchFailed`."""
+        """Fetch a document on a new connection. Raises `FetchFailed`."""
         request = _Request("GET", url, {"Accept": accept}, None, self.settings.document_bytes)
         return await self._bounded(request, is_pooled=False)
 
@@ -184,7 +185,7 @@ class HttpClient:
             raise failed from error
 
     def _check_scheme(self, url: str) -> None:
-        """RFC 8414 §6.1, RFC 7662 §4: TLS is what makes the answer the issuer's."""
+        """RFC 8414 §6.1, RFC 7662 §4: only TLS ensures that the answer is the issuer's."""
         scheme = urlsplit(url).scheme
         if scheme == "https" or (
             scheme == "http" and self.settings.insecure_plain_http_anyone_can_forge_keys
@@ -193,7 +194,7 @@ class HttpClient:
         raise FetchFailed("connect", "the URL is not https", was_sent=False)
 
     async def _renew_trust(self) -> None:
-        """Use new certificates for new connections; what is under way ends on the old ones."""
+        """Use new certificates for new connections; exchanges in progress end on the old ones."""
         if not self._trust.is_due:
             return
         trust = await asyncio.to_thread(self._files.changed_since, self._trust)
@@ -255,7 +256,7 @@ class HttpClient:
         )
 
     def _socket(self, address: aiohttp.AddrInfoType) -> socket.socket:
-        """A socket for one connection, of which `close` knows."""
+        """A socket for one connection, known to `close`."""
         opened = socket.socket(*address[:3])
         opened.setblocking(False)
         self._sockets.add(opened)
@@ -263,7 +264,7 @@ class HttpClient:
 
 
 def _tracing() -> aiohttp.TraceConfig:
-    """Writes down how far each exchange came."""
+    """Records the progress of each exchange."""
     config = aiohttp.TraceConfig()
 
     def moving_to(stage: str, *, reused: bool = False) -> object:
@@ -281,7 +282,7 @@ def _tracing() -> aiohttp.TraceConfig:
 
 
 async def _read(response: aiohttp.ClientResponse, limit: int) -> bytes:
-    """The body, of which never more than `limit` and one buffer is held."""
+    """The body; at most `limit` bytes and one buffer are held."""
     if response.headers.get("Content-Encoding", "identity").lower() != "identity":
         raise FetchFailed("parse", "the answer is compressed though identity was asked for")
     if response.content_length is not None and response.content_length > limit:
@@ -300,7 +301,7 @@ def _retry_after(headers: Mapping[str, str]) -> int | None:
 
 
 def _named(error: Exception, trace: _Trace) -> FetchFailed:
-    """The phase of a foreign exception. What the peer wrote stays out of the detail."""
+    """Convert a library exception to its phase. Text from the peer is not part of the detail."""
     match error:
         case aiohttp.ClientHttpProxyError():
             return FetchFailed("status", f"the proxy answered {error.status}")
@@ -316,7 +317,7 @@ def _named(error: Exception, trace: _Trace) -> FetchFailed:
         case aiohttp.ClientConnectorError():
             return FetchFailed("connect", _os_reason(error))
         case aiohttp.ClientOSError() if isinstance(error.__cause__, ssl.SSLError):
-            # TLS 1.3: the server judges our certificate after its side of the handshake is done.
+            # TLS 1.3: the server checks our certificate after our side of the handshake is complete.
             return FetchFailed("tls", f"the handshake failed: {_ssl_reason(error.__cause__)}")
         case aiohttp.ServerDisconnectedError() | aiohttp.ClientOSError() | OSError():
             return FetchFailed("connect", "the connection was closed before the answer")

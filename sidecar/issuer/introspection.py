@@ -1,10 +1,10 @@
-"""Asks one issuer about tokens (RFC 7662): remembered, one question a token, bounded on every side.
+"""Asks one issuer about tokens (RFC 7662): with a cache, one question per token, and limits.
 
-Theory of operation. An answer that still holds comes from the cache, with no I/O. Otherwise the first request with a
-token starts one question and all others with the same token wait for it; it lives on when the one who started it
-leaves. A question takes a place among `concurrency` (waiting for one counts towards its deadline), passes the circuit
-breaker, and either brings an answer or `IssuerUnavailable`: whatever is not a clean answer says nothing about the
-token, so it is never a refusal and never a pass.
+Theory of operation. A valid cached answer is used without I/O. Otherwise the first request with a token starts one
+question, and all others with the same token wait for it; it continues if the first request is cancelled. A question
+takes one of `concurrency` places (waiting for one counts towards its deadline), passes the circuit breaker, and
+returns an answer or `IssuerUnavailable`. Anything other than a valid answer is no evidence about the token: it
+neither refuses nor permits it.
 """
 
 import asyncio
@@ -32,7 +32,7 @@ from sidecar.telemetry.issuer_observer import Introspected, IssuerObserver
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IntrospectionParts:
-    """What one issuer's introspection is made of."""
+    """The parts of one issuer's introspection."""
 
     http: HttpClient
     authenticator: ClientAuthenticator
@@ -45,7 +45,7 @@ class IntrospectionParts:
 
 
 class IssuerIntrospection:
-    """One issuer's introspection endpoint, its cache and its limits."""
+    """The introspection endpoint of one issuer, with its cache and limits."""
 
     def __init__(
         self, issuer: str, settings: IntrospectionSettings, parts: IntrospectionParts, generation: int
@@ -63,19 +63,19 @@ class IssuerIntrospection:
         self._scope = self._scope_key()
 
     def adopt(self, generation: int) -> None:
-        """Another configuration is in force: nothing learnt under the old one counts."""
+        """Another configuration is in force: answers cached under the old one are not used."""
         self._generation = generation
         self._scope = self._scope_key()
         self._cache.clear()
         self._flights = {}
 
     async def idle(self) -> None:
-        """Until no question is under way: at most their deadline."""
+        """Wait until no question is in progress: at most their deadline."""
         if self._tasks:
             await asyncio.wait(self._tasks)
 
     async def close(self) -> None:
-        """Give up all questions: whoever waits is told that the issuer is out of reach."""
+        """Cancel all questions: waiting requests get `IssuerUnavailable`."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -85,18 +85,18 @@ class IssuerIntrospection:
 
     @property
     def remembered(self) -> int:
-        """Answers in the cache."""
+        """Number of cached answers."""
         return len(self._cache)
 
     def cached(self, token: AccessToken) -> ValidatedToken | bool | None:
-        """The answer that is already here, or None. Raises `Denied` as `introspect` does. No I/O."""
+        """The cached answer, or None. Raises `Denied` as `introspect` does. No I/O."""
         answer = self._cache.find(_key(token, self._scope))
         return None if answer is None else _told(answer)
 
     async def introspect(self, token: AccessToken, source: str = "") -> ValidatedToken | bool:
         """The issuer's answer to a token that `source` presented; False means inactive.
 
-        Raises `IssuerUnavailable`, and `Denied` for a response that describes no token we can judge.
+        Raises `IssuerUnavailable`, and `Denied` for a response that describes a token which cannot be checked.
         """
         answer = self._cache.find(_key(token, self._scope))
         if answer is not None:
@@ -104,7 +104,7 @@ class IssuerIntrospection:
         flight = self._flights.get(token.digest)
         if flight is None:
             flight = self._begin(token, source)
-        # Waited for, not awaited: a client that leaves does not take the answer away from the others.
+        # Not awaited directly: a cancelled request must not cancel the question for the others.
         await asyncio.wait({flight})
         outcome = self._unavailable("not_configured") if flight.cancelled() else flight.result()
         if isinstance(outcome, IssuerUnavailable):
@@ -131,7 +131,7 @@ class IssuerIntrospection:
     # --- one question
 
     async def _ask(self, token: AccessToken, source: str) -> Answer | IssuerUnavailable:
-        """Never raises: when no caller waits any more, an exception would be lost."""
+        """Never raises: an exception would be lost if no request waits any more."""
         started = self._parts.clock.monotonic()
         answer: Answer | IssuerUnavailable
         detail = ""
@@ -167,8 +167,8 @@ class IssuerIntrospection:
         try:
             answer = await self._question(token)
         except FetchFailed as failed:
-            # Some issuers answer 400 to a token that they do not recognise. That answers nothing, but it shows
-            # that the endpoint lives.
+            # Some issuers answer 400 to a token that they do not recognise. That is no answer, but it shows that the
+            # endpoint works.
             if failed.status == 400:
                 self._breaker.succeed()
             else:
@@ -234,7 +234,7 @@ class IssuerIntrospection:
         return parse_object(document.body)
 
     async def _locate(self) -> str:
-        """The endpoint: configured, or from the issuer's metadata."""
+        """The URL of the endpoint: configured, or from the issuer's metadata."""
         if self._parts.metadata is None:
             return self._endpoint
         endpoint = self._preferred(await self._parts.metadata.fetch())
@@ -258,7 +258,7 @@ class IssuerIntrospection:
 
 
 def _key(token: AccessToken, scope: bytes) -> bytes:
-    """Keyed digest + issuer + endpoint + generation: an answer holds for the question that was asked."""
+    """Keyed digest + issuer + endpoint + generation: an answer is valid for the same question only."""
     return blake2b(token.digest, digest_size=16, key=scope).digest()
 
 
@@ -275,9 +275,9 @@ def _name(answer: Answer) -> str:
 
 
 def _blame(failed: FetchFailed) -> Blame:
-    """What a failed question says about the endpoint."""
-    # RFC 7662 §2.3: 401 is the answer to credentials of ours that are not valid. At TLS 1.3 a server judges our
-    # certificate when the handshake is over on our side.
+    """What a failed question shows about the endpoint."""
+    # RFC 7662 §2.3: 401 means that our credentials are not valid. In TLS 1.3 a server checks our certificate after
+    # our side of the handshake is complete.
     if not failed.was_sent or failed.phase == "tls" or failed.status == 401:
         return Blame.ENDPOINT
     if failed.phase in {"timeout", "connect"} or failed.status >= 500 or failed.status == 429:

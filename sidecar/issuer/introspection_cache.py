@@ -1,9 +1,9 @@
-"""What issuers said about tokens, for a while: bounded in seconds and in bytes.
+"""A cache of introspection answers, limited in seconds and in bytes.
 
 RFC 7662 §4: "If the response contains the "exp" parameter (expiration), the response MUST NOT be cached beyond the
-time indicated therein." Facts are kept, never verdicts: whoever takes an answer from here checks time, audience,
-binding and rule again. The least recently used answer goes first, of those that name no token as long as they take more
-than a quarter: anybody can make up what an issuer calls inactive, so that alone must not push out what others use.
+time indicated therein." The cache has facts, not decisions: time, audience, binding and rule are checked again on
+each use. The least recently used answer is removed first. While answers without a token take more than a quarter, it
+is one of those: anybody can make up tokens that an issuer calls inactive, and these must not displace the others.
 """
 
 import math
@@ -16,23 +16,23 @@ from sidecar.decision.weight import weight
 from sidecar.issuer.clock import Clock
 
 Answer = ValidatedToken | Denied | bool
-"""A token; False for inactive; a denial for a response that describes no token we can judge."""
+"""A token; False for inactive; a denial for a response that describes a token which cannot be checked."""
 
 _ENTRY_BYTES = 1400
-"""The cache's own objects and those of an answer, besides its claims."""
+"""Size of the cache's own objects and those of an answer, without its claims, in bytes."""
 _STRANGERS_PART = 4
-"""One part in so many is for answers that name no token, when both kinds want room."""
+"""Divisor: the share of the cache for answers without a token, if both kinds need space."""
 _RENDERING_BYTES = 700
-"""Header blocks that the data plane will hang on the token."""
+"""Size of the header blocks that the data plane adds to the token."""
 
 
 @dataclass(slots=True, eq=False)
 class _Entry:
     answer: Answer
     expires: float
-    """Monotonic: a lifetime is not changed by a jump of the wall clock."""
+    """Monotonic: a lifetime does not depend on the wall clock."""
     exp: float
-    """Seconds since the epoch, as the token has it."""
+    """Seconds since the epoch, from the token."""
     size: int
 
 
@@ -45,16 +45,16 @@ class IntrospectionCache:
         self._clock = clock
         self._tokens: OrderedDict[bytes, _Entry] = OrderedDict()
         self._strangers: OrderedDict[bytes, _Entry] = OrderedDict()
-        """Answers that name no token."""
+        """Answers without a token."""
         self._strangers_size = 0
         self.size = 0
-        """Bytes held, by estimate from above."""
+        """Estimated size in bytes, rounded up."""
 
     def __len__(self) -> int:
         return len(self._tokens) + len(self._strangers)
 
     def find(self, key: bytes) -> Answer | None:
-        """The answer, or None when there is none that still holds."""
+        """The answer, or None if there is no valid one."""
         entries = self._tokens if key in self._tokens else self._strangers
         entry = entries.get(key)
         if entry is None:
@@ -66,7 +66,7 @@ class IntrospectionCache:
         return entry.answer
 
     def keep(self, key: bytes, answer: Answer, lifetime: float) -> None:
-        """Remember an answer for `lifetime` seconds, or less when its `exp` comes first."""
+        """Cache an answer for `lifetime` seconds, or less if its `exp` comes first."""
         token = answer if isinstance(answer, ValidatedToken) else None
         exp = math.inf if token is None else token.expires_at
         if lifetime <= 0 or self._clock.wall() >= exp:
@@ -91,7 +91,7 @@ class IntrospectionCache:
         return next(iter(entries))
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove everything."""
         self._tokens.clear()
         self._strangers.clear()
         self.size = self._strangers_size = 0

@@ -1,7 +1,7 @@
-"""All configured issuers at once: the `KeySource` and `TokenIntrospector` that the composition root hands out.
+"""All configured issuers: the `KeySource` and `TokenIntrospector` of the composition root.
 
-Each issuer has its own connections, keys, caches and limits; nothing is shared, and nothing is ever sent to an issuer
-that the configuration did not name.
+Each issuer has its own connections, keys, caches and limits. Nothing is shared, and nothing is ever sent to an issuer
+that is not configured.
 """
 
 import asyncio
@@ -22,14 +22,14 @@ from sidecar.telemetry.issuer_observer import IssuerObserver
 
 @dataclass(frozen=True, slots=True)
 class PreparedIssuers:
-    """Settings that may be adopted, with the issuers that are new or changed under them."""
+    """Settings ready to be adopted, with the issuers that are new or changed."""
 
     settings: IssuersSettings
     generation: int
     made: dict[str, Issuer]
 
     async def close(self) -> None:
-        """They will not be adopted."""
+        """Close the issuers: they will not be adopted."""
         await asyncio.gather(*(issuer.close() for issuer in self.made.values()))
 
 
@@ -47,7 +47,7 @@ class Issuers:
     ) -> None:
         """`generation` is that of the configuration: answers of one are never used under another.
 
-        `reload_waits`: seconds in which the first keys of new issuers may come before a reload takes effect.
+        `reload_waits`: seconds for which a reload waits for the first keys of new issuers before it takes effect.
         """
         self._settings = settings
         self._observer = observer
@@ -61,9 +61,9 @@ class Issuers:
     # --- life cycle
 
     async def start(self) -> None:
-        """Load what is on disk and begin to fetch; does not wait for issuers.
+        """Load saved keys and begin to fetch; does not wait for issuers.
 
-        Raises `OSError` and `ValueError` when a file that the settings name cannot be used.
+        Raises `OSError` and `ValueError` for unusable files.
         """
         made = await self._all_assembled(self._settings, self._generation)
         for issuer in made.values():
@@ -80,15 +80,15 @@ class Issuers:
         await asyncio.gather(*(issuer.close() for issuer in issuers))
 
     async def reconfigure(self, settings: IssuersSettings, generation: int) -> None:
-        """Take new settings, in both steps: see `prepared`."""
+        """Prepare and adopt new settings: see `prepared`."""
         self.adopt(await self.prepared(settings, generation))
 
     async def prepared(self, settings: IssuersSettings, generation: int) -> PreparedIssuers:
-        """New settings, ready to be adopted with the policy that goes with them, or to be closed.
+        """New settings, ready to be adopted with their policy, or to be closed.
 
-        An issuer whose settings are the same goes on undisturbed. One whose settings changed goes on with its keys
-        when they still come from the same place; else its first fetch is waited for, within reason, so that a
-        reload by itself refuses nobody. Raises as `start` does; nothing has changed until `adopt`.
+        An issuer with unchanged settings continues. One with changed settings keeps its keys if their origin is the
+        same; otherwise its first fetch is waited for, up to `reload_waits`, so that a reload alone refuses no
+        request. Raises as `start` does; nothing changes until `adopt`.
         """
         made = await self._all_assembled(settings, generation)
         prepared = PreparedIssuers(settings, generation, made)
@@ -103,7 +103,7 @@ class Issuers:
         return prepared
 
     def adopt(self, prepared: PreparedIssuers) -> None:
-        """Use what was prepared from now on, at once. Requests under way get their answers."""
+        """Use the prepared issuers from now on. Requests in progress get their results from the old ones."""
         settings, generation, made = prepared.settings, prepared.generation, prepared.made
         before = self._issuers
         self._issuers = {one.issuer: made.get(one.issuer) or before[one.issuer] for one in settings.issuers}
@@ -160,31 +160,31 @@ class Issuers:
     # --- KeySource
 
     def keys(self, issuer: str) -> PublishedKeys:
-        """The keys in force; raises `IssuerUnavailable`. An issuer without keys has none in force."""
+        """The keys in force. Raises `IssuerUnavailable`. An issuer without keys has none in force."""
         found = self._issuers.get(issuer) or self._named(issuer)
         return NO_KEYS if found.keys is None else found.keys.current()
 
     def may_refresh(self, issuer: str, kid: str | None, source: str = "") -> bool:
-        """Whether `refreshed` could bring something new."""
+        """Whether `refreshed` could return something new."""
         found = self._issuers.get(issuer)
         return found is not None and found.keys is not None and found.keys.may_refresh(kid, source)
 
     async def refreshed(self, issuer: str, kid: str | None, source: str = "") -> PublishedKeys:
-        """The keys after a fetch that began after this call, when that may help; raises `IssuerUnavailable`."""
+        """The keys after a fetch that began after this call, if a fetch may help. Raises `IssuerUnavailable`."""
         keys = self._named(issuer).keys
         return NO_KEYS if keys is None else await keys.refreshed(kid, source)
 
     # --- TokenIntrospector
 
     def cached(self, token: AccessToken, issuer: str) -> ValidatedToken | bool | None:
-        """The answer that is already here: a token, False for inactive, None for not asked yet; no I/O.
+        """The cached answer: a token, False for inactive, None if there is none; no I/O.
 
-        Raises `Denied` as `introspect` does, and `IssuerUnavailable` when this issuer is not asked about tokens.
+        Raises `Denied` as `introspect` does, and `IssuerUnavailable` if this issuer has no introspection.
         """
         return self._introspection(issuer).cached(token)
 
     async def introspect(self, token: AccessToken, issuer: str, source: str = "") -> ValidatedToken | bool:
-        """Ask; False means inactive. Raises `IssuerUnavailable` and `Denied`."""
+        """Ask the issuer; False means inactive. Raises `IssuerUnavailable` and `Denied`."""
         return await self._introspection(issuer).introspect(token, source)
 
     # --- readiness
@@ -201,12 +201,12 @@ class Issuers:
 
     def _named(self, issuer: str) -> Issuer:
         found = self._issuers.get(issuer)
-        if found is None:  # a request that was under way when a reload took the issuer out
+        if found is None:  # a request in progress when a reload removed the issuer
             raise IssuerUnavailable(issuer, "not_configured", 1)
         return found
 
     def remembered(self) -> Iterator[tuple[str, int]]:
-        """Issuers that are asked about tokens, and how many answers of each are in its cache."""
+        """Issuers with introspection, and the number of cached answers of each."""
         for issuer in self._issuers.values():
             if issuer.introspection is not None:
                 yield issuer.settings.issuer, issuer.introspection.remembered
@@ -219,7 +219,7 @@ class Issuers:
 
 
 async def _first_attempts(issuers: Iterable[Issuer], within: float) -> None:
-    """Until each has tried to fetch its keys, at most `within` seconds."""
+    """Wait until each has tried to fetch its keys, at most `within` seconds."""
     attempts = [
         asyncio.create_task(issuer.keys.first_attempt()) for issuer in issuers if issuer.keys is not None
     ]

@@ -35,7 +35,7 @@ from sidecar.issuer.state import StateFile, StateUnusable
 from sidecar.telemetry.issuer_observer import IssuerObserver, KeySkipped, KeysRefreshed
 
 _NAMED_SKIPPED_KEYS = 20
-"""Skipped keys that one fetch names in the log; all are counted."""
+"""Maximum number of skipped keys that one fetch names in the log; all are counted."""
 
 
 class RefusedKids:
@@ -50,7 +50,7 @@ class RefusedKids:
         self._entries: OrderedDict[bytes, tuple[float, VerificationKey | None]] = OrderedDict()
 
     def add(self, kid: str | None, key: VerificationKey | None, source: str, now: float) -> None:
-        """A fetch left `kid`, which `source` sent, with `key` (None: without one)."""
+        """Remember that a fetch did not change `kid`, which `source` sent; `key` is its key, None if there is none."""
         name = self._name(kid, source)
         self._entries[name] = (now + self._lifetime, key)
         self._entries.move_to_end(name)
@@ -58,19 +58,19 @@ class RefusedKids:
             self._entries.popitem(last=False)
 
     def holds(self, kid: str | None, key: VerificationKey | None, source: str, now: float) -> bool:
-        """Whether asking about `kid` again is pointless, `key` being what it stands for now."""
+        """Whether a fetch for `kid` is pointless; `key` is its present key."""
         expires, known = self._entries.get(self._name(kid, source), (0.0, None))
         return now < expires and known is key
 
     @staticmethod
     def _name(kid: str | None, source: str) -> bytes:
-        """A digest: what a client sends is not kept, and every entry has one size."""
+        """A digest: values from clients are not kept, and all entries have the same size."""
         named = f"{source}\n" if kid is None else f"{source}\n={kid}"
         return blake2b(named.encode("utf-8", "surrogatepass"), digest_size=16).digest()
 
 
 class IssuerKeys:
-    """The keys of one issuer. `start` it, read `current`, `close` it."""
+    """The keys of one issuer. Call `start`, read `current`, call `close`."""
 
     def __init__(
         self,
@@ -92,7 +92,7 @@ class IssuerKeys:
         self._budget = settings.staleness_budget
         self._keys = NO_KEYS
         self._good_at = -math.inf
-        """When the keys in force were last known to be the issuer's, by the monotonic clock."""
+        """Monotonic time at which the keys in force were last confirmed by the issuer."""
         self._failure: FetchFailed | None = None
         self._failures = 0
         self._next_attempt = 0.0
@@ -100,7 +100,7 @@ class IssuerKeys:
         self._forced_at = -math.inf
         self._begun = 0
         self._completed = 0
-        """Number of the last fetch that is over; the lock keeps them in order."""
+        """Number of the last completed fetch; the lock keeps fetches in order."""
         self._fetching = asyncio.Lock()
         self._forced: asyncio.Task[None] | None = None
         self._waiting = Shares(settings.waiting_requests)
@@ -112,30 +112,30 @@ class IssuerKeys:
     # --- life cycle
 
     async def start(self) -> None:
-        """Load what is on disk, then fetch in the background. Returns without waiting for the issuer."""
+        """Load saved keys, then fetch in the background. Returns without waiting for the issuer."""
         await self._load_state()
-        if self._origin.interval is not None:  # a local origin: it takes no time
+        if self._origin.interval is not None:  # a local origin, which takes no time
             await self._attempt()
         self._background = asyncio.create_task(self._refresh_for_ever(), name=f"keys of {self._issuer}")
 
     def inherit(self, predecessor: Self) -> None:
-        """Go on with the keys that `predecessor` had from the same origin, at the age that they have."""
+        """Take over the keys of `predecessor`, which has the same origin, with their age."""
         if predecessor._origin.name == self._origin.name:
             self._keys, self._good_at = predecessor._keys, predecessor._good_at
 
     async def first_attempt(self) -> None:
-        """Until the first fetch is over, well or badly, unless there are keys already."""
+        """Wait until the first fetch is over, with or without success; returns at once if there are keys."""
         if not len(self._keys):
             await self._attempted.wait()
 
     async def idle(self) -> None:
-        """Until no request waits for a fetch of this one."""
+        """Wait until no request waits for a fetch."""
         while self._waiting.is_used and self._forced is not None:
             await asyncio.wait({self._forced})
             await asyncio.sleep(0)
 
     async def close(self) -> None:
-        """Stop fetching. Requests that wait for a fetch are told that the issuer is out of reach."""
+        """Stop fetching. Waiting requests get `IssuerUnavailable`."""
         tasks = [task for task in (self._background, self._forced) if task is not None]
         for task in tasks:
             task.cancel()
@@ -144,23 +144,23 @@ class IssuerKeys:
     # --- what requests see
 
     def current(self) -> PublishedKeys:
-        """The keys in force; raises `IssuerUnavailable`. Never waits."""
-        # For each request: nothing is called here but the clock.
+        """The keys in force. Raises `IssuerUnavailable`. Never waits."""
+        # This runs for each request: it calls nothing but the clock.
         if self._keys.number and self._now() - self._good_at <= self._budget:
             return self._keys
         raise self._unavailable()
 
     def may_refresh(self, kid: str | None, source: str = "") -> bool:
-        """Whether `refreshed` could bring something new to `source`, or has an outage to tell of."""
+        """Whether `refreshed` could return something new to `source`, or would report an outage."""
         key = self._keys.named(kid)
         if self._refused.holds(kid, key, source, self._clock.monotonic()):
             return False
         return self._waiting.fits(source) or (key is None and self._failure is not None)
 
     async def refreshed(self, kid: str | None, source: str = "") -> PublishedKeys:
-        """The keys after a fetch that began after this call; or those in force when asking is pointless.
+        """The keys after a fetch that began after this call, or those in force if a fetch is pointless.
 
-        Raises `IssuerUnavailable` when there are none, or when `kid` is unknown and the issuer is out of reach.
+        Raises `IssuerUnavailable` if there are none, or if `kid` is unknown and the issuer cannot be reached.
         """
         if not self.may_refresh(kid, source):
             return self.current()
@@ -196,12 +196,12 @@ class IssuerKeys:
     def _unavailable(self) -> IssuerUnavailable:
         now = self._clock.monotonic()
         if now - self._last_attempt >= self._settings.cool_down:
-            self._wake.set()  # someone needs these keys: end a long pause now
+            self._wake.set()  # a request needs these keys: end a long pause now
         wait = min(self._next_attempt - now, self._settings.cool_down)
         return IssuerUnavailable(self._issuer, self._outage(), max(1, math.ceil(wait)))
 
     def _outage(self) -> str:
-        """The phase that describes why there are no keys now."""
+        """The phase that explains why there are no keys now."""
         if not math.isfinite(self._good_at):
             return "never_loaded"
         if not len(self._keys):
@@ -213,11 +213,11 @@ class IssuerKeys:
     # --- forced fetches
 
     async def _fetched_after(self, begun: int) -> None:
-        """Until a fetch that began after the `begun`-th one is over."""
+        """Wait until a fetch that began after number `begun` is over."""
         while self._completed <= begun:
             if self._forced is None or self._forced.done():
                 self._forced = asyncio.create_task(self._force(), name=f"forced fetch of {self._issuer}")
-            # Waited for, not awaited: a client that leaves does not take the fetch away from the others.
+            # Not awaited directly: a cancelled request must not cancel the fetch for the others.
             await asyncio.wait({self._forced})
             if self._forced.cancelled():
                 raise self._unavailable()
@@ -238,7 +238,7 @@ class IssuerKeys:
             self._next_attempt = self._clock.monotonic() + pause
             self._wake.clear()
             with contextlib.suppress(TimeoutError):
-                # Not wait_for: before Python 3.12 it loses a cancellation that comes together with the wake-up.
+                # Not wait_for: before Python 3.12 it loses a cancellation that coincides with the wake-up.
                 async with asyncio.timeout(pause):
                     await self._wake.wait()
 
@@ -250,7 +250,7 @@ class IssuerKeys:
             grown = settings.cool_down * 2.0 ** min(self._failures - 1, 16)
             return min(grown, settings.retry_maximum) * random.uniform(0.8, 1.0)  # noqa: S311 — spreads load
         wanted = settings.default_interval if max_age is None else max_age
-        # Half of a short staleness budget leaves room for an attempt that fails.
+        # Half of a short staleness budget leaves time for an attempt that fails.
         longest = min(settings.maximum_interval, settings.staleness_budget / 2)
         bounded = min(max(wanted, settings.minimum_interval), longest)
         return bounded * random.uniform(1 - settings.jitter, 1.0)  # noqa: S311 — spreads load
@@ -258,7 +258,7 @@ class IssuerKeys:
     # --- one fetch
 
     async def _attempt(self) -> float | None:
-        """Fetch once, whoever asked; returns the issuer's `max-age`. Failures are noted, never raised."""
+        """Fetch once; returns the issuer's `max-age`. Failures are recorded, never raised."""
         async with self._fetching:
             self._begun += 1
             started = self._last_attempt = self._clock.monotonic()
@@ -268,7 +268,7 @@ class IssuerKeys:
             except FetchFailed as failed:
                 self._note_failure(failed, started)
                 return None
-            except Exception as error:  # noqa: BLE001 — a mistake of ours in one fetch must not end all fetching
+            except Exception as error:  # noqa: BLE001 — an internal error in one fetch must not end all fetching
                 self._note_failure(FetchFailed("internal", type(error).__name__), started)
                 return None
             finally:
@@ -280,7 +280,7 @@ class IssuerKeys:
 
     def _note_success(self, fetched: FetchedKeys | None, started: float) -> None:
         now = self._clock.monotonic()
-        if fetched is None:  # unchanged since last time, good or bad
+        if fetched is None:  # unchanged since the last fetch, valid or not
             if self._failure is None:
                 self._good_at = now
             return
@@ -304,7 +304,7 @@ class IssuerKeys:
         )
 
     def _name_skipped(self, keys: PublishedKeys) -> None:
-        """Each skipped key once: not again at every refresh."""
+        """Report each skipped key once, not at every refresh."""
         known = set(self._keys.skipped)
         fresh = [entry for entry in keys.skipped if entry not in known]
         for entry in fresh[:_NAMED_SKIPPED_KEYS]:
@@ -319,7 +319,7 @@ class IssuerKeys:
             saved = await asyncio.to_thread(self._state.load, self._clock.wall())
             if saved is None or saved.age > self._settings.staleness_budget:
                 return
-            # A key that was listed once an algorithm is saved so: six of them for RSA at most.
+            # A key listed once per algorithm is saved that way: at most six entries for an RSA key.
             self._keys = load_key_set(saved.document, 6 * self._settings.maximum_keys)
             self._good_at = self._clock.monotonic() - saved.age
         except (StateUnusable, NotAKeySet) as unusable:

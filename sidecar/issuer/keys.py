@@ -1,8 +1,8 @@
-"""A JWK set (RFC 7517 §5) → the keys in force, with every unusable entry skipped and named.
+"""A JWK set (RFC 7517 §5) → the keys in force; unusable entries are skipped and reported.
 
 RFC 7517 §5: "Implementations SHOULD ignore JWKs within a JWK Set that use "kty" values that are not understood by
-them, that are missing required members, or for which values are out of the supported ranges." One bad entry never
-spoils the others; a document that is no JWK set at all is refused as a whole.
+them, that are missing required members, or for which values are out of the supported ranges." A bad entry does not
+affect the others; a document that is not a JWK set is refused as a whole.
 """
 
 from collections import Counter
@@ -15,15 +15,15 @@ from sidecar.decision.ports import VerificationKey
 
 
 class NotAKeySet(Exception):
-    """The document is no JWK set."""
+    """The document is not a JWK set."""
 
 
 @dataclass(frozen=True, slots=True)
 class SkippedKey:
-    """An entry that is not used."""
+    """An unused entry."""
 
     name: str
-    """Its `kid` in ASCII with escapes, cut to 64 characters, or `#` and its place: safe in a log."""
+    """Its `kid` in ASCII with escapes, truncated to 64 characters, or `#` and its index: safe in a log."""
     reason: Unusable
     detail: str
 
@@ -47,7 +47,7 @@ class PublishedKeys:
         return len(self._parsed)
 
     def fitting(self, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
-        """The keys to verify with: of this `kid` at most one, without `kid` each that fits."""
+        """The keys to verify with: at most one for a `kid`; without `kid`, all keys of that algorithm."""
         keys = [key for _, key in self._parsed] if kid is None else self._by_kid.get(kid, ())
         return [key for key in keys if algorithm in key.algorithms]
 
@@ -56,7 +56,7 @@ class PublishedKeys:
         return next(iter(self.fitting(kid, algorithm)), None)
 
     def named(self, kid: str | None) -> VerificationKey | None:
-        """The first key with this `kid`, whatever it may verify."""
+        """The first key with this `kid`, for any algorithm."""
         return None if kid is None else next(iter(self._by_kid.get(kid, ())), None)
 
     def is_current(self, key: object) -> bool:
@@ -64,15 +64,15 @@ class PublishedKeys:
         return key in self._current
 
     def identities(self) -> "Mapping[ParsedKeyIdentity, VerificationKey]":
-        """Each key by what makes it the same key."""
+        """Each key by its identity."""
         return {_identity(parsed): key for parsed, key in self._parsed}
 
     def document(self) -> dict[str, Any]:
-        """A JWK set of the usable keys alone, public members only: what is kept on disk."""
+        """A JWK set of the usable keys only, with public members only, for the state file."""
         return {"keys": [jwk for parsed, _ in self._parsed for jwk in _jwks(parsed)]}
 
     def skipped_by_reason(self) -> dict[str, int]:
-        """Reason → how many."""
+        """Reason → number of keys."""
         return dict(Counter(entry.reason.value for entry in self.skipped))
 
 
@@ -84,7 +84,7 @@ NO_KEYS = PublishedKeys(())
 def load_key_set(document: object, maximum: int, previous: PublishedKeys = NO_KEYS) -> PublishedKeys:
     """The keys of a parsed JWK set document.
 
-    A key that `previous` held too keeps its identity, so that tokens verified with it stay cached. Raises
+    A key that is also in `previous` stays the same object, so that tokens verified with it stay cached. Raises
     `NotAKeySet`.
     """
     entries = document.get("keys") if isinstance(document, dict) else None
@@ -108,11 +108,12 @@ def load_key_set(document: object, maximum: int, previous: PublishedKeys = NO_KE
 
 
 def _without_duplicates(keys: Sequence[ParsedKey]) -> tuple[list[ParsedKey], list[SkippedKey]]:
-    """RFC 7517 §4.5: "different keys within the JWK Set SHOULD use distinct "kid" values." But keys of different types
-    may share one when they are "considered to be equivalent alternatives": `kid` and algorithm then tell them apart.
+    """RFC 7517 §4.5: "different keys within the JWK Set SHOULD use distinct "kid" values." But keys of different
+    types may share one if they are "considered to be equivalent alternatives": `kid` and algorithm then identify the
+    key.
 
-    Two different keys for one algorithm under one `kid`: nobody can say which is meant, so neither is used. The same
-    key listed twice is one key, good for what both entries say.
+    If two different keys have the same `kid` and algorithm, neither is used, because the intended one is unknown. The
+    same key listed twice is one key, for the algorithms of both entries.
     """
     distinct: dict[tuple[object, ...], ParsedKey] = {}
     for key in keys:
@@ -139,7 +140,7 @@ def _made(key: ParsedKey) -> VerificationKey:
 
 
 def _jwks(key: ParsedKey) -> list[dict[str, Any]]:
-    """JWKs that say what the key is and what it verifies: one, or one for each algorithm when they are named."""
+    """JWKs with the key and its algorithms: one, or one per algorithm if they are named."""
     jwk: dict[str, Any] = dict(key.members)
     if key.kid is not None:
         jwk["kid"] = key.kid

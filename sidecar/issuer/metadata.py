@@ -1,4 +1,4 @@
-"""Authorization server metadata (RFC 8414, OpenID Connect Discovery 1.0): where an issuer keeps what we need."""
+"""Authorization server metadata (RFC 8414, OpenID Connect Discovery 1.0): the URLs of an issuer."""
 
 import asyncio
 from codecs import BOM_UTF8
@@ -13,7 +13,7 @@ from sidecar.issuer.configuration import Discovery
 from sidecar.issuer.http import FetchFailed, HttpClient, quoted
 
 _PAUSE_AFTER_FAILURE = 1.0
-"""Seconds in which whoever asks next is told of the same failure."""
+"""Seconds for which a failure is repeated to further callers without a new fetch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +30,8 @@ class Metadata:
 
 
 def parse_object(body: bytes) -> dict[str, Any]:
-    """A JSON object, strictly (`decision.strict`); a byte order mark before it is passed over (RFC 8259 §8.1 lets
-    parsers do so). Raises `FetchFailed` (parse).
+    """A JSON object, parsed strictly (`decision.strict`); a leading byte order mark is ignored (RFC 8259 §8.1 allows
+    that). Raises `FetchFailed` (parse).
     """
     try:
         return json_object(body.removeprefix(BOM_UTF8))
@@ -40,7 +40,7 @@ def parse_object(body: bytes) -> dict[str, Any]:
 
 
 def well_known_urls(issuer: str) -> tuple[str, ...]:
-    """Where the metadata of `issuer` may be, in the order they are asked.
+    """The possible URLs of the metadata of `issuer`, in the order of attempts.
 
     RFC 8414 §3.1 inserts the well-known part between host and path; OpenID Connect Discovery §4 appends it.
     """
@@ -88,7 +88,7 @@ def _url(document: Mapping[str, Any], name: str) -> str | None:
 
 
 class MetadataSource:
-    """The metadata of one issuer, fetched when first needed and again when it is old."""
+    """The metadata of one issuer, fetched at first use and again when it is old."""
 
     def __init__(
         self, issuer: str, discovery: Discovery, http: HttpClient, lifetime: float, clock: Clock
@@ -96,7 +96,7 @@ class MetadataSource:
         """`lifetime` in seconds."""
         self._issuer = issuer
         self.place = discovery.url or "the well-known places"
-        """Where the metadata is."""
+        """The URL of the metadata."""
         self._urls = well_known_urls(issuer) if discovery.url is None else (discovery.url,)
         self._http = http
         self._lifetime = lifetime
@@ -108,15 +108,15 @@ class MetadataSource:
 
     @property
     def is_known(self) -> bool:
-        """Whether there is a good copy, old or not."""
+        """Whether there is a valid copy, even an old one."""
         return self._metadata is not None
 
     def expire(self) -> None:
-        """What it names did not work: ask again next time."""
+        """Fetch again at the next use, because a URL in the metadata did not work."""
         self._expires = 0.0
 
     async def fetch(self) -> Metadata:
-        """The metadata; when a new copy cannot be had, the last good one. Raises `FetchFailed`."""
+        """The metadata, or the last valid copy if it cannot be fetched. Raises `FetchFailed`."""
         async with self._discovering:
             if self._clock.monotonic() >= self._expires:
                 await self._renew()
@@ -133,7 +133,7 @@ class MetadataSource:
             self._expires = self._clock.monotonic() + min(_PAUSE_AFTER_FAILURE, self._lifetime)
 
     async def _discover(self) -> Metadata:
-        """Asks the well-known places in turn; the first document that names this very issuer counts."""
+        """Try the well-known URLs in turn; the first document with this exact issuer is used."""
         failures: list[FetchFailed] = []
         for url in self._urls:
             try:
@@ -142,5 +142,5 @@ class MetadataSource:
             except FetchFailed as failed:
                 failures.append(failed)
                 if failed.phase in {"dns", "connect", "tls", "timeout"}:
-                    break  # the other places are on the same host
+                    break  # the other URLs are on the same host
         raise next((failed for failed in failures if failed.status != 404), failures[0])

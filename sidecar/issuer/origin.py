@@ -1,4 +1,4 @@
-"""Where the keys of one issuer come from: a file, a URL, or the `jwks_uri` of its metadata."""
+"""The origins of one issuer's keys: a file, a URL, or the `jwks_uri` of its metadata."""
 
 import asyncio
 import os
@@ -15,32 +15,32 @@ JWKS_ACCEPT = "application/jwk-set+json, application/json"
 
 @dataclass(frozen=True, slots=True)
 class FetchedKeys:
-    """A parsed document, not yet believed to be a JWK set."""
+    """A parsed document, not yet checked to be a JWK set."""
 
     document: Any
     max_age: float | None
-    """Seconds it may be used for (RFC 9111 §5.2.2.1); None when nothing was said."""
+    """Seconds for which it may be used (RFC 9111 §5.2.2.1); None if the response did not say."""
 
 
 class KeyOrigin(Protocol):
-    """One way to get a JWK set."""
+    """A source of a JWK set."""
 
     @property
     def name(self) -> str:
-        """What tells this origin from another: keys kept on disk are only good for the one they came from."""
+        """Identifies the origin: saved keys are valid only for the origin that they came from."""
 
     @property
     def interval(self) -> float | None:
-        """Seconds between looks, when the origin itself knows; None: as the answer and the bounds say."""
+        """Seconds between checks, if the origin defines them; None: by the response and the configured limits."""
 
     async def fetch(self) -> FetchedKeys | None:
-        """The document, or None when it is known not to have changed. Raises `FetchFailed`."""
+        """The document, or None if it has not changed. Raises `FetchFailed`."""
 
 
 def max_age(headers: Fetched) -> float | None:
-    """How long a private cache may keep this answer: `max-age` less `Age` (RFC 9111 §4.2.1, §5.2).
+    """How long a private cache may keep this response: `max-age` minus `Age` (RFC 9111 §4.2.1, §5.2).
 
-    `no-store` and `no-cache` count as 0; the configured lower bound then holds.
+    `no-store` and `no-cache` count as 0; the configured lower limit then applies.
     """
     directives = [part.strip().lower() for part in headers.headers.get("Cache-Control", "").split(",")]
     if "no-store" in directives or "no-cache" in directives:
@@ -85,7 +85,7 @@ class DiscoveredOrigin:
     async def fetch(self) -> FetchedKeys:
         """Raises `FetchFailed`."""
         if not self._metadata.is_known:
-            # How often keys are fetched is limited already: an issuer that is back is not made to wait once more.
+            # The rate of key fetches is limited already: no further delay after an outage.
             self._metadata.expire()
         url = (await self._metadata.fetch()).jwks_uri
         if url is None:
@@ -94,13 +94,13 @@ class DiscoveredOrigin:
         try:
             document = await self._http.get(url, JWKS_ACCEPT)
         except FetchFailed:
-            self._metadata.expire()  # the set may have moved
+            self._metadata.expire()  # the set may have a new URL
             raise
         return FetchedKeys(parse_object(document.body), max_age(document))
 
 
 class FileOrigin:
-    """A JWK set on disk. Looked at every `poll_interval`, read when it changed."""
+    """A JWK set in a file. Checked every `poll_interval`, read when it has changed."""
 
     def __init__(self, settings: JwksFile, limit: int) -> None:
         """`limit` in bytes."""
@@ -117,7 +117,7 @@ class FileOrigin:
     def read(self) -> FetchedKeys | None:
         """As `fetch`; blocks."""
         try:
-            state = os.stat(self._path)  # noqa: PTH116 — follows the links that Kubernetes swaps
+            state = os.stat(self._path)  # noqa: PTH116 — follows the links that Kubernetes replaces
             seen = (state.st_dev, state.st_ino, state.st_mtime_ns, state.st_size)
             if seen == self._seen:
                 return None

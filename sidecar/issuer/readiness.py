@@ -1,4 +1,4 @@
-"""What is known of each issuer, for `/readyz` and metrics."""
+"""The state of each issuer, for `/readyz` and metrics."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -10,24 +10,24 @@ class KeyState:
 
     issuer: str
     usable: int
-    """Keys in force."""
+    """Number of keys in force."""
     age: float | None
-    """Seconds since they were last known to be the issuer's; None when there never were any."""
+    """Seconds since the issuer last confirmed them; None if it never has."""
     staleness_budget: float
-    """Seconds that the last good keys serve when the issuer is out of reach."""
+    """Seconds for which the last good keys are used while the issuer cannot be reached."""
     is_ready: bool
     """There are keys, within the staleness budget."""
     failed_phase: str | None
-    """Phase of the last failure; None when the last attempt succeeded."""
+    """Phase of the last failure; None if the last attempt succeeded."""
     failures: int
-    """In a row."""
+    """Number of consecutive failures."""
     skipped: Mapping[str, int]
-    """Reason → keys of the present set that are not used."""
+    """Reason → number of keys of the present set that are not used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """Whether every issuer that a rule needs has been heard of."""
+    """Whether the keys of every needed issuer have been loaded."""
 
     is_ready: bool
     waiting_for: tuple[str, ...]
@@ -36,10 +36,10 @@ class Readiness:
 
 
 def readiness(states: Iterable[KeyState], needed: frozenset[str], *, was_ready: bool) -> Readiness:
-    """Ready once the keys of all `needed` issuers are there; a later outage changes nothing.
+    """Ready as soon as the keys of all `needed` issuers are loaded; a later outage does not change that.
 
-    `was_ready`: it was before. An outage is answered request by request (503) and seen in metrics, while taking the
-    whole service out of rotation would punish the clients of all other issuers.
+    `was_ready` is the previous result. During an outage, requests get 503 and metrics show it; to take the whole
+    service out of rotation would affect the clients of all other issuers.
     """
     known = tuple(states)
     waiting = tuple(state.issuer for state in known if state.issuer in needed and not state.is_ready)

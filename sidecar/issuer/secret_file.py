@@ -1,4 +1,4 @@
-"""A secret in a file, read again when the file changes; it is never logged and never shown by `repr`."""
+"""A secret in a file, read again when the file changes; it is never logged, and `repr` does not show it."""
 
 import asyncio
 import os
@@ -11,15 +11,15 @@ from sidecar.issuer.clock import Clock
 Secret = TypeVar("Secret")
 
 _LOOK_EVERY = 1.0
-"""Seconds between looks at the file."""
+"""Seconds between checks of the file."""
 _LARGEST = 64 << 10
 
 
 class SecretFile(Generic[Secret]):
-    """What `parse` makes of the file's bytes. A file that turns bad keeps the last good secret in use."""
+    """The result of `parse` for the file's bytes. If the file becomes invalid, the last valid secret is used."""
 
     def __init__(self, path: Path, parse: Callable[[bytes], Secret], clock: Clock) -> None:
-        """Reads the file at once; raises `OSError`, and `ValueError` as `parse` does."""
+        """Reads the file at once. Raises `OSError`, and `ValueError` as `parse` does."""
         self._path = path
         self._parse = parse
         self._clock = clock
@@ -28,7 +28,7 @@ class SecretFile(Generic[Secret]):
         self._secret = self._read()
 
     async def current(self) -> Secret:
-        """The secret as it is in the file now, give or take a second."""
+        """The secret in the file now, at most a second old."""
         if self._clock.monotonic() - self._looked >= _LOOK_EVERY:
             self._looked = self._clock.monotonic()
             await asyncio.to_thread(self._look)
@@ -41,7 +41,7 @@ class SecretFile(Generic[Secret]):
             return
 
     def _read(self) -> Secret:
-        state = os.stat(self._path)  # noqa: PTH116 — follows the links that Kubernetes swaps
+        state = os.stat(self._path)  # noqa: PTH116 — follows the links that Kubernetes replaces
         seen = (state.st_dev, state.st_ino, state.st_mtime_ns, state.st_size)
         if seen == self._seen:
             return self._secret

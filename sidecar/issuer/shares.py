@@ -1,8 +1,8 @@
-"""Places that many use at once and that no one of them can take away from the others.
+"""Fair sharing of a limited number of places among sources.
 
-Theory of operation. A source is whoever sends us what takes a place (`Presenter.source`). It may take another place
-while it holds fewer than `GREED` times as many as are free. Alone it gets three quarters of all; each further source
-that asks for as much finds some free (the dynamic threshold of Choudhury and Hahne, 1998).
+Theory of operation. A source is the sender of what takes a place (`Presenter.source`). It may take another place
+while it holds fewer than `GREED` times the number of free places. A single source gets three quarters of all; each
+further source with the same demand finds some free (the dynamic threshold of Choudhury and Hahne, 1998).
 """
 
 import asyncio
@@ -15,16 +15,16 @@ GREED: Final = 3
 
 
 class Shares:
-    """Who holds how many of `capacity` places."""
+    """Counts how many of `capacity` places each source holds."""
 
     def __init__(self, capacity: int) -> None:
         self.free = capacity
         self._held: dict[str, int] = {}
-        """Places held by each source that holds one: never more entries than places."""
+        """Places held, by source; sources without a place have no entry."""
 
     @property
     def is_used(self) -> bool:
-        """Whether anybody holds a place."""
+        """Whether any place is taken."""
         return bool(self._held)
 
     def fits(self, source: str) -> bool:
@@ -32,12 +32,12 @@ class Shares:
         return self.free > 0 and self._held.get(source, 0) < max(1, GREED * self.free)
 
     def take(self, source: str) -> None:
-        """A place for `source`, for which `fits` was true."""
+        """Take a place for `source`; `fits` must be true."""
         self.free -= 1
         self._held[source] = self._held.get(source, 0) + 1
 
     def give_back(self, source: str) -> None:
-        """A place that `source` took."""
+        """Return a place of `source`."""
         self.free += 1
         held = self._held.pop(source) - 1
         if held:
@@ -45,22 +45,22 @@ class Shares:
 
 
 class NoPlaceToWait(Exception):
-    """Too many wait already, or too many of this source."""
+    """Too many callers wait already, in total or of this source."""
 
 
 class Places:
-    """Places for which one waits; sources that wait take turns."""
+    """Places with a queue; waiting sources take turns."""
 
     def __init__(self, capacity: int, waiting: int) -> None:
         """`capacity` places; at most `waiting` callers wait for one."""
         self._shares = Shares(capacity)
         self._room = Shares(waiting)
         self._queues: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
-        """Whoever waits, by source; the source whose turn it is stands first."""
+        """Waiting callers, by source; the next source is first."""
 
     @asynccontextmanager
     async def place(self, source: str) -> AsyncIterator[None]:
-        """Holds a place. Raises `NoPlaceToWait`."""
+        """Hold a place. Raises `NoPlaceToWait`."""
         await self._acquire(source)
         try:
             yield
@@ -82,7 +82,7 @@ class Places:
         except asyncio.CancelledError:
             if turn.cancelled():
                 self._leave(source, turn)
-            else:  # the place came together with the end
+            else:  # the place was assigned together with the cancellation
                 self._shares.give_back(source)
                 self._wake()
             raise
@@ -97,7 +97,7 @@ class Places:
                 del self._queues[source]
 
     def _wake(self) -> None:
-        """Gives what is free to the sources that may have it, in turn."""
+        """Give free places to the sources that may have them, in turn."""
         while (source := next(filter(self._shares.fits, self._queues), None)) is not None:
             queue = self._queues[source]
             turn = queue.popleft()
@@ -105,6 +105,6 @@ class Places:
                 self._queues.move_to_end(source)
             else:
                 del self._queues[source]
-            if not turn.cancelled():  # one that is may not have left yet
+            if not turn.cancelled():  # a cancelled one may not have left yet
                 self._shares.take(source)
                 turn.set_result(None)

@@ -1,4 +1,4 @@
-"""Signed introspection responses (RFC 9701): an answer that stays the issuer's beyond the TLS connection."""
+"""Signed introspection responses (RFC 9701): the issuer's signature protects the answer beyond the TLS connection."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -18,7 +18,7 @@ _CURED_BY_NEW_KEYS = frozenset({Reason.KEY_UNKNOWN, Reason.SIGNATURE_INVALID})
 
 
 class SigningKeys(Protocol):
-    """The keys of the one issuer that answered."""
+    """The keys of the issuer that answered."""
 
     def current(self) -> KeySet:
         """Raises `IssuerUnavailable`."""
@@ -28,7 +28,7 @@ class SigningKeys(Protocol):
 
 
 class SignedResponseVerifier:
-    """Takes the introspection response out of a JWT that its issuer signed for us, just now."""
+    """Verifies a JWT that the issuer signed for us recently, and extracts the introspection response."""
 
     def __init__(
         self, settings: SignedResponse, issuer: str, client_id: str, keys: SigningKeys, clock: Clock
@@ -48,7 +48,7 @@ class SignedResponseVerifier:
             raise _refused(f"the signed response does not verify: {denied}") from None
         except IssuerUnavailable as outage:
             raise _refused(f"no keys to verify the signed response with: {outage.phase}") from None
-        # §5: "typ": "token-introspection+jwt"; §8.1 is why: no other JWT of this issuer may pass for one.
+        # §5: "typ": "token-introspection+jwt". Without this check, another JWT of this issuer could be used (§8.1).
         if verified.type != _TYPE:
             raise _refused("the signed response has another typ")
         self._check(verified.claims)

@@ -1,7 +1,7 @@
-"""The last good keys of one issuer on disk, so that a restart during its outage still serves.
+"""The last good keys of one issuer in a file, so that a restart during an outage can use them.
 
-Public keys only, yet whoever can write the file chooses whom we trust: it is made for its owner alone, replaced in one
-step, and read only when nobody else could have written it.
+The keys are public, but whoever can write the file chooses which keys are trusted. The file is readable and writable
+by its owner only, replaced atomically, and read only if nobody else could have written it.
 """
 
 import contextlib
@@ -19,28 +19,28 @@ from sidecar.issuer.metadata import parse_object
 
 _VERSION = 1
 _FUTURE_TOLERANCE = 300.0
-"""Seconds a file may seem to come from the future before its age counts as unknown."""
+"""Seconds by which a file may be newer than now before its age counts as unknown."""
 _LARGEST = 1 << 20
 _READ_ONLY = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
-"""A pipe in its place is not waited for."""
+"""Do not block if the file is a pipe."""
 
 
 class StateUnusable(Exception):
-    """The file is there and cannot be trusted or read; the message says why."""
+    """The file exists and cannot be trusted or read; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class SavedKeys:
-    """What the file holds."""
+    """The content of the file."""
 
     document: Any
-    """A JWK set, to be loaded as if it had just been fetched."""
+    """A JWK set, to be loaded like a fetched one."""
     age: float
     """Seconds since it was fetched, by the wall clock."""
 
 
 class StateFile:
-    """Where one issuer's keys are kept. Every method blocks: call it off the event loop."""
+    """The file with one issuer's keys. Every method blocks: call it off the event loop."""
 
     def __init__(self, directory: Path, issuer: str, origin: str) -> None:
         self._path = directory / f"keys-{sha256(issuer.encode()).hexdigest()[:24]}.json"
@@ -48,7 +48,7 @@ class StateFile:
         self._origin = origin
 
     def save(self, document: object, now: float) -> None:
-        """Replace the file in one step; makes its directory. `now` in seconds since the epoch. Raises `OSError`."""
+        """Replace the file atomically; creates its directory. `now` in seconds since the epoch. Raises `OSError`."""
         content = {
             "version": _VERSION,
             "issuer": self._issuer,
@@ -70,7 +70,7 @@ class StateFile:
             raise
 
     def load(self, now: float) -> SavedKeys | None:
-        """The saved keys, or None when there are none for this issuer and origin. Raises `StateUnusable`."""
+        """The saved keys, or None if there are none for this issuer and origin. Raises `StateUnusable`."""
         try:
             handle = os.open(self._path, _READ_ONLY)
         except FileNotFoundError:
@@ -94,7 +94,7 @@ class StateFile:
         if content.get("version") != _VERSION:
             raise StateUnusable("is of another version")
         if (content.get("issuer"), content.get("origin")) != (self._issuer, self._origin):
-            return None  # the configuration has changed since: these keys vouch for nothing now
+            return None  # the configuration has changed since: these keys are not valid for it
         fetched_at = content.get("fetched_at")
         if not isinstance(fetched_at, float | int) or isinstance(fetched_at, bool):
             raise StateUnusable("does not say when it was fetched")
@@ -105,7 +105,7 @@ class StateFile:
 
 
 def _read(handle: int) -> bytes:
-    """All of it, and one byte more than is allowed."""
+    """The whole content, up to one byte more than is allowed."""
     body = bytearray()
     while len(body) <= _LARGEST and (piece := os.read(handle, 65536)):
         body += piece

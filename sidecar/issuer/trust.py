@@ -1,4 +1,4 @@
-"""The files that decide whom we trust and how we identify ourselves to one issuer; read again when they change."""
+"""The files with the trusted authorities and our identity towards one issuer; read again when they change."""
 
 import contextlib
 import os
@@ -12,31 +12,31 @@ from pathlib import Path
 from sidecar.trust.client_context import ServerTrust, client_context
 
 _LOOK_EVERY = 1.0
-"""Seconds between looks at the files."""
+"""Seconds between checks of the files."""
 
 _Seen = tuple[tuple[int, ...] | None, ...]
 
 
 @dataclass(slots=True, eq=False)
 class TrustNow:
-    """What the files held."""
+    """The content of the files."""
 
     context: ssl.SSLContext
     proxy_headers: Mapping[str, str] | None
     seen: _Seen
-    """What the files looked like."""
+    """Their state when they were read."""
     looked: float
-    """When, by the monotonic clock."""
+    """The monotonic time of reading."""
 
     @property
     def is_due(self) -> bool:
-        """Whether the files should be looked at again."""
+        """Whether the files should be checked again."""
         return time.monotonic() - self.looked >= _LOOK_EVERY
 
 
 @dataclass(frozen=True, slots=True)
 class TrustFiles:
-    """Where they are."""
+    """The paths of the files."""
 
     ca_file: Path | None
     certificate_file: Path | None
@@ -46,20 +46,20 @@ class TrustFiles:
     """As `ServerTrust.strict`."""
 
     def read(self) -> TrustNow:
-        """Raises `OSError` (`ssl.SSLError` is one) and `ValueError`. Blocks."""
+        """Raises `OSError` (including `ssl.SSLError`) and `ValueError`. Blocks."""
         seen = self._look()
         trusted = ServerTrust(self.ca_file, self.certificate_file, self.private_key_file, self.strict)
         context = client_context(trusted)
         return TrustNow(context, self._proxy_headers(), seen, time.monotonic())
 
     def changed_since(self, trust: TrustNow) -> TrustNow:
-        """`trust` itself, or what the files hold now when they changed and are good. Blocks."""
+        """`trust` itself, or the new content if the files have changed and are valid. Blocks."""
         trust.looked = time.monotonic()
         if self._look() == trust.seen:
             return trust
         with contextlib.suppress(
             OSError, ValueError
-        ):  # half written: what was good stays, until the next look
+        ):  # half written: the last valid content is used until the next check
             return self.read()
         return trust
 
@@ -79,7 +79,7 @@ def _state(path: Path | None) -> tuple[int, ...] | None:
     if path is None:
         return None
     try:
-        state = os.stat(path)  # noqa: PTH116 — follows the links that Kubernetes swaps
+        state = os.stat(path)  # noqa: PTH116 — follows the links that Kubernetes replaces
     except OSError:
         return None
     return state.st_dev, state.st_ino, state.st_mtime_ns, state.st_size
