@@ -39,9 +39,9 @@ _NAMED_SKIPPED_KEYS = 20
 
 
 class RefusedKids:
-    """`kid` values that a fresh set did not bring, for a while: bounded, oldest out first.
+    """`kid` values that a fresh set did not contain, remembered for a while: bounded, the oldest removed first.
 
-    Each counts for the source that sent it: nobody can have a `kid` refused to others that will come into force.
+    Each applies to the source that sent it only, so that no client can have a future `kid` refused to others.
     """
 
     def __init__(self, capacity: int, lifetime: float) -> None:

@@ -1,5 +1,5 @@
-"""What happened, told: one record for each exchange, from which log lines, metrics, traces and the use by clients come.
+"""Telemetry: one record for each exchange, the basis of log lines, metrics, traces and the use by clients.
 
-`record` and `observer` are told; `access` and `journal` write lines to the `sink`; `metrics` counts, `families` says
-what there is to count, `exposition` shows it; `adoption` knows what each client uses; `tracing` exports spans.
+`record` and `observer` receive events; `access` and `journal` write lines to the `sink`; `metrics` counts, `families`
+defines the metrics, `exposition` renders them; `adoption` counts the use by each client; `tracing` exports spans.
 """

@@ -1,8 +1,8 @@
 """One audit record as one line of JSON.
 
-Theory of operation: what is constant for a connection or for a token is rendered once and kept with the presenter
-or the token, and dies with them; a line is then one f-string. Every string that a client, an issuer or a file had
-a hand in goes through `encode_basestring_ascii`, so a line stays one line whatever it says.
+Theory of operation. The constant parts for a connection or for a token are rendered once and kept with the presenter
+or the token; a line is then one f-string. Every string that may come from a client, an issuer or a file is escaped by
+`encode_basestring_ascii`, so that it cannot end the line.
 """
 
 from collections.abc import Callable
@@ -18,12 +18,12 @@ from sidecar.decision.token import ValidatedToken
 from sidecar.telemetry.outcome import REPORT, denial_of
 from sidecar.telemetry.record import AuditRecord, ClientNotes
 
-# The C function where there is one (CPython), the same in Python elsewhere.
+# The C function if available (CPython), otherwise its Python equivalent.
 quoted: Callable[[str], str] = encoder.encode_basestring_ascii
 """A string as a JSON string, in ASCII only."""
 
 LONGEST: Final = 512
-"""Largest number of characters of a value that a client chose; the rest becomes an ellipsis."""
+"""Maximum characters of a value that a client chose; the rest is replaced by an ellipsis."""
 
 _KEY: Final = "access line"
 _THREE_DIGITS: Final = [f"{number:03d}" for number in range(1000)]
@@ -34,14 +34,14 @@ _KINDS_KEPT: Final = 1024
 
 def timestamp(seconds: float) -> str:
     """RFC 3339, UTC, milliseconds."""
-    if not -62135596800 <= seconds < 253402300800:  # what the calendar holds: a certificate may say anything
+    if not -62135596800 <= seconds < 253402300800:  # the range of the calendar: a certificate may contain any date
         return ""
     second, fraction = divmod(seconds, 1)  # as in `AccessLine.render`: one moment has one text
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{int(fraction * 1000):03d}Z"
 
 
 def decimal(seconds: float) -> str:
-    """Seconds with six decimals, as `.6f` writes them; integers are quicker to write than floats."""
+    """Seconds with six decimals, like `.6f`; formatting integers is faster than formatting floats."""
     microseconds = int(seconds * 1e6 + 0.5)
     if 0 <= microseconds < 1_000_000:
         return f"0.{_THREE_DIGITS[microseconds // 1000]}{_THREE_DIGITS[microseconds % 1000]}"
@@ -54,7 +54,7 @@ def bounded(text: str) -> str:
 
 
 class AccessLine:
-    """Renders records. Keeps the second's time stamp, since thousands of lines share it."""
+    """Renders records. Caches the time stamp of the current second, since thousands of lines share it."""
 
     def __init__(self) -> None:
         self._second = -1
@@ -90,7 +90,7 @@ class AccessLine:
         )
 
     def _kind(self, key: Kind) -> str:
-        """The members that most requests of an API share, rendered once for each combination."""
+        """The members that most requests of an API have in common, rendered once for each combination."""
         (rule, outcome, reason), status, method, host = key
         if len(self._kinds) >= _KINDS_KEPT:
             self._kinds.clear()
@@ -98,7 +98,7 @@ class AccessLine:
             f'"outcome":"{outcome}","reason":"{reason}","status":{status},"rule":{quoted(rule)},'
             f'"method":{quoted(bounded(method))},"host":{quoted(bounded(host))},'
         )
-        if len(host) <= LONGEST:  # a longer one is no real host name, and must not fill the memory
+        if len(host) <= LONGEST:  # a longer one is not a real host name, and must not fill the memory
             self._kinds[key] = rendered
         return rendered
 
@@ -189,7 +189,7 @@ def _client(notes: ClientNotes) -> str:
 
 
 def incomplete(record: AuditRecord, labels: tuple[str, str, str]) -> str:
-    """The line when another one could not be made: what the data plane alone has written, newline included."""
+    """A replacement for a line that could not be made: the values set by the data plane only, newline included."""
     return (
         f'{{"time":"{timestamp(record.started)}","event":"request","outcome":"{labels[1]}",'
         f'"reason":"{labels[2]}","status":{record.status},"request_id":{quoted(record.request_id)},'
@@ -198,7 +198,7 @@ def incomplete(record: AuditRecord, labels: tuple[str, str, str]) -> str:
 
 
 def readable(record: AuditRecord, labels: tuple[str, str, str]) -> str:
-    """The line for a person at a terminal, newline included; control characters are shown, not sent."""
+    """The line for a terminal, newline included; control characters are displayed as escapes."""
     rule, outcome, reason = labels
     decision = record.decision
     token = decision.token if decision is not None else None

@@ -1,9 +1,9 @@
-"""Which clients are ready for enforcement and which would be refused: what each client's requests were.
+"""Counts the requests of each client: which clients are ready for enforcement, and which would be refused.
 
-Theory of operation: a `Client` is counted from the records of requests while the sidecar runs, and from the lines that
-it logged by `sidecar report`; what bound, unbound, mismatched and would deny mean is said here, for both. The names are
-chosen by others, so both remember only so many: later ones are counted together. Names from certificates that nobody
-vouched for are limited separately, so that made-up certificates cannot displace the clients of an issuer.
+Theory of operation. While the sidecar runs, a `Client` is counted from the records of requests; `sidecar report`
+counts it from log lines. This module defines bound, unbound, mismatched and would deny for both. Others choose the
+names, so both keep a limited number of clients and count later ones together. Names from unverified certificates have
+a separate limit, so that made-up certificates cannot displace the clients of an issuer.
 """
 
 from collections.abc import Iterable, Sequence
@@ -17,30 +17,30 @@ from sidecar.telemetry.outcome import DENY, FAIL, REPORT
 from sidecar.telemetry.record import AuditRecord
 
 MOST: Final = 2000
-"""Clients with a verified token that one process tells apart."""
+"""Maximum number of clients with a verified token that one process counts separately."""
 STRANGERS: Final = 200
-"""Others that it tells apart, by their certificates."""
+"""Maximum number of other clients, by their certificates, that it counts separately."""
 OTHERS: Final = "(others)"
-"""The shared entry for all clients past the limit."""
+"""The shared entry for all clients above the limit."""
 UNKNOWN: Final = "(unknown)"
-"""Who has neither a verified token nor a certificate."""
+"""Clients that have neither a verified token nor a certificate."""
 RULES: Final = 20
-"""Rules told apart for one client."""
+"""Maximum number of rules counted separately for one client."""
 
 _UNAVAILABLE: Final = Reason.ISSUER_UNAVAILABLE.value
-# Each under a name of its own: a member is looked up through the metaclass of its enumeration, which costs more.
+# Module constants, because looking up an enum member through its metaclass costs more.
 _BOUND: Final = Held.BOUND
 _UNBOUND: Final = Held.UNBOUND
 _MISMATCHED: Final = Held.MISMATCHED
 
 Moment = TypeVar("Moment", float, str)
-"""Seconds since the epoch, or RFC 3339 in UTC. Either can be compared with its like."""
+"""Seconds since the epoch, or RFC 3339 in UTC. Values of one kind are comparable."""
 Row = dict[str, Any]
 """A client as JSON."""
 
 
 class Client(Generic[Moment]):
-    """What one client did, in numbers of requests."""
+    """The numbers of requests of one client."""
 
     __slots__ = (
         "bound", "by_key", "client", "denied", "last_refused", "last_seen", "mismatched", "reasons", "rules", "unbound",
@@ -65,25 +65,25 @@ class Client(Generic[Moment]):
         self.client = client
         """`client_id`, else the token's subject, else the certificate's subject."""
         self.last_seen: Moment = last_seen
-        """When the latest of its requests began."""
+        """Start of its latest request."""
         self.last_refused: Moment = last_refused
-        """When the latest began that was refused, or would be."""
+        """Start of its latest request that was refused, or would be."""
         self.bound = bound
-        """With a token bound to a key that the presenter proved to hold."""
+        """Requests with a token bound to a key that the presenter proved to possess."""
         self.unbound = unbound
-        """With a token that is bound to no key."""
+        """Requests with a token that is not bound to a key."""
         self.mismatched = mismatched
-        """With a token bound to another key, or without proof of its key."""
+        """Requests with a token bound to another key, or without proof of its key."""
         self.would_deny = would_deny
-        """Let through only because the policy reports."""
+        """Requests permitted only because the policy reports."""
         self.denied = denied
-        """Refused."""
+        """Refused requests."""
         self.reasons: dict[str, int] = {} if reasons is None else reasons
-        """Why they would be, or were, refused."""
+        """Reasons for which they were, or would be, refused."""
         self.rules: dict[str, int] = {} if rules is None else rules
-        """Under which rules they would be, or were, refused."""
+        """Rules under which they were, or would be, refused."""
         self.by_key = by_key
-        """Those that were bound by the key of a DPoP proof (`jkt`), be it beside a certificate."""
+        """Requests bound by the key of a DPoP proof (`jkt`), with or without a certificate."""
 
     def count(
         self,
@@ -94,10 +94,10 @@ class Client(Generic[Moment]):
         *,
         by_key: bool,
     ) -> None:
-        """One request that began `at`: its rule, outcome and reason, and the reasons of the checks that `failed`.
+        """Count one request that began `at`: its rule, outcome and reason, and the reasons of the `failed` checks.
 
-        `held` tells whether its verified token was bound to its presenter; None without such a token. `by_key`: the
-        token names a key. A request that simply passes is counted by `Telemetry.observe` in fewer steps.
+        `held` says whether its verified token was bound to its presenter; None without such a token. `by_key`: the
+        token names a key. `Telemetry.observe` counts an ordinary permitted request in fewer steps.
         """
         rule, outcome, reason = labels
         if at > self.last_seen:  # noqa: PLR1730 — no call: this runs for each request
@@ -115,7 +115,7 @@ class Client(Generic[Moment]):
         elif outcome == REPORT:
             self.would_deny += 1
         elif outcome == FAIL and failed and reason != _UNAVAILABLE:
-            # Let through, then failed by the API: it will be refused once the policy enforces, all the same.
+            # Permitted, then failed by the API: it will still be refused once the policy enforces.
             self.would_deny += 1
             reason = failed[0]
         else:
@@ -129,7 +129,7 @@ class Client(Generic[Moment]):
         rules[rule] = rules[rule] + 1 if rule in rules else 1
 
     def add(self, other: "Client[Moment]") -> None:
-        """The same client, counted elsewhere."""
+        """Add the counts of the same client from elsewhere."""
         self.last_seen = max(self.last_seen, other.last_seen)
         self.last_refused = max(self.last_refused, other.last_refused)
         self.bound += other.bound
@@ -143,7 +143,7 @@ class Client(Generic[Moment]):
                 ours[name] = ours.get(name, 0) + number
 
     def row(self) -> Row:
-        """For JSON: the most frequent reasons and rules first, moments as text, empty when there was none."""
+        """For JSON: the most frequent reasons and rules first, times as text, empty if there is none."""
         return {
             "client": self.client,
             "bound": self.bound,
@@ -170,7 +170,7 @@ def _text(moment: float | str) -> str:
 
 
 class Clients(dict[str, Client[Moment]]):
-    """By name. To ask for one that is not there makes it, or gives `OTHERS` when there are too many."""
+    """Clients by name. Looking up an unknown name creates the client, or returns `OTHERS` above the limit."""
 
     def __init__(self, most: int, never: Moment) -> None:
         """`never` is the moment before all others."""
@@ -186,17 +186,17 @@ class Clients(dict[str, Client[Moment]]):
 
 
 class Adoption:
-    """Counts the requests of this process. Configurations come and go, the figures stay."""
+    """Counts the requests of this process. The counts survive a reload."""
 
     def __init__(self, since: float) -> None:
         self.since = since
-        """When counting began, seconds since the epoch."""
+        """Start of counting, in seconds since the epoch."""
         self.clients: Clients[float] = Clients(MOST, 0.0)
-        """Named by a verified token."""
+        """Clients named by a verified token."""
         self._strangers: Clients[float] = Clients(STRANGERS, 0.0)
 
     def count(self, record: AuditRecord, labels: tuple[str, str, str]) -> None:
-        """One request is over."""
+        """Count one finished request."""
         decision, certificate = record.decision, record.presenter.client_certificate
         token = decision.token if decision is not None else None
         name = (token.client_id or token.subject) if token is not None else None
@@ -219,18 +219,18 @@ class Adoption:
 
 
 def ordered(clients: Iterable[Client[Moment]]) -> list[Client[Moment]]:
-    """The most urgent first: who would be refused, who is refused, who is not bound yet."""
+    """The most urgent first: clients that would be refused, then refused ones, then those with unbound tokens."""
     return sorted(
         clients, key=lambda one: (-one.would_deny, -one.denied, -one.unbound - one.mismatched, one.client)
     )
 
 
 def rows(clients: Iterable[Client[Moment]]) -> list[Row]:
-    """In order, the clients of one name put together."""
+    """The clients in order, those with the same name merged."""
     found: dict[str, Client[Moment]] = {}
     for one in clients:
         same = found.setdefault(one.client, one)
-        if same is not one:  # a sum of its own: who asks changes no figure
+        if same is not one:  # a new object, so that reading the counts does not change them
             found[one.client] = _sum(same, one)
     return [one.row() for one in ordered(found.values())]
 

@@ -1,20 +1,20 @@
-"""Rate limit of log lines about events: a few of each kind, then a sum.
+"""Limits the rate of log lines about events: a few of each kind, then a summary.
 
-A kind is a name of ours and, where it is given, a detail: a hundred clients of an unknown authority must not hide the
-one whose certificate has expired, though both handshakes failed by one name. A detail may follow from what a stranger
-sent, so only so many are told apart at a time; all others of a name share what the name alone is allowed.
+A kind is an event name and, if given, a detail. For example, a hundred clients with an unknown authority must not
+hide the one whose certificate has expired, though both handshakes fail under one name. A detail may depend on data
+from strangers, so the number of kinds is limited; all others of a name share the allowance of that name.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
 BURST, PERIOD = 5, 10.0
-"""Lines of one kind, per so many seconds."""
+"""Number of lines of one kind, and the period in seconds."""
 MOST_DETAILS = 32
-"""Kinds with a detail that are told apart at a time."""
+"""Maximum number of kinds with a detail that are counted separately."""
 
 Sum = Callable[[str, str, int], None]
-"""Told of lines that were not written: name, detail (may be empty), how many."""
+"""Called for omitted lines: name, detail (may be empty), how many."""
 
 
 @dataclass(slots=True)
@@ -25,7 +25,7 @@ class _Allowance:
 
 
 class Allowances:
-    """The allowances of all kinds. `tell` is told what was left out, at the latest when a kind is forgotten."""
+    """The allowances of all kinds. `tell` is called for omitted lines, at the latest when a kind is removed."""
 
     def __init__(self, tell: Sum) -> None:
         self._tell = tell
@@ -59,7 +59,7 @@ class Allowances:
         return fresh
 
     def _forget(self, now: float) -> None:
-        """Make room, if there is none, of kinds whose time is over."""
+        """If necessary, remove kinds whose period is over."""
         if len(self._detailed) < MOST_DETAILS:
             return
         for (name, detail), allowance in list(self._detailed.items()):

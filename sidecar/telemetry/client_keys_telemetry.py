@@ -1,7 +1,7 @@
-"""Reports about the certificates that clients publish: figures without a client's name, and lines with it.
+"""Reports about the certificates that clients publish: metrics without a client's name, and log lines with it.
 
-There may be ten thousand clients, each with a URL of its own: no label of a metric names one, and of many that fail at
-the same time a few have a line each, the others a sum.
+There may be ten thousand clients, each with its own URL. No metric label contains one. If many fail at the same time,
+a few get a line each, and the others a summary.
 """
 
 import time
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from sidecar.telemetry.tracing import Tracer
 
 _MOST_FAILING: Final = 10_000
-"""URLs of which it is remembered that they failed last: the recovery of others is told at the level `debug`."""
+"""Maximum number of URLs whose last failure is remembered; the recovery of others is logged at level `debug`."""
 
 
 class ClientKeysTelemetry:
-    """Implements `IssuerObserver` for what clients publish (RFC 8705 §2.2.2). An issuer's name is a URL here."""
+    """Implements `IssuerObserver` for certificates of clients (RFC 8705 §2.2.2). The issuer's name is a URL here."""
 
     def __init__(
         self,
@@ -38,10 +38,10 @@ class ClientKeysTelemetry:
         self._allowances = Allowances(self._tell_sum)
         self._failing: set[str] = set()
         self.tracer: Tracer | None = None
-        """Told of each fetch when tracing is on."""
+        """Called for each fetch if tracing is on."""
 
     def keys_refreshed(self, event: KeysRefreshed) -> None:
-        """A URL was fetched, or was not."""
+        """A fetch of a URL is over."""
         self._metrics.increment("sidecar_client_keys_refresh_total", event.result)
         if self.tracer is not None:
             self.tracer.keys_refreshed(event, self._clock())
@@ -63,7 +63,7 @@ class ClientKeysTelemetry:
             )
 
     def key_skipped(self, event: KeySkipped) -> None:
-        """A key that was not skipped before is skipped now."""
+        """A key is skipped that was not skipped before."""
         if self._allowances.take(self._monotonic(), "client key skipped"):
             self._journal.warning(
                 "client key skipped",
@@ -74,10 +74,10 @@ class ClientKeysTelemetry:
             )
 
     def introspected(self, event: Introspected) -> None:
-        """No client is asked about tokens."""
+        """Not used: clients have no introspection."""
 
     def issuer_incident(self, issuer: str, name: str, detail: str) -> None:
-        """Something an operator should read."""
+        """An event that an operator should see."""
         self._metrics.increment("sidecar_incidents_total", name)
         if self._allowances.take(self._monotonic(), name):
             self._journal.warning(
@@ -85,6 +85,6 @@ class ClientKeysTelemetry:
             )
 
     def _tell_sum(self, name: str, detail: str, count: int) -> None:
-        """The line that sums up what was left out of one kind."""
+        """Write the line that summarises the omitted lines of one kind."""
         members = {"detail": detail} if detail else {}
         self._journal.info("lines suppressed", name=name, count=count, **members)

@@ -1,4 +1,4 @@
-"""What telemetry must be told. `settings/` fills these; every value here is already checked."""
+"""Settings of telemetry. `settings/` makes them and checks every value."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 
 class Format(Enum):
-    """How a line of the log looks."""
+    """The format of log lines."""
 
     AUTO = "auto"
     """`text` on a terminal, `json` anywhere else."""
@@ -17,17 +17,17 @@ class Format(Enum):
 
 
 class Access(Enum):
-    """Which requests get a line of their own. Metrics count every one of them all the same."""
+    """Which requests get a log line. Metrics count all requests in any case."""
 
     ALL = "all"
     DENIED = "denied"
     """Refused, failed, or passed only because the policy reports instead of enforcing."""
     SAMPLED = "sampled"
-    """What `denied` logs, and one permitted request in `sample`."""
+    """As `denied`, and one in `sample` permitted requests."""
 
 
 class Audit(Enum):
-    """What happens to a request whose line has no place in the buffer."""
+    """What happens to a request if the buffer has no place for its line."""
 
     BEST_EFFORT = "best_effort"
     """It is served; the line is dropped and counted."""
@@ -46,29 +46,29 @@ class Level(Enum):
 
 @dataclass(frozen=True, slots=True)
 class LoggingSettings:
-    """Where lines go and what they look like."""
+    """Destination and format of log lines."""
 
     format: Format = Format.AUTO
     access: Access = Access.ALL
     audit: Audit = Audit.BEST_EFFORT
-    """`REQUIRED` goes with `Access.ALL` alone."""
+    """`REQUIRED` needs `Access.ALL`."""
     level: Level = Level.INFO
     sample: int = 100
     """With `access: sampled`, one in this many permitted requests gets a line."""
     file: Path | None = None
     """None: standard output. A file is opened again on SIGHUP."""
     buffered_bytes: int = 4 * 1024 * 1024
-    """Lines wait here for a slow reader; past it they are dropped and counted."""
+    """Size of the buffer for a slow reader; above it, lines are dropped and counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class TracingSettings:
-    """Where spans go. Off unless an endpoint is named."""
+    """Destination of spans. Off unless an endpoint is set."""
 
     endpoint: str | None = None
     """OTLP over HTTP, e.g. `http://127.0.0.1:4318`; needs the extra `[otel]`."""
     service_name: str = "bound-token-sidecar"
     sample_ratio: float = 1.0
-    """Share of the traces begun here that are recorded; a trace begun by the caller keeps the caller's choice."""
+    """Share of the traces that begin here which are recorded; a caller's trace keeps the caller's decision."""
     attributes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Resource attributes added to every span."""

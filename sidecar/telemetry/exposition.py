@@ -14,7 +14,7 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def exposed(snapshot: Snapshot) -> bytes:
-    """The text of every metric, those without a value yet included (so that an alert can see them)."""
+    """The text of all metrics, including those without a value yet, so that an alert can refer to them."""
     from prometheus_client import CollectorRegistry, generate_latest  # noqa: PLC0415 — half a second saved at start
 
     registry = CollectorRegistry(auto_describe=False)

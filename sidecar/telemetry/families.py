@@ -1,13 +1,13 @@
-"""Every metric there is, in one table: name, kind, labels, and how the figures of several workers become one.
+"""A table of all metrics: name, kind, labels, and how the values of several workers are merged.
 
-Rules of this file: a metric that is not a row here does not exist; a label never carries something a client chose.
+Rules of this file: a metric without a row here does not exist; a label never contains a value that a client chose.
 """
 
 from dataclasses import dataclass
 from enum import Enum
 
 LATENCY = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0)
-"""Upper bounds in seconds for what a client or the upstream waits for."""
+"""Upper bounds in seconds for durations that a client or the upstream waits for."""
 SHORT = (
     0.00001,
     0.000025,
@@ -24,7 +24,7 @@ SHORT = (
     1.0,
     5.0,
 )
-"""Upper bounds in seconds for what should be over in microseconds."""
+"""Upper bounds in seconds for durations that should be microseconds."""
 
 
 class Kind(Enum):
@@ -36,7 +36,7 @@ class Kind(Enum):
 
 
 class Merge(Enum):
-    """How the values of several workers become the one that is shown."""
+    """How the values of several workers are merged into one."""
 
     SUM = "sum"
     MAX = "max"
@@ -48,7 +48,7 @@ class Family:
     """One row: a metric and all its labelled children."""
 
     name: str
-    """As exposed; a counter's ends in `_total`."""
+    """The exposed name; that of a counter ends in `_total`."""
     kind: Kind
     help: str
     labels: tuple[str, ...] = ()

@@ -1,4 +1,4 @@
-"""What the issuer side reports: every fetch of keys and every introspection, with the phase that failed."""
+"""The events of the issuer side: every fetch of keys and every introspection, with the phase that failed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,28 +7,29 @@ from typing import Protocol
 
 @dataclass(frozen=True, slots=True)
 class KeysRefreshed:
-    """One attempt to fetch the keys of an issuer is over."""
+    """An attempt to fetch the keys of an issuer is over."""
 
     issuer: str
     result: str
     """`success`, or the phase that failed: `dns`, `connect`, `tls`, `status`, `size`, `parse`, `timeout`; `internal`
-    is a mistake of ours."""
+    is an internal error.
+    """
     detail: str
     """One plain sentence for the log; empty on success."""
     seconds: float
     usable: int = 0
-    """Keys now in force."""
+    """Number of keys now in force."""
     skipped: Mapping[str, int] | None = None
     """Reason → number of keys that were skipped for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class KeySkipped:
-    """One key of an issuer's set cannot be used."""
+    """One key of an issuer's set that cannot be used."""
 
     issuer: str
     key: str
-    """Its `kid`, escaped and cut, or its place in the set."""
+    """Its `kid`, escaped and truncated, or its index in the set."""
     reason: str
     """From the closed list `sidecar.issuer.keys.Unusable`."""
     detail: str
@@ -36,7 +37,7 @@ class KeySkipped:
 
 @dataclass(frozen=True, slots=True)
 class Introspected:
-    """One question to an introspection endpoint is over."""
+    """A question to an introspection endpoint is over."""
 
     issuer: str
     result: str
@@ -46,18 +47,18 @@ class Introspected:
 
 
 class IssuerObserver(Protocol):
-    """The interface of an observer. Called on the event loop; must neither block nor raise."""
+    """Observer of the issuer side. Called on the event loop; must neither block nor raise."""
 
     def keys_refreshed(self, event: KeysRefreshed) -> None:
-        """Keys were fetched, or were not."""
+        """A fetch of keys is over."""
 
     def key_skipped(self, event: KeySkipped) -> None:
-        """A key that was not skipped before is skipped now."""
+        """A key is skipped that was not skipped before."""
 
     def introspected(self, event: Introspected) -> None:
-        """An introspection endpoint answered, or did not. Cache hits are not reported."""
+        """A question to an introspection endpoint is over. Cache hits are not reported."""
 
     def issuer_incident(self, issuer: str, name: str, detail: str) -> None:
-        """Something an operator should read: `state_unreadable`, `state_unwritable`, `circuit_opened`,
+        """An event that an operator should see: `state_unreadable`, `state_unwritable`, `circuit_opened`,
         `circuit_closed`, `insecure_http`, `discovery_changed`. The name is from this closed list.
         """

@@ -1,4 +1,4 @@
-"""What the issuer side reports, as figures and lines."""
+"""Metrics and log lines about the issuer side."""
 
 import time
 from collections.abc import Callable
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class IssuerTelemetry:
-    """Implements `IssuerObserver`. Remembers the last failure of each issuer for the admin page."""
+    """Implements `IssuerObserver`. Keeps the last failure of each issuer for the admin page."""
 
     def __init__(self, metrics: Metrics, journal: Journal, clock: Callable[[], float] = time.time) -> None:
         self._metrics = metrics
@@ -22,10 +22,10 @@ class IssuerTelemetry:
         self._clock = clock
         self.last_error: dict[str, str] = {}
         self.tracer: Tracer | None = None
-        """Told of each fetch and question when tracing is on."""
+        """Called for each fetch and question if tracing is on."""
 
     def keys_refreshed(self, event: KeysRefreshed) -> None:
-        """Keys were fetched, or were not: each failure and each recovery is a line."""
+        """A fetch of keys is over: each failure and each recovery is logged."""
         self._metrics.increment("sidecar_jwks_refresh_total", event.issuer, event.result)
         if self.tracer is not None:
             self.tracer.keys_refreshed(event, self._clock())
@@ -49,7 +49,7 @@ class IssuerTelemetry:
         )
 
     def key_skipped(self, event: KeySkipped) -> None:
-        """A key that was not skipped before is skipped now."""
+        """A key is skipped that was not skipped before."""
         self._journal.warning(
             "issuer key skipped",
             issuer=event.issuer,
@@ -59,7 +59,7 @@ class IssuerTelemetry:
         )
 
     def introspected(self, event: Introspected) -> None:
-        """An introspection endpoint answered, or did not."""
+        """A question to an introspection endpoint is over."""
         self._metrics.histogram("sidecar_introspection_duration_seconds", event.issuer).observe(event.seconds)
         self._metrics.increment("sidecar_introspection_total", event.issuer, event.result)
         if self.tracer is not None:
@@ -73,6 +73,6 @@ class IssuerTelemetry:
             self.last_error.pop(event.issuer, None)
 
     def issuer_incident(self, issuer: str, name: str, detail: str) -> None:
-        """Something an operator should read."""
+        """An event that an operator should see."""
         self._metrics.increment("sidecar_incidents_total", name)
         self._journal.warning("issuer incident", issuer=issuer, name=name, detail=bounded(detail))

@@ -1,7 +1,7 @@
-"""Log lines about the process itself: started, reloaded, draining, failed. JSON lines, or text for a person.
+"""Log lines about the process: started, reloaded, draining, failed. JSON lines, or text for a terminal.
 
-The journal and the access lines share one sink, so that a reader sees them in order. Libraries speak through `logging`;
-`JournalHandler` brings what they say here.
+The journal and the access lines share one sink, so that a reader sees them in order. Libraries use `logging`;
+`JournalHandler` passes their messages on to the journal.
 """
 
 import logging
@@ -17,7 +17,7 @@ from sidecar.telemetry.sink import LineSink
 Value = str | int | float | bool | list[str]
 
 LEVELS = {Level.DEBUG: 10, Level.INFO: 20, Level.WARNING: 30, Level.ERROR: 40}
-"""The numbers of `logging`."""
+"""The level numbers of `logging`."""
 
 
 class Journal:
@@ -26,7 +26,7 @@ class Journal:
     def __init__(
         self,
         sink: LineSink,
-        format: Format = Format.JSON,  # noqa: A002 — the configuration's own word
+        format: Format = Format.JSON,  # noqa: A002 — the name of the setting
         level: Level = Level.INFO,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -36,19 +36,19 @@ class Journal:
         self._clock = clock
 
     def debug(self, event: str, **members: Value) -> None:
-        """Log what helps to find a fault."""
+        """Log details for troubleshooting."""
         self.say(Level.DEBUG, event, **members)
 
     def info(self, event: str, **members: Value) -> None:
-        """Useful afterwards, no action needed."""
+        """Log information that needs no action."""
         self.say(Level.INFO, event, **members)
 
     def warning(self, event: str, **members: Value) -> None:
-        """An operator should look at it in working hours."""
+        """Log a problem that an operator should look at during working hours."""
         self.say(Level.WARNING, event, **members)
 
     def error(self, event: str, **members: Value) -> None:
-        """An operator should look at it now."""
+        """Log a problem that an operator should look at immediately."""
         self.say(Level.ERROR, event, **members)
 
     def say(self, level: Level, event: str, **members: Value) -> None:
@@ -68,7 +68,7 @@ def _text(value: Value) -> str:
 
 
 class JournalHandler(logging.Handler):
-    """Brings the lines of libraries into the journal; a traceback becomes one member of one line."""
+    """Passes log records of libraries on to the journal; a traceback becomes one member of one line."""
 
     def __init__(self, journal: Journal) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ class JournalHandler(logging.Handler):
             self._journal.say(
                 _level(record.levelno), bounded(record.getMessage()), logger=record.name, **_cause(record)
             )
-        except Exception:  # noqa: BLE001 — a line that cannot be formatted must not end its caller
+        except Exception:  # noqa: BLE001 — a record that cannot be formatted must not end its caller
             self._journal.sink.dropped += 1
 
 
@@ -94,7 +94,7 @@ def _cause(record: logging.LogRecord) -> dict[str, str]:
 
 
 def adopt_library_logs(journal: Journal) -> None:
-    """Send the log of every library to the journal from now on."""
+    """From now on, send the log records of all libraries to the journal."""
     root = logging.getLogger()
     root.handlers = [JournalHandler(journal)]
     root.setLevel(logging.INFO)

@@ -1,9 +1,9 @@
-"""Counters, gauges and histograms as plain numbers; a scrape turns them into text.
+"""Counters, gauges and histograms as plain numbers; a scrape renders them as text.
 
-Theory of operation: the data plane counts into dicts and lists of this one process, without locks, because there
-is one thread that counts. `snapshot()` makes a plain value of it, which crosses to a supervisor as JSON; `restored()`
-makes it a snapshot again, `merged()` adds the snapshots of several workers, `exposition` renders one. What others keep
-count of (caches, issuers, files) is asked for at the scrape through `sources`.
+Theory of operation. The data plane counts in dicts and lists of this process, without locks, because only one thread
+counts. `snapshot()` copies the values, which are sent to a supervisor as JSON; `restored()` converts them back,
+`merged()` adds the snapshots of several workers, and `exposition` renders one. Values that others keep (caches,
+issuers, files) are read at the scrape through `sources`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,12 +12,13 @@ from typing import NamedTuple
 from sidecar.telemetry.families import FAMILIES, Family, Kind, Merge
 
 Snapshot = dict[str, list[tuple[list[str], list[float]]]]
-"""Metric name → children: label values, and the value; a histogram's value is its sum, then each bucket's own
-count, the last for what is past every bound."""
+"""Metric name → children: label values, and the value; a histogram's value is its sum, then the count of each bucket,
+the last for values above all bounds.
+"""
 
 
 class Sample(NamedTuple):
-    """One figure a source reports."""
+    """One value from a source."""
 
     name: str
     labels: tuple[str, ...]
@@ -48,12 +49,12 @@ class Histogram:
         self.sum += value
 
     def buckets(self) -> list[tuple[float | None, int]]:
-        """Each bucket's upper bound, None of the one past every bound, and how many observations it has."""
+        """The upper bound of each bucket, None for values above all bounds, and its number of observations."""
         return list(zip((*self.bounds, None), self.counts, strict=True))
 
 
 class Metrics:
-    """What one process counts."""
+    """The metrics of one process."""
 
     def __init__(self) -> None:
         self.counters: dict[str, dict[tuple[str, ...], float]] = {}
@@ -74,7 +75,7 @@ class Metrics:
         self.counter(name)[labels] = value
 
     def histogram(self, name: str, *labels: str) -> Histogram:
-        """One histogram, made at the first call."""
+        """A histogram, created at the first call."""
         children = self.histograms.setdefault(_known(name).name, {})
         found = children.get(labels)
         if found is None:
@@ -82,7 +83,7 @@ class Metrics:
         return found
 
     def snapshot(self) -> Snapshot:
-        """All figures now, the sources' included."""
+        """All current values, including those of the sources."""
         taken: Snapshot = {
             name: [(list(labels), [value]) for labels, value in children.items()]
             for name, children in self.counters.items()
@@ -96,10 +97,10 @@ class Metrics:
 
 
 def restored(said: object) -> Snapshot:
-    """The snapshot that JSON carried here, where a pair is a list.
+    """Convert a snapshot from JSON, where a pair is a list.
 
-    Raises ValueError on anything that `Metrics.snapshot` would not make: a worker faces the network, and its figures
-    are added to those of the others.
+    Raises `ValueError` for anything that `Metrics.snapshot` would not make: a worker is exposed to the network, and
+    its values are added to those of the others.
     """
     match said:
         case dict():
@@ -136,7 +137,7 @@ def _figure(said: object) -> float:
 
 
 def merged(snapshots: Iterable[Snapshot]) -> Snapshot:
-    """One snapshot of several workers' ones."""
+    """Merge the snapshots of several workers."""
     children: dict[str, dict[tuple[str, ...], list[float]]] = {}
     for snapshot in snapshots:
         for name, samples in snapshot.items():
@@ -148,12 +149,12 @@ def merged(snapshots: Iterable[Snapshot]) -> Snapshot:
 
 
 def only_counts(snapshot: Snapshot) -> Snapshot:
-    """What stays true of a worker that is gone: its counters and histograms."""
+    """The part of a snapshot that stays valid after its worker has ended: counters and histograms."""
     return {name: samples for name, samples in snapshot.items() if FAMILIES[name].kind is not Kind.GAUGE}
 
 
 def total(snapshot: Snapshot, name: str, labels: Mapping[str, str] | None = None) -> float:
-    """The sum of a metric's children whose labels are those named."""
+    """The sum of a metric's children with these labels."""
     family, wanted = _known(name), labels or {}
     return sum(
         values[0]

@@ -1,8 +1,8 @@
-"""The data plane's observer: counts each request, writes its line, shows it to whoever watches.
+"""The data plane's observer: counts each request, writes its line, and passes it to the admin page.
 
-Theory of operation: `observe` runs once per request on the event loop, so it does only what that request alone can
-tell: a few dict look-ups, three histogram buckets, one line. All else (text, sums over workers, explanations) is
-made when someone asks for it.
+Theory of operation. `observe` runs once per request on the event loop, so it does only what depends on that request:
+a few dict look-ups, three histogram buckets, one line. Everything else (text, sums over workers, explanations) is
+computed on demand.
 """
 
 import time
@@ -21,7 +21,7 @@ from sidecar.telemetry.outcome import PERMIT, REPORT, outcome_of
 from sidecar.telemetry.record import AuditRecord
 
 _MOST_STRIPPED = 64
-"""Headers that are named in the log when they are stripped: their names are chosen by clients."""
+"""Maximum number of stripped headers that the log names: clients choose the names."""
 _WARNED = frozenset(
     {
         "upstream_down",
@@ -34,7 +34,7 @@ _WARNED = frozenset(
         "metadata_left_alone",
     }
 )
-"""Incidents that someone should look at."""
+"""Incidents that an operator should look at."""
 Clock = Callable[[], float]
 
 
@@ -57,14 +57,14 @@ class Telemetry:
         self.adoption = Adoption(clock())
         self._clients = self.adoption.clients
         self.spans: Callable[[AuditRecord, tuple[str, str, str]], None] | None = None
-        """Told of each request when tracing is on."""
+        """Called for each request if tracing is on."""
         self._monotonic = monotonic
-        """For the allowances: a monotonic clock, so that setting the wall clock does not silence events."""
+        """Clock of the allowances: monotonic, so that setting the wall clock does not suppress events."""
         self.places = journal.sink if logging.audit is Audit.REQUIRED else None
         self._line = AccessLine()
         self._logs_all = logging.access is Access.ALL
         self._sample = 0 if logging.access is Access.DENIED else max(1, logging.sample)
-        """One permitted request in so many is logged; 0: none."""
+        """One in this many permitted requests is logged; 0: none."""
         self._permitted = 0
         self._readable = journal.format is Format.TEXT
         self._requests = metrics.counter("sidecar_requests_total")
@@ -81,18 +81,18 @@ class Telemetry:
         self._negotiated = metrics.counter("sidecar_tls_handshakes_negotiated_total")
         self._allowances = Allowances(self._tell_sum)
         self._stripped: set[str] = set()
-        """Headers that were named in the log."""
+        """Headers that the log has named already."""
 
     def observe(self, record: AuditRecord) -> None:
-        """One request is over."""
+        """A request is over."""
         labels = outcome_of(record)
         requests = self._requests
         requests[labels] = requests.get(labels, 0) + 1
-        # The line before all that it does not need: whatever else goes wrong, there is one.
+        # The line comes first, so that it is written even if a later step fails.
         if self._logs_all or labels[1] != PERMIT or self._is_sampled():
             try:
                 line = readable(record, labels) if self._readable else self._line.render(record, labels)
-            except Exception as error:  # noqa: BLE001 — a fault of ours, and still a record
+            except Exception as error:  # noqa: BLE001 — an internal error, and still a record
                 line = incomplete(record, labels)
                 self.incident("internal_error", f"{type(error).__name__} in an audit line")
             self._sink.write(line, record.has_place)
@@ -109,7 +109,7 @@ class Telemetry:
         token = decision.token if decision is not None else None
         name = (token.client_id or token.subject) if token is not None else None
         if token is not None and name and labels[1] == PERMIT:
-            # What `Client.count` comes to for nearly every request. Permitted: what the token is bound to is confirmed.
+            # The effect of `Client.count` for nearly every request. Permitted: the binding of the token is confirmed.
             client = self._clients[name]
             members = token.confirmation.members
             if members:
@@ -141,7 +141,7 @@ class Telemetry:
             self.metrics.increment("sidecar_streams_ended_total", record.ended_by)
 
     def handshake(self, result: str, peer: str = "", detail: str = "") -> None:
-        """One TLS handshake is over."""
+        """A TLS handshake is over."""
         key = (result,)
         self._handshakes[key] = self._handshakes.get(key, 0) + 1
         if result not in {"full", "resumed"}:
@@ -150,7 +150,7 @@ class Telemetry:
                 self._tell("TLS handshake failed", result, peer=bounded(peer), detail=detail)
 
     def negotiated(self, version: str, group: str, protocol: str) -> None:
-        """One handshake succeeded with this version of TLS, this group and this protocol of ours."""
+        """A handshake succeeded with this TLS version, this group and this protocol."""
         key = (version or NONE, group_label(group), protocol)
         self._negotiated[key] = self._negotiated.get(key, 0) + 1
 
@@ -160,11 +160,11 @@ class Telemetry:
         self._accepted[()] += 1
 
     def connection_closed(self) -> None:
-        """A client connection is gone."""
+        """A client connection is closed."""
         self._open[()] -= 1
 
     def header_stripped(self, name: str) -> None:
-        """A header that claims an identity was not passed on: counted, and its name logged once."""
+        """A header that claims an identity was not forwarded: counted, and its name logged once."""
         self.metrics.increment("sidecar_incidents_total", "header_stripped")
         name = bounded(name.lower())
         if name not in self._stripped and len(self._stripped) < _MOST_STRIPPED:
@@ -172,20 +172,20 @@ class Telemetry:
             self.journal.info("header not passed on: it claims an identity", name=name)
 
     def incident(self, name: str, detail: str = "") -> None:
-        """Something worth counting that is no request."""
+        """An event to count that is not a request."""
         self.metrics.increment("sidecar_incidents_total", name)
         if self._allowances.take(self._monotonic(), name):
             members = {"detail": bounded(detail)} if detail else {}
             (self.journal.warning if name in _WARNED else self.journal.info)("incident", name=name, **members)
 
     def http2_glitches(self, kind: str, count: int) -> None:
-        """What clients of HTTP/2 did that counts against what they may."""
+        """Count frames and resets of HTTP/2 clients that count against their allowance."""
         self.metrics.increment("sidecar_http2_glitches_total", kind, by=count)
 
     def _tell(self, event: str, name: str, **members: str) -> None:
         self.journal.info(event, name=name, **{key: value for key, value in members.items() if value})
 
     def _tell_sum(self, name: str, detail: str, count: int) -> None:
-        """Write the line that sums up what was left out of one kind."""
+        """Write the line that summarises the omitted lines of one kind."""
         members = {"detail": detail} if detail else {}
         self.journal.info("lines suppressed", name=name, count=count, **members)

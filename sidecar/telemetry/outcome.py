@@ -1,4 +1,4 @@
-"""What became of a request, in one word: the labels of `requests_total`, of log lines and of the dashboard."""
+"""The outcome of a request: a label of `requests_total`, of log lines and of the dashboard."""
 
 from typing import Final
 
@@ -7,16 +7,16 @@ from sidecar.decision.permit import Permit
 from sidecar.telemetry.record import AuditRecord
 
 PERMIT: Final = "permit"
-"""Forwarded, and the answer went to the client; or a document of the sidecar's own was served."""
+"""Forwarded, and the response was sent to the client; or a document of the sidecar's own was served."""
 REPORT: Final = "report"
 """Forwarded only because the policy reports instead of enforcing; `reason` says what would have refused it."""
 DENY: Final = "deny"
-"""Refused, and the client is to blame or unauthorized."""
+"""Refused because of the client: not authorized, or a faulty request."""
 FAIL: Final = "fail"
-"""Not answered by the upstream, and the client is not to blame: issuer, upstream, overload, ourselves."""
+"""No response of the upstream, and not because of the client: issuer, upstream, overload, internal error."""
 
 NONE: Final = "none"
-"""The label value where there is no rule or no reason."""
+"""The label value if there is no rule or no reason."""
 
 _FAILURES: Final = frozenset(
     reason.value
@@ -50,15 +50,15 @@ def outcome_of(record: AuditRecord) -> tuple[str, str, str]:
     else:
         rule = decision.rule or NONE
         reason = reason or decision.reason
-    if reason is None and record.status:  # a document of our own: nobody decides about it
+    if reason is None and record.status:  # a document of the sidecar's own: no decision is made about it
         return rule, PERMIT, NONE
-    if reason is None:  # the data plane ended it without a decision and without a reason: our fault
+    if reason is None:  # ended without a decision and without a reason: an internal error
         return rule, FAIL, Reason.INTERNAL_ERROR.value
     name = NAMES[reason]
     return rule, FAIL if name in _FAILURES else DENY, name
 
 
 def denial_of(record: AuditRecord) -> Denial | None:
-    """What refused the request, or would have."""
+    """The reason why the request was, or would be, refused."""
     decision = record.decision
     return decision.would_deny if isinstance(decision, Permit) else decision

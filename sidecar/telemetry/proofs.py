@@ -1,4 +1,4 @@
-"""What became of DPoP proofs: the figures of requests, told by the reasons that are of proofs."""
+"""Metrics of DPoP proofs, derived from the requests with reasons about proofs."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -13,9 +13,10 @@ _REASONS: Final = tuple(sorted(one.value for one in {*OF_PROOFS, Reason.REPLAY_U
 
 
 def proof_samples(metrics: Metrics, accepted: int) -> Iterator[Sample]:
-    """How many proofs were accepted, and for each reason how many were refused, those that are none included.
+    """The number of accepted proofs, and the number of refused ones for each reason, including zeros.
 
-    From the first scrape on: a counter that begins when it is first needed hides its first increase.
+    All reasons are shown from the first scrape: if a counter appeared only when needed, its first increase would be
+    missed.
     """
     yield Sample(_NAME, (ACCEPTED,), accepted)
     refused = dict.fromkeys(_REASONS, 0.0)
