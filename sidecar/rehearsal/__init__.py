@@ -1,1 +1,1 @@
-"""`sidecar explain`: why a request was, or would be, refused. The decision is the running one, watched."""
+"""`sidecar explain`: why a request was, or would be, refused. The running decision code is used, and observed."""

@@ -1,7 +1,7 @@
-"""When an issuer's keys are not at hand: the signature is assumed to be good, and the explanation says so.
+"""Without an issuer's keys, the signature is assumed to be valid, and the explanation says so.
 
-The token is signed again, header and claims untouched, with a key made for the moment. So every other check is the
-real one, on the very bytes of the token.
+The token is signed again with a temporary key; header and claims are unchanged. All other checks are therefore the
+real ones, on the same bytes.
 """
 
 from collections.abc import Sequence
@@ -36,7 +36,7 @@ class AssumedKeys:
 
     def __init__(self, token: str) -> None:
         self.token = token
-        """The token signed again; as it was, when it is nothing that can be signed."""
+        """The token signed again; unchanged if it cannot be signed."""
         self._found: VerificationKey | None = None
         header, _, rest = token.partition(".")
         payload, _, signature = rest.partition(".")
@@ -48,31 +48,31 @@ class AssumedKeys:
             self._found = VerificationKey(None, frozenset({algorithm}), key.public_key())
 
     def keys(self, issuer: str) -> KeySet:
-        """The key made for the moment, whoever the issuer is."""
+        """The temporary key, for any issuer."""
         return self
 
     async def refreshed(self, issuer: str, kid: str | None, source: str = "") -> KeySet:
-        """The same."""
+        """The temporary key."""
         return self
 
     def may_refresh(self, issuer: str, kid: str | None, source: str = "") -> bool:
-        """Never."""
+        """False: there are no other keys."""
         return False
 
     def fitting(self, kid: str | None, algorithm: str) -> Sequence[VerificationKey]:
-        """The key, whatever its `kid` should be."""
+        """The temporary key, for any `kid`."""
         return [self._found] if self._found is not None and algorithm in self._found.algorithms else []
 
     def is_current(self, key: object) -> bool:
-        """Always."""
+        """True: the key is always in force."""
         return True
 
     def cached(self, token: AccessToken, issuer: str) -> ValidatedToken | bool | None:
-        """Nothing can be assumed of what an issuer would answer."""
+        """Raises `IssuerUnavailable`: the answer of an issuer cannot be assumed."""
         raise IssuerUnavailable(issuer, "not asked, offline")
 
     async def introspect(self, token: AccessToken, issuer: str, source: str = "") -> ValidatedToken | bool:
-        """The same."""
+        """Raises `IssuerUnavailable`, as `cached`."""
         raise IssuerUnavailable(issuer, "not asked, offline")
 
 

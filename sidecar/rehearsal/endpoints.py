@@ -1,4 +1,4 @@
-"""A request to an authorization server's endpoint that nobody sent: decided by what the data plane decides with.
+"""Decides a hypothetical request to an authorization server's endpoint, with the code of the data plane.
 
 Nothing is sent to the server, and nothing is signed for it.
 """
@@ -23,11 +23,11 @@ from sidecar.rehearsal.request import Received
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """What was decided about a request to an endpoint."""
+    """The decision about a request to an endpoint."""
 
     decision: ClientPermit | Denial
     lines: bytes = b""
-    """The fields by which the server is told the client, without credentials of ours."""
+    """The fields that tell the server the client, without our credentials."""
 
     def told(self, names: frozenset[str]) -> tuple[str, ...]:
         """Which of these names, in lower case, are among the fields."""
@@ -50,7 +50,7 @@ class RehearsedEndpoints:
         self._server = AuthorizationServer(settings, parts, lambda _name, _detail: None)
 
     def decided(self, received: Received, body: bytes, presenter: Presenter, now: float) -> Decided | None:
-        """None for a request to no endpoint: an ordinary one. `now`: seconds since the epoch."""
+        """None for a request that is not to an endpoint. `now`: seconds since the epoch."""
         request, head = received.request, received.head
         if request is None or head is None or not self._server.covers(request.target):
             return None
@@ -62,19 +62,19 @@ class RehearsedEndpoints:
         decision = course.decide(head, request, received.fields, body, presenter=presenter, now=now)
         if isinstance(decision, Denial):
             return Decided(decision)
-        assert isinstance(decision, ClientPermit)  # noqa: S101 — at an endpoint nothing else is a permit
+        assert isinstance(decision, ClientPermit)  # noqa: S101 — at an endpoint every other result is a denial
         outgoing = course.outgoing(decision, head, received.fields, body, presenter)
         assert isinstance(outgoing, Outgoing)  # noqa: S101 — there are no credentials of ours to wait for
         return Decided(decision, outgoing.lines)
 
 
 def goes_to_endpoint(settings: AuthorizationServerSettings | None, target: str) -> bool:
-    """Whether a request target is, or could be taken for, the path of an endpoint."""
+    """Whether a request target is, or could be interpreted as, the path of an endpoint."""
     return settings is not None and endpoint_paths(settings).covers(target.encode("utf-8", "surrogateescape"))
 
 
 def token_endpoint(settings: AuthorizationServerSettings) -> str:
-    """Where clients find it."""
+    """The URLs at which clients find it."""
     return next(one.public for one in settings.endpoints if one.kind is EndpointKind.TOKEN)
 
 
@@ -126,11 +126,11 @@ _STAGES: Final[tuple[tuple[str, str, str, frozenset[Reason]], ...]] = (
         frozenset({Reason.CLIENT_CERTIFICATE_UNTRUSTED}),
     ),
 )
-"""What a request to an endpoint goes through, in order: check, clause, what is expected, why it may fail there."""
+"""The checks of a request to an endpoint, in order: check, section, what is expected, why it may fail."""
 
 
 def steps(decision: ClientPermit | Denial) -> list[Step]:
-    """What was checked and how it came out."""
+    """The checks and their results."""
     client = decision.client if isinstance(decision, ClientPermit) else None
     denial = decision.would_deny if isinstance(decision, ClientPermit) else decision
     found: list[Step] = []
@@ -152,14 +152,14 @@ _OF_CERTIFICATE: Final = frozenset({"certificate", "registered", "chain"})
 
 
 def _presented(check: str, client: Client | None) -> str | None:
-    """What came, where it passed; None for a check that this client does not go through."""
+    """The presented value, if the check passed; None for a check that does not apply to this client."""
     if client is None:
         return _PASSED
     if not isinstance(client, AuthenticatedClient):
         said = {"client_id": client.client_id, "method": "other: the server authenticates it"}
         return None if check in _OF_CERTIFICATE else said.get(check, _PASSED)
     if check == "chain" and client.client.method is not ClientMethod.TLS_CLIENT_AUTH:
-        return None  # RFC 8705 §2.2: nobody validates it
+        return None  # RFC 8705 §2.2: the chain is not validated
     said = {
         "client_id": client.client_id,
         "method": client.client.method.value,

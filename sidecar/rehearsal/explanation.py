@@ -1,4 +1,4 @@
-"""One decision, watched and put into words; for the command line and for the admin page."""
+"""One decision, observed and described as text; for the command line and for the admin page."""
 
 import inspect
 from collections.abc import Sequence
@@ -25,39 +25,39 @@ from sidecar.rehearsal.moments import untimely
 from sidecar.rehearsal.request import Received, Reception
 
 SIGNATURE = "signature"
-"""The check that is assumed to pass when there are no keys."""
+"""The check that is assumed to pass if there are no keys."""
 _OF_BINDING = frozenset({"cnf", "dpop"})
-"""Families of checks that say whose the token is."""
+"""Groups of checks about the binding of the token."""
 
 
 def help_place(reason: Reason) -> str:
-    """Where the documentation says who must act, and how."""
+    """The section of the documentation that says who must act, and how."""
     return f"docs/troubleshooting.md#{reason.value}"
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What was checked, what came of it, and why probably."""
+    """The checks, the result, and its probable cause."""
 
     steps: Sequence[Step]
     decision: Permit | Denial | None
-    """None when the sidecar itself answers, with one of its own documents."""
+    """None if the sidecar itself answers, with one of its own documents."""
     answer: Answer | None
-    """What the client gets; None when the request is forwarded."""
+    """The answer to the client; None if the request is forwarded."""
     diagnosis: Diagnosis | None
-    """The probable mistake behind a thumbprint that does not match; or by how much a time is wrong."""
+    """The probable mistake behind a thumbprint that does not match, or the error of a time."""
     bounds: Bounds | None
-    """What bounds the exchange, when the request is forwarded."""
+    """The limits of the exchange, if the request is forwarded."""
     stripped: tuple[str, ...] = ()
-    """Headers that are not passed on, since they claim an identity and no listed proxy said it."""
+    """Headers that are not forwarded, since they claim an identity and no listed proxy sent them."""
     told: tuple[str, ...] = ()
-    """Header fields by which an authorization server is told the client."""
+    """Header fields that tell an authorization server the client."""
     assumes_signature: bool = False
-    """The signature was not verified, for want of keys; the rest was checked as if it were good."""
+    """The signature was not verified, because keys are missing; the rest was checked as if it were valid."""
     protocol: str = HTTP1
-    """In which the request comes, by its name in the handshake."""
+    """The protocol of the request, by its ALPN name."""
     is_grpc: bool = False
-    """It is a call of gRPC, and so is the answer."""
+    """The request is a gRPC call, so the answer is gRPC too."""
 
     @property
     def is_permit(self) -> bool:
@@ -76,19 +76,19 @@ class Explanation:
 
     @property
     def challenge(self) -> str | None:
-        """The value of `WWW-Authenticate`, when the answer carries one."""
+        """The value of `WWW-Authenticate`, if the answer has one."""
         return self.answer.challenge if self.answer is not None else None
 
     @property
     def grpc_status(self) -> int | None:
-        """What the caller of gRPC gets; 0 where the call is forwarded, and the API says. None: it is no call."""
+        """The gRPC status; 0 if the call is forwarded and the API decides it. None: not a gRPC call."""
         if not self.is_grpc:
             return None
         return 0 if self.answer is None else grpc.status(self.answer)
 
     @property
     def grpc_message(self) -> str | None:
-        """`grpc-message`, as it is written; None where there is none."""
+        """`grpc-message` as encoded; None if there is none."""
         return grpc.message(self.answer.said).decode("ascii") if self.is_grpc and self.answer else None
 
     @property
@@ -99,11 +99,11 @@ class Explanation:
         return self.decision.rule if self.decision is not None else None
 
     def verdict(self, step: Step) -> str:
-        """How a check came out: passed, failed, not reached, or assumed."""
+        """The result of a check: passed, failed, not reached, or assumed."""
         return "assumed" if self.assumes_signature and step.check == SIGNATURE else step.verdict.value
 
     def document(self) -> dict[str, Any]:
-        """All of it, for machines. Holds claim values and never the token."""
+        """The explanation as data. Contains claim values, but not the token."""
         denial = self.denial
         return {
             "permit": self.is_permit,
@@ -148,11 +148,10 @@ async def explain(
     others: Sequence[Certificate] = (),
     as_sent: RequestHead | None = None,
 ) -> Explanation:
-    """Decide about one request at `now` (seconds since the epoch), watching.
+    """Decide one request at `now` (seconds since the epoch), and observe the decision.
 
-    `reception` has received it. `others` are certificates that the token may have been bound to by mistake. `as_sent`
-    is the request as its client sent it, when what was received has another token in the place of the one there.
-    Raises `Unverifiable`.
+    `reception` has received it. `others` are certificates to which the token may have been bound by mistake.
+    `as_sent` is the client's request, if the token was replaced in the received one. Raises `Unverifiable`.
     """
     received, presenter = reception.identified(received, presenter, now)
     head = received.head
@@ -182,7 +181,7 @@ async def explain(
 
 
 def _undecided(received: Received, reception: Reception, trace: Trace) -> Explanation:
-    """No check was made: the request cannot be read, or it asks for a document of our own."""
+    """No check was made: the request is invalid, or it is for a document of the sidecar's own."""
     denial = received.denial
     if denial is None:
         return Explanation((), None, received.document, None, None)
@@ -198,8 +197,8 @@ def _denial(decision: Permit | Denial) -> Denial | None:
 def _diagnosis(
     head: RequestHead, presenter: Presenter, denial: Denial | None, others: Sequence[Certificate]
 ) -> Diagnosis | None:
-    """What the token is really bound to, or how its proof was made, when a check of the binding failed."""
-    # The members as the token has them, right or wrong; nothing else of an unverified token is looked at.
+    """The real binding of the token, or how its proof was made, if a check of the binding failed."""
+    # The members of the unverified token, valid or not; nothing else of it is read.
     confirmation = unverified_claims(head).get("cnf")
     if denial is None or not isinstance(confirmation, dict):
         return None
@@ -213,7 +212,7 @@ def _diagnosis(
 
 
 def unverified_claims(head: RequestHead | None) -> dict[str, Any]:
-    """The claims of the first token in a request, not verified; empty when there are none."""
+    """The claims of the first token in a request, not verified; empty if there are none."""
     parts = first_token(head).split(".") if head is not None else []
     try:
         return json_object(base64url(parts[1])) if len(parts) == 3 else {}
@@ -222,6 +221,6 @@ def unverified_claims(head: RequestHead | None) -> dict[str, Any]:
 
 
 def first_token(head: RequestHead) -> str:
-    """The first token in a request; empty when there is none."""
+    """The first token in a request; empty if there is none."""
     tokens = [field.partition(" ")[2].strip() for field in head.authorization]
     return next((token for token in tokens if token.count(".") == 2), "")

@@ -1,4 +1,4 @@
-"""The keys that an explanation verifies with: from a file, from the issuers, or none."""
+"""The keys that verify the token of an explanation: from a file, from the issuers, or none."""
 
 import asyncio
 import json
@@ -22,14 +22,14 @@ _MOST_KEYS: Final = 100
 
 
 class KeysUnreadable(Exception):
-    """A JWK set file that is none; the message is one line."""
+    """The file is not a JWK set; the message is one line."""
 
 
 class PrintingObserver:
-    """Implements `IssuerObserver`: prints each failure for the person who waits for the explanation."""
+    """Implements `IssuerObserver`: prints each failure for the user of the command."""
 
     def keys_refreshed(self, event: KeysRefreshed) -> None:
-        """Keys were fetched, or were not."""
+        """A fetch of keys is over."""
         if event.result != "success":
             print(f"keys of {event.issuer}: {event.result}: {event.detail}", file=sys.stderr)
 
@@ -38,11 +38,11 @@ class PrintingObserver:
         print(f"keys of {event.issuer}: {event.key} skipped: {event.detail}", file=sys.stderr)
 
     def introspected(self, event: Introspected) -> None:
-        """An introspection endpoint answered, or did not."""
+        """A question to an introspection endpoint is over."""
         print(f"introspection at {event.issuer}: {event.result} {event.detail}".rstrip(), file=sys.stderr)
 
     def issuer_incident(self, issuer: str, name: str, detail: str) -> None:
-        """Something an operator should read."""
+        """An event that an operator should see."""
         print(f"{issuer}: {name}: {detail}", file=sys.stderr)
 
 
@@ -54,7 +54,7 @@ class FixedKeys:
         self._sets = sets
 
     def keys(self, issuer: str) -> KeySet:
-        """The keys of an issuer; raises `IssuerUnavailable`."""
+        """The keys of an issuer. Raises `IssuerUnavailable`."""
         found = self._sets.get(issuer)
         if found is None:
             raise IssuerUnavailable(issuer, "offline")
@@ -65,20 +65,20 @@ class FixedKeys:
         return self.keys(issuer)
 
     def may_refresh(self, issuer: str, kid: str | None, source: str = "") -> bool:
-        """Never."""
+        """False: there are no other keys."""
         return False
 
     def cached(self, token: AccessToken, issuer: str) -> ValidatedToken | bool | None:
-        """Nobody is asked."""
+        """Raises `IssuerUnavailable`: no issuer is asked."""
         raise IssuerUnavailable(issuer, "not asked, offline")
 
     async def introspect(self, token: AccessToken, issuer: str, source: str = "") -> ValidatedToken | bool:
-        """Nobody is asked."""
+        """Raises `IssuerUnavailable`: no issuer is asked."""
         raise IssuerUnavailable(issuer, "not asked, offline")
 
 
 def read_keys(path: Path) -> KeySet:
-    """The keys in a JWK set file; raises `KeysUnreadable`."""
+    """The keys in a JWK set file. Raises `KeysUnreadable`."""
     try:
         return load_key_set(json.loads(path.read_bytes()), _MOST_KEYS)
     except OSError as error:
@@ -88,7 +88,7 @@ def read_keys(path: Path) -> KeySet:
 
 
 def local_keys(settings: IssuersSettings, jwks: Path | None) -> FixedKeys:
-    """What is known without asking anybody: `jwks` for every issuer, or the files that the policy names."""
+    """The keys that are known offline: `jwks` for every issuer, or the files that the policy names."""
     if jwks is not None:
         keys = read_keys(jwks)
         return FixedKeys({one.issuer: keys for one in settings.issuers})
@@ -103,7 +103,7 @@ def local_keys(settings: IssuersSettings, jwks: Path | None) -> FixedKeys:
 
 @asynccontextmanager
 async def asked(settings: IssuersSettings, issuer: str) -> AsyncIterator[Issuers]:
-    """The real issuers, once the keys of `issuer` are here or `PATIENCE` is over. Nothing is kept on disk."""
+    """The real issuers, after the keys of `issuer` were loaded or `PATIENCE` is over. Nothing is saved to disk."""
     async with Issuers(replace(settings, state_directory=None), PrintingObserver()) as issuers:
         known = {one.issuer for one in settings.issuers if one.keys is not None}
         deadline = asyncio.get_running_loop().time() + PATIENCE

@@ -1,4 +1,4 @@
-"""Times for people: by how much a token or a certificate came too late or too early."""
+"""Times for display: by how much a token or a certificate is too old or too new."""
 
 from math import isfinite
 from typing import Final
@@ -13,11 +13,11 @@ _SENTENCES: Final = {
     "iat": "The token was issued {ahead} in the future",
     "certificate.not_after": "The client certificate expired {ago} ago",
 }
-"""Check → what is wrong with the time that was presented."""
+"""Check → the error of the presented time."""
 
 
 def untimely(denial: Denial | None, now: float) -> Diagnosis | None:
-    """What a check of the time that failed at `now` (seconds since the epoch) means; None when none did."""
+    """The meaning of a failed check of a time at `now` (seconds since the epoch); None if no such check failed."""
     for failure in denial.failures if denial is not None else ():
         sentence = _SENTENCES.get(failure.check)
         if sentence is None:
@@ -33,7 +33,7 @@ def untimely(denial: Denial | None, now: float) -> Diagnosis | None:
 
 
 def span(seconds: float) -> str:
-    """A length of time in the largest unit that it has two of, or in seconds: `58 minutes`."""
+    """A duration in the largest unit of which it has at least two, or in seconds: `58 minutes`."""
     seconds = max(0, round(seconds))
     for size, unit in _UNITS:
         count = seconds // size

@@ -1,6 +1,6 @@
-"""What is asked about a request that nobody sent, made into what a client would send and who it is.
+"""Converts the description of a hypothetical request into what a client would send, and its presenter.
 
-The one maker: `sidecar explain` fills it from arguments, the admin page's question from a form.
+It is the only converter: `sidecar explain` fills the description from arguments, the admin page from a form.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,30 +24,30 @@ _USUAL: Final = "GET"
 
 
 class Unposable(Exception):
-    """What is asked makes no request."""
+    """The description does not make a request."""
 
     def __init__(self, member: str, problem: str, value: str = "") -> None:
         super().__init__(f"{member}: {problem}")
         self.member = member
-        """The name of what is wrong in `Asked`."""
+        """The name of the wrong attribute in `Asked`."""
         self.problem = problem
-        """Plain words."""
+        """The error as text."""
         self.value = value
-        """What came."""
+        """The value."""
 
 
 class BesideCall(Unposable):
-    """Something is said that a call of gRPC says itself."""
+    """An attribute that a gRPC call determines itself was given too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What somebody wrote down. Nothing but `url` and `method` need be said."""
+    """The description of a request. Only `url` and `method` are required."""
 
     token: str = ""
-    """With its scheme, or without."""
+    """With or without its scheme."""
     proof: str = ""
-    """DPoP (RFC 9449)."""
+    """A DPoP proof (RFC 9449)."""
     method: str = _USUAL
     url: str = "/"
     headers: Sequence[str] = ()
@@ -57,27 +57,27 @@ class Asked:
     grpc: str = ""
     """`package.Service/Method`."""
     listener: str = ""
-    """Empty: the first."""
+    """Name of the listener; empty: the first."""
     protocol: str = ""
-    """Empty: what the listener and the request make usual."""
+    """The protocol; empty: the usual one of the listener and the request."""
     tls: str = ""
-    """`1.3/X25519`."""
+    """TLS version and group, as in `1.3/X25519`."""
     certificates: Sequence[Certificate] = ()
-    """The client's, and what came with it."""
+    """The client's certificate, and its chain."""
 
 
 @dataclass(frozen=True, slots=True)
 class Posed:
-    """What is to be explained."""
+    """The request to explain."""
 
     sent: Sent
     presenter: Presenter
     others: Sequence[Certificate]
-    """Certificates that the token may be bound to by mistake."""
+    """Certificates to which the token may be bound by mistake."""
 
 
 def posed(asked: Asked, loaded: Loaded) -> Posed:
-    """Under one configuration. Raises `Unposable`."""
+    """Convert under one configuration. Raises `Unposable`."""
     presenter = _presenter(asked, loaded.proxy)
     sent = _sent(asked, presenter.protocol, loaded.authorization_server)
     return Posed(sent, presenter, [*asked.certificates[1:], *_ours(loaded.proxy)])
@@ -143,7 +143,7 @@ def _fields(lines: Iterable[str]) -> list[Field]:
 
 
 def _call(asked: Asked, target: str) -> str:
-    """The path of the call that is asked about; `url` may name the host."""
+    """The path of the gRPC call; `url` may name the host."""
     if target != "/":
         raise BesideCall("url", "a gRPC call has no other path: leave it out", asked.url)
     if asked.method not in {_USUAL, "POST"}:
@@ -157,12 +157,12 @@ def _call(asked: Asked, target: str) -> str:
 
 
 def _ours(settings: ProxySettings) -> list[Certificate]:
-    """The server's own certificates and the clients' authorities: easily taken for the client's."""
+    """The server's certificates and the clients' authorities: easily confused with the client's certificate."""
     found: list[Certificate] = []
     for listener in settings.listeners:
         for file in listener.own_files:
             try:
                 found += certificates_in(file.read_bytes())
-            except (OSError, ValueError):  # a broken file is `check`'s and the reload's to tell
+            except (OSError, ValueError):  # `check` and the reload report a broken file
                 continue
     return found

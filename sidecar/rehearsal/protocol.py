@@ -1,4 +1,4 @@
-"""In which protocol a request that nobody sent would come, and what a call of gRPC is in it."""
+"""The protocol of a hypothetical request, and the form of a gRPC call in it."""
 
 import re
 from typing import Final
@@ -11,7 +11,7 @@ from sidecar.proxy.configuration import HTTP1, HTTP2, Limits, ListenerSettings
 
 _CALL: Final = re.compile(r"/?([A-Za-z0-9_.]+)/([A-Za-z0-9_]+)")
 UNSPOKEN: Final = Reason.GRPC_UNSUPPORTED
-"""Why a permitted call is refused where the API is asked in HTTP/1.1."""
+"""Why a permitted call is refused if the API is reached over HTTP/1.1."""
 
 
 def call_target(text: str) -> str:
@@ -23,7 +23,7 @@ def call_target(text: str) -> str:
 
 
 def chosen(said: str, listener: ListenerSettings, *, is_call: bool) -> str:
-    """What is spoken to a listener where `said` was asked for, which may be nothing. Raises `ValueError`."""
+    """The protocol used on a listener if `said` was requested, which may be empty. Raises `ValueError`."""
     offered = listener.protocols
     usual = HTTP2 if is_call or HTTP1 not in offered else HTTP1
     protocol = said or usual
@@ -38,13 +38,13 @@ def chosen(said: str, listener: ListenerSettings, *, is_call: bool) -> str:
 
 
 def with_call_fields(fields: list[Field]) -> list[Field]:
-    """The fields, and those that every call has, unless they are there."""
+    """The fields, and the required fields of a gRPC call that are missing."""
     there = {name.lower() for name, _ in fields}
     return fields + [field for field in grpc.CALL_FIELDS if field[0] not in there]
 
 
 def read_http2(method: str, target: str, fields: tuple[Field, ...], limits: Limits) -> Http2Request:
-    """A request as the data plane reads it from HTTP/2; a client writes names in lower case, and Host as :authority."""
+    """A request as the data plane reads it from HTTP/2; clients send names in lower case, and Host as :authority."""
     regular = [(name.lower(), value) for name, value in fields]
     hosts = [value for name, value in regular if name == b"host"]
     pseudo: list[Field] = [(b":method", method.encode())]

@@ -1,8 +1,8 @@
-"""The explain form: a token, a certificate and a request, decided by the authorizer that serves, watched; or a request
-to an endpoint of the authorization server, decided by the clients that are registered now.
+"""The explain form: a token, a certificate and a request, decided by the running authorizer and observed; or a
+request to an endpoint of the authorization server, decided by the present registry of clients.
 
-Nothing leaves the machine but what the policy itself would ask of an issuer, or of a client that publishes its
-certificates. The token is not kept and not logged.
+Nothing leaves the machine except the questions that the policy itself sends to an issuer, or to a client that
+publishes its certificates. The token is neither stored nor logged.
 """
 
 from collections.abc import Mapping
@@ -22,18 +22,18 @@ from sidecar.rehearsal.told import Unverifiable
 from sidecar.settings.configuration import Loaded
 
 JsonObject = dict[str, Any]
-"""JSON."""
+"""A JSON object."""
 
 LONGEST: Final = 65536
-"""Characters of any member of the form."""
+"""Maximum characters of any member of the form."""
 MEMBERS: Final = (
     "token", "proof", "certificate", "method", "url", "token_request", "listener", "tls", "protocol", "grpc",
 )  # fmt: skip
-"""Texts of the form; beside them `headers`, a list of lines."""
+"""Text members of the form; in addition it has `headers`, a list of lines."""
 
 
 class BadQuestion(Exception):
-    """What was asked cannot be answered; the message is one plain line for who asked."""
+    """The question cannot be answered; the message is one line for the user."""
 
 
 async def answer(
@@ -43,7 +43,7 @@ async def answer(
     now: float,
     clients: ClientRegistry | None = None,
 ) -> JsonObject:
-    """The explanation as JSON, as of `now` (seconds since the epoch). `clients`: those of the authorization server
+    """The explanation as JSON, at `now` (seconds since the epoch). `clients`: those of the authorization server
     behind the sidecar, if there is one. Raises `BadQuestion`.
     """
     texts = {name: _text(question, name) for name in MEMBERS}

@@ -1,4 +1,4 @@
-"""An explanation for a person at a terminal."""
+"""An explanation as text for a terminal."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -18,7 +18,7 @@ _MARKS = {
 
 
 def render(explanation: Explanation, *, in_colour: bool) -> Iterator[str]:
-    """The lines: each check, the verdict, the answer, and the probable mistake."""
+    """The lines: each check, the decision, the answer, and the probable mistake."""
     steps = explanation.steps
     check = max((len(step.check) for step in steps), default=0)
     clause = max((len(step.clause) for step in steps), default=0)
@@ -56,7 +56,7 @@ def _verdict(explanation: Explanation, *, in_colour: bool) -> Iterator[str]:
         for name in explanation.stripped:
             yield f"stripped {_printable(name)}: it claims an identity, and only a peer in `forwarded_from` may say it"
         return
-    assert explanation.answer is not None  # noqa: S101 — what is not forwarded is answered
+    assert explanation.answer is not None  # noqa: S101 — without forwarding, there is an answer
     status = explanation.answer.status
     if denial is None:
         yield f"answer   {status}: the sidecar's own metadata of the protected resource (RFC 9728)"
@@ -74,7 +74,7 @@ def _verdict(explanation: Explanation, *, in_colour: bool) -> Iterator[str]:
 
 
 def _limits(explanation: Explanation) -> Iterator[str]:
-    """What bounds the exchange, where the rule has a say in it."""
+    """The limits of the exchange, if the rule sets any."""
     decision, bounds = explanation.decision, explanation.bounds
     own = decision.rule.limits if isinstance(decision, Permit) else None
     if own is None or bounds is None:

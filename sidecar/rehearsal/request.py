@@ -1,7 +1,7 @@
-"""A request that nobody sent, read as the data plane reads one: in HTTP/1.1 written down, parsed, taken in; in HTTP/2
-from its fields.
+"""A hypothetical request, read as the data plane reads one: HTTP/1.1 is serialised and parsed, HTTP/2 is read from
+its fields.
 
-So what is said of it is what a client would be told who sent it, down to the field that is malformed.
+The result is therefore the same as for a client that sends it, including errors of malformed fields.
 """
 
 from dataclasses import dataclass, replace
@@ -26,17 +26,17 @@ from sidecar.settings.configuration import Loaded
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What a client would send."""
+    """The request of a client."""
 
     method: str
     target: str
     fields: tuple[Field, ...]
     body: bytes = b""
     protocol: str = HTTP1
-    """In which it comes: `HTTP1` or `HTTP2`."""
+    """Its protocol: `HTTP1` or `HTTP2`."""
 
     def with_token(self, token: str, other: str) -> "Sent":
-        """The same with another token in place of `token`."""
+        """The same request with another token in place of `token`."""
         before, after = token.encode(), other.encode()
         fields = tuple(
             (name, value.replace(before, after) if before else value) for name, value in self.fields
@@ -46,31 +46,31 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What the sidecar makes of it."""
+    """The request after reception by the sidecar."""
 
     fields: RequestFields
     head: RequestHead | None
-    """What the decision is told; None when it is not asked."""
+    """The input of the decision; None if there is no decision."""
     denial: Denial | None = None
     """Why it is refused before any check."""
     document: Answer | None = None
-    """What the sidecar itself answers."""
+    """The sidecar's own answer."""
     request: Request | None = None
     """The request itself, as far as it can be read."""
 
     @property
     def is_grpc(self) -> bool:
-        """It is a call of gRPC: an answer must be gRPC's, too."""
+        """It is a gRPC call, so an answer must be gRPC too."""
         return isinstance(self.request, Http2Request) and self.request.is_grpc
 
 
 class Reception:
-    """What a request meets under one configuration before it is decided about."""
+    """The steps before the decision, under one configuration."""
 
     def __init__(self, loaded: Loaded) -> None:
         settings, metadata = loaded.proxy, loaded.metadata
         self.bounds = bounds(settings.limits, settings.upstream)
-        """The bounds of exchanges whose rule sets none."""
+        """The limits of exchanges whose rule sets none."""
         self.answers = Answers(settings.wording(metadata.url if metadata else None))
         self._limits, self._listeners = settings.limits, settings.listeners
         self._rules = settings.field_rules()
@@ -78,7 +78,7 @@ class Reception:
         self._documents = {path: document(body) for path, body in loaded.documents.items()}
 
     def receive(self, sent: Sent) -> Received:
-        """Read the request, as far as the decision."""
+        """Read the request, up to the decision."""
         fields = RequestFields()
         request = self._read(sent)
         head = intake.request_head(request, fields, self._rules)
@@ -90,7 +90,8 @@ class Reception:
         return Received(fields, head, request=request)
 
     def identified(self, received: Received, presenter: Presenter, now: float) -> tuple[Received, Presenter]:
-        """The same, with the certificate of its own field where the listener is told it so, or the refusal of that.
+        """The same, with the certificate from its field if the listener gets it from a proxy, or the refusal of that
+        field.
 
         Raises `Unverifiable`.
         """
@@ -103,7 +104,7 @@ class Reception:
         return received, found
 
     def outcome(self, received: Received, decision: Permit | Denial) -> Permit | Denial:
-        """The decision, unless it permits a call of gRPC to an API that is asked in HTTP/1.1 (`UnspokenCall`)."""
+        """The decision, unless it permits a gRPC call to an API that is reached over HTTP/1.1 (`UnspokenCall`)."""
         if not isinstance(decision, Permit) or not received.is_grpc or self._upstream_protocol == HTTP2:
             return decision
         failure = Failure("upstream", UNSPOKEN, HTTP2, self._upstream_protocol)
@@ -125,7 +126,7 @@ class Reception:
 
 
 def _written(sent: Sent) -> bytes | Fault:
-    """RFC 9112 §3. A line end inside of a piece would make two of one."""
+    """RFC 9112 §3. A line end within one part would split the line."""
     line = b"%b %b HTTP/1.1" % (sent.method.encode(), sent.target.encode())
     lines = [line, *(b"%b: %b" % field for field in sent.fields)]
     if any(b"\r" in each or b"\n" in each for each in lines):
@@ -152,7 +153,7 @@ def split(url: str) -> tuple[str, str]:
 
 
 def field(text: str) -> Field:
-    """`Name: value`, taken apart. Raises `ValueError`."""
+    """Parse `Name: value`. Raises `ValueError`."""
     name, colon, value = text.partition(":")
     if not colon or not name.strip():
         raise ValueError("not 'Name: value'")
@@ -160,7 +161,7 @@ def field(text: str) -> Field:
 
 
 def credentials(token: str, proof: str = "") -> list[Field]:
-    """The fields of a token, pasted with its scheme as tools and logs show it, or without; and of a DPoP proof."""
+    """The fields of a token, with its scheme as tools and logs show it, or without; and of a DPoP proof."""
     fields = []
     if token:
         scheme = "DPoP" if proof else "Bearer"
@@ -171,7 +172,7 @@ def credentials(token: str, proof: str = "") -> list[Field]:
 
 
 def tls_of(text: str) -> tuple[str, str]:
-    """`1.3` or `1.3/X25519`, taken apart: version and group, each empty when it was not said. Raises `ValueError`."""
+    """Parse `1.3` or `1.3/X25519`: version and group, each empty if not given. Raises `ValueError`."""
     version, slash, group = text.partition("/")
     if text and version not in VERSIONS:
         raise ValueError(f"not a version of TLS with, perhaps, a group: {' or '.join(VERSIONS)}, 1.3/X25519")
@@ -181,7 +182,7 @@ def tls_of(text: str) -> tuple[str, str]:
 
 
 def with_host(fields: list[Field], host: str) -> tuple[Field, ...]:
-    """The fields, and Host unless it is among them."""
+    """The fields, with Host added if it is missing."""
     if any(name.lower() == b"host" for name, _ in fields):
         return tuple(fields)
     return ((b"Host", host.encode()), *fields)

@@ -1,4 +1,4 @@
-"""A token request that nobody sent, explained: what its client must prove, and how it fails."""
+"""Explains a hypothetical token request: what its client must prove, and which check fails."""
 
 import os
 from collections.abc import AsyncIterator, Mapping
@@ -25,7 +25,7 @@ from sidecar.settings.configuration import Loaded
 
 
 class NoEndpoint(Exception):
-    """The request goes to no endpoint; the message is one line."""
+    """The request is not to an endpoint; the message is one line."""
 
 
 async def explain_token_request(
@@ -37,10 +37,10 @@ async def explain_token_request(
     offline: bool,
     http: HttpSettings | None = None,
 ) -> Explanation:
-    """Decide about a request to an endpoint at `now` (seconds since the epoch), in words. Unless `offline`, a client
-    that publishes its certificates at a URL is asked for them.
+    """Decide a request to an endpoint at `now` (seconds since the epoch), as text. Unless `offline`, the certificates
+    of a client that publishes them are fetched.
 
-    Raises `NoEndpoint`; `OSError`, `ValueError` for files that cannot be used.
+    Raises `NoEndpoint`; `OSError`, `ValueError` for unusable files.
     """
     settings = loaded.authorization_server
     if settings is None:
@@ -66,8 +66,8 @@ def explained_at(
     presenter: Presenter,
     now: float,
 ) -> Explanation | None:
-    """The explanation of a request to an endpoint at `now` (seconds since the epoch); None for one that can be read and
-    goes to none. Raises `Unverifiable`.
+    """The explanation of a request to an endpoint at `now` (seconds since the epoch); None for a valid request to
+    another path. Raises `Unverifiable`.
     """
     received, presenter = reception.identified(received, presenter, now)
     if received.denial is not None:
@@ -87,7 +87,7 @@ def _unread(denial: Denial, reception: Reception, presenter: Presenter) -> Expla
 
 
 def _client_id(received: Received, body: bytes) -> str:
-    """The client that the form names, not verified; empty when it cannot be read."""
+    """The client that the form names, not verified; empty if the form is invalid."""
     request, head = received.request, received.head
     if request is None or head is None:
         return ""
@@ -106,7 +106,7 @@ async def _published(
     http: HttpSettings | None,
     clock: Clock = SYSTEM_CLOCK,
 ) -> AsyncIterator[Mapping[str, RegisteredCertificates]]:
-    """What clients publish: of the one that is asked about what is there now, of the others nothing."""
+    """The published certificates: for the client in question those at its URL now, for the others none."""
     nothing = FixedCertificates(frozenset())
     known: dict[str, RegisteredCertificates] = {
         one.jwks_url: nothing for one in settings.clients if one.jwks_url is not None

@@ -1,7 +1,7 @@
-"""The client's certificate from a request's own field, where the listener is told it by a proxy (RFC 9440).
+"""The client's certificate from a field of the request, if the listener gets it from a proxy (RFC 9440).
 
-Read and verified by the data plane's own reader. The request is taken for one that a listed proxy sent: who else could
-send it is not in the request.
+The data plane's own reader reads and verifies it. The request is assumed to come from a listed proxy, because a
+request does not show its sender.
 """
 
 from dataclasses import replace
@@ -22,10 +22,10 @@ class Unverifiable(Exception):
 def presented(
     settings: ToldCertificateSettings, fields: list[Field], assumed: Presenter, now: float
 ) -> Presenter | Denial:
-    """Who presents a request with these fields at `now` (seconds since the epoch).
+    """The presenter of a request with these fields at `now` (seconds since the epoch).
 
-    Without a field it is as `assumed`: its certificate is taken for one that the proxy told and that was accepted.
-    Raises `Unverifiable`.
+    Without a field it is `assumed`: its certificate counts as one that the proxy sent and that was accepted. Raises
+    `Unverifiable`.
     """
     reader = _reader(settings)
     known = reader.read([field for field in fields if field[0].lower() in reader.names], b"", now)
@@ -45,7 +45,7 @@ def presented(
 
 
 def of_listener(listeners: tuple[ListenerSettings, ...], name: str) -> ToldCertificateSettings | None:
-    """What a listener is told, if it is."""
+    """The certificate source of a listener, if it has one."""
     return next((one.told for one in listeners if one.name == name), None)
 
 

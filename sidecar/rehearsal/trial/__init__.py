@@ -1,1 +1,1 @@
-"""`sidecar test`: policy unit tests. Keys, tokens and certificates are made here; the decision is the real one."""
+"""`sidecar test`: policy unit tests. Keys, tokens and certificates are generated; the decision is the real one."""

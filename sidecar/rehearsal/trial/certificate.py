@@ -1,4 +1,4 @@
-"""Client certificates for cases, made for the run and forgotten after it."""
+"""Client certificates for cases, generated for one run."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
@@ -19,11 +19,11 @@ _DAY = 86400.0
 _HOUR = 3600.0
 
 Issue = Callable[[str], ClientCertificate]
-"""The certificate of a name, the same one each time."""
+"""Name → certificate; the same name always gives the same one."""
 
 
 def authority(certificates: Mapping[str, CaseCertificate], now: float) -> Issue:
-    """Issues the certificates of one case file, as of `now` (seconds since the epoch)."""
+    """A function that issues the certificates of one case file, at `now` (seconds since the epoch)."""
 
     @cache
     def issue(name: str) -> ClientCertificate:
@@ -32,7 +32,7 @@ def authority(certificates: Mapping[str, CaseCertificate], now: float) -> Issue:
             return client_certificate(certificates_in(wanted.file.read_bytes())[0].der)
         try:
             return client_certificate(_certificate(name, wanted, now).public_bytes(Encoding.DER))
-        except (ValueError, OverflowError) as error:  # dates that no certificate can have
+        except (ValueError, OverflowError) as error:  # dates that a certificate cannot have
             raise CaseMistake(f"the certificate {shown(name)} cannot be made: {error}") from None
 
     return issue

@@ -1,4 +1,4 @@
-"""Results as a JUnit report, the form that every CI reads."""
+"""Results as a JUnit report, the format that CI systems read."""
 
 import re
 from collections.abc import Sequence
@@ -6,7 +6,7 @@ from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from sidecar.rehearsal.trial.result import Result
 
-# XML 1.0 §2.2: what a document may not hold, not even escaped.
+# XML 1.0 §2.2: characters that a document may not contain, not even escaped.
 _FORBIDDEN = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
 
 

@@ -1,4 +1,5 @@
-"""Clients with keys of their own, played for cases: their DPoP proofs (RFC 9449 §4.2), and every kind of wrong one."""
+"""Simulated clients with their own keys: their DPoP proofs (RFC 9449 §4.2), valid ones and every kind of invalid one.
+"""
 
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -16,13 +17,13 @@ _STRANGER = "a stranger"
 
 @dataclass(slots=True)
 class PlayedClients:
-    """The keys of a run, by name, and what is signed with them."""
+    """The keys of a run, by name, and their signatures."""
 
     policy: Policy
     nonces: Nonces | None
-    """What makes the nonces that the sidecar gives."""
+    """Makes the nonces that the sidecar issues."""
     _keys: dict[tuple[str, str], PrivateKey] = field(default_factory=dict)
-    """By owner and algorithm."""
+    """Keys by owner and algorithm."""
     _made: int = 0
 
     def thumbprint(self, name: str, algorithm: str) -> str:
@@ -30,14 +31,14 @@ class PlayedClients:
         return base64url_text(thumbprint_of(public_jwk(self._key(name, algorithm), algorithm)))
 
     def algorithm(self, wanted: CaseProof | None, issuer: IssuerPolicy) -> str:
-        """With which the case's client signs."""
+        """The key of the case's client."""
         named = None if wanted is None else wanted.algorithm
         return named or usual(issuer.proof.algorithms)
 
     def proof(
         self, wanted: CaseProof, request: CaseRequest, token: str, issuer: IssuerPolicy, now: float
     ) -> str:
-        """A proof as the case wants it, for its request and its token."""
+        """A proof according to the case, for its request and its token."""
         algorithm = self.algorithm(wanted, issuer)
         name = wanted.key or "client"
         shown = public_jwk(self._key(name, algorithm), algorithm)
@@ -64,7 +65,7 @@ class PlayedClients:
         return claims
 
     def _target(self, request: CaseRequest) -> str:
-        """RFC 9449 §4.2: without query. At the first of the origins, as a client that is told of one calls it."""
+        """RFC 9449 §4.2: without query. With the first of the origins, as a client configured with it would call it."""
         path = (request.target or "/").partition("?")[0]
         for one in self.policy.origins:
             return one.origin + one.prefix + path

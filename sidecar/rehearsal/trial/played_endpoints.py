@@ -1,5 +1,5 @@
-"""The endpoints of an authorization server in cases: certificates are made for the run, so who vouches for one is told
-by its name.
+"""The endpoints of an authorization server in cases. Certificates are generated for the run, so their authority is
+given by its name.
 """
 
 from collections.abc import Sequence
@@ -21,12 +21,12 @@ _CHECK: Final = "client_authentication.chain"
 
 
 class PlayedAuthority:
-    """Vouches for a certificate that a case makes without `issued_by`, and for one that is `issued_by` the name of an
-    authority in the client's `ca_file`; for one from a file if OpenSSL does. Implements `ClientAuthority`.
+    """Accepts a generated certificate without `issued_by`, and one that is `issued_by` the name of an authority in
+    the client's `ca_file`; for a certificate from a file, OpenSSL decides. Implements `ClientAuthority`.
     """
 
     def __init__(self, settings: AuthoritySettings) -> None:
-        """Raises `OSError`, `ValueError` for a file that is there and cannot be used."""
+        """Raises `OSError`, `ValueError` for a file that exists and cannot be used."""
         self._real = TrustedAuthority(settings) if _are_there(settings) else None
         self._names = _names(settings.ca_file)
 
@@ -49,14 +49,14 @@ def _are_there(settings: AuthoritySettings) -> bool:
 
 
 def _names(file: Path) -> list[object]:
-    """Subjects of the authorities of a file; none without it."""
+    """Subjects of the authorities of a file; None without a file."""
     found = read_authorities(file.read_bytes()).readable if file.is_file() else []
     return [one.canonical_subject for one in found if not isinstance(one.canonical_subject, Unreadable)]
 
 
 def played_endpoints(loaded: Loaded, authorizer: Authorizer) -> RehearsedEndpoints | None:
-    """None where there is no authorization server. What clients publish at URLs is not fetched: such clients
-    have no certificates here.
+    """None without an authorization server. Certificates at URLs are not fetched: clients that publish them have none
+    here.
 
     Raises `OSError`, `ValueError`.
     """

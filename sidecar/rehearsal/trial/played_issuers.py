@@ -1,7 +1,7 @@
-"""The issuers of a policy, played for cases: keys made for the run, tokens signed with them, introspection answered.
+"""The simulated issuers of a policy: generated keys, tokens signed with them, introspection answers.
 
-Implements `decision.ports.KeySource` and `decision.ports.TokenIntrospector`: what is real between a token and a
-decision stays real.
+Implements `decision.ports.KeySource` and `decision.ports.TokenIntrospector`: everything between a token and the
+decision is real.
 """
 
 from collections.abc import Mapping
@@ -26,16 +26,16 @@ class PlayedIssuers:
 
     policy: Policy
     _answers: dict[str, dict[str, Any]] = field(default_factory=dict)
-    """Token → what introspection says of it."""
+    """Token → its introspection answer."""
     _keys: dict[tuple[str, str], PrivateKey] = field(default_factory=dict)
-    """By owner and algorithm."""
+    """Keys by owner and algorithm."""
     _sets: dict[tuple[str, tuple[str, ...]], KeySet] = field(default_factory=dict)
-    """By issuer and the algorithms of its keys so far."""
+    """Keys so far, by issuer and algorithm."""
 
     # --- KeySource
 
     def keys(self, issuer: str) -> KeySet:
-        """The keys of an issuer: those that a token was signed with, or should have been."""
+        """The keys of an issuer: those that signed a token, or should have."""
         algorithms = tuple(algorithm for owner, algorithm in self._keys if owner == issuer)
         found = self._sets.get((issuer, algorithms))
         if found is None:
@@ -48,13 +48,13 @@ class PlayedIssuers:
         return self.keys(issuer)
 
     def may_refresh(self, issuer: str, kid: str | None, source: str = "") -> bool:
-        """Never: there are no other keys."""
+        """False: there are no other keys."""
         return False
 
     # --- TokenIntrospector
 
     def cached(self, token: AccessToken, issuer: str) -> ValidatedToken | bool | None:
-        """What introspection says; raises `Denied` as the real one does."""
+        """The introspection answer. Raises `Denied` as the real one does."""
         answer = self._answers.get(token.reveal(), {"active": False})
         if answer.get("active") is not True:
             return False
@@ -69,7 +69,7 @@ class PlayedIssuers:
     def token(
         self, wanted: CaseToken, issuer: IssuerPolicy, confirmation: Mapping[str, str], now: float
     ) -> str:
-        """An access token as the case wants it; `confirmation` is what it is bound to (RFC 7800 §3.1)."""
+        """An access token according to the case; `confirmation` is its binding (RFC 7800 §3.1)."""
         if wanted.raw is not None:
             return wanted.raw
         claims = self._claims(wanted, issuer, confirmation, now)

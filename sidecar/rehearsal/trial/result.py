@@ -1,4 +1,4 @@
-"""What became of one case, and how it is shown."""
+"""The result of one case, and its rendering."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -7,12 +7,12 @@ from sidecar.decision.denial import Failure
 
 
 class CaseMistake(Exception):
-    """The case asks for something that does not exist, or cannot; the message is one line."""
+    """The case refers to something that does not exist, or cannot; the message is one line."""
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One case, played."""
+    """The result of one case."""
 
     name: str
     place: str
@@ -22,22 +22,22 @@ class Result:
     verdict: str
     """Status, and the reason of a refusal."""
     differences: Sequence[tuple[str, str, str]] = ()
-    """Name, expected, came; empty when all came as expected."""
+    """Name, expected, actual; empty if all values are as expected."""
     failures: Sequence[Failure] = ()
-    """The checks that failed, which explain what came."""
+    """The failed checks, which explain the result."""
     seconds: float = 0.0
 
     @property
     def is_good(self) -> bool:
-        """Whether all came as expected."""
+        """Whether all values are as expected."""
         return not self.differences
 
     def summary(self) -> str:
-        """One line about what did not."""
+        """One line about the differences."""
         return "; ".join(f"{name}: expected {wanted}, got {came}" for name, wanted, came in self.differences)
 
     def lines(self) -> Iterator[str]:
-        """What did not come as expected, as a diff, and why."""
+        """The differences as a diff, and their cause."""
         yield f"{self.place}: {self.request}: {self.verdict}"
         for name, wanted, came in self.differences:
             yield f"- {name}: {wanted}"
@@ -50,7 +50,7 @@ class Result:
 
 
 def table(results: Sequence[Result], *, in_colour: bool) -> Iterator[str]:
-    """A row a case, a diff below each that failed, and a count."""
+    """A row for each case, a diff for each failed one, and a count."""
     width = max((len(result.name) for result in results), default=0)
     target = min(max((len(result.request) for result in results), default=0), 40)
     for result in results:

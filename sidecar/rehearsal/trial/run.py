@@ -1,4 +1,4 @@
-"""Plays one case: the request through the real parser, the real authorizer and the real header rules."""
+"""Runs one case: the request passes the real parser, the real authorizer and the real header rules."""
 
 import inspect
 from collections.abc import Mapping, Sequence
@@ -35,34 +35,34 @@ from sidecar.settings.cases import PolicyCase
 from sidecar.settings.configuration import Loaded
 
 _PEER = "192.0.2.1"
-"""A client's address as documentation has it (RFC 5737)."""
+"""A client address from the documentation range (RFC 5737)."""
 NOTHING = "nothing"
 
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """What came of a request."""
+    """The result of a request."""
 
     status: int
-    """HTTP's. A refused call of gRPC has the status of its record here, and that of its caller in `grpc_status`."""
+    """HTTP status. A refused gRPC call has the status of its record here, and that of its caller in `grpc_status`."""
     reason: str | None = None
     rule: str | None = None
     would_deny: str | None = None
     error: str = "none"
     failures: tuple[Failure, ...] = ()
     upstream_headers: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    """Lower-case name → values; empty when nothing is forwarded."""
+    """Lower-case name → values; empty if nothing is forwarded."""
     challenge: str | None = None
     bounds: Bounds | None = None
-    """None when nothing is forwarded."""
+    """None if nothing is forwarded."""
     answer: Answer | None = None
-    """What the sidecar says; None when the request is forwarded."""
+    """The sidecar's answer; None if the request is forwarded."""
     grpc_status: int | None = None
-    """None when it is no call of gRPC."""
+    """None if it is not a gRPC call."""
 
 
 class Stage:
-    """One policy with everything around it that a request meets."""
+    """One policy with all components that a request passes."""
 
     def __init__(self, loaded: Loaded, issuers: PlayedIssuers) -> None:
         self.loaded = loaded
@@ -72,7 +72,7 @@ class Stage:
         self.policy = issuers.policy
         nonces = loaded.nonces()
         self.clients = PlayedClients(self.policy, nonces)
-        # One authorizer for all cases, as in the running process: the cache is part of what is tried.
+        # One authorizer for all cases, as in the running process, so that its cache is tested too.
         self.authorizer = Authorizer(
             self.policy,
             issuers,
@@ -85,7 +85,7 @@ class Stage:
         self.endpoints = played_endpoints(loaded, self.authorizer)
 
     async def play(self, case: PolicyCase, issue: Issue, now: float) -> Played:
-        """What comes of one case at `now`; raises `CaseMistake`."""
+        """The result of one case at `now`. Raises `CaseMistake`."""
         certificate = None if case.certificate is None else issue(case.certificate)
         sent = self._fields(case, certificate, issue, now)
         presenter = self._presenter(case, certificate)
@@ -149,7 +149,7 @@ class Stage:
     def _fields(
         self, case: PolicyCase, certificate: ClientCertificate | None, issue: Issue, now: float
     ) -> list[Field]:
-        """The header fields as the client sends them."""
+        """The header fields that the client sends."""
         fields = [(b"Host", (case.request.host or "api.example.com").encode())]
         for name, values in case.request.headers.items():
             all_values = [values] if isinstance(values, str) else values
@@ -176,8 +176,8 @@ class Stage:
     def _confirmation(
         self, case: PolicyCase, issuer: IssuerPolicy, certificate: ClientCertificate | None, issue: Issue
     ) -> dict[str, str]:
-        """What the case's token is bound to: its certificate, or where there is a proof the key of that."""
-        assert case.token is not None  # noqa: S101 — for a token
+        """The binding of the case's token: its certificate, or the key of the proof if there is one."""
+        assert case.token is not None  # noqa: S101 — only for a token
         found = {}
         named, key = case.token.bound_to, case.token.bound_to_key
         default = certificate if case.proof is None else None
@@ -196,7 +196,7 @@ class Stage:
                 raise CaseMistake("the policy has no issuer that could issue a token")
             return next(iter(self.policy.issuers.values()))
         known = self.policy.issuers.get(name)
-        # A token of an issuer that the policy does not know: made all the same, to see it refused.
+        # The token's issuer is not in the policy: it is made in order to test the refusal.
         return known or IssuerPolicy(name, frozenset({"https://api.example.com"}))
 
     def _presenter(self, case: PolicyCase, certificate: ClientCertificate | None) -> Presenter:
@@ -248,7 +248,7 @@ class Stage:
     def _upstream_headers(
         self, permit: Permit, fields: RequestFields, presenter: Presenter
     ) -> dict[str, list[str]]:
-        """What the API sees, made as the data plane makes it."""
+        """The fields that the API receives, made by the code of the data plane."""
         block = b"".join(fields.kept) + Forwarding(_PEER).block(fields)
         if self.settings.upstream.forward_token:
             block += b"".join(b"Authorization: %b\r\n" % value for value in fields.authorization)
@@ -276,7 +276,7 @@ def _named(name: str, issue: Issue) -> ClientCertificate | None:
 
 
 def differences(expected: Mapping[str, Any], came: Played) -> list[tuple[str, str, str]]:
-    """What was expected and did not come: name, expected, came."""
+    """Expected values that differ: name, expected, actual."""
     found = []
     for name, wanted in expected.items():
         if name == "upstream_headers":

@@ -1,4 +1,4 @@
-"""Keys made for a run, and what is signed with them."""
+"""Keys generated for a run, and their signatures."""
 
 import json
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from sidecar.decision.jose import canonical_algorithm
 from sidecar.decision.strict import base64url_text
 
 _PREFERRED: Final = ("ES256", "EdDSA", "Ed25519", "ES384", "ES512")
-"""Cheap to make; RSA only when nothing else is accepted."""
+"""Algorithms whose keys are cheap to generate; RSA only if no other is accepted."""
 _CURVES: Final[Mapping[str, ec.EllipticCurve]] = {
     "ES256": ec.SECP256R1(),
     "ES384": ec.SECP384R1(),
@@ -32,12 +32,12 @@ def new_key(algorithm: str) -> PrivateKey:
 
 
 def usual(accepted: AbstractSet[str]) -> str:
-    """The algorithm to sign with, where all of `accepted` would do."""
+    """The algorithm to sign with; each of `accepted` is possible."""
     return next((name for name in _PREFERRED if name in accepted), min(accepted))
 
 
 def public_jwk(key: PrivateKey, algorithm: str) -> dict[str, Any]:
-    """The members that make the public key (RFC 7638 §3.2, RFC 8037 §2), and no other."""
+    """The members of the public key (RFC 7638 §3.2, RFC 8037 §2), and no others."""
     jwk = json.loads(get_default_algorithms()[canonical_algorithm(algorithm)].to_jwk(key.public_key()))
     return {member: jwk[member] for member in jwk if member != "key_ops"}
 
