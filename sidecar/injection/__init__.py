@@ -1,5 +1,5 @@
-"""Puts the sidecar into Kubernetes manifests. Pure: a manifest in, a manifest out.
+"""Injects the sidecar into Kubernetes manifests. Pure: a manifest in, a manifest out.
 
-The command `sidecar inject` and the admission webhook are two thin shells around `manifest.inject`,
-so that what a reviewer sees in git and what the cluster does at admission cannot drift apart.
+The command `sidecar inject` and the admission webhook both call `manifest.inject` and do little else, so that a
+manifest reviewed in git and the cluster's result at admission do not differ.
 """

@@ -1,7 +1,7 @@
 """AdmissionReview in, AdmissionReview out (admission.k8s.io/v1).
 
-Whatever the Pod looks like, the answer is whole: allowed with all of the patch, allowed as it is, or refused
-with a sentence that says what to change. A request that is not an AdmissionReview raises `BadReview`.
+For any Pod there are three answers: allowed with the whole patch, allowed unchanged, or refused with a sentence that
+says what to change. A request that is not an AdmissionReview raises `BadReview`.
 """
 
 import base64
@@ -32,9 +32,9 @@ def review(body: bytes, settings: InjectionSettings, mode: Mode = Mode.ASKED) ->
 
 
 def guard(body: bytes) -> dict[str, Any]:
-    """Answer one AdmissionReview of the validating webhook: what protects a Pod that exists stays as it is.
+    """Answer one AdmissionReview of the validating webhook: an update must not change the protection of a Pod.
 
-    Of a Pod's spec the API server lets only images and a few times be changed; annotations and labels, all.
+    In a Pod's spec the API server allows changes to images and a few times only, but to all annotations and labels.
     Raises `BadReview`.
     """
     return _answered(body, _guarded)
@@ -79,7 +79,7 @@ def _guarded(request: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _protection(pod: Mapping[str, Any]) -> dict[str, Any]:
-    """What the protection of a Pod consists of, as far as an update could reach it; empty where there is none."""
+    """The parts of a Pod's protection that an update could change; empty if it has none."""
     metadata, spec = pod.get("metadata"), pod.get("spec")
     if not isinstance(spec, Mapping):
         return {}

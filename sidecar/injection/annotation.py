@@ -1,4 +1,4 @@
-"""The annotations by which a Pod asks for the sidecar, and by which the injector says what it did."""
+"""The annotations by which a Pod requests the sidecar, and in which the injector records its changes."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -12,15 +12,15 @@ PREFIX = "bound-token-sidecar/"
 INJECT = PREFIX + "inject"
 STATUS = PREFIX + "status"
 INJECTED_LABEL = PREFIX + "injected"
-"""On every Pod with the sidecar, for the selectors of NetworkPolicies and PodMonitors."""
+"""Label of every Pod with the sidecar, for the selectors of NetworkPolicies and PodMonitors."""
 
 _WRITTEN_BY_THE_INJECTOR = {STATUS, PREFIX + "service-file", PREFIX + "probe-rules"}
-"""The last two by version 0.1, which kept the files where whoever may patch a Pod could change them."""
+"""Version 0.1 wrote the last two: it kept the files where anybody who may patch a Pod could change them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What one Pod asks for, over the injector's settings; `None` where it says nothing."""
+    """The requests of one Pod, which override the injector's settings; `None` means no request."""
 
     container: str | None = None
     upstream_port: int | None = None
@@ -36,15 +36,15 @@ class Wishes:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What the injector did to a Pod: kept in an annotation so that a second pass knows."""
+    """The changes of the injector to a Pod, kept in an annotation for a later injection."""
 
     container: str
     upstream_port: int
     port: int
     upstream_protocol: str | None = None
-    """What the API speaks, where that is not HTTP/1.1."""
+    """The protocol of the API, if not HTTP/1.1."""
     undo: tuple[Any, ...] | None = None
-    """What takes it back (`undo.record`); None in a record of version 0.1, which had none."""
+    """The steps that undo the injection (`undo.record`); None in a record of version 0.1."""
 
     def text(self) -> str:
         """The annotation's value."""
@@ -61,10 +61,10 @@ class Status:
 
 
 def wishes(metadata: Mapping[str, Any], allowed: Collection[str] = CHOICES) -> Wishes:
-    """What the Pod's annotations ask for, of what its author is `allowed` to choose.
+    """The requests in the Pod's annotations, as far as its author is `allowed` to choose.
 
-    Raises `CannotInject` for a value that is not understood, for a name of ours that does not exist (a misspelt
-    annotation must not silently mean the default), and for a choice that is not the author's.
+    Raises `CannotInject` for an invalid value, for an unknown name with our prefix (a misspelt annotation must not
+    silently mean the default), and for a choice that the author may not make.
     """
     annotations = _strings(metadata, "annotations")
     ours = {
@@ -103,7 +103,7 @@ def wishes(metadata: Mapping[str, Any], allowed: Collection[str] = CHOICES) -> W
 
 
 def status(metadata: Mapping[str, Any]) -> Status | None:
-    """What an earlier pass wrote, or `None` if the Pod carries no readable record of one."""
+    """The record of an earlier injection, or `None` if the Pod has no readable one."""
     text = _strings(metadata, "annotations").get(STATUS)
     if text is None:
         return None
@@ -127,10 +127,9 @@ def _strings(metadata: Mapping[str, Any], name: str) -> Mapping[str, str]:
 
 
 def switch(metadata: Mapping[str, Any]) -> bool | None:
-    """Whether the Pod asks for the sidecar (true), declines it (false) or says nothing.
+    """Whether the Pod requests the sidecar (true), declines it (false) or does neither.
 
-    The annotation counts before the label of the same name, which is there because selectors see labels
-    only.
+    The annotation takes precedence over the label of the same name, which exists because selectors match labels only.
     """
     label = _strings(metadata, "labels").get(INJECT)
     value = _strings(metadata, "annotations").get(INJECT, label)
@@ -142,7 +141,7 @@ def switch(metadata: Mapping[str, Any]) -> bool | None:
 
 
 def _object(name: str, value: str | None) -> str | None:
-    """An empty name, say, must not mean the default. `{name}` stands for the workload's name, where there is one."""
+    """An empty name, for example, must not mean the default. `{name}` stands for the workload's name, if it has one."""
     try:
         if value is not None:
             object_name(value.replace("{name}", "name") if name == "tls-secret" else value)

@@ -1,4 +1,4 @@
-"""Manifests that belong together: the workloads get the sidecar, the Services that select them follow."""
+"""Injects several manifests together: the workloads get the sidecar, and their Services are changed accordingly."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,17 +19,17 @@ from sidecar.injection.settings import InjectionSettings
 
 @dataclass(frozen=True, slots=True)
 class Bundle:
-    """The manifests after the pass, in the order they came, and what a person should know."""
+    """The manifests after injection, in the same order, and notes for the user."""
 
     manifests: tuple[Any, ...]
     notes: tuple[str, ...]
 
 
 def inject_bundle(manifests: Sequence[Any], settings: InjectionSettings) -> Bundle:
-    """Inject every workload that does not decline, and rewire the Services among them.
+    """Inject every workload that does not decline, and change the Services of these workloads.
 
-    Documents that are not Kubernetes objects pass through. Raises `CannotInject` with the problems of all of
-    them: a bundle is changed whole or not at all.
+    Documents that are not Kubernetes objects are returned unchanged. Raises `CannotInject` with the problems of all
+    documents: either the whole bundle is changed or nothing.
     """
     protected: list[Protected] = []
     notes: list[str] = []
@@ -72,9 +72,9 @@ def inject_bundle(manifests: Sequence[Any], settings: InjectionSettings) -> Bund
 
 
 def uninject_bundle(manifests: Sequence[Any]) -> Bundle:
-    """Take the sidecar out of every workload, and lead the Services back to where they led.
+    """Remove the sidecar from every workload, and restore the Services.
 
-    Raises `CannotInject` with the problems of all of them.
+    Raises `CannotInject` with the problems of all documents.
     """
     notes: list[str] = []
     problems: list[str] = []
@@ -95,7 +95,7 @@ def uninject_bundle(manifests: Sequence[Any]) -> Bundle:
 
 
 def label(manifest: Mapping[str, Any]) -> str:
-    """How a person finds the object again: its kind and name."""
+    """Identifies the object for the user: its kind and name."""
     metadata = manifest.get("metadata")
     found = metadata if isinstance(metadata, Mapping) else {}
     name = found.get("name") or found.get("generateName") or "without a name"
@@ -103,7 +103,7 @@ def label(manifest: Mapping[str, Any]) -> str:
 
 
 def _selectable(manifest: dict[str, Any]) -> tuple[str | None, Mapping[str, str]]:
-    """Namespace and labels of the Pods of an object; no labels where it has none."""
+    """Namespace and labels of the Pods of an object; no labels if it has none."""
     if template_path(manifest) is None:
         return None, {}
     own, pods = manifest.get("metadata"), template_of(manifest).get("metadata")
@@ -113,7 +113,7 @@ def _selectable(manifest: dict[str, Any]) -> tuple[str | None, Mapping[str, str]
 
 
 def _flat(manifests: Sequence[Any]) -> list[dict[str, Any]]:
-    """All objects, those of Lists included."""
+    """All objects, including those in Lists."""
     found: list[dict[str, Any]] = []
 
     def keep(manifest: dict[str, Any]) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def _flat(manifests: Sequence[Any]) -> list[dict[str, Any]]:
 
 
 def _each(manifest: Any, change: Callable[[dict[str, Any]], dict[str, Any]]) -> Any:
-    """Apply `change` to an object, or to every item of a List; unchanged input is returned as it is."""
+    """Apply `change` to an object, or to every item of a List; an unchanged input is returned itself."""
     if not isinstance(manifest, dict):
         return manifest
     items = manifest.get("items")

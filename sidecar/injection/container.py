@@ -26,7 +26,7 @@ HEALTH_PORT_NAME = "bound-health"
 START_SECONDS = 60
 SECRET_MODE = 0o440
 IN_MEMORY = {"medium": "Memory", "sizeLimit": "16Mi"}
-"""Outlives the container, not the Pod; nothing in it keeps the cluster's autoscaler from moving the Pod."""
+"""A volume that exists as long as the Pod, and does not prevent the cluster autoscaler from moving the Pod."""
 
 
 def container(
@@ -35,10 +35,10 @@ def container(
     port_entries: list[dict[str, Any]],
     files: Mapping[str, str],
 ) -> dict[str, Any]:
-    """The container, under the "restricted" Pod security standard; native ones carry `restartPolicy`.
+    """The container, valid under the "restricted" Pod security standard; native ones have `restartPolicy`.
 
-    `files` are the generated files, by the environment variable that holds each; none when the Pod brings a service
-    file of its own.
+    `files` are the generated files, by the environment variable that contains each; empty if the Pod has its own
+    service file.
     """
     service = f"env:{SERVICE_VARIABLE}" if files else f"{SERVICE_DIRECTORY}/{SERVICE_FILE}"
     body: dict[str, Any] = {
@@ -66,12 +66,12 @@ def container(
 
 
 def _literal(value: str) -> str:
-    """The kubelet expands `$(NAME)` in a container's environment; `$$` stands for one `$`."""
+    """Escape a value: the kubelet expands `$(NAME)` in a container's environment, and `$$` means one `$`."""
     return value.replace("$(", "$$(")
 
 
 def volumes(wanted: Wishes, settings: InjectionSettings, *, workload: str | None) -> list[dict[str, Any]]:
-    """The volumes that the container mounts, save one that the Pod already has."""
+    """The volumes that the container mounts, without one that the Pod already has."""
     own = {"name": f"{VOLUME_PREFIX}service", "configMap": {"name": wanted.config_map}}
     made = [
         *([own] if wanted.config_map is not None else []),
@@ -97,7 +97,7 @@ def volumes(wanted: Wishes, settings: InjectionSettings, *, workload: str | None
 def clients_secret(wanted: Wishes, settings: InjectionSettings) -> str | None:
     """The Secret with the clients of a Pod that is an authorization server (RFC 8705 §2); None for any other Pod.
 
-    Raises `CannotInject` when the Pod names one and nothing would read it.
+    Raises `CannotInject` if the Pod names one that would not be used.
     """
     server = settings.authorization_server
     if wanted.clients_secret is not None and server is None and wanted.config_map is None:
@@ -109,7 +109,7 @@ def clients_secret(wanted: Wishes, settings: InjectionSettings) -> str | None:
 
 
 def _authorities(settings: InjectionSettings) -> list[tuple[str, str, ClientCa]]:
-    """Authorities that are mounted: the volume's name, its place, and where they come from."""
+    """The mounted authorities: name of the volume, mount path, and source."""
     kinds = [
         ("client-ca", CLIENT_CA_DIRECTORY, settings.client_ca),
         ("proxy-ca", PROXY_CA_DIRECTORY, settings.proxy_ca),
@@ -124,12 +124,12 @@ def _authorities(settings: InjectionSettings) -> list[tuple[str, str, ClientCa]]
 def _authority_source(ca: ClientCa) -> dict[str, Any]:
     if ca.config_map is not None:
         return {"configMap": {"name": ca.config_map}}
-    # Only the certificate: the Secret of an authority may hold its key beside it.
+    # Only the certificate: the Secret of an authority may also contain its key.
     return {"secret": {"secretName": ca.secret, "items": [{"key": ca.file, "path": ca.file}]}}
 
 
 def _dpop_sources(settings: InjectionSettings) -> list[dict[str, Any]]:
-    """The Secrets that replicas share for DPoP."""
+    """The Secrets for DPoP that replicas share."""
     if settings.dpop is None:
         return []
     named = [(settings.dpop.nonce_key_secret, "nonce-key"), (settings.dpop.replay_secret, "url")]
@@ -192,12 +192,12 @@ def _tls_source(wanted: Wishes, settings: InjectionSettings, workload: str | Non
 
 
 def _group(wanted: Wishes, settings: InjectionSettings) -> int | None:
-    """Whose group may read the private key; None leaves it to the cluster, with the user (OpenShift gives every
-    namespace a range of its own, and its Pods an fsGroup that owns their Secrets' files).
+    """The group that may read the private key; None: the cluster chooses it, with the user (OpenShift assigns each
+    namespace a range, and its Pods an fsGroup that owns the files of their Secrets).
 
     The kubelet gives a Secret's files to root:root, or to the Pod's fsGroup, of which every container is a member.
-    With group 0 both can be read while nobody else can; a Pod's fsGroup is not ours to set, for it changes the
-    owner of the API's volumes. CSI drivers are told a group of their own.
+    With group 0 the sidecar can read both kinds and others cannot. The injector does not set a Pod's fsGroup, because
+    that changes the owner of the API's volumes. CSI drivers get their own group.
     """
     if settings.group is not None:
         return settings.group
@@ -231,7 +231,7 @@ def _mounts(wanted: Wishes, settings: InjectionSettings) -> list[dict[str, Any]]
 
 
 def _written(settings: InjectionSettings) -> list[tuple[str, str]]:
-    """What the sidecar writes into, on a root that is read-only: the volume's name and its place."""
+    """The volumes that the sidecar writes to, since its root is read-only: name and mount path."""
     places = [(f"{VOLUME_PREFIX}tmp", "/tmp")]  # noqa: S108  # the container's own, in memory
     if settings.keep_issuer_keys:
         places.append((f"{VOLUME_PREFIX}state", STATE_DIRECTORY))
@@ -247,7 +247,7 @@ def _resources(settings: InjectionSettings) -> dict[str, Any]:
 
 
 def _sleep(settings: InjectionSettings) -> dict[str, Any]:
-    """Keep serving while endpoints are withdrawn. The image holds no shell, but it holds Python."""
+    """Keep serving while endpoints are removed. The image has no shell, but it has Python."""
     seconds = settings.pre_stop_seconds
     if settings.has_sleep_action:
         return {"sleep": {"seconds": seconds}}

@@ -1,4 +1,4 @@
-"""Any Kubernetes object in, the same with the sidecar in its Pod template out."""
+"""Any Kubernetes object in, the same object with the sidecar in its Pod template out."""
 
 import copy
 import re
@@ -27,20 +27,20 @@ _JOB_OF_A_CRONJOB = re.compile(r"-\d{8,10}$")
 
 
 class Mode(Enum):
-    """Who gets the sidecar, and who has a say in it."""
+    """Which Pods get the sidecar, and who may configure it."""
 
     ALL = "all"
-    """Every Pod that does not decline: `sidecar inject`, whose user has the manifest in his hands."""
+    """Every Pod that does not decline: `sidecar inject`, whose user controls the manifest."""
     ASKED = "asked"
-    """Only a Pod that asks: the webhook, in a namespace that opted in."""
+    """Only Pods that request it: the webhook, in a namespace that opted in."""
     ENFORCED = "enforced"
-    """Every Pod, and its author chooses nothing: the webhook, in an enforcing namespace."""
+    """Every Pod, without choices for its author: the webhook, in an enforcing namespace."""
 
 
 @dataclass(frozen=True, slots=True)
 class Injection:
-    """The manifest after the pass. `status` is `None` where there is no sidecar; unchanged manifests are
-    the very object that came in.
+    """The manifest after injection. `status` is `None` without a sidecar; an unchanged manifest is the input object
+    itself.
     """
 
     manifest: dict[str, Any]
@@ -54,11 +54,11 @@ def inject(
     mode: Mode = Mode.ALL,
     service_ports: Sequence[ServicePort] = (),
 ) -> Injection:
-    """Put the sidecar into the Pod (template) of `manifest`, or bring one that is there up to these settings.
+    """Inject the sidecar into the Pod (template) of `manifest`, or update an existing one to these settings.
 
-    `service_ports` are those of the Services that select the Pod, as far as they are known. What has no Pod template
-    comes back as it was, and so does a sidecar that somebody put in by hand; a webhook refuses that one, since any
-    container may carry the name. Raises `CannotInject`.
+    `service_ports` are those of the Services that select the Pod, as far as they are known. An object without a Pod
+    template is returned unchanged. So is one with a sidecar that was added by hand; a webhook refuses it, since any
+    container may have that name. Raises `CannotInject`.
     """
     path = template_path(manifest)
     if path is None:
@@ -85,9 +85,9 @@ def inject(
 
 
 def uninject(manifest: dict[str, Any]) -> Injection:
-    """Take out of the Pod (template) what injection put in, and put back what it replaced.
+    """Remove what injection added to the Pod (template), and restore what it replaced.
 
-    What was changed since stays, and a note says so. Raises `CannotInject` for a sidecar of which there is no record.
+    Later changes are kept, and a note says so. Raises `CannotInject` for a sidecar without a record.
     """
     path = template_path(manifest)
     if path is None:
@@ -121,7 +121,7 @@ def _again(
     mode: Mode,
     service_ports: Sequence[ServicePort],
 ) -> Injection:
-    """A Pod that has a container of the sidecar's name."""
+    """Handle a Pod that has a container with the sidecar's name."""
     template = _at(manifest, path)
     status = annotation.status(template.get("metadata") or {})
     if status is None:
@@ -147,7 +147,7 @@ def _again(
 def _old_record(
     manifest: dict[str, Any], path: tuple[str, ...], settings: InjectionSettings, mode: Mode, status: Status
 ) -> Injection:
-    """What version 0.1 injected: its record does not say what it replaced, so only the image can follow."""
+    """An injection of version 0.1: its record does not have the replaced values, so only the image can be updated."""
     if mode is Mode.ENFORCED:
         raise CannotInject("version 0.1 put the sidecar here: inject the original manifest with this version")
     made = copy.deepcopy(_at(manifest, path))
@@ -161,7 +161,7 @@ def _old_record(
 
 
 def _changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    """What a second injection changed, in a sentence or two."""
+    """Describe the changes of a second injection in one or two sentences."""
     before, after = _sidecar(old) or {}, _sidecar(new) or {}
     if before.get("image") != after.get("image"):
         yield f"image {before.get('image')} becomes {after.get('image')}"
@@ -181,10 +181,9 @@ def _sidecar(pod: Mapping[str, Any]) -> dict[str, Any] | None:
 
 
 def template_path(manifest: Mapping[str, Any]) -> tuple[str, ...] | None:
-    """Where the Pod (template) of an object is, or `None` if it has none.
+    """The path of the Pod (template) of an object, or `None` if it has none.
 
-    Kinds that this project has never heard of count when they have a template with containers where
-    Deployments have it.
+    Unknown kinds are included if they have a template with containers at the same path as Deployments.
     """
     kind = manifest.get("kind")
     if isinstance(kind, str) and kind in TEMPLATE_PATHS and "apiVersion" in manifest:
@@ -196,7 +195,7 @@ def template_path(manifest: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 
 def template_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The Pod (template) of an object that has one. Raises `CannotInject` for any other."""
+    """The Pod (template) of an object that has one. Raises `CannotInject` for any other object."""
     path = template_path(manifest)
     if path is None:
         raise CannotInject("the object has no Pod template")
@@ -204,7 +203,7 @@ def template_of(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def workload_name(manifest: Mapping[str, Any]) -> str | None:
-    """The name a person knows the workload by: for a Pod that a controller made, the Deployment's, say."""
+    """The name by which users know the workload: for a Pod of a controller, the name of its Deployment, for example."""
     metadata = manifest.get("metadata") or {}
     owners = metadata.get("ownerReferences") or []
     labels = metadata.get("labels") or {}
@@ -219,7 +218,7 @@ def workload_name(manifest: Mapping[str, Any]) -> str | None:
 
 
 def _is_silent_and_closed(template: Mapping[str, Any]) -> bool:
-    """Whether a Pod neither asks for the sidecar nor offers anything to stand in front of."""
+    """Whether a Pod neither requests the sidecar nor has a port to protect."""
     metadata = template.get("metadata") or {}
     if annotation.switch(metadata) is True or annotation.wishes(metadata) != Wishes():
         return False
@@ -227,7 +226,7 @@ def _is_silent_and_closed(template: Mapping[str, Any]) -> bool:
 
 
 def _checked(manifest: Mapping[str, Any], path: tuple[str, ...]) -> dict[str, Any]:
-    """The Pod (template) at `path`, of a shape that the rest can rely on. Raises `CannotInject`."""
+    """The Pod (template) at `path`, with checked structure. Raises `CannotInject`."""
     template = _at(manifest, path)
     check_metadata(manifest.get("metadata"))
     check_pod(template)

@@ -1,4 +1,4 @@
-"""Whether a Pod is meant for Windows nodes, in any of the ways that Kubernetes knows to say so."""
+"""Whether a Pod is for Windows nodes, by any of the settings that Kubernetes has for this."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
@@ -12,7 +12,7 @@ _BUILD: Final = "node.kubernetes.io/windows-build"
 
 
 def is_for_windows(spec: Mapping[str, Any]) -> bool:
-    """Whether `spec` (of a Pod) says Windows: by name, by node selector, by required affinity, or by options."""
+    """Whether `spec` (of a Pod) requires Windows: by name, node selector, required affinity, or options."""
     return (
         _at(spec, "os", "name") == "windows"
         or any(_is_windows_label(key, value) for key, value in _mapping(spec.get("nodeSelector")).items())
@@ -29,7 +29,7 @@ def _is_windows_label(key: object, value: object) -> bool:
 
 
 def _needs_windows_node(spec: Mapping[str, Any]) -> bool:
-    """A node fits one of the terms, and within a term all expressions: each of the terms must say Windows."""
+    """A node must match one term, and all expressions of that term: so each term must require Windows."""
     required = _at(spec, "affinity", "nodeAffinity", "requiredDuringSchedulingIgnoredDuringExecution")
     terms = list(_mappings(_mapping(required).get("nodeSelectorTerms")))
     return bool(terms) and all(

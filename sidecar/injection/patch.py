@@ -1,7 +1,7 @@
 """The difference between two JSON documents as RFC 6902 operations.
 
-The webhook sends them to the API server; the command applies them to the YAML tree as it was read, which is
-why comments survive. Only `add`, `replace` and `remove` are made.
+The webhook sends them to the API server. The command applies them to the parsed YAML tree, which preserves comments.
+Only `add`, `replace` and `remove` are used.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """One step; `path` holds unescaped keys and indexes, outermost first."""
+    """One operation; `path` holds unescaped keys and indexes, outermost first."""
 
     verb: Literal["add", "replace", "remove"]
     path: tuple[str | int, ...]

@@ -1,4 +1,4 @@
-"""Which container is the API, which of its ports the sidecar stands in front of, and what forbids it."""
+"""Chooses the API's container and the port that the sidecar protects, or says what prevents injection."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where the sidecar goes: in front of `upstream_port` of `container`, listening on `port`."""
+    """The position of the sidecar: in front of `upstream_port` of `container`, listening on `port`."""
 
     container: str
     upstream_port: int
@@ -28,7 +28,7 @@ class Placement:
 def place(
     spec: Mapping[str, Any], metadata: Mapping[str, Any], wanted: Wishes, settings: InjectionSettings
 ) -> Placement:
-    """Choose, or raise `CannotInject` with every reason why not."""
+    """Choose, or raise `CannotInject` with all reasons."""
     container = _api_container(spec, metadata, wanted)
     upstream_port = _upstream_port(container, wanted)
     placement = Placement(container["name"], upstream_port, wanted.port or settings.port)
@@ -44,7 +44,7 @@ def place(
 
 
 def has_sidecar(spec: Mapping[str, Any]) -> bool:
-    """Whether a container of the sidecar's name is there, put by us or by hand."""
+    """Whether the Pod has a container with the sidecar's name, injected or added by hand."""
     return any(
         one["name"] == CONTAINER
         for field in ("containers", "initContainers")

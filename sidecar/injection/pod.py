@@ -1,10 +1,10 @@
 """A Pod (or a Pod template) in, the same with the sidecar in front of its API out.
 
-Theory of operation: the API keeps its port but is expected to listen on 127.0.0.1 only. The sidecar listens
-on a port of its own and takes over the *name* of the API's port, so a Service that targets the name needs no
-change. The service file and the rules for the kubelet's probes stand in the container's environment, which is
-immutable in a Pod: nothing else has to exist in the cluster but the policies and a certificate, and nobody who may
-patch the Pod later changes what the sidecar obeys.
+Theory of operation. The API keeps its port but must listen on 127.0.0.1 only. The sidecar listens on another port and
+takes over the *name* of the API's port, so a Service that targets the name needs no change. The service file and the
+rules for the kubelet's probes are in the container's environment, which is immutable in a Pod. Apart from these, the
+cluster needs only the policies and a certificate, and nobody who may patch the Pod later can change the sidecar's
+configuration.
 """
 
 import copy
@@ -33,7 +33,7 @@ LOOPBACK_PORT_NAME = "api-loopback"
 
 @dataclass(frozen=True, slots=True)
 class InjectedPod:
-    """The new Pod, what was done in one record, and what a person should know."""
+    """The new Pod, a record of the changes, and notes for the user."""
 
     pod: dict[str, Any]
     status: Status
@@ -48,9 +48,9 @@ def inject_pod(
     workload: str | None,
     beside: Beside | None = None,
 ) -> InjectedPod:
-    """Put the sidecar into a copy of `pod` (a mapping with `metadata` and `spec`).
+    """Inject the sidecar into a copy of `pod` (a mapping with `metadata` and `spec`).
 
-    `workload` is the name by which a certificate's Secret is found. Raises `CannotInject`.
+    `workload` is the name used to find the Secret of a certificate. Raises `CannotInject`.
     """
     made = copy.deepcopy(pod)
     metadata, spec = made.get("metadata") or {}, made["spec"]
@@ -88,9 +88,9 @@ def inject_pod(
 
 
 def restored(pod: dict[str, Any], status: Status) -> tuple[dict[str, Any], tuple[str, ...]]:
-    """A copy of an injected Pod without the sidecar, and a sentence for all that could not be put back.
+    """A copy of an injected Pod without the sidecar, and a sentence for each value that could not be restored.
 
-    Raises `CannotInject` when `status` does not say what was changed.
+    Raises `CannotInject` if `status` does not record the changes.
     """
     if status.undo is None:
         raise CannotInject(
@@ -112,7 +112,7 @@ def _notes(
 
 
 def _check_paths(paths: tuple[str, ...], settings: InjectionSettings) -> None:
-    """Raises `CannotInject` for a path that the probes would make public and the operator did not list."""
+    """Raises `CannotInject` for a path that the probes would make public and that the operator did not list."""
     allowed = settings.public_probe_paths
     refused = [path for path in paths if allowed is not None and path not in allowed]
     if refused:
@@ -128,7 +128,7 @@ def _check_paths(paths: tuple[str, ...], settings: InjectionSettings) -> None:
 def _move_port(
     api_containers: list[dict[str, Any]], placement: Placement, settings: InjectionSettings
 ) -> list[dict[str, Any]]:
-    """Hand the name (and the host port) of the API's port to the sidecar; returns the sidecar's ports."""
+    """Move the name (and the host port) of the API's port to the sidecar; returns the sidecar's ports."""
     own = {"name": PORT_NAME, "containerPort": placement.port, "protocol": "TCP"}
     moved: list[dict[str, Any]] = []
     for api in api_containers:
@@ -140,7 +140,7 @@ def _move_port(
             if settings.finds_sidecar_port_names:
                 moved += _take_over(entry, own)
             elif "name" in entry or "hostPort" in entry:
-                # A containerPort is a declaration, not a socket: the name may point at the sidecar from here.
+                # A containerPort is a declaration, not a socket: the name may now point at the sidecar.
                 entry["containerPort"] = placement.port
     return moved or [own]
 
@@ -158,9 +158,9 @@ def _take_over(entry: dict[str, Any], own: dict[str, Any]) -> list[dict[str, Any
 
 
 def _hold(api_containers: list[dict[str, Any]], placement: Placement, settings: InjectionSettings) -> None:
-    """Let the API outlive its endpoints: it is told to stop first, and the sidecar only when it has ended.
+    """Keep the API running while endpoints are removed: it is stopped first, and the sidecar only after it has ended.
 
-    An API that has a preStop hook of its own knows best.
+    An API with its own preStop hook is not changed.
     """
     if not settings.pre_stop_seconds or not settings.has_sleep_action:
         return
@@ -171,7 +171,7 @@ def _hold(api_containers: list[dict[str, Any]], placement: Placement, settings: 
 
 
 def _open_ports(api_containers: list[dict[str, Any]], placement: Placement) -> list[str]:
-    """Ports that stay reachable without the sidecar: not an error, but nobody should be surprised."""
+    """Ports that stay reachable without the sidecar: not an error, but the user should know them."""
     return [
         f"port {port['containerPort']} of container {one['name']} is not protected by the sidecar"
         for one in api_containers
@@ -190,7 +190,7 @@ def _files(
     said: Spoken,
     workload: str | None,
 ) -> dict[str, str]:
-    """The generated files, by the variable that holds each; none when the Pod brings a service file of its own."""
+    """The generated files, by the variable that contains each; empty if the Pod has its own service file."""
     if wanted.config_map is not None:
         return {}
     grace = spec.get("terminationGracePeriodSeconds")

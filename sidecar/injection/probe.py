@@ -1,9 +1,8 @@
-"""Probes and lifecycle hooks of the API, led through the sidecar.
+"""Redirects probes and lifecycle hooks of the API through the sidecar.
 
-The kubelet calls the Pod's own address. An API that listens on 127.0.0.1 no longer answers there, so an HTTP
-probe goes to the sidecar's port instead (the kubelet does not verify the certificate) and the generated
-policy lets exactly that method and path pass without a token. A gRPC probe cannot speak TLS; the sidecar's health port
-asks the API in its place.
+The kubelet calls the Pod's own address. An API that listens on 127.0.0.1 does not answer there, so an HTTP probe goes
+to the sidecar's port instead (the kubelet does not verify the certificate), and the generated policy permits exactly
+that method and path without a token. A gRPC probe cannot use TLS; the sidecar's health port asks the API instead.
 """
 
 import re
@@ -20,12 +19,12 @@ from sidecar.injection.settings import HTTP1, Protocol
 PROBES = ("startupProbe", "livenessProbe", "readinessProbe")
 HOOKS = ("postStart", "preStop")
 
-# What the sidecar's own path matching takes literally, and never refuses as ambiguous.
+# Characters that the sidecar's path matching takes literally and never refuses as ambiguous.
 PLAIN_PATH = re.compile(r"(/|(/(?!\.{1,2}(/|$))[A-Za-z0-9._~-]+)+/?)")
 
 
 SERVICE_NAME = re.compile(r"([A-Za-z_][A-Za-z0-9_.-]{0,255})?", re.ASCII)
-"""What `health.grpc_services` takes."""
+"""Service names that `health.grpc_services` accepts."""
 
 
 _STAYS = "it calls the Pod's address, where an API on 127.0.0.1 does not answer"
@@ -33,15 +32,15 @@ _STAYS = "it calls the Pod's address, where an API on 127.0.0.1 does not answer"
 
 @dataclass(frozen=True, slots=True)
 class Rewired:
-    """What became of the probes: the paths that must be public, and sentences for the reader."""
+    """The result for the probes: the paths that must be public, and notes for the user."""
 
     public_paths: tuple[str, ...]
     notes: tuple[str, ...]
     grpc_services: tuple[str, ...] = ()
-    """Services that the sidecar's health port must ask the API for."""
+    """Services for which the sidecar's health port must ask the API."""
 
     def left_to_do(self) -> Iterator[str]:
-        """What a service file and policies of somebody's own must say for the probes."""
+        """The settings for probes that a user's own service file and policies must contain."""
         if self.public_paths:
             yield f"the policy must let GET {' '.join(self.public_paths)} pass for the probes"
         if self.grpc_services:
@@ -52,10 +51,10 @@ class Rewired:
 def rewire(
     api_containers: list[dict[str, Any]], placement: Placement, health_port: int | None, protocol: Protocol
 ) -> Rewired:
-    """Change, in place, every probe and hook that names the API's port, whose `protocol` it is.
+    """Change, in place, every probe and hook that names the API's port, whose protocol is `protocol`.
 
-    Without a `health_port` of the sidecar's they stay, by number. Raises `CannotInject` for one that cannot be kept
-    alive.
+    Without a `health_port` of the sidecar, they keep the port, by number. Raises `CannotInject` for a probe that
+    would fail.
     """
     paths: dict[str, None] = {}
     services: dict[str, None] = {}
@@ -110,7 +109,7 @@ def _host(action: Mapping[str, Any]) -> bool:
 
 
 def _resolved(container: Mapping[str, Any], action: Mapping[str, Any]) -> int | None:
-    """The number of the port an action names; the kubelet looks names up in the same container."""
+    """The number of the port of an action; the kubelet looks up names in the same container."""
     target = _target(action)
     if target is None:
         return None
@@ -124,7 +123,7 @@ def _resolved(container: Mapping[str, Any], action: Mapping[str, Any]) -> int | 
 
 
 def _pin_number(action: dict[str, Any], port: int) -> None:
-    """The port's name moves to the sidecar; a probe that stays must go by number."""
+    """Replace the port's name, which moves to the sidecar, by its number."""
     target = _target(action)
     if target is not None:
         target["port"] = port
@@ -133,7 +132,9 @@ def _pin_number(action: dict[str, Any], port: int) -> None:
 def _ask_in_its_place(
     action: dict[str, Any], health_port: int, protocol: Protocol, where: str, notes: list[str]
 ) -> str:
-    """The kubelet's gRPC speaks no TLS: it asks the sidecar's health port, which asks the API. Returns for what."""
+    """Change a gRPC probe, which cannot use TLS, to ask the sidecar's health port, which asks the API. Returns the
+    service.
+    """
     if protocol == HTTP1:
         raise CannotInject(
             f"{where} is a gRPC probe, which an API of {HTTP1} does not answer; use an HTTP or exec probe, or annotate"

@@ -1,8 +1,8 @@
-"""Why a Pod cannot carry the sidecar."""
+"""The reasons why a Pod cannot have the sidecar."""
 
 
 class CannotInject(Exception):
-    """The manifest is left as it was; each problem is one sentence for the person who wrote it."""
+    """The manifest is unchanged; each problem is one sentence for its author."""
 
     def __init__(self, *problems: str) -> None:
         super().__init__("; ".join(problems))

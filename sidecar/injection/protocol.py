@@ -1,7 +1,7 @@
-"""Which protocol the API speaks, by what the Pod and the Services in front of it say. Pure.
+"""Determines the protocol of the API from the Pod and its Services. Pure.
 
-Nobody can ask the API. But whoever wrote the manifests has told others: the cluster by `appProtocol` (KEP-3726), meshes
-by the beginning of a port's name, the kubelet by a probe of kind gRPC.
+The API cannot be asked at that time. But manifests state the protocol for others: `appProtocol` for the cluster
+(KEP-3726), the prefix of a port's name for meshes, a gRPC probe for the kubelet.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,19 +27,19 @@ class ServicePort(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """What is known beside the Pod."""
+    """Information from outside the Pod."""
 
     service_ports: Sequence[ServicePort] = ()
     before: str | None = None
-    """What an earlier injection found, in a record of its own; it may have seen Services that are not here now."""
+    """The result of an earlier injection, from its record; it may have seen Services that are not known now."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """What goes into the service file, and why."""
+    """The protocols for the service file, and the reason."""
 
     listener: tuple[Protocol, ...] = ()
-    """What clients are offered; empty: what a listener offers by itself."""
+    """Protocols offered to clients; empty: the listener's default."""
     upstream: Protocol = HTTP1
     notes: tuple[str, ...] = ()
 
@@ -51,7 +51,7 @@ def spoken(
     settings: InjectionSettings,
     beside: Beside,
 ) -> Spoken:
-    """Chosen, or else as the manifests say. Raises `CannotInject` where callers would be turned away."""
+    """The chosen protocols, or those of the manifests. Raises `CannotInject` if callers would be refused."""
     chosen = wanted.upstream_protocol or settings.upstream_protocol
     sign = next(_signs(spec, placement, beside), None)
     upstream = chosen or (H2 if sign is not None else HTTP1)
@@ -95,7 +95,7 @@ def _signs(spec: Mapping[str, Any], placement: Placement, beside: Beside) -> Ite
 
 
 def led_names(spec: Mapping[str, Any], number: int) -> frozenset[str]:
-    """Names of ports by which a Service of an injected Pod is led to `number`, the sidecar's."""
+    """Names of the ports by which a Service of an injected Pod is directed to `number`, the sidecar's port."""
     return frozenset(
         str(port["name"])
         for field in ("containers", "initContainers")

@@ -1,4 +1,6 @@
-"""What would make people believe in a protection that is not there: refused, or said in one sentence each. Pure."""
+"""Finds settings that would make the protection ineffective: they are refused, or reported in one sentence each.
+Pure.
+"""
 
 import itertools
 import re
@@ -18,7 +20,7 @@ _ADDRESS_VARIABLE: Final = re.compile(
 
 
 def isolation_problems(spec: Mapping[str, Any]) -> Iterator[str]:
-    """Whoever shares the sidecar's process namespace reads its keys, and may stop it."""
+    """A container in the sidecar's process namespace can read its keys and stop it."""
     if spec.get("shareProcessNamespace"):
         yield "shareProcessNamespace lets the other containers read the sidecar's memory, keys and tokens included"
     if spec.get("hostPID"):
@@ -26,7 +28,7 @@ def isolation_problems(spec: Mapping[str, Any]) -> Iterator[str]:
 
 
 def open_address_notes(spec: Mapping[str, Any], container: str) -> Iterator[str]:
-    """An API that is told to listen on all addresses is reached past the sidecar."""
+    """An API that listens on all addresses can be reached without the sidecar."""
     for one in containers(spec):
         if one["name"] != container:
             continue
@@ -38,7 +40,7 @@ def open_address_notes(spec: Mapping[str, Any], container: str) -> Iterator[str]
 
 
 def mesh_notes(metadata: Mapping[str, Any], number: int) -> Iterator[str]:
-    """A service mesh that ends TLS itself leaves the sidecar no certificate to compare."""
+    """If a service mesh terminates TLS, the sidecar gets no certificate to compare."""
     annotations, labels = metadata.get("annotations") or {}, metadata.get("labels") or {}
     istio = annotations.get("sidecar.istio.io/inject", labels.get("sidecar.istio.io/inject"))
     excluded = str(annotations.get("traffic.sidecar.istio.io/excludeInboundPorts", ""))
@@ -57,7 +59,7 @@ def mesh_notes(metadata: Mapping[str, Any], number: int) -> Iterator[str]:
 
 
 def registry_notes(image: str) -> Iterator[str]:
-    """An image without a registry is Docker Hub's, whatever was meant."""
+    """An image without a registry comes from Docker Hub, which may not be intended."""
     first, slash, _ = image.partition("/")
     if not slash or not ("." in first or ":" in first or first == "localhost"):
         full = image if slash else f"library/{image}"
@@ -70,7 +72,7 @@ def _open_addresses(container: Mapping[str, Any]) -> Iterator[str]:
         if _ADDRESS_FLAG.match(word) and "=" not in word and " " not in word:
             if _ANY_ADDRESS.match(following):
                 yield f"{word} {following}"[:80]
-        elif _ANY_ADDRESS.search(word) and (_ADDRESS_FLAG.search(word) or "0.0.0.0" in word):  # noqa: S104  # read
+        elif _ANY_ADDRESS.search(word) and (_ADDRESS_FLAG.search(word) or "0.0.0.0" in word):  # noqa: S104  # read, not bound
             yield _shown(word)
     for variable in container.get("env") or []:
         name, value = str(variable.get("name", "")), variable.get("value")

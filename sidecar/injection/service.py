@@ -1,7 +1,7 @@
 """Services and Ingresses in front of a protected workload.
 
-A Service's port keeps its name and its number; only where it leads changes. What it led to stands in an annotation of
-its own, so that it can be taken back.
+A Service's port keeps its name and number; only its target changes. An annotation records the previous target, so
+that the change can be undone.
 """
 
 import copy
@@ -18,16 +18,16 @@ from sidecar.injection.protocol import ServicePort
 
 @dataclass(frozen=True, slots=True)
 class Protected:
-    """A workload that carries the sidecar, as a Service's selector sees it."""
+    """A workload with the sidecar, as the selector of a Service matches it."""
 
     namespace: str | None
     labels: Mapping[str, str]
     status: Status
     names: frozenset[str] = frozenset()
-    """The ports that lead to the sidecar."""
+    """The ports that are directed to the sidecar."""
 
     def selected_by(self, service: Mapping[str, Any]) -> bool:
-        """Whether the selector of a Service finds the workload's Pods."""
+        """Whether the selector of a Service matches the workload's Pods."""
         return _selects(service, self.namespace, self.labels)
 
 
@@ -47,10 +47,10 @@ def _selects(service: Mapping[str, Any], namespace: str | None, labels: Mapping[
 
 
 def rewire_service(service: dict[str, Any], protected: Iterable[Protected]) -> dict[str, Any]:
-    """Lead a Service that selects a protected workload to the sidecar; other objects come back as they were.
+    """Direct a Service that selects a protected workload to the sidecar; other objects are returned unchanged.
 
-    A port that targets the API's *name* needs nothing: the name has moved. One that targets its number, or
-    has no `targetPort` and the same number, is led to the sidecar's number. A number and not a name, because
+    A port that targets the API's *name* needs no change: the name has moved. One that targets its number, or has no
+    `targetPort` and the same number, is directed to the sidecar's number. It is a number and not a name, because
     Services do not find port names in native sidecars before Kubernetes 1.32.
     """
     if service.get("kind") != "Service" or service.get("apiVersion") != "v1":
@@ -70,7 +70,7 @@ def rewire_service(service: dict[str, Any], protected: Iterable[Protected]) -> d
 
 
 def restored_service(service: dict[str, Any]) -> dict[str, Any]:
-    """A Service that leads where it led before the injection; the same object where nothing is recorded."""
+    """A Service with its targets from before the injection; the same object if nothing is recorded."""
     if service.get("kind") != "Service" or service.get("apiVersion") != "v1":
         return service
     metadata = service.get("metadata")
@@ -102,7 +102,7 @@ def service_ports(
 
 
 def ingress_notes(ingress: Mapping[str, Any], services: Iterable[Mapping[str, Any]]) -> Iterator[str]:
-    """An Ingress that ends TLS in front of a Service of a protected workload leaves nothing to compare."""
+    """If an Ingress terminates TLS in front of a protected Service, the sidecar gets no certificate to compare."""
     spec = ingress.get("spec")
     if ingress.get("kind") != "Ingress" or not isinstance(spec, Mapping) or not spec.get("tls"):
         return

@@ -19,8 +19,9 @@ STATE_DIRECTORY = "/var/lib/sidecar"
 SERVICE_FILE = "sidecar.yaml"
 SERVICE_VARIABLE = "SIDECAR_SERVICE_FILE"
 PROBE_VARIABLE = "SIDECAR_PROBE_RULES"
-"""The files that the injector writes stand in the container's environment, which nobody can change in a Pod that
-exists; annotations can be patched later by whoever may label a Pod."""
+"""The files are in the container's environment, which cannot be changed in an existing Pod; annotations can be
+patched later by anybody who may label a Pod.
+"""
 
 DEFAULT_GRACE_SECONDS = 30
 SECONDS_TO_STOP = 2
@@ -40,9 +41,9 @@ def service_text(
 ) -> str:
     """The sidecar's service file.
 
-    `grace_seconds` is the Pod's terminationGracePeriodSeconds: what preStop leaves of it is for the drain.
-    `has_clients`: the Pod is an authorization server, and the files of its clients are mounted.
-    Raises `CannotInject` when a setting asks for the name of a workload that has none.
+    `grace_seconds` is the Pod's terminationGracePeriodSeconds; the drain gets the part that preStop leaves.
+    `has_clients`: the Pod is an authorization server, and the files of its clients are mounted. Raises `CannotInject`
+    if a setting uses the name of a workload that has none.
     """
     tls = settings.server_certificate
     drain = max(1, grace_seconds - settings.pre_stop_seconds - SECONDS_TO_STOP)
@@ -63,7 +64,7 @@ def service_text(
         f"health: {{address: {address(settings, settings.health_port)}{_asked(grpc_services)}}}",
         f"admin: {{address: 127.0.0.1:{settings.admin_port}}}",
         f"timeouts: {{drain: {drain}s}}",
-        # A folder of its own below the volume, which everyone may write into: the sidecar makes it, mode 0700.
+        # A subdirectory of the volume, which everybody may write to: the sidecar creates it with mode 0700.
         *([f"state_directory: {STATE_DIRECTORY}/keys"] if settings.keep_issuer_keys else []),
         *_dpop(settings, workload),
         *(_authorization_server(settings, workload) if has_clients else []),
@@ -73,7 +74,7 @@ def service_text(
 
 
 def _asked(grpc_services: Sequence[str]) -> str:
-    """Services of the API that the health port may ask for."""
+    """Services of the API that the health port may check."""
     return f", grpc_services: {json.dumps(list(grpc_services))}" if grpc_services else ""
 
 
@@ -106,8 +107,8 @@ def _authorization_server(settings: InjectionSettings, workload: str | None) -> 
 def _named(text: str, workload: str | None, asking: str) -> str:
     """`text` with the workload's name for `{name}`.
 
-    Whoever makes a Pod chooses that name (an API server looks into none of its owners' names): one with a quotation
-    mark in it would go on as settings of its author's.
+    The author of a Pod chooses that name (an API server does not check the names of owners): a name with a quotation
+    mark would otherwise add settings.
     """
     if "{name}" not in text:
         return text
@@ -121,7 +122,7 @@ def _named(text: str, workload: str | None, asking: str) -> str:
 
 
 def probe_rules_text(paths: Iterable[str]) -> str:
-    """A policy file that lets the kubelet's probes pass: GET on exactly these paths."""
+    """A policy file that permits the kubelet's probes: GET on exactly these paths."""
     lines = ["rules:"]
     for number, path in enumerate(paths, start=1):
         lines += [
@@ -133,9 +134,7 @@ def probe_rules_text(paths: Iterable[str]) -> str:
 
 
 def address(settings: InjectionSettings, port: int) -> str:
-    """Where the sidecar listens: on all addresses of the families that the Pod has. Quoted, since `*` begins a
-    YAML alias.
-    """
+    """The address of the sidecar: all addresses of the Pod's families. Quoted, since `*` begins a YAML alias."""
     return f'"{settings.wildcard}:{port}"'
 
 

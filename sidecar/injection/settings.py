@@ -1,4 +1,4 @@
-"""What the injector puts into a Pod, as its operator chose it."""
+"""The operator's settings of the injector."""
 
 import re
 from typing import Annotated, Any, Final, Literal, Self, get_args
@@ -12,7 +12,7 @@ KUBERNETES_MINOR = re.compile(r"1\.(\d{1,3})")
 
 
 def object_name(value: str) -> str:
-    """The value, if Kubernetes lets an object have this name; raises `ValueError`."""
+    """The value, if it is a valid name of a Kubernetes object. Raises `ValueError`."""
     if len(value) > 253 or not DNS_LABEL.fullmatch(value):
         raise ValueError("not the name of a Kubernetes object (lower-case letters, digits, '-' and '.')")
     return value
@@ -33,7 +33,7 @@ Choice = Literal[
     "upstream-protocol", "clients-secret",
 ]  # fmt: skip
 CHOICES: Final[tuple[Choice, ...]] = get_args(Choice)
-"""What the author of a Pod may choose by an annotation of this name, where the settings let him."""
+"""What the author of a Pod may choose by an annotation of this name, if the settings allow it."""
 Protocol = Literal["h2", "http/1.1"]
 H2: Final[Protocol] = "h2"
 HTTP1: Final[Protocol] = "http/1.1"
@@ -45,16 +45,16 @@ class _Strict(BaseModel):
 
 
 class CsiVolume(_Strict):
-    """A CSI driver that makes the server certificate on the node, one per Pod."""
+    """A CSI driver that issues the server certificate on the node, one for each Pod."""
 
     driver: Annotated[str, Field(min_length=1, max_length=253)]
     attributes: dict[str, str] = {}
 
 
 class ServerCertificate(_Strict):
-    """Where the sidecar's own certificate comes from: a Secret, a CSI driver, or a volume of the Pod's own.
+    """The source of the sidecar's certificate: a Secret, a CSI driver, or a volume of the Pod.
 
-    `{name}` in `secret` stands for the workload's name, so that one setting serves a whole namespace.
+    `{name}` in `secret` stands for the workload's name, so that one setting applies to a whole namespace.
     """
 
     secret: str | None = "{name}-tls"  # noqa: S105  # the name of a Secret
@@ -79,8 +79,8 @@ class ServerCertificate(_Strict):
 
 
 class ClientCa(_Strict):
-    """The authorities whose client certificates count; without one, possession of the key alone counts
-    (RFC 8705 §6.2).
+    """The authorities whose client certificates are accepted; without them, possession of the key is sufficient (RFC
+    8705 §6.2).
     """
 
     config_map: ObjectName | None = None
@@ -110,22 +110,22 @@ class DpopInjection(_Strict):
     resource: HttpsUrl
     """The resource identifier of the API (RFC 9728)."""
     origins: Annotated[tuple[HttpsUrl, ...], Field(min_length=1)]
-    """From where clients reach it: scheme, host and port."""
+    """The origin that clients use: scheme, host and port."""
     nonce_key_secret: ObjectName | None = None
-    """A Secret of the Pod's namespace; its `nonce-key` is the key of nonces, the same on every replica."""
+    """A Secret in the Pod's namespace; its `nonce-key` is the key of nonces, the same on every replica."""
     replay_secret: ObjectName | None = None
-    """A Secret of the Pod's namespace; its `url` names the store of used proofs. None: each Pod remembers its own."""
+    """A Secret in the Pod's namespace; its `url` names the store of used proofs. None: each Pod keeps its own."""
 
 
 class AuthorizationServerInjection(_Strict):
     """For Pods that are authorization servers: clients are authenticated by their certificates (RFC 8705 §2)."""
 
     settings: dict[Annotated[str, Field(pattern=r"^[a-z_]+$")], Any]
-    """The section `authorization_server` of the service file, without `client_files`. `{name}` in a text stands for the
-    workload's name. What else it must be is the service file's to say, and checked where the settings are read.
+    """The section `authorization_server` of the service file, without `client_files`. `{name}` in a text stands for
+    the workload's name. The other rules are those of the service file; they are checked when the settings are read.
     """
     clients_secret: ObjectName | None = None
-    """A Secret of the Pod's namespace: the files of clients (`*.yaml`), and all files that they and `settings` name.
+    """A Secret in the Pod's namespace: the files of clients (`*.yaml`), and all files that they and `settings` name.
     None: only Pods that name theirs by the annotation are authorization servers.
     """
 
@@ -146,7 +146,7 @@ class Resources(_Strict):
 
 
 class InjectionSettings(_Strict):
-    """All that the injector decides by; per-Pod annotations may override some of it (see `annotation`)."""
+    """All settings of the injector; annotations of a Pod may override some of them (see `annotation`)."""
 
     image: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^\S+$")]
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
@@ -166,9 +166,10 @@ class InjectionSettings(_Strict):
     public_probe_paths: tuple[str, ...] | None = None
     upstream_host: Literal["127.0.0.1", "::1"] = "127.0.0.1"
     upstream_protocol: Protocol | None = None
-    """What the API speaks, in the clear. None: what the Pod and its Services say."""
+    """The plaintext protocol of the API. None: taken from the Pod and its Services."""
     protocols: Annotated[tuple[Protocol, ...], Field(min_length=1)] | None = None
-    """What clients are offered, the preferred first. None: both where the API speaks HTTP/2, else HTTP/1.1 alone."""
+    """The protocols offered to clients, the preferred first. None: both if the API speaks HTTP/2, else HTTP/1.1 only.
+    """
     families: Annotated[tuple[Literal["IPv4", "IPv6"], ...], Field(min_length=1)] = ("IPv4", "IPv6")
     pod_may_choose: tuple[Choice, ...] = CHOICES
     user: Annotated[int, Field(ge=1, le=2**31 - 1, strict=True)] | None = 65532
@@ -196,7 +197,7 @@ class InjectionSettings(_Strict):
 
     @model_validator(mode="after")
     def _one_group_reads_all(self) -> Self:
-        """The kubelet gives Secrets to group 0, a CSI driver or a volume of the Pod's own its files to another one."""
+        """The files of Secrets belong to group 0; those of a CSI driver or of a volume of the Pod, to another group."""
         dpop = self.dpop
         if self.server_certificate.secret is not None or self.group is not None or self.user is None:
             return self
@@ -212,7 +213,7 @@ class InjectionSettings(_Strict):
 
     @property
     def wildcard(self) -> str:
-        """The host part of an address that takes every family of `families`."""
+        """The host part of an address that includes every family of `families`."""
         if len(set(self.families)) == 2:
             return "*"
         return "0.0.0.0" if self.families[0] == "IPv4" else "[::]"  # noqa: S104  # in the Pod's own network
@@ -224,18 +225,18 @@ class InjectionSettings(_Strict):
 
     @property
     def has_sleep_action(self) -> bool:
-        """Whether a container may sleep before it is stopped without a program of its own (KEP-3960)."""
+        """Whether the kubelet can delay the stop of a container by itself, without a program (KEP-3960)."""
         return self.minor >= 30
 
     @property
     def is_native(self) -> bool:
-        """Whether the sidecar is an init container with `restartPolicy: Always` (on by default from 1.29)."""
+        """Whether the sidecar is an init container with `restartPolicy: Always` (enabled by default from 1.29)."""
         return self.minor >= 29 if self.native is None else self.native
 
     @property
     def finds_sidecar_port_names(self) -> bool:
         """Whether a Service finds a port by name in this kind of container.
 
-        Native sidecars were overlooked before 1.32: https://github.com/kubernetes/kubernetes/issues/127958
+        Native sidecars were not found before 1.32: https://github.com/kubernetes/kubernetes/issues/127958
         """
         return not self.is_native or self.minor >= 32

@@ -1,6 +1,6 @@
-"""The shape of the parts of a Pod that the injector reads; everything else in a Pod is left alone.
+"""Checks the structure of the parts of a Pod that the injector reads; all other parts are ignored.
 
-An API server has checked all of this before it calls a webhook; nobody has checked a file on a disk.
+An API server has checked them before it calls a webhook; a file has not been checked.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from sidecar.injection.problem import CannotInject
 
 
 class _Port(BaseModel):
-    containerPort: StrictInt  # noqa: N815  # Kubernetes writes it so
+    containerPort: StrictInt  # noqa: N815  # the name in Kubernetes
     name: StrictStr | None = None
     protocol: StrictStr | None = None
 
@@ -91,7 +91,7 @@ class _Pod(BaseModel):
 
 
 def check_pod(pod: Mapping[str, Any]) -> None:
-    """Raises `CannotInject`, one problem for each field that is not of the type Kubernetes gives it."""
+    """Raises `CannotInject`, with one problem for each field whose type is not that of Kubernetes."""
     _check(_Pod, pod)
 
 

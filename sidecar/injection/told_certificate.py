@@ -1,6 +1,6 @@
-"""The client's certificate from a proxy in front of the Pods, as the injector's operator chose it (RFC 9440). Pure.
+"""The operator's settings for client certificates from a proxy in front of the Pods (RFC 9440). Pure.
 
-A Pod's author has no say in it: who may say which certificate a client has decides who gets in.
+A Pod's author cannot change them: whoever may forward client certificates decides who gets access.
 """
 
 import json
@@ -30,7 +30,7 @@ class ToldField(_Strict):
 
 
 class TellingProxy(_Strict):
-    """One kind of proxy; a name counts with the authorities of `proxy_ca`."""
+    """One kind of proxy; a name is accepted only with the authorities of `proxy_ca`."""
 
     network: Annotated[str, AfterValidator(_network)] | None = None
     spiffe_id: Annotated[str, Field(pattern=r"^spiffe://[a-z0-9._-]+(/[!-~]*)?$", max_length=2048)] | None = (
@@ -47,23 +47,25 @@ class TellingProxy(_Strict):
 
     @property
     def is_by_name(self) -> bool:
-        """Whether somebody has to vouch for it."""
+        """Whether it needs an authority."""
         return self.spiffe_id is not None or self.san_dns is not None
 
 
 class ToldCertificate(_Strict):
-    """Where the certificate is told, and by whom."""
+    """The source of the certificate: the field and its proxies."""
 
     header: ToldField
     proxies: Annotated[tuple[TellingProxy, ...], Field(min_length=1)]
 
     @property
     def needs_authority(self) -> bool:
-        """Whether a proxy is known by a name."""
+        """Whether a proxy is identified by a name."""
         return any(one.is_by_name for one in self.proxies)
 
     def lines(self, authority: str) -> list[str]:
-        """Lines of `client_certificate` in the service file; the file `authority` vouches for names of proxies."""
+        """Lines of `client_certificate` in the service file; the file `authority` issued the certificates of named
+        proxies.
+        """
         proxies = [
             one.model_dump(exclude_none=True) | ({"ca_file": authority} if one.is_by_name else {})
             for one in self.proxies
@@ -76,5 +78,5 @@ class ToldCertificate(_Strict):
 
 
 def _flow(value: Any) -> str:
-    """JSON is YAML."""
+    """JSON is valid YAML."""
     return json.dumps(value)

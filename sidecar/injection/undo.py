@@ -1,8 +1,8 @@
-"""What injection changed in a Pod, as a record that can be taken back. Pure.
+"""Records what injection changed in a Pod, so that it can be undone. Pure.
 
-The record is a list of small JSON objects in the status annotation. A step of a path is a key, an index, or
-`{"name": …}` for the member of a list whose members have names: what people add or move in between does not
-shift it. A value is put back only where it is still the one that injection wrote; the rest is told.
+The record is a list of small JSON objects in the status annotation. A step of a path is a key, an index, or `{"name":
+…}` for the member of a list whose members have names, so that later insertions and moves do not matter. A value is
+restored only if it is still the one that injection wrote; other values are reported.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,20 +14,20 @@ Step = str | int | dict[str, str]
 
 
 def record(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The steps that turn `new` back into `old`, in the order in which they are taken.
+    """The steps that turn `new` back into `old`, in the order of their application.
 
-    `{"at": path, "was": value, "now": value}` for what was replaced, `{"at": path, "was": value, "place": index}` for a
-    key that was removed, `{"at": path, "now": value}` for what was added; and for members that came into a mapping of
-    texts or a list of objects with names, `{"at": path, "keys": […]}` or `{"at": path, "names": […]}`, with
-    `"made": true` where the mapping or list itself was not there before.
+    `{"at": path, "was": value, "now": value}` for a replaced value, `{"at": path, "was": value, "place": index}` for
+    a removed key, `{"at": path, "now": value}` for an added value. Members added to a mapping of texts or a list of
+    objects with names are `{"at": path, "keys": […]}` or `{"at": path, "names": […]}`, with `"made": true` if the
+    mapping or list itself did not exist.
     """
     return list(_differing(old, new, []))
 
 
 def taken_back(pod: dict[str, Any], steps: Sequence[Any]) -> list[str]:
-    """Take the steps in `pod`, in place; returns a sentence for each that no longer fits.
+    """Apply the steps to `pod`, in place; returns a sentence for each that no longer applies.
 
-    Raises `CannotInject` when the record is not one that `record` wrote.
+    Raises `CannotInject` if the record was not written by `record`.
     """
     left = []
     for step in steps:
@@ -39,7 +39,7 @@ def taken_back(pod: dict[str, Any], steps: Sequence[Any]) -> list[str]:
 
 
 def shown(path: Sequence[Any]) -> str:
-    """A path as a person reads it: `spec.containers[api].ports[0].name`."""
+    """A path for display: `spec.containers[api].ports[0].name`."""
     text = ""
     for step in path:
         if isinstance(step, dict):
@@ -103,7 +103,7 @@ def _added(value: Any, path: list[Step]) -> Iterator[dict[str, Any]]:
 
 
 def _match_by_name(old: list[Any], new: list[Any]) -> bool:
-    """Whether both lists are of objects with names of their own, and no name of the old one is missing."""
+    """Whether both lists consist of objects with unique names, and no name of the old one is missing."""
     names = [one.get("name") if isinstance(one, Mapping) else None for one in new]
     before = [one.get("name") if isinstance(one, Mapping) else None for one in old]
     return (
@@ -127,7 +127,7 @@ def _take(pod: dict[str, Any], step: Mapping[str, Any]) -> bool:
         return _put_back(parent, last, step)
     key = _key(parent, last)
     if key is None:
-        return "was" not in step  # what was added is gone already
+        return "was" not in step  # the added value is gone already
     if "keys" in step or "names" in step:
         return _without(parent, key, step)
     if parent[key] != step.get("now"):
@@ -140,7 +140,7 @@ def _take(pod: dict[str, Any], step: Mapping[str, Any]) -> bool:
 
 
 def _without(parent: Any, key: Any, step: Mapping[str, Any]) -> bool:
-    """Take members out by their keys or names, and the mapping or list with them when it is ours and empty."""
+    """Remove members by their keys or names, and the mapping or list too if injection created it and it is empty."""
     held = parent[key]
     if isinstance(held, dict) and isinstance(step.get("keys"), list):
         parent[key] = {name: one for name, one in held.items() if name not in step["keys"]}
@@ -166,7 +166,7 @@ def _put_back(parent: Any, key: Any, step: Mapping[str, Any]) -> bool:
 
 
 def _key(parent: Any, step: Any) -> Any:
-    """The key or index that a step leads to in `parent`, or None."""
+    """The key or index in `parent` that a step denotes, or None."""
     if isinstance(step, dict):
         if not isinstance(parent, list):
             return None

@@ -74,7 +74,7 @@ def goes_to_endpoint(settings: AuthorizationServerSettings | None, target: str) 
 
 
 def token_endpoint(settings: AuthorizationServerSettings) -> str:
-    """The URLs at which clients find it."""
+    """The path at which clients find the token endpoint."""
     return next(one.public for one in settings.endpoints if one.kind is EndpointKind.TOKEN)
 
 

@@ -49,7 +49,7 @@ def _are_there(settings: AuthoritySettings) -> bool:
 
 
 def _names(file: Path) -> list[object]:
-    """Subjects of the authorities of a file; None without a file."""
+    """Subjects of the authorities of a file; empty without a file."""
     found = read_authorities(file.read_bytes()).readable if file.is_file() else []
     return [one.canonical_subject for one in found if not isinstance(one.canonical_subject, Unreadable)]
 
