@@ -1,1 +1,1 @@
-"""A complete example on loopback: an issuer, an ordinary API, the sidecar, rightful clients and thieves."""
+"""A complete example on loopback: an issuer, an ordinary API, the sidecar, legitimate clients and attackers."""

@@ -1,7 +1,7 @@
-"""An ordinary API that knows nothing of OAuth or TLS: `python -m sidecar.demo.api PORT`.
+"""An ordinary API without OAuth and TLS: `python -m sidecar.demo.api PORT`.
 
-It tells whoever asks which header fields reached it, and gives or takes a large body. Its `/token` plays an
-authorization server that cannot do mutual TLS: it binds a token to the certificate that a field tells it (RFC 9440).
+It answers with the header fields that it received, and sends or receives a large body. Its `/token` is an
+authorization server without mutual TLS: it binds a token to the certificate in a header field (RFC 9440).
 """
 
 import json
@@ -16,19 +16,21 @@ _CHUNK = b"x" * 65536
 
 
 class Api(BaseHTTPRequestHandler):
-    """`GET /accounts…` echoes; `GET /download/N` sends N bytes; `POST` counts what it gets; `GET /healthz` is ok."""
+    """`GET /accounts…` echoes; `GET /download/N` sends N bytes; `POST` counts the received bytes; `GET /healthz` is
+    ok.
+    """
 
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        """Echo, or a download."""
+        """Echo, or send a download."""
         if self.path.startswith("/download/"):
             self._send_large(int(self.path.rpartition("/")[2]))
         else:
             self._answer({"path": self.path, "headers": dict(self.headers.items())})
 
     def do_POST(self) -> None:
-        """Count the body, or give a token."""
+        """Count the body, or issue a token."""
         if self.path == "/token":
             self._give_token()
             return
@@ -38,7 +40,7 @@ class Api(BaseHTTPRequestHandler):
         self._answer({"received": received})
 
     def _give_token(self) -> None:
-        """A bound token (RFC 8705 §3.1), to whoever asks: who that is, somebody in front has to find out."""
+        """Issue a bound token (RFC 8705 §3.1) to any client: the sidecar in front authenticates it."""
         self.rfile.read(int(self.headers.get("Content-Length", "0")))
         field = self.headers.get("Client-Cert", "")
         claims = {}
@@ -67,7 +69,7 @@ class Api(BaseHTTPRequestHandler):
             size -= step
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 — the base class's name
-        """Say nothing: the demo's own table is what is read."""
+        """Log nothing: the demo prints its own table."""
 
 
 if __name__ == "__main__":

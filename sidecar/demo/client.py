@@ -1,4 +1,4 @@
-"""The demo's TLS client: one request on a connection of its own."""
+"""The demo's TLS client: each request uses a new connection."""
 
 import asyncio
 import ssl
@@ -8,23 +8,23 @@ from sidecar.trust.certification import Identity
 from sidecar.trust.client_context import ServerTrust, client_context
 
 SECONDS = 60.0
-"""That an answer may take."""
+"""Seconds until an answer must be complete."""
 _STEP = 262144
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """What came back."""
+    """A response."""
 
     status: int
     head: str
     body: bytes
     """The beginning of the body."""
     size: int
-    """Bytes of the whole body."""
+    """Length of the whole body, in bytes."""
 
     def field(self, name: str) -> str:
-        """A header field's value; empty when it is not there."""
+        """The value of a header field; empty if it is missing."""
         for line in self.head.split("\r\n")[1:]:
             key, _, value = line.partition(":")
             if key.lower() == name.lower():
@@ -33,7 +33,7 @@ class Reply:
 
 
 def context(authority: Identity, identity: Identity | None) -> ssl.SSLContext:
-    """Trusts the demo's authority; presents `identity` when there is one."""
+    """A context that trusts the demo's authority and presents `identity` if given."""
     if identity is None:
         return client_context(ServerTrust(authority.certificate_file, strict=True))
     own = (identity.certificate_file, identity.key_file)
@@ -41,7 +41,7 @@ def context(authority: Identity, identity: Identity | None) -> ssl.SSLContext:
 
 
 async def ask(port: int, settings: ssl.SSLContext, head: str, body_size: int = 0) -> Reply:
-    """Send one request, with a body of `body_size` bytes, and read the whole answer."""
+    """Send one request with a body of `body_size` bytes, and read the whole response."""
     async with asyncio.timeout(SECONDS):
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", port, ssl=settings, server_hostname="localhost"

@@ -1,4 +1,4 @@
-"""An ordinary API of gRPC, without any library of gRPC: it tells who it was told that the caller is."""
+"""An ordinary gRPC API without a gRPC library: it answers with the caller's subject that it received."""
 
 import asyncio
 
@@ -12,7 +12,7 @@ _STEP = 65536
 
 
 async def serve() -> asyncio.Server:
-    """Serve on a free port of loopback, in the clear. Raises `OSError`; `Http2Missing` without the library."""
+    """Serve on a free loopback port, in plaintext. Raises `OSError`; `Http2Missing` without the library."""
     load()
     return await asyncio.start_server(_serve, "127.0.0.1", 0)
 
@@ -24,13 +24,13 @@ async def _serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
             writer.write(connection.receive(data))
             await writer.drain()
     except (OSError, Http2Failure):
-        pass  # the sidecar says what it makes of it
+        pass  # the sidecar reports the broken connection
     finally:
         writer.close()
 
 
 class _Connection(Unheeded):
-    """One connection: to each call, whatever its method, the subject that came with it is the answer."""
+    """One connection: the answer to every call, of any method, is the subject that was sent with it."""
 
     def __init__(self) -> None:
         self._subjects: dict[int, bytes] = {}
@@ -39,7 +39,7 @@ class _Connection(Unheeded):
         )
 
     def receive(self, data: bytes) -> bytes:
-        """Take what came, and say what there is to say. Raises `Http2Failure`."""
+        """Process received bytes, and send the output. Raises `Http2Failure`."""
         self._engine.receive(data)
         while self._engine.has_events:
             self._engine.deliver(_STEP)

@@ -1,4 +1,4 @@
-"""The demo's gRPC client: one unary call on a connection of its own."""
+"""The demo's gRPC client: one unary call on a new connection."""
 
 import asyncio
 from urllib.parse import unquote
@@ -13,9 +13,10 @@ from sidecar.trust.certification import Identity
 async def call(
     port: int, authority: Identity, identity: Identity, method: str, token: str
 ) -> tuple[str, Reply]:
-    """The reason of a refusal, empty without one, and the answer, whose status is `grpc-status`; -1: there is none.
+    """The reason of a refusal, empty if there is none, and the answer, whose status is `grpc-status`; -1 if there is
+    none.
 
-    `method` is `/service/method`. Raises `OSError` (`TimeoutError` is one) and `EOFError` when no answer comes.
+    `method` is `/service/method`. Raises `OSError` (including `TimeoutError`) and `EOFError` if no answer arrives.
     """
     trust = UpstreamTlsSettings(
         authority.certificate_file, "localhost", identity.certificate_file, identity.key_file, True

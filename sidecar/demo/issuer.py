@@ -1,4 +1,4 @@
-"""A small authorization server: signs what the demo asks for and publishes its keys over HTTPS."""
+"""A small authorization server: signs tokens for the demo and publishes its keys over HTTPS."""
 
 import json
 import ssl
@@ -21,10 +21,10 @@ _LIFETIME = 3600
 
 
 class DemoIssuer:
-    """Issues access tokens as RFC 9068 and RFC 8705 describe them, and also ones that no issuer should."""
+    """Issues access tokens according to RFC 9068 and RFC 8705, and also invalid ones."""
 
     def __init__(self, identity: Identity, authority: Identity, port: int = 0) -> None:
-        """`port` of loopback; 0: a free one. Clients whose certificate `authority` issued get bound tokens."""
+        """`port` on loopback; 0: a free one. Clients whose certificate `authority` issued get bound tokens."""
         self._identity = identity
         self._authority = authority
         self._port = port
@@ -33,7 +33,7 @@ class DemoIssuer:
         self.url = ""
 
     async def start(self) -> None:
-        """Serve metadata (RFC 8414), keys and tokens on loopback. Raises OSError."""
+        """Serve metadata (RFC 8414), keys and tokens on loopback. Raises `OSError`."""
         app = web.Application()
         app.router.add_get("/.well-known/oauth-authorization-server", self._metadata)
         app.router.add_get("/jwks", self._jwks)
@@ -49,7 +49,7 @@ class DemoIssuer:
         self.url = f"https://localhost:{self._runner.addresses[0][1]}"
 
     async def stop(self) -> None:
-        """Serve no more."""
+        """Stop serving."""
         if self._runner is not None:
             await self._runner.cleanup()
 
@@ -69,7 +69,9 @@ class DemoIssuer:
         return web.json_response({"keys": [{**public, "kid": _KEY_ID, "alg": "ES256", "use": "sig"}]})
 
     async def _token(self, request: web.Request) -> web.Response:
-        """Client credentials (RFC 6749 §4.4): bound to the certificate of the connection, if one came (RFC 8705 §3)."""
+        """Client credentials (RFC 6749 §4.4): bound to the certificate of the connection, if there is one (RFC 8705
+        §3).
+        """
         form = await request.post()
         if form.get("grant_type") != "client_credentials":
             return web.json_response({"error": "unsupported_grant_type"}, status=400)
@@ -82,14 +84,14 @@ class DemoIssuer:
         return web.json_response({"access_token": token, "token_type": "Bearer", "expires_in": _LIFETIME})
 
     def token(self, bound_to: Identity | None, *, stranger: bool = False, **claims: object) -> str:
-        """An access token, bound to a certificate when one is given; `stranger` signs with an unpublished key."""
+        """An access token, bound to a certificate if one is given; `stranger` signs with an unpublished key."""
         return self._signed(self._claims(bound_to, claims), new_key() if stranger else self._key)
 
     def _signed(self, claims: dict[str, Any], key: EllipticCurvePrivateKey) -> str:
         return jwt.encode(claims, key, "ES256", {"typ": "at+jwt", "kid": _KEY_ID})
 
     def unsigned_token(self, bound_to: Identity) -> str:
-        """`alg: none` (RFC 7518 §3.6)."""
+        """A token with `alg: none` (RFC 7518 §3.6)."""
         parts = ({"alg": "none", "typ": "at+jwt"}, self._claims(bound_to, {}))
         return ".".join(base64url_text(json.dumps(part).encode()) for part in parts) + "."
 

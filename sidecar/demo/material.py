@@ -1,4 +1,4 @@
-"""Keys and certificates of the demo's world, made when it starts and worth nothing outside of it."""
+"""Keys and certificates of the demo, generated at its start and not trusted elsewhere."""
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A client of the demo with a key of its own, and no certificate: it proves with each request that it has the key."""
+"""A client of the demo with its own key and no certificate: it proves possession of the key with each request."""
 
 import json
 import time

@@ -1,4 +1,4 @@
-"""What the demo plays: each scenario says who asks, with what, what was promised, and what came."""
+"""The scenarios of the demo: the client, its request, the expected and the actual result."""
 
 import json
 import time
@@ -16,16 +16,16 @@ from sidecar.trust.certification import Identity
 
 _LARGE = 100 * 1024 * 1024
 OF_THE_API = "the API's answer"
-"""Promised where the request gets through to an API that is not ours: whatever it answers."""
+"""Expected if the request reaches a user's API: any response."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """One request and what was promised for it."""
+    """One request and its expected result."""
 
     title: str
     promised: str
-    """Status and, of a refusal, the reason."""
+    """Status and, for a refusal, the reason."""
     client: Identity | None
     token: str | None
     path: str = "/accounts/42"
@@ -33,13 +33,13 @@ class Scenario:
     fields: tuple[str, ...] = ()
     body_size: int = 0
     form: str = ""
-    """A form that is posted (RFC 6749 §3.2)."""
+    """A form to post (RFC 6749 §3.2)."""
     proof: str | None = None
-    """A DPoP proof; the token is then presented as one that is bound to a key."""
+    """A DPoP proof; the token is then sent as one that is bound to a key."""
     is_call: bool = False
-    """A call of gRPC: the status is `grpc-status`, and `path` is service and method."""
+    """A gRPC call: the status is `grpc-status`, and `path` is service and method."""
     verify: Callable[[Reply], str | None] = lambda _answer: None
-    """What is wrong with the answer beyond its status, or None."""
+    """Returns what is wrong with the answer apart from its status, or None."""
 
     @property
     def request(self) -> str:
@@ -58,7 +58,7 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A scenario and what came of it."""
+    """A scenario and its actual result."""
 
     scenario: Scenario
     came: str
@@ -66,7 +66,7 @@ class Outcome:
 
 
 async def play(world: World, scenario: Scenario) -> Outcome:
-    """Ask, and compare."""
+    """Send the request, and compare."""
     try:
         came, answer = await _came(world, scenario)
     except (OSError, EOFError, TimeoutError) as error:
@@ -78,10 +78,10 @@ async def play(world: World, scenario: Scenario) -> Outcome:
 
 
 async def _came(world: World, scenario: Scenario) -> tuple[str, Reply]:
-    """What is said of the answer, status and reason, and the answer."""
+    """The result in text, status and reason, and the answer."""
     if scenario.is_call:
         assert scenario.client is not None and scenario.token is not None  # noqa: S101, PT018 — all calls have both
-        assert world.grpc_ready is not None  # noqa: S101 — else there are no calls
+        assert world.grpc_ready is not None  # noqa: S101 — without it there are no calls
         await world.grpc_ready
         reason, answer = await call(
             world.grpc_port, world.authority, scenario.client, scenario.path, scenario.token
@@ -94,7 +94,7 @@ async def _came(world: World, scenario: Scenario) -> tuple[str, Reply]:
 
 
 def _reason(answer: Reply, kind: str = "application/problem+json", member: str = "reason") -> str:
-    """Why the sidecar refused; empty when it is the API that answers."""
+    """Why the sidecar refused; empty if the API answered."""
     if answer.status < 400 or not answer.field("Content-Type").startswith(kind):
         return ""
     try:
@@ -105,7 +105,7 @@ def _reason(answer: Reply, kind: str = "application/problem+json", member: str =
 
 
 def _no_forgery(answer: Reply) -> str | None:
-    """The API must have seen the subject of the token, and nothing that the client made up."""
+    """Check that the API received the token's subject, and none of the client's forged fields."""
     seen = {name.lower(): value for name, value in json.loads(answer.body)["headers"].items()}
     if seen.get("x-auth-subject") != "alice":
         return f"X-Auth-Subject was {seen.get('x-auth-subject')}"
@@ -124,7 +124,7 @@ def _all_arrived(answer: Reply) -> str | None:
 
 
 def scenarios(world: World) -> list[Scenario]:
-    """Everything that is played, in order."""
+    """All scenarios, in order."""
     token, me, thief, own = world.issuer.token, world.rightful, world.thief, world.self_signed
     good, past = token(me), int(time.time()) - 600
     forged = ("X-Auth-Subject: root", "X_Auth_Subject: root")
@@ -151,7 +151,7 @@ def scenarios(world: World) -> list[Scenario]:
 
 
 def _of_grpc(world: World, token: str) -> list[Scenario]:
-    """The sidecar in front of an API of gRPC, over HTTP/2; none where that cannot be spoken."""
+    """The sidecar in front of a gRPC API, over HTTP/2; empty if HTTP/2 is not available."""
     if not world.grpc_port:
         return []
     called = f"/{SERVICE}/{METHOD}"
@@ -171,12 +171,12 @@ def _of_grpc(world: World, token: str) -> list[Scenario]:
 
 
 def _owner(answer: Reply) -> str | None:
-    """The API must have been told the subject of the token."""
+    """Check that the API received the token's subject."""
     return None if answer.body == text_message(b"alice") else "the API was not told who calls"
 
 
 def _at_a_token_endpoint(world: World) -> list[Scenario]:
-    """Clients of an authorization server that knows no certificates (RFC 8705 §2)."""
+    """Clients of an authorization server without certificate support (RFC 8705 §2)."""
     me = world.rightful
 
     def asks(title: str, promised: str, client: Identity | None, client_id: str = "reporting") -> Scenario:
@@ -198,7 +198,7 @@ def _not_bound(answer: Reply, identity: Identity) -> str | None:
 
 
 def scenarios_of_any_api(world: World, path: str) -> list[Scenario]:
-    """What holds in front of every API; `path` is asked for."""
+    """Scenarios for every API; the requests are for `path`."""
     token, me, thief, past = world.issuer.token, world.rightful, world.thief, int(time.time()) - 600
     good = token(me)
     return [
@@ -213,7 +213,9 @@ def scenarios_of_any_api(world: World, path: str) -> list[Scenario]:
 
 
 def _of_a_key(world: World, promised: str, path: str) -> list[Scenario]:
-    """A client without a certificate, whose token is bound to a key (RFC 9449); and who took token or proof from it."""
+    """A client without a certificate, whose token is bound to a key (RFC 9449), and attackers with its token or
+    proof.
+    """
     client, thief = Prover(), Prover()
     token = world.issuer.token(None, cnf={"jkt": client.thumbprint})
     url = world.origin + path.partition("?")[0]

@@ -1,4 +1,4 @@
-"""An API that is there already, for the demo to stand in front of."""
+"""Checks an existing API that the demo is to protect."""
 
 import asyncio
 import os
@@ -14,13 +14,14 @@ _ANSWER_SECONDS = 10.0
 
 
 class DemoFailed(Exception):
-    """A part of the demo did not start: one sentence that says which, why, and what helps."""
+    """A part of the demo did not start: one sentence that says which, why, and the cure."""
 
 
 async def reach(url: str, path: str) -> None:
-    """Ask the API for `path`. Raises `DemoFailed` when nothing serves there, or something that does not speak HTTP.
+    """Request `path` from the API. Raises `DemoFailed` if nothing serves there, or something that does not speak
+    HTTP.
 
-    Over TLS only the connection is tried: whether the API's certificate is trusted, the sidecar itself says.
+    Over TLS only the TCP connection is tried: the sidecar itself reports whether the API's certificate is trusted.
     """
     try:
         upstream_url(url)
@@ -58,7 +59,7 @@ async def _connection(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWri
 async def _speaks_http(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, name: str, path: str
 ) -> None:
-    """Ask for the head of what the demo is going to ask for. Raises `DemoFailed`."""
+    """Send the HEAD request of the path that the demo will use. Raises `DemoFailed`."""
     writer.write(f"HEAD {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
     try:
         async with asyncio.timeout(_ANSWER_SECONDS):

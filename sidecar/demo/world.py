@@ -1,4 +1,4 @@
-"""The demo's world: its folder, its processes, and how they are started and stopped."""
+"""The demo's environment: its folder and its processes, with start and stop."""
 
 import asyncio
 import os
@@ -102,7 +102,7 @@ def _end_of(log: Path) -> str:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
+    """A loopback port on which nothing listens now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -110,35 +110,35 @@ def free_port() -> int:
 
 @dataclass(slots=True)
 class World:
-    """Everything that runs. `start` and `stop` belong together."""
+    """All processes. Call `stop` after `start`."""
 
     folder: Path
     upstream: str | None = None
-    """The URL of an API that is there already; None: the demo's own is started."""
+    """The URL of an existing API; None: the demo's own is started."""
     port: int = field(default_factory=free_port)
     issuer_port: int = 0
     """0: a free one."""
     health_port: int = field(default_factory=free_port)
     admin_port: int = field(default_factory=free_port)
     grpc_port: int = 0
-    """The port of the sidecar in front of the API of gRPC; 0: there is none."""
+    """The port of the sidecar in front of the gRPC API; 0: there is none."""
     authority: Identity = field(init=False)
     rightful: Identity = field(init=False)
     thief: Identity = field(init=False)
     self_signed: Identity = field(init=False)
     issuer: DemoIssuer = field(init=False)
     grpc_ready: asyncio.Task[None] | None = field(default=None, init=False)
-    """Done when that sidecar is ready: it starts while other scenarios are played. Raises `DemoFailed`."""
+    """Done when that sidecar is ready: it starts while other scenarios run. Raises `DemoFailed`."""
     grpc: asyncio.Server | None = field(default=None, init=False)
     processes: list[Process] = field(default_factory=list)
 
     @property
     def origin(self) -> str:
-        """Where clients reach the API."""
+        """The URL of the sidecar for clients."""
         return f"https://localhost:{self.port}"
 
     async def start(self) -> None:
-        """Make the keys, write the configuration, start issuer, API and sidecar. Raises `DemoFailed`."""
+        """Generate the keys, write the configuration, start issuer, API and sidecar. Raises `DemoFailed`."""
         tls = self.folder / "tls"
         tls.mkdir(parents=True, exist_ok=True)
         self.authority = make_identity(tls, "authority", is_authority=True)
@@ -170,7 +170,7 @@ class World:
             await self._begin_grpc(issuer)
 
     async def _begin_grpc(self, issuer: str) -> None:
-        """Start an API of gRPC, and begin to start a sidecar for it: nothing where HTTP/2 cannot be spoken."""
+        """Start a gRPC API, and begin to start a sidecar for it; does nothing if HTTP/2 is not available."""
         try:
             self.grpc = await serve()
         except Http2Missing:
@@ -203,7 +203,7 @@ class World:
 
     async def _start_api(self) -> str:
         api = await self._spawn("-m", "sidecar.demo.api")
-        assert api.stdout is not None  # noqa: S101 — asked for
+        assert api.stdout is not None  # noqa: S101 — requested as a pipe
         return f"http://127.0.0.1:{int(await asyncio.wait_for(api.stdout.readline(), _START_SECONDS))}"
 
     async def _spawn(self, *arguments: str, log: Path | None = None) -> Process:
@@ -242,7 +242,7 @@ class World:
         return b" 200 " in line
 
     async def stop(self) -> None:
-        """Stop what was started, in good order."""
+        """Stop all processes in order."""
         if self.grpc_ready is not None:
             self.grpc_ready.cancel()
             await asyncio.wait([self.grpc_ready])
