@@ -1,9 +1,9 @@
-"""Who holds the slots for connections, by address, and who has to leave when there are none left.
+"""Counts connections by address, and chooses connections to close if there are no free slots.
 
-Theory of operation. One address can open all connections there may be and say nothing on any of them. So when the
-slots run out, whoever has the most connections that wait idly and never brought a token that was permitted gives some
-of them up, the oldest first. A connection of a moment ago stays: its first request may be on its way. That is work in
-proportion to the number of connections, so it frees several slots at once, at most once in an interval.
+Theory of operation. One address could open all connections and send nothing on them. If all slots are taken, the
+address with the most idle connections without a permitted token loses some of them, the oldest first. A new
+connection is kept, because its first request may be on its way. The search takes time in proportion to the number of
+connections, so it frees several slots at once, at most once per interval.
 """
 
 from collections.abc import Iterable
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
     from sidecar.proxy.client.connection import ClientConnection
 
 _MOMENT: Final = 1.0
-"""Seconds in which a new connection is not given up."""
+"""Seconds during which a new connection is not closed."""
 _PAUSE: Final = 0.01
-"""Seconds between two looks at all connections."""
+"""Seconds between two searches through all connections."""
 _HOARD: Final = 16_384
-"""Bytes that wait on one connection and are no head of a request."""
+"""Bytes waiting on one connection that are more than the head of a request."""
 _SHARE: Final = 8
-"""One look gives up this part of what an address has, at least one and at most `_BATCH`."""
+"""Divisor: one search closes this share of an address's connections, at least one and at most `_BATCH`."""
 _BATCH: Final = 64
 
 
@@ -32,11 +32,11 @@ class Admission:
 
     def __init__(self) -> None:
         self._counts: dict[str, int] = {}
-        """Never more entries than connections."""
+        """Addresses without a connection have no entry."""
         self._looked_at = float("-inf")
 
     def enter(self, connection: "ClientConnection", limit: int) -> bool:
-        """Count a connection whose address is known now; whether it may stay. `limit` of 0: none."""
+        """Count a connection whose address is now known; returns whether it may stay. `limit` of 0: none."""
         source = address_source(connection.peer[0])
         count = self._counts.get(source, 0)
         if limit and count >= limit:
@@ -57,7 +57,7 @@ class Admission:
                 del self._counts[source]
 
     def dispensable(self, connections: Iterable["ClientConnection"], now: float) -> list["ClientConnection"]:
-        """The connections to give up for others, if there are any; `connections` with the oldest first."""
+        """The connections to close for others, possibly none; `connections` with the oldest first."""
         if now - self._looked_at < _PAUSE:
             return []
         self._looked_at = now
@@ -70,5 +70,5 @@ class Admission:
 
     @staticmethod
     def hoards(connections: Iterable["ClientConnection"]) -> list["ClientConnection"]:
-        """The connections that hold much, of clients of whom nothing with a token was ever permitted."""
+        """The connections that hold much memory and on which no request with a token was permitted."""
         return [one for one in connections if not one.was_permitted and one.held_bytes > _HOARD]

@@ -1,6 +1,6 @@
-"""Certificates as OpenSSL reads them: whether there is one, and from when to when it is valid.
+"""Reads certificates with OpenSSL: whether there is one, and its validity period.
 
-The rest is for `decision.certificate` to read, which refuses nothing that OpenSSL accepts.
+`decision.certificate` reads the rest, and refuses nothing that OpenSSL accepts.
 """
 
 from calendar import timegm
@@ -15,29 +15,31 @@ from sidecar.decision.certificate import NEVER_VALID, Certificate
 from sidecar.decision.client_certificate import ClientCertificate
 
 _KINDS: Final = (b"CERTIFICATE", b"X509 CERTIFICATE", b"TRUSTED CERTIFICATE")
-"""What OpenSSL takes for a certificate in a PEM file."""
+"""The PEM labels that OpenSSL accepts for a certificate."""
 _BEGIN: Final = b"-----BEGIN "
 _DASHES: Final = b"-----"
 
 
 class UnusableCertificate(ValueError):
-    """OpenSSL finds no certificate; the message is a few words, none of them the file's."""
+    """OpenSSL finds no certificate; the message is a few words and contains nothing of the file."""
 
 
 def presented(certificate: crypto.X509) -> ClientCertificate:
-    """The certificate of a finished handshake."""
+    """The client certificate of a completed handshake."""
     return ClientCertificate(
         crypto.dump_certificate(crypto.FILETYPE_ASN1, certificate), validity(certificate)
     )
 
 
 def client_certificate(der: bytes) -> ClientCertificate:
-    """A certificate that somebody is said to present; raises `UnusableCertificate`."""
+    """A certificate given as input, without a handshake. Raises `UnusableCertificate`."""
     return presented(_loaded(crypto.FILETYPE_ASN1, der, "no certificate"))
 
 
 def certificates(data: bytes, *, pem_only: bool = False) -> list[Certificate]:
-    """Every certificate of a file, PEM or DER, at least one; raises `UnusableCertificate`, which names it."""
+    """All certificates of a file, PEM or DER, at least one. Raises `UnusableCertificate`, whose message names the
+    line.
+    """
     if _BEGIN not in data and not pem_only:
         return [certificate_of(_loaded(crypto.FILETYPE_ASN1, data, "no PEM or DER certificate"))]
     found = [
@@ -51,14 +53,14 @@ def certificates(data: bytes, *, pem_only: bool = False) -> list[Certificate]:
 
 
 def validity(certificate: crypto.X509) -> tuple[float, float]:
-    """From when to when, in seconds since the epoch; `NEVER_VALID` when OpenSSL cannot tell."""
+    """Validity period in seconds since the epoch; `NEVER_VALID` if OpenSSL cannot determine it."""
     x509 = certificate._x509  # noqa: SLF001 — as in `tls`: the binding reads any time zone
     start, end = _moment(_lib.X509_getm_notBefore(x509)), _moment(_lib.X509_getm_notAfter(x509))
     return NEVER_VALID if start is None or end is None else (start, end)
 
 
 def certificate_of(x509: crypto.X509) -> Certificate:
-    """A certificate that OpenSSL has read, for `decision.certificate`."""
+    """A certificate parsed by OpenSSL, for `decision.certificate`."""
     return Certificate(crypto.dump_certificate(crypto.FILETYPE_ASN1, x509), validity(x509))
 
 
@@ -70,7 +72,7 @@ def _loaded(kind: int, data: bytes, otherwise: str) -> crypto.X509:
 
 
 def _blocks(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """The certificates of a PEM file (RFC 7468), each with its line."""
+    """The certificates of a PEM file (RFC 7468), each with its line number."""
     at, line = 0, 1
     while (start := data.find(_BEGIN, at)) >= 0:
         line += data.count(b"\n", at, start)
@@ -86,14 +88,14 @@ def _blocks(data: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _moment(time: Any) -> float | None:
-    """An ASN1_TIME, whose time zone and seconds OpenSSL knows how to read, in seconds since the epoch."""
+    """An ASN1_TIME in seconds since the epoch; OpenSSL parses its time zone and seconds."""
     made = _ffi.new("ASN1_GENERALIZEDTIME**")
     if _lib.ASN1_TIME_to_generalizedtime(time, made) == _ffi.NULL:
         _lib.ERR_clear_error()
         return None
     try:
         text = _ffi.string(_lib.ASN1_STRING_get0_data(_ffi.cast("ASN1_STRING*", made[0])))
-        # YYYYMMDDHHMMSSZ, whatever it was before
+        # YYYYMMDDHHMMSSZ, whatever the original form
         return float(timegm((int(text[:4]), *(int(text[at : at + 2]) for at in range(4, 14, 2)))))
     except ValueError:
         return None
@@ -102,7 +104,7 @@ def _moment(time: Any) -> float | None:
 
 
 def certifies(certificate: Certificate, public_key: bytes) -> bool:
-    """Whether a certificate is of this public key: SubjectPublicKeyInfo, DER (RFC 5280 §4.1.2.7)."""
+    """Whether a certificate has this public key: SubjectPublicKeyInfo, DER (RFC 5280 §4.1.2.7)."""
     try:
         key = _loaded(crypto.FILETYPE_ASN1, certificate.der, "no certificate").get_pubkey()
     except crypto.Error:

@@ -1,4 +1,4 @@
-"""One address that is listened on: its TLS, and whom it believes."""
+"""One address on which the sidecar listens: its TLS, and the peers that it trusts."""
 
 import asyncio
 import os
@@ -15,11 +15,11 @@ from sidecar.proxy.vouching.hop_tls import HopTls
 from sidecar.proxy.vouching.told import ToldCertificates
 
 _LAST_SECOND = 1.0
-"""OpenSSL compares whole seconds: in its last one a list still holds."""
+"""OpenSSL compares whole seconds: a list is still valid in its last second."""
 _ACCEPTED: Final = 16
-"""Connections that one turn of the event loop accepts: a new one costs as much as a request that is refused."""
+"""Connections accepted in one turn of the event loop: a new one costs as much as a refused request."""
 _BACKLOG: Final = 4096
-"""Connections that wait in the kernel to be accepted."""
+"""Connections that the kernel queues until they are accepted."""
 
 
 class Listener:
@@ -29,7 +29,7 @@ class Listener:
         self._host = host
         self.settings = settings
         self.certificates: ToldCertificates | None = None
-        """Reads the clients' certificates from a field; None: they come with the clients' own TLS."""
+        """Reads the clients' certificates from a field; None if they come from the clients' own TLS."""
         self.take(tls)
         self._sockets: asyncio.Server | None = None
         self.port = settings.port
@@ -37,12 +37,12 @@ class Listener:
         self._looked_at = float("inf")
 
     def a_list_ended(self, now: float) -> bool:
-        """Whether a revocation list has ended since this was asked last; `now` is seconds since the epoch."""
+        """Whether a revocation list has ended since the last call; `now` is seconds since the epoch."""
         before, self._looked_at = self._looked_at, now
         return any(before <= end + _LAST_SECOND < now for end in self.tls.list_ends)
 
     def take(self, tls: MakesEngines) -> None:
-        """At the beginning and after a reload; connections that are open keep their engine."""
+        """Set the configuration, at start and after a reload; open connections keep their engine."""
         self.tls = tls
         self.certificates = tls.certificates if isinstance(tls, HopTls) else None
 
@@ -54,7 +54,7 @@ class Listener:
                 lambda: ClientConnection(self, self._host), self.settings.path, backlog=_ACCEPTED
             )
             self._lengthen_backlog(self._sockets)
-            # The peer's user id decides who may speak, not the mode of the file.
+            # The peer's user id is checked, not the mode of the file.
             os.chmod(self.settings.path, 0o666)  # noqa: PTH101, S103 — at once, it was made just now
             return
         self._sockets = await loop.create_server(
@@ -69,13 +69,14 @@ class Listener:
 
     @staticmethod
     def _lengthen_backlog(server: asyncio.Server) -> None:
-        """Tell the kernel its own: asyncio accepts in one turn as many as its `backlog` says, uvloop always one."""
+        """Set the kernel's backlog: asyncio accepts as many connections per turn as its `backlog`, uvloop always one.
+        """
         for listening in server.sockets:
             with socket.socket(fileno=os.dup(listening.fileno())) as same:
                 same.listen(_BACKLOG)
 
     def close(self) -> None:
-        """Accept no more."""
+        """Accept no more connections."""
         if self._sockets is not None:
             self._sockets.close()
             self._sockets = None
@@ -85,15 +86,15 @@ class Listener:
         return contains(self.settings.proxy_protocol_from, host)
 
     def believes(self, host: str) -> bool:
-        """Whether what a peer forwards about its client is taken for true."""
+        """Whether forwarded fields about the client from this peer are used."""
         return contains(self.settings.forwarded_from, host)
 
     @property
     def requires_valid_certificate(self) -> bool:
-        """With `trust: ca` a certificate counts only while it is valid."""
+        """With `trust: ca` a certificate is accepted only while it is valid."""
         return self.settings.requires_valid_certificate
 
     def check_validity(self, certificate: ClientCertificate | None, now: float) -> None:
-        """A resumed session is not verified again, so its certificate's validity is. Raises `TlsFailure`."""
+        """Check the validity period, because a resumed session is not verified again. Raises `TlsFailure`."""
         if certificate is not None and self.requires_valid_certificate and certificate.not_after < now:
             raise TlsFailure("certificate_expired", "the certificate of the resumed session has expired")

@@ -1,4 +1,4 @@
-"""What mypyc reads and nothing else does: an interpreted package needs no library of its compiler."""
+"""Declarations that only mypyc uses: an interpreted package does not need a library of the compiler."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, TypeVar
@@ -9,7 +9,7 @@ else:
     Class = TypeVar("Class")
 
     def mypyc_attr(**_options: bool) -> Callable[[Class], Class]:
-        """`allow_interpreted_subclasses`: a class outside of what is compiled, a test's say, may inherit."""
+        """`allow_interpreted_subclasses`: an interpreted class, such as one of a test, may inherit."""
         return lambda decorated: decorated
 
 

@@ -26,11 +26,11 @@ from sidecar.telemetry.record import Observer
 from sidecar.telemetry.trace_context import UNTRACED, TraceIds
 
 _SWEEP = 0.25
-"""Seconds between two looks at the deadlines."""
+"""Seconds between two checks of the deadlines."""
 _SURPLUS = 64
-"""Connections past the limit that get a 503 instead of a reset."""
+"""Connections above the limit that get a 503 instead of a reset."""
 _JUDGED_AT_ONCE = 16
-"""Connections whose certificates are judged again in one turn of the event loop: some 5 ms."""
+"""Connections whose certificates are verified again in one turn of the event loop: some 5 ms."""
 
 
 class Server:
@@ -53,19 +53,19 @@ class Server:
     ) -> None:
         """Reads certificates and keys, so it raises what `listener_tls` raises; opens no port yet.
 
-        `documents` maps a path to a JSON document that the sidecar itself serves there, and `resource_metadata`
-        is the URL that challenges name (RFC 9728). `endpoints` are those of an authorization server behind us.
+        `documents` maps a path to a JSON document that the sidecar itself serves there, and `resource_metadata` is
+        the URL in challenges (RFC 9728). `endpoints` are those of the authorization server behind the sidecar.
         """
         self.settings = settings
         self.observer = observer
         self.under_way = UnderWay()
-        """Requests now under way."""
+        """Requests in progress."""
         self.occupancy = Occupancy()
-        """Requests under way under rules that say how many may be."""
+        """Requests in progress under rules that limit their number."""
         self.draining = False
         self._loop = loop = asyncio.get_running_loop()
         self.now: Callable[[], float] = loop.time
-        """Seconds of the clock that deadlines are set by."""
+        """The clock of deadlines, in seconds."""
         self._turns = Turns(loop.call_soon)
         self._turns_of_refused = Turns(loop.call_soon)
         self._last_refused: ClientConnection | None = None
@@ -74,12 +74,12 @@ class Server:
         self._connect = connect
         self._trace = trace
         self.short_of_memory = False
-        """Set by who watches the process: new connections get a 503."""
+        """Set by the monitor of the process: new connections get a 503."""
         self._admission = Admission()
         self._connections: dict[ClientConnection, bool] = {}
         self._most = 0
         self._shed = 0
-        """How many of them only get a 503."""
+        """Number of them that only get a 503."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeper: asyncio.TimerHandle | None = None
         self._empty: asyncio.Future[None] | None = None
@@ -142,12 +142,12 @@ class Server:
 
     @property
     def exchanges(self) -> int:
-        """Requests now under way."""
+        """Number of requests in progress."""
         return self.under_way.count
 
     @property
     def streams(self) -> int:
-        """Those of them that are streams of HTTP/2."""
+        """Number of requests in progress that are HTTP/2 streams."""
         return self.under_way.streams
 
     # --- life ----------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ class Server:
             except OSError as error:
                 self.close()
                 where = listener.settings.place()
-                # The system's word for it, without what the event loop puts around it.
+                # The system's message, without the text that the event loop adds.
                 why = os.strerror(error.errno).lower() if error.errno and error.errno > 0 else str(error)
                 raise OSError(error.errno, f"cannot listen on {where}: {why}") from error
         self._sweeper = self._loop.call_later(_SWEEP, self._sweep)
@@ -175,9 +175,9 @@ class Server:
         resource_metadata: str | None = None,
         endpoints: ServerEndpoints | None = None,
     ) -> None:
-        """Serve under another configuration from the next request, handshake and upstream connection on.
+        """Use another configuration for the next requests, handshakes and upstream connections.
 
-        Addresses to listen on stay what they were. Raises what `listener_tls` raises, and then nothing has changed.
+        The listening addresses do not change. Raises what `listener_tls` raises, and then nothing has changed.
         """
         by_name = {each.name: each for each in settings.listeners}
         fresh = {
@@ -186,7 +186,7 @@ class Server:
             if listener.settings.name in by_name
         }
         if settings.upstream != self.settings.upstream or settings.upstream.scheme == "https":
-            # With TLS the files may have changed under the same names.
+            # With TLS, the files may have new content under the same names.
             old, self._pool = self._pool, self._make_pool(settings)
             old.retire()
         changed = {listener for listener, tls in fresh.items() if listener.tls is not tls}
@@ -207,7 +207,9 @@ class Server:
         )
 
     def _judge_again(self, connections: list[ClientConnection]) -> None:
-        """Whether those listeners still accept these clients; a few at a time, because each is a chain to verify."""
+        """Check whether those listeners still accept these clients; a few at a time, because each has a chain to
+        verify.
+        """
         now, later = connections[:_JUDGED_AT_ONCE], connections[_JUDGED_AT_ONCE:]
         for connection in now:
             connection.judge_again()
@@ -215,7 +217,7 @@ class Server:
             self.call_soon(lambda: self._judge_again(later))
 
     def begin_drain(self) -> None:
-        """Accept no more connections; answers say `Connection: close`; tunnels are told to leave."""
+        """Accept no more connections; answers say `Connection: close`; tunnels get a close frame."""
         self.draining = True
         for listener in self.listeners:
             listener.close()
@@ -224,7 +226,7 @@ class Server:
             connection.drain(deadline)
 
     async def drained(self, timeout: float) -> bool:  # noqa: ASYNC109 — a budget over many connections
-        """Wait until every connection is closed, at most `timeout` seconds; whether it came to that."""
+        """Wait until all connections are closed, at most `timeout` seconds; returns whether they are."""
         if self._connections:
             self._empty = self._loop.create_future()
             await asyncio.wait([self._empty], timeout=timeout)
@@ -247,21 +249,21 @@ class Server:
 
     @property
     def connections(self) -> int:
-        """Client connections now open."""
+        """Number of open client connections."""
         return len(self._connections)
 
     def peak(self) -> int:
-        """How many client connections were open at once since this was last asked."""
+        """Largest number of open client connections since the last call."""
         most, self._most = self._most, len(self._connections)
         return most
 
     @property
     def upstream_connections(self) -> int:
-        """Upstream connections now open or opening."""
+        """Number of upstream connections that are open or opening."""
         return self._pool.connections
 
     def admit(self, connection: ClientConnection) -> bool:
-        """Take a new connection in; past the limit some get a 503, and past those it is closed at once."""
+        """Register a new connection; above the limit some get a 503, and further ones are closed at once."""
         sheds = self.short_of_memory or not (self._has_room() or self._makes_room())
         if sheds and self._shed >= _SURPLUS:
             self.observer.incident("connection_refused", "too many connections")
@@ -286,7 +288,7 @@ class Server:
         return self._has_room()
 
     def relieve(self) -> None:
-        """Memory is short: whoever was never permitted and holds much of it has to leave."""
+        """Memory is short: close connections that hold much of it and have never had a permitted request."""
         given_up = self._admission.hoards(self._connections)
         for connection in given_up:
             connection.abort()
@@ -296,18 +298,18 @@ class Server:
             self.observer.incident("connections_given_up", detail)
 
     def knows_address(self, connection: ClientConnection) -> bool:
-        """A connection's address is known; whether it may have another connection."""
+        """The address of a connection is known; returns whether that address may have another connection."""
         if self._admission.enter(connection, self.settings.limits.connections_per_address):
             return True
         self.observer.incident("connection_refused", f"too many connections of {connection.peer[0]}")
         return False
 
     def is_shedding(self, connection: ClientConnection) -> bool:
-        """Whether a connection is one too many and its request gets a 503."""
+        """Whether a connection exceeds the limit, so that its request gets a 503."""
         return self._connections.get(connection, False)
 
     def is_alone(self, connection: ClientConnection) -> bool:
-        """Whether of all connections that are always refused no other has asked since this one did."""
+        """Whether, among connections that are always refused, no other has sent a request since this one did."""
         alone = self._last_refused is connection and not self._turns_of_refused.is_awaited
         self._last_refused = connection
         return alone
@@ -325,17 +327,17 @@ class Server:
                 self._empty.set_result(None)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run something that waits; it ends with the server."""
+        """Run a coroutine; it ends with the server."""
         task = self._loop.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def call_soon(self, call: Callable[[], object], refusals: int = 0) -> None:
-        """Run `call` when all others have had their turn, in the line that `refusals` of its connection lead to."""
+        """Run `call` after all others have had their turn, in the queue that `refusals` of its connection selects."""
         (self._turns if refusals < PATIENCE else self._turns_of_refused).wait(call)
 
     def report_bug(self, error: Exception) -> None:
-        """An exception that should not have been: where, and of what type; its text may hold what a client sent."""
+        """Report an unexpected exception by place and type; its text may contain data of a client."""
         frames = traceback.extract_tb(error.__traceback__)
         where = " < ".join(f"{frame.filename.rpartition('/')[2]}:{frame.lineno}" for frame in frames[-4:])
         self.observer.incident("internal_error", f"{type(error).__name__} at {where}")
@@ -345,7 +347,7 @@ class Server:
         for connection in tuple(self._connections):
             try:
                 deadlines.check(connection, now, wall, self.settings.timeouts)
-            except Exception as error:  # noqa: BLE001 — one connection's bug must not stop the clock of all others
+            except Exception as error:  # noqa: BLE001 — a bug of one connection must not stop the deadlines of all others
                 self.report_bug(error)
                 connection.abort()
         ended = {one for one in self.listeners if one.a_list_ended(wall)}

@@ -1,12 +1,12 @@
-"""Who has more to do than one turn of the event loop allows, in line.
+"""Queues for connections that need more than one turn of the event loop.
 
-Theory of operation. In each turn the loop serves all sockets that have something new, and then one of those that wait
-here: a part of what came at once, or a handshake, which costs what many requests cost. However many wait, and whoever
-sent them, a request that has just come waits behind one of them at most.
+Theory of operation. In each turn the loop serves all sockets with new data, and then one of the queued calls: a part
+of the data that arrived at once, or a handshake, which costs as much as many requests. However long the queue is, a
+new request waits behind at most one of them.
 
-A connection whose last requests were all refused, or taken back, stands in a line of its own, with each request: so
-however many ask only for what they do not get, and do not even wait in the first line, each turn answers one of them.
-One that is alone in this does not wait: nobody else would have its turn.
+A connection whose last requests were all refused or cancelled uses a second queue for each request. However many such
+connections there are, each turn answers one of their requests, and they do not delay the first queue. A connection
+that is alone in this does not wait, because no other needs its turn.
 """
 
 from collections import deque
@@ -14,27 +14,27 @@ from collections.abc import Callable
 from typing import Final
 
 PATIENCE: Final = 16
-"""Requests in a row that are answered without the API before a connection stands in the other line. A client whose
-token has ended, or who has to fetch a nonce, is served long before.
+"""Consecutive requests without an answer of the API after which a connection uses the second queue. A client with an
+expired token, or one that has to fetch a nonce, is served well before that.
 """
 
 Call = Callable[[], object]
 
 
 class Turns:
-    """First come, first served, one in each turn of the event loop."""
+    """First in, first out; one call in each turn of the event loop."""
 
     __slots__ = ("_call_soon", "_waiting")
 
     def __init__(self, call_soon: Callable[[Call], object]) -> None:
-        """`call_soon` is the loop's."""
+        """`call_soon` is that of the event loop."""
         self._call_soon = call_soon
         self._waiting: deque[Call] = deque()
-        """Calls that wait; the loop calls `_next` while there are any."""
+        """Queued calls; the loop calls `_next` while there are any."""
 
     @property
     def is_awaited(self) -> bool:
-        """Whether somebody waits."""
+        """Whether a call is queued."""
         return bool(self._waiting)
 
     def wait(self, call: Call) -> None:
