@@ -1,4 +1,4 @@
-"""The client certificate in a header field, as proxies that end TLS send it: read, and written. Pure.
+"""Reads and writes a client certificate in a header field, as proxies that terminate TLS send it. Pure.
 
 | format | value | sent by |
 |---|---|---|
@@ -8,9 +8,9 @@
 | `pem_one_line` | PEM with spaces in place of line ends, the leaf first | Apache |
 | `der_base64` | base64 of DER, nothing around it | HAProxy, Traefik |
 
-Which one it is, is configured and never guessed: a value that is another format's is refused, and the refusal names
-the format that it looks like. A value has one reading or is refused. The bytes of a certificate are those that came:
-nothing is encoded again, so a thumbprint is that of the certificate that the client showed.
+The format is configured and never guessed: a value in another format is refused, and the refusal names the format that
+it resembles. An ambiguous value is refused. The bytes of a certificate are those received: nothing is encoded again, so
+a thumbprint is that of the certificate that the client sent.
 """
 
 import re

@@ -1,18 +1,18 @@
-"""The keys of one issuer: fetched, refreshed, kept through outages, dropped when too old.
+"""The keys of one issuer: fetched, refreshed, kept during outages, dropped when too old.
 
-Theory of operation. One background task fetches the set before it runs out, as the issuer's `max-age` says
-within configured bounds, a little early by chance; after a failure it tries again with growing pauses. Requests
-read what is in memory and never fetch. A request whose `kid` is unknown, or whose signature fails, may ask for a
-forced fetch:
+Theory of operation. One background task fetches the set before it expires, according to the issuer's `max-age` within
+configured limits, at a random time slightly before; after a failure it tries again with growing pauses. Requests use
+the keys in memory and do not fetch. A request whose `kid` is unknown, or whose signature fails, may ask for a forced
+fetch.
 
-- There is one fetch at a time, whoever asked for it.
-- Forced fetches keep a cool-down between them. A request that comes during it waits for its end and shares the one
-  fetch that follows, so a rotated key costs its first user a pause and not a refusal; only so many may wait.
-- A `kid` that a fetch begun after the request still did not bring is refused without asking for a while.
+There is one fetch at a time for all requests. Forced fetches are separated by a cool-down. A request during the
+cool-down waits for its end and shares the next fetch, so that a rotated key causes a pause and not a refusal for its
+first user; the number of waiting requests is limited. A `kid` that is missing even in a set fetched after the request
+is refused for a while without a new fetch.
 
-When fetching fails the last good keys serve until the staleness budget is spent, from a state file even after a
-restart; then, and when there never were any, `IssuerUnavailable`. An unknown `kid` while the issuer is out of reach is
-the issuer's fault too: nobody can tell whether it published that key in the meantime.
+When fetching fails, the last good keys are used until the staleness budget ends, even after a restart (from a state
+file). After that, or if there never were any, `IssuerUnavailable` is raised. It is also raised for an unknown `kid`
+while the issuer cannot be reached, because the issuer may have published that key in the meantime.
 """
 
 import asyncio

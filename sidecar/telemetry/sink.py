@@ -1,14 +1,14 @@
-"""Where lines go: a bounded buffer in front of a file descriptor that may be slow, stuck, full or closed.
+"""The destination of lines: a bounded buffer in front of a file descriptor that may be slow, blocked, full or closed.
 
-Theory of operation: `write()` appends to a list and never waits. A timer of the event loop hands the list over every
-`INTERVAL` seconds, and `write()` itself as soon as `BATCH` characters are in it: a loop that is busy with one turn
-loses nothing. One thread writes what is handed over with blocking calls; so a reader that has stopped reading stops
-this thread and nothing else. What does not fit into the buffer meanwhile is dropped and counted. (Making standard
-output itself non-blocking would change it for whoever shares it with us: a shell, other workers.)
+Theory of operation. `write()` appends to a list and never waits. A timer of the event loop hands the list over every
+`INTERVAL` seconds; `write()` itself does so as soon as the list has `BATCH` characters, so that a long turn of the
+loop loses nothing. One thread writes with blocking calls: if the reader stops reading, only this thread stops. Lines
+that do not fit into the buffer meanwhile are dropped and counted. (A non-blocking standard output would also be
+non-blocking for other processes that share it: a shell, other workers.)
 
-A sink that reserves keeps half of its buffer for lines whose place was reserved before what they tell of was done.
-Such a line is never dropped: without a place nothing is done. A write that fails is tried again for as long as the
-process lives, so that a full disk fills the buffer, and a full buffer stops what needs a place.
+A sink that reserves keeps half of its buffer for lines whose place was reserved before the action that they report.
+Such a line is never dropped: without a place, the action is not performed. A failed write is repeated as long as the
+process runs, so that a full disk fills the buffer, and a full buffer stops the actions that need a place.
 """
 
 import os
@@ -18,23 +18,23 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 INTERVAL = 0.1
-"""Seconds a line may wait in the buffer."""
+"""Seconds that a line may wait in the buffer."""
 BATCH = 65536
-"""Characters that are handed over whatever the event loop does."""
+"""Number of characters at which the list is handed over without the timer."""
 PLACE = 4096
-"""Characters that one reservation keeps free: most lines are shorter, and a longer one is written all the same."""
+"""Characters that one reservation keeps free: most lines are shorter, and a longer one is written too."""
 RETRY = 0.2
-"""Seconds between two attempts of a sink that reserves to write what could not be written."""
+"""Seconds between two attempts of a sink that reserves to repeat a failed write."""
 PIPE_BUFFER = 4096
-"""Bytes that one write to a pipe keeps whole beside the writes of others (pipe(7), PIPE_BUF on Linux)."""
+"""Maximum bytes of an atomic write to a pipe (pipe(7), PIPE_BUF on Linux)."""
 
 Schedule = Callable[[float, Callable[[], None]], object]
-"""`loop.call_later`."""
+"""The type of `loop.call_later`."""
 
 
 class LineSink:
-    """Takes whole lines, each with its newline. Used from the event loop's thread; `write` from any thread that
-    holds no lock the loop could need.
+    """Accepts whole lines, each with its newline. Used from the event loop's thread; `write` from any thread that
+    holds no lock which the loop may need.
     """
 
     def __init__(
@@ -46,15 +46,15 @@ class LineSink:
         shared: bool = False,
         reserves: bool = False,
     ) -> None:
-        """`path` wins over `descriptor`; `limit` is in characters; `shared` keeps each write to what a pipe keeps
-        whole; `reserves`: see above. Raises OSError if the file cannot be opened.
+        """`path` takes precedence over `descriptor`; `limit` is in characters; `shared` limits each write to what a
+        pipe writes atomically; `reserves`: see above. Raises `OSError` if the file cannot be opened.
         """
         self._path = path
         self._descriptor = descriptor if path is None else _opened(path)
         self._limit = limit
         self.reserves = reserves
         self._free_for_all = limit // 2 if reserves else limit
-        """Characters that lines without a place may fill."""
+        """Maximum characters of lines without a place."""
         self._reserved = 0
         self._shared = shared
         self._lines: list[str] = []
@@ -68,16 +68,16 @@ class LineSink:
         self._reopen = False
         self._closing = False
         self.dropped = 0
-        """Lines lost so far."""
+        """Number of lines lost so far."""
 
     def attach(self, schedule: Schedule | None) -> None:
-        """Use the loop's timer from now on; None: every line is handed over at once."""
+        """From now on, use the loop's timer; None: every line is handed over at once."""
         self._schedule = schedule
         self._scheduled = False
 
     def write(self, line: str, has_place: bool = False) -> None:  # noqa: FBT001, FBT002 — once a request
-        """Take one line, newline included; drop it if the buffer is full, unless a place was reserved for it. Never
-        waits, never raises.
+        """Write one line, newline included. It is dropped if the buffer is full and no place was reserved for it.
+        Never waits, never raises.
         """
         size = self._size + len(line)
         if has_place:
@@ -93,7 +93,7 @@ class LineSink:
             self._schedule_flush()
 
     def reserve(self) -> bool:
-        """Keep a place for one line; False: there is none."""
+        """Reserve a place for one line; returns False if there is none."""
         if self._size + self._unwritten + self._reserved + PLACE > self._limit:
             return False
         self._reserved += PLACE
@@ -101,7 +101,7 @@ class LineSink:
 
     @property
     def held(self) -> int:
-        """Characters in the buffer, reserved places included."""
+        """Number of characters in the buffer, including reserved places."""
         return self._size + self._unwritten + self._reserved
 
     def _schedule_flush(self) -> None:
@@ -116,7 +116,7 @@ class LineSink:
         self.flush()
 
     def flush(self) -> None:
-        """Hand the lines over to the thread."""
+        """Pass the lines on to the thread."""
         lines, self._lines, size, self._size = self._lines, [], self._size, 0
         if not lines:
             return
@@ -128,14 +128,14 @@ class LineSink:
                 self._thread.start()
             self._wake.notify_all()
         if self._unwritten > self._limit // 4:
-            time.sleep(0)  # no wait: the thread gets its turn, however busy this one is
+            time.sleep(0)  # no wait: it lets the other thread run
 
     def reopen(self) -> None:
-        """Open the file again before the next write: it was moved away. Without effect on standard output."""
+        """Open the file again before the next write, because it was moved. Without effect on standard output."""
         self._reopen = self._path is not None
 
     def close(self, timeout: float = 1.0) -> None:
-        """Write what is left; give up after `timeout` seconds."""
+        """Write the remaining lines; stop after `timeout` seconds."""
         self._schedule = None
         self.flush()
         with self._wake:
@@ -160,14 +160,14 @@ class LineSink:
             self._reopen = False
             self._reopened()
         for part, count in self._parts(lines):
-            if not self._written(part):  # closed, full disk: the requests go on
+            if not self._written(part):  # closed, full disk: requests continue
                 self.dropped += count
         size = sum(map(len, lines))
         with self._wake:
             self._unwritten -= size
 
     def _written(self, data: bytes) -> bool:
-        """Whether all of it went out; a sink that reserves tries until it did, or is closed."""
+        """Whether everything was written; a sink that reserves tries until it was, or until it is closed."""
         rest = memoryview(data)
         while rest:
             try:
@@ -194,7 +194,7 @@ class LineSink:
         return [("".join(lines).encode("utf-8", "backslashreplace"), len(lines))]
 
     def _reopened(self) -> None:
-        assert self._path is not None  # noqa: S101 — `reopen` saw to it
+        assert self._path is not None  # noqa: S101 — `reopen` checks that
         try:
             descriptor = _opened(self._path)
         except OSError as error:
@@ -209,7 +209,7 @@ def _opened(path: Path) -> int:
 
 
 def _chunks(lines: list[str]) -> Iterator[tuple[bytes, int]]:
-    """Runs of whole lines that one write to a pipe keeps whole."""
+    """Split lines into groups that a pipe writes atomically."""
     chunk, count = b"", 0
     for line in lines:
         encoded = line.encode("utf-8", "backslashreplace")

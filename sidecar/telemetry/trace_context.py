@@ -1,4 +1,4 @@
-"""The trace a request belongs to: continued from `traceparent` or begun here (W3C Trace Context, level 1)."""
+"""The trace of a request: continued from `traceparent` or begun here (W3C Trace Context, level 1)."""
 
 import os
 import re
@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from sidecar.telemetry.record import AuditRecord
 
-# §3.2: version "ff" is invalid, as are ids of zeros; a higher version is read as far as this one goes (§4.3).
+# §3.2: version "ff" is invalid, as are ids of zeros; a higher version is read like this one (§4.3).
 _TRACEPARENT: Final = re.compile(
     rb"(?:00|(?!00|ff)[0-9a-f]{2}(?=.{53}(?:-|$)))-"
     rb"(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?P<more>-.*)?"
@@ -18,7 +18,7 @@ _ZEROS: Final = "0" * 32
 
 
 class Parent(NamedTuple):
-    """What the caller said."""
+    """The caller's `traceparent`."""
 
     trace_id: str
     span_id: str
@@ -26,7 +26,7 @@ class Parent(NamedTuple):
 
 
 def parse(value: bytes) -> Parent | None:
-    """The caller's trace, or None when there is none or it is malformed (then §3.2.2.3 begins a new one)."""
+    """The caller's trace; None if it is missing or malformed (then §3.2.2.3 begins a new one)."""
     found = _TRACEPARENT.fullmatch(value)
     if found is None or (found["more"] is not None and value.startswith(b"00")):
         return None
@@ -35,10 +35,12 @@ def parse(value: bytes) -> Parent | None:
 
 
 class TraceIds:
-    """Gives each request its place in a trace. Without spans of our own we take no place: what came is passed on."""
+    """Sets the trace fields of each request. If the sidecar exports no spans, a received `traceparent` is forwarded
+    unchanged.
+    """
 
     def __init__(self, *, has_spans: bool = False, sampled: Callable[[str], bool] | None = None) -> None:
-        """`sampled` decides, by trace id, about traces that begin here."""
+        """`sampled` decides by trace id whether a trace that begins here is recorded."""
         self._has_spans = has_spans
         self._sampled = sampled
 

@@ -1,8 +1,8 @@
-"""OpenTelemetry spans through OTLP, made after the fact from what was measured anyway.
+"""OpenTelemetry spans through OTLP, made after a request from its measurements.
 
-Theory of operation: nothing of this module is imported unless an endpoint is configured. A request's record holds its
-place in the trace and how long its parts took; when it is over, its spans are made with these very times and handed to
-the SDK's batching queue, which a thread of its own sends. A full queue drops spans, never waits.
+Theory of operation. This module is imported only if an endpoint is configured. A request's record holds its position
+in the trace and the durations of its parts. When the request is over, its spans are made with these times and added
+to the SDK's batch queue, which a separate thread sends. A full queue drops spans and never waits.
 """
 
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ class Tracer:
     """Makes the spans of requests and of questions to issuers."""
 
     def __init__(self, settings: TracingSettings, version: str) -> None:
-        """Raises OSError when the extra is not installed (at import)."""
+        """Raises `OSError` if the extra is not installed (at import)."""
         resource = {"service.name": settings.service_name, "service.version": version, **settings.attributes}
         self._resource = Resource.create(resource)
         endpoint = f"{(settings.endpoint or '').rstrip('/')}/v1/traces"
@@ -56,7 +56,7 @@ class Tracer:
         self.trace_ids = TraceIds(has_spans=True, sampled=lambda trace: int(trace[16:], 16) < bound)
 
     def request(self, record: AuditRecord, labels: tuple[str, str, str]) -> None:
-        """The spans of one request that is over: itself, the decision, the upstream."""
+        """The spans of one finished request: itself, the decision, the upstream."""
         if not record.sampled:
             return
         own = _context(record.trace_id, record.span_id)
@@ -81,7 +81,7 @@ class Tracer:
             )
 
     def keys_refreshed(self, event: KeysRefreshed, now: float) -> None:
-        """A fetch of keys: a trace of its own, since many requests share it."""
+        """A fetch of keys: a separate trace, since many requests share it."""
         self._alone("keys", event.issuer, event.result, event.seconds, now, failed=event.result != "success")
 
     def introspected(self, event: Introspected, now: float) -> None:
@@ -90,7 +90,7 @@ class Tracer:
         self._alone("introspection", event.issuer, event.result, event.seconds, now, failed=failed)
 
     def close(self) -> None:
-        """Send what is left; waits a few seconds at most."""
+        """Send the remaining spans; waits a few seconds at most."""
         self._processor.force_flush(3000)
         self._processor.shutdown()  # type: ignore[no-untyped-call]  # the SDK left it unannotated
 

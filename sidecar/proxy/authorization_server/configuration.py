@@ -1,4 +1,4 @@
-"""Settings of the part in front of an authorization server. `settings/` fills these; every value is checked."""
+"""Settings of the part in front of an authorization server. `settings/` makes them and checks every value."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -10,35 +10,35 @@ from sidecar.issuer.configuration import ClientSecretBasic, ClientSecretPost, Pr
 from sidecar.proxy.configuration import CertificateHeaderSettings
 
 Translation = ClientSecretBasic | ClientSecretPost | PrivateKeyJwt
-"""How the server is told who the client is, in place of the certificate."""
+"""The client authentication that the server gets instead of the certificate."""
 
 
 class EndpointKind(Enum):
     """The endpoints at which clients authenticate. The values are the keys of the settings."""
 
     TOKEN = "token"  # noqa: S105 — an endpoint
-    """RFC 6749 §3.2."""
+    """Token endpoint (RFC 6749 §3.2)."""
     PUSHED_AUTHORIZATION_REQUEST = "pushed_authorization_request"
-    """RFC 9126 §2."""
+    """Pushed authorization request endpoint (RFC 9126 §2)."""
     INTROSPECTION = "introspection"
-    """RFC 7662 §2."""
+    """Introspection endpoint (RFC 7662 §2)."""
     REVOCATION = "revocation"
-    """RFC 7009 §2."""
+    """Revocation endpoint (RFC 7009 §2)."""
 
 
 @dataclass(frozen=True, slots=True)
 class EndpointSettings:
-    """Where one endpoint is."""
+    """The paths of one endpoint."""
 
     kind: EndpointKind
     public: str
-    """Path at which clients find it."""
+    """Path that clients use."""
     upstream: str
-    """Path at which the server has it; mostly the same."""
+    """Path on the server; usually the same."""
 
 
 class AuditBinding(Enum):
-    """What becomes of a token that is not bound to the certificate of the connection that it is issued on."""
+    """What is done with an issued token that is not bound to the certificate of its connection."""
 
     REPORT = "report"
     REFUSE = "refuse"
@@ -51,21 +51,21 @@ class VerifiedField:
 
     name: str
     yes: str
-    """Value where we authenticated the client by it."""
+    """Value if the sidecar authenticated the client by the certificate."""
     no: str | None
-    """Value in every other request to an endpoint; None: the field is left out."""
+    """Value in every other request to an endpoint; None: the field is omitted."""
 
 
 @dataclass(frozen=True, slots=True)
 class HandOverSettings:
-    """How the server is told the certificate, and what else it wants to hear from a proxy that it trusts."""
+    """How the certificate is sent to the server, and the other fields that it requires from a trusted proxy."""
 
     header: CertificateHeaderSettings | None = None
     chain: bool = False
-    """Whether the certificates above the client's are told too."""
+    """Whether the certificates above the client's certificate are sent too."""
     verified: VerifiedField | None = None
     extra_headers_file: Path | None = None
-    """Lines `Name: value`, secrets among them: sent with each certificate."""
+    """Lines `Name: value`, possibly with secrets: sent with each certificate."""
     extra_names: frozenset[str] = frozenset()
     """Names of those fields."""
 
@@ -80,36 +80,36 @@ class MetadataSettings:
 
 @dataclass(frozen=True, slots=True)
 class AuthoritySettings:
-    """Who vouches for a client's certificate (RFC 8705 §2.1)."""
+    """The authorities for a client's certificate (RFC 8705 §2.1)."""
 
     ca_file: Path
     crl_file: Path | None = None
     partial_chain: bool = False
-    """A chain may end in an authority of `ca_file` that is no root."""
+    """A chain may end in an authority of `ca_file` that is not a root."""
 
 
 @dataclass(frozen=True, slots=True)
 class ClientSettings:
-    """One client of a file of clients."""
+    """One client in a file of clients."""
 
     client_id: str
     method: ClientMethod
     place: str
     """`file:line`, for messages."""
     name: RegisteredName | None = None
-    """With `tls_client_auth`."""
+    """Set with `tls_client_auth`."""
     authority: AuthoritySettings | None = None
-    """With `tls_client_auth`."""
+    """Set with `tls_client_auth`."""
     thumbprints: frozenset[bytes] = frozenset()
-    """With `self_signed_tls_client_auth`: SHA-256 of the certificates that are registered in files."""
+    """Set with `self_signed_tls_client_auth`: SHA-256 of the certificates that are registered in files."""
     jwks_url: str | None = None
-    """With `self_signed_tls_client_auth`: where the client publishes them (RFC 7517 §4.7, `x5c`)."""
+    """Set with `self_signed_tls_client_auth`: the URL of the client's certificates (RFC 7517 §4.7, `x5c`)."""
     hands_certificate: bool = False
-    """With `other`: the server is told the certificate nevertheless."""
+    """With `other`: the certificate is still sent to the server."""
     translation: Translation | None = None
 
     def __reduce__(self) -> tuple[type["ClientSettings"], tuple[object, ...]]:
-        """As short as can be: ten thousand of them go from one process to another at each reload."""
+        """A short form: at each reload ten thousand of them may be sent from one process to another."""
         return ClientSettings, (
             self.client_id, self.method, self.place, self.name, self.authority, self.thumbprints, self.jwks_url,
             self.hands_certificate, self.translation,
@@ -118,7 +118,7 @@ class ClientSettings:
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationServerSettings:
-    """In front of which server, and for whom."""
+    """The server, its endpoints and its clients."""
 
     issuer: str
     endpoints: tuple[EndpointSettings, ...]
@@ -127,11 +127,11 @@ class AuthorizationServerSettings:
     audit_binding: AuditBinding = AuditBinding.REPORT
     metadata: MetadataSettings | None = None
     report_only_until: float | None = None
-    """Seconds since the epoch: until then a request that would be refused goes to the server, without a word about its
-    certificate, and is recorded. None: refused.
+    """Seconds since the epoch: until then a request that would be refused is forwarded without its certificate, and
+    recorded. None: it is refused.
     """
     clients_ca_file: Path | None = None
-    """Authorities to trust where clients publish their certificates; None: the system's."""
+    """Authorities for the servers of clients' certificates; None: the system's."""
 
     def enforces(self, now: float) -> bool:
         """Whether a client that is not authenticated is refused at `now` (seconds since the epoch)."""
@@ -139,7 +139,7 @@ class AuthorizationServerSettings:
 
     @property
     def hand_over_names(self) -> frozenset[str]:
-        """The fields that tell the server a certificate: no client may send them, whatever the request."""
+        """The fields that send the server a certificate: no client may send them in any request."""
         header, verified = self.hand_over.header, self.hand_over.verified
         names = header.names if header is not None else frozenset()
         return names | {*self.hand_over.extra_names, *([verified.name] if verified is not None else [])}

@@ -1,4 +1,6 @@
-"""A file of header fields that an authorization server wants from a proxy that it trusts; secrets among them."""
+"""Parses the file of header fields, possibly with secrets, that an authorization server requires from a trusted
+proxy.
+"""
 
 import re
 from typing import Final
@@ -6,15 +8,15 @@ from typing import Final
 from sidecar.http.message import Field
 
 MOST: Final = 16
-"""Fields of one file."""
+"""Maximum number of fields in a file."""
 _LINE: Final = re.compile(
     rb"([A-Za-z][A-Za-z0-9-]{0,63}):[ \t]*([\x21-\x7e](?:[\x20-\x7e]{0,4094}[\x21-\x7e])?)[ \t]*"
 )
 
 
 def parse_extra_headers(content: bytes) -> tuple[Field, ...]:
-    """The fields, in order. Empty lines and those that begin with `#` say nothing. Raises `ValueError`, which names the
-    line and quotes nothing.
+    """The fields, in order. Empty lines and lines that begin with `#` are ignored. Raises `ValueError`, which names
+    the line and quotes nothing.
     """
     found: dict[bytes, Field] = {}
     for number, line in enumerate(content.splitlines(), 1):

@@ -1,8 +1,8 @@
-"""What an exchange knows of its client: one stream, whatever wire it came over.
+"""The interface between an exchange and its client: one stream, independent of the wire.
 
-Theory of operation. The wire implements the stream and drives the exchange: it says that more of the request is here,
-that the client takes no more, that it is gone. The exchange answers through the stream and knows nothing of framing,
-persistence or sockets. A stream carries its own clocks; whoever watches the time asks them (`client.deadlines`).
+Theory of operation. The wire implements the stream and drives the exchange: it reports more of the request, a full
+buffer, and the end of the connection. The exchange answers through the stream and does not depend on framing,
+persistence or sockets. A stream has its own deadlines, which are checked from outside (`client.deadlines`).
 
 | method | HTTP/1.1 | HTTP/2 |
 |---|---|---|
@@ -11,7 +11,7 @@ persistence or sockets. A stream carries its own clocks; whoever watches the tim
 | `switch` | 101 | RFC 8441, or refuse |
 | `over` | next request, linger or close | forget the stream |
 
-An abstract class and no `Protocol`: compiled, a call goes through its table of methods instead of a look-up by name.
+It is an abstract class, not a `Protocol`: compiled code then calls through a method table, without a look-up by name.
 """
 
 from abc import ABC, abstractmethod

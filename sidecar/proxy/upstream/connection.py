@@ -26,7 +26,7 @@ class Passenger(ABC):
     @property
     @abstractmethod
     def is_over(self) -> bool:
-        """The client is gone or has its answer; nobody waits for a response."""
+        """The client has disconnected or has its answer: nobody waits for a response."""
 
     @property
     @abstractmethod
@@ -148,7 +148,9 @@ class UpstreamConnection(asyncio.Protocol):
 
     @property
     def is_stale(self) -> bool:
-        """Whether an end that came now is that of an idle connection: one was carried before, and nothing answered."""
+        """Whether a close now is that of an idle connection: it has carried an exchange before, and no response has
+        begun.
+        """
         return self.served > 0 and not self.reader.is_started
 
     def carry(
@@ -208,7 +210,7 @@ class UpstreamConnection(asyncio.Protocol):
             self.transport.write(data)
 
     def open_tunnel(self) -> bytes:
-        """From now on the bytes are a tunnel's; returns those that came after the response head."""
+        """From now on the bytes are a tunnel's; returns those received after the response head."""
         self._tunnel = True
         return self.reader.after_upgrade or b""
 
@@ -241,7 +243,7 @@ class UpstreamConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         passenger = self._passenger
         if passenger is None:
-            # Nothing was asked: an answer now would be taken for the next request's.
+            # No request is in progress: this data would be read as the response to the next one.
             self.discard()
             return
         if len(data) > _PIECE or self._unread:
@@ -261,7 +263,9 @@ class UpstreamConnection(asyncio.Protocol):
             self.give_up(passenger, error)
 
     def give_up(self, passenger: Passenger, error: Exception) -> None:
-        """What came could not be taken: a broken response is the upstream's fault, anything else is ours."""
+        """Received data could not be processed: a malformed response is the upstream's fault, anything else an
+        internal error.
+        """
         self.discard()
         if isinstance(error, MalformedResponse):
             passenger.upstream_failed(Reason.UPSTREAM_BROKEN, str(error))
@@ -286,7 +290,7 @@ class UpstreamConnection(asyncio.Protocol):
                 reader.after_upgrade += data[at:]
                 at = len(data)
             elif at < len(data) and reader.response.complete:
-                # The response is whole; what came behind it answers nothing that was asked.
+                # The response is complete; the data after it belongs to no request.
                 reader.response.keep_alive, at = False, len(data)
             self._keep(data[at:])
             body, reader.body = reader.body, []
@@ -322,7 +326,7 @@ class UpstreamConnection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         reader, self.transport = self.reader, None
         while self._unread and self._passenger is not None:
-            self._receive_much(self._passenger, b"")  # it came before the end
+            self._receive_much(self._passenger, b"")  # it arrived before the end
         passenger, self._passenger = self._passenger, None
         self._pool.forget(self)
         if passenger is not None:

@@ -1,6 +1,6 @@
-"""Bytes of the upstream → responses (RFC 9112), by the parser llhttp through httptools.
+"""Bytes of the upstream → responses (RFC 9112), with the parser llhttp through httptools.
 
-As for requests, the reader never calls outward: whoever feeds it looks at what came when `feed` has returned.
+As for requests, the reader never calls outward: the caller examines the result after `feed` has returned.
 """
 
 import re
@@ -16,7 +16,7 @@ MAX_RESPONSE_HEAD: Final = 1 << 18
 """Bytes of a response's head with the interim ones before it, and again of its trailers."""
 
 MAX_RESPONSE_FIELDS: Final = 1000
-"""Fields of a response's head and, besides, those of the piece in which it ends; again of its trailers."""
+"""Maximum fields of a response's head, plus those of the piece in which it ends; the same for its trailers."""
 
 _NO_CONTENT: Final = frozenset({204, 304})
 _TOKEN: Final = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
@@ -103,7 +103,7 @@ class ResponseReader:
         if self._parser is None or self._current.complete:
             raise MalformedResponse("data after the response")
         if not self._ready:
-            # Of what came with the end of the head, a part may be content: the bound leaves room for one read.
+            # Data received with the end of the head may be content: the limit leaves room for one read.
             if self._head_bytes > MAX_RESPONSE_HEAD:
                 raise MalformedResponse("response head too large")
             self._begins = not self._head_bytes and data.startswith(b"HTTP/1.1 ")
@@ -117,11 +117,11 @@ class ResponseReader:
             if not (self._ready and (self._bodiless or self._current.complete)):
                 said = f"{type(error).__name__}: {error}"[:200]
                 raise MalformedResponse(said + ("" if self._ready else unreadable_field(data))) from None
-            # The response is whole; what came behind it answers nothing that was asked.
+            # The response is complete; the data after it belongs to no request.
             self._current.keep_alive = False
             self._parser = None
         if self._bodiless and self._ready:
-            # llhttp cannot be told that this response has no content; what it would read as such is not ours.
+            # llhttp does not know that this response has no content; data that it reads as content is ignored.
             self._current.complete = True
             if self.body or self._parser is None:
                 self._current.keep_alive = False
@@ -135,7 +135,7 @@ class ResponseReader:
         return heads
 
     def _check_limits(self, size: int) -> None:
-        """Check a response that is not complete; `size` bytes came last."""
+        """Check an incomplete response; `size` bytes were received last."""
         if not self._ready:
             self._check_number(self._current.fields)
             return
@@ -153,7 +153,7 @@ class ResponseReader:
 
     def on_message_begin(self) -> None:
         if self._ready:
-            # A second final response: whatever it is, it answers nothing that was asked.
+            # A second final response: it belongs to no request.
             raise MalformedResponse("two responses to one request")
         self._current = Response()
 

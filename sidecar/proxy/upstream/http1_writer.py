@@ -1,6 +1,6 @@
-"""Requests → bytes towards the upstream (RFC 9112). Pure.
+"""Requests → bytes for the upstream (RFC 9112). Pure.
 
-What the sidecar says comes after what the client said, so that nothing of it can be removed or repeated.
+The sidecar's fields come after the client's, so that none of them can be removed or repeated.
 """
 
 from sidecar.decision.request import RequestHead
@@ -38,7 +38,7 @@ def request_head(
 
 
 def has_asked_for(protocol: bytes, fields: RequestFields) -> bool:
-    """RFC 9110 §7.8: what the server switches to is among what the client asked for."""
+    """RFC 9110 §7.8: whether the server switches to a protocol that the client requested."""
     return protocol.lower() in [each.strip(b" \t").lower() for each in fields.upgrade.split(b",")]
 
 

@@ -173,7 +173,7 @@ class UpstreamPool(Pool):
     async def _connected(
         self, passenger: Passenger, factory: Callable[[], asyncio.Protocol]
     ) -> asyncio.Protocol | None:
-        """A new connection; None when there is none, and `passenger` was told so."""
+        """A new connection; None if it fails, and then `passenger` was notified."""
         try:
             async with asyncio.timeout(self.settings.connect_timeout):
                 connection = await self._connect(self._loop, factory, self.settings)
@@ -183,7 +183,7 @@ class UpstreamPool(Pool):
         except OSError as refused:
             self._failed(passenger, Reason.UPSTREAM_REFUSED, _why(refused))
             return None
-        except Exception as error:  # noqa: BLE001 — a name that IDNA cannot encode, say: nobody else would tell
+        except Exception as error:  # noqa: BLE001 — for example a name that IDNA cannot encode
             self._failed(passenger, Reason.UPSTREAM_REFUSED, f"connect: {type(error).__name__}")
             return None
         self._pause = self._down_until = 0.0
@@ -196,7 +196,7 @@ class UpstreamPool(Pool):
         assert isinstance(connection, UpstreamConnection)  # noqa: S101 — for the type checker
         self._open.add(connection)
         if passenger.is_over:
-            connection.served = 1  # whoever gets it, it has been idle and may be stale
+            connection.served = 1  # it has been idle, so it may be stale for any exchange
             self.release(connection)
         else:
             passenger.attach(connection)
