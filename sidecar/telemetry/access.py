@@ -34,7 +34,7 @@ _KINDS_KEPT: Final = 1024
 
 def timestamp(seconds: float) -> str:
     """RFC 3339, UTC, milliseconds."""
-    if not -62135596800 <= seconds < 253402300800:  # the range of the calendar: a certificate may contain any date
+    if not -62135596800 <= seconds < 253402300800:  # outside of the calendar, as in a certificate
         return ""
     second, fraction = divmod(seconds, 1)  # as in `AccessLine.render`: one moment has one text
     return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{int(fraction * 1000):03d}Z"

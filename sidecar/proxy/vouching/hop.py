@@ -20,7 +20,7 @@ class Tells(Protocol):
     """What a hop uses of its listener."""
 
     certificates: ToldCertificates | None
-    """Of the present configuration."""
+    """The reader of certificates of the present configuration."""
 
 
 class Kept:
