@@ -1,5 +1,5 @@
-"""Everything that decides and forwards one exchange: a single snapshot, taken once, so that a reload never applies to
-a part of a request.
+"""What the decision about an exchange and its forwarding depend on: one snapshot, taken once, so that a reload never
+splits a request.
 """
 
 import os
