@@ -16,8 +16,7 @@ _REFUSED_METHODS: Final = frozenset({"TRACE", "CONNECT"})
 
 
 def request_head(request: Request, fields: RequestFields, rules: FieldRules) -> RequestHead | Fault:
-    """The input of the decision about `request`. Its header fields are always classified into `fields`, which is new.
-    """
+    """The input of the decision about `request`. Its header fields are always classified into `fields`, a new one."""
     fields.sort(request.fields, rules)
     fault = request.fault or fields.fault or _framing_fault(request, fields)
     if fault is not None:

@@ -69,8 +69,7 @@ class Listener:
 
     @staticmethod
     def _lengthen_backlog(server: asyncio.Server) -> None:
-        """Set the kernel's backlog: asyncio accepts as many connections per turn as its `backlog`, uvloop always one.
-        """
+        """Set the kernel's backlog: asyncio accepts as many connections per turn as `backlog`, uvloop always one."""
         for listening in server.sockets:
             with socket.socket(fileno=os.dup(listening.fileno())) as same:
                 same.listen(_BACKLOG)
