@@ -1,4 +1,4 @@
-"""Simulated clients with their own keys: their DPoP proofs (RFC 9449 §4.2), valid ones and all kinds of invalid ones."""
+"""Simulated clients with keys: their DPoP proofs (RFC 9449 §4.2), valid ones and all kinds of invalid ones."""
 
 from dataclasses import dataclass, field
 from hashlib import sha256
