@@ -86,9 +86,7 @@ class Serving:
         """Path → answer of the sidecar's own."""
         self.answers = Answers(settings.wording(resource_metadata))
         self.endpoints = endpoints
-        """The endpoints of the authorization server behind the sidecar; None: there are none, or the server checks
-        them itself.
-        """
+        """Endpoints of the authorization server behind the sidecar; None: none, or the server checks them itself."""
         self.clock = clock
         self.trace = trace
         self.field_rules = settings.field_rules()
