@@ -1,13 +1,13 @@
-"""What one connection of HTTP/2 may do in a turn of the event loop, so that no other waits long for its own.
+"""Limits the work of one HTTP/2 connection per turn of the event loop, so that others do not wait long.
 
-Theory of operation. A turn allows so many units of work, which the engine counts as it tells what came: of a head, of
-content, of what the owner adds because it was dear. What is left is not even decoded, and nothing more is read from the
-socket; the connection stands in line (`turns`) with all others that want more than one turn, or in the line of those
-that are always refused. What took more than a turn allows is owed: the next turns are shorter by it.
+Theory of operation. A turn allows a number of units of work. The engine counts them as it reports events: units of
+heads, of content, and those that the owner adds for expensive requests. Further data is not decoded, and nothing more
+is read from the socket. The connection queues (`turns`) with all others that need more than one turn, or in the queue
+of connections whose requests are always refused. Work above the limit is subtracted from the next turns.
 
-A turn is longer for a client whose last request was permitted with a token, because many answers that go out together
-cost less. It is also longer while nobody else has a request under way, and had none a moment ago. What is to be said
-goes out once, at the end of the turn.
+A turn is longer for a client whose last request was permitted with a token, because sending many answers together costs
+less. It is also longer while no other connection has a request in progress, and had none shortly before. Output is sent
+once, at the end of the turn.
 """
 
 import asyncio
@@ -27,14 +27,14 @@ from sidecar.proxy.native import mypyc_attr
 _TURN: Final = 16
 """Units of work in one turn of the event loop: 2 requests, or 8 pieces of content."""
 _TURN_LONG: Final = 64
-"""The same for a client whose last request was permitted with a token, or while nobody else is there: 8 requests."""
+"""Units of work in a turn of a client whose last request was permitted, or while no other is active: 8 requests."""
 _MOMENT: Final = 64
-"""For how many turns somebody who was there may come again."""
+"""Number of turns for which a connection that was active counts as active."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Http2Turns(Carrier):
-    """One connection, as far as it takes turns with others."""
+    """The part of a connection that manages its turns."""
 
     __slots__ = (
         "_alone_in", "_call_soon", "_client_ended", "_flushes", "_host", "_left", "_link", "_unanswered_since",
@@ -49,33 +49,33 @@ class Http2Turns(Carrier):
         self._host = host
         self._call_soon: Callable[[Callable[[], object]], object] = asyncio.get_running_loop().call_soon
         self._alone_in = 0
-        """Turns until it counts as alone."""
+        """Number of turns until the connection counts as alone."""
         self._left = _TURN
         """Units of work that this turn still allows."""
         self.under_way = 0
-        """Exchanges of this connection that are not over."""
+        """Exchanges of this connection in progress."""
         self.was_permitted = False
-        """A request with a token was permitted here."""
+        """A request with a token was permitted on this connection."""
         self._waits = False
-        """What came waits for the next turn."""
+        """Received data waits for the next turn."""
         self._client_ended = self._flushes = False
         self._unanswered_since = NEVER
-        """Since when something has begun that is no whole frame yet."""
+        """Time since which an incomplete frame has been waiting."""
 
     @abstractmethod
     def flush(self) -> None:
-        """Say what there is to say, and see which streams can go on."""
+        """Send the output, and find the streams that can continue."""
 
     @abstractmethod
     def failed(self, failure: Http2Failure) -> None:
-        """What the client sent ends the connection."""
+        """End the connection because of an error in what the client sent."""
 
     @abstractmethod
     def end_halves(self) -> bool:
-        """Give up the streams whose rest will not come; returns whether none is left."""
+        """Reset the streams whose remaining data will not arrive; returns whether no stream is left."""
 
     def receive(self, plaintext: bytes) -> None:
-        """Take what the client sent."""
+        """Process what the client sent."""
         try:
             self.engine.receive(plaintext)
         except Http2Failure as failure:
@@ -87,12 +87,12 @@ class Http2Turns(Carrier):
             self._read_on()
 
     def _read_on(self) -> None:
-        """Act on what came, as far as the turn goes."""
+        """Process received data, as far as the turn allows."""
         link, engine = self._link, self.engine
         if link.is_ending:
             return
         if link.blocked_since != NEVER:
-            link.hold()  # answers that nobody reads must not pile up
+            link.hold()  # unread answers must not accumulate
             return
         self.flush_soon()
         if engine.has_events:
@@ -105,7 +105,7 @@ class Http2Turns(Carrier):
                 self.end_halves()
 
     def _deliver(self) -> bool:
-        """Have told what the turn allows. Returns whether there is more."""
+        """Deliver the events that the turn allows. Returns whether there are more."""
         try:
             self._left = self.engine.deliver(self._left)
         except Http2Failure as failure:
@@ -113,7 +113,7 @@ class Http2Turns(Carrier):
         return self.engine.has_events
 
     def _wait(self) -> None:
-        """Stand in line; until then nothing is read of this client, and nothing decoded."""
+        """Queue for a turn; until then nothing is read from this client, and nothing is decoded."""
         if self._link.is_ending:
             return
         self._waits = True
@@ -121,7 +121,7 @@ class Http2Turns(Carrier):
         self._host.call_soon(self._take_turn, self.refusals)
 
     def flush_soon(self) -> None:
-        """The engine has something to say: it goes out at the end of this turn of the event loop."""
+        """The engine has output: it is sent at the end of this turn of the event loop."""
         if not self._flushes:
             self._flushes = True
             self._call_soon(self._end_turn)
@@ -141,19 +141,19 @@ class Http2Turns(Carrier):
         self._left = min(self._left, 0) + (_TURN_LONG if is_long else _TURN)
 
     def _take_turn(self) -> None:
-        """Go on when all others had their turn."""
+        """Continue after all others have had their turn."""
         self._waits = False
         self._begin_turn()
         self._guarded(self._read_on)
 
     def _see_ends(self) -> None:
-        """What went out has ended streams, some of which the engine has refused itself: that is work as any other."""
+        """Count the streams that ended with the output, some refused by the engine: they are work too."""
         if self.engine.has_events and not self._waits and self._deliver():
             self._wait()
 
     def _guarded(self, call: Callable[[], None]) -> None:
         try:
             call()
-        except Exception as error:  # noqa: BLE001 — one connection's bug must not take others, and is never a pass
+        except Exception as error:  # noqa: BLE001 — a bug must not affect other connections or permit a request
             self._host.report_bug(error)
             self._link.abort()

@@ -1,18 +1,18 @@
 """Frames, HPACK and flow control of one HTTP/2 connection (RFC 9113), by libnghttp2 through ngh2.
 
-Theory of operation. No socket and no clock: `receive` is given plain bytes, and `deliver` then tells the `Http2Events`
-what came, at most so many units of work at a time; what is left waits in here. What a client sent waits as it came, and
-is decoded a few frames at a time (`pieces`), each when those before it were told. What is said to the engine
-(`respond`, `send`, `reset` …) becomes bytes that `outgoing` hands over, as far as the peer's windows go. The bytes of a
-stream that the peer has no window for are counted by `waiting`. Windows are given back by hand: `took` says that what
-`data` delivered has found its place.
+Theory of operation. The engine has no socket and no clock. `receive` takes bytes from the peer; `deliver` then
+reports events to the `Http2Events`, up to a number of units of work, and keeps the rest. Data from a client is kept
+as received and decoded a few frames at a time (`pieces`), each time after the earlier events were delivered. Calls
+such as `respond`, `send` and `reset` become bytes that `outgoing` returns, as far as the peer's windows allow.
+`waiting` counts the bytes of a stream for which the peer has no window. Windows are not updated automatically: `took`
+reports that content from `data` was taken.
 
-Both roles are here. A server is told of requests by `head` and answers with `respond`; a client asks with `request`,
-and is told of responses by `interim` and `head`. Either sends content with `send` and ends with `send(…, ends=True)` or
-`trail`. A stream is over when `closed` was called, and not before; what is said of a stream that has ended meanwhile
-comes to nothing. After `Http2Failure` nothing more can be said but `farewell`.
+The engine has both roles. A server receives requests by `head` and answers with `respond`. A client sends requests
+with `request` and receives responses by `interim` and `head`. Both send content with `send` and end with `send(…,
+ends=True)` or `trail`. A stream is over when `closed` was called, and not before; calls for a stream that has ended
+meanwhile have no effect. After `Http2Failure` only `farewell` may be called.
 
-This is the one module that knows ngh2, which comes with the extra `http2`: `load` says whether it is there.
+Only this module uses ngh2, which the extra `http2` installs: `load` checks whether it is installed.
 """
 
 from typing import Any, Final
@@ -23,7 +23,7 @@ from sidecar.proxy.http2.pieces import PIECE, PREFACE_BYTES, Pieces
 
 HEAD_WORK: Final = 8
 DATA_WORK: Final = 2
-"""Units of work that a head and a piece of content take; the end of a stream takes none, any other event one."""
+"""Units of work for a head and for a piece of content; the end of a stream counts none, any other event one."""
 
 _MAX_CONCURRENT_STREAMS: Final = 0x3
 _INITIAL_WINDOW_SIZE: Final = 0x4
@@ -31,9 +31,9 @@ _MAX_HEADER_LIST_SIZE: Final = 0x6
 _ENABLE_PUSH: Final = 0x2
 _NO_RFC7540_PRIORITIES: Final = 0x9
 _FIELD_OVERHEAD: Final = 32
-"""RFC 9113 §6.5.2: what a field counts beside its name and its value."""
+"""Bytes that a field counts in addition to its name and value (RFC 9113 §6.5.2)."""
 _FOREVER: Final = 1 << 40
-"""A rate that nobody reaches: who counts is the owner of the engine."""
+"""A rate that is never reached: the owner of the engine counts instead."""
 _library: Any = None
 
 
@@ -42,15 +42,15 @@ class Http2Missing(Exception):
 
 
 class Http2Failure(Exception):
-    """What the peer sent ends the connection; the text is for the log."""
+    """The connection must end because of what the peer sent; the text is for the log."""
 
 
 def load() -> None:
-    """Have the library at hand: 10 ms and 800 kB that nobody pays who does not speak HTTP/2.
+    """Load the library: it takes 10 ms and 800 kB, and only processes that use HTTP/2 pay for it.
 
     Raises `Http2Missing`.
     """
-    global _library  # noqa: PLW0603 — found once
+    global _library  # noqa: PLW0603 — cached after the first call
     if _library is None:
         try:
             import ngh2  # noqa: PLC0415 — see above
@@ -60,12 +60,12 @@ def load() -> None:
 
 
 def farewell(code: int) -> bytes:
-    """A GOAWAY frame for a connection whose engine has failed: no stream will be answered."""
+    """A GOAWAY frame for a connection whose engine has failed: no stream gets a response."""
     return b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0" + code.to_bytes(4, "big")
 
 
 class Http2Engine:
-    """One end of one connection."""
+    """One endpoint of one connection."""
 
     __slots__ = (
         "_at", "_connection", "_errors", "_events", "_pending", "_shared", "_types", "_undecoded", "extra_work",
@@ -81,9 +81,9 @@ class Http2Engine:
         header_bytes: int,
         headers: int,
     ) -> None:
-        """`streams` is how many the peer may have open at once (none of a server's, towards a client), `window` how
-        many bytes of each it may send before they are taken. `header_bytes` and `headers` bound what a head or trailers
-        may hold; twice as much is read, so that what is too large can be answered.
+        """`streams` is how many concurrent streams the peer may open (a server opens none towards a client). `window`
+        is how many bytes of each stream it may send before they are taken. `header_bytes` and `headers` limit a head
+        or trailers; the engine reads twice as much, so that a larger head can be answered.
         """
         library = _library
         self._events = events
@@ -99,7 +99,7 @@ class Http2Engine:
         self._at = 0
         self._undecoded = Pieces(PREFACE_BYTES, PIECE) if is_server else Pieces(0, _FOREVER)
         self.extra_work = 0
-        """Units of work that the event which is being told takes besides: for whoever is told to say."""
+        """Additional units of work for the event that is being delivered; its receiver sets them."""
         configuration = library.Configuration(
             auto_window_update=False,
             max_inbound_header_list_size=2 * (header_bytes + headers * _FIELD_OVERHEAD),
@@ -123,13 +123,13 @@ class Http2Engine:
         self._connection.initiate_connection(settings)
 
     def widen(self, window: int) -> None:
-        """How many bytes of all streams together the peer may send before they are taken."""
+        """Set the connection window: how many bytes of all streams together the peer may send before they are taken."""
         self._connection.set_local_window_size(window)
 
     # --- what the peer sends -------------------------------------------------------------------------
 
     def receive(self, data: bytes) -> None:
-        """Take what the peer sent, and decode a piece of it. Raises `Http2Failure`."""
+        """Add data from the peer, and decode a piece of it. Raises `Http2Failure`."""
         waits = self.has_events
         self._undecoded.add(data)
         if not waits:
@@ -155,13 +155,13 @@ class Http2Engine:
 
     @property
     def has_events(self) -> bool:
-        """Whether `deliver` has something to do."""
+        """Whether there are events to deliver."""
         return self._at < len(self._pending) or self._undecoded.has_more
 
     def deliver(self, work: int) -> int:
-        """Tell what came, until `work` units are used up; returns those that are left, or less than 0.
+        """Deliver events until `work` units are used up; returns the units left, or less than 0.
 
-        Raises `Http2Failure`; what came before is told by the next call all the same.
+        Raises `Http2Failure`; the next call still delivers the events before the failure.
         """
         types = self._types
         while work > 0:
@@ -170,7 +170,7 @@ class Http2Engine:
                     break
                 self._decode()
                 if self._at >= len(self._pending):
-                    work -= 1  # frames of which there is nothing to tell
+                    work -= 1  # frames without an event
                 continue
             event = self._pending[self._at]
             self._at += 1
@@ -219,14 +219,14 @@ class Http2Engine:
             events.noise(of_window=0)
 
     def stop(self) -> None:
-        """Tell no more."""
+        """Discard the remaining events."""
         self._pending, self._at = [], 0
         self._undecoded.clear()
 
     # --- what is said to it --------------------------------------------------------------------------
 
     def outgoing(self) -> bytes:
-        """What must go to the peer now; it may leave events behind."""
+        """The bytes that must be sent to the peer now; the call may create events."""
         try:
             data: bytes = self._connection.data_to_send()
         except self._errors:
@@ -235,7 +235,7 @@ class Http2Engine:
         return data
 
     def request(self, fields: list[Field], *, ends: bool) -> int:
-        """Open a stream; returns its number, or 0 when the connection takes no more."""
+        """Open a stream; returns its number, or 0 if the connection accepts no more."""
         try:
             stream: int = self._connection.send_request(fields, end_stream=ends)
         except self._errors:
@@ -243,75 +243,77 @@ class Http2Engine:
         return stream
 
     def respond(self, stream: int, fields: list[Field], *, ends: bool) -> None:
-        """The head of the final response, `:status` first."""
+        """Send the head of the final response, `:status` first."""
         try:
             self._connection.send_response(stream, fields, end_stream=ends)
         except self._errors:
-            pass  # it has ended, and `closed` says so
+            pass  # the stream has ended, and `closed` reports it
 
     def inform(self, stream: int, fields: list[Field]) -> None:
-        """The head of a 1xx response."""
+        """Send the head of a 1xx response."""
         try:
             self._connection.send_informational_response(stream, fields)
         except self._errors:
             pass
 
     def send(self, stream: int, data: bytes, *, ends: bool) -> None:
-        """Content."""
+        """Send content."""
         try:
             self._connection.send_data(stream, data, end_stream=ends)
         except self._errors:
             pass
 
     def share(self, stream: int) -> None:
-        """The content of this stream goes out in turn with that of others as urgent (RFC 9218 §4.2), not before it."""
+        """Send the content of this stream in turn with that of others of equal urgency (RFC 9218 §4.2), not before
+        it.
+        """
         try:
             self._connection.set_stream_priority(stream, self._shared)
         except self._errors:
             pass
 
     def trail(self, stream: int, fields: list[Field]) -> None:
-        """Trailer fields; they end this half of the stream."""
+        """Send trailer fields; they end this half of the stream."""
         try:
             self._connection.send_trailers(stream, fields)
         except self._errors:
             pass
 
     def reset(self, stream: int, code: int) -> None:
-        """Give a stream up. What has not gone out of it by `outgoing` never will."""
+        """Reset a stream. Its data that `outgoing` has not returned yet is discarded."""
         try:
             self._connection.reset_stream(stream, code)
         except self._errors:
             pass
 
     def took(self, stream: int, size: int) -> None:
-        """So many bytes of content have found their place: the peer may send as many more."""
+        """Report `size` bytes of content as taken: the peer may send as many more."""
         try:
             self._connection.acknowledge_received_data(size, stream)
         except self._errors:
             pass
 
     def waiting(self, stream: int) -> int:
-        """Bytes of a stream that have not gone out."""
+        """Number of bytes of a stream that have not been sent."""
         size: int = self._connection.queued_body_size(stream)
         return size
 
     def ping(self) -> None:
-        """Ask for a `pong`: a round trip is over when it comes. PING overtakes what `outgoing` has not handed over."""
+        """Send PING; `pong` is called after a round trip. PING overtakes data that `outgoing` has not returned yet."""
         try:
             self._connection.ping()
         except self._errors:
             pass
 
     def announce_end(self) -> None:
-        """GOAWAY that leaves out no stream that may be on its way (RFC 9113 §6.8)."""
+        """Send a GOAWAY that includes all streams which may be on their way (RFC 9113 §6.8)."""
         try:
             self._connection.send_shutdown_notice()
         except self._errors:
             pass
 
     def go_away(self, code: int = NO_ERROR, said: bytes = b"") -> None:
-        """GOAWAY: streams that were told of go on, others do not begin."""
+        """Send GOAWAY: streams that were reported continue, no others begin."""
         try:
             self._connection.send_goaway(code, debug_data=said)
         except self._errors:

@@ -1,18 +1,18 @@
-"""What a peer sent, cut at the ends of frames: pieces of which none makes the engine do much at once (RFC 9113 §4.1).
+"""Cuts received data at frame boundaries into pieces that cause the engine limited work (RFC 9113 §4.1).
 
-Theory of operation. The engine decodes all that it is given, and a field block of 20 bytes can become 30,000
-(RFC 7541 §7.3). So it is given a few frames at a time, and nothing more before these were paid for. Only lengths and
-types are looked at here: what a frame means, and whether it may be, is the engine's to say.
+Theory of operation. The engine decodes all data that it is given, and a field block of 20 bytes can become 30,000
+(RFC 7541 §7.3). It is therefore given a few frames at a time, and more only when the work for these was counted. Only
+lengths and types are read here: the engine interprets and validates the frames.
 """
 
 from typing import Final
 
 PIECE: Final = 16
-"""Units of work in one piece, about: 2 heads, or 16 other frames, however large."""
+"""Approximate units of work in one piece: 2 heads, or 16 other frames of any size."""
 BLOCK_WORK: Final = 8
-"""Units that a frame with a field block counts; any other counts one."""
+"""Units of work for a frame with a field block; any other frame counts one."""
 PREFACE_BYTES: Final = 24
-"""RFC 9113 §3.4: what a client says before its first frame."""
+"""The client's connection preface, sent before its first frame (RFC 9113 §3.4)."""
 
 _HEADER: Final = 9
 _HEADERS: Final = 0x1
@@ -20,20 +20,20 @@ _CONTINUATION: Final = 0x9
 
 
 class Pieces:
-    """What one peer sent and the engine has not been given."""
+    """Data of one peer that the engine has not been given."""
 
     __slots__ = ("_at", "_data", "_most", "_rest")
 
     def __init__(self, first: int, most: int) -> None:
-        """`first` is how many bytes come before the first frame, `most` how many units of work a piece holds."""
+        """`first` is the number of bytes before the first frame, `most` the units of work in a piece."""
         self._data = b""
         self._at = 0
         self._rest = first
-        """Bytes that belong to the frame whose header has been looked at."""
+        """Remaining bytes of the frame whose header was read."""
         self._most = most
 
     def add(self, data: bytes) -> None:
-        """More was read."""
+        """Add received data."""
         if self._at < len(self._data):
             self._data = self._data[self._at :] + data
         else:
@@ -42,12 +42,12 @@ class Pieces:
 
     @property
     def has_more(self) -> bool:
-        """Whether there is a piece: a header of a frame that is not whole is none."""
+        """Whether there is a piece; an incomplete frame header is none."""
         left = len(self._data) - self._at
         return left >= _HEADER or (left > 0 and self._rest > 0)
 
     def next(self) -> bytes:
-        """The next piece; nothing when there is none."""
+        """The next piece; empty if there is none."""
         data, begin, work = self._data, self._at, 0
         size = len(data)
         at = begin + self._rest
@@ -65,5 +65,5 @@ class Pieces:
         return data[begin:at]
 
     def clear(self) -> None:
-        """Nobody wants the rest."""
+        """Discard the remaining data."""
         self._data, self._at = b"", 0
