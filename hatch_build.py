@@ -65,6 +65,7 @@ COMPILED = (
     "http/response_fields.py",
     "http/target.py",
     "http/token_form.py",
+    "proxy/client/backlog.py",
     "proxy/client/connection.py",
     "proxy/client/http1.py",
     "proxy/client/http1_reader.py",

@@ -10,6 +10,7 @@ from typing import Any
 
 from sidecar.proxy.admission import Admission
 from sidecar.proxy.client import deadlines
+from sidecar.proxy.client.backlog import Backlog
 from sidecar.proxy.client.connection import ClientConnection
 from sidecar.proxy.client.host import MakesEngines
 from sidecar.proxy.configuration import HTTP2, ListenerSettings, ProxySettings
@@ -66,6 +67,7 @@ class Server:
         self._loop = loop = asyncio.get_running_loop()
         self.now: Callable[[], float] = loop.time
         """The clock of deadlines, in seconds."""
+        self.backlog = Backlog(lambda: loop.call_soon(self.relieve))
         self._turns = Turns(loop.call_soon)
         self._turns_of_refused = Turns(loop.call_soon)
         self._last_refused: ClientConnection | None = None

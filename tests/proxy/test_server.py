@@ -309,6 +309,32 @@ def test_short_memory_is_taken_from_strangers_who_hold_much_of_it(talk: Conversa
     assert talk.server.connections == 2
 
 
+def test_what_strangers_send_at_once_is_bounded_for_all_of_them_together(talk: Conversation) -> None:
+    """One read brings more than a turn processes; whoever was permitted, and whoever has little waiting, stays."""
+    talk.ponders("/slow")
+    slow = b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n"
+    known = talk.client()
+    known.says(GET)
+    talk.upstream().says(EMPTY)
+    known.transport.arrive(seal(DATA, slow) + seal(DATA, slow * 400) * 8)
+    crowd = [talk.client() for _ in range(700)]
+    for one in crowd:
+        one.transport.arrive(seal(DATA, slow) + seal(DATA, slow * 400) * 8)
+    modest = talk.client()
+    modest.says(slow)
+    talk.loop.settle()
+    assert talk.server.backlog.count <= 33 << 20
+    assert sum(one.is_closed for one in crowd) > 100
+    assert not known.is_closed
+    assert not modest.is_closed
+    for one in crowd:
+        one.transport.reset()
+    talk.loop.settle()
+    known.transport.reset()
+    talk.loop.settle()
+    assert talk.server.backlog.count == 0
+
+
 def test_short_memory_is_not_taken_from_a_client_with_a_permitted_token(talk: Conversation) -> None:
     talk.ponders("/slow")
     client = talk.client()

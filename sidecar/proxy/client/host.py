@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Protocol, TypeVar
 
 from sidecar.decision.request import ClientCertificate
+from sidecar.proxy.client.backlog import Backlog
 from sidecar.proxy.configuration import ListenerSettings, ProxySettings
 from sidecar.proxy.exchange.occupancy import UnderWay
 from sidecar.proxy.exchange.snapshot import Serving
@@ -43,6 +44,10 @@ class Host(Protocol):
     @property
     def under_way(self) -> UnderWay:
         """Counts of requests in progress; incremented and decremented by the streams."""
+
+    @property
+    def backlog(self) -> Backlog:
+        """Data that waits on all connections."""
 
     def call_soon(self, call: Callable[[], object], refusals: int = 0) -> None:
         """Run `call` after all others have had their turn of the event loop. `refusals` is the number of consecutive

@@ -70,6 +70,7 @@ class Link:
     def lose(self) -> None:
         """The connection is closed."""
         self.phase = CLOSED
+        self._host.backlog.change(-len(self.unread))
         self.unread, self.when_released = b"", None
         self._transport = None
 
@@ -113,6 +114,7 @@ class Link:
         """Keep `ciphertext` for a later turn; empty means that everything was processed. Reading continues while no
         more than `little` bytes are kept, which saves two system calls.
         """
+        self._host.backlog.change(len(ciphertext) - len(self.unread))
         self.unread = ciphertext
         transport = self._transport
         if transport is not None and not self.is_held and not transport.is_closing():
