@@ -46,7 +46,7 @@ def place(tmp_path_factory: pytest.TempPathFactory, pki: Pki, signing_key: Signi
         document["listeners"] = [listener(made.port) | {"protocols": ["h2"]}]
         document["upstream"]["protocol"] = "h2"
         made.write_service(document)
-        with made.start():
+        with made:
             yield Place(made, api, pki)
 
 
