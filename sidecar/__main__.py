@@ -1,5 +1,6 @@
 """The command `sidecar`, also as `python -m sidecar`."""
 
+import signal
 import sys
 
 
@@ -10,6 +11,9 @@ def main() -> int:
             from sidecar.process.host.early_signals import EARLY  # noqa: PLC0415
 
             EARLY.hold()
+        else:
+            # Raised while modules are imported, `KeyboardInterrupt` may be lost in a library, or leave a traceback.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         from sidecar.command.cli import main as command  # noqa: PLC0415
 
         return command()

@@ -6,6 +6,7 @@ and returns the exit code: 0 done, 1 not so; argparse itself leaves with 2 on wr
 
 import argparse
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -79,6 +80,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help(sys.stderr)
         return 2
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})  # blocked while modules were imported
         return _flushed(module.execute(arguments))
     except SettingsError as error:
         print(error, file=sys.stderr)
