@@ -86,7 +86,7 @@ def test_every_annotation_in_the_table_is_one_the_injector_knows() -> None:
 
 def test_every_metric_and_command_that_is_named_exists() -> None:
     for text in PAGES.values():
-        assert set(re.findall(r"`(sidecar_[a-z_]+)`", text)) <= set(FAMILIES)
+        assert set(re.findall(r"`(sidecar_[a-z0-9_]+)`", text)) <= set(FAMILIES)
         shell = "".join(re.findall(r"```sh\n(.*?)```", text, re.DOTALL))
         named = set(re.findall(r"`sidecar ([a-z]+)[ `]", text)) | set(
             re.findall(r"\bsidecar ([a-z]+) ", shell)

@@ -26,7 +26,7 @@ def advised(text: str) -> list[list[str]]:
 
 def metrics(text: str) -> set[str]:
     """Names of the sidecar's metrics in it."""
-    return set(re.findall(r"\bsidecar_[a-z_]+", text))
+    return set(re.findall(r"\bsidecar_[a-z0-9_]+", text))
 
 
 @pytest.mark.parametrize("page", PAGES)
