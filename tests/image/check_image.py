@@ -132,6 +132,7 @@ def test_no_key_no_package_installer_and_no_source_tree_came_along(root: Path) -
     assert list((root / "etc/sidecar").iterdir()) == []
 
 
+@pytest.mark.timeout(1800)  # it compiles once more
 def test_building_again_gives_the_same_image() -> None:
     subprocess.run([HERE / "build.sh", f"{TAG}-again", "--no-cache"], check=True)
     assert inspected(f"{TAG}-again")["FromImageID"] == inspected()["FromImageID"]
