@@ -281,23 +281,23 @@ class Server:
 
     def _makes_room(self) -> bool:
         given_up = self._admission.dispensable(self._connections, self.now())
-        for connection in given_up:
-            connection.abort()
-            self.connection_gone(connection)
         if given_up:
-            detail = f"{given_up[0].peer[0]} had the most idle connections without a permitted token"
-            self.observer.incident("connections_given_up", detail)
+            address = given_up[0].peer[0]
+            self._give_up(given_up, f"{address} had the most idle connections without a permitted token")
         return self._has_room()
 
     def relieve(self) -> None:
         """Memory is short: close connections that hold much of it and have never had a permitted request."""
         given_up = self._admission.hoards(self._connections)
-        for connection in given_up:
+        if given_up:
+            count = len(given_up)
+            self._give_up(given_up, f"{count} connections without a permitted token held much of the memory")
+
+    def _give_up(self, connections: list[ClientConnection], detail: str) -> None:
+        for connection in connections:
             connection.abort()
             self.connection_gone(connection)
-        if given_up:
-            detail = f"{len(given_up)} connections without a permitted token held much of the memory"
-            self.observer.incident("connections_given_up", detail)
+        self.observer.incident("connections_given_up", detail)
 
     def knows_address(self, connection: ClientConnection) -> bool:
         """The address of a connection is known; returns whether that address may have another connection."""

@@ -5,7 +5,7 @@ from sidecar.http.fields import FieldRules, RequestFields
 from sidecar.http.http2_request import Http2Request, read_request, read_trailers
 from sidecar.http.message import Fault, Field
 from sidecar.proxy.http2.engine import Http2Engine, Http2Failure, load
-from sidecar.proxy.http2.events import NO_ERROR, Http2Events
+from sidecar.proxy.http2.events import NO_ERROR, Unheeded
 from tests.support.http2_frames import (
     CONTINUATION,
     DATA,
@@ -41,7 +41,7 @@ _BEGINNING = PREFACE + frame(SETTINGS, 0, 0) + frame(SETTINGS, 1, 0)
 _PIECES = 5
 
 
-class _Server(Http2Events):
+class _Server(Unheeded):
     """Answers each request at once, and holds what it is told to the order that it must have."""
 
     def __init__(self) -> None:
@@ -87,15 +87,6 @@ class _Server(Http2Events):
         assert stream not in self.closed_ones
         self.open.pop(stream, None)
         self.closed_ones.add(stream)
-
-    def goaway(self, last: int, code: int) -> None:
-        pass
-
-    def settled(self, streams: int) -> None:
-        pass
-
-    def pong(self) -> None:
-        pass
 
     def noise(self, *, of_window: int) -> None:
         assert of_window >= 0

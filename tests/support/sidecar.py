@@ -170,7 +170,9 @@ class Sidecar:
 
     def spawn(self) -> Child:
         """Runs it and returns at once: for configurations that must not start."""
-        assert self.child is None or not self.child.is_running, "it runs already: nobody would stop the first one"
+        assert self.child is None or not self.child.is_running, (
+            "it runs already: nobody would stop the first one"
+        )
         command = [sys.executable, *self.program, "run", "--config", str(self.config)]
         return Child(command, self.log, output=self.output, environment=self.environment or None)
 
