@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 
 from tests.e2e.test_authorization_server import claims
+from tests.process.world import generation
 from tests.real.fronted import FrontedProvider, in_front
 from tests.real.token_clients import LIBRARIES, ask
 from tests.support.pki import Pki
+from tests.support.processes import eventually
 from tests.support.sidecar import Sidecar
 
 pytestmark = pytest.mark.real
@@ -19,6 +21,7 @@ pytestmark = pytest.mark.real
 def front(tmp_path_factory: pytest.TempPathFactory, provider: FrontedProvider) -> Iterator[Sidecar]:
     with in_front(tmp_path_factory.mktemp("front"), provider) as running:
         (running.folder / "clients" / "post.secret").write_text("another secret than the server's")
+        eventually(lambda: generation(running) > 1, what="the reload")
         yield running
 
 

@@ -309,6 +309,26 @@ def test_short_memory_is_taken_from_strangers_who_hold_much_of_it(talk: Conversa
     assert talk.server.connections == 2
 
 
+def test_short_memory_is_taken_from_strangers_who_read_no_answers(talk: Conversation) -> None:
+    """Their requests come in small pieces, so that what fills memory is what they are told."""
+    talk.gate.refuse("/refused", Reason.CREDENTIALS_MISSING)
+    greedy, slow, modest = [talk.client() for _ in range(3)]
+    for one in (greedy, slow):
+        one.stops_reading()
+        while one.is_read:
+            one.says(b"GET /refused HTTP/1.1\r\nHost: a\r\n\r\n" * 20)
+    modest.stops_reading()
+    modest.says(b"GET /refused HTTP/1.1\r\nHost: a\r\n\r\n")
+    talk.server.relieve()
+    talk.loop.settle()
+    assert not greedy.transport.is_lost, "it may be about to read on"
+    slow.reads()
+    talk.later(1)
+    talk.server.relieve()
+    talk.loop.settle()
+    assert [one.transport.is_lost for one in (greedy, slow, modest)] == [True, False, False]
+
+
 def test_what_strangers_send_at_once_is_bounded_for_all_of_them_together(talk: Conversation) -> None:
     """One read brings more than a turn processes; whoever was permitted, and whoever has little waiting, stays."""
     talk.ponders("/slow")

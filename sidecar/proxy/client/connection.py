@@ -84,9 +84,9 @@ class ClientConnection(asyncio.Protocol):
 
     @property
     def held_bytes(self) -> int:
-        """Number of bytes received from the client and not processed yet."""
+        """Number of bytes that wait here: received and not processed yet, or sent and not read by the client."""
         exchanges = [] if self.wire is None else self.wire.exchanges()
-        return len(self.link.unread) + sum([exchange.request.held_bytes for exchange in exchanges])
+        return self.link.held_bytes + sum([exchange.request.held_bytes for exchange in exchanges])
 
     # --- bytes in ------------------------------------------------------------------------------------
 

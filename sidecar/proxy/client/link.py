@@ -11,6 +11,8 @@ from sidecar.proxy.tls import Engine, TlsFailure
 
 _LINGER: Final = 2.0
 """Seconds that a client has for reading a final answer while the rest of its request is discarded."""
+_STUCK: Final = 1.0
+"""Seconds without reading after which what a client does not take counts as held."""
 
 
 class Phase(Enum):
@@ -73,6 +75,14 @@ class Link:
         self._host.backlog.change(-len(self.unread))
         self.unread, self.when_released = b"", None
         self._transport = None
+
+    @property
+    def held_bytes(self) -> int:
+        """Number of bytes that wait: `unread`, and what a client that has not read for a while does not take."""
+        transport = self._transport
+        if transport is None or self._host.now() - self.blocked_since < _STUCK:
+            return len(self.unread)
+        return len(self.unread) + transport.get_write_buffer_size()
 
     @property
     def is_ending(self) -> bool:

@@ -142,14 +142,15 @@ def test_full_sidecar_takes_no_more_and_still_serves_whoever_finishes(
         assert events(one, "incident")
 
 
-def sends_without_end(client: socket.socket) -> None:
-    """And reads no answer, so that its requests have to wait."""
+def sends_without_end(client: socket.socket, at_once: int) -> None:
+    """And reads no answer, so that its requests have to wait; or if they come one by one, their answers."""
     while True:
-        client.sendall(b"GET /accounts/x HTTP/1.1\r\nHost: a\r\n\r\n" * 1000)
+        client.sendall(b"GET /accounts/x HTTP/1.1\r\nHost: a\r\n\r\n" * at_once)
 
 
+@pytest.mark.parametrize("at_once", [1000, 3])
 def test_who_sends_much_that_waits_is_ended_when_memory_is_short_and_nobody_else_is(
-    tmp_path: Path, pki: Pki, signing_key: SigningKey
+    at_once: int, tmp_path: Path, pki: Pki, signing_key: SigningKey
 ) -> None:
     with sidecar(tmp_path, pki, signing_key) as (one, upstream):
         with one.connect() as modest, context().wrap_socket(connected(one)) as greedy:
@@ -157,6 +158,6 @@ def test_who_sends_much_that_waits_is_ended_when_memory_is_short_and_nobody_else
             short = {**one.service_document(upstream.url), **fast({"limits": {"memory_bytes": "1MiB"}})}
             one.write_service(short)
             with pytest.raises((ConnectionError, ssl.SSLEOFError)):
-                sends_without_end(greedy)
+                sends_without_end(greedy, at_once)
             assert modest.request("GET", "/public/a").status == 200
         assert figures(one)[("sidecar_incidents_total", "connections_given_up")] == 1
