@@ -15,7 +15,7 @@
 {{- $told := $sidecar.toldCertificate }}
 {{- if or $told.header $told.proxies }}
 {{- if not (and $told.header $told.proxies) }}
-{{- fail "sidecar.toldCertificate: header and proxies belong together" }}
+{{- fail "sidecar.toldCertificate: set both header and proxies, or neither" }}
 {{- end }}
 {{- $authority := printf "/etc/sidecar/%s/%s" (ternary "tls" "proxy-ca" $sidecar.proxyCa.tlsVolume) $sidecar.proxyCa.file }}
 {{- $proxies := list }}
@@ -23,7 +23,7 @@
 {{- $proxy := . }}
 {{- if or .spiffe_id .san_dns }}
 {{- if not (or $sidecar.proxyCa.tlsVolume (include "bound-token-sidecar.proxyCaSource" $)) }}
-{{- fail "sidecar.proxyCa: a proxy that is known by a name needs the authority that vouches for it" }}
+{{- fail "sidecar.proxyCa: set configMap, secret or tlsVolume: a proxy that is known by spiffe_id or san_dns needs the authority of its certificate" }}
 {{- end }}
 {{- $proxy = merge (dict "ca_file" $authority) . }}
 {{- end }}
@@ -59,7 +59,7 @@
 {{- $health := dict "address" (printf "%s:%d" $host (int $sidecar.healthPort)) }}
 {{- with include "bound-token-sidecar.grpcServices" . | fromJsonArray }}
 {{- if ne $protocol "h2" }}
-{{- fail "sidecar.upstreamProtocol: a gRPC probe asks an API that speaks h2" }}
+{{- fail "sidecar.upstreamProtocol: set it to h2: a gRPC probe needs an API that speaks it" }}
 {{- end }}
 {{- $health = merge $health (dict "grpc_services" .) }}
 {{- end }}
