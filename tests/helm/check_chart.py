@@ -552,7 +552,7 @@ def test_grpc_probes_ask_the_health_port_as_the_injector_has_it() -> None:
     said = HELM4.refusal(
         "--values", values("application-grpc-probes"), "--set", "sidecar.upstreamProtocol=http/1.1"
     )
-    assert "a gRPC probe asks an API that speaks h2" in said
+    assert "a gRPC probe needs an API that speaks it" in said
 
 
 @pytest.mark.parametrize(
