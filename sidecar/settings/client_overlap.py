@@ -46,7 +46,7 @@ def overlapping(clients: Sequence[PlacedClient]) -> Iterator[Problem]:
 def _passing(one: PlacedClient, other: PlacedClient) -> Problem:
     return one.warning(
         f"{shown(one.settings.client_id)}: a certificate of this client is also accepted for "
-        f"{shown(other.settings.client_id)} too ({other.settings.place})"
+        f"{shown(other.settings.client_id)} ({other.settings.place})"
     )
 
 

@@ -201,7 +201,7 @@ def test_two_clients_of_one_certificate_are_named(clients: Clients) -> None:
         "client_id: tpp-2, method: tls_client_auth, ca_file: ../ca.crt, san_dns: TPP-1.example", "b.yaml"
     )
     (warning,) = clients.warnings()
-    assert "`tpp-2`: a certificate of this client is also accepted for `tpp-1` too" in warning
+    assert "`tpp-2`: a certificate of this client is also accepted for `tpp-1`" in warning
     assert "clients/a.yaml:2)" in warning
 
 
@@ -209,7 +209,7 @@ def test_two_clients_of_one_registered_certificate_are_named(clients: Clients) -
     own = "method: self_signed_tls_client_auth, certificate_files: [../own.crt]"
     clients.write(f"clients:\n  - {{client_id: a, {own}}}\n  - {{client_id: b, {own}}}\n")
     (warning,) = clients.warnings()
-    assert "`b`: a certificate of this client is also accepted for `a` too" in warning
+    assert "`b`: a certificate of this client is also accepted for `a`" in warning
 
 
 OWN_OF_B = "client_id: b, method: self_signed_tls_client_auth, "
@@ -234,7 +234,7 @@ def test_registered_certificate_that_has_the_name_of_another_client_is_named(
     clients.write_client(f'client_id: a, method: tls_client_auth, ca_file: ../ca.crt, {kind}: "{name}"')
     clients.write_client(f"{OWN_OF_B}{registered}", "b.yaml")
     (warning,) = clients.warnings()
-    assert "`b`: a certificate of this client is also accepted for `a` too" in warning
+    assert "`b`: a certificate of this client is also accepted for `a`" in warning
     assert "clients/a.yaml:2)" in warning
 
 
@@ -261,7 +261,7 @@ def test_registered_certificate_below_an_intermediate_that_another_client_has_is
         f"  - {{{OWN_OF_B}certificate_files: [../own.crt]}}\n"
     )
     (warning,) = clients.warnings()
-    assert "`b`: a certificate of this client is also accepted for `a` too" in warning
+    assert "`b`: a certificate of this client is also accepted for `a`" in warning
 
 
 def test_registered_certificate_of_an_unknown_issuer_with_the_name_of_another_client_is_doubted(

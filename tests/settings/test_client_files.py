@@ -357,7 +357,7 @@ def test_overlap_is_found_whichever_file_changed(clients: Clients, monkeypatch: 
     )
     assert readings.again() == ["a.yaml"]
     (warning,) = readings.loaded.warnings
-    assert "`c`: a certificate of this client is also accepted for `a` too" in warning.message
+    assert "`c`: a certificate of this client is also accepted for `a`" in warning.message
 
 
 def test_reading_that_nobody_follows_remembers_nothing(clients: Clients) -> None:
