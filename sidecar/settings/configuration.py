@@ -118,6 +118,10 @@ class Loaded:
     """Every file that was read, the service file first: a change of one is a change of the configuration."""
     policy_patterns: tuple[str, ...] = ()
     """`policy_files` and `client_files`, made absolute: a file that begins or ceases to match is a change too."""
+    read_since: int | None = field(default=None, compare=False)
+    """When its reading began, in nanoseconds since the epoch, by the clock that the kernel dates changes of files with;
+    None where nobody watches them.
+    """
     authorization_server: AuthorizationServerSettings | None = None
     """None: there is none behind the sidecar, or it looks after its clients itself."""
     client_cache: bytes = b""

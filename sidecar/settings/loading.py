@@ -151,8 +151,9 @@ class _Loading:
         }
 
     def _policy_patterns(self, service: ServiceFile) -> tuple[str, ...]:
+        folder = Path(glob.escape(str(self.directory.absolute())))
         return tuple(
-            str(self.directory.absolute() / one)
+            str(folder / one)
             for one in (*service.policy_files, *_client_patterns(service))
             if documents.environment_variable(one) is None
         )

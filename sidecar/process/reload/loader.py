@@ -19,6 +19,7 @@ from types import MappingProxyType
 from typing import Any
 
 from sidecar.process.host.standing import kind_and_place
+from sidecar.process.reload.overtaken import clock
 from sidecar.settings.configuration import Loaded
 from sidecar.settings.problem import Problem, SettingsError
 
@@ -113,6 +114,7 @@ def unpickled(data: bytes) -> Any:
 def _read(path: Path, generation: int, known: bytes) -> "Loaded | tuple[Problem, ...]":
     from sidecar.settings.loading import load  # noqa: PLC0415 — what the parent must not import
 
+    since = clock()
     try:
         loaded = load(path, known=unpickled(known) if known else {})
     except SettingsError as error:
@@ -120,7 +122,7 @@ def _read(path: Path, generation: int, known: bytes) -> "Loaded | tuple[Problem,
     except Exception as fault:  # noqa: BLE001 — it must not end in a traceback, which may quote a file
         where = kind_and_place(fault)
         return (Problem(str(path), 0, 0, f"reading it failed by a fault of the sidecar's: {where}"),)
-    return replace(loaded, policy=replace(loaded.policy, generation=generation))
+    return replace(loaded, policy=replace(loaded.policy, generation=generation), read_since=since)
 
 
 def main(path: str, generation: str) -> None:

@@ -67,7 +67,9 @@ class Reloader:
         self._unpaired_since: float | None = None
         self._pause = RETRY
         self._next_try: asyncio.TimerHandle | None = None
-        self._watcher = Watcher(watched(loaded), self._changed, loaded.service.watch_interval)
+        self._watcher = Watcher(
+            watched(loaded), self._changed, loaded.service.watch_interval, loaded.read_since
+        )
         self._record(self.last)
 
     @property
@@ -139,7 +141,7 @@ class Reloader:
         self.loaded = loaded
         self._known = loaded.client_cache
         self._unpaired_since = None
-        self._watcher.follow(watched(loaded))
+        self._watcher.follow(watched(loaded), loaded.read_since)
         self._journal.info("configuration reloaded", generation=self.generation, trigger=trigger)
         notes = restart_notes(loaded, self._began_with)
         for note in notes:

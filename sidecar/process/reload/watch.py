@@ -5,10 +5,10 @@ replaced by its like, has not changed. It is read again when its place, inode, s
 Of a folder only the names that a pattern of the configuration matches count; other files are not looked at.
 All of it is looked at in a thread. A change is told once everything has stood still for one round, so that a file that
 is being written, or the first of two that change together, rarely starts a reload that must fail.
+Files are read before they are watched. One that changed in between is "not seen yet": the next look finds it changed.
 """
 
 import asyncio
-import glob
 import os
 import stat
 from collections.abc import Callable, Iterable, Mapping
@@ -17,6 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from sidecar.process.host.exhaustion import EXHAUSTED
+from sidecar.process.reload.overtaken import names, overtaken
 
 SETTLE = 0.2
 """Time without further changes before a change is reported, in seconds."""
@@ -38,6 +39,7 @@ class FileState:
     """File attributes; if they are equal, nothing can have changed."""
 
 
+_NOT_SEEN = FileState(("not seen yet",))
 Looks = Mapping[Path | str, FileState]
 """A path for a file, text for a pattern."""
 
@@ -68,7 +70,7 @@ def _is_exhausted() -> bool:
 
 
 def _names(pattern: str) -> FileState:
-    return FileState(tuple(sorted(glob.glob(pattern, recursive=True))))  # noqa: PTH207 — absolute, in a thread
+    return FileState(tuple(sorted(names(pattern))))
 
 
 def _file(path: Path, before: FileState | None) -> FileState:
@@ -100,20 +102,30 @@ class Watcher:
     """Calls back, on the event loop, when something it was told of has changed."""
 
     def __init__(
-        self, watched: Iterable[Path | str], changed: Callable[[], object], interval: float = 1.0
+        self,
+        watched: Iterable[Path | str],
+        changed: Callable[[], object],
+        interval: float = 1.0,
+        since: int | None = None,
     ) -> None:
-        """`watched`: a path for a file, text for a pattern of files that come and go."""
+        """`watched`: a path for a file, text for a pattern of files that come and go; `since`: as for `follow`."""
         self._changed = changed
         self._interval = interval
-        self._seen = look(watched, {})
+        self._seen: Looks = {}
+        self.follow(watched, since)
 
-    def follow(self, watched: Iterable[Path | str]) -> None:
-        """Watch these from now on; those watched already, from how they were last seen."""
+    def follow(self, watched: Iterable[Path | str], since: int | None = None) -> None:
+        """Watch these from now on; those watched already, from how they were last seen.
+
+        `since`: when they began to be read (`overtaken.clock`); None: no change before now counts.
+        """
         wanted = list(watched)
-        fresh = look([one for one in wanted if one not in self._seen], {})
-        self._seen = {
-            one: self._seen.get(one) or fresh.get(one) or FileState(("not seen yet",)) for one in wanted
-        }
+        new = [one for one in wanted if one not in self._seen]
+        fresh = dict(look(new, {}))
+        if since is not None:  # asked after the look, so that no change falls between the two
+            for one in overtaken(new, (path for path in wanted if isinstance(path, Path)), since):
+                fresh.pop(one, None)
+        self._seen = {one: self._seen.get(one) or fresh.get(one) or _NOT_SEEN for one in wanted}
 
     async def run(self) -> None:
         """Watch until cancelled."""
