@@ -22,7 +22,19 @@ from tests.differential.outcome import first_status
 from tests.differential.smuggling import shapes
 from tests.real import upstreams
 from tests.real.clients import Curl
+from tests.real.fronted import both_protocols
 from tests.real.streams import GIB, MIB, Transfer, download, measured, upload
+from tests.support.http2_frames import (
+    ACK,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    PREFACE,
+    SETTINGS,
+    block,
+    frame,
+    request,
+)
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki
 from tests.support.recorder import Recorder
@@ -45,10 +57,11 @@ class World:
         return cls(folder, pki, key, key.token(pki.client))
 
     @contextmanager
-    def sidecar(self, upstream: str, **limits: object) -> Iterator[Sidecar]:
+    def sidecar(self, upstream: str, *, http2: bool = False, **limits: object) -> Iterator[Sidecar]:
         folder = Path(tempfile.mkdtemp(dir=self.folder))
         service = {"limits": limits} if limits else {}
-        with Sidecar(folder, self.pki, upstream, keys=[self.key], service=service) as running:
+        one = Sidecar(folder, self.pki, upstream, keys=[self.key], service=service)
+        with both_protocols(one) if http2 else one as running:
             yield running
 
 
@@ -108,46 +121,66 @@ def event_delays(world: World, number: int = 200) -> list[float]:
 
 PUBLIC = b"GET /public/x HTTP/1.1\r\nHost: api.example.com\r\n\r\n"
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+HTTP1, HTTP2 = "http/1.1", "h2"
+_OPENING = PREFACE + frame(SETTINGS, 0, 0) + frame(SETTINGS, ACK, 0)
+_HEAD = block(request("/public/x", authority="api.example.com"))
 
 
-async def ask(streams: Streams) -> float:
-    """Sends one request; the seconds until its answer."""
-    reader, writer = streams
-    started = time.perf_counter()
-    writer.write(PUBLIC)
-    assert (await reader.readuntil(b"seen")).startswith(b"HTTP/1.1 200")
-    return time.perf_counter() - started
+class Asker:
+    """One connection of a client."""
+
+    def __init__(self, streams: Streams, protocol: str) -> None:
+        self._reader, self.writer = streams
+        self._protocol = protocol
+        self._stream = 1
+
+    def _request(self) -> bytes:
+        if self._protocol == HTTP1:
+            return PUBLIC
+        number, self._stream = self._stream, self._stream + 2
+        return (_OPENING if number == 1 else b"") + frame(HEADERS, END_HEADERS | END_STREAM, number, _HEAD)
+
+    async def ask(self) -> float:
+        """Sends one request; the seconds until its answer."""
+        started = time.perf_counter()
+        self.writer.write(self._request())
+        answer = await self._reader.readuntil(b"seen")
+        assert self._protocol == HTTP2 or answer.startswith(b"HTTP/1.1 200")
+        return time.perf_counter() - started
 
 
-async def connected(port: int, context: ssl.SSLContext, gate: asyncio.Semaphore) -> Streams:
+async def connected(port: int, context: ssl.SSLContext, gate: asyncio.Semaphore, protocol: str) -> Asker:
     """A connection that has carried one request."""
     async with gate:
-        streams = await asyncio.open_connection("127.0.0.1", port, ssl=context)
-        await ask(streams)
-        return streams
+        made = Asker(await asyncio.open_connection("127.0.0.1", port, ssl=context), protocol)
+        await made.ask()
+        return made
 
 
-async def held_idle(sidecar: Sidecar, context: ssl.SSLContext, number: int) -> Held:
+async def held_idle(sidecar: Sidecar, context: ssl.SSLContext, number: int, protocol: str) -> Held:
     before, gate = sidecar.process.memory().now, asyncio.Semaphore(64)
-    held = await asyncio.gather(*(connected(sidecar.port, context, gate) for _ in range(number)))
-    await asyncio.sleep(1)
+    held = await asyncio.gather(*(connected(sidecar.port, context, gate, protocol) for _ in range(number)))
+    await asyncio.sleep(2)
     now = sidecar.process.memory().now
-    waits = sorted([await ask(held[-1]) for _ in range(200)])
-    for _, writer in held:
-        writer.transport.abort()
+    waits = sorted([await held[-1].ask() for _ in range(200)])
+    for one in held:
+        one.writer.transport.abort()
     await asyncio.sleep(0)
     return Held(number, now, (now - before) / number, waits[100])
 
 
-def hold(world: World, wanted: int) -> Held:
+def hold(world: World, wanted: int, protocol: str = HTTP1) -> Held:
     """Opens that many TLS connections with a client certificate, each after one request, and leaves them idle."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     number = min(wanted, hard - 200)
-    context = client_context(world.pki.client)
+    context = client_context(world.pki.client, alpn=(protocol,))
     try:
-        with Recorder() as recorder, world.sidecar(recorder.url, connections=number + 100) as sidecar:
-            return asyncio.run(held_idle(sidecar, context, number))
+        with (
+            Recorder() as recorder,
+            world.sidecar(recorder.url, http2=protocol == HTTP2, connections=number + 100) as sidecar,
+        ):
+            return asyncio.run(held_idle(sidecar, context, number, protocol))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
@@ -173,9 +206,9 @@ def print_streams(transfers: Mapping[str, Transfer]) -> None:
         print(f"  peak memory        {one.peak / MIB:>14.1f}  MiB, {one.growth / MIB:.1f} more than before")
 
 
-def print_held(held: Held) -> None:
+def print_held(held: Held, protocol: str) -> None:
     each, wait = held.per_connection / 1024, held.answer * 1000
-    print(f"connections held     {held.connections:>14,}  idle, TLS, with a client certificate")
+    print(f"connections held     {held.connections:>14,}  idle, {protocol}, with a client certificate")
     print(f"  memory             {held.memory / MIB:>14.1f}  MiB, {each:.1f} KiB a connection")
     print(f"  an answer takes    {wait:>14.2f}  ms on one of them (median)")
 
@@ -194,7 +227,8 @@ def report(size: int, connections: int) -> int:
         print(f"smuggling shapes     {smuggling.shapes:>14,}  {smuggling.refused} refused")
         print(f"  requests seen      {smuggling.seen:>14,}  by the upstream")
         print(f"  not permitted      {smuggling.not_permitted:>14,}")
-        print_held(hold(world, connections))
+        for protocol in (HTTP1, HTTP2):
+            print_held(hold(world, connections, protocol), protocol)
     whole = all(one.moved == size for one in transfers.values())
     return 0 if whole and smuggling.not_permitted == 0 else 1
 

@@ -50,6 +50,7 @@ class CleartextEngine:
         self.records = 0
         self.eof = False
         self.speaks = False
+        self.rests = 0
         self._said_goodbye = False
         self._certificate = certificate
         self.speaks_protocol = ""
@@ -108,6 +109,9 @@ class CleartextEngine:
 
     def settle(self) -> None:
         pass
+
+    def rest(self) -> None:
+        self.rests += 1
 
     def shutdown(self) -> bytes:
         if self.established and not self._said_goodbye:

@@ -56,6 +56,8 @@ class Http2Client(Http2Peer):
         self.goaways: list[tuple[int, int]] = []
         self.ended_with: int | None = None
         self.pongs = 0
+        self.received = 0
+        """Bytes of frames."""
         self.engine = Http2Engine(
             self, is_server=False, streams=0, window=window, header_bytes=65536, headers=200
         )
@@ -65,7 +67,9 @@ class Http2Client(Http2Peer):
     # -- what it does
 
     def hears(self) -> bytes:
-        return self.client.hears()
+        heard = self.client.hears()
+        self.received += len(heard)
+        return heard
 
     def writes_out(self, data: bytes) -> None:
         if not self.client.is_closed:

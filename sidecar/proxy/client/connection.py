@@ -48,6 +48,7 @@ class ClientConnection(asyncio.Protocol):
         "link",
         "listener",
         "peer",
+        "rested",
         "since",
         "unjudged",
         "wire",
@@ -67,6 +68,8 @@ class ClientConnection(asyncio.Protocol):
         """None until the handshake is over."""
         self.since = NEVER
         """Time of acceptance, in seconds of the clock of deadlines."""
+        self.rested = NEVER
+        """The wire's deadline when memory was last released; another one shows that a request came since then."""
         self.unjudged = False
         """The trust settings of the listener have changed since the handshake began."""
         self.counted_as: str | None = None

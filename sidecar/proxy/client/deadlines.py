@@ -2,12 +2,18 @@
 request needs a timer.
 """
 
+from typing import Final
+
 from sidecar.proxy.client.connection import ClientConnection
 from sidecar.proxy.configuration import Timeouts
 from sidecar.proxy.exchange.stream import NEVER
 
 IDLE_GRACE = 1.0
 """Seconds that an idle connection which must end stays open, because a request may be on its way."""
+
+
+_REST_AFTER: Final = 1.0
+"""Seconds without a request after which a connection releases the memory that its requests needed."""
 
 
 def check(connection: ClientConnection, now: float, wall: float, timeouts: Timeouts) -> None:
@@ -24,3 +30,20 @@ def check(connection: ClientConnection, now: float, wall: float, timeouts: Timeo
             connection.expire()
     else:
         wire.check(now, wall, timeouts)
+        if wire.deadline != connection.rested and now + timeouts.idle - wire.deadline >= _REST_AFTER:
+            _rest(connection)
+
+
+def _rest(connection: ClientConnection) -> None:
+    """Release memory once in each idle period."""
+    wire = connection.wire
+    if (
+        wire is None
+        or connection.is_busy
+        or connection.link.is_ending
+        or connection.link.blocked_since != NEVER
+    ):
+        return
+    connection.rested = wire.deadline
+    wire.rest()
+    connection.link.engine.rest()

@@ -40,12 +40,7 @@ class Http1Stream(ClientStream):
     )  # fmt: skip
 
     def __init__(
-        self,
-        link: Link,
-        host: Host,
-        presenter: Presenter,
-        certificate_until: float,
-        forwarding: Forwarding,
+        self, link: Link, host: Host, presenter: Presenter, certificate_until: float, forwarding: Forwarding
     ) -> None:
         super().__init__(presenter, certificate_until, host.now)
         self._link = link
@@ -254,6 +249,9 @@ class Http1Stream(ClientStream):
                 self.answer_fault(Fault(Reason.REQUEST_TIMEOUT, "the request head took too long"))
             else:
                 self._link.close()
+
+    def rest(self) -> None:
+        """The connection is idle: the reader keeps nothing of a request."""
 
     def drain(self, deadline: float) -> None:
         """The server stops soon: end a tunnel now; an idle connection stays open until `deadline` at most."""

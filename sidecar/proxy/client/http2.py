@@ -79,6 +79,7 @@ class Http2Wire(Http2Turns):
             headers=limits.headers,
         )
         self.engine.widen(_STREAMS_HELD * limits.buffered_bytes)
+        link.phase = IDLE
         self._become_idle()
         self.flush_soon()
 
@@ -367,6 +368,14 @@ class Http2Wire(Http2Turns):
         self._guarded(self._end_some)
 
     # --- time ----------------------------------------------------------------------------------------
+
+    def rest(self) -> None:
+        """The connection is idle: release the memory that its requests needed."""
+        if not self.streams and not self._deferred:
+            self.streams, self._deferred = (
+                {},
+                {},
+            )  # an empty dictionary keeps the room that its entries needed
 
     def check(self, now: float, wall: float, timeouts: Timeouts) -> None:
         """Act on expired limits. `now` is monotonic seconds, `wall` seconds since the epoch."""

@@ -1,9 +1,9 @@
 """The protocols of a client connection after its handshake: a table from the protocol's name to its wire.
 
 A wire is made from its link and what is known of the client. It must have what `ClientConnection` calls: `receive`,
-`blocked`, `unblocked`, `says_no_more`, `gone`, `lost`; `shed`, `drain`, `retire`, `distrust`; `check`, `exchanges`;
-the attributes `hop`, `was_permitted` and `refusals`. The type is a union of classes, not a `Protocol`: compiled code
-then calls the method of the class directly.
+`blocked`, `unblocked`, `says_no_more`, `gone`, `lost`; `shed`, `drain`, `retire`, `distrust`; `check`, `rest`,
+`exchanges`; the attributes `deadline`, `hop`, `was_permitted` and `refusals`. The type is a union of classes, not a
+`Protocol`: compiled code then calls the method of the class directly.
 """
 
 from typing import Final, TypeAlias

@@ -15,10 +15,12 @@ meanwhile have no effect. After `Http2Failure` only `farewell` may be called.
 Only this module uses ngh2, which the extra `http2` installs: `load` checks whether it is installed.
 """
 
+from functools import lru_cache
 from typing import Any, Final
 
 from sidecar.http.message import Field
 from sidecar.proxy.http2.events import NO_ERROR, Http2Events
+from sidecar.proxy.http2.free_pages import release_free_pages
 from sidecar.proxy.http2.pieces import PIECE, PREFACE_BYTES, Pieces
 
 HEAD_WORK: Final = 8
@@ -35,6 +37,10 @@ _FIELD_OVERHEAD: Final = 32
 _FOREVER: Final = 1 << 40
 """A rate that is never reached: the owner of the engine counts instead."""
 _library: Any = None
+_types: Any = None
+"""The types of events, in the order in which `Http2Engine` looks for them."""
+_shared: Any = None
+"""The priority of a stream whose content is sent in turn with that of others."""
 
 
 class Http2Missing(Exception):
@@ -50,13 +56,33 @@ def load() -> None:
 
     Raises `Http2Missing`.
     """
-    global _library  # noqa: PLW0603 — cached after the first call
+    global _library, _types, _shared  # noqa: PLW0603 — cached after the first call
     if _library is None:
         try:
             import ngh2  # noqa: PLC0415 — see above
         except ImportError:
             raise Http2Missing("HTTP/2 needs the package's extra http2, which brings ngh2") from None
         _library = ngh2
+        _shared = ngh2.Priority(3, True)
+        _types = (
+            ngh2.DataReceived, ngh2.RequestReceived, ngh2.StreamClosed, ngh2.WindowUpdated,
+            ngh2.ResponseReceived, ngh2.TrailersReceived, ngh2.StreamReset, ngh2.SettingsReceived,
+            ngh2.InformationalResponseReceived, ngh2.PingAcknowledged, ngh2.GoAwayReceived,
+            ngh2.ConnectionClosed, ngh2.SettingsAcknowledged,
+        )  # fmt: skip
+
+
+@lru_cache(maxsize=8)
+def _configuration(*, is_server: bool, header_bytes: int, headers: int) -> Any:
+    """The library's options: one object for all connections with these limits."""
+    return _library.Configuration(
+        auto_window_update=False,
+        max_inbound_header_list_size=2 * (header_bytes + headers * _FIELD_OVERHEAD),
+        max_inbound_header_count=2 * headers,
+        max_continuations=16,
+        stream_reset_rate_limit=(_FOREVER, _FOREVER),
+        glitch_rate_limit=(1000, 33) if is_server else (_FOREVER, _FOREVER),
+    )
 
 
 def farewell(code: int) -> bytes:
@@ -88,26 +114,16 @@ class Http2Engine:
         library = _library
         self._events = events
         self._errors: Any = library.NGH2Error
-        self._types: Any = (
-            library.DataReceived, library.RequestReceived, library.StreamClosed, library.WindowUpdated,
-            library.ResponseReceived, library.TrailersReceived, library.StreamReset, library.SettingsReceived,
-            library.InformationalResponseReceived, library.PingAcknowledged, library.GoAwayReceived,
-            library.ConnectionClosed, library.SettingsAcknowledged,
-        )  # fmt: skip
-        self._shared: Any = library.Priority(3, True)
+        self._types: Any = _types
+        self._shared: Any = _shared
         self._pending: list[Any] = []
         self._at = 0
         self._undecoded = Pieces(PREFACE_BYTES, PIECE) if is_server else Pieces(0, _FOREVER)
         self.extra_work = 0
         """Additional units of work for the event that is being delivered; its receiver sets them."""
-        configuration = library.Configuration(
-            auto_window_update=False,
-            max_inbound_header_list_size=2 * (header_bytes + headers * _FIELD_OVERHEAD),
-            max_inbound_header_count=2 * headers,
-            max_continuations=16,
-            stream_reset_rate_limit=(_FOREVER, _FOREVER),
-            glitch_rate_limit=(1000, 33) if is_server else (_FOREVER, _FOREVER),
-        )
+        configuration = _configuration(is_server=is_server, header_bytes=header_bytes, headers=headers)
+        if is_server:
+            release_free_pages()
         self._connection: Any = library.Connection(
             library.Role.SERVER if is_server else library.Role.CLIENT, configuration
         )

@@ -59,9 +59,10 @@ class Pieces:
             self._rest, at = at - size, size
         else:
             self._rest = 0
+        if at == size:
+            self._data, self._at = b"", 0  # an idle connection keeps nothing of its last request
+            return data if begin == 0 else data[begin:]
         self._at = at
-        if begin == 0 and at == size:
-            return data
         return data[begin:at]
 
     def clear(self) -> None:

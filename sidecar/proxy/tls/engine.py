@@ -5,7 +5,7 @@ call and raise an exception for "no more data", which together cost more than th
 """
 
 import re
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from OpenSSL import SSL, crypto
 from OpenSSL._util import ffi as _ffi
@@ -98,6 +98,9 @@ class Engine(Protocol):
 
     def settle(self) -> None:
         """Release the memory that only the handshake needed: it is complete, and its output was taken."""
+
+    def rest(self) -> None:
+        """Release the memory that records needed; the connection is idle. It can be called at any time."""
 
     def shutdown(self) -> bytes:
         """The close_notify alert."""
@@ -285,12 +288,20 @@ class OpenSslEngine:
 
     def settle(self) -> None:
         """Release the buffers that the handshake's messages needed: it is complete, and its output was taken."""
-        connection, ssl = self._made, self._ssl
+        self._renew_buffers()
+        self._noted = listen(self._made)
+
+    def rest(self) -> None:
+        """Release the buffers if nothing is in them: each is as large as the most that was ever in it."""
+        if self.established and not (_size(self._to_tls) or _size(self._from_tls)):
+            self._renew_buffers()
+
+    def _renew_buffers(self) -> None:
+        connection = self._made
         into, out = _lib.BIO_new(_lib.BIO_s_mem()), _lib.BIO_new(_lib.BIO_s_mem())
-        _lib.SSL_set_bio(ssl, into, out)  # it owns both, and frees the previous ones
+        _lib.SSL_set_bio(self._ssl, into, out)  # it owns both, and frees the previous ones
         self._to_tls = connection._into_ssl = into
         self._from_tls = connection._from_ssl = out
-        self._noted = listen(connection)
 
     def client_certificate(self) -> ClientCertificate | None:
         """The certificate whose private key the client has proved to possess on this connection."""
@@ -344,6 +355,12 @@ def _is_first_record(data: bytes) -> bool:
     if data[:1] != b"\x16":
         return bool(data) and not _METHOD.match(data)
     return len(data) >= _HEADER and not len(data) < _length(data, 0) <= _HEADER + _RECORD
+
+
+def _size(bio: Any) -> int:
+    """Number of bytes in a memory BIO."""
+    size: int = _lib.BIO_get_mem_data(bio, _ffi.NULL)
+    return size
 
 
 def _length(data: bytes, at: int) -> int:

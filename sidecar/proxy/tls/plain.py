@@ -50,6 +50,9 @@ class PlainText:
     def settle(self) -> None:
         """Nothing to release."""
 
+    def rest(self) -> None:
+        """Nothing to release."""
+
     def shutdown(self) -> bytes:
         """Empty: closing TCP ends the connection."""
         return b""

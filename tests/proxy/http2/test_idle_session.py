@@ -1,0 +1,142 @@
+"""What an idle HTTP/2 connection keeps: compression tables, settings and windows, in as little memory as possible."""
+
+import ctypes
+import subprocess
+import sys
+
+import pytest
+
+from sidecar.proxy.client.http2 import Http2Wire
+from sidecar.proxy.http2.free_pages import nothing, release_by, release_free_pages
+from sidecar.proxy.http2.pieces import PIECE, PREFACE_BYTES, Pieces
+from tests.support.cleartext import CleartextEngine
+from tests.support.conversation import Conversation
+from tests.support.http2_client import Http2Client
+from tests.support.http2_frames import HEADERS, PREFACE, frame, request
+
+LITTLE = 15 * 1024
+"""Bytes for an idle session: it takes some 10,000, and 22,000 if its whole frame buffer is resident."""
+CONTENT = b"c" * 50_000
+
+
+def ok(content: bytes) -> bytes:
+    return (
+        b"HTTP/1.1 200 OK\r\nX-Kept: "
+        + b"r" * 900
+        + b"\r\nContent-Length: %d\r\n\r\n" % len(content)
+        + content
+    )
+
+
+# --- memory
+
+
+def test_a_session_takes_few_pages_of_memory_that_handshakes_have_used() -> None:
+    program = "from tests.support.http2_sessions import grown_by_a_session as grown; print(grown(500))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert float(done.stdout) <= LITTLE
+
+
+def test_what_others_have_in_memory_stays() -> None:
+    """Objects of all sizes, some freed in between, so that the released pages lie among those in use."""
+    held = {number: bytes([number % 251]) * (512 + 977 * number) for number in range(200)}
+    for number in range(0, 200, 3):
+        del held[number]
+    for _ in range(50):
+        release_free_pages()
+    assert all(data == bytes([number % 251]) * (512 + 977 * number) for number, data in held.items())
+
+
+def test_on_a_system_without_madvise_nothing_is_done() -> None:
+    assert release_by(ctypes.CDLL(None), None) is nothing
+    assert release_by(object(), 4) is nothing
+
+
+def test_nothing_of_a_request_is_kept_when_all_of_it_was_read() -> None:
+    pieces, sent = Pieces(PREFACE_BYTES, PIECE), PREFACE + frame(HEADERS, 5, 1, b"a token")
+    held = sys.getrefcount(sent)
+    pieces.add(sent)
+    while pieces.has_more:
+        pieces.next()
+    assert sys.getrefcount(sent) == held
+
+
+def test_a_connection_that_had_many_streams_keeps_no_room_for_them(talk: Conversation) -> None:
+    talk.gate.refuse("/a")
+    client = Http2Client(talk)
+    (connection,) = talk.server._connections
+    wire = connection.wire
+    assert isinstance(wire, Http2Wire)
+    numbers = [client.engine.request(request(), ends=True) for _ in range(50)]
+    client.pump()
+    talk.later(0.5)
+    assert {client.got(number).status for number in numbers} == {403}
+    assert sys.getsizeof(wire.streams) > sys.getsizeof({})
+    talk.later(2)
+    assert sys.getsizeof(wire.streams) == sys.getsizeof({})
+
+
+# --- state
+
+
+@pytest.mark.parametrize("pause", [0.3, 1.5, 30.0])
+def test_tables_and_windows_are_the_same_after_a_pause(talk: Conversation, pause: float) -> None:
+    """Fields of later requests and responses refer to those of the first (RFC 7541 §2.3.2): with another table on
+    either side they would be a compression error, or another field. Content fills most of a stream's window each time.
+    """
+    client, sizes = Http2Client(talk), []
+    for _ in range(4):
+        number = client.asks("/a", "POST", (b"x-kept", b"k" * 900), ends=False)
+        client.sends(number, CONTENT, ends=True)
+        seen = talk.upstreams[-1].request()
+        assert seen is not None
+        assert seen.body == CONTENT
+        assert dict(seen.headers)["x-kept"] == "k" * 900
+        before = client.received
+        talk.upstreams[-1].says(ok(CONTENT))
+        got = client.got(number)
+        assert (got.status, got.body, got.fields["x-kept"]) == (200, CONTENT, "r" * 900)
+        sizes.append(client.received - before)
+        talk.later(pause)
+    assert max(sizes[1:]) < sizes[0] - 600
+    assert talk.observed.incidents == []
+
+
+# --- when
+
+
+def engine_of(talk: Conversation) -> CleartextEngine:
+    (connection,) = talk.server._connections
+    engine = connection.link.engine
+    assert isinstance(engine, CleartextEngine)
+    return engine
+
+
+@pytest.mark.parametrize("protocol", ["http/1.1", "h2"])
+def test_a_connection_rests_once_in_each_pause(talk: Conversation, protocol: str) -> None:
+    client = Http2Client(talk) if protocol == "h2" else talk.client()
+    engine = engine_of(talk)
+    for pauses in range(3):
+        assert engine.rests == pauses
+        if isinstance(client, Http2Client):
+            client.asks()
+        else:
+            client.says(b"GET /a HTTP/1.1\r\nHost: api\r\n\r\n")
+        talk.later(5)
+        assert engine.rests == pauses  # the request is in progress
+        talk.upstreams[-1].says(ok(b""))
+        talk.later(0.5)
+        assert engine.rests == pauses
+        talk.later(20)
+
+
+def test_a_client_that_leaves_without_goodbye_has_shaken_hands(talk: Conversation) -> None:
+    """Its end is not one of a handshake, before its first request either."""
+    for asks in (False, True):
+        client = Http2Client(talk)
+        if asks:
+            number = client.asks()
+            talk.upstreams[-1].says(ok(b""))
+            assert client.got(number).is_whole
+        client.client.leaves()
+    assert "client_left" not in [result for result, _ in talk.observed.handshakes]
