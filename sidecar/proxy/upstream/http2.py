@@ -40,8 +40,6 @@ class Http2Pool(Roads):
         self._roads: dict[Http2Road, bool] = {}
         self._carried = 0
         """Number of requests that are on a connection."""
-        self._by_source: dict[str, int] = {}
-        """Number of requests that are on a connection, by source."""
         self.streams_at_first = STREAMS
         self._count()
 
@@ -77,8 +75,8 @@ class Http2Pool(Roads):
         self._share = max(1, share_of(open_ones + to_come))
         self._is_crowded = self._carried >= self._share
 
-    def _held(self) -> dict[str, int]:
-        return self._by_source
+    def _charge(self, what: object, source: str) -> None:
+        """Streams are counted, not connections: `taken`."""
 
     def _with_room(self) -> Http2Road | None:
         """A connection that accepts another request; None if there is none."""

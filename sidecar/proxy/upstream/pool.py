@@ -5,7 +5,7 @@ With none idle, one more is opened while there are fewer than `max_connections`;
 line, and past `max_waiting` it is refused at once, because a queue that cannot drain only adds to the delay. After
 a refused connect the upstream counts as down for a moment that doubles up to a second: meanwhile requests are
 refused without a connect each. One source may have three quarters of the connections, and of the line: whoever else
-comes finds the rest. That is looked at only when so many are in use.
+comes finds the rest. That is looked at only when there are so many, and counted only then, a request at a time.
 """
 
 import asyncio
@@ -66,6 +66,10 @@ class UpstreamPool(Pool):
         self._share = share_of(settings.max_connections)
         self._is_crowded = False
         """Whether there are so many connections that one source could have more than its share."""
+        self._charged: dict[object, str] = {}
+        """While it is crowded: each connection in use, and each task that opens one → the source that has it."""
+        self._by_source: dict[str, int] = {}
+        """How many of these each source has."""
         self.opened = 0
         """Total number of connections that were opened or tried."""
         self._pause = 0.0
@@ -86,7 +90,7 @@ class UpstreamPool(Pool):
     def submit(self, passenger: Passenger) -> None:
         """Put an exchange on a connection, now or when one is free, or fail it."""
         idle = self._idle
-        if self._is_crowded and self._held().get(passenger.source, 0) >= self._share:
+        if self._is_crowded and self._by_source.get(passenger.source, 0) >= self._share:
             self._queue(passenger)
             return
         if idle:
@@ -97,6 +101,8 @@ class UpstreamPool(Pool):
                     # The API may be closing it at this moment, and what is lost with it may not be sent again.
                     connection.discard()
                 elif connection.is_usable:
+                    if self._is_crowded:
+                        self._charge(connection, passenger.source)
                     passenger.attach(connection)
                     return
         if self.connections >= self.settings.max_connections:
@@ -126,26 +132,49 @@ class UpstreamPool(Pool):
     def _open_for(self, passenger: Passenger) -> None:
         task = self._loop.create_task(self._open_connection(passenger))
         self._opening[task] = passenger
+        if self._is_crowded:
+            self._charge(task, passenger.source)
         self.opened += 1
         task.add_done_callback(self._is_opened)
         self._count()
 
     def _is_opened(self, task: asyncio.Task[None]) -> None:
         del self._opening[task]
+        self._discharge(task)
         self._count()
 
-    def _count(self) -> None:
-        self._is_crowded = self.connections >= self._share
+    # --- one source and the others -------------------------------------------------------------------
 
-    def _held(self) -> dict[str, int]:
-        """How many connections each source has in use."""
-        held: dict[str, int] = {}
-        # A set: for a moment one is both on a connection and among those that are opening.
-        for passenger in {*(connection.passenger for connection in self._open), *self._opening.values()}:
-            if passenger is not None:
-                source = passenger.source
-                held[source] = held.get(source, 0) + 1
-        return held
+    def _count(self) -> None:
+        was_crowded, self._is_crowded = self._is_crowded, self.connections >= self._share
+        if self._is_crowded and not was_crowded:
+            for connection in self._open:
+                if connection.passenger is not None:
+                    self._charge(connection, connection.passenger.source)
+            for task, passenger in self._opening.items():
+                self._charge(task, passenger.source)
+        elif was_crowded and not self._is_crowded:
+            self._charged, self._by_source = {}, {}
+
+    def _charge(self, what: object, source: str) -> None:
+        if what not in self._charged:
+            self._charged[what] = source
+            self._by_source[source] = self._by_source.get(source, 0) + 1
+
+    def _discharge(self, what: object) -> None:
+        source = self._charged.pop(what, None)
+        if source is not None:
+            left = self._by_source[source] - 1
+            if left:
+                self._by_source[source] = left
+            else:
+                del self._by_source[source]
+
+    def _board(self, passenger: Passenger, connection: UpstreamConnection) -> None:
+        """Put an exchange on a connection."""
+        if self._is_crowded:
+            self._charge(connection, passenger.source)
+        passenger.attach(connection)
 
     def _in_line(self, passenger: Passenger) -> int:
         """How many requests of its source wait."""
@@ -156,14 +185,14 @@ class UpstreamPool(Pool):
 
     def _next_in_line(self) -> Passenger | None:
         """The first waiting exchange whose source has less than its share."""
-        held = self._held() if self._is_crowded and self._waiting else {}
+        held, is_crowded = self._by_source, self._is_crowded
         passed: list[Passenger] = []
         found: Passenger | None = None
         while self._waiting and found is None:
             passenger = self._waiting.popleft()
             if passenger.is_over:
                 continue
-            if held and held.get(passenger.source, 0) >= self._share:
+            if is_crowded and held.get(passenger.source, 0) >= self._share:
                 passed.append(passenger)
             else:
                 found = passenger
@@ -195,11 +224,14 @@ class UpstreamPool(Pool):
             return
         assert isinstance(connection, UpstreamConnection)  # noqa: S101 — for the type checker
         self._open.add(connection)
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 — for the type checker
+        self._discharge(task)  # it has the connection itself now
         if passenger.is_over:
             connection.served = 1  # it has been idle, so it may be stale for any exchange
             self.release(connection)
         else:
-            passenger.attach(connection)
+            self._board(passenger, connection)
 
     def _failed(self, passenger: Passenger, reason: Reason, detail: str) -> None:
         self._pause = min(_LONGEST_PAUSE, self._pause * 2 or _FIRST_PAUSE)
@@ -213,10 +245,12 @@ class UpstreamPool(Pool):
 
     def release(self, connection: UpstreamConnection) -> None:
         """A connection has become free: the next exchange in the queue gets it."""
+        if self._is_crowded:
+            self._discharge(connection)
         if self._waiting:
             passenger = self._next_in_line()
             if passenger is not None:
-                passenger.attach(connection)
+                self._board(passenger, connection)
                 return
         if self._retired:
             connection.discard()
@@ -233,6 +267,7 @@ class UpstreamPool(Pool):
     def forget(self, connection: UpstreamConnection) -> None:
         """A connection was closed."""
         self._open.discard(connection)
+        self._discharge(connection)
         if connection in self._idle:
             self._idle.remove(connection)
         self._count()

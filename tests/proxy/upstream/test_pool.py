@@ -1,6 +1,10 @@
 """Upstream connections: kept, bounded, retried once, given up quickly."""
 
+import sys
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from types import FrameType
 
 import pytest
 
@@ -236,6 +240,59 @@ def test_one_source_leaves_places_in_the_line_to_the_others(converse: Converse) 
     upstreams = [talk.upstream() for _ in range(4)]
     upstreams[3].says(EMPTY, EMPTY)
     assert waiting.statuses() == [200]
+
+
+def test_connections_that_ended_do_not_count_as_their_sources(converse: Converse) -> None:
+    """However they ended: the client left, the API closed in good order, or it reset the connection."""
+    talk = converse(upstream=replace(UPSTREAM, max_connections=4))
+    greedy = asks(talk, ONE, 3)
+    held = [talk.upstream() for _ in range(3)]
+    late = asks(talk, ONE, 3)
+    assert [client.hears() for client in late] == [b""] * 3, "three of four are one source's share"
+    greedy[0].resets()
+    held[1].says(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n")
+    held[2].resets()
+    for upstream in (talk.upstream(), talk.upstream(), talk.upstream()):
+        upstream.says(EMPTY)
+    assert [client.statuses() for client in late] == [[200]] * 3
+    assert talk.server.upstream_connections <= 4
+    (again,) = asks(talk, ONE, 1)
+    (other,) = asks(talk, OTHER, 1)
+    assert talk.server.upstream_connections <= 4
+    assert again.hears() == other.hears() == b"", "both are with the API"
+
+
+def sources_read(act: Callable[[], object]) -> int:
+    """How often the source of a request is looked at while `act` runs."""
+    count = 0
+
+    def profile(frame: FrameType, event: str, _argument: object) -> None:
+        nonlocal count
+        count += event == "call" and frame.f_code.co_name == "source"
+
+    sys.setprofile(profile)
+    try:
+        act()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def test_a_request_is_not_counted_anew_with_all_others(converse: Converse) -> None:
+    """With many connections in use, a request and its answer take no longer than with few."""
+    counted = []
+    for most in (8, 64):
+        talk = converse(upstream=replace(UPSTREAM, max_connections=most))
+        share = most - most // 4
+        busy = asks(talk, ONE, share)
+        waiting = asks(talk, ONE, 4)
+        upstream = talk.upstream()
+        counted.append(
+            sources_read(partial(upstream.says, EMPTY)) + sources_read(partial(asks, talk, OTHER, 1))
+        )
+        assert busy[0].statuses() == [200]
+        assert waiting[0].hears() == b"", "it got the place"
+    assert counted[0] == counted[1]
 
 
 def test_refused_connects_leave_nothing_behind_in_the_count(converse: Converse) -> None:
