@@ -11,7 +11,7 @@ from typing import Self
 from tests.support.recorder import Inbound, Seen
 from tests.support.tls_client import BrokenResponse, Truncated
 
-_LONGEST = 30.0
+_LONGEST = 120.0
 """Seconds after which it gives up on a test."""
 _HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.process.world import checks, events, fast, figures, generation, get, sidecar
 from tests.support.mint import SigningKey
@@ -33,7 +34,7 @@ def state(one: Sidecar) -> dict[str, Any]:
 
 
 def ask(one: Sidecar, method: str, path: str, body: object = None) -> Any:
-    connection = http.client.HTTPConnection("127.0.0.1", one.admin_port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", one.admin_port, timeout=60)
     try:
         payload = None if body is None else json.dumps(body)
         headers = {"Content-Type": "application/json"} if payload else {}
@@ -50,18 +51,27 @@ def visit(one: Sidecar, times: int, target: str = "/public/x") -> None:
             assert wire.request("GET", target).status == 200
 
 
+def logged(one: Sidecar, target: str, count: int) -> list[dict[str, Any]]:
+    """The records of so many visits, waited for."""
+
+    def found() -> list[dict[str, Any]]:
+        return [line for line in one.access_log() if line["path"] == target]
+
+    eventually(lambda: len(found()) == count, what=f"{count} records")
+    return found()
+
+
 def permitted(one: Sidecar) -> float:
     return figures(one).get(("sidecar_requests_total", "public", "permit", "none"), 0)
 
 
 def test_connections_are_spread_and_figures_are_one(one: Sidecar) -> None:
     before = permitted(one)
-    visit(one, 40)
+    visit(one, 40, "/public/spread")
     assert permitted(one) - before == 40
     assert figures(one)[("sidecar_workers",)] == 2
     assert checks(one)["workers"][0]
-    eventually(lambda: len([line for line in one.access_log() if line["path"] == "/public/x"]) == before + 40)
-    instances = {line["request_id"][:16] for line in one.access_log()}
+    instances = {line["request_id"][:16] for line in logged(one, "/public/spread", 40)}
     assert len(instances) == 2, "each worker marks its requests"
 
 
@@ -98,18 +108,15 @@ def test_one_reload_reaches_every_worker(one: Sidecar) -> None:
     one.write_policy(policy(rules=[{"name": "public", "match": {"path": "/**"}, "public": True}]))
     eventually(lambda: generation(one) > before)
     visit(one, 30, "/anything")
-    seen = {line["generation"] for line in one.access_log() if line["path"] == "/anything"}
-    eventually(lambda: len([line for line in one.access_log() if line["path"] == "/anything"]) == 30)
-    assert seen <= {generation(one)}
+    assert {line["generation"] for line in logged(one, "/anything", 30)} == {generation(one)}
 
 
 def test_broken_configuration_is_refused_once_for_all(one: Sidecar) -> None:
-    file = one.folder / "policies" / "policy.yaml"
-    good = file.read_text()
-    file.write_text("rules: 7\n")
+    good = yaml.safe_load((one.folder / "policies" / "policy.yaml").read_text())
+    one.write_policy({"rules": 7})
     eventually(lambda: figures(one).get(("sidecar_configuration_reload_total", "failure"), 0) == 1)
     visit(one, 5)
-    file.write_text(good)
+    one.write_policy(good)
     eventually(lambda: figures(one)[("sidecar_configuration_stale",)] == 0)
 
 

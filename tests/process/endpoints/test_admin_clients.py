@@ -23,7 +23,7 @@ from tests.support.recorder import Recorder
 from tests.support.sidecar import Sidecar, issuer, policy
 
 expect.set_options(
-    timeout=20_000
+    timeout=60_000
 )  # milliseconds; by default five seconds, which a browser on a busy machine needs
 
 ORIGIN = "https://api.example.com"
