@@ -110,13 +110,11 @@ class World:
         """Until the sidecar holds the keys of this moment: of two fetches that end after it, one began after it."""
         fetched = ("sidecar_jwks_refresh_total", self.provider.issuer, "success")
         before = figures(self.sidecar).get(fetched, 0)
-        eventually(
-            lambda: figures(self.sidecar).get(fetched, 0) >= before + 2, 10 * REFRESH, "a fetch of keys"
-        )
+        eventually(lambda: figures(self.sidecar).get(fetched, 0) >= before + 2, 60, "a fetch of keys")
 
     def runs(self, seconds: float, name: str) -> None:
         """Lets traffic flow for a while and says what came of it."""
-        time.sleep(seconds)
+        time.sleep(max(0.0, seconds))
         print(self.traffic.phase(name))
 
 
@@ -126,7 +124,7 @@ def expire(credentials: list[Credential]) -> None:
         credential.expected = Expected.REFUSED
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(420)
 def test_no_request_is_wrongly_refused_or_permitted_through_an_issuers_life(
     provider: OidcProvider, sidecar: Sidecar
 ) -> None:
@@ -182,5 +180,5 @@ def test_no_request_is_wrongly_refused_or_permitted_through_an_issuers_life(
     assert counts["wrongly permitted"] == 0, traffic.complaints
     assert counts["wrongly refused"] == 0, traffic.complaints
     assert counts["broken"] == 0, traffic.complaints
-    assert counts["200"] > 500
+    assert counts["200"] > 200
     assert counts["undetermined"] < counts["requests"] / 4

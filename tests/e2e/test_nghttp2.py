@@ -20,6 +20,7 @@ from tests.support.mint import SigningKey
 from tests.support.pki import Pki, certificate_pem
 from tests.support.processes import eventually
 from tests.support.sidecar import Sidecar, listener
+from tests.support.tls_client import Wire
 
 pytestmark = pytest.mark.real
 
@@ -146,17 +147,21 @@ def test_a_drain_loses_no_request_of_a_client_that_honours_goaway(
 ) -> None:
     sidecar = start(node_upstream.url, protocol="http/1.1")
     assert sidecar.child is not None
-    printed = list[str]()
-    url = f"{sidecar.url}/accounts/1?events=40&every=0.05"
-    with nghttp_lines(pki.client, tmp_path, token, url) as lines:
+    seen = list[str]()
+    with (
+        Wire.plain(node_upstream.port) as gate,
+        nghttp_lines(pki.client, tmp_path, token, f"{sidecar.url}/accounts/1?gated") as lines,
+    ):
         for line in lines:
-            if "data: " in line and not any("data: " in earlier for earlier in printed):
+            news = [word for word in ("data: ", "recv GOAWAY") if word in line]
+            seen += news
+            if news and seen == ["data: "]:
                 sidecar.child.signal(signal.SIGTERM)
-            printed.append(line)
-    events = [number for number, line in enumerate(printed) if "data: " in line]
-    announced = next(number for number, line in enumerate(printed) if "recv GOAWAY" in line)
-    assert len(events) == 40
-    assert events[0] < announced < events[-1]
+            elif news and seen == ["data: ", "recv GOAWAY"]:  # what comes now comes after it
+                for query in [""] * 38 + ["?last"]:
+                    gate.request(target=f"/next{query}")
+    assert seen.count("data: ") == 40
+    assert seen[1] == "recv GOAWAY"
     assert sidecar.child.wait() == 0
 
 

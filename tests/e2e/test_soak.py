@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from sidecar.proxy.client.deadlines import IDLE_GRACE
 from tests.process.world import fast, figures, generation
 from tests.support.issuer import ScriptedIssuer
 from tests.support.lanes import WHOLE
@@ -65,6 +66,7 @@ class Client:
                     return  # nothing new is accepted any more: the drain
                 tally.failed.append(f"{self.name}: handshake: {error!r}")
                 continue
+            idle_since = time.monotonic()
             with wire:
                 tally.certificates.add(wire.secure.getpeercert(binary_form=True) or b"")
                 for _ in range(CONNECTION):
@@ -72,8 +74,11 @@ class Client:
                     try:
                         answer = wire.request("GET", self.path, token=self.token())
                     except Exception as error:
-                        tally.failed.append(f"{self.name}: {error!r}")
+                        # A busy machine may let a client wait for so long that the drain closes its connection.
+                        if is_listening(one.port) or time.monotonic() - idle_since < IDLE_GRACE:
+                            tally.failed.append(f"{self.name}: {error!r}")
                         break
+                    idle_since = time.monotonic()
                     self._judge(answer.status, answer.body, tally)
                     if (answer.header("connection") or "").lower() == "close":
                         break
@@ -136,7 +141,7 @@ class World:
         else:
             before = generation(self.one)
             self.one.write_policy(rules_of(self.authority, number))
-            eventually(lambda: generation(self.one) > before, 60, "the new policy")
+            eventually(lambda: generation(self.one) > before, what="the new policy")
             self.done["policies taken"] += 1
 
     def _break_policy(self, number: int) -> None:
@@ -144,7 +149,7 @@ class World:
         before = figures(self.one).get(key, 0)
         texts = ("rules: [", "issuers: 7\n", "", "rules:\n  - nome: x\n", "a: 1\na: 2\n")
         (self.one.folder / "policies" / "policy.yaml").write_text(texts[number % len(texts)])
-        eventually(lambda: figures(self.one).get(key, 0) > before, 60, "the refusal of a broken policy")
+        eventually(lambda: figures(self.one).get(key, 0) > before, what="the refusal of a broken policy")
         self.done["policies refused"] += 1
 
     def run(self) -> None:
@@ -161,7 +166,7 @@ class World:
             time.sleep(max(0.0, began + SECONDS * (number + 1) / POLICIES - time.monotonic()))
         self.one.write_policy(rules_of(self.authority, POLICIES))
         seen = certificate_der(self.server.certificate)
-        eventually(lambda: served(self.one) == seen, 60, "the last certificate")
+        eventually(lambda: served(self.one) == seen, what="the last certificate")
 
 
 def served(one: Sidecar) -> bytes:
@@ -241,7 +246,7 @@ def test_change_under_load_loses_no_request_and_decides_none_wrongly(world: Worl
     for thread in threads:
         thread.start()
     try:
-        eventually(lambda: sum(tally.answers.values()) > 500, 60, "the load")
+        eventually(lambda: sum(tally.answers.values()) > 500, 180, "the load")
         at_start = one.process.memory().now
         world.run()
         at_end, counted = one.process.memory().now, figures(one)
@@ -249,7 +254,7 @@ def test_change_under_load_loses_no_request_and_decides_none_wrongly(world: Worl
     finally:
         stop.set()
         for thread in threads:
-            thread.join(30)
+            thread.join(60)
     took = time.monotonic() - began
     report(tally, world, took, at_start, at_end)
     assert tally.failed == []

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.process.watches.probes import REMEMBERED
+from sidecar.proxy.client.deadlines import IDLE_GRACE
 from tests.process.world import checks, events, fast, figures, get, sidecar
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki
@@ -123,7 +125,7 @@ def test_silent_connections_do_not_keep_a_probe_out(
     tmp_path: Path, pki: Pki, signing_key: SigningKey
 ) -> None:
     with sidecar(tmp_path, pki, signing_key) as (one, _):
-        silent = [socket.create_connection(("127.0.0.1", one.health_port), 5) for _ in range(200)]
+        silent = [socket.create_connection(("127.0.0.1", one.health_port), 60) for _ in range(200)]
         try:
             assert get(f"{one.health_url}/livez")[0] == 200
             assert figures(one)[("process_open_fds",)] < 150
@@ -136,15 +138,20 @@ def test_probes_are_no_load_on_the_api(tmp_path: Path, pki: Pki, signing_key: Si
     with socket.create_server(("127.0.0.1", 0), backlog=64) as api:
         api.settimeout(0.2)
         one = prepared(tmp_path, pki, signing_key, f"http://127.0.0.1:{api.getsockname()[1]}")
+        began, asked = time.monotonic(), 0
         with one:
-            for _ in range(100):
+            while asked < 100 or asked < 4 * (
+                time.monotonic() - began
+            ):  # far more often than once in REMEMBERED
                 assert get(f"{one.health_url}/readyz")[0] == 200
+                asked += 1
+            most = (time.monotonic() - began) / REMEMBERED + 2
         tried = 0
         with contextlib.suppress(TimeoutError):
             while True:
                 api.accept()[0].close()
                 tried += 1
-    assert 1 <= tried < 50
+    assert 1 <= tried <= most < asked
 
 
 def test_expired_server_certificate_is_not_ready(tmp_path: Path, pki: Pki, signing_key: SigningKey) -> None:
@@ -174,7 +181,7 @@ def test_request_under_way_finishes_in_the_drain_and_its_answer_closes(
         with one.connect(pki.client) as busy, one.connect(pki.client) as idle:
             assert idle.request("GET", "/accounts/1", token=token).status == 200
             busy.send(request_bytes("POST", "/accounts/1", {"Content-Length": "4"}, token=token))
-            eventually(lambda: figures(one)[("sidecar_connections",)] == 2)
+            eventually(lambda: figures(one)[("sidecar_requests_in_progress",)] == 1)
             one.process.signal(signal.SIGTERM)
             eventually(lambda: not is_listening(one.port))
             status, body = get(f"{one.health_url}/readyz")
@@ -197,7 +204,7 @@ def test_second_sigterm_ends_at_once(tmp_path: Path, pki: Pki, signing_key: Sign
                     "POST", "/accounts/1", {"Content-Length": "4"}, token=signing_key.token(pki.client)
                 )
             )
-            eventually(lambda: figures(one)[("sidecar_connections",)] == 1)
+            eventually(lambda: figures(one)[("sidecar_requests_in_progress",)] == 1)
             one.process.signal(signal.SIGTERM)
             eventually(lambda: bool(events(one, "draining")))
             assert one.process.is_running
@@ -211,7 +218,7 @@ def test_drain_that_takes_too_long_is_cut_and_said(tmp_path: Path, pki: Pki, sig
         wire.send(
             request_bytes("POST", "/accounts/1", {"Content-Length": "4"}, token=signing_key.token(pki.client))
         )
-        eventually(lambda: figures(one)[("sidecar_connections",)] == 1)
+        eventually(lambda: figures(one)[("sidecar_requests_in_progress",)] == 1)
         assert one.stop() == 0
     assert len(events(one, "drain ended with requests under way")) == 1
 
@@ -240,22 +247,24 @@ def test_client_that_honours_close_loses_no_request_in_a_drain(
         eventually(lambda: len(answers) > 50)
         assert one.stop() == 0
         for client in clients:
-            client.join(10)
+            client.join(120)
     assert failures == []
     assert set(answers) == {200}
 
 
 def _ask_until_close(wire: Wire, token: str, answers: list[int], failures: list[str]) -> None:
     while True:
+        idle_since = time.monotonic()
         try:
             answer = wire.request("GET", "/accounts/1", token=token)
         except Exception as error:
-            failures.append(repr(error))
+            # A busy machine may let a client wait: the connection was idle for so long that a drain closes it.
+            if time.monotonic() - idle_since < IDLE_GRACE:
+                failures.append(repr(error))
             return
         answers.append(answer.status)
         if (answer.header("connection") or "").lower() == "close":
             return
-        time.sleep(0.002)
 
 
 def test_log_may_go_to_a_file_that_is_rotated(tmp_path: Path, pki: Pki, signing_key: SigningKey) -> None:

@@ -1,5 +1,5 @@
 // An ordinary API on Node's http server. What it does is chosen by the query, as in flask_app.py; besides:
-// ?gated (one Server-Sent Event at once, one more whenever GET /next comes),
+// ?gated (one Server-Sent Event at once, one more whenever GET /next comes, the last with GET /next?last),
 // ?sink (reads the body, answers its size), ?trailers (a trailer after a chunked body), ?hints (103 before the answer), ?open (a body that ends with the
 // connection), ?early (answers before it has read the body); `Upgrade: echo` becomes a tunnel that echoes.
 // GET /count: {count, upgrades}.
@@ -64,6 +64,7 @@ function serve(request, response) {
   if (pathname === '/count') return json(response, 200, { count, upgrades });
   if (pathname === '/next') {
     event(gated);
+    if (searchParams.has('last')) gated?.end();
     return json(response, 200, {});
   }
   count += 1;

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ def test_account_that_does_not_exist_is_an_error(name: str) -> None:
 
 def in_a_child(code: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     return done.stdout.strip()
 
@@ -100,7 +101,7 @@ def test_closed_standard_descriptors_are_occupied() -> None:
         "os.write(2, repr((sorted(closed), opened > 2)).encode())\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=30, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert done.stderr == "([0, 1], True)"
 
@@ -108,7 +109,7 @@ def test_closed_standard_descriptors_are_occupied() -> None:
 def test_service_manager_is_told_and_the_watchdog_fed(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(5)
+        manager.settimeout(60)
         notifier = Notifier({"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "3000000"})
         assert notifier.watchdog_interval == 1.5
         notifier.tell("READY=1", "STATUS=serving")
@@ -128,16 +129,24 @@ def test_process_tells_systemd_that_it_is_ready_alive_and_stopping(
 ) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "notify"))
-        manager.settimeout(10)
+        manager.settimeout(90)
+        told: list[bytes] = []
+
+        def listen() -> None:
+            """As it comes: the kernel keeps ten datagrams, and what is told past them is lost."""
+            while not told or b"STOPPING=1" not in told[-1]:
+                told.append(manager.recv(1000))
+
+        listening = threading.Thread(target=listen)
+        listening.start()
         monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
         monkeypatch.setenv("WATCHDOG_USEC", "600000")
         with sidecar(tmp_path, pki, signing_key):
-            assert manager.recv(1000).startswith(b"READY=1")
-            assert manager.recv(1000) == b"WATCHDOG=1"
-            assert manager.recv(1000) == b"WATCHDOG=1"
-        told = b""
-        while b"STOPPING=1" not in told:
-            told = manager.recv(1000)
+            eventually(lambda: len(told) > 2, what="signs of life")
+        listening.join(90)
+        assert told[0].startswith(b"READY=1")
+        assert set(told[1:-1]) == {b"WATCHDOG=1"}
+        assert b"STOPPING=1" in told[-1]
 
 
 def test_world_readable_private_key_is_refused_at_start(
@@ -237,7 +246,7 @@ def test_crash_of_one_connection_takes_no_other_with_it(
             b"\x00" * 70000,
             b"",
         ):
-            with socket.create_connection(("127.0.0.1", one.port), 5) as client:
+            with socket.create_connection(("127.0.0.1", one.port), 60) as client:
                 client.sendall(garbage)
                 client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
         for _ in range(5):
