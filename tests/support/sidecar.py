@@ -80,6 +80,13 @@ def issuer(**changes: object) -> dict[str, Any]:
     return merged(document, changes)
 
 
+def replace(file: Path, text: str) -> None:
+    """Another file in its place, whole from the first moment on."""
+    fresh = file.with_suffix(".new")
+    fresh.write_text(text)
+    fresh.rename(file)
+
+
 def whole_lines(file: Path) -> list[str]:
     """What is written so far, less a line of which only a part is there yet."""
     return file.read_bytes().rpartition(b"\n")[0].decode().splitlines()
@@ -136,17 +143,14 @@ class Sidecar:
         }
 
     def write_service(self, document: Document) -> None:
-        self.config.write_text(yaml.safe_dump(dict(document), sort_keys=False))
+        """As one change, as all of these files are written: a sidecar that watches it never sees half of it."""
+        replace(self.config, yaml.safe_dump(dict(document), sort_keys=False))
 
     def write_policy(self, document: Document, name: str = "policy.yaml") -> None:
-        """As one change: a sidecar that watches the file never sees half of it."""
-        file = self.folder / "policies" / name
-        fresh = file.with_suffix(".new")
-        fresh.write_text(yaml.safe_dump(dict(document), sort_keys=False))
-        fresh.rename(file)
+        replace(self.folder / "policies" / name, yaml.safe_dump(dict(document), sort_keys=False))
 
     def write_keys(self, *keys: SigningKey | Mapping[str, object]) -> None:
-        (self.folder / "keys" / "jwks.json").write_text(json.dumps(jwks(*keys)))
+        replace(self.folder / "keys" / "jwks.json", json.dumps(jwks(*keys)))
 
     # -- the process
 
