@@ -36,7 +36,7 @@ class Webhook:
 
     def call(self, method: str, path: str, body: bytes | None = None, **headers: str) -> tuple[int, Any]:
         """One request on a connection of its own: the status, and the answer's JSON."""
-        connection = http.client.HTTPSConnection("localhost", self.port, context=self.tls, timeout=20)
+        connection = http.client.HTTPSConnection("localhost", self.port, context=self.tls, timeout=60)
         try:
             connection.request(method, path, body, {"Content-Type": "application/json", **headers})
             answer = connection.getresponse()
@@ -46,7 +46,7 @@ class Webhook:
 
     def serial_number(self) -> str:
         """The serial number of the certificate that a new connection gets."""
-        connection = http.client.HTTPSConnection("localhost", self.port, context=self.tls, timeout=20)
+        connection = http.client.HTTPSConnection("localhost", self.port, context=self.tls, timeout=60)
         try:
             connection.connect()
             assert isinstance(connection.sock, ssl.SSLSocket)
@@ -209,9 +209,9 @@ def test_a_renewed_certificate_is_served_and_a_broken_one_is_not(webhook: Webhoo
     renewed = pki.server_authority.server()
     replace(webhook.directory / "tls.key", renewed.key_pem)
     replace(webhook.directory / "tls.crt", renewed.pem)
-    eventually(lambda: webhook.serial_number() == serial_of(renewed), within=20, what="the new certificate")
+    eventually(lambda: webhook.serial_number() == serial_of(renewed), what="the new certificate")
     replace(webhook.directory / "tls.crt", b"half a certifica")
-    eventually(lambda: "the old one stays" in webhook.child.tail(), within=20, what="a warning")
+    eventually(lambda: "the old one stays" in webhook.child.tail(), what="a warning")
     assert webhook.serial_number() == serial_of(renewed)
 
 

@@ -218,7 +218,7 @@ def test_streams_of_one_http2_connection_each_have_their_own_client(
     listener: dict[str, Any] = {"tls": TLS, "protocols": ["h2"]}
 
     async def all_at_once(one: Sidecar) -> list[httpx.Response]:
-        async with httpx.AsyncClient(http2=True, verify=client_context(alpn=["h2"])) as client:
+        async with httpx.AsyncClient(http2=True, verify=client_context(alpn=["h2"]), timeout=60) as client:
             url = f"https://127.0.0.1:{one.port}/x"
             await client.get(url)  # one connection, which the others then share
             asking = [

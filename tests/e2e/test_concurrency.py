@@ -50,7 +50,7 @@ def test_cases_no_request_carries_the_claims_of_another(
     def converse(number: int, identity: Identity) -> list[int]:
         own, stolen = tokens_of(number)
         with sidecar.connect(identity) as wire:
-            start.wait(20)
+            start.wait(120)
             return [
                 wire.request(
                     target=f"/accounts/client-{number}", token=stolen if turn % 3 == 2 else own

@@ -68,7 +68,7 @@ def s_client(folder: Path, port: int, identity: Identity | None, *arguments: str
     if identity is not None:
         files = identity.write(folder, "s_client")
         command += ["-cert", str(files.certificate), "-key", str(files.private_key)]
-    done = subprocess.run(command, input=PUBLIC, capture_output=True, timeout=20, check=False)
+    done = subprocess.run(command, input=PUBLIC, capture_output=True, timeout=60, check=False)
     return (done.stdout + done.stderr).decode("latin-1")
 
 

@@ -51,7 +51,7 @@ def client(sidecar: Sidecar, pki: Pki, token: str) -> Iterator[httpx.Client]:
         http2=True,
         http1=False,
         trust_env=False,
-        timeout=30,
+        timeout=60,
     ) as made:
         yield made
 
@@ -156,6 +156,6 @@ def test_the_client_of_the_jdk_asks_many_at_once_on_one_connection(
 
 def test_metrics_count_connections_by_protocol(sidecar: Sidecar, client: httpx.Client) -> None:
     client.get("/accounts/1")
-    text = httpx.get(f"{sidecar.health_url}/metrics", trust_env=False).text
+    text = httpx.get(f"{sidecar.health_url}/metrics", trust_env=False, timeout=60).text
     lines = re.findall(r'^sidecar_tls_handshakes_negotiated_total\{.*protocol="h2".*', text, re.MULTILINE)
     assert lines, text

@@ -212,7 +212,15 @@ def websocket(sidecar: Sidecar, pki: Pki, token: str | None, path: str = "/accou
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     context = client_context(pki.client, pki.server_authority.certificate)
     address = f"wss://localhost:{sidecar.port}{path}"
-    return connect(address, ssl=context, additional_headers=headers, proxy=None, compression=None)
+    return connect(
+        address,
+        ssl=context,
+        additional_headers=headers,
+        proxy=None,
+        compression=None,
+        open_timeout=60,
+        ping_timeout=60,
+    )
 
 
 async def echoed(connection: ClientConnection, messages: list[str | bytes]) -> list[str | bytes]:

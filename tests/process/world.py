@@ -37,7 +37,7 @@ def get(url: str, **headers: str) -> tuple[int, str]:
     """Status and body."""
     try:
         asked = urllib.request.Request(url, headers=headers)
-        with urllib.request.urlopen(asked, timeout=20) as answer:
+        with urllib.request.urlopen(asked, timeout=60) as answer:
             return answer.status, answer.read().decode()
     except urllib.error.HTTPError as refusal:
         with refusal:

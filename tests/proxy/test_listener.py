@@ -41,7 +41,7 @@ async def _accepted_in_each_turn(listener: ListenerSettings) -> list[int]:
             )
             # The kernel takes them: it does not wait for the loop, which stands still here.
             client = stack.enter_context(socket.socket(family))
-            client.settimeout(10)
+            client.settimeout(60)
             client.connect(address)
         each, before = list[int](), 0
         while before < CROWD:

@@ -212,7 +212,7 @@ def s_client(server: LiveServer, *options: str, says: bytes = b"") -> str:
     """What `openssl s_client` prints of a connection."""
     command = ["openssl", "s_client", "-connect", f"127.0.0.1:{server.port()}", *options]
     return subprocess.run(
-        command, input=says, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=20, check=False
+        command, input=says, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False
     ).stdout.decode(errors="replace")
 
 

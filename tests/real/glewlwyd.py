@@ -77,7 +77,7 @@ class Glewlwyd:
         return text.replace("/var/cache/glewlwyd/glewlwyd.db", str(self.folder / "glewlwyd.db"))
 
     def _call(self, method: str, path: str, body: object = None) -> Any:
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)) as connection:
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)) as connection:
             headers = {"Content-Type": "application/json", "Cookie": self._cookie}
             connection.request(method, path, None if body is None else json.dumps(body), headers)
             answer = connection.getresponse()

@@ -65,10 +65,10 @@ def test_nginx_serves_files_and_echoes(nginx_upstream: Upstream) -> None:
 def test_websocket_server_echoes_and_pushes(websocket_upstream: Upstream) -> None:
     async def converse() -> None:
         address = f"ws://127.0.0.1:{websocket_upstream.port}"
-        async with connect(f"{address}/echo", proxy=None) as connection:
+        async with connect(f"{address}/echo", proxy=None, open_timeout=60) as connection:
             await connection.send("hello")
             assert await connection.recv() == "hello"
-        async with connect(f"{address}/push?messages=3", proxy=None) as connection:
+        async with connect(f"{address}/push?messages=3", proxy=None, open_timeout=60) as connection:
             assert [message async for message in connection] == ["message 0", "message 1", "message 2"]
 
     asyncio.run(converse())

@@ -27,14 +27,14 @@ def invited(*arguments: object) -> Iterator[list[str]]:
         yield [before.strip() for hint, before in itertools.pairwise(lines) if hint.startswith("  # ")]
     finally:
         process.send_signal(signal.SIGINT)
-        rest, _ = process.communicate(timeout=15)
+        rest, _ = process.communicate(timeout=60)
         assert process.returncode == 0, rest
 
 
 def in_a_new_shell(command: str, folder: str = "/") -> subprocess.CompletedProcess[str]:
     """As printed: a shell that inherits nothing of this one, in another folder."""
     bare = ["env", "-i", "PATH=/usr/local/bin:/usr/bin:/bin", "HOME=/", "sh", "-c", command]
-    return subprocess.run(bare, cwd=folder, check=False, capture_output=True, text=True, timeout=20)
+    return subprocess.run(bare, cwd=folder, check=False, capture_output=True, text=True, timeout=60)
 
 
 def access_token_claims(answer: str) -> dict[str, Any]:

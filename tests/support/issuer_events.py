@@ -77,7 +77,7 @@ def issuer_settings(
     return IssuerSettings(issuer.url, keys or JwksUrl(issuer.jwks_url), refresh, PLAIN)
 
 
-async def until(holds: Callable[[], bool], within: float = 60.0) -> None:
+async def until(holds: Callable[[], bool], within: float = 120.0) -> None:
     """Waits until `holds()`; raises `TimeoutError`."""
     async with asyncio.timeout(within):
         while not holds():

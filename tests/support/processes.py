@@ -69,7 +69,7 @@ def is_socket_listening(path: Path) -> bool:
 def answers_ok(url: str) -> bool:
     """Whether a GET of `url` answers 200."""
     try:
-        with urllib.request.urlopen(url, timeout=1) as answer:
+        with urllib.request.urlopen(url, timeout=10) as answer:
             return bool(answer.status == 200)
     except urllib.error.HTTPError as refusal:
         refusal.close()
@@ -78,7 +78,7 @@ def answers_ok(url: str) -> bool:
         return False
 
 
-def eventually(holds: Callable[[], bool], within: float = 60.0, what: str = "condition") -> None:
+def eventually(holds: Callable[[], bool], within: float = 120.0, what: str = "condition") -> None:
     """Waits until `holds()`; raises `TimeoutError` after `within` seconds."""
     deadline = time.monotonic() + within
     while not holds():

@@ -18,7 +18,7 @@ from cryptography import x509
 from tests.support.odd_certificates import OddCertificate
 from tests.support.pki import Identity, certificate_pem
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 """Seconds any one read or write may take."""
 
 TLS12 = ssl.TLSVersion.TLSv1_2
