@@ -97,7 +97,10 @@ class Reloader:
             await self._wake.wait()
             self._wake.clear()
             trigger, self._asked = self._asked or "", None
-            await self.reload(trigger)
+            if (
+                trigger != _RETRY or self.last.result != "success"
+            ):  # the reload that it fell into has succeeded
+                await self.reload(trigger)
 
     async def reload(self, trigger: str) -> ReloadOutcome:
         """One reload, now."""

@@ -101,7 +101,7 @@ def bench(
     """Good workers have all the time that a busy machine takes; only those that never end are not waited for."""
     monkeypatch.setattr(crew_module, "ADOPT_WITHIN", 20.0)
     monkeypatch.setattr(seat, "ANSWER_WITHIN", 20.0)
-    monkeypatch.setattr(seat, "END_WITHIN", 0.05)
+    monkeypatch.setattr(seat, "END_WITHIN", 20.0)
     monkeypatch.setattr(figures, "GATHER", 0.0)
     bench = Bench(tmp_path, pki, signing_key)
     yield bench
@@ -111,9 +111,10 @@ def bench(
 
 
 @pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+def impatient(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """For tests whose worker never answers in time: its questions are soon given up."""
-    monkeypatch.setattr(seat, "ANSWER_WITHIN", 0.05)
+    monkeypatch.setattr(seat, "ANSWER_WITHIN", 0.3)
+    return bench
 
 
 def test_nobody_adopts_what_one_cannot_prepare(bench: Bench) -> None:
@@ -190,21 +191,21 @@ def test_worker_that_begins_during_a_change_serves_only_under_the_newest(bench: 
     assert late.asked == ["start", "prepare", "adopt 2", "serve"]
 
 
-@pytest.mark.usefixtures("impatient")
-def test_many_scrapes_at_once_ask_once_and_bring_no_watchdog_nearer(bench: Bench) -> None:
+def test_many_scrapes_at_once_ask_once_and_bring_no_watchdog_nearer(impatient: Bench) -> None:
     slow = Worker(snapshot=60.0)
 
     async def work(crew: Crew) -> None:
         await asyncio.gather(*(crew.snapshot() for _ in range(4 * figures.SILENT_TOO_LONG)))
         assert crew.seats[0].silent == 0
 
-    bench.run(work, slow)
+    impatient.run(work, slow)
     assert slow.asked == ["snapshot"]
     assert not slow.was_killed
 
 
-@pytest.mark.usefixtures("impatient")
-def test_worker_that_says_nothing_for_some_looks_is_killed_and_not_waited_for_meanwhile(bench: Bench) -> None:
+def test_worker_that_says_nothing_for_some_looks_is_killed_and_not_waited_for_meanwhile(
+    impatient: Bench,
+) -> None:
     silent = Worker(snapshot=60.0, readiness=60.0)
 
     async def work(crew: Crew) -> None:
@@ -217,21 +218,20 @@ def test_worker_that_says_nothing_for_some_looks_is_killed_and_not_waited_for_me
         await until(lambda: silent.was_killed)
         watching.cancel()
 
-    bench.run(work, silent)
+    impatient.run(work, silent)
     assert len(silent.asked) >= figures.SILENT_TOO_LONG
-    assert "worker does not answer" in bench.told()
+    assert "worker does not answer" in impatient.told()
 
 
-@pytest.mark.usefixtures("impatient")
-def test_worker_that_is_late_with_every_answer_lives(bench: Bench) -> None:
-    late = Worker(snapshot=0.08)
+def test_worker_that_is_late_with_every_answer_lives(impatient: Bench) -> None:
+    late = Worker(snapshot=0.45)
 
     async def work(crew: Crew) -> None:
         watching = asyncio.create_task(crew._figures.watch())
-        await until(lambda: len(late.asked) > 3 * figures.SILENT_TOO_LONG)
+        await until(lambda: len(late.asked) > 2 * figures.SILENT_TOO_LONG)
         watching.cancel()
 
-    bench.run(work, late)
+    impatient.run(work, late)
     assert not late.was_killed
 
 

@@ -12,6 +12,7 @@ from sidecar.process.reload.loader import load_apart
 from sidecar.process.reload.reloader import Reloader, ReloadOutcome
 from sidecar.settings import Loaded, SettingsError
 from sidecar.settings.problem import Problem
+from tests.support.issuer_events import until
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki
 from tests.support.records import RecordedTelemetry
@@ -128,6 +129,32 @@ def test_refusals_leave_one_try_to_come_and_each_try_comes_later_than_the_last(
     bench.run("SIGHUP", "file change", *["retry"] * 5, "SIGHUP")
     assert [delay for delay, _ in due] == [5, 5, 10, 20, 40, 60, 60, 5]
     assert [handle.cancelled() for _, handle in due] == [True] * 7 + [False]
+
+
+def test_retry_that_falls_due_during_a_reload_that_succeeds_is_none(bench: Bench) -> None:
+    """It would take what changed meanwhile, and count as no reload."""
+
+    async def main() -> None:
+        loaded = load_apart(bench.path, 1)
+
+        async def take(loaded: Loaded) -> None:
+            await bench.taking.take(loaded)
+            if len(bench.taking.taken) == 1:
+                reloader.last = ReloadOutcome(0, "SIGHUP", "failure", ("as before",))
+                reloader._retry()
+
+        reloader = Reloader(bench.path, loaded, take, bench.recorder.journal, bench.recorder.metrics)
+        running = asyncio.create_task(reloader.run())
+        reloader.request("SIGHUP")
+        await until(lambda: reloader.last.result == "success" and reloader.last.trigger == "SIGHUP")
+        await until(lambda: not reloader._wake.is_set())
+        reloader.request("SIGHUP")
+        await until(lambda: bench.counted("success") == 2)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        assert bench.taking.taken == [2, 3]
+
+    asyncio.run(main())
 
 
 def test_fault_of_ours_is_told_as_a_refusal_and_ends_no_reloader(bench: Bench) -> None:
