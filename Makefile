@@ -13,8 +13,12 @@ MEASURED := $(addprefix tests/,decision http test_authorizer.py test_authorizer_
 UNMEASURED := sidecar/command/*,sidecar/process/*,sidecar/rehearsal/*,sidecar/demo/*,sidecar/__main__.py
 # What `make quick` runs: the pure packages, the shape of the tree, the count of calls.
 FAST := $(addprefix tests/,decision http vectors test_authorizer.py test_budgets.py test_cost.py)
-# Two processes at a time; `make test JOBS=0` runs everything in one.
-SPREAD := -n $(or $(JOBS),2) --dist worksteal
+# Two processes at a time; `make test JOBS=0` runs everything in one. Tests that start the sidecar wait for it for a
+# third of their time: three at a time keep two cores at work.
+SPREAD  := -n $(or $(JOBS),2) --dist worksteal
+WAITING := -n $(or $(JOBS),3) --dist worksteal
+# Many containers set it: then each sidecar that a test starts would parse all its modules again.
+unexport PYTHONDONTWRITEBYTECODE
 # Percent of the branches outside sidecar/decision, where nothing less than all will do. It is only ever raised.
 COVERED  := 96
 
@@ -91,7 +95,7 @@ else
 	$(BIN)/python -m coverage report --include='sidecar/decision/*,sidecar/authorizer.py' --skip-covered --show-missing --fail-under=100
 	$(BIN)/python tests/own_coverage.py build/.coverage
 	$(BIN)/python -m coverage report --omit='$(UNMEASURED)' --skip-covered --fail-under=$(COVERED)
-	$(BIN)/python -m pytest $(SPREAD) $(MEASURED:%=--ignore=%)
+	$(BIN)/python -m pytest $(WAITING) $(MEASURED:%=--ignore=%)
 endif
 
 COMPILED_READY := build/compiled/.ready
@@ -105,15 +109,17 @@ $(COMPILED_READY): $(READY) hatch_build.py $(shell find sidecar -name '*.py')
 	@touch $@
 
 # What a compiled module could do differently from its source, it would do here: the units that are compiled, and every
-# test that runs the sidecar as processes, but for the page in the browser, of which nothing is compiled, and for the count
-# of Python calls, of which compiled code makes fewer.
-COMPILED_TESTS := $(addprefix tests/,test_compiled.py proxy entry http decision test_authorizer.py telemetry cases contracts demo process e2e) $(addprefix --ignore=tests/,process/endpoints/test_admin_page.py entry/test_cost.py)
+# test that runs the sidecar as processes. Not the page in the browser and not the tests of the supervisor, the reloader
+# and the watcher, each alone among doubles: nothing of them is compiled. Not the colours, which are asked of the sources
+# wherever they are. Not the count of Python calls, of which compiled code makes fewer.
+NOT_COMPILED := $(addprefix --ignore=tests/,process/endpoints/test_admin_page.py process/crew/test_crew.py process/reload/test_reloader.py process/reload/test_overtaken.py process/reload/test_watch.py process/test_colours.py entry/test_cost.py)
+COMPILED_TESTS := $(addprefix tests/,test_compiled.py proxy entry http decision test_authorizer.py telemetry cases contracts demo process e2e) $(NOT_COMPILED)
 
 # Neither pytest nor a child process may find the sources first: tests/test_compiled.py asks both what they imported.
 ON_COMPILED := TESTED_BUILD=compiled PYTHONSAFEPATH=1 PYTHONPATH=$(CURDIR)/build/compiled:$(CURDIR)
 
 test-compiled: $(COMPILED_READY) $(PARTS) ## the tests of what is compiled and of every process, on the package as it ships
-	$(ON_COMPILED) $(BIN)/python -m pytest $(SPREAD) -o pythonpath= $(COMPILED_TESTS)
+	$(ON_COMPILED) $(BIN)/python -m pytest $(WAITING) -o pythonpath= $(COMPILED_TESTS)
 
 # As the image ships it, on an interpreter of the distribution's: what is measured beside other builds for use.
 SHIPPED_READY := build/shipped/.ready
