@@ -251,7 +251,9 @@ class Http1Stream(ClientStream):
                 self._link.close()
 
     def rest(self) -> None:
-        """The connection is idle: the reader keeps nothing of a request."""
+        """The connection is idle: release the memory that its requests needed."""
+        if self._keep_alive:
+            self._reader.rest()
 
     def drain(self, deadline: float) -> None:
         """The server stops soon: end a tunnel now; an idle connection stays open until `deadline` at most."""

@@ -41,8 +41,8 @@ class RequestReader:
     """Client bytes → requests."""
 
     __slots__ = (
-        "_at", "_chunks", "_head", "_head_bytes", "_limits", "_line", "_most", "_open", "_parser", "_piece", "_tail",
-        "fault", "in_head", "is_upgraded", "message", "unread", "work",
+        "_at", "_chunks", "_head", "_head_bytes", "_limits", "_line", "_most", "_open", "_parser", "_piece", "_rests",
+        "_tail", "fault", "in_head", "is_upgraded", "message", "unread", "work",
     )  # fmt: skip
 
     def __init__(self, limits: Limits) -> None:
@@ -78,10 +78,20 @@ class RequestReader:
         self._head = NO_HEAD
         self._open: Request | None = None
         self._parser: HttpRequestParser | None = HttpRequestParser(self)
+        self._rests = False
+        """The parser was released, and the next data gets a new one."""
 
     def close(self) -> None:
         """Release the parser: parser and reader refer to each other."""
-        self._parser = None
+        self._parser, self._rests = None, False
+
+    def rest(self) -> None:
+        """Release the parser if no message is in progress. The connection must be one that persists after the last
+        request (RFC 9112 §9.3): a parser that expects a request line has no other state than a new one.
+        """
+        is_between = self._open is None and self.message is None and not self.in_head and not self.unread
+        if is_between and self.fault is None and self._parser is not None and not self.is_upgraded:
+            self._parser, self._rests = None, True
 
     def take_unread(self) -> bytes:
         """Remove and return the data that was not read."""
@@ -101,9 +111,12 @@ class RequestReader:
         parser, request, data = self._parser, self._open, self.unread
         size = self.work = len(data)
         if parser is None:
-            self.take_unread()
-            self.fault = self.fault or Fault(Reason.REQUEST_MALFORMED, "data after the end")
-            return
+            if not self._rests:
+                self.take_unread()
+                self.fault = self.fault or Fault(Reason.REQUEST_MALFORMED, "data after the end")
+                return
+            parser, self._rests = HttpRequestParser(self), False
+            self._parser = parser
         if request is None and not self._at and not self.in_head and data.find(_END) + 4 == size:
             self.unread = b""
         else:
