@@ -119,6 +119,10 @@ _MYPY = ("--config-file=", "--ignore-missing-imports")
 """`make lint` checks the types; here they are only needed, and the libraries behind them may not be installed."""
 
 
+_FLAGS = ("-Wno-misleading-indentation",)
+"""This warning takes gcc much time and says nothing of generated code."""
+
+
 _NEEDED = ["mypy>=1.13", "setuptools>=75"]
 
 
@@ -170,21 +174,51 @@ def _compile(root: Path, place: Path) -> list[Path]:
     os.chdir(root)
     try:
         files = [f"sidecar/{name}" for name in COMPILED]
-        extensions = mypycify([*_MYPY, *files], opt_level="2", debug_level="0", target_dir=str(place / "c"))
-        for (
-            extension
-        ) in extensions:  # what the compiler writes down depends on the sources alone, not on where they lie
-            extension.extra_compile_args.append(f"-ffile-prefix-map={root}=.")
-            extension.extra_link_args.append("-Wl,--build-id=none")
-        command = Distribution({"name": "bound-token-sidecar", "ext_modules": extensions}).get_command_obj(
-            "build_ext"
+        extensions = mypycify(
+            [*_MYPY, *files], opt_level="2", debug_level="0", multi_file=True, target_dir=str(place / "c")
         )
+        for extension in extensions:
+            # What the compiler writes down depends on the sources alone, not on where they lie.
+            extension.extra_compile_args = [
+                *extension.extra_compile_args,
+                *_FLAGS,
+                f"-ffile-prefix-map={root}=.",
+            ]
+            extension.extra_link_args.append("-Wl,--build-id=none")
+        distribution = Distribution({"name": "bound-token-sidecar", "ext_modules": extensions})
+        command = _on_every_core()(distribution)
         command.build_lib, command.build_temp = str(place / "lib"), str(place / "temp")
         command.ensure_finalized()
         command.run()
     finally:
         os.chdir(before)
     return sorted((place / "lib").rglob("*.so"))
+
+
+def _on_every_core() -> Any:
+    """Setuptools' command that builds extensions, made to translate as many files at once as there are cores.
+
+    Its own `parallel` builds several extensions at once, but the files of one extension one after another, and nearly
+    all files belong to one. The objects are linked in the order of the sources, whichever was ready first.
+    """
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 — needed only where something is compiled
+
+    from setuptools.command.build_ext import build_ext  # noqa: PLC0415
+
+    class EveryCore(build_ext):  # type: ignore[misc]
+        def build_extensions(self) -> None:
+            self.parallel = cores = os.cpu_count() or 1
+            one_by_one = self.compiler.compile
+            with ThreadPoolExecutor(cores) as pool:
+
+                def at_once(sources: list[str], **settings: Any) -> list[str]:
+                    objects = pool.map(lambda source: one_by_one([source], **settings), sources)
+                    return [name for names in objects for name in names]
+
+                self.compiler.compile = at_once
+                super().build_extensions()
+
+    return EveryCore
 
 
 # --- the README on a package index
