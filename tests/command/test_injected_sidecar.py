@@ -46,7 +46,7 @@ def test_the_kubelets_probe_passes_before_a_rule_that_asks_for_a_token(
         names = [rule.name for rule in load(one.config).policy.rules]
         with one:
             for host in ("127.0.0.1", "::1"):  # a Pod may have either family, or both
-                with socket.create_connection((host, one.port), timeout=10):
+                with socket.create_connection((host, one.port), timeout=60):
                     pass
             with one.connect() as wire:  # the kubelet has no certificate
                 probe = wire.request("GET", "/healthz?full=1", headers={"User-Agent": "kube-probe/1.33"})
@@ -96,7 +96,7 @@ def test_a_refusal_by_anything_but_the_sidecar_does_not_satisfy_the_hook(tmp_pat
                 done = hook("127.0.0.1", one.port, "/fine", "/private")
         finally:
             api.terminate()
-            api.wait(10)
+            api.wait(60)
     assert done.returncode == 1
     assert "the refusal is not the sidecar's" in done.stdout
 

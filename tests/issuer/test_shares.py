@@ -79,7 +79,7 @@ class Office:
 
 
 def run(scenario: Coroutine[object, object, None]) -> None:
-    asyncio.run(asyncio.wait_for(scenario, 20))
+    asyncio.run(asyncio.wait_for(scenario, 120))
 
 
 def test_sources_that_wait_take_turns() -> None:

@@ -45,7 +45,7 @@ def main() -> None:
     child = one.spawn()
     one.child = child
     try:
-        eventually(lambda: "\nsidecar_upstream_bypassable " in text(one), within=40, what="the first look")
+        eventually(lambda: "\nsidecar_upstream_bypassable " in text(one), what="the first look")
         status, body = get(f"{one.health_url}/readyz")
         told = {
             "status": status,
