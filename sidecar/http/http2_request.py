@@ -18,7 +18,6 @@ _CLEAN: Final = bytes(0x20 if (byte < 0x20 and byte != 0x09) or byte == 0x7F els
 """Characters of a value (RFC 9110 §5.5) → themselves, control characters → another character. A lookup in a table of
 all 256 is faster than a search for forbidden ones.
 """
-_SPACES: Final = (0x20, 0x09)
 _VISIBLE: Final = bytes(byte if 0x21 <= byte <= 0x7E else 0x21 for byte in range(256))
 """VCHAR (RFC 5234 B.1) → itself, any other → another character."""
 _METHODS: Final = {method.encode(): method for method in (*METHODS, "TRACE", "CONNECT")}
@@ -128,7 +127,7 @@ def _sorted(fields: Iterable[Field]) -> tuple[dict[bytes, bytes], list[Field], b
     regular: list[Field] = []
     is_plain = True
     for name, value in fields:
-        if value and (value[0] in _SPACES or value[-1] in _SPACES or value.translate(_CLEAN) != value):
+        if value and (value[0] <= 0x20 or value[-1] <= 0x20 or value.translate(_CLEAN) != value):
             raise _Malformed("a field value with a control character, or with space around it")
         if name in _KNOWN_NAMES:
             regular.append((name, value))

@@ -99,7 +99,7 @@ class Http2Wire(Http2Turns):
             return
         if link.blocked_since != NEVER:
             for stream in tuple(self._filled.values()):
-                stream.look(self._host.settings.limits.buffered_bytes)
+                stream.look(self._host.serving.buffered_bytes)
             return
         filled, self._filled = self._filled, {}
         data = self.engine.outgoing()
@@ -109,7 +109,7 @@ class Http2Wire(Http2Turns):
         self._see_ends()  # before the streams are examined: most of them ended with this output
         for number, stream in filled.items():
             if not stream.is_closed and number not in self._filled:
-                if stream.look(self._host.settings.limits.buffered_bytes):
+                if stream.look(self._host.serving.buffered_bytes):
                     self._filled[number] = stream
                 else:
                     stream.settle()
@@ -123,7 +123,7 @@ class Http2Wire(Http2Turns):
 
     def left(self, stream: Http2Stream) -> None:
         """Forget the stream of an exchange that is over."""
-        under_way = self._host.under_way
+        under_way = self._all_under_way
         under_way.count -= 1
         under_way.streams -= 1
         self.under_way -= 1
@@ -134,13 +134,13 @@ class Http2Wire(Http2Turns):
     def _become_idle(self) -> None:
         if self._link.phase is EXCHANGE:
             self._link.phase = IDLE
-        self.deadline = self._host.now() + self._host.settings.timeouts.idle
+        self.deadline = self.now() + self._host.serving.idle_timeout
 
     # --- what the engine tells -----------------------------------------------------------------------
 
     def head(self, stream: int, fields: tuple[Field, ...], *, ends: bool) -> None:
-        limits = self._host.settings.limits
-        target, size, count = limits.target_bytes, limits.header_bytes, limits.headers
+        serving = self._host.serving
+        target, size, count = serving.target_bytes, serving.header_bytes, serving.headers
         request = read_request(fields, ends=ends, target_bytes=target, header_bytes=size, headers=count)
         if request.defers:
             self._deferred[stream] = (request, self._host.now())
@@ -148,24 +148,22 @@ class Http2Wire(Http2Turns):
             self._begin(stream, request, is_closed=False)
 
     def _begin(self, number: int, request: Http2Request, *, is_closed: bool) -> None:
-        host, link = self._host, self._link
+        serving, link = self._host.serving, self._link
         stream = Http2Stream(self, number, request)
         stream.is_closed = is_closed
         if not is_closed:
             self.streams[number] = stream
-        under_way = host.under_way
+        under_way = self._all_under_way
         under_way.count += 1
         under_way.streams += 1
         self.under_way += 1
         self._requests += 1
         if link.phase is IDLE:
             link.phase = EXCHANGE
-        most = host.settings.limits.requests_per_connection
+        most = serving.requests_per_connection
         if most and self._requests >= most:
             self._go_away()
-        self.engine.extra_work = request.head_bytes // _HEAD_BYTES + stream.begin(
-            host.serving, sheds=self._sheds
-        )
+        self.engine.extra_work = request.head_bytes // _HEAD_BYTES + stream.begin(serving, sheds=self._sheds)
 
     def _begin_deferred(self, stream: int, fault: Fault | None, *, ends: bool) -> None:
         """Begin a request without content after its stream has ended; `fault` says what is wrong with it."""

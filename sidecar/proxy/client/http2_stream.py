@@ -20,7 +20,7 @@ from sidecar.http.http2_request import Http2Request
 from sidecar.http.message import Fault, Field, Response
 from sidecar.http.response_fields import ResponseFields
 from sidecar.proxy.client import http2_writer
-from sidecar.proxy.configuration import HTTP2, Timeouts
+from sidecar.proxy.configuration import Timeouts
 from sidecar.proxy.exchange import overdue
 from sidecar.proxy.exchange.endpoint_exchange import exchange_for
 from sidecar.proxy.exchange.exchange import Exchange
@@ -29,7 +29,7 @@ from sidecar.proxy.exchange.stream import NEVER, ClientStream
 from sidecar.proxy.exchange.unspoken_call import UnspokenCall
 from sidecar.proxy.http2.engine import Http2Engine
 from sidecar.proxy.http2.events import CANCEL, INTERNAL_ERROR, NO_ERROR, Http2Events
-from sidecar.proxy.http2.fields import trailer_fields
+from sidecar.proxy.http2.fields import line_fields
 from sidecar.proxy.native import mypyc_attr
 from sidecar.proxy.vouching.hop import Hop
 
@@ -138,7 +138,7 @@ class Http2Stream(ClientStream):
         request, endpoints = self.request, serving.endpoints
         if (
             request.is_grpc
-            and serving.upstream.protocol != HTTP2
+            and not serving.http2_scheme
             and (endpoints is None or not endpoints.covers(request.target))
         ):
             exchange: Exchange = UnspokenCall(self, request, serving)
@@ -152,8 +152,8 @@ class Http2Stream(ClientStream):
         self._answers = serving.answers
         if request.grpc_timeout:
             self._waits_until = self._must_end = self._now() + request.grpc_timeout
-        if serving.upstream.total_timeout:
-            self.expect_end(serving.upstream.total_timeout)
+        if serving.total_timeout:
+            self.expect_end(serving.total_timeout)
         if sheds:
             exchange.fail(Reason.OVERLOADED, "too many connections")
             return 0
@@ -312,7 +312,7 @@ class Http2Stream(ClientStream):
         if end:
             if data:
                 carrier.engine.send(number, data, ends=False)
-            trailers = trailer_fields(end)
+            trailers = line_fields(end)
             if self.request.is_grpc and self.exchange is not None:
                 self.exchange.record.grpc_status = grpc.said_status(trailers)
             carrier.engine.trail(number, trailers)
@@ -320,10 +320,10 @@ class Http2Stream(ClientStream):
             carrier.engine.send(number, data, ends=end is not None)
         if end is None:
             # On the second piece: most answers have only one, and other streams have waited for at most one piece.
-            if self.has_begun_content and not self.is_shared and not self.request.is_prioritized:
+            if data and self.has_begun_content and not self.is_shared and not self.request.is_prioritized:
                 self.is_shared = True
                 carrier.engine.share(number)
-            self.has_begun_content = True
+            self.has_begun_content |= bool(data)
         self.has_said_all = end is not None
         carrier.filled(self)
 

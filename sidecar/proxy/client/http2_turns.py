@@ -37,8 +37,8 @@ class Http2Turns(Carrier):
     """The part of a connection that manages its turns."""
 
     __slots__ = (
-        "_alone_in", "_call_soon", "_client_ended", "_flushes", "_host", "_left", "_link", "_unanswered_since",
-        "_waits", "under_way", "was_permitted",
+        "_all_under_way", "_alone_in", "_call_soon", "_client_ended", "_flushes", "_host", "_left", "_link",
+        "_unanswered_since", "_waits", "under_way", "was_permitted",
     )  # fmt: skip
 
     def __init__(
@@ -48,6 +48,7 @@ class Http2Turns(Carrier):
         self._link = link
         self._host = host
         self._call_soon: Callable[[Callable[[], object]], object] = asyncio.get_running_loop().call_soon
+        self._all_under_way = host.under_way
         self._alone_in = 0
         """Number of turns until the connection counts as alone."""
         self._left = _TURN
@@ -133,7 +134,7 @@ class Http2Turns(Carrier):
         self._guarded(self.flush)
 
     def _begin_turn(self) -> None:
-        if self._host.under_way.count > self.under_way:
+        if self._all_under_way.count > self.under_way:
             self._alone_in = _MOMENT
         elif self._alone_in:
             self._alone_in -= 1

@@ -15,19 +15,17 @@ from sidecar.decision.permit import Permit
 from sidecar.decision.request import RequestHead
 from sidecar.http import intake
 from sidecar.http.fields import RequestFields, trailers
-from sidecar.http.message import Fault, MalformedResponse, Request, Response
+from sidecar.http.message import Fault, Field, MalformedResponse, Request, Response
 from sidecar.http.response_fields import sort_response
 from sidecar.proxy.exchange.bounds import Bounds
 from sidecar.proxy.exchange.ending import ENDED_FOR, Ending
 from sidecar.proxy.exchange.snapshot import Serving
 from sidecar.proxy.exchange.stream import NEVER, ClientStream
 from sidecar.proxy.exchange.tunnel import Tunnel
-from sidecar.proxy.upstream import http1_writer
+from sidecar.proxy.upstream import http1_writer, http2_writer
 from sidecar.proxy.upstream.connection import Passenger, UpstreamConnection
 
 Decision = Permit | Denial
-
-_DECISIONS: Final = (Permit, Denial)
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """The idempotent methods (RFC 9110 §9.2.2) whose requests may be sent again."""
 
@@ -47,6 +45,8 @@ class Exchange(Passenger):
     _upstream: UpstreamConnection | None = None
     _replay: bytes | None = None
     """The request head, kept while it may have to be sent again."""
+    _fields: list[Field] | None = None
+    """The same for an upstream that speaks HTTP/2; None: it is made from the head."""
     _body_limit = 0
     is_sent = False
     """The whole request was sent to the upstream."""
@@ -89,7 +89,7 @@ class Exchange(Passenger):
             self.ending.answer(document)
             return
         decision = serving.authorizer.authorize(head, record.presenter, record.started)
-        if isinstance(decision, _DECISIONS):
+        if isinstance(decision, (Permit, Denial)):
             self._decided(decision)
         else:
             self.stream.expect_answer(serving.upstream.response_timeout)
@@ -161,7 +161,7 @@ class Exchange(Passenger):
             request, fields, permit.rule.upgrade
         )
         self.awaits_continue = bool(fields.expect) and not request.complete
-        said = self.stream.forwarding(fields) + serving.tracing(fields, self.record) + identity
+        via, said = self.stream.forwarding(fields), serving.tracing(fields, self.record) + identity
         if serving.certificate_header is not None:
             line = serving.certificate_header.line(self.record.presenter)
             if line is None:
@@ -169,21 +169,25 @@ class Exchange(Passenger):
             said += line
         for name, _ in fields.claims:  # those that no client may send
             serving.observer.header_stripped(name.decode("latin-1"))
-        return http1_writer.request_head(
-            request, fields, head, said=said, token=serving.upstream.forward_token, upgrades=upgrades
-        )
+        token, scheme = serving.upstream.forward_token, serving.http2_scheme
+        if scheme:
+            self._fields = http2_writer.fields_of(request, fields, head, scheme, (via, said), token=token)
+            return b""
+        said = via + said
+        return http1_writer.request_head(request, fields, head, said=said, token=token, upgrades=upgrades)
 
     def attach(self, upstream: UpstreamConnection) -> None:
         """Send the request on `upstream`."""
         self._upstream = upstream
-        request, head = self.request, self._replay
+        request, head, fields = self.request, self._replay, self._fields
         assert head is not None  # noqa: S101 — only forwarded exchanges are attached
         if request.complete and not request.chunks and not request.chunked:
             self.is_sent = True
-            upstream.carry(self, head, bodiless=request.method == "HEAD")
+            upstream.carry(self, head, fields=fields, bodiless=request.method == "HEAD")
             return
-        data, is_head = request.take_body(), request.method == "HEAD"
-        upstream.carry(self, head, data, self._end(data), chunked=request.chunked, bodiless=is_head)
+        data = request.take_body()
+        end, is_head = self._end(data), request.method == "HEAD"
+        upstream.carry(self, head, data, end, fields=fields, chunked=request.chunked, bodiless=is_head)
         if not upstream.blocked:
             self.stream.release()
 
@@ -240,10 +244,8 @@ class Exchange(Passenger):
         end: bytes | None = None
         if response.complete:
             end = trailers(response.trailers, self._serving.field_rules) if response.trailers else b""
-        data = b""
-        if body:
-            data = body[0] if len(body) == 1 else b"".join(body)
-            self.record.bytes_out += len(data)
+        data = b"" if not body else body[0] if len(body) == 1 else b"".join(body)
+        self.record.bytes_out += len(data)
         for head in heads:
             if head.interim:
                 self._interim(head)
@@ -297,8 +299,8 @@ class Exchange(Passenger):
         self.ending.finish()
 
     def _switch_protocols(self, head: Response) -> None:
-        upstream, names = self._upstream, self._serving.response_names
-        fields = sort_response(head.fields, names, self._nonce)
+        upstream = self._upstream
+        fields = sort_response(head.fields, self._serving.response_names, self._nonce)
         if upstream is None or not self._asked_to_upgrade or upstream.reader.after_upgrade is None:
             self.upstream_failed(Reason.UPSTREAM_BROKEN, "101 to a request that asked for no other protocol")
             return
@@ -322,14 +324,13 @@ class Exchange(Passenger):
         upstream, self._upstream = self._upstream, None
         if self.tunnel is not None:
             self.end_stream("upstream")
-            return
-        if self._may_retry(upstream, reason):
+        elif self._may_retry(upstream, reason):
             self._tries += 1
             self._serving.pool.submit_fresh(self)
-            return
-        if upstream is not None:
-            upstream.discard()
-        self.fail(reason, detail)
+        else:
+            if upstream is not None:
+                upstream.discard()
+            self.fail(reason, detail)
 
     def _may_retry(self, upstream: UpstreamConnection | None, reason: Reason) -> bool:
         """Whether a reused connection was closed before a response, and sending the request again is harmless."""

@@ -16,7 +16,7 @@ from sidecar.http.answer import Answers, document
 from sidecar.http.fields import RequestFields
 from sidecar.http.identity import identity_block
 from sidecar.http.redirects import Redirects
-from sidecar.proxy.configuration import ProxySettings, UpstreamSettings
+from sidecar.proxy.configuration import HTTP2, ProxySettings, UpstreamSettings
 from sidecar.proxy.exchange.bounds import Bounds, bounds
 from sidecar.proxy.exchange.endpoints import ServerEndpoints
 from sidecar.proxy.exchange.occupancy import Occupancy
@@ -100,12 +100,18 @@ class Serving:
         """Limits by rule name, for rules that set their own."""
 
     def _note_numbers(self, settings: ProxySettings) -> None:
-        """Copy the settings needed per request into native numbers: in compiled code, reading the settings costs far
-        more.
+        """Copy the settings needed per request into native attributes: in compiled code, reading the settings costs
+        far more. `http2_scheme` is empty for an upstream that speaks HTTP/1.1.
         """
         self.idle_timeout = float(settings.timeouts.idle)
-        self.requests_per_connection = settings.limits.requests_per_connection
-        self.total_timeout = float(settings.upstream.total_timeout)
+        limits, upstream = settings.limits, settings.upstream
+        self.requests_per_connection = limits.requests_per_connection
+        self.buffered_bytes = limits.buffered_bytes
+        self.target_bytes = limits.target_bytes
+        self.header_bytes = limits.header_bytes
+        self.headers = limits.headers
+        self.total_timeout = float(upstream.total_timeout)
+        self.http2_scheme = upstream.scheme.encode("ascii") if upstream.protocol == HTTP2 else b""
 
     def next_id(self) -> str:
         """A request id, unique across processes; the id of another request cannot be guessed from it."""

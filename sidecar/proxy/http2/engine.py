@@ -38,7 +38,7 @@ _FOREVER: Final = 1 << 40
 """A rate that is never reached: the owner of the engine counts instead."""
 _library: Any = None
 _types: Any = None
-"""The types of events, in the order in which `Http2Engine` looks for them."""
+"""The types of rare events, in the order in which `Http2Engine` looks for them."""
 _shared: Any = None
 """The priority of a stream whose content is sent in turn with that of others."""
 
@@ -65,10 +65,8 @@ def load() -> None:
         _library = ngh2
         _shared = ngh2.Priority(3, True)
         _types = (
-            ngh2.DataReceived, ngh2.RequestReceived, ngh2.StreamClosed, ngh2.WindowUpdated,
-            ngh2.ResponseReceived, ngh2.TrailersReceived, ngh2.StreamReset, ngh2.SettingsReceived,
-            ngh2.InformationalResponseReceived, ngh2.PingAcknowledged, ngh2.GoAwayReceived,
-            ngh2.ConnectionClosed, ngh2.SettingsAcknowledged,
+            ngh2.WindowUpdated, ngh2.StreamReset, ngh2.SettingsReceived, ngh2.InformationalResponseReceived,
+            ngh2.PingAcknowledged, ngh2.GoAwayReceived, ngh2.ConnectionClosed, ngh2.SettingsAcknowledged,
         )  # fmt: skip
 
 
@@ -94,7 +92,8 @@ class Http2Engine:
     """One endpoint of one connection."""
 
     __slots__ = (
-        "_at", "_connection", "_errors", "_events", "_pending", "_shared", "_types", "_undecoded", "extra_work",
+        "_at", "_connection", "_data_received", "_errors", "_events", "_pending", "_request_received",
+        "_response_received", "_shared", "_stream_closed", "_trailers_received", "_types", "_undecoded", "extra_work",
     )  # fmt: skip
 
     def __init__(
@@ -114,6 +113,11 @@ class Http2Engine:
         library = _library
         self._events = events
         self._errors: Any = library.NGH2Error
+        self._data_received: Any = library.DataReceived  # an attribute costs less than a look-up in a tuple
+        self._request_received: Any = library.RequestReceived
+        self._response_received: Any = library.ResponseReceived
+        self._trailers_received: Any = library.TrailersReceived
+        self._stream_closed: Any = library.StreamClosed
         self._types: Any = _types
         self._shared: Any = _shared
         self._pending: list[Any] = []
@@ -179,7 +183,6 @@ class Http2Engine:
 
         Raises `Http2Failure`; the next call still delivers the events before the failure.
         """
-        types = self._types
         while work > 0:
             if self._at >= len(self._pending):
                 if not self._undecoded.has_more:
@@ -190,7 +193,7 @@ class Http2Engine:
                 continue
             event = self._pending[self._at]
             self._at += 1
-            work -= self._tell(event, type(event), types)
+            work -= self._tell(event, type(event))
             if self.extra_work:
                 work -= self.extra_work
                 self.extra_work = 0
@@ -198,40 +201,40 @@ class Http2Engine:
             self._pending, self._at = [], 0
         return work
 
-    def _tell(self, event: Any, kind: Any, types: Any) -> int:
+    def _tell(self, event: Any, kind: Any) -> int:
         events = self._events
-        if kind is types[0]:
+        if kind is self._data_received:
             events.data(event.stream_id, event.data, ends=event.end_stream)
             return DATA_WORK
-        if kind is types[1] or kind is types[4]:
+        if kind is self._request_received or kind is self._response_received:
             events.head(event.stream_id, event.headers, ends=event.end_stream)
             return HEAD_WORK
-        if kind is types[2]:
+        if kind is self._stream_closed:
             events.closed(event.stream_id, event.error_code)
             return 0
-        if kind is types[3]:
-            events.noise(of_window=event.increment)
-        elif kind is types[5]:
+        if kind is self._trailers_received:
             events.trailers(event.stream_id, event.headers)
-        elif kind is types[6]:
-            events.reset(event.stream_id, event.error_code)
         else:
-            self._tell_rare(event, kind, types)
+            self._tell_rare(event, kind, self._types)
         return 1
 
     def _tell_rare(self, event: Any, kind: Any, types: Any) -> None:
         events = self._events
-        if kind is types[7]:
+        if kind is types[0]:
+            events.noise(of_window=event.increment)
+        elif kind is types[1]:
+            events.reset(event.stream_id, event.error_code)
+        elif kind is types[2]:
             events.settled(event.settings.get(_MAX_CONCURRENT_STREAMS, -1))
-        elif kind is types[8]:
+        elif kind is types[3]:
             events.interim(event.stream_id, event.headers)
-        elif kind is types[9]:
+        elif kind is types[4]:
             events.pong()
-        elif kind is types[10]:
+        elif kind is types[5]:
             events.goaway(event.last_stream_id, event.error_code)
-        elif kind is types[11]:
+        elif kind is types[6]:
             events.ended(event.error_code, event.debug_data.decode("ascii", "replace"))
-        elif kind is not types[12]:
+        elif kind is not types[7]:
             events.noise(of_window=0)
 
     def stop(self) -> None:

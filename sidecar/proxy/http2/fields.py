@@ -4,7 +4,6 @@ from typing import Final
 
 from sidecar.http.message import Field
 
-_SPACES: Final = (0x20, 0x09)
 _LOWER: Final[dict[bytes, bytes]] = {}
 """Received names → lower case; the number of entries is bounded."""
 _MOST_KNOWN: Final = 2048
@@ -28,13 +27,13 @@ def _lowered(name: bytes) -> bytes:
 
 def bare_value(value: bytes) -> bytes:
     """The value without surrounding whitespace (RFC 9113 §8.2.1)."""
-    if value and (value[0] in _SPACES or value[-1] in _SPACES):
+    if value and (value[0] <= 0x20 or value[-1] <= 0x20):
         return value.strip(b" \t")
     return value
 
 
-def trailer_fields(lines: bytes) -> list[Field]:
-    """Trailer fields from the field lines of an exchange."""
+def line_fields(lines: bytes) -> list[Field]:
+    """Fields from field lines, each with its line end."""
     pairs: list[Field] = []
     for line in lines.split(b"\r\n"):
         name, colon, value = line.partition(b": ")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from sidecar.decision.denial import Reason
-from sidecar.http.message import MalformedResponse, Response
+from sidecar.http.message import Field, MalformedResponse, Response
 from sidecar.proxy.native import mypyc_attr
 from sidecar.proxy.upstream.http1_reader import ResponseReader
 
@@ -160,10 +160,14 @@ class UpstreamConnection(asyncio.Protocol):
         body: bytes = b"",
         end: bytes | None = b"",
         *,
+        fields: list[Field] | None = None,
         chunked: bool = False,
         bodiless: bool,
     ) -> None:
-        """Begin an exchange: `head` is the request head, `body` and `end` as for `send`."""
+        """Begin an exchange: `head` is the request head, `body` and `end` as for `send`.
+
+        `fields` is the head for HTTP/2, if the exchange has made it; `head` is not used then.
+        """
         assert self.transport is not None  # noqa: S101 — only usable connections carry
         self._passenger = passenger
         self._chunked = chunked

@@ -7,7 +7,7 @@ from sidecar.decision.denial import Reason
 from sidecar.http.message import Field, Response
 from sidecar.proxy.http2.engine import Http2Engine
 from sidecar.proxy.http2.events import CANCEL, NO_ERROR, REFUSED_STREAM, Http2Events
-from sidecar.proxy.http2.fields import trailer_fields
+from sidecar.proxy.http2.fields import line_fields
 from sidecar.proxy.native import mypyc_attr
 from sidecar.proxy.upstream import http2_writer
 from sidecar.proxy.upstream.connection import Passenger, Pool, UpstreamConnection
@@ -98,12 +98,14 @@ class Http2Lane(UpstreamConnection):
         body: bytes = b"",
         end: bytes | None = b"",
         *,
+        fields: list[Field] | None = None,
         chunked: bool = False,
         bodiless: bool,
     ) -> None:
         self._passenger = passenger
         self.source = passenger.source
-        fields = http2_writer.request_fields(head, self._road.scheme)
+        if fields is None:
+            fields = http2_writer.request_fields(head, self._road.scheme)
         is_all = not body and end == b""
         self.number = self._road.begin(self, fields, ends=is_all)
         if not self.number:
@@ -119,7 +121,7 @@ class Http2Lane(UpstreamConnection):
         if end:
             if body:
                 engine.send(self.number, body, ends=False)
-            engine.trail(self.number, trailer_fields(end))
+            engine.trail(self.number, line_fields(end))
         elif body or end is not None:
             engine.send(self.number, body, ends=end is not None)
         self.sent_all = end is not None

@@ -3,12 +3,18 @@
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sidecar.decision.denial import Reason
-from sidecar.http.message import Field
+from sidecar.decision.request import RequestHead
+from sidecar.http import intake
+from sidecar.http.fields import FieldRules, RequestFields
+from sidecar.http.message import Field, Request
 from sidecar.proxy.configuration import HTTP2, Limits
 from sidecar.proxy.http2.events import CANCEL, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM
-from sidecar.proxy.upstream.http2_writer import request_fields
+from sidecar.proxy.upstream.http1_writer import request_head
+from sidecar.proxy.upstream.http2_writer import fields_of, request_fields
 from tests.proxy.conftest import Converse
 from tests.support.conversation import UPSTREAM, Client, Conversation
 from tests.support.http2_client import Http2Client
@@ -374,6 +380,38 @@ def test_a_malformed_answer_concerns_one_stream(talk: Conversation) -> None:
 )
 def test_a_head_is_translated_field_by_field(head: bytes, fields: list[Field]) -> None:
     assert request_fields(head, b"https") == fields
+
+
+_NAMES = st.sampled_from(
+    b"X-One x-two Cookie TE Expect Content-Length Transfer-Encoding Upgrade Via Connection Keep-Alive "
+    b"Proxy-Connection Authorization Host X-Request-Id traceparent".split()
+)
+_VALUES = st.sampled_from(
+    [b"", b"a", b" a: b\t", b"trailers", b"100-continue", b"7", b"chunked", b"\xe9", b"x-one"]
+)
+
+
+@given(
+    st.lists(st.tuples(_NAMES, _VALUES), max_size=8),
+    st.sampled_from([b"", b"api", b"api:1"]),
+    st.booleans(),
+    st.booleans(),
+    st.lists(st.tuples(_NAMES.filter(lambda name: name != b"Host"), _VALUES), max_size=3),
+)
+def test_a_request_has_the_same_fields_over_either_version(
+    received: list[Field], host: bytes, token: bool, ends: bool, own: list[Field]
+) -> None:
+    """`fields_of` spares the head that would be written for HTTP/1.1; what the API gets is the same."""
+    request, fields, rules = Request(), RequestFields(), FieldRules(("X-Who",))
+    request.method, request.fields, request.complete = "GET", [(b"Host", host), *received], ends
+    intake.request_head(request, fields, rules)
+    fields.hosts = [host] if host else []
+    head = RequestHead("GET", "/a?b", "/a", "b", "api", authorization=())
+    origin, said = (b"".join(b"%b: %b\r\n" % line for line in lines) for lines in (own, own[:1]))
+    written = request_head(request, fields, head, said=origin + said, token=token, upgrades=False)
+    for _ in range(2):  # the second time, `origin` is known
+        made = fields_of(request, fields, head, b"https", (origin, said), token=token)
+        assert made == request_fields(written, b"https")
 
 
 # --- one source and the others
