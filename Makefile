@@ -22,7 +22,7 @@ unexport PYTHONDONTWRITEBYTECODE
 # Percent of the branches outside sidecar/decision, where nothing less than all will do. It is only ever raised.
 COVERED  := 96
 
-.PHONY: help quick fuzz compiled test-compiled test-pythons install demo test test-image test-helm lint format bench bench-one bench-parts bench-instructions bench-profile hostile hostile-memory pictures release test-release reference lock clean
+.PHONY: help quick fuzz compiled test-compiled test-pythons install demo test test-image test-helm lint format bench bench-one bench-parts bench-instructions bench-profile hostile hostile-memory pictures release release-first release-second test-release reference lock clean
 .DEFAULT_GOAL := test
 
 help: ## what can be made
@@ -157,9 +157,15 @@ ON_EACH := $(addprefix tests/,decision http settings issuer proxy entry telemetr
 test-pythons: $(READY) ## the fast suite and the demo on the oldest and the newest supported Python of this machine
 	@.ci/test-pythons $(VENV) $(ON_EACH)
 
-test-image: $(READY) $(PARTS) ## builds the image with buildah on a debootstrap base and serves from inside it (root)
+# What goes into the image; `clean` takes the images and this mark together.
+IMAGE_READY := build/image/.ready
+
+$(IMAGE_READY): Dockerfile .dockerignore tests/image/build.sh pyproject.toml hatch_build.py README.md LICENSE requirements.lock requirements-build.lock $(shell find sidecar -type f -not -name '*.pyc')
 	@.ci/parts buildah debootstrap
 	tests/image/build.sh localhost/bound-token-sidecar:test
+	@touch $@
+
+test-image: $(READY) $(PARTS) $(IMAGE_READY) ## builds the image with buildah on a debootstrap base and serves from inside it (root)
 	$(BIN)/python -m pytest -rP tests/image/check_image.py
 
 HELM := build/helm/.ready
@@ -186,10 +192,16 @@ release: $(READY) ## dist/: source distribution, compiled wheels, image, chart, 
 	@$(if $(filter-out sdist wheels chart,$(or $(ONLY),image)),.ci/parts buildah debootstrap)
 	@.ci/release $(VENV) $(DIST) $(ONLY)
 
-test-release: $(READY) ## builds the release, and its parts once more elsewhere to compare; each wheel goes into an empty environment (root, for the image)
-	@$(MAKE) --no-print-directory release DIST=build/release/first
-	@RELEASE_WORK=build/release-elsewhere RELEASE_PYTHONS="$$(.ci/pythons | head -n 1)" .ci/release $(VENV) build/release/second sdist wheels chart
+# The image of the release is the second build of the one that `make test-image` looks at: they are compared.
+test-release: $(READY) $(IMAGE_READY) ## builds the release, and its parts once more elsewhere to compare; each wheel goes into an empty environment (root, for the image)
+	@$(MAKE) --no-print-directory -j 2 release-first release-second
 	$(BIN)/python -m pytest -rP tests/release/check_release.py
+
+release-first: $(READY)
+	@$(MAKE) --no-print-directory release DIST=build/release/first
+
+release-second: $(READY)
+	@RELEASE_WORK=build/release-elsewhere RELEASE_PYTHONS="$$(.ci/pythons | head -n 1)" .ci/release $(VENV) build/release/second sdist wheels chart
 
 reference: $(READY) ## config/schema and docs/reference.md, from the settings' models; a skeleton for new reasons in docs/troubleshooting.md
 	@for kind in service policy clients cases; do $(BIN)/sidecar schema $$kind > config/schema/$$kind.json; done

@@ -13,7 +13,9 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
+import sidecar
 from hatch_build import COMPILED
+from tests.image.check_image import inspected
 
 ROOT = Path(__file__).parents[2]
 FIRST, SECOND = (ROOT / "build" / "release" / name for name in ("first", "second"))
@@ -30,12 +32,30 @@ def sums(folder: Path) -> dict[str, str]:
 
 
 def test_what_is_built_again_elsewhere_is_the_same() -> None:
-    """Everything but the wheels for newer Pythons, and the image: that twice is once is for `make test-image`."""
+    """Everything but the wheels for newer Pythons, and the image, which is compared below."""
     first, second = sums(FIRST), sums(SECOND)
     print(*(f"{digest} {name}" for name, digest in sorted(first.items())), sep="\n")
     second.pop("SHA256SUMS")
     assert len(second) == 6
     assert second == {name: first[name] for name in second}
+
+
+def test_the_image_built_again_for_the_release_is_the_same_but_for_its_labels() -> None:
+    """Two builds that share nothing but the base: each installs, compiles and copies everything (`--layers=false`).
+
+    The first is that of `make test-image`, without the version and the commit that a release's labels have.
+    """
+    first, second = inspected(), inspected(f"localhost/bound-token-sidecar:{sidecar.__version__}")
+    assert second["FromImageID"] == first["FromImageID"]
+    assert second["OCIv1"]["rootfs"] == first["OCIv1"]["rootfs"]
+    told, untold = (one["OCIv1"]["config"].pop("Labels") for one in (second, first))
+    assert second["OCIv1"]["config"] == first["OCIv1"]["config"]
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    named = {"version": sidecar.__version__, "revision": commit.stdout.strip()}
+    assert told == untold | {f"org.opencontainers.image.{name}": value for name, value in named.items()}
+    assert told != untold
 
 
 def test_everything_is_there_and_has_an_sbom() -> None:
@@ -120,13 +140,13 @@ def test_pip_install_of_the_sources_compiles_where_it_can_and_says_which_it_beca
         cwd=tmp_path, check=False, capture_output=True, text=True, env=environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
-    sidecar: list[str | Path] = [tmp_path / "empty" / "bin" / "sidecar"]
+    program: list[str | Path] = [tmp_path / "empty" / "bin" / "sidecar"]
     said = subprocess.run(
-        [*sidecar, "--version"], check=True, capture_output=True, text=True, cwd=tmp_path
+        [*program, "--version"], check=True, capture_output=True, text=True, cwd=tmp_path
     ).stdout
     assert f"({build}" in said
     print(said)
     played = subprocess.run(
-        [*sidecar, "demo", "--check"], check=False, capture_output=True, text=True, cwd=tmp_path
+        [*program, "demo", "--check"], check=False, capture_output=True, text=True, cwd=tmp_path
     )
     assert played.returncode == 0, played.stdout + played.stderr
