@@ -370,10 +370,8 @@ class Http2Wire(Http2Turns):
     def rest(self) -> None:
         """The connection is idle: release the memory that its requests needed."""
         if not self.streams and not self._deferred:
-            self.streams, self._deferred = (
-                {},
-                {},
-            )  # an empty dictionary keeps the room that its entries needed
+            # An empty dictionary keeps the room that its entries needed.
+            self.streams, self._deferred = {}, {}
 
     def check(self, now: float, wall: float, timeouts: Timeouts) -> None:
         """Act on expired limits. `now` is monotonic seconds, `wall` seconds since the epoch."""
