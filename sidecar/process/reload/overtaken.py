@@ -5,7 +5,8 @@ file counts as changed when it, or a link on the way to it, is dated at or after
 volume first and swaps the link `..data` to it later. Folders do not count, since other files in them change their
 dates; so a folder that is renamed into the place of another in this short time is not noticed. A pattern counts as
 changed when it matches a file that was not read. Where a file system dates by a clock that is ahead
-(a remote one; since Linux 6.13 any, by less than 10 ms), a file that was written just before the start costs one reload.
+(a remote one; since Linux 6.13 any, by less than 10 ms), a file that was written just before the start costs one
+reload.
 """
 
 import glob

@@ -25,8 +25,8 @@ TEXT = "as it was read"
 def tick() -> None:
     """Later than everything that was done so far, by the kernel's clock.
 
-    Kernels since 6.13 date finer than this clock shows, and a tick that comes late shows the time at which it was due: a
-    change of a moment ago may be dated after it. The tick after that one is later than both.
+    Kernels since 6.13 date finer than this clock shows, and a tick that comes late shows the time at which it was due:
+    a change of a moment ago may be dated after it. The tick after that one is later than both.
     """
     for _ in range(2):
         now = clock()
