@@ -9,17 +9,7 @@ import ssl
 import sys
 from pathlib import Path
 
-from tests.support.http2_frames import (
-    ACK,
-    END_HEADERS,
-    END_STREAM,
-    HEADERS,
-    PREFACE,
-    SETTINGS,
-    block,
-    frame,
-    request,
-)
+from tests.support import http2_frames
 
 _PATH = "/accounts/1"
 
@@ -29,13 +19,8 @@ def asked(protocol: str, token: str) -> bytes:
     bearer = b"Bearer " + token.encode()
     if protocol == "http/1.1":
         return b"GET %b HTTP/1.1\r\nHost: api\r\nAuthorization: %b\r\n\r\n" % (_PATH.encode(), bearer)
-    head = block(request(_PATH, "GET", (b"authorization", bearer)))
-    return (
-        PREFACE
-        + frame(SETTINGS, 0, 0)
-        + frame(SETTINGS, ACK, 0)
-        + frame(HEADERS, END_HEADERS | END_STREAM, 1, head)
-    )
+    fields = http2_frames.request(_PATH, "GET", (b"authorization", bearer))
+    return http2_frames.OPENING + http2_frames.asked(fields)
 
 
 def opened(context: ssl.SSLContext, port: int, request_bytes: bytes) -> ssl.SSLSocket:

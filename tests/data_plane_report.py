@@ -24,17 +24,7 @@ from tests.real import upstreams
 from tests.real.clients import Curl
 from tests.real.fronted import both_protocols
 from tests.real.streams import GIB, MIB, Transfer, download, measured, upload
-from tests.support.http2_frames import (
-    ACK,
-    END_HEADERS,
-    END_STREAM,
-    HEADERS,
-    PREFACE,
-    SETTINGS,
-    block,
-    frame,
-    request,
-)
+from tests.support.http2_frames import OPENING, asked, request
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki
 from tests.support.recorder import Recorder
@@ -122,8 +112,7 @@ def event_delays(world: World, number: int = 200) -> list[float]:
 PUBLIC = b"GET /public/x HTTP/1.1\r\nHost: api.example.com\r\n\r\n"
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 HTTP1, HTTP2 = "http/1.1", "h2"
-_OPENING = PREFACE + frame(SETTINGS, 0, 0) + frame(SETTINGS, ACK, 0)
-_HEAD = block(request("/public/x", authority="api.example.com"))
+_FIELDS = request("/public/x", authority="api.example.com")
 
 
 class Asker:
@@ -138,7 +127,7 @@ class Asker:
         if self._protocol == HTTP1:
             return PUBLIC
         number, self._stream = self._stream, self._stream + 2
-        return (_OPENING if number == 1 else b"") + frame(HEADERS, END_HEADERS | END_STREAM, number, _HEAD)
+        return (OPENING if number == 1 else b"") + asked(_FIELDS, number)
 
     async def ask(self) -> float:
         """Sends one request; the seconds until its answer."""

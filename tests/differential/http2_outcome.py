@@ -13,16 +13,12 @@ from hpack import Decoder
 from tests.differential.http2_corpus import AUTHORITY, Odd
 from tests.differential.outcome import describe
 from tests.support.http2_frames import (
-    ACK,
-    END_HEADERS,
     END_STREAM,
     GOAWAY,
     HEADERS,
-    PREFACE,
+    OPENING,
     RST_STREAM,
-    SETTINGS,
-    block,
-    frame,
+    asked,
     request,
 )
 from tests.support.recorder import Recorder
@@ -82,13 +78,13 @@ def outcome(wire: Wire, recorder: Recorder, odd: Odd) -> str:
     scheme = b"https" if isinstance(wire.sock, ssl.SSLSocket) else b"http"
     with wire:
         talk = Talk(wire)
-        talk.says(PREFACE + frame(SETTINGS, 0, 0) + frame(SETTINGS, ACK, 0) + odd.frames(scheme))
+        talk.says(OPENING + odd.frames(scheme))
         if not talk.hears_of(1):
             return "wait"
         if not talk.is_ended:
             plain = [(name, scheme if name == b":scheme" else value) for name, value in request("/end")]
             fields = [*plain[:3], (b":authority", AUTHORITY)]
-            talk.says(frame(HEADERS, END_HEADERS | END_STREAM, 3, block(fields)))
+            talk.says(asked(fields, 3))
             talk.hears_of(3)
     status = talk.statuses.get(1, 0)
     described = [_ORDINARY.sub("", describe(one)) for one in recorder.seen]

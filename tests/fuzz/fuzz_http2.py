@@ -11,8 +11,8 @@ from tests.support.http2_frames import (
     DATA,
     GOAWAY,
     HEADERS,
+    OPENING,
     PING,
-    PREFACE,
     PRIORITY,
     RST_STREAM,
     SETTINGS,
@@ -37,7 +37,6 @@ SEEDS = [
 ]  # fmt: skip
 SEEDS = [b"\0" + each for each in SEEDS]
 _RULES = FieldRules(("X-Auth-Subject",))
-_BEGINNING = PREFACE + frame(SETTINGS, 0, 0) + frame(SETTINGS, 1, 0)
 _PIECES = 5
 
 
@@ -111,7 +110,7 @@ def target(data: bytes) -> None:
     frames = data[1:]
     size = max(1, len(frames) // (1 + (data[0] if data else 0) % _PIECES) + 1)
     try:
-        server.engine.receive(_BEGINNING)
+        server.engine.receive(OPENING)
         for at in range(0, len(frames), size):
             server.engine.receive(frames[at : at + size])
             server.engine.deliver(1000)

@@ -37,3 +37,12 @@ def request(path: str = "/a", method: str = "GET", *others: Field, authority: st
         (b":authority", authority.encode()),
         *others,
     ]
+
+
+OPENING = PREFACE + frame(SETTINGS, 0, 0) + frame(SETTINGS, ACK, 0)
+"""What a client sends before its requests (RFC 9113 §3.4), and that it has seen the server's settings."""
+
+
+def asked(fields: list[Field], stream: int = 1) -> bytes:
+    """A request without content."""
+    return frame(HEADERS, END_HEADERS | END_STREAM, stream, block(fields))

@@ -1,35 +1,13 @@
 """Memory of idle HTTP/2 sessions. To be run in a process of its own, in which nothing else uses memory meanwhile."""
 
-import resource
-from pathlib import Path
-
 from sidecar.http.message import Field
+from sidecar.process.host.hardening import resident_bytes
 from sidecar.proxy.http2.engine import Http2Engine, load
 from sidecar.proxy.http2.events import Unheeded
-from tests.support.http2_frames import (
-    ACK,
-    END_HEADERS,
-    END_STREAM,
-    HEADERS,
-    PREFACE,
-    SETTINGS,
-    block,
-    frame,
-    request,
-)
+from tests.support.http2_frames import OPENING, asked, request
 
-_REQUEST = (
-    PREFACE
-    + frame(SETTINGS, 0, 0)
-    + frame(SETTINGS, ACK, 0)
-    + frame(HEADERS, END_HEADERS | END_STREAM, 1, block(request()))
-)
+_REQUEST = OPENING + asked(request())
 _RESPONSE: list[Field] = [(b":status", b"200"), (b"date", b"Thu, 01 Jan 1970 00:00:00 GMT")]
-
-
-def _resident() -> int:
-    """Bytes."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
 
 
 def _shake_hands() -> None:
@@ -57,8 +35,8 @@ def grown_by_a_session(count: int) -> float:
     load()
     held = [_session()]
     _shake_hands()
-    before = _resident()
+    before = resident_bytes()
     for _ in range(count):
         _shake_hands()
         held.append(_session())
-    return (_resident() - before) / count
+    return (resident_bytes() - before) / count

@@ -97,9 +97,8 @@ class Reloader:
             await self._wake.wait()
             self._wake.clear()
             trigger, self._asked = self._asked or "", None
-            if (
-                trigger != _RETRY or self.last.result != "success"
-            ):  # the reload that it fell into has succeeded
+            # A retry that fell due during a reload that succeeded has nothing left to do.
+            if trigger != _RETRY or self.last.result != "success":
                 await self.reload(trigger)
 
     async def reload(self, trigger: str) -> ReloadOutcome:

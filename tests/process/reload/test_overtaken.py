@@ -10,10 +10,10 @@ import pytest
 from sidecar.process.reload.loader import load_apart
 from sidecar.process.reload.overtaken import clock, names, overtaken
 from sidecar.process.reload.reloader import Reloader, watched
-from sidecar.process.reload.watch import Watcher
 from sidecar.settings import Loaded
 from tests.support.client_files import Clients
 from tests.support.issuer_events import until
+from tests.support.looking import CountingWatcher
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki
 from tests.support.records import RecordedTelemetry
@@ -98,24 +98,12 @@ async def told(folder: Path, change: Callable[[Path], object], looks: int = 4) -
     since = clock()
     change(folder)
     tick()
-    count = looked = 0
-
-    class Counting(Watcher):
-        async def _has_changed(self) -> bool:
-            nonlocal looked
-            found = await super()._has_changed()
-            looked += 1
-            return found
-
-    def changed() -> None:
-        nonlocal count
-        count += 1
-
-    watching = asyncio.create_task(Counting(seen_by(folder), changed, 0.01, since).run())
-    await until(lambda: looked >= looks)
+    watcher = CountingWatcher(seen_by(folder), since)
+    watching = asyncio.create_task(watcher.run())
+    await until(lambda: watcher.looks >= looks)
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
-    return count
+    return watcher.told
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ import pytest
 
 from sidecar.process.reload.watch import Watcher, look
 from tests.support.issuer_events import until
+from tests.support.looking import CountingWatcher
 
 
 async def told(change: Callable[[], object], *watched: Path | str) -> int:
@@ -89,29 +90,15 @@ def neighbours(path: Path) -> None:
 async def untold(change: Callable[[], object], *watched: Path | str) -> None:
     """Asserts that a change is none, and that the watcher sees the one that comes after it."""
     later = next(one for one in watched if isinstance(one, Path))
-    count = 0
-
-    def changed() -> None:
-        nonlocal count
-        count += 1
-
-    looked = 0
-
-    class Counting(Watcher):
-        async def _has_changed(self) -> bool:
-            nonlocal looked
-            found = await super()._has_changed()
-            looked += 1
-            return found
-
-    watching = asyncio.create_task(Counting(watched, changed, 0.01).run())
-    await until(lambda: looked > 1)
+    watcher = CountingWatcher(watched)
+    watching = asyncio.create_task(watcher.run())
+    await until(lambda: watcher.looks > 1)
     change()
-    seen = looked
-    await until(lambda: looked > seen + 5)
-    assert count == 0
+    seen = watcher.looks
+    await until(lambda: watcher.looks > seen + 5)
+    assert watcher.told == 0
     later.write_text("something else")
-    await until(lambda: count > 0)
+    await until(lambda: watcher.told > 0)
     watching.cancel()
     await asyncio.gather(watching, return_exceptions=True)
 
