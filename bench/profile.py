@@ -14,7 +14,7 @@ from bench.hotspot import Hotspots, hotspots
 from bench.loads import LOADS, Window
 from bench.peers import PEERS
 from bench.process import BenchFailed, run
-from bench.rounds import prepare
+from bench.rounds import prepare, started
 from bench.world import Drive, Running, World
 
 _TOP = 30
@@ -28,9 +28,7 @@ def main(arguments: Sequence[str]) -> int:
     build = Path("build/bench").resolve()
     try:
         with World(build) as world:
-            if LOADS[load].opaque:
-                world.start_issuer()
-            running = world.start(PEERS["sidecar"], opaque=LOADS[load].opaque, dpop=LOADS[load].dpop)
+            running = started(world, LOADS[load], PEERS["sidecar"])
             prepare(world, LOADS[load], running)
             quiet = LOADS[load].drive(world.material, Window(seconds, 0.5, 0), 8)
             unwatched = world.drive(running, quiet).cpu_us_per_request

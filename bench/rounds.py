@@ -30,15 +30,8 @@ def run_loads(world: World, options: Options, say: Say) -> Results:
 def _run_load(
     world: World, load: Load, peers: list[Peer], options: Options, say: Say
 ) -> dict[str, list[Sample]]:
-    if load.opaque:
-        world.start_issuer()
-    if load.grpc:
-        world.start_grpc_api()
     samples: dict[str, list[Sample]] = {peer.name: [] for peer in peers}
-    running = [
-        world.start(peer, opaque=load.opaque, dpop=load.dpop, http2=load.http2, grpc=load.grpc)
-        for peer in peers
-    ]
+    running = [started(world, load, peer) for peer in peers]
     try:
         for peer in running:
             prepare(world, load, peer)
@@ -58,6 +51,15 @@ def _run_load(
         for peer in running:
             world.stop(peer)
     return samples
+
+
+def started(world: World, load: Load, peer: Peer) -> Running:
+    """Starts a peer as the load wants it, and what the load needs beside it."""
+    if load.opaque:
+        world.start_issuer()
+    if load.grpc:
+        world.start_grpc_api()
+    return world.start(peer, opaque=load.opaque, dpop=load.dpop, http2=load.http2, grpc=load.grpc)
 
 
 def prepare(world: World, load: Load, running: Running) -> None:
