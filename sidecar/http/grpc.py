@@ -54,6 +54,10 @@ _CONTENT: Final = frozenset({b"content-type", b"content-length"})
 
 def is_call(content_type: bytes) -> bool:
     """Whether a `content-type` is that of a gRPC call, with or without a suffix for the encoding."""
+    if content_type == TYPE:
+        return True
+    if content_type[: len(TYPE)].lower() != TYPE:
+        return False
     kind = content_type.partition(b";")[0].rstrip(b" \t").lower()
     return kind == TYPE or kind.startswith(TYPE + b"+")
 
@@ -110,6 +114,9 @@ def trailers(answer: Answer) -> list[Field]:
 def said_status(fields: list[Field]) -> int:
     """`grpc-status` among trailers; -1 if it is absent or not a number."""
     for name, value in fields:
-        if name == b"grpc-status" and value.isdigit() and len(value) <= 9:
-            return int(value)
+        if name == b"grpc-status":
+            if len(value) == 1 and 0x30 <= value[0] <= 0x39:
+                return value[0] - 0x30
+            if value.isdigit() and len(value) <= 9:
+                return int(value)
     return -1

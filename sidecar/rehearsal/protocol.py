@@ -55,7 +55,7 @@ def read_http2(method: str, target: str, fields: tuple[Field, ...], limits: Limi
         regular = [field for field in regular if field[0] != b"host"]
     is_call = any(name == b"content-type" and grpc.is_call(value) for name, value in regular)
     return read_request(
-        [*pseudo, *regular],
+        (*pseudo, *regular),
         ends=not is_call and not any(name == b"content-length" for name, _ in regular),
         target_bytes=limits.target_bytes,
         header_bytes=limits.header_bytes,

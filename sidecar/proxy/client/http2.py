@@ -41,8 +41,8 @@ class Http2Wire(Http2Turns):
     """The streams of one connection."""
 
     __slots__ = (
-        "_allowance", "_deferred", "_filled", "_goes", "_is_leaving", "_leavers", "_requests", "_sheds", "deadline",
-        "streams",
+        "_allowance", "_clean", "_deferred", "_filled", "_goes", "_is_leaving", "_leavers", "_requests", "_sheds",
+        "deadline", "streams",
     )  # fmt: skip
 
     def __init__(
@@ -53,8 +53,10 @@ class Http2Wire(Http2Turns):
         limits = host.settings.limits
         self.streams: dict[int, Http2Stream] = {}
         """The streams that are open in the engine."""
-        self._filled: dict[int, Http2Stream] = {}
-        """Streams that may have output waiting for the client."""
+        self._filled: list[Http2Stream] = []
+        """Streams that may have output waiting for the client: those whose `is_filled` is set, each once."""
+        self._clean = b""
+        """The Authorization value of the last request: most clients send the same token again and again."""
         self._leavers: list[Http2Stream] = []
         """Streams of a disconnected client whose exchanges still have to be ended."""
         self._deferred: dict[int, tuple[Http2Request, float]] = {}
@@ -98,19 +100,23 @@ class Http2Wire(Http2Turns):
         if link.is_ending:
             return
         if link.blocked_since != NEVER:
-            for stream in tuple(self._filled.values()):
+            self._filled = [stream for stream in self._filled if not stream.is_closed]
+            for stream in self._filled[:]:
                 stream.look(self._host.serving.buffered_bytes)
             return
-        filled, self._filled = self._filled, {}
+        filled, self._filled = self._filled, []
+        for stream in filled:
+            stream.is_filled = False
         data = self.engine.outgoing()
         if data:
             self._allowance.transferred(len(data))
             link.write(data)
         self._see_ends()  # before the streams are examined: most of them ended with this output
-        for number, stream in filled.items():
-            if not stream.is_closed and number not in self._filled:
+        for stream in filled:
+            if not stream.is_closed and not stream.is_filled:
                 if stream.look(self._host.serving.buffered_bytes):
-                    self._filled[number] = stream
+                    stream.is_filled = True
+                    self._filled.append(stream)
                 else:
                     stream.settle()
         if self._is_leaving and not self.streams and not self._deferred:
@@ -118,7 +124,9 @@ class Http2Wire(Http2Turns):
 
     def filled(self, stream: Http2Stream) -> None:
         """Mark a stream whose content may wait for the client."""
-        self._filled[stream.number] = stream
+        if not stream.is_filled:
+            stream.is_filled = True
+            self._filled.append(stream)
         self.flush_soon()
 
     def left(self, stream: Http2Stream) -> None:
@@ -141,7 +149,10 @@ class Http2Wire(Http2Turns):
     def head(self, stream: int, fields: tuple[Field, ...], *, ends: bool) -> None:
         serving = self._host.serving
         target, size, count = serving.target_bytes, serving.header_bytes, serving.headers
-        request = read_request(fields, ends=ends, target_bytes=target, header_bytes=size, headers=count)
+        request = read_request(
+            fields, ends=ends, target_bytes=target, header_bytes=size, headers=count, clean=self._clean
+        )
+        self._clean = request.authorization
         if request.defers:
             self._deferred[stream] = (request, self._host.now())
         else:
@@ -205,7 +216,6 @@ class Http2Wire(Http2Turns):
 
     def closed(self, stream: int, code: int) -> None:
         found = self.streams.pop(stream, None)
-        self._filled.pop(stream, None)
         if found is None:
             # The engine refused it before it reported a head. It counts as a request and has a record.
             deferred = self._deferred.pop(stream, None)
@@ -347,7 +357,7 @@ class Http2Wire(Http2Turns):
         """The client has disconnected: nobody waits for an answer. A few exchanges are ended in each turn."""
         waits = bool(self._leavers)
         self._leavers.extend(self.streams.values())
-        self.streams, self._filled, self._deferred = {}, {}, {}
+        self.streams, self._filled, self._deferred = {}, [], {}
         for stream in self._leavers:
             stream.is_closed = True
         if not waits:
@@ -370,8 +380,8 @@ class Http2Wire(Http2Turns):
     def rest(self) -> None:
         """The connection is idle: release the memory that its requests needed."""
         if not self.streams and not self._deferred:
-            # An empty dictionary keeps the room that its entries needed.
-            self.streams, self._deferred = {}, {}
+            # An empty dictionary keeps the room that its entries needed; a token is not kept without need.
+            self.streams, self._deferred, self._clean = {}, {}, b""
 
     def check(self, now: float, wall: float, timeouts: Timeouts) -> None:
         """Act on expired limits. `now` is monotonic seconds, `wall` seconds since the epoch."""

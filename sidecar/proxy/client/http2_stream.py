@@ -35,8 +35,6 @@ from sidecar.proxy.vouching.hop import Hop
 
 _OPENING_WORK: Final = 24
 """Additional units of work for a request that needs a new connection to the upstream: a turn holds 2 of those."""
-
-
 NOT_AS_LONG: Final = "the content is not as long as Content-Length says"
 
 
@@ -92,8 +90,8 @@ class Http2Stream(ClientStream):
 
     __slots__ = (
         "_answers", "_carrier", "_held", "_last", "_may_trail", "_untaken", "_waiting", "_waits_until", "_was_reset",
-        "exchange", "has_begun_content", "has_said_all", "is_closed", "is_full", "is_shared", "number", "request",
-        "stalled_since",
+        "exchange", "has_begun_content", "has_said_all", "is_closed", "is_filled", "is_full", "is_shared", "number",
+        "request", "stalled_since",
     )  # fmt: skip
 
     def __init__(self, carrier: Carrier, number: int, request: Http2Request) -> None:
@@ -122,6 +120,8 @@ class Http2Stream(ClientStream):
         """The end of the answer was given to the engine."""
         self.is_closed = False
         """The stream is closed in the engine."""
+        self.is_filled = False
+        """The connection looks at this stream after it has sent output."""
         self.is_full = False
         """More data waits for the client than is allowed, so the upstream is held."""
         self.is_shared = False
