@@ -108,6 +108,7 @@ COMPILED = (
     "telemetry/observer.py",
     "telemetry/outcome.py",
     "telemetry/record.py",
+    "telemetry/sink.py",
     "telemetry/trace_context.py",
 )
 """What a request runs through. Not here: what only the start, a handshake or a reload needs, and what is pickled on its

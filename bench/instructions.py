@@ -31,6 +31,7 @@ from sidecar.decision.jose import is_signature
 from sidecar.decision.jwk import parse_jwk
 from sidecar.decision.replay import ReplayMemory
 from sidecar.decision.strict import base64url
+from sidecar.process.host.loop import event_loop
 from tests.support.measured import World
 from tests.support.measured_endpoint import EndpointWorld
 from tests.support.measured_http2 import GrpcWorld, Http2World
@@ -50,8 +51,11 @@ _ROW: Final = re.compile(r"\s*([\d,]+) \([\d.]+%\)\s+(?:\S*:CPyDef_(\S+)|PROGRAM
 def main(arguments: list[str]) -> int:
     """Prints a table for each kind; 1 when it cannot be counted."""
     if arguments[:1] == ["--inside"]:
-        asyncio.run(_drive(arguments[1]))
-        os._exit(0)  # callgrind has its figures; what is torn down now would only take time
+        with asyncio.Runner(
+            loop_factory=event_loop
+        ) as runner:  # the loop that the server runs on, and its clock
+            runner.run(_drive(arguments[1]))
+            os._exit(0)  # callgrind has its figures; what is torn down now would only take time
     try:
         _require()
         for kind in arguments or KINDS:

@@ -15,11 +15,11 @@ from sidecar.decision.denial import NAMES, Denial, Failure
 from sidecar.decision.permit import Permit
 from sidecar.decision.request import Presenter
 from sidecar.decision.token import ValidatedToken
-from sidecar.telemetry.outcome import REPORT, denial_of
+from sidecar.telemetry.outcome import REPORT, Labels, denial_of
 from sidecar.telemetry.record import AuditRecord, ClientNotes
 
 # The C function if available (CPython), otherwise its Python equivalent.
-quoted: Callable[[str], str] = encoder.encode_basestring_ascii
+quoted: Final[Callable[[str], str]] = encoder.encode_basestring_ascii
 """A string as a JSON string, in ASCII only."""
 
 LONGEST: Final = 512
@@ -27,7 +27,9 @@ LONGEST: Final = 512
 
 _KEY: Final = "access line"
 _THREE_DIGITS: Final = [f"{number:03d}" for number in range(1000)]
-Kind = tuple[tuple[str, str, str], int, str, str]
+_MILLISECONDS: Final = [f"0.{number:03d}" for number in range(1000)]
+_MICROSECONDS: Final = [f"0.000{number:03d}" for number in range(1000)]
+Kind = tuple[Labels, int, str, str]
 """Rule, outcome and reason; status; method; host."""
 _KINDS_KEPT: Final = 1024
 
@@ -41,10 +43,12 @@ def timestamp(seconds: float) -> str:
 
 
 def decimal(seconds: float) -> str:
-    """Seconds with six decimals, like `.6f`; formatting integers is faster than formatting floats."""
+    """Seconds with six decimals, like `.6f`; tables are faster than formatting floats."""
     microseconds = int(seconds * 1e6 + 0.5)
+    if 0 <= microseconds < 1000:
+        return _MICROSECONDS[microseconds]
     if 0 <= microseconds < 1_000_000:
-        return f"0.{_THREE_DIGITS[microseconds // 1000]}{_THREE_DIGITS[microseconds % 1000]}"
+        return _MILLISECONDS[microseconds // 1000] + _THREE_DIGITS[microseconds % 1000]
     return f"{seconds:.6f}"
 
 
@@ -59,15 +63,17 @@ class AccessLine:
     def __init__(self) -> None:
         self._second = -1
         self._stamp = ""
+        self._generation = -1
+        self._end = ""
         self._kinds: dict[Kind, str] = {}
 
-    def render(self, record: AuditRecord, labels: tuple[str, str, str]) -> str:
+    def render(self, record: AuditRecord, labels: Labels) -> str:
         """The line, newline included."""
         started = record.started
         second = int(started)
         if second != self._second:
             self._second = second
-            self._stamp = timestamp(second)[:20]
+            self._stamp = f'{{"time":"{timestamp(second)[:20]}'
         presenter, decision = record.presenter, record.decision
         if decision is None:
             token, failures = "", ""
@@ -76,31 +82,41 @@ class AccessLine:
             validated = decision.token or (refused.token if refused is not None else None)
             token = _token(validated) if validated is not None else ""
             failures = _failures(refused) if refused is not None else ""
+        if record.generation != self._generation:
+            self._generation = record.generation
+            self._end = f',"generation":{record.generation}}}\n'
         connection = presenter.lines.get(_KEY) or _remembered(presenter)
         path = record.path if len(record.path) <= LONGEST else bounded(record.path)
         key = (labels, record.status, record.method, record.host)
         return (
-            f'{{"time":"{self._stamp}{_THREE_DIGITS[int((started - second) * 1000)]}Z","event":"request",'
-            f'{self._kinds.get(key) or self._kind(key)}"path":{quoted(path)},'
-            f'"request_id":{quoted(record.request_id)},"trace_id":{quoted(record.trace_id)},'
+            f"{self._stamp}{_THREE_DIGITS[int((started - second) * 1000)]}"
+            f"{self._kinds.get(key) or self._kind(key)}{quoted(path)},{_ids(record)}"
             f'{connection}{token}{failures}"duration":{decimal(record.duration)},'
             f'"decision_duration":{decimal(record.decision_seconds)},'
             f'"upstream_duration":{decimal(record.upstream_seconds)},"bytes_in":{record.bytes_in},'
-            f'"bytes_out":{record.bytes_out}{_rare(record)},"generation":{record.generation}}}\n'
+            f'"bytes_out":{record.bytes_out}{_rare(record)}{self._end}'
         )
 
     def _kind(self, key: Kind) -> str:
-        """The members that most requests of an API have in common, rendered once for each combination."""
+        """From the time's end to the name of the path: what most requests of an API have in common, rendered once for
+        each combination.
+        """
         (rule, outcome, reason), status, method, host = key
         if len(self._kinds) >= _KINDS_KEPT:
             self._kinds.clear()
         rendered = (
-            f'"outcome":"{outcome}","reason":"{reason}","status":{status},"rule":{quoted(rule)},'
-            f'"method":{quoted(bounded(method))},"host":{quoted(bounded(host))},'
+            f'Z","event":"request","outcome":"{outcome}","reason":"{reason}","status":{status},'
+            f'"rule":{quoted(rule)},"method":{quoted(bounded(method))},"host":{quoted(bounded(host))},"path":'
         )
         if len(host) <= LONGEST:  # a longer one is not a real host name, and must not fill the memory
             self._kinds[key] = rendered
         return rendered
+
+
+def _ids(record: AuditRecord) -> str:
+    if record.has_plain_ids:
+        return f'"request_id":"{record.request_id}","trace_id":"{record.trace_id}",'
+    return f'"request_id":{quoted(record.request_id)},"trace_id":{quoted(record.trace_id)},'
 
 
 def _remembered(presenter: Presenter) -> str:
@@ -188,7 +204,7 @@ def _client(notes: ClientNotes) -> str:
     )
 
 
-def incomplete(record: AuditRecord, labels: tuple[str, str, str]) -> str:
+def incomplete(record: AuditRecord, labels: Labels) -> str:
     """A replacement for a line that could not be made: the values set by the data plane only, newline included."""
     return (
         f'{{"time":"{timestamp(record.started)}","event":"request","outcome":"{labels[1]}",'
@@ -197,7 +213,7 @@ def incomplete(record: AuditRecord, labels: tuple[str, str, str]) -> str:
     )
 
 
-def readable(record: AuditRecord, labels: tuple[str, str, str]) -> str:
+def readable(record: AuditRecord, labels: Labels) -> str:
     """The line for a terminal, newline included; control characters are displayed as escapes."""
     rule, outcome, reason = labels
     decision = record.decision

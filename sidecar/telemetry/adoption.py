@@ -13,7 +13,7 @@ from sidecar.decision.confirmation import KEY, Held, held
 from sidecar.decision.denial import NAMES, Reason
 from sidecar.decision.permit import Permit
 from sidecar.telemetry.access import bounded, timestamp
-from sidecar.telemetry.outcome import DENY, FAIL, REPORT
+from sidecar.telemetry.outcome import DENY, FAIL, REPORT, Labels
 from sidecar.telemetry.record import AuditRecord
 
 MOST: Final = 2000
@@ -88,7 +88,7 @@ class Client(Generic[Moment]):
     def count(
         self,
         at: Moment,
-        labels: tuple[str, str, str],
+        labels: Labels,
         failed: Sequence[str],
         held: Held | None,
         *,
@@ -195,7 +195,7 @@ class Adoption:
         """Clients named by a verified token."""
         self._strangers: Clients[float] = Clients(STRANGERS, 0.0)
 
-    def count(self, record: AuditRecord, labels: tuple[str, str, str]) -> None:
+    def count(self, record: AuditRecord, labels: Labels) -> None:
         """Count one finished request."""
         decision, certificate = record.decision, record.presenter.client_certificate
         token = decision.token if decision is not None else None

@@ -31,20 +31,23 @@ Source = Callable[[], Iterable[Sample]]
 class Histogram:
     """Counts of observations per bucket, and their sum."""
 
-    __slots__ = ("bounds", "counts", "sum")
+    __slots__ = ("_at", "_last", "bounds", "counts", "sum")
 
     def __init__(self, bounds: Sequence[float]) -> None:
         self.bounds = tuple(bounds)
         self.counts = [0] * (len(self.bounds) + 1)
         self.sum = 0.0
+        self._at, self._last = 0, len(self.bounds)
+        """The bucket of the latest observation, and the number of the last bucket."""
 
     def observe(self, value: float) -> None:
         """Count one observation, in the unit of the bounds."""
-        at = 0
-        for bound in self.bounds:  # most values are in one of the first buckets
-            if value <= bound:
-                break
+        bounds, at = self.bounds, self._at
+        while at and value <= bounds[at - 1]:  # most values are in the bucket of the one before, or beside it
+            at -= 1
+        while at < self._last and value > bounds[at]:
             at += 1
+        self._at = at
         self.counts[at] += 1
         self.sum += value
 

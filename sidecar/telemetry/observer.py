@@ -6,7 +6,7 @@ computed on demand.
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from sidecar.decision.confirmation import KEY
 from sidecar.decision.key_exchange import NONE, group_label
@@ -16,8 +16,8 @@ from sidecar.telemetry.allowance import Allowances
 from sidecar.telemetry.configuration import Access, Audit, Format, LoggingSettings
 from sidecar.telemetry.journal import Journal
 from sidecar.telemetry.live import LiveDecisions
-from sidecar.telemetry.metrics import Metrics
-from sidecar.telemetry.outcome import PERMIT, REPORT, outcome_of
+from sidecar.telemetry.metrics import Metrics, Sample
+from sidecar.telemetry.outcome import PERMIT, REPORT, Labels, outcome_of
 from sidecar.telemetry.record import AuditRecord
 
 _MOST_STRIPPED = 64
@@ -56,7 +56,7 @@ class Telemetry:
         self.live = LiveDecisions()
         self.adoption = Adoption(clock())
         self._clients = self.adoption.clients
-        self.spans: Callable[[AuditRecord, tuple[str, str, str]], None] | None = None
+        self.spans: Callable[[AuditRecord, Labels], None] | None = None
         """Called for each request if tracing is on."""
         self._monotonic = monotonic
         """Clock of the allowances: monotonic, so that setting the wall clock does not suppress events."""
@@ -71,9 +71,8 @@ class Telemetry:
         self._duration = metrics.histogram("sidecar_request_duration_seconds")
         self._decision = metrics.histogram("sidecar_decision_duration_seconds")
         self._upstream = metrics.histogram("sidecar_upstream_duration_seconds")
-        self._bytes_in = metrics.counter("sidecar_request_body_bytes_total")
-        self._bytes_out = metrics.counter("sidecar_response_body_bytes_total")
-        self._bytes_in[()] = self._bytes_out[()] = 0
+        self._bytes_in = self._bytes_out = 0
+        metrics.sources.append(self._bytes)
         self._open = metrics.counter("sidecar_connections")
         self._accepted = metrics.counter("sidecar_connections_accepted_total")
         self._open[()] = self._accepted[()] = 0
@@ -102,9 +101,8 @@ class Telemetry:
             self._decision.observe(record.decision_seconds)
         if record.upstream_seconds:
             self._upstream.observe(record.upstream_seconds)
-        if record.bytes_in:
-            self._bytes_in[()] += record.bytes_in
-        self._bytes_out[()] += record.bytes_out
+        self._bytes_in += record.bytes_in
+        self._bytes_out += record.bytes_out
         self.live.append(record, labels)
         token = decision.token if decision is not None else None
         name = (token.client_id or token.subject) if token is not None else None
@@ -126,13 +124,17 @@ class Telemetry:
         if self.spans is not None:
             self.spans(record, labels)
 
+    def _bytes(self) -> Iterator[Sample]:
+        yield Sample("sidecar_request_body_bytes_total", (), self._bytes_in)
+        yield Sample("sidecar_response_body_bytes_total", (), self._bytes_out)
+
     def _is_sampled(self) -> bool:
         if self._sample == 0:
             return False
         self._permitted += 1
         return self._permitted % self._sample == 1 or self._sample == 1
 
-    def _observe_rare(self, record: AuditRecord, labels: tuple[str, str, str]) -> None:
+    def _observe_rare(self, record: AuditRecord, labels: Labels) -> None:
         if labels[1] == REPORT:
             self.metrics.increment("sidecar_report_only_total", labels[0], labels[2])
         if record.client is not None and record.client.issued:

@@ -55,6 +55,11 @@ class AuditRecord:
     has_place: bool = False
     """A place for its line was reserved in the log."""
 
+    has_plain_ids: bool = False
+    """`request_id` and `trace_id` are hex digits, so that no one has to escape them."""
+    labels: tuple[str, ...] = ()
+    """Rule, outcome and reason (`outcome.Labels`), set when the record was observed."""
+
     def __init__(self, presenter: Presenter, started: float, request_id: str, generation: int) -> None:
         self.presenter = presenter
         self.started = started

@@ -16,20 +16,28 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Final
 
-INTERVAL = 0.1
+INTERVAL: Final = 0.1
 """Seconds that a line may wait in the buffer."""
-BATCH = 65536
-"""Number of characters at which the list is handed over without the timer."""
-PLACE = 4096
+BATCH: Final = 262144
+"""Number of characters at which the list is handed over without the timer. Each time, two threads contend for the
+interpreter: under a load that fills a batch in less than `INTERVAL`, that costs more than the writing.
+"""
+SMALL_BATCH: Final = 65536
+"""The same for a small buffer, of which a batch should be a part."""
+PLACE: Final = 4096
 """Characters that one reservation keeps free: most lines are shorter, and a longer one is written too."""
-RETRY = 0.2
+RETRY: Final = 0.2
 """Seconds between two attempts of a sink that reserves to repeat a failed write."""
-PIPE_BUFFER = 4096
+PIPE_BUFFER: Final = 4096
 """Maximum bytes of an atomic write to a pipe (pipe(7), PIPE_BUF on Linux)."""
 
 Schedule = Callable[[float, Callable[[], None]], object]
 """The type of `loop.call_later`."""
+Batch = tuple[list[str], int]
+"""Lines, and the number of their characters."""
 
 
 class LineSink:
@@ -57,16 +65,21 @@ class LineSink:
         """Maximum characters of lines without a place."""
         self._reserved = 0
         self._shared = shared
+        self._batch = max(SMALL_BATCH, min(BATCH, limit // 4))
         self._lines: list[str] = []
         self._size = 0
-        self._handed: list[list[str]] = []
-        self._unwritten = 0
-        self._wake = threading.Condition()
-        self._thread: threading.Thread | None = None
+        self._handed: SimpleQueue[Batch | None] = SimpleQueue()
+        """Batches for the thread; None ends it."""
+        self._passed = self._done = 0
+        """Characters handed over so far, and those of them that are written or lost. The thread alone changes the
+        second, so that nobody waits for it.
+        """
+        self._passing = threading.Lock()
+        self._writer: threading.Thread | None = None
         self._schedule: Schedule | None = None
         self._scheduled = False
         self._reopen = False
-        self._closing = False
+        self._closing = threading.Event()
         self.dropped = 0
         """Number of lines lost so far."""
 
@@ -82,19 +95,19 @@ class LineSink:
         size = self._size + len(line)
         if has_place:
             self._reserved -= PLACE
-        elif size + self._unwritten + self._reserved > self._free_for_all:
+        elif size + self._passed - self._done + self._reserved > self._free_for_all:
             self.dropped += 1
             return
         self._size = size
         self._lines.append(line)
-        if size >= BATCH:
+        if size >= self._batch:
             self.flush()
         elif not self._scheduled:
             self._schedule_flush()
 
     def reserve(self) -> bool:
         """Reserve a place for one line; returns False if there is none."""
-        if self._size + self._unwritten + self._reserved + PLACE > self._limit:
+        if self.held + PLACE > self._limit:
             return False
         self._reserved += PLACE
         return True
@@ -103,6 +116,10 @@ class LineSink:
     def held(self) -> int:
         """Number of characters in the buffer, including reserved places."""
         return self._size + self._unwritten + self._reserved
+
+    @property
+    def _unwritten(self) -> int:
+        return self._passed - self._done
 
     def _schedule_flush(self) -> None:
         if self._schedule is None:
@@ -120,13 +137,12 @@ class LineSink:
         lines, self._lines, size, self._size = self._lines, [], self._size, 0
         if not lines:
             return
-        with self._wake:
-            self._handed.append(lines)
-            self._unwritten += size
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._drain, name="log", daemon=True)
-                self._thread.start()
-            self._wake.notify_all()
+        with self._passing:
+            self._passed += size
+            self._handed.put((lines, size))
+            if self._writer is None:
+                self._writer = threading.Thread(target=self._drain, name="log", daemon=True)
+                self._writer.start()
         if self._unwritten > self._limit // 4:
             time.sleep(0)  # no wait: it lets the other thread run
 
@@ -138,22 +154,21 @@ class LineSink:
         """Write the remaining lines; stop after `timeout` seconds."""
         self._schedule = None
         self.flush()
-        with self._wake:
-            self._closing = True
-            self._wake.notify_all()
-        if self._thread is not None:
-            self._thread.join(timeout)
+        self._closing.set()
+        if self._writer is not None:
+            self._handed.put(None)
+            self._writer.join(timeout)
 
     def _drain(self) -> None:
         while True:
-            with self._wake:
-                while not self._handed and not self._closing:
-                    self._wake.wait()
-                batches, self._handed = self._handed, []
-            if not batches:
+            batch = self._handed.get()
+            if batch is not None:
+                self._write(batch[0])
+                self._done += batch[1]
+            elif self._handed.empty():
                 return
-            for lines in batches:
-                self._write(lines)
+            else:
+                self._handed.put(None)  # lines came after the end: they are written first
 
     def _write(self, lines: list[str]) -> None:
         if self._reopen:
@@ -162,9 +177,6 @@ class LineSink:
         for part, count in self._parts(lines):
             if not self._written(part):  # closed, full disk: requests continue
                 self.dropped += count
-        size = sum(map(len, lines))
-        with self._wake:
-            self._unwritten -= size
 
     def _written(self, data: bytes) -> bool:
         """Whether everything was written; a sink that reserves tries until it was, or until it is closed."""
@@ -180,13 +192,11 @@ class LineSink:
     def _may_try_again(self) -> bool:
         if not self.reserves:
             return False
-        with self._wake:
-            if not self._closing:
-                self._wake.wait(RETRY)
+        self._closing.wait(RETRY)
         if self._reopen:
             self._reopen = False
             self._reopened()
-        return not self._closing
+        return not self._closing.is_set()
 
     def _parts(self, lines: list[str]) -> Iterable[tuple[bytes, int]]:
         if self._shared:
@@ -198,7 +208,7 @@ class LineSink:
         try:
             descriptor = _opened(self._path)
         except OSError as error:
-            self._handed.append([f'{{"event":"log file not reopened","error":{str(error)!r}}}\n'])
+            self._handed.put(([f'{{"event":"log file not reopened","error":{str(error)!r}}}\n'], 0))
             return
         os.close(self._descriptor)
         self._descriptor = descriptor

@@ -45,7 +45,8 @@ class TraceIds:
         self._sampled = sampled
 
     def place(self, traceparent: bytes, record: AuditRecord) -> None:
-        """Fill the record's `trace_id`, `span_id`, `parent_id`, `sampled` and `traceparent`."""
+        """Fill the record's `trace_id`, `span_id`, `parent_id`, `sampled` and `traceparent`; its id is one of ours."""
+        record.has_plain_ids = True
         parent = parse(traceparent) if traceparent else None
         if parent is not None:
             record.trace_id = parent.trace_id

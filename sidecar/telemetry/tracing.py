@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from sidecar.decision.permit import Permit
 from sidecar.telemetry.configuration import TracingSettings
 from sidecar.telemetry.issuer_observer import Introspected, KeysRefreshed
-from sidecar.telemetry.outcome import FAIL
+from sidecar.telemetry.outcome import FAIL, Labels
 from sidecar.telemetry.record import AuditRecord
 from sidecar.telemetry.trace_context import TraceIds
 
@@ -55,7 +55,7 @@ class Tracer:
         bound = TraceIdRatioBased.get_bound_for_rate(settings.sample_ratio)
         self.trace_ids = TraceIds(has_spans=True, sampled=lambda trace: int(trace[16:], 16) < bound)
 
-    def request(self, record: AuditRecord, labels: tuple[str, str, str]) -> None:
+    def request(self, record: AuditRecord, labels: Labels) -> None:
         """The spans of one finished request: itself, the decision, the upstream."""
         if not record.sampled:
             return
@@ -124,7 +124,7 @@ def _context(trace_id: str, span_id: str) -> SpanContext:
     return SpanContext(int(trace_id, 16), int(span_id, 16), is_remote=False, trace_flags=TraceFlags(1))
 
 
-def _attributes(record: AuditRecord, labels: tuple[str, str, str]) -> Attributes:
+def _attributes(record: AuditRecord, labels: Labels) -> Attributes:
     """OpenTelemetry's semantic conventions for HTTP servers; never a token, query or claim value."""
     attributes: Attributes = {
         "http.request.method": record.method,

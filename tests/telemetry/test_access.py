@@ -16,6 +16,7 @@ from sidecar.decision.request import Presenter
 from sidecar.telemetry.access import LONGEST, AccessLine, decimal, readable, timestamp
 from sidecar.telemetry.configuration import Access, Format
 from sidecar.telemetry.outcome import outcome_of
+from sidecar.telemetry.trace_context import TraceIds
 from tests.support.pki import Pki, Profile, self_signed
 from tests.support.records import RULE, RecordedTelemetry, denial, permit, presenter, record, token
 
@@ -136,6 +137,25 @@ def test_no_part_of_a_request_can_break_out_of_its_line(member: str) -> None:
     assert line.count("\n") == 1
     assert line.isascii()
     assert json.loads(line)[member] == HOSTILE
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b'00-0af7651916cd43dd8448eb211c80319"-b7ad6b7169203331-01', b"00-" + b'"' * 32 + b"-1-01"]
+)
+def test_ids_that_are_not_escaped_are_hex_digits_whatever_a_caller_sends(sent: bytes) -> None:
+    request = record(permit(), request_id="0123456789abcdef00000a42", trace_id="")
+    TraceIds().place(sent, request)
+    assert request.has_plain_ids
+    line = json.loads(AccessLine().render(request, outcome_of(request)))
+    assert line["request_id"] == "0123456789abcdef00000a42"
+    assert line["trace_id"] == "000000000123456789abcdef00000a42"[-32:]
+
+
+def test_lines_of_several_generations_name_each_its_own() -> None:
+    line = AccessLine()
+    requests = [record(permit(), generation=number) for number in (1, 2, 2, 1)]
+    found = [json.loads(line.render(one, outcome_of(one)))["generation"] for one in requests]
+    assert found == [1, 2, 2, 1]
 
 
 def test_no_claim_certificate_or_rule_can_break_out_of_its_line() -> None:

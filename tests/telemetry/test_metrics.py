@@ -1,13 +1,24 @@
 """Figures: counted, merged over workers, and exposed as Prometheus reads them."""
 
 import json
+import random
+from bisect import bisect_left
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from sidecar.telemetry.exposition import exposed
-from sidecar.telemetry.families import FAMILIES, Kind, Merge
-from sidecar.telemetry.metrics import Metrics, Sample, Snapshot, merged, only_counts, restored, total
+from sidecar.telemetry.families import FAMILIES, LATENCY, Kind, Merge
+from sidecar.telemetry.metrics import (
+    Histogram,
+    Metrics,
+    Sample,
+    Snapshot,
+    merged,
+    only_counts,
+    restored,
+    total,
+)
 
 
 def samples(snapshot: Snapshot) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
@@ -38,6 +49,17 @@ def test_counters_gauges_and_histograms_are_exposed() -> None:
     assert found[("sidecar_request_duration_seconds_bucket", (("le", "+Inf"),))] == 4
     assert found[("sidecar_request_duration_seconds_count", ())] == 4
     assert found[("sidecar_request_duration_seconds_sum", ())] == pytest.approx(100.0026)
+
+
+def test_bucket_of_a_value_does_not_depend_on_the_values_before_it() -> None:
+    chosen = random.Random(1)
+    values = [chosen.choice([0.0, *LATENCY, 61.0]) + chosen.choice([-1e-9, 0.0, 1e-9]) for _ in range(2000)]
+    histogram, wanted = Histogram(LATENCY), [0] * (len(LATENCY) + 1)
+    for value in values:
+        histogram.observe(value)
+        wanted[bisect_left(LATENCY, value)] += 1
+        assert histogram.counts == wanted
+    assert histogram.sum == pytest.approx(sum(values))
 
 
 def test_metric_without_a_value_yet_is_exposed_as_zero_or_named() -> None:

@@ -4,6 +4,7 @@ Only `finish` and `abandon` report the record, and every end calls one of them, 
 nor duplicated.
 """
 
+from collections.abc import Callable
 from time import perf_counter
 from typing import Final
 
@@ -15,6 +16,9 @@ from sidecar.proxy.exchange.occupancy import Full, Place
 from sidecar.proxy.exchange.snapshot import Serving
 from sidecar.proxy.exchange.stream import NEVER, ClientStream
 from sidecar.telemetry.record import AuditRecord
+
+_seconds: Final[Callable[[], float]] = perf_counter
+"""The clock of durations."""
 
 ENDED_FOR: Final = {
     "token_expired": Reason.TOKEN_EXPIRED,
@@ -30,7 +34,7 @@ class Ending:
     __slots__ = ("_serving", "_stream", "has_begun", "is_answered", "is_over", "place", "record", "started")
 
     def __init__(self, stream: ClientStream, serving: Serving) -> None:
-        self.started = perf_counter()
+        self.started = _seconds()
         self.record = AuditRecord(stream.presenter, serving.clock(), serving.next_id(), serving.generation)
         self.has_begun = False
         """The head of a final answer was sent."""
@@ -115,7 +119,7 @@ class Ending:
     def _report(self) -> None:
         if self.place is not None:
             self._leave_place()
-        self.record.duration = perf_counter() - self.started
+        self.record.duration = _seconds() - self.started
         try:
             self._serving.observer.observe(self.record)
         except Exception as error:  # noqa: BLE001 — an observer's fault must not break the exchange

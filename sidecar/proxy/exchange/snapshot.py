@@ -5,7 +5,6 @@ splits a request.
 import os
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from itertools import count
 from typing import Any, Final, Protocol
 
 from sidecar.decision.denial import Denial
@@ -24,7 +23,6 @@ from sidecar.proxy.upstream.pool import UpstreamPool
 from sidecar.telemetry.record import AuditRecord, Observer
 from sidecar.telemetry.trace_context import UNTRACED, TraceIds
 
-_IDS: Final = count(1)
 _LOW: Final = tuple(f"{number:02x}" for number in range(256))
 """The last two digits of a number, as a table: formatting a whole number for each request costs more."""
 
@@ -91,10 +89,10 @@ class Serving:
         self.trace = trace
         self.field_rules = settings.field_rules()
         self.response_names: dict[bytes, int] = {}
-        self._instance = os.urandom(8).hex()
-        self._block = -1
+        self._instance, self._number = os.urandom(8).hex(), 0
+        """Beginning of the ids, which no other generation or process has, and number of the latest."""
         self._prefix = ""
-        """Common prefix of the ids of one block: all but the last two digits."""
+        """Common prefix of the ids of one block of 256: all but the last two digits."""
         self._identity_key = object()
         self._bounds: dict[str, Bounds] = {}
         """Limits by rule name, for rules that set their own."""
@@ -115,11 +113,11 @@ class Serving:
 
     def next_id(self) -> str:
         """A request id, unique across processes; the id of another request cannot be guessed from it."""
-        number: int = next(_IDS)
-        block = number >> 8
-        if block != self._block:
-            self._block, self._prefix = block, f"{self._instance}{block:06x}"
-        return self._prefix + _LOW[number & 255]
+        self._number = number = self._number + 1
+        low = number & 255
+        if not low or number == 1:
+            self._prefix = f"{self._instance}{number >> 8:06x}"
+        return self._prefix + _LOW[low]
 
     def bounds_under(self, rule: Rule) -> Bounds:
         """The limits of the exchanges of a rule that sets its own."""

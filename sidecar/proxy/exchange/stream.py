@@ -39,7 +39,9 @@ class ClientStream(ABC):
     )  # fmt: skip
 
     def __init__(self, presenter: Presenter, certificate_until: float, now: Callable[[], float]) -> None:
-        """`now` gives seconds of the clock of deadlines."""
+        """`now` gives seconds of the clock of deadlines: that of the event loop, which uvloop reads once in each turn.
+        Deadlines are checked about once a second, so no call needs more.
+        """
         self.presenter = presenter
         self.hop: Hop | None = None
         """Makes the presenter of each request, if a proxy identifies it; None: `presenter` applies to all."""

@@ -20,8 +20,10 @@ from sidecar.proxy.tls.verification import MESSAGES, Verification, listen
 _RECORD: Final = 16384
 _HEADER: Final = 5
 _READ_BUFFER: Final = _ffi.new("char[]", _RECORD)
+_READ_VIEW: Final = _ffi.buffer(_READ_BUFFER)
 _DRAIN_SIZE: Final = 288 * 1024
 _DRAIN_BUFFER: Final = _ffi.new("char[]", _DRAIN_SIZE)
+_DRAIN_VIEW: Final = _ffi.buffer(_DRAIN_BUFFER)
 # One event loop, one thread: no other code runs between a call that fills a buffer and the copy from it.
 
 # Module constants, looked up once and not for every record.
@@ -29,7 +31,6 @@ _bio_read: Final = _lib.BIO_read
 _bio_write: Final = _lib.BIO_write
 _ssl_read: Final = _lib.SSL_read
 _ssl_write: Final = _lib.SSL_write
-_unpack: Final = _ffi.unpack
 _group_name: Final = getattr(_lib, "SSL_get0_group_name", None)
 """Not available in every version of the binding."""
 
@@ -235,7 +236,7 @@ class OpenSslEngine:
     def _read(self, *, is_one_record: bool) -> bytes:
         ssl, first, rest = self._ssl, b"", None
         while (size := _ssl_read(ssl, _READ_BUFFER, _RECORD)) > 0:
-            data: bytes = _unpack(_READ_BUFFER, size)
+            data: bytes = _READ_VIEW[:size]
             if is_one_record and size < _RECORD:
                 return data
             if rest is not None:
@@ -276,7 +277,7 @@ class OpenSslEngine:
         size = _bio_read(self._from_tls, _DRAIN_BUFFER, _DRAIN_SIZE)
         if size <= 0:
             return b""
-        data: bytes = _unpack(_DRAIN_BUFFER, size)
+        data: bytes = _DRAIN_VIEW[:size]
         return data if size < _DRAIN_SIZE else data + self.outgoing()
 
     def send(self, plaintext: bytes) -> bytes:

@@ -11,7 +11,7 @@ from sidecar.decision.permit import Permit
 from sidecar.entry.authorization_server import RULE
 from sidecar.telemetry.access import AccessLine, bounded, incomplete
 from sidecar.telemetry.live import Entry
-from sidecar.telemetry.outcome import denial_of
+from sidecar.telemetry.outcome import Labels, denial_of
 from sidecar.telemetry.record import AuditRecord
 
 Decision = dict[str, Any]
@@ -29,7 +29,7 @@ def described(entries: Iterable[Entry]) -> list[Decision]:
     ]
 
 
-def _described(line: AccessLine, record: AuditRecord, labels: tuple[str, str, str]) -> Decision:
+def _described(line: AccessLine, record: AuditRecord, labels: Labels) -> Decision:
     try:
         return {**json.loads(line.render(record, labels)), "steps": list(steps(record))}
     except Exception:  # noqa: BLE001 — one record must not take the others from the page; the log has told of it
