@@ -57,6 +57,7 @@ COMPILED = (
     "http/fields.py",
     "http/forwarding.py",
     "http/grpc.py",
+    "http/http2_field.py",
     "http/http2_request.py",
     "http/identity.py",
     "http/intake.py",

@@ -6,9 +6,9 @@ No engine stands before these: each row is refused by the sidecar's own reading.
 import pytest
 
 from sidecar.decision.denial import Reason
-from sidecar.http import http2_request, intake
+from sidecar.http import http2_field, intake
 from sidecar.http.fields import FieldRules, RequestFields
-from sidecar.http.http2_request import Http2Request, read_request, read_trailers
+from sidecar.http.http2_request import HeadReader, Http2Request, read_request, read_trailers
 from sidecar.http.message import Fault, Field, Request
 
 GET: tuple[Field, ...] = (
@@ -263,9 +263,44 @@ def test_trailers_end_the_request_and_have_their_limit() -> None:
     assert request.fault.reason is Reason.HEADER_TOO_LARGE
 
 
+PROPER: dict[str, tuple[Field, ...]] = {
+    "a request": GET,
+    "a field": (*GET, (b"x", b"y")),
+    "a call": (*POST, (b"content-type", b"application/grpc"), (b"te", b"trailers"), (b"grpc-timeout", b"5S")),
+    "a token": (*GET, (b"authorization", b"Bearer a.b.c"), (b"x", b"y")),
+    "another order": (*reversed(GET), (b"x", b"y"), (b"authorization", b"Bearer a.b.c")),
+    "moved fields": (*GET, (b"cookie", b"a=1"), (b"host", b"api.example"), (b"cookie", b"b=2"), (b"x", b"y")),
+    "a length": (*POST, (b"content-length", b"0"), (b"priority", b"u=1")),
+    "nothing": (),
+}
+HEADS: dict[str, tuple[Field, ...]] = (
+    PROPER | MALFORMED | {row: found[0] for row, found in OTHERWISE_REFUSED.items()}
+)
+
+
+def everything(request: Http2Request) -> dict[str, object]:
+    slots = [slot for kind in (Request, Http2Request) for slot in kind.__slots__]
+    return {slot: getattr(request, slot) for slot in slots}
+
+
+@pytest.mark.parametrize("rests", [False, True])
+@pytest.mark.parametrize("before", HEADS)
+def test_a_head_reads_alike_after_any_other(before: str, *, rests: bool) -> None:
+    """What is known from the head before saves work, and excuses nothing."""
+    reader = HeadReader()
+    for row, fields in HEADS.items():
+        for each in (HEADS[before], fields):
+            got = reader.read(each, ends=True, target_bytes=8192, header_bytes=32768, headers=100)
+            assert everything(got) == everything(read(*each)), row
+            if rests:
+                reader.rest()
+
+
 def test_names_that_strangers_choose_do_not_fill_the_memory() -> None:
-    for number in range(http2_request._MOST_KNOWN + 5):
+    for number in range(http2_field._MOST_KNOWN + 5):
         assert read(*GET, (b"x-%d" % number, b"1")).fault is None
-    assert len(http2_request._KNOWN_NAMES) <= http2_request._MOST_KNOWN
+    assert len(http2_field._KNOWN_NAMES) <= http2_field._MOST_KNOWN
     assert read(*GET, (b"x" * 200, b"1")).fault is None
-    assert b"x" * 200 not in http2_request._KNOWN_NAMES
+    assert b"x" * 200 not in http2_field._KNOWN_NAMES
+    for row, fields in MALFORMED.items():
+        assert read(*fields).fault is not None, row

@@ -12,7 +12,7 @@ from typing import Final
 from sidecar.decision.denial import Reason
 from sidecar.decision.request import Presenter
 from sidecar.http.forwarding import Forwarding
-from sidecar.http.http2_request import Http2Request, read_request, read_trailers
+from sidecar.http.http2_request import HeadReader, Http2Request, read_trailers
 from sidecar.http.message import Fault, Field
 from sidecar.proxy.client.host import Host
 from sidecar.proxy.client.http2_allowance import Allowance
@@ -41,7 +41,7 @@ class Http2Wire(Http2Turns):
     """The streams of one connection."""
 
     __slots__ = (
-        "_allowance", "_clean", "_deferred", "_filled", "_goes", "_is_leaving", "_leavers", "_requests", "_sheds",
+        "_allowance", "_deferred", "_filled", "_goes", "_heads", "_is_leaving", "_leavers", "_requests", "_sheds",
         "deadline", "streams",
     )  # fmt: skip
 
@@ -55,8 +55,7 @@ class Http2Wire(Http2Turns):
         """The streams that are open in the engine."""
         self._filled: list[Http2Stream] = []
         """Streams that may have output waiting for the client: those whose `is_filled` is set, each once."""
-        self._clean = b""
-        """The Authorization value of the last request: most clients send the same token again and again."""
+        self._heads = HeadReader()
         self._leavers: list[Http2Stream] = []
         """Streams of a disconnected client whose exchanges still have to be ended."""
         self._deferred: dict[int, tuple[Http2Request, float]] = {}
@@ -149,10 +148,7 @@ class Http2Wire(Http2Turns):
     def head(self, stream: int, fields: tuple[Field, ...], *, ends: bool) -> None:
         serving = self._host.serving
         target, size, count = serving.target_bytes, serving.header_bytes, serving.headers
-        request = read_request(
-            fields, ends=ends, target_bytes=target, header_bytes=size, headers=count, clean=self._clean
-        )
-        self._clean = request.authorization
+        request = self._heads.read(fields, ends=ends, target_bytes=target, header_bytes=size, headers=count)
         if request.defers:
             self._deferred[stream] = (request, self._host.now())
         else:
@@ -186,7 +182,7 @@ class Http2Wire(Http2Turns):
         found = self.streams.get(stream)
         if not data and not ends:
             self.noise(of_window=0)
-        elif stream in self._deferred:
+        elif self._deferred and stream in self._deferred:
             self._begin_deferred(stream, _NOT_AS_LONG if data else None, ends=ends)
             self.engine.took(stream, len(data))
         elif found is not None:
@@ -197,7 +193,7 @@ class Http2Wire(Http2Turns):
 
     def trailers(self, stream: int, fields: tuple[Field, ...]) -> None:
         found = self.streams.get(stream)
-        if stream in self._deferred:
+        if self._deferred and stream in self._deferred:
             limit = self._host.settings.limits.trailer_bytes
             read_trailers(self._deferred[stream][0], fields, limit)
             self._begin_deferred(stream, None, ends=True)
@@ -380,8 +376,9 @@ class Http2Wire(Http2Turns):
     def rest(self) -> None:
         """The connection is idle: release the memory that its requests needed."""
         if not self.streams and not self._deferred:
-            # An empty dictionary keeps the room that its entries needed; a token is not kept without need.
-            self.streams, self._deferred, self._clean = {}, {}, b""
+            # An empty dictionary keeps the room that its entries needed.
+            self.streams, self._deferred = {}, {}
+            self._heads.rest()
 
     def check(self, now: float, wall: float, timeouts: Timeouts) -> None:
         """Act on expired limits. `now` is monotonic seconds, `wall` seconds since the epoch."""

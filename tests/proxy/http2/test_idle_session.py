@@ -1,6 +1,7 @@
 """What an idle HTTP/2 connection keeps: compression tables, settings and windows, in as little memory as possible."""
 
 import ctypes
+import gc
 import subprocess
 import sys
 
@@ -74,6 +75,32 @@ def test_a_connection_that_had_many_streams_keeps_no_room_for_them(talk: Convers
     assert sys.getsizeof(wire.streams) > sys.getsizeof({})
     talk.later(2)
     assert sys.getsizeof(wire.streams) == sys.getsizeof({})
+
+
+def reached(start: object) -> set[bytes]:
+    """All byte strings that an object keeps."""
+    seen: dict[int, object] = {}
+    waiting = [start]
+    while waiting:
+        one = waiting.pop()
+        if id(one) not in seen and not isinstance(one, type):
+            seen[id(one)] = one
+            waiting += gc.get_referents(one)
+    return {one for one in seen.values() if isinstance(one, bytes)}
+
+
+def test_the_token_of_a_silent_client_is_not_kept(talk: Conversation) -> None:
+    token = b"Bearer " + b"t" * 600
+    client = Http2Client(talk)
+    (connection,) = talk.server._connections
+    wire = connection.wire
+    assert isinstance(wire, Http2Wire)
+    number = client.asks("/a", "GET", (b"authorization", token))
+    talk.upstreams[-1].says(ok(b""))
+    assert client.got(number).is_whole
+    assert token in reached(wire._heads)
+    talk.later(2)
+    assert token not in reached(wire._heads)
 
 
 # --- state
