@@ -55,18 +55,18 @@ _MOST_KNOWN: Final = 2048
 _LONGEST_KNOWN: Final = 128
 
 
-class Malformed(Exception):
+class MalformedField(Exception):
     """The message is malformed (RFC 9113 §8.1.1)."""
 
 
 def check_value(value: bytes) -> None:
-    """Check that a value can be written as HTTP/1.1. Raises `Malformed`."""
+    """Check that a value can be written as HTTP/1.1. Raises `MalformedField`."""
     if value and (value[0] <= 0x20 or value[-1] <= 0x20 or value.translate(_CLEAN) != value):
-        raise Malformed("a field value with a control character, or with space around it")
+        raise MalformedField("a field value with a control character, or with space around it")
 
 
 def kind_of(name: bytes, value: bytes) -> int:
-    """Check a field; returns the kind of its name. Raises `Malformed`."""
+    """Check a field; returns the kind of its name. Raises `MalformedField`."""
     check_value(value)
     kind = _KNOWN_NAMES.get(name)
     return _kind_of_new(name) if kind is None else kind
@@ -94,7 +94,7 @@ def _kind_of_new(name: bytes) -> int:
     if name[:1] == b":":
         return UNKNOWN_PSEUDO
     if not _NAME.match(name):
-        raise Malformed("a field name that is no token in lower case")
+        raise MalformedField("a field name that is no token in lower case")
     if len(name) <= _LONGEST_KNOWN:
         if len(_KNOWN_NAMES) >= _MOST_KNOWN:
             _KNOWN_NAMES.clear()  # else one client could fill it, and no further name would ever be cached

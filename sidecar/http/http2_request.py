@@ -26,7 +26,7 @@ from sidecar.http.http2_field import (
     TE,
     TRAILER,
     UNKNOWN_PSEUDO,
-    Malformed,
+    MalformedField,
     kind_at,
     kind_of,
 )
@@ -92,7 +92,7 @@ class HeadReader:
         request.keep_alive, request.complete = True, ends
         try:
             self._take(request, fields)
-        except Malformed as malformed:
+        except MalformedField as malformed:
             request.fault = Fault(Reason.REQUEST_MALFORMED, str(malformed))
             request.head_bytes = _size(fields)
             return request
@@ -105,7 +105,7 @@ class HeadReader:
         return request
 
     def _take(self, request: Http2Request, fields: tuple[Field, ...]) -> None:
-        """Set everything that a head says. Raises `Malformed`."""
+        """Set everything that a head says. Raises `MalformedField`."""
         method: bytes | None = None
         scheme: bytes | None = None
         path: bytes | None = None
@@ -125,7 +125,7 @@ class HeadReader:
                 size += len(name) + len(value) + 4
             elif regular:
                 # RFC 9113 §8.3: "All pseudo-header fields MUST appear in a field block before all regular field lines."
-                raise Malformed(_MISPLACED)
+                raise MalformedField(_MISPLACED)
             elif kind == METHOD and method is None:
                 method = value
             elif kind == SCHEME and scheme is None:
@@ -138,7 +138,7 @@ class HeadReader:
                 others = others or set()
                 others.add(name)
             else:
-                raise Malformed(_MISPLACED)
+                raise MalformedField(_MISPLACED)
         self._last = fields
         _take_pseudo(request, method, scheme, path, authority, has_others=others is not None)
         request.fields, request.head_bytes = list(fields[at - regular :]), size
@@ -170,7 +170,7 @@ def read_trailers(request: Request, fields: tuple[Field, ...], trailer_bytes: in
     request.complete = True
     try:
         _check_trailers(fields)
-    except Malformed as malformed:
+    except MalformedField as malformed:
         request.fault = Fault(Reason.REQUEST_MALFORMED, str(malformed))
         return
     request.trailers = list(fields)
@@ -190,13 +190,13 @@ def _check_trailers(fields: tuple[Field, ...]) -> None:
             if kind >= TRAILER:
                 framing.append(name)
         elif regular or name in pseudo:
-            raise Malformed(_MISPLACED)
+            raise MalformedField(_MISPLACED)
         else:
             pseudo.append(name)
     if pseudo:
-        raise Malformed("pseudo-header fields in trailers")
+        raise MalformedField("pseudo-header fields in trailers")
     if framing:
-        raise Malformed(f"{framing[0].decode('ascii')} in trailers")
+        raise MalformedField(f"{framing[0].decode('ascii')} in trailers")
 
 
 def _take_regular(
@@ -232,22 +232,22 @@ def _take_pseudo(
         # RFC 9113 §8.5. CONNECT is refused in any case; extended CONNECT (RFC 8441) was not offered, so it is
         # malformed.
         if scheme is not None or path is not None or has_others or authority is None:
-            raise Malformed("CONNECT with other pseudo-header fields than :authority")
+            raise MalformedField("CONNECT with other pseudo-header fields than :authority")
         request.method, request.target = method, b"/"
         return
     if said_method is None or scheme is None or path is None or has_others:
-        raise Malformed("not exactly :method, :scheme, :path and at most :authority")
+        raise MalformedField("not exactly :method, :scheme, :path and at most :authority")
     if method is None:
-        raise Malformed("a method that is not known")
+        raise MalformedField("a method that is not known")
     if scheme not in (b"https", b"http"):  # a proxy in front may have received the request without TLS
-        raise Malformed("a scheme other than https and http")
+        raise MalformedField("a scheme other than https and http")
     request.method, request.target = method, path
     if not path.isascii():
         request.fault = Fault(
             Reason.PATH_AMBIGUOUS, "unescaped_text: the target holds bytes outside of ASCII"
         )
     elif path[:1] not in (b"/", b"*") or path.translate(_VISIBLE) != path:
-        raise Malformed(":path is neither an absolute path nor *")
+        raise MalformedField(":path is neither an absolute path nor *")
 
 
 def _take_heeded(
@@ -269,7 +269,7 @@ def _take_heeded(
             kind == TE and value != b"trailers" and value.lower() != b"trailers"
         ):
             request.fields = _unmoved(fields[:at])
-            raise Malformed("a field that only HTTP/1.1 knows: " + name.decode("ascii"))
+            raise MalformedField("a field that only HTTP/1.1 knows: " + name.decode("ascii"))
         else:
             _note(request, kind, value)
     if hosts or cookies:
@@ -302,25 +302,25 @@ def _host(authority: bytes | None, hosts: list[bytes]) -> bytes:
     equal.
     """
     if len(hosts) > 1:
-        raise Malformed("more than one Host")
+        raise MalformedField("more than one Host")
     if authority is None:
         authority = hosts[0] if hosts else b""
     elif hosts and hosts[0].lower() != authority.lower():
-        raise Malformed("Host differs from :authority")
+        raise MalformedField("Host differs from :authority")
     if not authority:
-        raise Malformed("no authority")
+        raise MalformedField("no authority")
     return authority
 
 
 def _take_length(request: Http2Request, lengths: list[bytes]) -> None:
     """RFC 9113 §8.1.1: the content is as long as Content-Length says; a body without it is forwarded in chunks."""
     if lengths and (len(lengths) > 1 or not lengths[0].isdigit() or len(lengths[0]) > 18):
-        raise Malformed("Content-Length")
+        raise MalformedField("Content-Length")
     if not request.complete:
         request.chunked = not lengths
         request.defers = bool(lengths) and not int(lengths[0])
     elif lengths and int(lengths[0]):
-        raise Malformed("Content-Length without content")
+        raise MalformedField("Content-Length without content")
     elif not lengths and request.method in _WITH_CONTENT:
         # RFC 9110 §8.6: a method for which content is expected says that there is none.
         _add(request, b"content-length", b"0")
