@@ -112,7 +112,7 @@ class Serving:
         self.http2_scheme = upstream.scheme.encode("ascii") if upstream.protocol == HTTP2 else b""
 
     def next_id(self) -> str:
-        """A request id, unique across processes; the id of another request cannot be guessed from it."""
+        """A request id, unique across processes. It is no secret: consecutive requests have consecutive ids."""
         self._number = number = self._number + 1
         low = number & 255
         if not low or number == 1:
