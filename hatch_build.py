@@ -61,6 +61,7 @@ COMPILED = (
     "http/http2_request.py",
     "http/identity.py",
     "http/intake.py",
+    "http/lines.py",
     "http/message.py",
     "http/redirects.py",
     "http/response_fields.py",

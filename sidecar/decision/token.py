@@ -63,7 +63,7 @@ class ValidatedToken:
     key_id: Hashable = None
     """Identity of the verification key, for eviction when the key leaves the key set; None if introspected."""
     digest: TokenDigest = field(default=TokenDigest(b""), repr=False)
-    renderings: dict[Hashable, bytes] = field(default_factory=dict, repr=False)
+    renderings: dict[Hashable, Any] = field(default_factory=dict, repr=False)
     """Header blocks that the data plane made from this token; they die with it."""
     lines: dict[str, str] = field(default_factory=dict, repr=False)
     """What telemetry made of this token's constants; it dies with the token."""

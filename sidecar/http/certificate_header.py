@@ -4,6 +4,7 @@ from typing import Final
 
 from sidecar.decision.request import Presenter
 from sidecar.http.certificate_field import LONGEST, CertificateFormat, FieldCertificates, emit
+from sidecar.http.lines import NO_FIELDS, FieldBlock
 
 _KEPT: Final = 1024
 """Maximum number of certificates whose field is cached."""
@@ -26,28 +27,29 @@ class CertificateHeader:
         names = [name, chain_name] if tells_chain and chain_name else [name]
         self.selects = ", ".join(names).encode("ascii")
         """Value of `Vary`: the response to a request with these fields depends on them (RFC 9440 §2.4)."""
-        self._made: dict[bytes, bytes] = {}
+        self._made: dict[bytes, FieldBlock] = {}
         """Field lines by certificates; empty if they would be too long."""
         self._size = 0
         self._name = name.encode("ascii")
 
-    def line(self, presenter: Presenter) -> bytes | None:
-        """`name: value CRLF`; empty without a certificate; None if the certificate is too large for a field."""
+    def block(self, presenter: Presenter) -> FieldBlock | None:
+        """Its fields; none without a certificate; None if the certificate is too large for a field."""
         certificate = presenter.client_certificate
         if certificate is None:
-            return b""
+            return NO_FIELDS
         key = certificate.thumbprint
         if self._tells_chain and presenter.chain:
             key += b"".join(presenter.chain)
-        line = self._made.get(key)
-        if line is None:
-            line = self._lines(certificate.der, presenter.chain if self._tells_chain else ())
-            self._size += len(key) + len(line)
+        block = self._made.get(key)
+        if block is None:
+            block = FieldBlock(self._lines(certificate.der, presenter.chain if self._tells_chain else ()))
+            size = len(key) + 2 * len(block.lines)  # twice, if HTTP/2 needs them
+            self._size += size
             if len(self._made) >= _KEPT or self._size > _KEPT_BYTES:
                 self._made.clear()
-                self._size = len(key) + len(line)
-            self._made[key] = line
-        return line or None
+                self._size = size
+            self._made[key] = block
+        return block if block.lines else None
 
     def _lines(self, der: bytes, chain: tuple[bytes, ...]) -> bytes:
         value, chain_value = emit(self._form, FieldCertificates(der, chain))

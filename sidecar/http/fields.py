@@ -7,10 +7,11 @@ spelling of the identity headers, names with `_`). The sidecar's own fields are 
 
 import re
 from collections.abc import Iterable
-from typing import Final
+from typing import Any, Final
 
 from sidecar.decision.denial import Reason
 from sidecar.http.claimed_identity import ClaimedIdentity
+from sidecar.http.lines import NO_TRAILERS
 from sidecar.http.message import Fault, Field
 
 # Treatment of a header field. Plain integers: compiled code reads them at no cost, but looks up an enum member
@@ -149,7 +150,8 @@ class FieldRules:
 
 
 NOTHING: Final[list[Field]] = []
-"""The shared empty list, because most requests have no such fields. It is never appended to."""
+_NO_VALUES: Final[list[bytes]] = []
+"""The shared empty lists, because most requests have no such fields. They are never appended to."""
 
 
 class RequestFields:
@@ -178,16 +180,16 @@ class RequestFields:
     )
 
     def __init__(self) -> None:
-        self.kept: list[bytes] = []
-        """`name: value CRLF` in pieces, in order."""
+        self.kept: list[Field] = []
+        """The fields to forward unchanged, in order."""
         self.hosts: list[bytes] = []
         self.authorization: list[bytes] = []
-        self.proofs: list[bytes] = []
+        self.proofs: list[bytes] = _NO_VALUES
         """Values of `DPoP` (RFC 9449 §4.1): used by the decision only, never forwarded."""
-        self.forwarded: list[Field] = []
+        self.forwarded: list[Field] = NOTHING
         self.certificates: list[Field] = NOTHING
         """The client's certificate from a proxy: used only if the proxy is listed, never forwarded."""
-        self.claims: list[Field] = []
+        self.claims: list[Field] = NOTHING
         """Fields by which a proxy states the client's identity."""
         self.connection = b""
         self.content_length: int | None = None
@@ -206,15 +208,22 @@ class RequestFields:
 
     def sort(self, fields: list[Field], rules: FieldRules) -> None:
         """Classify the received fields. An error is in `fault` afterwards."""
-        kept, seen = self.kept, rules.seen
-        for name, value in fields:
+        # Lists of whatever it may be: of pairs, compiled code would make each anew that is put into another list.
+        received: list[Any] = fields
+        kept: list[Any] = self.kept
+        seen = rules.seen
+        for each in received:
+            field: Field = each
+            name, value = field
             kind = seen.get(name)
             if kind is None:
                 kind = rules.kind(name)
             if kind == _KEEP:
-                kept += (name, b": ", value, b"\r\n")
+                kept.append(each)
             else:
-                self._special(kind, name, value.strip(b" \t"))
+                if value and (value[0] <= 0x20 or value[-1] <= 0x20):
+                    value = value.strip(b" \t")
+                self._special(kind, name, value)
         options = self.connection
         if options and options.lower() not in (b"keep-alive", b"close", b"upgrade"):
             self._remove_named(fields, rules)
@@ -225,6 +234,7 @@ class RequestFields:
         elif kind == _AUTHORIZATION:
             self.authorization.append(value)
         elif kind == _DPOP:
+            self.proofs = self.proofs or []
             self.proofs.append(value)
         elif kind == _CONNECTION:
             self.connection += b"," + value if self.connection else value
@@ -243,14 +253,16 @@ class RequestFields:
             self.upgrade += b", " + value if self.upgrade else value
         elif kind in (_ORIGIN, _PREFLIGHT_METHOD, _REQUEST_ID):
             self._note(kind, value)
-            self.kept += (name, b": ", value, b"\r\n")
+            self.kept.append((name, value))
         elif kind == _TRACEPARENT:
             self.traceparent = value if not self.traceparent else b"?"
         elif kind == _TE:
             self.takes_trailers |= value == b"trailers" or _lists_trailers(value)
         elif kind in (_FORWARDED, _VIA):
+            self.forwarded = self.forwarded or []
             self.forwarded.append((name, value))
         elif kind == _CLAIM:
+            self.claims = self.claims or []
             self.claims.append((name, value))
         elif kind == _CERTIFICATE:
             self.certificates = [*self.certificates, (name, value)]
@@ -283,7 +295,7 @@ class RequestFields:
         for name, value in fields:
             kind = rules.kind(name)
             if kind in (_KEEP, _ORIGIN, _PREFLIGHT_METHOD, _REQUEST_ID) and name.lower() not in named:
-                self.kept += (name, b": ", value, b"\r\n")
+                self.kept.append((name, value))
         # A field that the API does not get must not influence the decision either.
         self.origin = self.origin and b"origin" not in named
         self.preflight_method = self.preflight_method and b"access-control-request-method" not in named
@@ -303,11 +315,6 @@ def _lists_trailers(value: bytes) -> bool:
     return b"trailers" in [each.strip(b" \t") for each in value.lower().split(b",")]
 
 
-def trailers(fields: Iterable[Field], rules: FieldRules) -> bytes:
+def trailers(fields: list[Field], rules: FieldRules) -> list[Field]:
     """Trailer fields that may be forwarded: none that frame, route, authenticate or identify (RFC 9110 §6.5.1)."""
-    kept: list[bytes] = []
-    for name, value in fields:
-        kind = rules.seen.get(name)
-        if (rules.kind(name) if kind is None else kind) == _KEEP:
-            kept += (name, b": ", value, b"\r\n")
-    return b"".join(kept)
+    return [field for field in fields if rules.kind(field[0]) == _KEEP] if fields else NO_TRAILERS

@@ -7,7 +7,8 @@ socket.
 import re
 from typing import Final
 
-from sidecar.http.fields import RequestFields
+from sidecar.http.fields import NOTHING, RequestFields
+from sidecar.http.lines import NO_FIELDS, FieldBlock, field_lines
 from sidecar.http.message import Field
 
 _PSEUDONYM: Final = b"sidecar"
@@ -30,16 +31,16 @@ class Forwarding:
         self._believed = believed
         self._via = received + b" " + _PSEUDONYM
         self._host: bytes | None = None
-        self._block = b""
+        self._block = NO_FIELDS
 
-    def block(self, fields: RequestFields) -> bytes:
-        """The fields, each with its line end.
+    def block(self, fields: RequestFields) -> FieldBlock:
+        """The fields.
 
         They include claims of identity from a trusted peer, which are then removed from `fields`.
         """
         if fields.claims and self._believed:
-            claims, fields.claims = fields.claims, []
-            return b"".join([b"%b: %b\r\n" % claim for claim in claims]) + self.block(fields)
+            claims, fields.claims = fields.claims, NOTHING
+            return FieldBlock(field_lines(claims) + self.block(fields).lines)
         host = fields.hosts[0] if fields.hosts else b""
         if fields.forwarded and (
             self._believed or any(name.lower() == b"via" for name, _ in fields.forwarded)
@@ -60,7 +61,7 @@ class Forwarding:
                 host = value
         return b"%b://%b" % (scheme, host) if host else b""
 
-    def _chained(self, told: list[Field], host: bytes) -> bytes:
+    def _chained(self, told: list[Field], host: bytes) -> FieldBlock:
         before: dict[bytes, bytes] = {}
         for name, value in told:
             lower = name.lower()
@@ -68,7 +69,7 @@ class Forwarding:
                 before[lower] = before[lower] + b", " + value if lower in before else value
         return self._render(host, before)
 
-    def _render(self, host: bytes, before: dict[bytes, bytes]) -> bytes:
+    def _render(self, host: bytes, before: dict[bytes, bytes]) -> FieldBlock:
         quoted = b'"%b"' % host if host else b'""'
         mine = {
             b"x-forwarded-for": self._client,
@@ -78,7 +79,7 @@ class Forwarding:
         for name in _CHAINED:
             if before.get(name):
                 mine[name] = before[name] + b", " + mine[name]
-        return (
+        return FieldBlock(
             b"X-Forwarded-For: %b\r\nX-Forwarded-Proto: %b\r\nX-Forwarded-Host: %b\r\nForwarded: %b\r\nVia: %b\r\n"
             % (
                 mine[b"x-forwarded-for"],

@@ -4,18 +4,19 @@ import re
 from collections.abc import Callable, Container
 from typing import Final
 
+from sidecar.http.lines import bare_value
 from sidecar.http.message import Field, MalformedResponse
 
-# Treatment of a header field; plain integers for the reason given in `fields`.
+# Treatment of a header field; plain integers for the reason given in `fields`. Up to `_LOCATION` they are forwarded.
 _KEEP: Final = 0
 CONTENT_LENGTH: Final = 1
 _DATE: Final = 2
-_TRANSFER_ENCODING: Final = 3
-_UPGRADE: Final = 4
-_CONNECTION: Final = 5
-_HOP_BY_HOP: Final = 6
-_KEEP_ALIVE: Final = 7
-_LOCATION: Final = 8
+_LOCATION: Final = 3
+_TRANSFER_ENCODING: Final = 4
+_UPGRADE: Final = 5
+_CONNECTION: Final = 6
+_HOP_BY_HOP: Final = 7
+_KEEP_ALIVE: Final = 8
 
 _RESPONSE_KINDS: Final = {
     b"content-length": CONTENT_LENGTH,
@@ -31,6 +32,9 @@ _RESPONSE_KINDS: Final = {
     b"dpop-nonce": _HOP_BY_HOP,  # RFC 9449 §8.2: only the sidecar sends it, for the API never sees a proof
 }
 """Any other field is forwarded unchanged."""
+_END_TO_END: Final = frozenset({b"content-length", b"close", b"keep-alive", b"upgrade"})
+"""No names of fields that `Connection` could take out of a response."""
+_NOTHING: Final[frozenset[bytes]] = frozenset()
 _TIMEOUT: Final = re.compile(rb"(?:\A|[\s,;])timeout\s*=\s*\"?([0-9]{1,9})", re.IGNORECASE)
 """The parameter of Keep-Alive, which no RFC has defined since RFC 2068 §19.7.1.1; servers send `timeout=5, max=100`."""
 _CACHED_NAMES: Final = 2048
@@ -38,34 +42,70 @@ _LONGEST_CACHED: Final = 128
 """Maximum bytes of a cached name. Longer names are not in real use, and must not fill the memory."""
 
 
+class ResponseName:
+    """A name of a response field, as the API writes it."""
+
+    __slots__ = ("kind", "lower")
+
+    def __init__(self, name: bytes) -> None:
+        lower = name.lower()
+        self.kind = _RESPONSE_KINDS.get(lower, _KEEP)
+        self.lower = lower if lower != name else b""
+        """The name in lower case; empty if it is that already."""
+
+
 class ResponseFields:
     """The classified header fields of a response."""
 
-    __slots__ = ("chunked", "has_date", "has_length", "is_located", "kept", "stays_open", "upgrade")
+    __slots__ = (
+        "_lowers",
+        "chunked",
+        "has_date",
+        "has_length",
+        "is_located",
+        "kept",
+        "named",
+        "stays_open",
+        "upgrade",
+    )
 
-    def __init__(self) -> None:
-        self.kept: list[bytes] = []
+    def __init__(self, *, lowers: bool = False) -> None:
+        """`lowers`: they go out over HTTP/2, with names in lower case (RFC 9113 §8.2.1)."""
+        self._lowers = lowers
+        self.kept: list[Field] = []
+        """The fields to forward, in order."""
         self.has_length = False
         """There is a Content-Length; the parser has checked that it is one number."""
         self.chunked = False
         self.upgrade = b""
+        self.named: frozenset[bytes] = _NOTHING
+        """Names of fields that the API means for the sidecar alone, in lower case (RFC 9110 §7.6.1)."""
         self.has_date = False
         self.is_located = False
         """There is a Location or a Content-Location (RFC 9110 §10.2.2, §8.7)."""
         self.stays_open = -1.0
         """Seconds for which the API keeps the idle connection open; negative if it does not say."""
 
-    def note(self, kind: int, name: bytes, value: bytes) -> None:
-        """Handle a field of a rare kind."""
-        if kind == _UPGRADE:
+    def note(self, kind: int, value: bytes) -> None:
+        """Handle a field that is removed. Raises `MalformedResponse`."""
+        if kind == _CONNECTION:
+            if value != b"keep-alive" and value.lower() not in (b"keep-alive", b"close", b"upgrade"):
+                self.named |= {option.strip(b" \t").lower() for option in value.split(b",")}
+        elif kind == _TRANSFER_ENCODING:
+            # RFC 9112 §6.1: the sidecar requested no coding but chunked with TE, and cannot decode any other.
+            if value.strip(b" \t").lower() != b"chunked" or self.chunked:
+                raise MalformedResponse("Transfer-Encoding other than one `chunked`")
+            self.chunked = True
+        elif kind == _UPGRADE:
             self.upgrade = value
-        elif kind == _LOCATION:
-            self.is_located = True
-            self.kept += (name, b": ", value, b"\r\n")
         elif kind == _KEEP_ALIVE:
             found = _TIMEOUT.search(value)
             if found is not None:
                 self.stays_open = float(found[1])
+
+    def add(self, name: bytes, value: bytes) -> None:
+        """One more field."""
+        self.kept.append((name.lower(), bare_value(value)) if self._lowers else (name, value))
 
     def give_nonce(self, nonce: str) -> None:
         """Set the nonce for the client's next DPoP proof; the API's own field was removed.
@@ -73,64 +113,59 @@ class ResponseFields:
         RFC 9449 §8.2: a response with a nonce should not be cacheable; otherwise the nonce would be used after its
         end.
         """
-        self.kept += (b"DPoP-Nonce", b": ", nonce.encode("ascii"), b"\r\n")
-        self.kept += (b"Cache-Control", b": ", b"no-store", b"\r\n")
+        self.add(b"DPoP-Nonce", nonce.encode("ascii"))
+        self.add(b"Cache-Control", b"no-store")
 
     def rewrite(self, locations: Callable[[bytes], bytes]) -> None:
         """Replace each Location and Content-Location by the result of `locations`."""
-        pieces = self.kept
-        for start in range(0, len(pieces), 4):
-            if pieces[start].lower() in (b"location", b"content-location"):
-                pieces[start + 2] = locations(pieces[start + 2])
+        self.kept = [
+            (name, locations(value) if name.lower() in (b"location", b"content-location") else value)
+            for name, value in self.kept
+        ]
 
     def drop(self, names: Container[bytes]) -> None:
         """Remove the fields of these names, which are in lower case."""
-        pieces = self.kept
-        self.kept = []
-        for start in range(0, len(pieces), 4):
-            if pieces[start].lower() not in names:
-                self.kept += pieces[start : start + 4]
+        self.kept = [field for field in self.kept if field[0].lower() not in names]
 
 
-def sort_response(fields: list[Field], seen: dict[bytes, int], nonce: str | None = None) -> ResponseFields:
-    """Classify a response's fields. `seen` caches the treatment of names, in bounded number. `nonce` is sent to the
-    client.
+def sort_response(
+    fields: list[Field], seen: dict[bytes, ResponseName], nonce: str | None = None, *, lowers: bool = False
+) -> ResponseFields:
+    """Classify a response's fields. `seen` caches names, in bounded number. `nonce` is sent to the client. `lowers`: as
+    for `ResponseFields`.
 
     Raises `MalformedResponse`.
     """
-    result = ResponseFields()
-    kept = result.kept
-    named: set[bytes] | None = None
+    result = ResponseFields(lowers=lowers)
+    result.kept = kept = fields[:]  # few are removed: a copy costs less than to put one after the other
+    at = 0
     for name, value in fields:
-        kind = seen.get(name, -1)
-        if kind < 0:
-            kind = _RESPONSE_KINDS.get(name.lower(), _KEEP)
-            if len(seen) < _CACHED_NAMES and len(name) <= _LONGEST_CACHED:
-                seen[name] = kind
-        if kind == _KEEP:
-            kept += (name, b": ", value, b"\r\n")
-        elif kind == CONTENT_LENGTH:
+        known = seen.get(name)
+        if known is None:
+            known = _remembered(name, seen)
+        kind = known.kind
+        if kind > _LOCATION:
+            del kept[at]
+            result.note(kind, value)
+            continue
+        if kind == CONTENT_LENGTH:
             result.has_length = True
-            kept += (name, b": ", value, b"\r\n")
         elif kind == _DATE:
             result.has_date = True
-            kept += (name, b": ", value, b"\r\n")
-        elif kind == _TRANSFER_ENCODING:
-            # RFC 9112 §6.1: the sidecar requested no coding but chunked with TE, and cannot decode any other.
-            if value.strip(b" \t").lower() != b"chunked" or result.chunked:
-                raise MalformedResponse("Transfer-Encoding other than one `chunked`")
-            result.chunked = True
-        elif kind == _CONNECTION and value.lower() not in (b"keep-alive", b"close", b"upgrade"):
-            named = (named or set()) | {option.strip(b" \t").lower() for option in value.split(b",")}
-        else:
-            result.note(kind, name, value)
-    if named:
-        _drop_named(result, named)
+        elif kind == _LOCATION:
+            result.is_located = True
+        if lowers and (known.lower or (value and (value[0] <= 0x20 or value[-1] <= 0x20))):
+            kept[at] = (known.lower or name, bare_value(value))
+        at += 1
+    if result.named:
+        result.drop(result.named - _END_TO_END)
     if nonce is not None:
         result.give_nonce(nonce)
     return result
 
 
-def _drop_named(result: ResponseFields, named: set[bytes]) -> None:
-    named -= {b"content-length", b"close", b"keep-alive", b"upgrade"}
-    result.drop(named)
+def _remembered(name: bytes, seen: dict[bytes, ResponseName]) -> ResponseName:
+    known = ResponseName(name)
+    if len(seen) < _CACHED_NAMES and len(name) <= _LONGEST_CACHED:
+        seen[name] = known
+    return known

@@ -11,6 +11,7 @@ from cryptography import x509
 from sidecar.decision.request import ClientCertificate, Presenter
 from sidecar.http.certificate_field import LONGEST, CertificateFormat, FieldCertificates, parse
 from sidecar.http.certificate_header import CertificateHeader
+from sidecar.http.lines import NO_FIELDS
 from sidecar.proxy.configuration import CertificateHeaderSettings
 from tests.proxy.conftest import Converse, converse
 from tests.support.configuration import ISSUER, SERVICE, Configuration
@@ -100,9 +101,9 @@ def test_certificate_that_is_too_large_for_a_field_is_refused(telling: Telling) 
 def test_lines_are_remembered_in_bounded_number(pki: Pki) -> None:
     header = CertificateHeader(CertificateFormat.RFC9440, "Client-Cert")
     certificate = Presenter(ClientCertificate(pki.client.der, (0.0, 1.0)), "main", "192.0.2.1:4711")
-    assert header.line(certificate) is header.line(certificate)
-    header._made = {bytes([at & 255, at >> 8]): b"" for at in range(1024)}
-    header.line(certificate)
+    assert header.block(certificate) is header.block(certificate)
+    header._made = {bytes([at & 255, at >> 8]): NO_FIELDS for at in range(1024)}
+    header.block(certificate)
     assert len(header._made) == 1
 
 
@@ -119,8 +120,8 @@ def test_large_certificates_of_whoever_connects_take_a_bounded_part_of_the_memor
     for at in range(1500):
         der = pki.client.der + at.to_bytes(2) * 4500
         large = Presenter(ClientCertificate(der, (0.0, 1.0)), "main", "192.0.2.1:4711", chain=(der, der))
-        header.line(large)
-        assert header.line(usual)
+        header.block(large)
+        assert header.block(usual)
     held = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert held <= 10 << 20
@@ -134,9 +135,9 @@ def test_chain_is_that_of_the_very_request_and_selects_the_response(pki: Pki) ->
     assert header.selects == b"Client-Cert, Client-Cert-Chain"
     leaf, first, second = pki.client.presented, pki.client_authority.der, pki.server_authority.der
     for chain in ((first,), (second, first), (), (first,)):
-        lines = header.line(Presenter(leaf, "main", "192.0.2.1:4711", chain=chain))
-        assert lines is not None
-        told = dict(line.split(b": ", 1) for line in lines.split(b"\r\n")[:-1])
+        block = header.block(Presenter(leaf, "main", "192.0.2.1:4711", chain=chain))
+        assert block is not None
+        told = dict(line.split(b": ", 1) for line in block.lines.split(b"\r\n")[:-1])
         values = [told[b"Client-Cert-Chain"]] if chain else []
         assert parse(CertificateFormat.RFC9440, [told[b"Client-Cert"]], values) == FieldCertificates(
             leaf.der, chain

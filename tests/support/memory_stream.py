@@ -5,6 +5,7 @@ it does with any client.
 from sidecar.decision.request import Presenter
 from sidecar.http.answer import Answer
 from sidecar.http.fields import RequestFields
+from sidecar.http.lines import FieldBlock, field_lines
 from sidecar.http.message import Field, Request, Response
 from sidecar.http.response_fields import ResponseFields
 from sidecar.proxy.exchange import overdue
@@ -97,8 +98,8 @@ class MemoryStream(ClientStream):
 
     # -- what the exchange says
 
-    def forwarding(self, fields: RequestFields) -> bytes:
-        return b"Via: memory sidecar\r\n"
+    def forwarding(self, fields: RequestFields) -> FieldBlock:
+        return FieldBlock(b"Via: memory sidecar\r\n")
 
     def origin(self, fields: RequestFields) -> bytes:
         return b"https://api"
@@ -115,16 +116,16 @@ class MemoryStream(ClientStream):
     def interim(self, head: Response, fields: ResponseFields) -> None:
         self.interims.append(head.status)
 
-    def head(self, head: Response, fields: ResponseFields, data: bytes, end: bytes | None) -> None:
+    def head(self, head: Response, fields: ResponseFields, data: bytes, end: list[Field] | None) -> None:
         assert not self.status, "a second answer"
         self.status = head.status
         self.body(data, end)
 
-    def body(self, data: bytes, end: bytes | None) -> None:
+    def body(self, data: bytes, end: list[Field] | None) -> None:
         assert not self.is_whole, "content behind the end"
         self.content += data
         if end is not None:
-            self.trailers, self.is_whole = end, True
+            self.trailers, self.is_whole = field_lines(end), True
 
     def answer(self, answer: Answer, request_id: str) -> bool:
         assert not self.status, "a second answer"

@@ -13,7 +13,8 @@ from sidecar.decision.request import Presenter
 from sidecar.http.answer import Answer
 from sidecar.http.fields import RequestFields
 from sidecar.http.forwarding import Forwarding
-from sidecar.http.message import Fault, Request, Response
+from sidecar.http.lines import FieldBlock
+from sidecar.http.message import Fault, Field, Request, Response
 from sidecar.http.response_fields import ResponseFields
 from sidecar.proxy.client import http1_writer
 from sidecar.proxy.client.host import Host
@@ -292,7 +293,7 @@ class Http1Stream(ClientStream):
 
     # --- the stream ----------------------------------------------------------------------------------
 
-    def forwarding(self, fields: RequestFields) -> bytes:
+    def forwarding(self, fields: RequestFields) -> FieldBlock:
         return self._forwarding.block(fields)
 
     def origin(self, fields: RequestFields) -> bytes:
@@ -319,7 +320,7 @@ class Http1Stream(ClientStream):
         if exchange is not None and exchange.request.minor_version:
             self._link.write(http1_writer.interim_head(head, fields))
 
-    def head(self, head: Response, fields: ResponseFields, data: bytes, end: bytes | None) -> None:
+    def head(self, head: Response, fields: ResponseFields, data: bytes, end: list[Field] | None) -> None:
         exchange = self.exchange
         if exchange is None:
             return
@@ -338,7 +339,7 @@ class Http1Stream(ClientStream):
         pieces.append(http1_writer.chunk(data, end) if chunked else data)
         self._link.write(b"".join(pieces))
 
-    def body(self, data: bytes, end: bytes | None) -> None:
+    def body(self, data: bytes, end: list[Field] | None) -> None:
         self._link.write(http1_writer.chunk(data, end) if self._chunked else data)
 
     def answer(self, answer: Answer, request_id: str) -> bool:

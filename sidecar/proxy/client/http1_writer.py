@@ -6,7 +6,8 @@ from typing import Final
 
 from sidecar.decision.challenge import TITLES
 from sidecar.http.answer import Answer
-from sidecar.http.message import Request, Response
+from sidecar.http.lines import field_lines
+from sidecar.http.message import Field, Request, Response
 from sidecar.http.response_fields import ResponseFields
 
 BODILESS_STATUS: Final = frozenset({204, 304})
@@ -65,7 +66,7 @@ def _form(answer: Answer, connection: bytes, id_size: int) -> tuple[bytes, bytes
 
 def interim_head(head: Response, fields: ResponseFields) -> bytes:
     """A 1xx response (RFC 9110 §15.2)."""
-    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.phrase, b"".join(fields.kept))
+    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.phrase, field_lines(fields.kept))
 
 
 def needs_chunks(request: Request, head: Response, fields: ResponseFields) -> bool:
@@ -84,7 +85,7 @@ def response_head(
         # of 1xx (Informational) or 204 (No Content)."
         fields.drop((b"content-length",))
     pieces = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.phrase)]
-    pieces += fields.kept
+    pieces += [b"%b: %b\r\n" % (name, value) for name, value in fields.kept]
     if not fields.has_date:
         # RFC 9110 §6.6.1: a recipient with a clock adds Date to a forwarded response that has none.
         pieces.append(b"Date: %b\r\n" % date())
@@ -99,18 +100,16 @@ def response_head(
     return pieces
 
 
-def chunk(data: bytes, end: bytes | None) -> bytes:
-    """One chunk of content (RFC 9112 §7.1). If `end` is given, it is the last, and `end` holds the trailers' field
-    lines.
-    """
+def chunk(data: bytes, end: list[Field] | None) -> bytes:
+    """One chunk of content (RFC 9112 §7.1). If `end` is given, it is the last, and `end` are the trailers."""
     framed = b"%x\r\n%b\r\n" % (len(data), data) if data else b""
-    return framed if end is None else framed + _FINAL_CHUNK + end + b"\r\n"
+    return framed if end is None else framed + _FINAL_CHUNK + field_lines(end) + b"\r\n"
 
 
 def switching_head(head: Response, fields: ResponseFields) -> bytes:
     """A 101 response (RFC 9110 §15.2.2)."""
     return b"HTTP/1.1 101 %b\r\n%bUpgrade: %b\r\nConnection: upgrade\r\n\r\n" % (
         head.phrase,
-        b"".join(fields.kept),
+        field_lines(fields.kept),
         fields.upgrade,
     )

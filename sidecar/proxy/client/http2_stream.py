@@ -17,6 +17,7 @@ from sidecar.http.answer import Answer, Answers
 from sidecar.http.fields import RequestFields
 from sidecar.http.forwarding import Forwarding
 from sidecar.http.http2_request import Http2Request
+from sidecar.http.lines import FieldBlock
 from sidecar.http.message import Fault, Field, Response
 from sidecar.http.response_fields import ResponseFields
 from sidecar.proxy.client import http2_writer
@@ -29,7 +30,7 @@ from sidecar.proxy.exchange.stream import NEVER, ClientStream
 from sidecar.proxy.exchange.unspoken_call import UnspokenCall
 from sidecar.proxy.http2.engine import Http2Engine
 from sidecar.proxy.http2.events import CANCEL, INTERNAL_ERROR, NO_ERROR, Http2Events
-from sidecar.proxy.http2.fields import line_fields
+from sidecar.proxy.http2.fields import http2_fields
 from sidecar.proxy.native import mypyc_attr
 from sidecar.proxy.vouching.hop import Hop
 
@@ -270,7 +271,7 @@ class Http2Stream(ClientStream):
 
     # --- the stream ----------------------------------------------------------------------------------
 
-    def forwarding(self, fields: RequestFields) -> bytes:
+    def forwarding(self, fields: RequestFields) -> FieldBlock:
         return self._carrier.forwarding.block(fields)
 
     def origin(self, fields: RequestFields) -> bytes:
@@ -292,11 +293,11 @@ class Http2Stream(ClientStream):
         self._carrier.engine.inform(self.number, http2_writer.interim_head(head, fields))
         self._carrier.flush_soon()
 
-    def head(self, head: Response, fields: ResponseFields, data: bytes, end: bytes | None) -> None:
+    def head(self, head: Response, fields: ResponseFields, data: bytes, end: list[Field] | None) -> None:
         self._carrier.refusals = 0
         if self.is_closed:
             return
-        is_all = not data and end == b""
+        is_all = not data and end is not None and not end
         self._may_trail = self.request.is_grpc and not fields.has_length
         self._carrier.engine.respond(self.number, http2_writer.response_head(head, fields), ends=is_all)
         if is_all:
@@ -305,14 +306,14 @@ class Http2Stream(ClientStream):
         else:
             self.body(data, end)
 
-    def body(self, data: bytes, end: bytes | None) -> None:
+    def body(self, data: bytes, end: list[Field] | None) -> None:
         carrier, number = self._carrier, self.number
         if self.is_closed:
             return
         if end:
             if data:
                 carrier.engine.send(number, data, ends=False)
-            trailers = line_fields(end)
+            trailers = http2_fields(end)
             if self.request.is_grpc and self.exchange is not None:
                 self.exchange.record.grpc_status = grpc.said_status(trailers)
             carrier.engine.trail(number, trailers)

@@ -6,15 +6,14 @@ from sidecar.http.answer import Answer
 from sidecar.http.message import Field, Response
 from sidecar.http.response_fields import ResponseFields
 from sidecar.proxy.client.http1_writer import date
-from sidecar.proxy.http2.fields import bare_value, lower_name
 
 _STATUS: Final = [b"%d" % status for status in range(600)]
 
 
-def _head(status: int, kept: list[bytes]) -> list[Field]:
-    """RFC 9113 §8.2.1: names in lower case, and no space around a value."""
+def _head(status: int, kept: list[Field]) -> list[Field]:
+    """The fields are as HTTP/2 has them: they were sorted for it (`sort_response`)."""
     pairs: list[Field] = [(b":status", _STATUS[status] if status < 600 else b"%d" % status)]
-    pairs += [(lower_name(kept[at]), bare_value(kept[at + 2])) for at in range(0, len(kept), 4)]
+    pairs += kept
     return pairs
 
 

@@ -13,7 +13,8 @@ from typing import Final
 from sidecar.decision.denial import Denial, Reason
 from sidecar.decision.permit import Permit
 from sidecar.http.answer import Answer
-from sidecar.http.message import Fault, Request, Response
+from sidecar.http.lines import field_lines
+from sidecar.http.message import Fault, Field, Request, Response
 from sidecar.http.response_fields import ResponseFields
 from sidecar.proxy.exchange.endpoints import (
     MOST_ANSWER,
@@ -225,11 +226,11 @@ class EndpointExchange(Exchange):
             fields.hosts = [outgoing.host]
         for name, _ in fields.claims:  # those that no client may send
             serving.observer.header_stripped(name.decode("latin-1"))
-        kept = _without(fields.kept, outgoing.dropped)
+        kept = [field for field in fields.kept if field[0].lower() not in outgoing.dropped]
         if outgoing.authorization:
-            kept += [b"Authorization: %b\r\n" % value for value in fields.authorization]
-        said = self.stream.forwarding(fields) + serving.tracing(fields, self.record)
-        return self._head_of(request.method.encode("ascii"), outgoing, b"".join(kept), said)
+            kept += [(b"Authorization", value) for value in fields.authorization]
+        said = self.stream.forwarding(fields).lines + serving.tracing(fields, self.record)
+        return self._head_of(request.method.encode("ascii"), outgoing, field_lines(kept), said)
 
     def _head_of(self, method: bytes, outgoing: Outgoing, kept: bytes, said: bytes) -> bytes:
         """The sidecar's own fields come last, so that none of them can be removed or repeated."""
@@ -321,7 +322,7 @@ class EndpointExchange(Exchange):
         if upstream is not None and upstream is self._upstream:
             upstream.resume()
 
-    def _respond(self, head: Response, data: bytes, end: bytes | None) -> None:
+    def _respond(self, head: Response, data: bytes, end: list[Field] | None) -> None:
         for name, value in head.fields:
             if len(name) == _AS_LONG_AS_NONCE and name.lower() == b"dpop-nonce" and value.isascii():
                 self._nonce = value.decode(
@@ -332,7 +333,7 @@ class EndpointExchange(Exchange):
     async def _run(self, outgoing: Outgoing) -> None:
         """Post a form of the sidecar's own (RFC 7009)."""
         serving = self._serving
-        said = self.stream.forwarding(self.fields) + serving.tracing(self.fields, self.record)
+        said = self.stream.forwarding(self.fields).lines + serving.tracing(self.fields, self.record)
         head = self._head_of(b"POST", outgoing, b"Content-Type: application/x-www-form-urlencoded\r\n", said)
         status = await Errand(head, outgoing.body).run(serving.pool, serving.upstream.response_timeout)
         name = "token_revoked" if status == 200 else "token_not_revoked"
@@ -344,15 +345,6 @@ class EndpointExchange(Exchange):
         detail = denial.failures[0].presented if denial.failures else ""
         self.record.upstream_seconds = perf_counter() - self._dispatched
         self.ending.refuse(denial, detail)
-
-
-def _without(pieces: list[bytes], names: frozenset[bytes]) -> list[bytes]:
-    """Field lines, in pieces of four, without the fields of these names."""
-    kept: list[bytes] = []
-    for start in range(0, len(pieces), 4):
-        if pieces[start].lower() not in names:
-            kept += pieces[start : start + 4]
-    return kept
 
 
 def exchange_for(

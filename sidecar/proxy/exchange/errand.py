@@ -39,7 +39,7 @@ class Errand(Passenger):
 
     def attach(self, upstream: UpstreamConnection) -> None:
         self._upstream = upstream
-        upstream.carry(self, self._head, self._body, b"", bodiless=False)
+        upstream.carry(self, self._head, self._body, bodiless=False)
 
     def response_arrived(self, heads: list[Response], body: list[bytes], response: Response) -> None:
         for head in heads:

@@ -15,6 +15,8 @@ from sidecar.decision.permit import Permit
 from sidecar.decision.request import RequestHead
 from sidecar.http import intake
 from sidecar.http.fields import RequestFields, trailers
+from sidecar.http.http2_request import Http2Request
+from sidecar.http.lines import NO_FIELDS, NO_TRAILERS
 from sidecar.http.message import Fault, Field, MalformedResponse, Request, Response
 from sidecar.http.response_fields import sort_response
 from sidecar.proxy.exchange.bounds import Bounds
@@ -161,20 +163,22 @@ class Exchange(Passenger):
             request, fields, permit.rule.upgrade
         )
         self.awaits_continue = bool(fields.expect) and not request.complete
-        via, said = self.stream.forwarding(fields), serving.tracing(fields, self.record) + identity
+        via, certificate = self.stream.forwarding(fields), NO_FIELDS
         if serving.certificate_header is not None:
-            line = serving.certificate_header.line(self.record.presenter)
-            if line is None:
+            block = serving.certificate_header.block(self.record.presenter)
+            if block is None:
                 return None
-            said += line
+            certificate = block
         for name, _ in fields.claims:  # those that no client may send
             serving.observer.header_stripped(name.decode("latin-1"))
         token, scheme = serving.upstream.forward_token, serving.http2_scheme
         if scheme:
-            self._fields = http2_writer.fields_of(request, fields, head, scheme, (via, said), token=token)
+            said = (via, serving.trace_fields(fields, self.record), identity, certificate)
+            self._fields = http2_writer.fields_of(request, fields, head, scheme, said, token=token)
             return b""
-        said = via + said
-        return http1_writer.request_head(request, fields, head, said=said, token=token, upgrades=upgrades)
+        tracing = serving.tracing(fields, self.record)
+        lines = b"%b%b%b%b" % (via.lines, tracing, identity.lines, certificate.lines)
+        return http1_writer.request_head(request, fields, head, said=lines, token=token, upgrades=upgrades)
 
     def attach(self, upstream: UpstreamConnection) -> None:
         """Send the request on `upstream`."""
@@ -191,8 +195,8 @@ class Exchange(Passenger):
         if not upstream.blocked:
             self.stream.release()
 
-    def _end(self, data: bytes) -> bytes | None:
-        """Count `data` as sent. Returns None if more of the request follows, else the trailers' field lines."""
+    def _end(self, data: bytes) -> list[Field] | None:
+        """Count `data` as sent. Returns None if more of the request follows, else the trailers."""
         request = self.request
         self.record.bytes_in += len(data)
         if not request.complete:
@@ -241,9 +245,9 @@ class Exchange(Passenger):
 
     def response_arrived(self, heads: list[Response], body: list[bytes], response: Response) -> None:
         """A part of the response has arrived."""
-        end: bytes | None = None
+        end: list[Field] | None = None
         if response.complete:
-            end = trailers(response.trailers, self._serving.field_rules) if response.trailers else b""
+            end = trailers(response.trailers, self._serving.field_rules) if response.trailers else NO_TRAILERS
         data = b"" if not body else body[0] if len(body) == 1 else b"".join(body)
         self.record.bytes_out += len(data)
         for head in heads:
@@ -268,10 +272,12 @@ class Exchange(Passenger):
         if head.status == 100 and self.awaits_continue:
             self.awaits_continue = False
             self.stream.expect_body()
-        self.stream.interim(head, sort_response(head.fields, self._serving.response_names))
+        lowers = isinstance(self.request, Http2Request)
+        self.stream.interim(head, sort_response(head.fields, self._serving.response_names, lowers=lowers))
 
-    def _respond(self, head: Response, data: bytes, end: bytes | None) -> None:
-        fields = sort_response(head.fields, self._serving.response_names, self._nonce)
+    def _respond(self, head: Response, data: bytes, end: list[Field] | None) -> None:
+        names, lowers = self._serving.response_names, isinstance(self.request, Http2Request)
+        fields = sort_response(head.fields, names, self._nonce, lowers=lowers)
         if fields.chunked and head.minor_version == 0:
             # RFC 9112 §6.1: the framing of such a message is faulty.
             raise MalformedResponse("Transfer-Encoding in HTTP/1.0")
@@ -282,7 +288,7 @@ class Exchange(Passenger):
             self._serving.redirects.bring_back(fields, self.fields, self.stream.origin(self.fields))
         if self._serving.certificate_header is not None:
             # RFC 9440 §2.4: the response varies with the field, or is not cached.
-            fields.kept += (b"Vary", b": ", self._serving.certificate_header.selects, b"\r\n")
+            fields.add(b"Vary", self._serving.certificate_header.selects)
         record.status = head.status
         record.upstream_seconds = perf_counter() - self._dispatched
         self.ending.has_begun = True

@@ -14,7 +14,10 @@ from sidecar.decision.request import Presenter, RequestHead
 from sidecar.http.answer import Answers, document
 from sidecar.http.fields import RequestFields
 from sidecar.http.identity import identity_block
+from sidecar.http.lines import NO_FIELDS, FieldBlock
+from sidecar.http.message import Field
 from sidecar.http.redirects import Redirects
+from sidecar.http.response_fields import ResponseName
 from sidecar.proxy.configuration import HTTP2, ProxySettings, UpstreamSettings
 from sidecar.proxy.exchange.bounds import Bounds, bounds
 from sidecar.proxy.exchange.endpoints import ServerEndpoints
@@ -88,7 +91,7 @@ class Serving:
         self.clock = clock
         self.trace = trace
         self.field_rules = settings.field_rules()
-        self.response_names: dict[bytes, int] = {}
+        self.response_names: dict[bytes, ResponseName] = {}
         self._instance, self._number = os.urandom(8).hex(), 0
         """Beginning of the ids, which no other generation or process has, and number of the latest."""
         self._prefix = ""
@@ -108,6 +111,7 @@ class Serving:
         self.target_bytes = limits.target_bytes
         self.header_bytes = limits.header_bytes
         self.headers = limits.headers
+        self.identity_header_bytes = limits.identity_header_bytes
         self.total_timeout = float(upstream.total_timeout)
         self.http2_scheme = upstream.scheme.encode("ascii") if upstream.protocol == HTTP2 else b""
 
@@ -127,32 +131,37 @@ class Serving:
             self._bounds[rule.name] = found
         return found
 
-    def identity_block(self, permit: Permit) -> bytes | None:
+    def identity_block(self, permit: Permit) -> FieldBlock | None:
         """The identity headers of a permit; None if they are larger than the limit."""
         token = permit.token
         if token is None:
-            return b""
+            return NO_FIELDS
         names = permit.rule.identity_headers
         # The key is the rule's name, since a rule has no hash, and our own key, since the name may mean another rule
         # after a reload.
         key = self._identity_key if names is None else (self._identity_key, permit.rule.name)
-        block = token.renderings.get(key)
+        block: FieldBlock | None = token.renderings.get(key)
         if block is None:
             mapping = self.upstream.identity_headers if names is None else names
-            block = identity_block(token.claims, mapping)
-            token.renderings[key] = block
-            if len(block) > self.limits.identity_header_bytes:
-                self.observer.incident("identity_headers_large", f"{len(block)} bytes")
-        return block if len(block) <= 2 * self.limits.identity_header_bytes else None
+            block = token.renderings[key] = FieldBlock(identity_block(token.claims, mapping))
+            if len(block.lines) > self.identity_header_bytes:
+                self.observer.incident("identity_headers_large", f"{len(block.lines)} bytes")
+        return block if len(block.lines) <= 2 * self.identity_header_bytes else None
 
     def tracing(self, fields: RequestFields, record: AuditRecord) -> bytes:
-        """`traceparent`, and `X-Request-Id` unless the client set its own."""
+        """The lines `traceparent`, and `X-Request-Id` unless the client set its own."""
         if fields.request_id:
             return b"traceparent: %b\r\n" % record.traceparent
         return b"traceparent: %b\r\nX-Request-Id: %b\r\n" % (
             record.traceparent,
             record.request_id.encode("ascii"),
         )
+
+    def trace_fields(self, fields: RequestFields, record: AuditRecord) -> list[Field]:
+        """What `tracing` says, for HTTP/2."""
+        if fields.request_id:
+            return [(b"traceparent", record.traceparent)]
+        return [(b"traceparent", record.traceparent), (b"x-request-id", record.request_id.encode("ascii"))]
 
 
 def _redirects(upstream: UpstreamSettings) -> Redirects | None:

@@ -21,7 +21,8 @@ from typing import Final
 from sidecar.decision.request import Presenter
 from sidecar.http.answer import Answer
 from sidecar.http.fields import RequestFields
-from sidecar.http.message import Response
+from sidecar.http.lines import FieldBlock
+from sidecar.http.message import Field, Response
 from sidecar.http.response_fields import ResponseFields
 from sidecar.proxy.native import mypyc_attr
 from sidecar.proxy.vouching.hop import Hop
@@ -59,8 +60,8 @@ class ClientStream(ABC):
     # --- the request ---------------------------------------------------------------------------------
 
     @abstractmethod
-    def forwarding(self, fields: RequestFields) -> bytes:
-        """The field lines Via, Forwarded and X-Forwarded-*: the origin of the request (RFC 7239)."""
+    def forwarding(self, fields: RequestFields) -> FieldBlock:
+        """The fields Via, Forwarded and X-Forwarded-*: the origin of the request (RFC 7239)."""
 
     @abstractmethod
     def origin(self, fields: RequestFields) -> bytes:
@@ -85,15 +86,14 @@ class ClientStream(ABC):
         """Send a 1xx response (RFC 9110 §15.2), if the client's version has them."""
 
     @abstractmethod
-    def head(self, head: Response, fields: ResponseFields, data: bytes, end: bytes | None) -> None:
+    def head(self, head: Response, fields: ResponseFields, data: bytes, end: list[Field] | None) -> None:
         """Send the head of the final response, and the content that arrived with it.
 
-        `end` is None while more follows; otherwise the response is complete, and `end` holds the field lines of its
-        trailers.
+        `end` is None while more follows; otherwise the response is complete, and `end` are its trailers.
         """
 
     @abstractmethod
-    def body(self, data: bytes, end: bytes | None) -> None:
+    def body(self, data: bytes, end: list[Field] | None) -> None:
         """Send more of the content, or of a tunnel; `end` as for `head`."""
 
     @abstractmethod

@@ -1,7 +1,8 @@
-"""Field lines of an exchange → HTTP/2 fields (RFC 9113 §8.2), for both directions. Pure."""
+"""Fields of an exchange → HTTP/2 fields (RFC 9113 §8.2), for both directions. Pure."""
 
 from typing import Final
 
+from sidecar.http.lines import bare_value
 from sidecar.http.message import Field
 
 _LOWER: Final[dict[bytes, bytes]] = {}
@@ -25,11 +26,9 @@ def _lowered(name: bytes) -> bytes:
     return lower
 
 
-def bare_value(value: bytes) -> bytes:
-    """The value without surrounding whitespace (RFC 9113 §8.2.1)."""
-    if value and (value[0] <= 0x20 or value[-1] <= 0x20):
-        return value.strip(b" \t")
-    return value
+def http2_fields(fields: list[Field]) -> list[Field]:
+    """Fields as HTTP/1.1 may have brought them."""
+    return [(lower_name(name), bare_value(value)) for name, value in fields]
 
 
 def line_fields(lines: bytes) -> list[Field]:

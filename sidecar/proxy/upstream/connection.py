@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Final, cast
 
 from sidecar.decision.denial import Reason
+from sidecar.http.lines import NO_TRAILERS, field_lines
 from sidecar.http.message import Field, MalformedResponse, Response
 from sidecar.proxy.native import mypyc_attr
 from sidecar.proxy.upstream.http1_reader import ResponseReader
@@ -158,7 +159,7 @@ class UpstreamConnection(asyncio.Protocol):
         passenger: Passenger,
         head: bytes,
         body: bytes = b"",
-        end: bytes | None = b"",
+        end: list[Field] | None = NO_TRAILERS,
         *,
         fields: list[Field] | None = None,
         chunked: bool = False,
@@ -176,8 +177,8 @@ class UpstreamConnection(asyncio.Protocol):
             self.resume()
         self.transport.write(head + self._framed(body, end) if chunked else head + body)
 
-    def send(self, body: bytes, end: bytes | None) -> bool:
-        """More of the request; `end` holds the field lines of its trailers once it is complete, else None.
+    def send(self, body: bytes, end: list[Field] | None) -> bool:
+        """More of the request; `end` holds its trailers once it is complete, else None.
 
         Returns whether anything had to be sent.
         """
@@ -187,10 +188,10 @@ class UpstreamConnection(asyncio.Protocol):
         return bool(data)
 
     @staticmethod
-    def _framed(body: bytes, end: bytes | None) -> bytes:
+    def _framed(body: bytes, end: list[Field] | None) -> bytes:
         """RFC 9112 §7.1."""
         chunk = b"%x\r\n%b\r\n" % (len(body), body) if body else b""
-        return chunk if end is None else chunk + _FINAL_CHUNK + end + b"\r\n"
+        return chunk if end is None else chunk + _FINAL_CHUNK + field_lines(end) + b"\r\n"
 
     def hold(self) -> None:
         """Stop reading, because the client reads slowly."""

@@ -5,6 +5,7 @@ The sidecar's fields come after the client's, so that none of them can be remove
 
 from sidecar.decision.request import RequestHead
 from sidecar.http.fields import RequestFields
+from sidecar.http.lines import field_lines
 from sidecar.http.message import Request
 
 
@@ -17,24 +18,21 @@ def request_head(
     """
     host = fields.hosts[0] if fields.hosts else b""
     method, path = request.method.encode("ascii"), head.target.encode("latin-1")
-    pieces = [b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (method, path, host)]
-    pieces += fields.kept
+    kept = field_lines(fields.kept)
     if token:
-        pieces += [b"Authorization: %b\r\n" % value for value in fields.authorization]
-    pieces.append(said)
+        kept += b"".join([b"Authorization: %b\r\n" % value for value in fields.authorization])
     if request.chunked:
-        pieces.append(b"Transfer-Encoding: chunked\r\n")
+        said += b"Transfer-Encoding: chunked\r\n"
     elif request.content_length is not None:
-        pieces.append(b"Content-Length: %d\r\n" % request.content_length)
+        said += b"Content-Length: %d\r\n" % request.content_length
     if fields.expect:
-        pieces.append(b"Expect: 100-continue\r\n")
+        said += b"Expect: 100-continue\r\n"
     if fields.takes_trailers:
         # RFC 9110 §10.1.4: TE goes from hop to hop, and its sender MUST name it in Connection.
-        pieces.append(b"TE: trailers\r\nConnection: TE\r\n")
+        said += b"TE: trailers\r\nConnection: TE\r\n"
     if upgrades:
-        pieces.append(b"Upgrade: %b\r\nConnection: upgrade\r\n" % fields.upgrade)
-    pieces.append(b"\r\n")
-    return b"".join(pieces)
+        said += b"Upgrade: %b\r\nConnection: upgrade\r\n" % fields.upgrade
+    return b"%b %b HTTP/1.1\r\nHost: %b\r\n%b%b\r\n" % (method, path, host, kept, said)
 
 
 def has_asked_for(protocol: bytes, fields: RequestFields) -> bool:

@@ -4,15 +4,17 @@ from abc import abstractmethod
 from typing import Final
 
 from sidecar.decision.denial import Reason
+from sidecar.http.lines import NO_TRAILERS
 from sidecar.http.message import Field, Response
 from sidecar.proxy.http2.engine import Http2Engine
 from sidecar.proxy.http2.events import CANCEL, NO_ERROR, REFUSED_STREAM, Http2Events
-from sidecar.proxy.http2.fields import line_fields
+from sidecar.proxy.http2.fields import http2_fields
 from sidecar.proxy.native import mypyc_attr
 from sidecar.proxy.upstream import http2_writer
 from sidecar.proxy.upstream.connection import Passenger, Pool, UpstreamConnection
 from sidecar.proxy.upstream.http1_reader import ResponseReader
 
+_STATUS: Final = {b"%d" % status: status for status in range(100, 600)}
 _TRIES_LEFT_OVER: Final = 10
 """How often a request is sent again when successive connections end before they process it: an API may close each
 connection after a number of requests.
@@ -96,7 +98,7 @@ class Http2Lane(UpstreamConnection):
         passenger: Passenger,
         head: bytes,
         body: bytes = b"",
-        end: bytes | None = b"",
+        end: list[Field] | None = NO_TRAILERS,
         *,
         fields: list[Field] | None = None,
         chunked: bool = False,
@@ -106,7 +108,7 @@ class Http2Lane(UpstreamConnection):
         self.source = passenger.source
         if fields is None:
             fields = http2_writer.request_fields(head, self._road.scheme)
-        is_all = not body and end == b""
+        is_all = not body and end is not None and not end
         self.number = self._road.begin(self, fields, ends=is_all)
         if not self.number:
             self.is_closed = self.is_unseen = True
@@ -114,14 +116,14 @@ class Http2Lane(UpstreamConnection):
         elif not is_all:
             self.send(body, end)
 
-    def send(self, body: bytes, end: bytes | None) -> bool:
+    def send(self, body: bytes, end: list[Field] | None) -> bool:
         engine = self._road.engine
         if self.is_closed or self.sent_all:
             return False
         if end:
             if body:
                 engine.send(self.number, body, ends=False)
-            engine.trail(self.number, line_fields(end))
+            engine.trail(self.number, http2_fields(end))
         elif body or end is not None:
             engine.send(self.number, body, ends=end is not None)
         self.sent_all = end is not None
@@ -153,7 +155,8 @@ class Http2Lane(UpstreamConnection):
 
     def head(self, fields: tuple[Field, ...], *, ends: bool) -> None:
         """The head of a response, interim or not."""
-        status = int(fields[0][1])
+        said = fields[0][1]
+        status = _STATUS.get(said, 0) or int(said)
         response = self._response if status >= 200 else Response()
         response.status, response.interim = status, status < 200
         response.fields = list(

@@ -8,18 +8,21 @@ from typing import Final
 
 from sidecar.decision.request import RequestHead
 from sidecar.http.fields import RequestFields
+from sidecar.http.http2_request import Http2Request
+from sidecar.http.lines import FieldBlock, bare_value
 from sidecar.http.message import Field, Request
-from sidecar.proxy.http2.fields import bare_value, line_fields, lower_name
+from sidecar.proxy.http2.fields import http2_fields, line_fields, lower_name
 
 _NOT_HERE: Final = frozenset(
     {b"connection", b"transfer-encoding", b"upgrade", b"keep-alive", b"proxy-connection"}
 )
 """Connection-specific fields (RFC 9113 §8.2.2)."""
 _SPECIAL: Final = _NOT_HERE | {b"host"}
-_BLOCKS: Final[dict[bytes, list[Field]]] = {}
-"""Blocks of lines → fields: the origin of the requests of each connection, in bounded number."""
-_MOST_KNOWN: Final = 1024
-_LONGEST_KNOWN: Final = 1024
+
+Said = tuple[FieldBlock, list[Field], FieldBlock, FieldBlock]
+"""The fields that the sidecar sets, in their order: where the request comes from, those of its trace, those of its
+token, and the certificate.
+"""
 
 
 def request_fields(head: bytes, scheme: bytes) -> list[Field]:
@@ -46,13 +49,11 @@ def fields_of(
     fields: RequestFields,
     head: RequestHead,
     scheme: bytes,
-    said: tuple[bytes, bytes],
+    said: Said,
     *,
     token: bool,
 ) -> list[Field]:
-    """The fields of a request. `said` are the lines that the sidecar sets: first the block that most requests of a
-    connection have in common, then the others; `token` lets `Authorization` through.
-    """
+    """The fields of a request; `token` lets `Authorization` through."""
     pairs: list[Field] = [
         (b":method", request.method.encode("ascii")),
         (b":scheme", scheme),
@@ -60,13 +61,15 @@ def fields_of(
     ]
     if fields.hosts and fields.hosts[0]:
         pairs.append((b":authority", fields.hosts[0]))
-    kept = fields.kept
-    pairs += [(lower_name(kept[at]), bare_value(kept[at + 2])) for at in range(0, len(kept), 4)]
+    # What HTTP/2 brought was checked to be as HTTP/2 has it.
+    pairs += fields.kept if isinstance(request, Http2Request) else http2_fields(fields.kept)
     if token:
         pairs += [(b"authorization", value) for value in fields.authorization]
-    known = _BLOCKS.get(said[0])
-    pairs += _known(said[0]) if known is None else known
-    pairs += _lines(said[1])
+    origin, trace, identity, certificate = said
+    pairs += _pairs(origin)
+    pairs += trace
+    pairs += _pairs(identity)
+    pairs += _pairs(certificate)
     if not request.chunked and request.content_length is not None:
         pairs.append((b"content-length", b"%d" % request.content_length))
     if fields.expect:
@@ -76,14 +79,8 @@ def fields_of(
     return pairs
 
 
-def _lines(block: bytes) -> list[Field]:
-    return [pair for pair in line_fields(block) if pair[0] not in _SPECIAL]
-
-
-def _known(block: bytes) -> list[Field]:
-    made = _lines(block)
-    if len(block) <= _LONGEST_KNOWN:
-        if len(_BLOCKS) >= _MOST_KNOWN:
-            _BLOCKS.clear()  # else a few clients could fill it, and no further block would ever be cached
-        _BLOCKS[block] = made
+def _pairs(block: FieldBlock) -> list[Field]:
+    made = block.pairs
+    if made is None:
+        made = block.pairs = [pair for pair in line_fields(block.lines) if pair[0] not in _SPECIAL]
     return made

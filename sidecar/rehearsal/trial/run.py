@@ -19,6 +19,7 @@ from sidecar.http.answer import Answer
 from sidecar.http.fields import RequestFields
 from sidecar.http.forwarding import Forwarding
 from sidecar.http.identity import identity_block
+from sidecar.http.lines import field_lines
 from sidecar.http.message import Field
 from sidecar.proxy.configuration import ListenerSettings
 from sidecar.proxy.exchange.bounds import Bounds
@@ -143,7 +144,7 @@ class Stage:
             rule=found.decision.rule.name,
             would_deny=denial.reason.value if denial else None,
             failures=denial.failures if denial else (),
-            upstream_headers=_by_name(b"".join(fields.kept) + found.lines, fields),
+            upstream_headers=_by_name(field_lines(fields.kept) + found.lines, fields),
         )
 
     def _fields(
@@ -249,7 +250,7 @@ class Stage:
         self, permit: Permit, fields: RequestFields, presenter: Presenter
     ) -> dict[str, list[str]]:
         """The fields that the API receives, made by the code of the data plane."""
-        block = b"".join(fields.kept) + Forwarding(_PEER).block(fields)
+        block = field_lines(fields.kept) + Forwarding(_PEER).block(fields).lines
         if self.settings.upstream.forward_token:
             block += b"".join(b"Authorization: %b\r\n" % value for value in fields.authorization)
         if permit.token is not None:
@@ -258,7 +259,8 @@ class Stage:
             block += identity_block(permit.token.claims, names)
         header = self.settings.upstream.client_certificate_header
         if header is not None:
-            block += header.writer().line(presenter) or b""
+            told = header.writer().block(presenter)
+            block += told.lines if told is not None else b""
         return _by_name(block, fields)
 
 

@@ -10,6 +10,8 @@ from sidecar.decision.denial import Reason
 from sidecar.decision.request import RequestHead
 from sidecar.http import intake
 from sidecar.http.fields import FieldRules, RequestFields
+from sidecar.http.http2_request import Http2Request
+from sidecar.http.lines import FieldBlock, field_lines
 from sidecar.http.message import Field, Request
 from sidecar.proxy.configuration import HTTP2, Limits
 from sidecar.proxy.http2.events import CANCEL, INTERNAL_ERROR, NO_ERROR, REFUSED_STREAM
@@ -402,15 +404,25 @@ def test_a_request_has_the_same_fields_over_either_version(
     received: list[Field], host: bytes, token: bool, ends: bool, own: list[Field]
 ) -> None:
     """`fields_of` spares the head that would be written for HTTP/1.1; what the API gets is the same."""
-    request, fields, rules = Request(), RequestFields(), FieldRules(("X-Who",))
+    _same_over_either_version(Request(), received, host, own, token=token, ends=ends)
+    named = [(name.lower(), value.strip(b" \t")) for name, value in received]  # as HTTP/2 brings them
+    _same_over_either_version(Http2Request(), named, host, own, token=token, ends=ends)
+
+
+def _same_over_either_version(
+    request: Request, received: list[Field], host: bytes, own: list[Field], *, token: bool, ends: bool
+) -> None:
+    fields, rules = RequestFields(), FieldRules(("X-Who",))
     request.method, request.fields, request.complete = "GET", [(b"Host", host), *received], ends
     intake.request_head(request, fields, rules)
     fields.hosts = [host] if host else []
     head = RequestHead("GET", "/a?b", "/a", "b", "api", authorization=())
-    origin, said = (b"".join(b"%b: %b\r\n" % line for line in lines) for lines in (own, own[:1]))
-    written = request_head(request, fields, head, said=origin + said, token=token, upgrades=False)
-    for _ in range(2):  # the second time, `origin` is known
-        made = fields_of(request, fields, head, b"https", (origin, said), token=token)
+    origin, identity, certificate = (FieldBlock(field_lines(each)) for each in (own, own[:1], own[1:]))
+    trace = [(b"traceparent", b"00-1")]
+    lines = origin.lines + field_lines(trace) + identity.lines + certificate.lines
+    written = request_head(request, fields, head, said=lines, token=token, upgrades=False)
+    for _ in range(2):  # the second time, what HTTP/2 says is known
+        made = fields_of(request, fields, head, b"https", (origin, trace, identity, certificate), token=token)
         assert made == request_fields(written, b"https")
 
 
