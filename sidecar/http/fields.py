@@ -234,8 +234,7 @@ class RequestFields:
         elif kind == _AUTHORIZATION:
             self.authorization.append(value)
         elif kind == _DPOP:
-            self.proofs = self.proofs or []
-            self.proofs.append(value)
+            self.proofs = [*self.proofs, value]
         elif kind == _CONNECTION:
             self.connection += b"," + value if self.connection else value
         elif kind == _CONTENT_LENGTH:
@@ -259,11 +258,9 @@ class RequestFields:
         elif kind == _TE:
             self.takes_trailers |= value == b"trailers" or _lists_trailers(value)
         elif kind in (_FORWARDED, _VIA):
-            self.forwarded = self.forwarded or []
-            self.forwarded.append((name, value))
+            self.forwarded = [*self.forwarded, (name, value)]
         elif kind == _CLAIM:
-            self.claims = self.claims or []
-            self.claims.append((name, value))
+            self.claims = [*self.claims, (name, value)]
         elif kind == _CERTIFICATE:
             self.certificates = [*self.certificates, (name, value)]
         elif kind == _METHOD_OVERRIDE:
