@@ -335,9 +335,8 @@ class Http1Stream(ClientStream):
             # After a complete response from the upstream, the rest of the request is not read.
             keep = False
         self._keep_alive = keep
-        pieces = http1_writer.response_head(request, head, fields, chunked=chunked, keep_alive=keep)
-        pieces.append(http1_writer.chunk(data, end) if chunked else data)
-        self._link.write(b"".join(pieces))
+        begun = http1_writer.response_head(request, head, fields, chunked=chunked, keep_alive=keep)
+        self._link.write(begun + (http1_writer.chunk(data, end) if chunked else data))
 
     def body(self, data: bytes, end: list[Field] | None) -> None:
         self._link.write(http1_writer.chunk(data, end) if self._chunked else data)

@@ -78,26 +78,22 @@ def needs_chunks(request: Request, head: Response, fields: ResponseFields) -> bo
 
 def response_head(
     request: Request, head: Response, fields: ResponseFields, *, chunked: bool, keep_alive: bool
-) -> list[bytes]:
-    """The response head for the client, in pieces."""
+) -> bytes:
+    """The response head for the client."""
     if head.status == 204:
         # RFC 9110 §8.6: "A server MUST NOT send a Content-Length header field in any response with a status code
         # of 1xx (Informational) or 204 (No Content)."
         fields.drop((b"content-length",))
-    pieces = [b"HTTP/1.1 %d %b\r\n" % (head.status, head.phrase)]
-    pieces += [b"%b: %b\r\n" % (name, value) for name, value in fields.kept]
-    if not fields.has_date:
-        # RFC 9110 §6.6.1: a recipient with a clock adds Date to a forwarded response that has none.
-        pieces.append(b"Date: %b\r\n" % date())
-    if chunked:
-        pieces.append(b"Transfer-Encoding: chunked\r\n")
+    # RFC 9110 §6.6.1: a recipient with a clock adds Date to a forwarded response that has none.
+    dated = b"" if fields.has_date else b"Date: %b\r\n" % date()
+    framing = b"Transfer-Encoding: chunked\r\n" if chunked else b""
+    end = b"\r\n"
     if not keep_alive:
-        pieces.append(b"Connection: close\r\n\r\n")
+        end = b"Connection: close\r\n\r\n"
     elif request.minor_version == 0:
-        pieces.append(b"Connection: keep-alive\r\n\r\n")
-    else:
-        pieces.append(b"\r\n")
-    return pieces
+        end = b"Connection: keep-alive\r\n\r\n"
+    kept = field_lines(fields.kept)
+    return b"HTTP/1.1 %d %b\r\n%b%b%b%b" % (head.status, head.phrase, kept, dated, framing, end)
 
 
 def chunk(data: bytes, end: list[Field] | None) -> bytes:

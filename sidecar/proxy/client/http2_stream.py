@@ -343,8 +343,7 @@ class Http2Stream(ClientStream):
             self.has_said_all = True
             self._carrier.filled(self)
             return True
-        body = answer.body(request_id)
-        is_bodiless = self.request.method == "HEAD"
+        body, is_bodiless = answer.body(request_id), self.request.method == "HEAD"
         self._carrier.engine.respond(
             self.number, http2_writer.own_answer(answer, request_id, body), ends=is_bodiless
         )

@@ -62,7 +62,7 @@ class Exchange(Passenger):
         self.request = request
         self.ending = ending = Ending(stream, serving)
         self.record = ending.record
-        self._serving = serving
+        self._serving, self._lowers = serving, isinstance(request, Http2Request)
         self.fields = RequestFields()
 
     @property
@@ -156,19 +156,15 @@ class Exchange(Passenger):
     def _request_head(self, permit: Permit) -> bytes | None:
         request, fields, head, serving = self.request, self.fields, self._head, self._serving
         assert head is not None  # noqa: S101 — a decision was made about it
-        identity = serving.identity_block(permit)
-        if identity is None:
+        header, identity = serving.certificate_header, serving.identity_block(permit)
+        certificate = NO_FIELDS if header is None else header.block(self.record.presenter)
+        if identity is None or certificate is None:
             return None
         self._asked_to_upgrade = upgrades = request.upgrade and http1_writer.asks_to_upgrade(
             request, fields, permit.rule.upgrade
         )
         self.awaits_continue = bool(fields.expect) and not request.complete
-        via, certificate = self.stream.forwarding(fields), NO_FIELDS
-        if serving.certificate_header is not None:
-            block = serving.certificate_header.block(self.record.presenter)
-            if block is None:
-                return None
-            certificate = block
+        via = self.stream.forwarding(fields)
         for name, _ in fields.claims:  # those that no client may send
             serving.observer.header_stripped(name.decode("latin-1"))
         token, scheme = serving.upstream.forward_token, serving.http2_scheme
@@ -224,8 +220,7 @@ class Exchange(Passenger):
                 self.stream.hold()
             return
         data = request.take_body()
-        end = self._end(data)
-        if upstream.send(data, end):
+        if upstream.send(data, self._end(data)):
             self._replay = None
             self.stream.expect_answer(self.bounds.response_timeout if request.complete else self._patience())
 
@@ -272,12 +267,12 @@ class Exchange(Passenger):
         if head.status == 100 and self.awaits_continue:
             self.awaits_continue = False
             self.stream.expect_body()
-        lowers = isinstance(self.request, Http2Request)
-        self.stream.interim(head, sort_response(head.fields, self._serving.response_names, lowers=lowers))
+        names = self._serving.response_names
+        self.stream.interim(head, sort_response(head.fields, names, lowers=self._lowers))
 
     def _respond(self, head: Response, data: bytes, end: list[Field] | None) -> None:
-        names, lowers = self._serving.response_names, isinstance(self.request, Http2Request)
-        fields = sort_response(head.fields, names, self._nonce, lowers=lowers)
+        names = self._serving.response_names
+        fields = sort_response(head.fields, names, self._nonce, lowers=self._lowers)
         if fields.chunked and head.minor_version == 0:
             # RFC 9112 §6.1: the framing of such a message is faulty.
             raise MalformedResponse("Transfer-Encoding in HTTP/1.0")
@@ -286,9 +281,9 @@ class Exchange(Passenger):
             self._upstream.stays_open = fields.stays_open
         if fields.is_located and self._serving.redirects is not None:
             self._serving.redirects.bring_back(fields, self.fields, self.stream.origin(self.fields))
-        if self._serving.certificate_header is not None:
-            # RFC 9440 §2.4: the response varies with the field, or is not cached.
-            fields.add(b"Vary", self._serving.certificate_header.selects)
+        header = self._serving.certificate_header
+        if header is not None:  # RFC 9440 §2.4: the response varies with the field, or is not cached
+            fields.add(b"Vary", header.selects)
         record.status = head.status
         record.upstream_seconds = perf_counter() - self._dispatched
         self.ending.has_begun = True
