@@ -271,8 +271,7 @@ class Exchange(Passenger):
         self.stream.interim(head, sort_response(head.fields, names, lowers=self._lowers))
 
     def _respond(self, head: Response, data: bytes, end: list[Field] | None) -> None:
-        names = self._serving.response_names
-        fields = sort_response(head.fields, names, self._nonce, lowers=self._lowers)
+        fields = sort_response(head.fields, self._serving.response_names, self._nonce, lowers=self._lowers)
         if fields.chunked and head.minor_version == 0:
             # RFC 9112 §6.1: the framing of such a message is faulty.
             raise MalformedResponse("Transfer-Encoding in HTTP/1.0")
