@@ -31,6 +31,7 @@ COMPILED = (
     "decision/denial.py",
     "decision/facts.py",
     "decision/failure.py",
+    "decision/keys_in_force.py",
     "decision/matching.py",
     "decision/path.py",
     "decision/permit.py",

@@ -15,11 +15,12 @@ from typing import Final, cast
 from sidecar.decision import jose
 from sidecar.decision.cache import VerifiedTokens
 from sidecar.decision.confirmation import BROKEN, SCHEMES, joined
-from sidecar.decision.credentials import access_token
+from sidecar.decision.credentials import TokenReader
 from sidecar.decision.denial import Denial
 from sidecar.decision.explanation import Trace
 from sidecar.decision.facts import Facts
 from sidecar.decision.failure import Denied, Failure
+from sidecar.decision.keys_in_force import KeyRegister
 from sidecar.decision.nonce import Nonces
 from sidecar.decision.permit import Permit
 from sidecar.decision.policy import IntrospectWhen, Policy
@@ -78,12 +79,15 @@ class Authorizer:
         replay: ReplayGuard | None = None,
         *,
         digest_key: bytes,
+        in_force: KeyRegister | None = None,
         nonces: Nonces | None = None,
         token_bytes: int = 16384,
         cached_tokens: int = 100_000,
         cached_bytes: int = 32 << 20,
     ) -> None:
-        """`digest_key` is random, this process's own, at most 64 bytes. The rest are limits, sizes in bytes."""
+        """`digest_key` is random, this process's own, at most 64 bytes. `in_force` spares questions to `keys`: what it
+        holds, `keys` would confirm. The rest are limits, sizes in bytes.
+        """
         asks = any(issuer.introspect is not IntrospectWhen.NEVER for issuer in policy.issuers.values())
         if asks and introspector is None:
             raise ValueError("a policy that introspects needs an introspector")
@@ -92,15 +96,14 @@ class Authorizer:
         self.policy = policy
         self.verified = VerifiedTokens(cached_tokens, cached_bytes)
         self._keys = keys
+        self._in_force = in_force or KeyRegister()
         self._introspector = cast("TokenIntrospector", introspector)  # None only if nobody is ever asked
         self._replay = replay
         """None only if no proof is ever taken."""
-        self._schemes = policy.schemes
         self._nonces = nonces
         self.proofs_accepted = 0
         """The valid proofs that were claimed."""
-        self._digest_key = digest_key
-        self._most_bytes = token_bytes
+        self._reader = TokenReader(digest_key, token_bytes, self.verified, policy.schemes)
         self._terms = PolicyTerms(policy, nonces)
 
     def authorize(
@@ -130,10 +133,10 @@ class Authorizer:
         token: ValidatedToken | None = None
         try:
             terms, captures = policy.first(head, presenter.listener)
-            if terms.rule.public or (head.preflight and terms.rule.cors_preflight):
+            if terms.is_public or (head.preflight and terms.rule.cors_preflight):
                 return Permit(terms.rule, None, (), _FOREVER)
-            credentials = access_token(head, self._digest_key, self._most_bytes, self.verified, self._schemes)
-            token = None if terms.explains else self._known(credentials)
+            credentials = self._reader.read(head, presenter)
+            token = None if terms.explains else self._known(credentials, head, presenter)
             if token is None:
                 token = self._established(credentials, terms, presenter, answers)
             issuer = terms.issuer(token.issuer)
@@ -147,16 +150,17 @@ class Authorizer:
             return self._refused(denied.failure, policy, terms, token, head=head, now=now)
         except IssuerUnavailable as outage:
             return self._out_of_reach(outage, policy, terms, token, head=head, now=now)
-        failures: list[Failure] = []  # of a good token: they may be reported instead of enforced
+        unbound: Failure | None = None  # of a good token, as `failures`: may be reported instead of enforced
         try:
             presentation = Presentation(head, presenter, credentials, now, issuer.proofs)
             confirmed = issuer.check_binding(confirmation, presentation)
-        except Denied as unbound:
+        except Denied as mismatch:
+            unbound, confirmed = mismatch.failure, ()
             if unbound.reason in BROKEN:
-                return self._refused(unbound.failure, policy, terms, token, head=head, now=now)
-            confirmed, failures = (), [unbound.failure]
-        facts = Facts(head, token, presenter, captures, now, reveals=terms.explains)
-        failures += terms.failures(facts)
+                return self._refused(unbound, policy, terms, token, head=head, now=now)
+        failures = terms.failures(Facts(head, token, presenter, captures, now, reveals=terms.explains))
+        if unbound is not None:
+            failures = [unbound, *failures]
         until = issuer.valid_until(expires_at, presenter, confirmed)
         denial = terms.denial(failures, token, credentials.scheme) if failures else None
         if denial is not None and now >= issuer.reports_until:
@@ -196,10 +200,16 @@ class Authorizer:
         self.proofs_accepted += 1
         return claiming.permit
 
-    def _known(self, credentials: AccessToken) -> ValidatedToken | None:
+    def _known(
+        self, credentials: AccessToken, head: RequestHead, presenter: Presenter
+    ) -> ValidatedToken | None:
         """The token as it was verified before, while the key that verified it is in force."""
         token = self.verified.find(credentials.digest)
-        if token is None or self._keys.keys(token.issuer).is_current(token.key_id):
+        if token is None:
+            return None
+        issuer, key = token.issuer, token.key_id
+        if self._in_force.holds(issuer, key) or self._keys.keys(issuer).is_current(key):
+            self._reader.remember(head, presenter, credentials)
             return token
         self.verified.drop(credentials.digest)
         return None

@@ -32,6 +32,7 @@ from tests.support.world import (
     permitted,
     policy,
     presenter,
+    registered,
     rule,
     verification_key,
 )
@@ -204,6 +205,94 @@ def test_cached_token_waits_with_its_issuers_keys(signing_key: SigningKey, pki: 
     denial = denied(decide(gate, head(token), presenter(pki.client)))
     assert (denial.reason, denial.retry_after, denial.rule) == (Reason.ISSUER_UNAVAILABLE, 7, "all")
     assert denial.failures[0].presented == "stale"
+
+
+def test_known_token_is_not_read_again_on_its_connection(signing_key: SigningKey, pki: Pki) -> None:
+    """And its value is kept from the moment at which it is known, not while it is being verified."""
+    gate, one = authorizer(policy(), Keys.of(signing_key)), presenter(pki.client)
+    token = signing_key.token(pki.client)
+    kept = []
+    for _ in range(4):
+        permitted(decide(gate, head(token), one))
+        kept.append(one.last_presented)
+    assert kept[0] is None
+    assert kept[1] is not None
+    assert kept[1] is kept[2] is kept[3]
+    permitted(decide(gate, head(signing_key.token(pki.client, jti="another")), one))
+    permitted(decide(gate, head(token), one))
+    assert one.last_presented is kept[1]
+
+
+def test_whatever_time_key_rule_or_query_change_counts_for_a_value_that_is_repeated(
+    signing_key: SigningKey, other_key: SigningKey, pki: Pki
+) -> None:
+    now, keys = int(time.time()), Keys.of(signing_key)
+    rules = rule("a", "/a", audience=frozenset({"urn:other"})), rule("b")
+    gate, one = authorizer(policy(*rules), keys), presenter(pki.client)
+    token = signing_key.token(pki.client, exp=now + 60)
+
+    def reason(target: str = "/b", after: int = 0) -> Reason:
+        return denied(decide(gate, head(token, target=target), one, now + after)).reason
+
+    for _ in range(2):
+        permitted(decide(gate, head(token), one, now))
+        permitted(decide(gate, head(token), one, now))
+        assert one.last_presented is not None
+        assert reason(after=90) is Reason.TOKEN_EXPIRED
+        assert reason("/a") is Reason.AUDIENCE_MISMATCH
+        assert reason("/b?access_token=x") is Reason.CREDENTIALS_REPEATED
+        keys.publish(other_key)
+        assert reason() is Reason.KEY_UNKNOWN
+        assert len(gate.verified) == 0
+        keys.publish(signing_key)
+    hits = gate.verified.hits
+    permitted(decide(gate, head(token), one, now))
+    permitted(decide(gate, head(token), one, now))
+    assert gate.verified.hits == hits + 1, "what is repeated must stay in use"
+
+
+def test_value_is_read_anew_under_another_policy(signing_key: SigningKey, pki: Pki) -> None:
+    keys, one, token = Keys.of(signing_key), presenter(pki.client), signing_key.token(pki.client)
+    for _ in range(2):
+        permitted(decide(authorizer(policy(), keys), head(token), one))
+        gate = authorizer(policy(), keys)
+        permitted(decide(gate, head(token), one))
+        permitted(decide(gate, head(token), one))
+    assert one.last_presented is not None
+    strict = authorizer(policy(), keys, token_bytes=64)
+    assert denied(decide(strict, head(token), one)).reason is Reason.TOKEN_TOO_LARGE
+
+
+def test_connection_keeps_no_value_that_was_refused_or_explained(signing_key: SigningKey, pki: Pki) -> None:
+    gate, one = authorizer(policy(), Keys.of(signing_key)), presenter(pki.client)
+    good = signing_key.token(pki.client)
+    for _ in range(3):
+        for token in (tampered(good, sub="m"), "opaque", "a.b.c", "x" * 9000, "é"):
+            denied(decide(gate, head(token), one))
+        gate.authorize(head(good), one, time.time(), Trace())
+    assert one.last_presented is None
+    permitted(decide(gate, head(good), one))
+    permitted(decide(gate, head(good), one))
+    kept = one.last_presented
+    assert kept is not None
+    denied(decide(gate, head("x" * 9000), one))
+    assert one.last_presented is kept
+
+
+def test_key_in_force_is_not_asked_for_and_one_that_is_not_is(
+    signing_key: SigningKey, other_key: SigningKey, pki: Pki
+) -> None:
+    keys, token = Keys.of(signing_key), signing_key.token(pki.client)
+    gate = authorizer(policy(), keys, in_force=(in_force := registered(keys)))
+    permitted(decide(gate, head(token), presenter(pki.client)))
+    keys.outage = IssuerUnavailable(ISSUER, "stale", 7)
+    permitted(decide(gate, head(token), presenter(pki.client)))
+    in_force.adopt({})
+    assert denied(decide(gate, head(token), presenter(pki.client))).reason is Reason.ISSUER_UNAVAILABLE
+    keys.outage = None
+    permitted(decide(gate, head(token), presenter(pki.client)))
+    keys.publish(other_key)
+    assert denied(decide(gate, head(token), presenter(pki.client))).reason is Reason.KEY_UNKNOWN
 
 
 def test_refused_token_is_not_remembered(signing_key: SigningKey, pki: Pki) -> None:

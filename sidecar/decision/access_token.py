@@ -1,10 +1,13 @@
 """An access token as its client presented it: opaque."""
 
 from hashlib import blake2b
-from typing import NewType, cast
+from typing import Final, NewType, cast
 
 TokenDigest = NewType("TokenDigest", bytes)
 """Keyed digest of an access token, 16 bytes: what caches and logs may hold."""
+
+_SPACE: Final = 1
+"""RFC 6750 §2.1: between scheme and token."""
 
 
 class AccessToken:
@@ -31,3 +34,35 @@ class AccessToken:
 
     def __str__(self) -> str:
         return repr(self)
+
+
+class LastPresented:
+    """The `Authorization` value with which a presenter last brought a token that was known, and what was read from it.
+
+    Most connections repeat one value, and to read it again costs more than all that is checked then: this holds the
+    digest and the syntax, and nothing that can change from one request to the next. It holds the value too, so its
+    owner keeps one at most and drops it when the connection is idle.
+    """
+
+    __slots__ = ("_hash", "_reader", "_value", "token")
+
+    def __init__(self, value: str, token: AccessToken, reader: object) -> None:
+        """`reader` stands for the schemes, the limit and the digest key by which `value` was read."""
+        self._value = value
+        self._hash = hash(value)
+        self._reader = reader
+        self.token = token
+
+    def is_of(self, value: str, reader: object) -> bool:
+        """Whether `value` is the same, byte for byte, and read by the same reader.
+
+        A connection may carry the requests of several clients (a gateway's). How long this takes must not tell one of
+        them how much of a guess at another's token is right. Therefore values that differ are told apart by their hash,
+        64 bits that depend on all of the value and on a key of the process (PEP 456), before any byte is compared.
+        """
+        return reader is self._reader and hash(value) == self._hash and value == self._value
+
+    @staticmethod
+    def may_hold(value: str, token: AccessToken) -> bool:
+        """Whether `value` is no longer than its token asks for: any number of spaces may stand before that."""
+        return len(value) == len(token.scheme) + _SPACE + len(token)

@@ -8,10 +8,10 @@ import re
 from collections.abc import Container, Mapping
 from typing import Final
 
-from sidecar.decision.access_token import AccessToken, TokenDigest
+from sidecar.decision.access_token import AccessToken, LastPresented, TokenDigest
 from sidecar.decision.failure import Denied
 from sidecar.decision.reason import Reason
-from sidecar.decision.request import RequestHead
+from sidecar.decision.request import Presenter, RequestHead
 
 # RFC 6750 §2.1: credentials = "Bearer" 1*SP b64token; RFC 9449 §7.1 the same with "DPoP"; RFC 9110 §11.1: the scheme
 # is case-insensitive.
@@ -46,12 +46,54 @@ def access_token(
     token = AccessToken(value, digest_key, scheme)
     if token.digest not in verified and not _B64TOKEN.fullmatch(value):
         raise _malformed(scheme)
-    if head.query and "access_token" in head.query_names:
-        # RFC 6750 §2: "Clients MUST NOT use more than one method to transmit the token in each request."
-        raise Denied(Reason.CREDENTIALS_REPEATED, "credentials", "one method", "Authorization and the query")
+    if head.query:
+        _check_query(head)
     if len(value) > limit:
         raise Denied(Reason.TOKEN_TOO_LARGE, "credentials", f"at most {limit} bytes", f"{len(value)} bytes")
     return token
+
+
+class TokenReader:
+    """Finds the access tokens of requests, by one digest key, one limit and one set of schemes."""
+
+    __slots__ = ("_digest_key", "_limit", "_mark", "_schemes", "_verified")
+
+    def __init__(
+        self, digest_key: bytes, limit: int, verified: Container[TokenDigest], schemes: Mapping[str, str]
+    ) -> None:
+        """As for `access_token`."""
+        self._digest_key = digest_key
+        self._limit = limit
+        self._verified = verified
+        self._schemes = schemes
+        self._mark = object()
+        """Stands for this reader where it must not be kept alive."""
+
+    def read(self, head: RequestHead, presenter: Presenter) -> AccessToken:
+        """As `access_token`, without reading again what `presenter` presented last. Raises `Denied`."""
+        last, fields = presenter.last_presented, head.authorization
+        if last is not None and len(fields) == 1 and last.is_of(fields[0], self._mark):
+            if head.query:
+                _check_query(head)
+            return last.token
+        return access_token(head, self._digest_key, self._limit, self._verified, self._schemes)
+
+    def remember(self, head: RequestHead, presenter: Presenter, token: AccessToken) -> None:
+        """Keep what `head` presented, `token`, until `presenter` presents another or is idle.
+
+        Only for a token that was verified before: values that are refused must not fill the memory.
+        """
+        last = presenter.last_presented
+        if last is None or last.token is not token:
+            value = head.authorization[0]
+            if LastPresented.may_hold(value, token):
+                presenter.last_presented = LastPresented(value, token, self._mark)
+
+
+def _check_query(head: RequestHead) -> None:
+    if "access_token" in head.query_names:
+        # RFC 6750 §2: "Clients MUST NOT use more than one method to transmit the token in each request."
+        raise Denied(Reason.CREDENTIALS_REPEATED, "credentials", "one method", "Authorization and the query")
 
 
 def _none_or_several(head: RequestHead) -> Denied:

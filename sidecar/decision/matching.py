@@ -239,8 +239,9 @@ class Matcher:
                         best, index = candidate, candidate.index
                 if depth < last:
                     part = parts[depth]
-                    if part in node.literals:
-                        deeper.append(node.literals[part])
+                    literal = node.literals.get(part)
+                    if literal is not None:
+                        deeper.append(literal)
                     if node.folded and (folded := part.casefold()) in node.folded:
                         deeper.append(node.folded[folded])
                     if part and node.wildcard is not None:

@@ -50,8 +50,8 @@ class TooLong(ValueError):
     """A path takes more work than a request is worth. The message says what was expected."""
 
 
-# Segments without escape, semicolon or leading dot, none of them empty: the unambiguous part of RFC 3986 §3.3.
-_PLAIN: Final = re.compile(r"(?:/[A-Za-z0-9_~!$&'()*+,=:@-][A-Za-z0-9_~!$&'()*+,=:@.-]*){0,255}/?")
+# Without escape and semicolon. If no segment is empty or begins with a dot, too: the unambiguous part of RFC 3986 §3.3.
+_PLAIN: Final = re.compile(r"/[A-Za-z0-9_~!$&'()*+,=:@./-]*")
 _LEGAL: Final = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:@%/\\\u0080-\U0010ffff]*")
 _ESCAPE: Final = re.compile(r"%[0-9A-Fa-f]{2}")
 _BAD_ESCAPE: Final = re.compile(r"%(?![0-9A-Fa-f]{2})")
@@ -81,12 +81,12 @@ def segments(path: str) -> tuple[list[str], AbstractSet[str]]:
 
     `/a/b` has the segments `a` and `b`; `/a/` has `a` and an empty one; `/` has one empty one. Raises `TooLong`.
     """
-    if _PLAIN.fullmatch(path) and path:
-        return path[1:].split("/"), _UNAMBIGUOUS
     if path == "*":
         return [ASTERISK], _UNAMBIGUOUS
     if path.count("/") > SEGMENTS:
         raise TooLong(f"at most {SEGMENTS} segments")
+    if _PLAIN.fullmatch(path) and "//" not in path and "/." not in path:
+        return path[1:].split("/"), _UNAMBIGUOUS
     kinds = {kind for kind, mark in _MARKS if mark.search(path)}
     if not path.startswith("/"):
         kinds.add("not_absolute")

@@ -3,6 +3,7 @@
 from ipaddress import IPv6Address, ip_network
 from typing import Final
 
+from sidecar.decision.access_token import LastPresented
 from sidecar.decision.client_certificate import ClientCertificate
 from sidecar.decision.failure import Denied
 from sidecar.decision.query import TooManyNames, names_in
@@ -91,12 +92,13 @@ class Presenter:
     """Who presents the token, as the TLS layer of this very connection saw it (RFC 7800 §2), or as the proxy that ended
     the client's TLS says (RFC 9440).
 
-    One per connection, or one per connection and certificate where a proxy says. Treat as immutable.
+    One per connection, or one per connection and certificate where a proxy says. Treat as immutable, but for what it
+    remembers.
     """
 
     __slots__ = (
-        "certificate_must_be_valid", "chain", "client_certificate", "ends", "is_told", "lines", "listener", "peer",
-        "protocol", "proxy", "tls_group", "tls_version", "valid_until",
+        "certificate_must_be_valid", "chain", "client_certificate", "ends", "is_told", "last_presented", "lines",
+        "listener", "peer", "protocol", "proxy", "tls_group", "tls_version", "valid_until",
     )  # fmt: skip
 
     def __init__(
@@ -146,6 +148,12 @@ class Presenter:
             self.valid_until = float(client_certificate.not_after)  # compiled: an int is no float
         self.lines: dict[str, str] = {}
         """What telemetry made of this connection's constants; it dies with the connection."""
+        self.last_presented: LastPresented | None = None
+        """The credentials that came last, if their token was known; None after `rest`."""
+
+    def rest(self) -> None:
+        """The connection is idle: an idle connection keeps no token."""
+        self.last_presented = None
 
     @property
     def source(self) -> str:

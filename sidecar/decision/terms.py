@@ -104,15 +104,18 @@ class IssuerTerms:
         """Raises `Denied`: audience_mismatch."""
         # RFC 9068 §4: the token "MUST be rejected if "aud" does not contain a resource indicator of the current
         # resource server as a valid audience."
-        for accepted in (self.audience, self.rule_audience):
-            if accepted is not None and accepted.isdisjoint(token.audience):
-                if accepted is self.audience and self._may_lack_audience(token):
-                    continue
-                expected = " ".join(sorted(accepted))
-                raise Denied(Reason.AUDIENCE_MISMATCH, "aud", expected, self._shown(token))
+        audience, ruled = token.audience, self.rule_audience
+        if not _is_among(audience, self.audience) and not self._may_lack_audience(token):
+            raise self._another_audience(self.audience, token)
+        if ruled is not None and not _is_among(audience, ruled):
+            raise self._another_audience(ruled, token)
 
     def _may_lack_audience(self, token: ValidatedToken) -> bool:
         return self.policy.audience_missing and not token.audience and token.claims.get("aud") is None
+
+    def _another_audience(self, accepted: frozenset[str], token: ValidatedToken) -> Denied:
+        expected = " ".join(sorted(accepted))
+        return Denied(Reason.AUDIENCE_MISMATCH, "aud", expected, self._shown(token))
 
     def _shown(self, token: ValidatedToken) -> str:
         """What a record says of the token's audience: whoever runs the API must know for whom it was issued."""
@@ -161,11 +164,12 @@ class RuleTerms:
 
     __slots__ = (
         "_acr_values", "_all_scopes", "_max_age", "any_scope", "conditions", "explains", "has_several",
-        "issuers", "rule", "schemes", "scopes",
+        "is_public", "issuers", "rule", "schemes", "scopes",
     )  # fmt: skip
 
     def __init__(self, rule: Rule, policy: Policy, nonces: Nonces | None = None) -> None:
         self.rule = rule
+        self.is_public = rule.public
         self.explains = False
         """The decision is being explained: nothing is taken from a cache, and failures may show what the token says."""
         accepted = policy.issuers if rule.issuers is None else rule.issuers
@@ -251,6 +255,13 @@ class RuleTerms:
         )
 
 
+def _is_among(audience: tuple[str, ...], accepted: frozenset[str]) -> bool:
+    for one in audience:  # noqa: SIM110 — a generator costs more, and so does `isdisjoint`
+        if one in accepted:
+            return True
+    return False
+
+
 def _schemes(issuers: Iterable[IssuerTerms]) -> tuple[tuple[str, str], ...]:
     algorithms: dict[str, set[str]] = {}
     for issuer in issuers:
@@ -264,16 +275,17 @@ def _schemes(issuers: Iterable[IssuerTerms]) -> tuple[tuple[str, str], ...]:
 class PolicyTerms:
     """What the whole policy asks: which rule a request is held against."""
 
-    __slots__ = ("nonces", "policy", "rules")
+    __slots__ = ("matcher", "nonces", "policy", "rules")
 
     def __init__(self, policy: Policy, nonces: Nonces | None = None) -> None:
         self.policy = policy
+        self.matcher = policy.matcher
         self.nonces = nonces
         self.rules = [RuleTerms(rule, policy, nonces) for rule in policy.rules]
 
     def first(self, head: RequestHead, listener: str) -> tuple[RuleTerms, Mapping[str, str]]:
         """The first rule that fits, and what its path captured; raises `Denied`: rule_unmatched, path_ambiguous."""
-        found = self.policy.matcher.first(head, listener)
+        found = self.matcher.first(head, listener)
         if found is None:
             raise Denied(Reason.RULE_UNMATCHED, "rule", "a rule that fits", "none")
         return self.rules[found[0]], found[1]

@@ -138,7 +138,7 @@ class WatchedPolicyTerms(PolicyTerms):
     """What the whole policy asks."""
 
     def __init__(self, terms: PolicyTerms, trace: Trace) -> None:
-        self.policy = terms.policy
+        self.policy, self.matcher = terms.policy, terms.matcher
         self.nonces = terms.nonces
         self.rules = terms.rules
         self._trace = trace

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Self
 
+from sidecar.decision.keys_in_force import KeyRegister
 from sidecar.decision.ports import IssuerUnavailable
 from sidecar.decision.token import AccessToken, ValidatedToken
 from sidecar.issuer.assembly import Issuer, Shared, assemble
@@ -55,6 +56,8 @@ class Issuers:
         self._clock = clock
         self._reload_waits = reload_waits
         self._issuers: dict[str, Issuer] = {}
+        self.in_force = KeyRegister()
+        """What `keys` would say is in force, for each request."""
         self._retiring: dict[asyncio.Task[None], Issuer] = {}
         self._was_ready = False
 
@@ -68,7 +71,7 @@ class Issuers:
         made = await self._all_assembled(self._settings, self._generation)
         for issuer in made.values():
             await issuer.start()
-        self._issuers = made
+        self._employ(made)
 
     async def close(self) -> None:
         """Stop fetching and close all connections."""
@@ -76,7 +79,8 @@ class Issuers:
         for task in retiring:
             task.cancel()
         await asyncio.gather(*retiring, return_exceptions=True)
-        issuers, self._issuers = [*self._issuers.values(), *retiring.values()], {}
+        issuers = [*self._issuers.values(), *retiring.values()]
+        self._employ({})
         await asyncio.gather(*(issuer.close() for issuer in issuers))
 
     async def reconfigure(self, settings: IssuersSettings, generation: int) -> None:
@@ -106,7 +110,7 @@ class Issuers:
         """Use the prepared issuers from now on. Requests in progress get their results from the old ones."""
         settings, generation, made = prepared.settings, prepared.generation, prepared.made
         before = self._issuers
-        self._issuers = {one.issuer: made.get(one.issuer) or before[one.issuer] for one in settings.issuers}
+        self._employ({one.issuer: made.get(one.issuer) or before[one.issuer] for one in settings.issuers})
         self._settings, self._generation = settings, generation
         for issuer in self._issuers.values():
             if issuer.introspection is not None:
@@ -115,6 +119,12 @@ class Issuers:
         for issuer in before.values():
             if issuer not in kept:
                 self._retire(issuer)
+
+    def _employ(self, issuers: dict[str, Issuer]) -> None:
+        self._issuers = issuers
+        self.in_force.adopt(
+            {name: issuer.keys.in_force for name, issuer in issuers.items() if issuer.keys is not None}
+        )
 
     def _hand_over(self, old: Issuer | None, new: Issuer) -> None:
         if old is not None and old.keys is not None and new.keys is not None:

@@ -23,6 +23,7 @@ from collections import OrderedDict
 from hashlib import blake2b
 from typing import Self
 
+from sidecar.decision.keys_in_force import KeysInForce
 from sidecar.decision.ports import IssuerUnavailable, VerificationKey
 from sidecar.issuer.clock import SYSTEM_CLOCK, Clock
 from sidecar.issuer.configuration import RefreshSettings
@@ -88,11 +89,9 @@ class IssuerKeys:
         self._observer = observer
         self._state = state
         self._clock = clock
-        self._now = clock.monotonic
-        self._budget = settings.staleness_budget
         self._keys = NO_KEYS
-        self._good_at = -math.inf
-        """Monotonic time at which the keys in force were last confirmed by the issuer."""
+        self.in_force = KeysInForce(clock.monotonic, settings.staleness_budget)
+        """What the authorizer looks at."""
         self._failure: FetchFailed | None = None
         self._failures = 0
         self._next_attempt = 0.0
@@ -121,7 +120,7 @@ class IssuerKeys:
     def inherit(self, predecessor: Self) -> None:
         """Take over the keys of `predecessor`, which has the same origin, with their age."""
         if predecessor._origin.name == self._origin.name:
-            self._keys, self._good_at = predecessor._keys, predecessor._good_at
+            self._confirm(predecessor._keys, predecessor.in_force.confirmed_at)
 
     async def first_attempt(self) -> None:
         """Wait until the first fetch is over, with or without success; returns at once if there are keys."""
@@ -145,8 +144,7 @@ class IssuerKeys:
 
     def current(self) -> PublishedKeys:
         """The keys in force. Raises `IssuerUnavailable`. Never waits."""
-        # This runs for each request: it calls nothing but the clock.
-        if self._keys.number and self._now() - self._good_at <= self._budget:
+        if self._keys.number and self.in_force.is_fresh:
             return self._keys
         raise self._unavailable()
 
@@ -181,7 +179,7 @@ class IssuerKeys:
 
     def state(self) -> KeyState:
         """For readiness and metrics."""
-        age = self._clock.monotonic() - self._good_at
+        age = self._clock.monotonic() - self.in_force.confirmed_at
         return KeyState(
             issuer=self._issuer,
             usable=len(self._keys),
@@ -202,13 +200,18 @@ class IssuerKeys:
 
     def _outage(self) -> str:
         """The phase that explains why there are no keys now."""
-        if not math.isfinite(self._good_at):
+        if not math.isfinite(self.in_force.confirmed_at):
             return "never_loaded"
         if not len(self._keys):
             return "no_usable_key"
-        if self._clock.monotonic() - self._good_at > self._settings.staleness_budget:
+        if not self.in_force.is_fresh:
             return "stale"
         return self._failure.phase if self._failure is not None else "unknown"
+
+    def _confirm(self, keys: PublishedKeys, at: float) -> None:
+        """The issuer published `keys` at `at`, monotonic seconds: they are in force from now on."""
+        self._keys = keys
+        self.in_force.confirm(keys.current, at)
 
     # --- forced fetches
 
@@ -282,14 +285,14 @@ class IssuerKeys:
         now = self._clock.monotonic()
         if fetched is None:  # unchanged since the last fetch, valid or not
             if self._failure is None:
-                self._good_at = now
+                self._confirm(self._keys, now)
             return
         try:
             keys = load_key_set(fetched.document, self._settings.maximum_keys, self._keys)
         except NotAKeySet as wrong:
             raise FetchFailed("parse", str(wrong)) from wrong
         self._name_skipped(keys)
-        self._keys, self._good_at = keys, now
+        self._confirm(keys, now)
         self._failure, self._failures = None, 0
         self._observer.keys_refreshed(
             KeysRefreshed(self._issuer, "success", "", now - started, len(keys), keys.skipped_by_reason())
@@ -320,8 +323,8 @@ class IssuerKeys:
             if saved is None or saved.age > self._settings.staleness_budget:
                 return
             # A key listed once per algorithm is saved that way: at most six entries for an RSA key.
-            self._keys = load_key_set(saved.document, 6 * self._settings.maximum_keys)
-            self._good_at = self._clock.monotonic() - saved.age
+            keys = load_key_set(saved.document, 6 * self._settings.maximum_keys)
+            self._confirm(keys, self._clock.monotonic() - saved.age)
         except (StateUnusable, NotAKeySet) as unusable:
             self._observer.issuer_incident(self._issuer, "state_unreadable", str(unusable))
 

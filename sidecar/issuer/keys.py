@@ -36,7 +36,7 @@ class PublishedKeys:
     ) -> None:
         self._parsed = tuple(keys)
         self.number = len(self._parsed)
-        self._current = frozenset(key for _, key in keys)
+        self.current = frozenset(key for _, key in keys)
         self._by_kid: dict[str, list[VerificationKey]] = {}
         for _, key in keys:
             if key.kid is not None:
@@ -61,7 +61,7 @@ class PublishedKeys:
 
     def is_current(self, key: object) -> bool:
         """Whether `key` is still in force."""
-        return key in self._current
+        return key in self.current
 
     def identities(self) -> "Mapping[ParsedKeyIdentity, VerificationKey]":
         """Each key by its identity."""

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sidecar.decision.access_token import AccessToken
-from sidecar.decision.credentials import access_token
+from sidecar.decision.credentials import TokenReader, access_token
 from sidecar.decision.denial import Denied, Reason
-from sidecar.decision.request import RequestHead
-from tests.support.world import head
+from sidecar.decision.request import Presenter, RequestHead
+from tests.support.world import head, presenter
 
 LIMIT = 64
 
@@ -129,3 +129,103 @@ def test_what_was_verified_before_changes_nothing_about_what_is_accepted(
     expected = _BEARER.fullmatch(field)
     is_good = expected is not None and not in_query and len(expected[1]) <= LIMIT
     assert (found[0] == expected[1]) if expected and is_good else isinstance(found[0], Reason)
+
+
+SCHEMES_OF_BOTH = {"bearer": "Bearer", "dpop": "DPoP"}
+
+
+def reader(limit: int = LIMIT, key: bytes = b"key", schemes: dict[str, str] = SCHEMES_OF_BOTH) -> TokenReader:
+    return TokenReader(key, limit, VERIFIED, schemes)
+
+
+def read(by: TokenReader, field: str, of: Presenter, target: str = "/a") -> AccessToken:
+    """As the authorizer does with a token that is known."""
+    request = with_fields(field, target=target)
+    token = by.read(request, of)
+    by.remember(request, of, token)
+    return token
+
+
+def test_value_that_is_repeated_is_read_once() -> None:
+    one, by = presenter(), reader()
+    first = read(by, "Bearer abc", one)
+    assert read(by, "Bearer abc", one) is first
+    assert read(by, "Bearer abc", one, "/b?c=d") is first
+
+
+@pytest.mark.parametrize("field", ["DPoP abc", "bearer abc", "Bearer abd", "Bearer ab", "Bearer  abc"])
+def test_another_value_is_read_anew_and_takes_the_place_of_the_first(field: str) -> None:
+    one, by = presenter(), reader()
+    first, second = read(by, "Bearer abc", one), read(by, field, one)
+    assert second is not first
+    assert second.reveal() == field.split()[1]
+    assert second.scheme == ("DPoP" if field[0] == "D" else "Bearer")
+    # Only one with spaces of its own choice takes nobody's place.
+    assert (read(by, field, one) is second) is (field != "Bearer  abc")
+    assert (read(by, "Bearer abc", one) is first) is (field == "Bearer  abc")
+
+
+def test_what_one_presenter_presented_is_nothing_to_another() -> None:
+    by = reader()
+    assert read(by, "Bearer abc", presenter()) is not read(by, "Bearer abc", presenter())
+
+
+@pytest.mark.parametrize(
+    ("second", "reason"),
+    [
+        (reader(limit=2), Reason.TOKEN_TOO_LARGE),
+        (reader(schemes={"bearer": "Bearer"}), Reason.CREDENTIALS_MISSING),
+    ],
+)
+def test_what_was_read_under_one_policy_may_be_refused_under_another(
+    second: TokenReader, reason: Reason
+) -> None:
+    one = presenter()
+    read(reader(), "DPoP abc", one)
+    with pytest.raises(Denied) as caught:
+        second.read(with_fields("DPoP abc"), one)
+    assert caught.value.reason is reason
+
+
+def test_digest_is_that_of_whoever_reads() -> None:
+    one = presenter()
+    first = read(reader(), "DPoP abc", one)
+    second = reader(key=b"other").read(with_fields("DPoP abc"), one)
+    assert second.digest == AccessToken("abc", b"other").digest != first.digest
+
+
+def test_what_changes_from_one_request_to_the_next_is_looked_at_each_time() -> None:
+    one, by = presenter(), reader()
+    read(by, "Bearer abc", one)
+    for fields, target in (
+        (("Bearer abc",), "/a?access_token=abc"),
+        (("Bearer abc", "Bearer abc"), "/a"),
+        ((), "/a"),
+    ):
+        with pytest.raises(Denied) as caught:
+            by.read(with_fields(*fields, target=target), one)
+        assert caught.value.reason in {Reason.CREDENTIALS_REPEATED, Reason.CREDENTIALS_MISSING}
+
+
+def test_value_that_was_not_remembered_is_not_kept() -> None:
+    one, by = presenter(), reader()
+    by.read(with_fields("Bearer abc"), one)
+    assert one.last_presented is None
+
+
+@given(st.lists(st.tuples(SCHEMES, st.sampled_from([" ", "  ", "\t"]), VALUES), max_size=6))
+def test_what_was_presented_before_changes_nothing_about_what_is_read(
+    fields: list[tuple[str, str, str]],
+) -> None:
+    one, by = presenter(), reader()
+    for parts in fields * 2:
+        request = with_fields("".join(parts))
+        outcomes: list[tuple[str, str, bytes] | Reason] = []
+        for of in (one, presenter()):
+            try:
+                token = by.read(request, of)
+                by.remember(request, of, token)
+                outcomes.append((token.reveal(), token.scheme, token.digest))
+            except Denied as denied:
+                outcomes.append(denied.reason)
+        assert outcomes[0] == outcomes[1]

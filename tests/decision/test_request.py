@@ -1,5 +1,6 @@
 import pytest
 
+from sidecar.decision.access_token import AccessToken, LastPresented
 from sidecar.decision.denial import Denied, Reason
 from sidecar.decision.request import Presenter, RequestHead
 from tests.support.pki import Pki
@@ -24,6 +25,16 @@ def test_what_is_remembered_of_one_connection_is_not_anothers(pki: Pki) -> None:
     assert not other.lines
     assert not other.certificate_must_be_valid
     assert other.valid_until == float("inf")
+
+
+def test_one_at_rest_keeps_no_token_and_all_that_is_not_secret() -> None:
+    one = Presenter(None, "main", "peer:1")
+    assert one.last_presented is None
+    one.lines["x"] = "y"
+    one.last_presented = LastPresented("Bearer a", AccessToken("a", b"key"), one)
+    one.rest()
+    kept: list[object] = [one.last_presented, one.lines]
+    assert kept == [None, {"x": "y"}]
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from sidecar.issuer.issuers import Issuers
 from tests.support.asking import active, introspection_settings, opaque
 from tests.support.issuer import INTROSPECTION_PATH, JWKS_PATH, Held, ScriptedIssuer, answer, slow
 from tests.support.issuer_events import PLAIN, QUICK, IssuerEvents, issuer_settings, until
+from tests.support.live_issuer import is_current
 from tests.support.mint import SigningKey, jwks
 
 Run = Callable[[Coroutine[Any, Any, None]], None]
@@ -132,12 +133,18 @@ def test_reload_keeps_the_keys_of_an_unchanged_issuer(
             await until(lambda: issuers.readiness().is_ready)
             before = issuers.keys(issuer.url).find("es256", "ES256")
             await issuers.reconfigure(IssuersSettings((issuer_settings(other), issuer_settings(issuer))), 2)
-            assert issuers.keys(issuer.url).is_current(before)
+            assert is_current(issuers, issuer, before)
             assert issuer.count(JWKS_PATH) == 1
             await until(lambda: issuers.readiness().states[0].is_ready)
             await issuers.reconfigure(IssuersSettings((issuer_settings(other),)), 3)
             with pytest.raises(IssuerUnavailable):
                 issuers.keys(issuer.url)
+            assert not issuers.in_force.holds(issuer.url, before)
+            await issuers.reconfigure(IssuersSettings((issuer_settings(issuer),)), 4)
+            assert not is_current(issuers, issuer, before), "read anew, it is another"
+            after = issuers.keys(issuer.url).find("es256", "ES256")
+            assert is_current(issuers, issuer, after)
+        assert not issuers.in_force.holds(issuer.url, after)
 
     asyncio.run(scenario())
 
@@ -152,7 +159,7 @@ def test_changed_settings_go_on_with_the_keys_from_the_same_place(
             issuer.answers[JWKS_PATH] = answer(status=500)
             changed = issuer_settings(issuer, refresh=replace(QUICK, cool_down=0.2))
             await issuers.reconfigure(IssuersSettings((changed,)), 2)
-            assert issuers.keys(issuer.url).is_current(before)
+            assert is_current(issuers, issuer, before)
 
     asyncio.run(scenario())
 

@@ -14,7 +14,7 @@ from sidecar.issuer.issuers import Issuers
 from sidecar.issuer.origin import FetchedKeys, max_age
 from tests.support.issuer import JWKS_PATH, Held, ScriptedIssuer, answer
 from tests.support.issuer_events import QUICK, IssuerEvents, ManualClock, until
-from tests.support.live_issuer import found, has, live
+from tests.support.live_issuer import found, has, is_current, live
 from tests.support.mint import SigningKey, jwks
 from tests.support.timed_keys import TimedKeys
 
@@ -139,7 +139,7 @@ def test_rotated_key_is_found_by_its_first_user(issuer: ScriptedIssuer, events: 
         old = issuers.keys(issuer.url).find("es256", "ES256")
         issuer.keys[:] = [SigningKey.create("ES256", "next")]
         assert await found(issuers, issuer, "next")
-        assert not issuers.keys(issuer.url).is_current(old)
+        assert not is_current(issuers, issuer, old)
 
     live(issuer, events, scenario)
 
@@ -188,7 +188,7 @@ def test_new_key_material_under_an_old_kid_is_found_after_one_signature_failure(
         fresh = (await issuers.refreshed(issuer.url, "es256")).find("es256", "ES256")
         assert fresh is not None
         assert fresh is not old
-        assert not issuers.keys(issuer.url).is_current(old)
+        assert not is_current(issuers, issuer, old)
 
     live(issuer, events, scenario)
 
@@ -215,8 +215,8 @@ def test_removed_key_is_not_current_at_once(issuer: ScriptedIssuer, events: Issu
         del issuer.keys[0]
         await asyncio.sleep(QUICK.cool_down)
         assert not await found(issuers, issuer, "third")
-        assert issuers.keys(issuer.url).is_current(stays)
-        assert not issuers.keys(issuer.url).is_current(goes)
+        assert is_current(issuers, issuer, stays)
+        assert not is_current(issuers, issuer, goes)
 
     live(issuer, events, scenario)
 

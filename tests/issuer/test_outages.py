@@ -58,7 +58,9 @@ def test_last_good_keys_serve_until_the_budget_is_spent(issuer: ScriptedIssuer, 
         issuer.answers[JWKS_PATH] = answer(status=503)
         clock.advance(QUICK.staleness_budget)
         assert has(issuers, issuer, "es256")
+        key = issuers.keys(issuer.url).find("es256", "ES256")
         clock.advance(0.1)
+        assert not issuers.in_force.holds(issuer.url, key)
         with pytest.raises(IssuerUnavailable) as unavailable:
             issuers.keys(issuer.url)
         assert unavailable.value.phase == "stale"

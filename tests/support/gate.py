@@ -21,7 +21,11 @@ class Gate:
 
     def __init__(self, issuers: Issuers, policies: Iterable[IssuerPolicy], client: Identity) -> None:
         self.authorizer = Authorizer(
-            policy(rule(), issuers=policies), issuers, issuers, digest_key=DIGEST_KEY
+            policy(rule(), issuers=policies),
+            issuers,
+            issuers,
+            digest_key=DIGEST_KEY,
+            in_force=issuers.in_force,
         )
         self.presenter: Presenter = presenter(client)
 

@@ -37,7 +37,15 @@ def live(
 
 def has(issuers: Issuers, issuer: ScriptedIssuer, kid: str) -> bool:
     """Whether the key is in force."""
-    return issuers.keys(issuer.url).find(kid, "ES256") is not None
+    key = issuers.keys(issuer.url).find(kid, "ES256")
+    return key is not None and is_current(issuers, issuer, key)
+
+
+def is_current(issuers: Issuers, issuer: ScriptedIssuer, key: object) -> bool:
+    """Whether a token that was verified by `key` still is: the register says what the issuer's keys say."""
+    said = issuers.in_force.holds(issuer.url, key)
+    assert said is issuers.keys(issuer.url).is_current(key)
+    return said
 
 
 async def found(issuers: Issuers, issuer: ScriptedIssuer, kid: str, source: str = "") -> bool:

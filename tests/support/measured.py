@@ -32,7 +32,7 @@ from sidecar.telemetry.sink import LineSink
 from tests.support.mint import SigningKey
 from tests.support.pki import Identity, Pki
 from tests.support.proofs import Prover
-from tests.support.world import Keys, authorizer, policy, proving, rule
+from tests.support.world import Keys, authorizer, policy, proving, registered, rule
 
 RESPONSE = (
     b"HTTP/1.1 200 OK\r\nServer: api\r\nDate: Mon, 23 Nov 2026 05:39:23 GMT\r\nContent-Type: application/json\r\n"
@@ -138,9 +138,10 @@ class World:
         every = (*rules, rule())
         decides = authorizer(
             policy(*every) if self.replay is None else proving(*every, proof=ProofPolicy(window=300)),
-            Keys.of(self.key),
+            keys := Keys.of(self.key),
             None,
             self.replay,
+            in_force=registered(keys),
         )
         endpoints = self.endpoints(decides)
         self.server = Server(settings, decides, telemetry, connect=self._connect, endpoints=endpoints)

@@ -15,6 +15,7 @@ from sidecar.authorizer import Authorizer, Decision
 from sidecar.decision.confirmable import Confirmable
 from sidecar.decision.denial import Denial
 from sidecar.decision.jose import canonical_algorithm
+from sidecar.decision.keys_in_force import KeyRegister, KeysInForce
 from sidecar.decision.matching import RequestMatch
 from sidecar.decision.nonce import Nonces
 from sidecar.decision.origin import Origin
@@ -89,6 +90,17 @@ class Keys:
         return issuer in self.after_refresh
 
 
+def registered(keys: Keys) -> KeyRegister:
+    """What the product's issuers put in force when they have just published `keys`."""
+    issuers: dict[str, KeysInForce] = {}
+    for name, published in keys.published.items():
+        issuers[name] = KeysInForce(time.monotonic, 3600)
+        issuers[name].confirm(frozenset(published.keys), time.monotonic())
+    register = KeyRegister()
+    register.adopt(issuers)
+    return register
+
+
 @dataclass
 class Introspection:
     """A `TokenIntrospector` that knows the answers by token, and remembers those it gave when `caches` is set."""
@@ -155,9 +167,20 @@ def authorizer(
     introspection: Introspection | None = None,
     replay: ReplayGuard | None = None,
     nonces: Nonces | None = None,
+    *,
+    in_force: KeyRegister | None = None,
     **limits: int,
 ) -> Authorizer:
-    return Authorizer(given, keys, introspection, replay, digest_key=DIGEST_KEY, nonces=nonces, **limits)
+    return Authorizer(
+        given,
+        keys,
+        introspection,
+        replay,
+        digest_key=DIGEST_KEY,
+        nonces=nonces,
+        in_force=in_force,
+        **limits,
+    )
 
 
 ORIGIN = Origin("https://api.example.com")

@@ -8,6 +8,7 @@ from hashlib import sha256
 from OpenSSL import SSL
 
 from sidecar.authorizer import Authorizer
+from sidecar.decision.keys_in_force import KeyRegister
 from sidecar.decision.ports import KeySource, TokenIntrospector
 from sidecar.process.replay.guards import Guards
 from sidecar.process.watches.certificates import CertificateInUse, certificates_in_use
@@ -24,6 +25,7 @@ class Ports:
     """What an authorizer asks beyond itself; the same for the life of the process."""
 
     keys: KeySource
+    in_force: KeyRegister
     introspector: TokenIntrospector | None
     digest_key: bytes
     guards: Guards
@@ -110,6 +112,7 @@ def _authorizer(loaded: Loaded, ports: Ports) -> Authorizer:
         ports.introspector,
         ports.guards.guard(loaded.service.dpop),
         digest_key=ports.digest_key,
+        in_force=ports.in_force,
         nonces=loaded.nonces(),
         token_bytes=limits.token_bytes,
         cached_tokens=limits.cached_tokens,

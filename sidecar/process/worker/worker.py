@@ -104,7 +104,9 @@ class Worker:
     def _make_ports(self, memory: ReplayGuard) -> Ports:
         key, incident = os.urandom(32), self.telemetry.incident
         endpoints = EndpointPorts(self.issuers, key, incident, self._client_keys_telemetry)
-        return Ports(self.issuers, self.issuers, key, Guards(memory, incident), endpoints)
+        return Ports(
+            self.issuers, self.issuers.in_force, self.issuers, key, Guards(memory, incident), endpoints
+        )
 
     # --- life
 

@@ -46,4 +46,7 @@ def _rest(connection: ClientConnection) -> None:
         return
     connection.rested = wire.deadline
     wire.rest()
+    wire.presenter.rest()
+    if wire.hop is not None:
+        wire.hop.rest()
     connection.link.engine.rest()

@@ -89,6 +89,12 @@ class Hop:
             return kept.presenter
         return self._read(told, key, now)
 
+    def rest(self) -> None:
+        """The connection is idle: release what only requests need."""
+        self.base.rest()
+        for kept in self._kept.values():
+            kept.presenter.rest()
+
     def accepts(self, presenter: Presenter) -> bool:
         """After a change: whether the proxy is still accepted, and whether the certificate still passes."""
         source = self._listener.certificates
