@@ -209,7 +209,9 @@ class Authorizer:
             return None
         issuer, key = token.issuer, token.key_id
         if self._in_force.holds(issuer, key) or self._keys.keys(issuer).is_current(key):
-            self._reader.remember(head, presenter, credentials)
+            last = presenter.last_presented
+            if last is None or last.token is not credentials:
+                self._reader.remember(head, presenter, credentials)
             return token
         self.verified.drop(credentials.digest)
         return None

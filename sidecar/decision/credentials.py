@@ -83,11 +83,9 @@ class TokenReader:
 
         Only for a token that was verified before: values that are refused must not fill the memory.
         """
-        last = presenter.last_presented
-        if last is None or last.token is not token:
-            value = head.authorization[0]
-            if LastPresented.may_hold(value, token):
-                presenter.last_presented = LastPresented(value, token, self._mark)
+        value = head.authorization[0]
+        if LastPresented.may_hold(value, token):
+            presenter.last_presented = LastPresented(value, token, self._mark)
 
 
 def _check_query(head: RequestHead) -> None:
