@@ -158,9 +158,8 @@ class Authorizer:
             unbound, confirmed = mismatch.failure, ()
             if unbound.reason in BROKEN:
                 return self._refused(unbound, policy, terms, token, head=head, now=now)
-        failures = terms.failures(Facts(head, token, presenter, captures, now, reveals=terms.explains))
-        if unbound is not None:
-            failures = [unbound, *failures]
+        unmet = terms.failures(Facts(head, token, presenter, captures, now, reveals=terms.explains))
+        failures = unmet if unbound is None else [unbound, *unmet]
         until = issuer.valid_until(expires_at, presenter, confirmed)
         denial = terms.denial(failures, token, credentials.scheme) if failures else None
         if denial is not None and now >= issuer.reports_until:
