@@ -36,7 +36,10 @@ _VISIBLE: Final = bytes(byte if 0x21 <= byte <= 0x7E else 0x21 for byte in range
 """VCHAR (RFC 5234 B.1) → itself, any other → another character."""
 _METHODS: Final = {method.encode(): method for method in (*METHODS, "TRACE", "CONNECT")}
 _NONE: Final[list[bytes]] = []
-"""The shared empty list. It is never appended to."""
+_NOWHERE: Final[list[int]] = []
+"""The shared empty lists. They are never appended to."""
+_MOST_KEPT: Final = 8192
+"""Bytes of a head that is kept for the next: many connections with large heads must not fill the memory."""
 _MISPLACED: Final = "pseudo-header fields twice, or behind other fields"
 _WITH_CONTENT: Final = frozenset({"POST", "PUT", "PATCH"})
 _GRPC_TIMEOUT_VALUE: Final = re.compile(rb"([0-9]{1,8})([HMSmun])\Z")
@@ -76,7 +79,7 @@ class HeadReader:
 
     def __init__(self) -> None:
         self._last: tuple[Field, ...] = ()
-        """The fields of the last head, if each of them was valid."""
+        """The fields of the last head, if each of them was valid and all are small."""
         self._kinds: list[int] = []
         """Their kinds; there may be more of them."""
 
@@ -111,7 +114,7 @@ class HeadReader:
         path: bytes | None = None
         authority: bytes | None = None
         others: set[bytes] | None = None
-        heeded: list[int] | None = None
+        heeded = _NOWHERE
         at = regular = size = 0
         last, self._last, kinds = self._last, (), self._kinds
         for name, value in fields:
@@ -139,8 +142,9 @@ class HeadReader:
                 others.add(name)
             else:
                 raise MalformedField(_MISPLACED)
-        self._last = fields
         _take_pseudo(request, method, scheme, path, authority, has_others=others is not None)
+        if size + len(request.target) + (0 if authority is None else len(authority)) <= _MOST_KEPT:
+            self._last = fields
         request.fields, request.head_bytes = list(fields[at - regular :]), size
         _take_regular(request, heeded, kinds, at - regular, authority)
 
@@ -200,15 +204,37 @@ def _check_trailers(fields: tuple[Field, ...]) -> None:
 
 
 def _take_regular(
-    request: Http2Request, heeded: list[int] | None, kinds: list[int], first: int, authority: bytes | None
+    request: Http2Request, heeded: list[int], kinds: list[int], first: int, authority: bytes | None
 ) -> None:
-    """Handle the fields that are set by now; `heeded` are the positions of those that are not plain, and their
-    kinds begin at `first`.
+    """Handle the fields that are set by now; `heeded` are the positions of those that are not plain, and the kinds of
+    all begin at `first`.
     """
-    hosts, lengths = _NONE, _NONE
-    if heeded is not None:
-        hosts = []
-        lengths = _take_heeded(request, heeded, kinds, first, hosts)
+    fields, hosts, cookies, lengths = request.fields, _NONE, _NONE, _NONE
+    for at in heeded:
+        name, value = fields[at]
+        kind = kinds[first + at]
+        if kind == HOST:
+            hosts = hosts or []
+            hosts.append(value)
+        elif kind == COOKIE:
+            cookies = cookies or []
+            cookies.append(value)
+        elif kind == LENGTH:
+            lengths = lengths or []
+            lengths.append(value)
+        elif kind == CONNECTION_SPECIFIC or (
+            kind == TE and value != b"trailers" and value.lower() != b"trailers"
+        ):
+            request.fields = _unmoved(fields[:at])
+            raise MalformedField("a field that only HTTP/1.1 knows: " + name.decode("ascii"))
+        else:
+            _note(request, kind, value)
+    if hosts or cookies:
+        request.fields = _unmoved(fields)
+        request.head_bytes = _size(request.fields)
+    if cookies:
+        # RFC 9113 §8.2.3: they MUST be combined before they leave HTTP/2.
+        _add(request, b"cookie", b"; ".join(cookies))
     _add(request, b"host", _host(authority, hosts))
     _take_length(request, lengths)
 
@@ -216,6 +242,15 @@ def _take_regular(
 def _add(request: Http2Request, name: bytes, value: bytes) -> None:
     request.fields.append((name, value))
     request.head_bytes += len(name) + len(value) + 4
+
+
+def _method(said: bytes | None) -> str | None:
+    """The method if it is known. The most frequent ones are found without a look-up."""
+    if said is None:
+        return None
+    if said == b"GET":
+        return "GET"
+    return "POST" if said == b"POST" else _METHODS.get(said)
 
 
 def _take_pseudo(
@@ -227,7 +262,7 @@ def _take_pseudo(
     *,
     has_others: bool,
 ) -> None:
-    method = None if said_method is None else _METHODS.get(said_method)
+    method = _method(said_method)
     if method == "CONNECT":
         # RFC 9113 §8.5. CONNECT is refused in any case; extended CONNECT (RFC 8441) was not offered, so it is
         # malformed.
@@ -248,37 +283,6 @@ def _take_pseudo(
         )
     elif path[:1] not in (b"/", b"*") or path.translate(_VISIBLE) != path:
         raise MalformedField(":path is neither an absolute path nor *")
-
-
-def _take_heeded(
-    request: Http2Request, heeded: list[int], kinds: list[int], first: int, hosts: list[bytes]
-) -> list[bytes]:
-    """Handle the regular fields at these positions; returns the values of Content-Length."""
-    lengths: list[bytes] = []
-    fields, cookies = request.fields, list[bytes]()
-    for at in heeded:
-        name, value = fields[at]
-        kind = kinds[first + at]
-        if kind == HOST:
-            hosts.append(value)
-        elif kind == COOKIE:
-            cookies.append(value)
-        elif kind == LENGTH:
-            lengths.append(value)
-        elif kind == CONNECTION_SPECIFIC or (
-            kind == TE and value != b"trailers" and value.lower() != b"trailers"
-        ):
-            request.fields = _unmoved(fields[:at])
-            raise MalformedField("a field that only HTTP/1.1 knows: " + name.decode("ascii"))
-        else:
-            _note(request, kind, value)
-    if hosts or cookies:
-        request.fields = _unmoved(fields)
-        request.head_bytes = _size(request.fields)
-    if cookies:
-        # RFC 9113 §8.2.3: they MUST be combined before they leave HTTP/2.
-        _add(request, b"cookie", b"; ".join(cookies))
-    return lengths
 
 
 def _unmoved(fields: list[Field]) -> list[Field]:

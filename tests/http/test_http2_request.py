@@ -296,6 +296,23 @@ def test_a_head_reads_alike_after_any_other(before: str, *, rests: bool) -> None
                 reader.rest()
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        (*GET, (b"x", b"y" * 9000)),
+        changed(b":path", b"/" + b"a" * 9000),
+        changed(b":authority", b"a" * 9000),
+        (*GET, *((b"x", b"y" * 100) for _ in range(90))),
+    ],
+    ids=["value", "path", "authority", "number"],
+)
+def test_a_large_head_is_not_kept_for_the_next(fields: tuple[Field, ...]) -> None:
+    reader = HeadReader()
+    for each in (GET, fields):
+        assert reader.read(each, ends=True, target_bytes=9999, header_bytes=32768, headers=100).fault is None
+        assert reader._last == (GET if each is GET else ())
+
+
 def test_names_that_strangers_choose_do_not_fill_the_memory() -> None:
     for number in range(http2_field._MOST_KNOWN + 5):
         assert read(*GET, (b"x-%d" % number, b"1")).fault is None

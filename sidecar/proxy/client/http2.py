@@ -21,6 +21,7 @@ from sidecar.proxy.client.http2_turns import Http2Turns
 from sidecar.proxy.client.link import EXCHANGE, IDLE, Link
 from sidecar.proxy.configuration import Timeouts
 from sidecar.proxy.exchange.exchange import Exchange
+from sidecar.proxy.exchange.snapshot import Serving
 from sidecar.proxy.exchange.stream import NEVER
 from sidecar.proxy.http2.engine import HEAD_WORK, Http2Engine, Http2Failure, farewell, load
 from sidecar.proxy.http2.events import ENHANCE_YOUR_CALM, NO_ERROR
@@ -152,10 +153,10 @@ class Http2Wire(Http2Turns):
         if request.defers:
             self._deferred[stream] = (request, self._host.now())
         else:
-            self._begin(stream, request, is_closed=False)
+            self._begin(stream, request, serving, is_closed=False)
 
-    def _begin(self, number: int, request: Http2Request, *, is_closed: bool) -> None:
-        serving, link = self._host.serving, self._link
+    def _begin(self, number: int, request: Http2Request, serving: Serving, *, is_closed: bool) -> None:
+        link = self._link
         stream = Http2Stream(self, number, request)
         stream.is_closed = is_closed
         if not is_closed:
@@ -176,7 +177,7 @@ class Http2Wire(Http2Turns):
         """Begin a request without content after its stream has ended; `fault` says what is wrong with it."""
         request = self._deferred.pop(stream)[0]
         request.complete, request.fault = ends, fault or request.fault
-        self._begin(stream, request, is_closed=False)
+        self._begin(stream, request, self._host.serving, is_closed=False)
 
     def data(self, stream: int, data: bytes, *, ends: bool) -> None:
         found = self.streams.get(stream)
@@ -218,7 +219,7 @@ class Http2Wire(Http2Turns):
             request = Http2Request() if deferred is None else deferred[0]
             request.complete = True
             request.fault = Fault(Reason.REQUEST_MALFORMED, "no request of HTTP/2 (RFC 9113 §8.1.1)")
-            self._begin(stream, request, is_closed=True)
+            self._begin(stream, request, self._host.serving, is_closed=True)
             self.engine.extra_work = HEAD_WORK
             self._count_reset()
             return

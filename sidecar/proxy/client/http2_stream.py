@@ -307,24 +307,24 @@ class Http2Stream(ClientStream):
             self.body(data, end)
 
     def body(self, data: bytes, end: list[Field] | None) -> None:
-        carrier, number = self._carrier, self.number
+        carrier, number, has_data = self._carrier, self.number, len(data) > 0
         if self.is_closed:
             return
         if end:
-            if data:
+            if has_data:
                 carrier.engine.send(number, data, ends=False)
             trailers = http2_fields(end)
             if self.request.is_grpc and self.exchange is not None:
                 self.exchange.record.grpc_status = grpc.said_status(trailers)
             carrier.engine.trail(number, trailers)
-        elif data or end is not None:
+        elif has_data or end is not None:
             carrier.engine.send(number, data, ends=end is not None)
         if end is None:
             # On the second piece: most answers have only one, and other streams have waited for at most one piece.
-            if data and self.has_begun_content and not self.is_shared and not self.request.is_prioritized:
+            if has_data and self.has_begun_content and not self.is_shared and not self.request.is_prioritized:
                 self.is_shared = True
                 carrier.engine.share(number)
-            self.has_begun_content |= bool(data)
+            self.has_begun_content |= has_data
         self.has_said_all = end is not None
         carrier.filled(self)
 
