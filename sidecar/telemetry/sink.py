@@ -183,7 +183,9 @@ class LineSink:
         rest = memoryview(data)
         while rest:
             try:
-                rest = rest[os.write(self._descriptor, rest) :]
+                # Not in the slice: compiled, it would be called twice.
+                written = os.write(self._descriptor, rest)
+                rest = rest[written:]
             except OSError:
                 if not self._may_try_again():
                     return False

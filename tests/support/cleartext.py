@@ -1,7 +1,7 @@
 """TLS without the cryptography: records that only say what they are, for both ends of a conversation in memory."""
 
 from sidecar.decision.request import ClientCertificate
-from sidecar.proxy.tls import TlsFailure
+from sidecar.proxy.tls import Engine, TlsFailure
 from tests.support.pki import Identity, certificate_der
 
 HANDSHAKE, DATA, ALERT = 0x16, 0x17, 0x15
@@ -39,17 +39,13 @@ class Unsealing:
         return records
 
 
-class CleartextEngine:
+class CleartextEngine(Engine):
     """`Engine` for such records. The client's first record is its handshake."""
 
     def __init__(
         self, certificate: ClientCertificate | None, *, resumed: bool, negotiates: tuple[str, str] = ("", "")
     ) -> None:
-        self.due = 0
-        self.established = False
-        self.records = 0
-        self.eof = False
-        self.speaks = False
+        super().__init__()
         self.rests = 0
         self._said_goodbye = False
         self._certificate = certificate

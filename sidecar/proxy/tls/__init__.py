@@ -6,7 +6,8 @@ follow that asyncio's own TLS cannot do: a client certificate without a chain is
 (RFC 8705 §6.2), and the alert of a failed handshake reaches the client.
 """
 
-from sidecar.proxy.tls.engine import Engine, OpenSslEngine, TlsFailure
+from sidecar.proxy.tls.abstract import Engine
+from sidecar.proxy.tls.engine import OpenSslEngine, TlsFailure
 from sidecar.proxy.tls.server import ServerTls
 
 __all__ = ["Engine", "OpenSslEngine", "ServerTls", "TlsFailure"]

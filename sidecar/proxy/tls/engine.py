@@ -5,7 +5,7 @@ call and raise an exception for "no more data", which together cost more than th
 """
 
 import re
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from OpenSSL import SSL, crypto
 from OpenSSL._util import ffi as _ffi
@@ -14,6 +14,7 @@ from OpenSSL._util import lib as _lib
 from sidecar.decision.key_exchange import group_named
 from sidecar.decision.request import ClientCertificate
 from sidecar.proxy.certificates import presented
+from sidecar.proxy.tls.abstract import Engine
 from sidecar.proxy.tls.sessions import Sessions
 from sidecar.proxy.tls.verification import MESSAGES, Verification, listen
 
@@ -60,57 +61,7 @@ class TlsFailure(Exception):
         self.detail = detail
 
 
-class Engine(Protocol):
-    """TLS of one connection: bytes in, bytes out, no socket."""
-
-    due: int
-    """Bytes of the current TLS record that have not arrived yet."""
-    established: bool
-    records: int
-    """Number of TLS records that began, without those that arrived exactly one per call."""
-    eof: bool
-    """The client sent close_notify."""
-    speaks: bool
-    """TLS itself must send something, returned by `outgoing`. Whoever sends it resets this flag."""
-
-    def receive(self, data: bytes) -> bytes:
-        """Process received bytes; returns plaintext, often none. Raises `TlsFailure`."""
-
-    def outgoing(self) -> bytes:
-        """The bytes that must be sent to the client now: handshake, alerts."""
-
-    def send(self, plaintext: bytes) -> bytes:
-        """Encrypt plaintext."""
-
-    def client_certificate(self) -> ClientCertificate | None:
-        """The certificate whose private key the client has proved to possess."""
-
-    def is_resumed(self) -> bool:
-        """Whether the handshake resumed a session."""
-
-    def is_unchecked(self) -> bool:
-        """Whether an authority in the client's chain is not covered by any revocation list."""
-
-    def negotiated(self) -> tuple[str, str]:
-        """The TLS version and the key exchange group; each is empty if unknown."""
-
-    def protocol(self) -> str:
-        """The protocol selected by ALPN (RFC 7301); empty if the client did not offer any."""
-
-    def settle(self) -> None:
-        """Release the memory that only the handshake needed: it is complete, and its output was taken."""
-
-    def rest(self) -> None:
-        """Release the memory that records needed; the connection is idle. It can be called at any time."""
-
-    def shutdown(self) -> bytes:
-        """The close_notify alert."""
-
-    def chain(self) -> list[bytes]:
-        """The certificates that the client sent, DER, its own first; in a resumed session only its own."""
-
-
-class OpenSslEngine:
+class OpenSslEngine(Engine):
     """`Engine` with OpenSSL."""
 
     __slots__ = (
@@ -124,14 +75,10 @@ class OpenSslEngine:
         "_ssl",
         "_to_tls",
         "_torn",
-        "due",
-        "eof",
-        "established",
-        "records",
-        "speaks",
     )
 
     def __init__(self, context: SSL.Context, sessions: Sessions) -> None:
+        super().__init__()
         self._sessions: Sessions | None = sessions
         self._context = context
         self._connection: SSL.Connection | None = None
@@ -143,13 +90,8 @@ class OpenSslEngine:
         self._noted: Verification | None = None
         self._said = 0
         """Messages of the client after the handshake that are not data, counted in OpenSSL's steps."""
-        self.speaks = False
-        self.due = 0
         self._torn = b""
         """The beginning of a record header."""
-        self.records = 0
-        self.established = False
-        self.eof = False
 
     def receive(self, data: bytes) -> bytes:
         """Process received bytes; returns plaintext, often none. Raises `TlsFailure`."""

@@ -1,19 +1,17 @@
 """The `Engine` without TLS, for connections of a proxy on the same machine."""
 
 from sidecar.decision.request import ClientCertificate
+from sidecar.proxy.tls.abstract import Engine
 
 
-class PlainText:
+class PlainText(Engine):
     """`Engine` that changes nothing."""
 
-    __slots__ = ("due", "eof", "established", "records", "speaks")
+    __slots__ = ()
 
     def __init__(self) -> None:
-        self.due = 0
+        super().__init__()
         self.established = True
-        self.records = 0
-        self.eof = False
-        self.speaks = False
 
     def receive(self, data: bytes) -> bytes:
         """The received bytes."""
