@@ -4,7 +4,7 @@ from itertools import chain
 
 from sidecar.http import intake
 from sidecar.http.fields import FieldRules, RequestFields
-from sidecar.http.http2_request import Http2Request, read_request, read_trailers
+from sidecar.http.http2_request import HeadReader, Http2Request, read_request, read_trailers
 from sidecar.http.message import Fault, Field
 from sidecar.proxy.http2.engine import Http2Engine, Http2Failure, load
 from sidecar.proxy.http2.events import NO_ERROR, Unheeded
@@ -49,6 +49,7 @@ class _Server(Unheeded):
         self.engine = Http2Engine(
             self, is_server=True, streams=10, window=65536, header_bytes=4096, headers=50
         )
+        self.heads = HeadReader()
         self.open: dict[int, Http2Request] = {}
         self.closed_ones: set[int] = set()
 
@@ -56,7 +57,9 @@ class _Server(Unheeded):
         assert stream % 2 == 1
         assert stream not in self.open
         assert stream not in self.closed_ones
-        made = read_request(fields, ends=ends, target_bytes=1024, header_bytes=4096, headers=50)
+        made = self.heads.read(fields, ends=ends, target_bytes=1024, header_bytes=4096, headers=50)
+        alone = read_request(fields, ends=ends, target_bytes=1024, header_bytes=4096, headers=50)
+        assert (made.fault, made.fields, made.target) == (alone.fault, alone.fields, alone.target)
         self.open[stream] = made
         known = RequestFields()
         if not isinstance(intake.request_head(made, known, _RULES), Fault):
