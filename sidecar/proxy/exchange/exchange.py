@@ -167,7 +167,7 @@ class Exchange(Passenger):
         via = self.stream.forwarding(fields)
         for name, _ in fields.claims:  # those that no client may send
             serving.observer.header_stripped(name.decode("latin-1"))
-        token, scheme = serving.upstream.forward_token, serving.http2_scheme
+        token, scheme = serving.forwards_token, serving.http2_scheme
         if scheme:
             said = (via, serving.trace_fields(fields, self.record), identity, certificate)
             self._fields = http2_writer.fields_of(request, fields, head, scheme, said, token=token)

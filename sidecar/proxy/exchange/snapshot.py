@@ -113,6 +113,7 @@ class Serving:
         self.headers = limits.headers
         self.identity_header_bytes = limits.identity_header_bytes
         self.total_timeout = float(upstream.total_timeout)
+        self.forwards_token = upstream.forward_token
         self.http2_scheme = upstream.scheme.encode("ascii") if upstream.protocol == HTTP2 else b""
 
     def next_id(self) -> str:

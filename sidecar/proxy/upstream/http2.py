@@ -5,9 +5,10 @@ opened, and requests that arrive meanwhile queue. After a GOAWAY from the upstre
 requests: those in progress continue, those that were not processed are sent again on another connection (RFC 9113
 §6.8, §8.7).
 
-One source may use three quarters of the streams, as with connections of HTTP/1.1. The number of streams depends on
-the upstream, which announces it for each connection; a connection that is still opening is assumed to have the last
-number.
+One source may use three quarters of the streams, as with connections of HTTP/1.1. The streams of each source are
+counted only while so many are in use, and until these are half as many: otherwise counting would begin anew with each
+request at the limit. The number of streams depends on the upstream, which announces it for each connection; a
+connection that is still opening is assumed to have the last number.
 """
 
 from sidecar.decision.denial import Reason
@@ -49,20 +50,42 @@ class Http2Pool(Roads):
 
     # --- one source and the others -------------------------------------------------------------------
 
-    def taken(self, source: str) -> None:
+    def taken(self, lane: Http2Lane) -> None:
         self._carried += 1
-        self._by_source[source] = self._by_source.get(source, 0) + 1
-        self._is_crowded = self._carried >= self._share
+        if self._is_crowded:
+            self._charge_to_source(lane)
+        elif self._carried >= self._share:
+            self._look_around()
 
-    def freed(self, source: str) -> None:
+    def freed(self, lane: Http2Lane) -> None:
         self._carried -= 1
-        left = self._by_source[source] - 1
-        if left:
-            self._by_source[source] = left
-        else:
-            del self._by_source[source]
-        self._is_crowded = self._carried >= self._share
+        if self._is_crowded:
+            source = lane.source
+            if source is not None:
+                left = self._by_source[source] - 1
+                if left:
+                    self._by_source[source] = left
+                else:
+                    del self._by_source[source]
+            self._look_around()
         self.has_room_again()
+
+    def _look_around(self) -> None:
+        """Begin or end to count by source."""
+        if self._carried >= self._share and not self._is_crowded:
+            self._is_crowded = True
+            for road in self._roads:
+                for lane in road.lanes.values():
+                    self._charge_to_source(lane)
+        elif self._is_crowded and 2 * self._carried < self._share:
+            self._is_crowded, self._by_source = False, {}
+
+    def _charge_to_source(self, lane: Http2Lane) -> None:
+        passenger = lane.passenger
+        lane.source = None
+        if passenger is not None:
+            lane.source = source = passenger.source
+            self._by_source[source] = self._by_source.get(source, 0) + 1
 
     def told(self, streams: int) -> None:
         self.streams_at_first = max(1, streams)
@@ -73,7 +96,7 @@ class Http2Pool(Roads):
         open_ones = sum(road.most for road in self._roads)
         to_come = max(0, self.settings.max_connections - len(self._roads)) * self.streams_at_first
         self._share = max(1, share_of(open_ones + to_come))
-        self._is_crowded = self._carried >= self._share
+        self._look_around()
 
     def _charge(self, what: object, source: str) -> None:
         """Streams are counted, not connections: `taken`."""

@@ -14,6 +14,9 @@ from sidecar.proxy.upstream import http2_writer
 from sidecar.proxy.upstream.connection import Passenger, Pool, UpstreamConnection
 from sidecar.proxy.upstream.http1_reader import ResponseReader
 
+_NO_HEADS: Final[list[Response]] = []
+_NO_CONTENT: Final[list[bytes]] = []
+"""Shared empty lists, which are never changed."""
 _STATUS: Final = {b"%d" % status: status for status in range(100, 600)}
 _TRIES_LEFT_OVER: Final = 10
 """How often a request is sent again when successive connections end before they process it: an API may close each
@@ -79,8 +82,8 @@ class Http2Lane(UpstreamConnection):
         self.is_closed = False
         """The stream is closed in the engine."""
         self.sent_all = False
-        self.source = ""
-        """The source of its request."""
+        self.source: str | None = None
+        """The source of its request, where the pool has counted it."""
 
     @property
     def is_usable(self) -> bool:
@@ -105,7 +108,6 @@ class Http2Lane(UpstreamConnection):
         bodiless: bool,
     ) -> None:
         self._passenger = passenger
-        self.source = passenger.source
         if fields is None:
             fields = http2_writer.request_fields(head, self._road.scheme)
         is_all = not body and end is not None and not end
@@ -159,11 +161,10 @@ class Http2Lane(UpstreamConnection):
         status = _STATUS.get(said, 0) or int(said)
         response = self._response if status >= 200 else Response()
         response.status, response.interim = status, status < 200
-        response.fields = list(
-            fields[1:]
-        )  # RFC 9113 §8.3.2: `:status` is the only pseudo-header field of a response
+        response.fields = received = list(fields)
+        del received[0]  # RFC 9113 §8.3.2: `:status` is the only pseudo-header field of a response
         response.keep_alive, response.complete = True, ends
-        self._tell([response], [])
+        self._tell([response], _NO_CONTENT)
 
     def data(self, data: bytes, *, ends: bool) -> None:
         """Content."""
@@ -172,14 +173,14 @@ class Http2Lane(UpstreamConnection):
         if self._passenger is None:
             self._is_held = False
         else:
-            self._tell([], [data] if data else [])
+            self._tell(_NO_HEADS, [data] if data else _NO_CONTENT)
         if not self._is_held:
             self.resume()
 
     def trailers(self, fields: tuple[Field, ...]) -> None:
         """The trailers, which end the response."""
         self._response.trailers, self._response.complete = list(fields), True
-        self._tell([], [])
+        self._tell(_NO_HEADS, _NO_CONTENT)
 
     def _tell(self, heads: list[Response], body: list[bytes]) -> None:
         passenger = self._passenger

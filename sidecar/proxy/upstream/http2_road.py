@@ -38,12 +38,12 @@ class Roads(UpstreamPool):
     """Assumed number of streams until the upstream announces it: the last announced one, at least one."""
 
     @abstractmethod
-    def taken(self, source: str) -> None:
-        """A stream of `source` carries a request."""
+    def taken(self, lane: Http2Lane) -> None:
+        """A stream carries a request."""
 
     @abstractmethod
-    def freed(self, source: str) -> None:
-        """A stream of `source` carries no request any more."""
+    def freed(self, lane: Http2Lane) -> None:
+        """A stream carries no request any more."""
 
     @abstractmethod
     def told(self, streams: int) -> None:
@@ -62,8 +62,8 @@ class Http2Road(Road):
     """The requests on one connection."""
 
     __slots__ = (
-        "_asked_at", "_call_soon", "_filled", "_flushes", "_has_heard", "_has_settled", "_loop", "_pool", "heard_at",
-        "idle_until", "is_blocked", "is_leaving", "lanes", "most", "ponged_at", "transport",
+        "_asked_at", "_call_soon", "_filled", "_flushes", "_has_heard", "_has_settled", "_latest", "_loop", "_pool",
+        "heard_at", "idle_until", "is_blocked", "is_leaving", "lanes", "most", "ponged_at", "transport",
     )  # fmt: skip
 
     def __init__(self, pool: Roads, loop: asyncio.AbstractEventLoop, scheme: bytes) -> None:
@@ -84,6 +84,8 @@ class Http2Road(Road):
         self.is_leaving = False
         """No new request uses this connection."""
         self.lanes: dict[int, Http2Lane] = {}
+        self._latest: Http2Lane | None = None
+        """The lane of the latest event: the next is often for the same."""
         self._filled: dict[int, Http2Lane] = {}
         """Lanes whose content may wait for the upstream."""
         self.most = pool.streams_at_first
@@ -114,7 +116,7 @@ class Http2Road(Road):
             if not self.lanes:
                 self.heard_at = self._loop.time()
             self.lanes[number] = lane
-            self._pool.taken(lane.source)
+            self._pool.taken(lane)
             self.flush_soon()
         else:
             self.is_leaving = True
@@ -147,11 +149,13 @@ class Http2Road(Road):
         self.flush_soon()
 
     def left(self, lane: Http2Lane) -> None:
-        if self.lanes.pop(lane.number, None) is None:
+        if lane.number not in self.lanes:
             return
+        del self.lanes[lane.number]
+        self._latest = None
         if not self.lanes:
             self.idle_until = self._loop.time() + self._pool.settings.idle_timeout
-        self._pool.freed(lane.source)
+        self._pool.freed(lane)
 
     # --- what comes ----------------------------------------------------------------------------------
 
@@ -172,8 +176,14 @@ class Http2Road(Road):
             return
         self.flush_soon()
 
+    def _lane(self, stream: int) -> Http2Lane | None:
+        lane = self._latest
+        if lane is None or lane.number != stream:
+            lane = self._latest = self.lanes.get(stream)
+        return lane
+
     def head(self, stream: int, fields: tuple[Field, ...], *, ends: bool) -> None:
-        lane = self.lanes.get(stream)
+        lane = self._lane(stream)
         if lane is not None:
             lane.head(fields, ends=ends)
 
@@ -181,14 +191,14 @@ class Http2Road(Road):
         self.head(stream, fields, ends=False)
 
     def data(self, stream: int, data: bytes, *, ends: bool) -> None:
-        lane = self.lanes.get(stream)
+        lane = self._lane(stream)
         if lane is not None:
             lane.data(data, ends=ends)
         elif data:
             self.engine.took(stream, len(data))
 
     def trailers(self, stream: int, fields: tuple[Field, ...]) -> None:
-        lane = self.lanes.get(stream)
+        lane = self._lane(stream)
         if lane is not None:
             lane.trailers(fields)
 
@@ -196,7 +206,7 @@ class Http2Road(Road):
         pass  # `closed` follows, with the code
 
     def closed(self, stream: int, code: int) -> None:
-        lane = self.lanes.get(stream)
+        lane = self._lane(stream)
         if lane is not None:
             lane.closed(code, unseen=False)
 

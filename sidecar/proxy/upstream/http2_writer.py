@@ -69,7 +69,8 @@ def fields_of(
     pairs += _pairs(origin)
     pairs += trace
     pairs += _pairs(identity)
-    pairs += _pairs(certificate)
+    if certificate.lines:
+        pairs += _pairs(certificate)
     if not request.chunked and request.content_length is not None:
         pairs.append((b"content-length", b"%d" % request.content_length))
     if fields.expect:

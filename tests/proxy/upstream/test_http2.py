@@ -532,6 +532,24 @@ def test_streams_that_ended_in_any_way_leave_nothing_behind_in_the_count(convers
     assert fourth.statuses() == [200]
 
 
+def test_share_of_a_source_is_the_same_each_time_that_streams_become_few(converse: Converse) -> None:
+    """Streams are counted by source only while most are in use: nothing of the last time may be left, or be missed."""
+    talk = converse(upstream=replace(H2, max_connections=1))
+    greedy = asks(talk, ONE, 1)
+    api, done = Http2Api(talk.upstream(), streams=8), 0
+    for _ in range(3):
+        greedy += asks(talk, ONE, 8)
+        (other,) = asks(talk, OTHER, 1)
+        api.pump()
+        assert len(api.asked) == done + 6 + 1, "three quarters, and one of the others"
+        for _ in range(2):
+            waiting = sorted(api.asked)[done:]
+            done += len(waiting)
+            answers(api, *waiting)
+        assert [client.statuses() for client in (*greedy, other)] == [[200]] * (len(greedy) + 1)
+        greedy = []
+
+
 def test_a_connection_is_taken_to_be_like_the_last_until_the_api_says_otherwise(converse: Converse) -> None:
     talk = converse(upstream=replace(H2, max_connections=2))
     asks(talk, ONE, 1)
