@@ -154,8 +154,11 @@ def sort_response(
             result.has_date = True
         elif kind == _LOCATION:
             result.is_located = True
-        if lowers and (known.lower or (value and (value[0] <= 0x20 or value[-1] <= 0x20))):
-            kept[at] = (known.lower or name, bare_value(value))
+        if lowers:
+            if value and (value[0] <= 0x20 or value[-1] <= 0x20):
+                kept[at] = (known.lower or name, value.strip(b" \t"))
+            elif known.lower:
+                kept[at] = (known.lower, value)
         at += 1
     if result.named:
         result.drop(result.named - _END_TO_END)

@@ -285,6 +285,29 @@ def test_response_with_a_nonce_has_one_and_is_not_to_be_stored() -> None:
     assert field_lines(sort_response(theirs, {}).kept) == b"X-End: 2\r\n"
 
 
+def test_response_to_a_client_of_http2_has_names_in_lower_case_and_bare_values() -> None:
+    """RFC 9113 §8.2.1; a pair that is so already is passed on itself."""
+    plain = (b"etag", b"1")
+    theirs = [
+        (b"X-One", b"a"),
+        (b"x-two", b"b \t"),
+        (b"X-Three", b" c"),
+        (b"Location", b"/ "),
+        (b"X-Four", b""),
+        plain,
+    ]
+    seen: dict[bytes, ResponseName] = {}
+    for _ in range(2):  # the second time, the names are known
+        made = sort_response([*theirs, (b"Keep-Alive", b"x")], seen, "ours", lowers=True)
+        assert made.kept == [
+            (b"x-one", b"a"), (b"x-two", b"b"), (b"x-three", b"c"), (b"location", b"/"), (b"x-four", b""), plain,
+            (b"dpop-nonce", b"ours"), (b"cache-control", b"no-store"),
+        ]  # fmt: skip
+        assert made.kept[5] is plain
+        assert made.is_located
+    assert sort_response(theirs, seen).kept == theirs
+
+
 def test_response_without_date_gets_one(talk: Conversation) -> None:
     client = talk.client()
     client.says(b"GET /a HTTP/1.1\r\nHost: api\r\n\r\n" * 2)
