@@ -149,9 +149,8 @@ class Http2Road(Road):
         self.flush_soon()
 
     def left(self, lane: Http2Lane) -> None:
-        if lane.number not in self.lanes:
+        if self.lanes.pop(lane.number, None) is None:
             return
-        del self.lanes[lane.number]
         self._latest = None
         if not self.lanes:
             self.idle_until = self._loop.time() + self._pool.settings.idle_timeout
