@@ -60,7 +60,13 @@ class LastPresented:
         them how much of a guess at another's token is right. Therefore values that differ are told apart by their hash,
         64 bits that depend on all of the value and on a key of the process (PEP 456), before any byte is compared.
         """
-        return reader is self._reader and hash(value) == self._hash and value == self._value
+        if reader is not self._reader:
+            return False
+        if value is not self._value:
+            if hash(value) != self._hash or value != self._value:
+                return False
+            self._value = value  # the same object may come again: then nothing is compared
+        return True
 
     @staticmethod
     def may_hold(value: str, token: AccessToken) -> bool:

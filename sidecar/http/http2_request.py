@@ -30,7 +30,7 @@ from sidecar.http.http2_field import (
     kind_at,
     kind_of,
 )
-from sidecar.http.message import METHODS, Fault, Field, Request
+from sidecar.http.message import METHODS, Fault, Field, LastText, Request
 
 _VISIBLE: Final = bytes(byte if 0x21 <= byte <= 0x7E else 0x21 for byte in range(256))
 """VCHAR (RFC 5234 B.1) → itself, any other → another character."""
@@ -73,19 +73,32 @@ class HeadReader:
     Theory of operation. A client sends most fields of a head again in the next one, in the same order: compression
     relies on it (RFC 7541 §1.1). A name or a value equal to that at the same place of the head before, which was read
     without an error, is known to be valid. To compare a token is much cheaper than to look at each of its characters.
+    Mostly all that comes behind the pseudo-header fields is equal. Then what was found there still holds, and the
+    request gets the objects of the head before: whoever remembers something of them finds it without a comparison.
     """
 
-    __slots__ = ("_kinds", "_last")
+    __slots__ = ("_block", "_first", "_heeded", "_kinds", "_last", "_size", "_text")
 
     def __init__(self) -> None:
         self._last: tuple[Field, ...] = ()
         """The fields of the last head, if each of them was valid and all are small."""
         self._kinds: list[int] = []
         """Their kinds; there may be more of them."""
+        self._first = 0
+        """Position of the first regular field in `_last`; 0: no head is kept."""
+        self._block: tuple[Field, ...] = ()
+        """The regular fields, as they came first."""
+        self._heeded = _NOWHERE
+        """The positions of those among them that are not plain."""
+        self._size = 0
+        """Their bytes, counted as `_size` does."""
+        self._text = LastText()
 
     def rest(self) -> None:
         """The connection is idle: keep nothing of its last request."""
         self._last, self._kinds = (), []
+        self._first, self._block, self._heeded = 0, (), _NOWHERE
+        self._text = LastText()
 
     def read(
         self, fields: tuple[Field, ...], *, ends: bool, target_bytes: int, header_bytes: int, headers: int
@@ -116,8 +129,10 @@ class HeadReader:
         others: set[bytes] | None = None
         heeded = _NOWHERE
         at = regular = size = 0
+        first, self._first = self._first, 0
         last, self._last, kinds = self._last, (), self._kinds
-        for name, value in fields:
+        repeats = first > 0 and _is_pseudo(fields, first - 1) and fields[first:] == self._block
+        for name, value in fields[:first] if repeats else fields:
             kind = kind_at(at, name, value, last, kinds)
             at += 1
             if kind >= PLAIN:
@@ -143,10 +158,33 @@ class HeadReader:
             else:
                 raise MalformedField(_MISPLACED)
         _take_pseudo(request, method, scheme, path, authority, has_others=others is not None)
+        if not repeats:
+            self._block, self._heeded, self._size = fields[at - regular :], heeded, size
+        self._take_block(request, fields, at - regular, authority, repeats=repeats)
+
+    def _take_block(
+        self,
+        request: Http2Request,
+        fields: tuple[Field, ...],
+        first: int,
+        authority: bytes | None,
+        *,
+        repeats: bool,
+    ) -> None:
+        """Handle the regular fields, and keep the head for the next if it is small."""
+        size = self._size
+        request.authorization = self._text if repeats else None
+        request.fields, request.head_bytes = list(self._block), size
         if size + len(request.target) + (0 if authority is None else len(authority)) <= _MOST_KEPT:
-            self._last = fields
-        request.fields, request.head_bytes = list(fields[at - regular :]), size
-        _take_regular(request, heeded, kinds, at - regular, authority)
+            self._last, self._first = fields, first
+        else:
+            self._block = ()
+        _take_regular(request, self._heeded, self._kinds, first, authority)
+
+
+def _is_pseudo(fields: tuple[Field, ...], at: int) -> bool:
+    """Whether there is a pseudo-header field at this place."""
+    return at < len(fields) and fields[at][0].startswith(b":")
 
 
 def read_request(

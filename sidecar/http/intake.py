@@ -47,14 +47,15 @@ def _framing_fault(request: Request, fields: RequestFields) -> Fault | None:
 
 
 def _told(request: Request, fields: RequestFields, target: Target) -> RequestHead:
-    authorization = fields.authorization
+    # Written out, because each request comes by.
+    authorization, last = fields.authorization, request.authorization
     return RequestHead(
         request.method,
         target.forwarded,
         target.path,
         target.query,
         target.host,
-        authorization=(authorization[0].decode("latin-1"),)
+        authorization=(authorization[0].decode("latin-1") if last is None else last.of(authorization[0]),)
         if len(authorization) == 1
         else tuple([value.decode("latin-1") for value in authorization]),
         # Fetch standard §4.8: a preflight is sent without a body.

@@ -27,12 +27,28 @@ class MalformedResponse(Exception):
     """The upstream sent something that is not an HTTP/1.1 response."""
 
 
+class LastText:
+    """The text of the value that was decoded last, for a reader that hands out the same object again."""
+
+    __slots__ = ("_text", "_value")
+
+    def __init__(self) -> None:
+        self._value, self._text = b"", ""
+
+    def of(self, value: bytes) -> str:
+        """`value` in ISO 8859-1 (RFC 9110 §5.5)."""
+        if value is not self._value:
+            self._value, self._text = value, value.decode("latin-1")
+        return self._text
+
+
 class Request:
     """One request as it arrives."""
 
     __slots__ = (
-        "body_bytes", "chunked", "chunks", "complete", "content_length", "fault", "fields", "keep_alive",
-        "kept_bytes", "method", "minor_version", "overhead", "target", "trailer_bytes", "trailers", "upgrade",
+        "authorization", "body_bytes", "chunked", "chunks", "complete", "content_length", "fault", "fields",
+        "keep_alive", "kept_bytes", "method", "minor_version", "overhead", "target", "trailer_bytes", "trailers",
+        "upgrade",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -55,6 +71,8 @@ class Request:
         """The head asks for another protocol: the data after it is not HTTP."""
         self.complete = False
         self.fault: Fault | None = None
+        self.authorization: LastText | None = None
+        """Has decoded the value of Authorization, if the last request had the same fields."""
 
     @property
     def held_bytes(self) -> int:

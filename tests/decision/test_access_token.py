@@ -41,6 +41,15 @@ def test_value_that_was_presented_last_is_known_by_each_of_its_bytes(value: str,
     assert last.is_of(value, READER) is is_same
 
 
+def test_value_that_comes_as_the_same_object_is_told_at_once() -> None:
+    last = LastPresented("DPoP secret", SECRET, READER)
+    value = b"DPoP secret".decode()
+    assert last._value is not value
+    for _ in range(2):
+        assert last.is_of(value, READER)
+        assert last._value is value
+
+
 def test_what_one_reader_read_is_nothing_to_another() -> None:
     assert not LastPresented("DPoP secret", SECRET, READER).is_of("DPoP secret", object())
 

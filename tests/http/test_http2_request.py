@@ -269,6 +269,12 @@ PROPER: dict[str, tuple[Field, ...]] = {
     "a call": (*POST, (b"content-type", b"application/grpc"), (b"te", b"trailers"), (b"grpc-timeout", b"5S")),
     "a token": (*GET, (b"authorization", b"Bearer a.b.c"), (b"x", b"y")),
     "another order": (*reversed(GET), (b"x", b"y"), (b"authorization", b"Bearer a.b.c")),
+    "a Host in the place of :authority": (
+        *(field for field in GET if field[0] != b":authority"),
+        (b"host", b"api.example"),
+        (b"authorization", b"Bearer a.b.c"),
+        (b"x", b"y"),
+    ),
     "moved fields": (*GET, (b"cookie", b"a=1"), (b"host", b"api.example"), (b"cookie", b"b=2"), (b"x", b"y")),
     "a length": (*POST, (b"content-length", b"0"), (b"priority", b"u=1")),
     "nothing": (),
@@ -281,6 +287,9 @@ HEADS: dict[str, tuple[Field, ...]] = (
 def everything(request: Http2Request) -> dict[str, object]:
     told = {name: getattr(request, name) for name in dir(request) if not name.startswith("__")}
     told = {name: value for name, value in told.items() if not callable(value)}
+    decoded = told.pop("authorization")
+    for name, value in request.fields:
+        assert decoded is None or name != b"authorization" or decoded.of(value) == value.decode("latin-1")
     assert {"fields", "fault", "head_bytes", "is_grpc", "method", "target"} <= told.keys()
     return told
 
@@ -313,6 +322,24 @@ def test_a_large_head_is_not_kept_for_the_next(fields: tuple[Field, ...]) -> Non
     for each in (GET, fields):
         assert reader.read(each, ends=True, target_bytes=9999, header_bytes=32768, headers=100).fault is None
         assert reader._last == (GET if each is GET else ())
+
+
+def test_a_head_with_the_same_fields_gets_the_same_objects_until_the_connection_is_idle() -> None:
+    """Its token is decoded once."""
+    reader, seen = HeadReader(), []
+    for number in range(4):
+        if number == 3:
+            reader.rest()
+            assert reader._block == ()
+        fields = (*GET, (b"authorization", bytes([*b"Bearer a.b.c"])))
+        request = reader.read(fields, ends=True, target_bytes=99, header_bytes=999, headers=9)
+        value = dict(request.fields)[b"authorization"]
+        text = None if request.authorization is None else request.authorization.of(value)
+        seen.append((value, text))
+    (first, untold), (second, text), (third, again), (other, told) = seen
+    assert first is second is third is not other
+    assert text is again
+    assert (untold, text, told) == (None, "Bearer a.b.c", None)
 
 
 def test_names_that_strangers_choose_do_not_fill_the_memory() -> None:
