@@ -21,7 +21,9 @@ def test_interrupted_test_leaves_no_traceback(tmp_path: Path, pki: Pki, library:
     cases = tmp_path / "cases.yaml"
     os.mkfifo(cases)  # nobody writes to it: the command waits until the signal comes
     log = tmp_path / "log"
-    child = Child([sys.executable, "-m", "sidecar", "test", "--config", one.config, cases], log)
+    # A shell starts what runs in the background with the signal ignored, and children inherit that.
+    heeding = ["env", "--default-signal=INT"]
+    child = Child([*heeding, sys.executable, "-m", "sidecar", "test", "--config", one.config, cases], log)
     eventually(lambda: library in Path(f"/proc/{child.pid}/maps").read_text(), what="the command at work")
     child.signal(signal.SIGINT)
     assert child.wait() == 130
