@@ -67,8 +67,8 @@ class Http2Request(Request):
         """Decoded size of the fields of the head."""
 
 
-class HeadReader:
-    """Reads the heads of one connection.
+class HeadReader(LastText):
+    """Reads the heads of one connection, and decodes their tokens: one object, for an idle connection has it too.
 
     Theory of operation. A client sends most fields of a head again in the next one, in the same order: compression
     relies on it (RFC 7541 §1.1). A name or a value equal to that at the same place of the head before, which was read
@@ -77,12 +77,13 @@ class HeadReader:
     request gets the objects of the head before: whoever remembers something of them finds it without a comparison.
     """
 
-    __slots__ = ("_block", "_first", "_heeded", "_kinds", "_last", "_size", "_text")
+    __slots__ = ("_block", "_first", "_heeded", "_kinds", "_last", "_size")
 
     def __init__(self) -> None:
+        super().__init__()
         self._last: tuple[Field, ...] = ()
         """The fields of the last head, if each of them was valid and all are small."""
-        self._kinds: list[int] = []
+        self._kinds = _NOWHERE
         """Their kinds; there may be more of them."""
         self._first = 0
         """Position of the first regular field in `_last`; 0: no head is kept."""
@@ -92,13 +93,12 @@ class HeadReader:
         """The positions of those among them that are not plain."""
         self._size = 0
         """Their bytes, counted as `_size` does."""
-        self._text = LastText()
 
     def rest(self) -> None:
         """The connection is idle: keep nothing of its last request."""
-        self._last, self._kinds = (), []
+        self.forget()
+        self._last, self._kinds = (), _NOWHERE
         self._first, self._block, self._heeded = 0, (), _NOWHERE
-        self._text = LastText()
 
     def read(
         self, fields: tuple[Field, ...], *, ends: bool, target_bytes: int, header_bytes: int, headers: int
@@ -130,7 +130,8 @@ class HeadReader:
         heeded = _NOWHERE
         at = regular = size = 0
         first, self._first = self._first, 0
-        last, self._last, kinds = self._last, (), self._kinds
+        self._kinds = kinds = self._kinds or []
+        last, self._last = self._last, ()
         repeats = first > 0 and _is_pseudo(fields, first - 1) and fields[first:] == self._block
         for name, value in fields[:first] if repeats else fields:
             kind = kind_at(at, name, value, last, kinds)
@@ -173,7 +174,7 @@ class HeadReader:
     ) -> None:
         """Handle the regular fields, and keep the head for the next if it is small."""
         size = self._size
-        request.authorization = self._text if repeats else None
+        request.authorization = self if repeats else None
         request.fields, request.head_bytes = list(self._block), size
         if size + len(request.target) + (0 if authority is None else len(authority)) <= _MOST_KEPT:
             self._last, self._first = fields, first

@@ -41,6 +41,10 @@ class LastText:
             self._value, self._text = value, value.decode("latin-1")
         return self._text
 
+    def forget(self) -> None:
+        """Keep nothing."""
+        self._value, self._text = b"", ""
+
 
 class Request:
     """One request as it arrives."""
