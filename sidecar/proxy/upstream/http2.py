@@ -60,13 +60,8 @@ class Http2Pool(Roads):
     def freed(self, lane: Http2Lane) -> None:
         self._carried -= 1
         if self._is_crowded:
-            source = lane.source
-            if source is not None:
-                left = self._by_source[source] - 1
-                if left:
-                    self._by_source[source] = left
-                else:
-                    del self._by_source[source]
+            if lane.source is not None:
+                self._one_less(lane.source)
             self._look_around()
         self.has_room_again()
 
@@ -85,7 +80,7 @@ class Http2Pool(Roads):
         lane.source = None
         if passenger is not None:
             lane.source = source = passenger.source
-            self._by_source[source] = self._by_source.get(source, 0) + 1
+            self._one_more(source)
 
     def told(self, streams: int) -> None:
         self.streams_at_first = max(1, streams)

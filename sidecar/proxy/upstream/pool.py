@@ -159,16 +159,22 @@ class UpstreamPool(Pool):
     def _charge(self, what: object, source: str) -> None:
         if what not in self._charged:
             self._charged[what] = source
-            self._by_source[source] = self._by_source.get(source, 0) + 1
+            self._one_more(source)
 
     def _discharge(self, what: object) -> None:
         source = self._charged.pop(what, None)
         if source is not None:
-            left = self._by_source[source] - 1
-            if left:
-                self._by_source[source] = left
-            else:
-                del self._by_source[source]
+            self._one_less(source)
+
+    def _one_more(self, source: str) -> None:
+        self._by_source[source] = self._by_source.get(source, 0) + 1
+
+    def _one_less(self, source: str) -> None:
+        left = self._by_source[source] - 1
+        if left:
+            self._by_source[source] = left
+        else:
+            del self._by_source[source]
 
     def _board(self, passenger: Passenger, connection: UpstreamConnection) -> None:
         """Put an exchange on a connection."""
