@@ -89,8 +89,6 @@ async def _shown(world: World, path: str, *, stay: bool) -> int:
         print(f"Starting {parts} on loopback; the configuration is in {world.folder} …", flush=True)
         await world.start()
         if world.upstream is None:
-            if not world.grpc_port:
-                print("gRPC is left out: HTTP/2 needs the package's extra http2, which brings ngh2")
             kept = await _play_all(world, scenarios(world))
         else:
             kept = await _play_all(world, scenarios_of_any_api(world, path))

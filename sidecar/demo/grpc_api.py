@@ -4,7 +4,7 @@ import asyncio
 
 from sidecar.http.grpc import OK, TYPE, text_message
 from sidecar.http.message import Field
-from sidecar.proxy.http2.engine import Http2Engine, Http2Failure, load
+from sidecar.proxy.http2.engine import Http2Engine, Http2Failure
 from sidecar.proxy.http2.events import Unheeded
 
 SERVICE, METHOD = "bank.v1.Accounts", "Owner"
@@ -13,7 +13,6 @@ _STEP = 65536
 
 async def serve() -> asyncio.Server:
     """Serve on a free loopback port, in plaintext. Raises `OSError`; `Http2Missing` without the library."""
-    load()
     return await asyncio.start_server(_serve, "127.0.0.1", 0)
 
 

@@ -12,7 +12,6 @@ from sidecar.demo.grpc_api import METHOD, SERVICE, serve
 from sidecar.demo.issuer import AUDIENCE, DemoIssuer
 from sidecar.demo.material import make_identity
 from sidecar.demo.upstream import DemoFailed
-from sidecar.proxy.http2.engine import Http2Missing
 from sidecar.trust.certification import Identity
 
 _START_SECONDS = 60.0
@@ -170,11 +169,8 @@ class World:
             await self._begin_grpc(issuer)
 
     async def _begin_grpc(self, issuer: str) -> None:
-        """Start a gRPC API, and begin to start a sidecar for it; does nothing if HTTP/2 is not available."""
-        try:
-            self.grpc = await serve()
-        except Http2Missing:
-            return
+        """Start a gRPC API, and begin to start a sidecar for it."""
+        self.grpc = await serve()
         self.grpc_port, health = free_port(), free_port()
         (self.folder / "grpc.yaml").write_text(
             _GRPC_SERVICE.format(

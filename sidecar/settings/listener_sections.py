@@ -8,7 +8,6 @@ from pydantic import Field, model_validator
 from sidecar.decision.key_exchange import Group
 from sidecar.settings.certificate_requirement import Thumbprint
 from sidecar.settings.files import AuthoritiesFile, CertificateFile, PrivateKeyFile, RevocationFile
-from sidecar.settings.http2_library import require_http2
 from sidecar.settings.own_certificate import OwnCertificate
 from sidecar.settings.problem import shown
 from sidecar.settings.scalars import (
@@ -260,8 +259,6 @@ class ListenerSection(Section):
             raise mistake("a protocol is listed twice", "protocols")
         if "h2" in offered and self.tls is None:
             raise mistake("`h2` is negotiated in the TLS handshake: it needs `tls`", "protocols")
-        if "h2" in offered:
-            require_http2("protocols")
         return self
 
     @model_validator(mode="after")

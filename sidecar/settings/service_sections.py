@@ -6,7 +6,6 @@ from urllib.parse import urlsplit
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 
 from sidecar.settings.files import CertificateFile
-from sidecar.settings.http2_library import require_http2
 from sidecar.settings.listener_sections import CERTIFICATE_FIELDS, OURS, WITH_CHAIN, Format, is_loopback
 from sidecar.settings.own_certificate import OwnCertificate
 from sidecar.settings.problem import shown
@@ -141,8 +140,6 @@ class Upstream(Section):
     def _tls(self) -> Self:
         if self.tls is not None and not self.url.startswith("https:"):
             raise mistake("`tls` has no effect without an https:// URL", "tls")
-        if self.protocol == "h2":
-            require_http2("protocol")
         return self
 
     @model_validator(mode="after")

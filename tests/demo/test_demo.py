@@ -1,7 +1,6 @@
 """The demo is the first thing a newcomer runs: every promise on its table, and the commands it invites to."""
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -52,21 +51,6 @@ def test_demo_keeps_every_promise_and_exits() -> None:
     for promise in PROMISES:
         assert f"✓ {promise}" in done.stdout
     assert re.search(r"(\d+) of \1 as expected", done.stdout)
-
-
-def test_without_the_library_of_http2_all_but_grpc_is_played(tmp_path: Path) -> None:
-    (tmp_path / "ngh2.py").write_text("raise ImportError")
-    done = subprocess.run(
-        [sys.executable, "-m", "sidecar", "demo", "--check"],
-        check=False,
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "gRPC is left out: HTTP/2 needs the package's extra http2" in done.stdout
-    assert "gRPC:" not in done.stdout
-    assert "23 of 23 as expected" in done.stdout
 
 
 def test_commands_the_demo_invites_to_work_as_printed_in_a_new_shell_from_any_folder(tmp_path: Path) -> None:

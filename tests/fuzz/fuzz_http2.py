@@ -6,7 +6,7 @@ from sidecar.http import intake
 from sidecar.http.fields import FieldRules, RequestFields
 from sidecar.http.http2_request import HeadReader, Http2Request, read_request, read_trailers
 from sidecar.http.message import Fault, Field
-from sidecar.proxy.http2.engine import Http2Engine, Http2Failure, load
+from sidecar.proxy.http2.engine import Http2Engine, Http2Failure
 from sidecar.proxy.http2.events import NO_ERROR, Unheeded
 from tests.support.http2_frames import (
     CONTINUATION,
@@ -110,7 +110,6 @@ def _is_one_message(made: Http2Request, known: RequestFields) -> None:
 
 def target(data: bytes) -> None:
     """The first byte says in how many pieces the frames come."""
-    load()
     server = _Server()
     frames = data[1:]
     size = max(1, len(frames) // (1 + (data[0] if data else 0) % _PIECES) + 1)

@@ -1,13 +1,11 @@
 """What the service file says comes out as values, and every mistake in it is named at its place."""
 
-import sys
 from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
 
 from sidecar.proxy.configuration import AtHandshake, Trust
-from sidecar.proxy.http2 import engine
 from sidecar.settings import ServerAddress
 from sidecar.settings.configuration import AdminAddress
 from sidecar.telemetry.configuration import Access, Format, Level
@@ -380,16 +378,3 @@ def test_protocols_that_cannot_be_offered_are_named(
 ) -> None:
     configuration.write_service(SERVICE.replace("upstream:", f"    protocols: {said}\nupstream:", 1))
     assert message in str(configuration.problems())
-
-
-def test_http2_without_its_library_is_refused_with_the_cure(
-    configuration: Configuration, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(engine, "_library", None)
-    monkeypatch.setitem(sys.modules, "ngh2", None)
-    configuration.write_service(SERVICE.replace("upstream:", "    protocols: [h2]\nupstream:", 1))
-    assert "pip install 'bound-token-sidecar[http2]'" in str(configuration.problems())
-    configuration.write_service(SERVICE.replace('8080"}', '8080", protocol: h2}'))
-    assert "pip install 'bound-token-sidecar[http2]'" in str(configuration.problems())
-    configuration.write_service(SERVICE.replace("upstream:", "    protocols: [http/1.1]\nupstream:", 1))
-    assert configuration.load().proxy.listeners[0].protocols == ("http/1.1",)

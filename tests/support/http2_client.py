@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from hpack import Decoder
 
 from sidecar.http.message import Field
-from sidecar.proxy.http2.engine import Http2Engine, load
+from sidecar.proxy.http2.engine import Http2Engine
 from tests.support.conversation import Client, Conversation
 from tests.support.http2_frames import (
     ACK,
@@ -149,7 +149,6 @@ class RawHttp2:
     """A client that writes frames by hand and reads the sidecar's: nothing stands between a test and the wire."""
 
     def __init__(self, talk: Conversation, *, settles: bool = True) -> None:
-        load()
         talk.tls.protocol = "h2"
         self.client = talk.client()
         talk.tls.protocol = ""

@@ -3,7 +3,7 @@
 from abc import abstractmethod
 
 from sidecar.http.message import Field
-from sidecar.proxy.http2.engine import Http2Engine, load
+from sidecar.proxy.http2.engine import Http2Engine
 from sidecar.proxy.http2.events import Http2Events
 
 
@@ -13,7 +13,6 @@ class Http2Peer(Http2Events):
     engine: Http2Engine
 
     def __init__(self) -> None:
-        load()
         self.takes = True
         """Whether windows are given back."""
         self._untaken: list[tuple[int, int]] = []

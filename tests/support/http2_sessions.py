@@ -2,7 +2,7 @@
 
 from sidecar.http.message import Field
 from sidecar.process.host.hardening import resident_bytes
-from sidecar.proxy.http2.engine import Http2Engine, load
+from sidecar.proxy.http2.engine import Http2Engine
 from sidecar.proxy.http2.events import Unheeded
 from tests.support.http2_frames import OPENING, asked, request
 
@@ -32,7 +32,6 @@ def _session() -> Http2Engine:
 
 def grown_by_a_session(count: int) -> float:
     """Resident bytes for each of so many sessions that stay."""
-    load()
     held = [_session()]
     _shake_hands()
     before = resident_bytes()

@@ -23,7 +23,7 @@ from sidecar.proxy.configuration import Timeouts
 from sidecar.proxy.exchange.exchange import Exchange
 from sidecar.proxy.exchange.snapshot import Serving
 from sidecar.proxy.exchange.stream import NEVER
-from sidecar.proxy.http2.engine import HEAD_WORK, Http2Engine, Http2Failure, farewell, load
+from sidecar.proxy.http2.engine import HEAD_WORK, Http2Engine, Http2Failure, farewell
 from sidecar.proxy.http2.events import ENHANCE_YOUR_CALM, NO_ERROR
 
 _HEAD_BYTES: Final = 1024
@@ -50,7 +50,6 @@ class Http2Wire(Http2Turns):
         self, link: Link, host: Host, presenter: Presenter, certificate_until: float, forwarding: Forwarding
     ) -> None:
         super().__init__(link, host, presenter, certificate_until, forwarding)
-        load()
         limits = host.settings.limits
         self.streams: dict[int, Http2Stream] = {}
         """The streams that are open in the engine."""
@@ -380,6 +379,7 @@ class Http2Wire(Http2Turns):
             # An empty dictionary keeps the room that its entries needed.
             self.streams, self._deferred = {}, {}
             self._heads.rest()
+            self.engine.rest()
 
     def check(self, now: float, wall: float, timeouts: Timeouts) -> None:
         """Act on expired limits. `now` is monotonic seconds, `wall` seconds since the epoch."""

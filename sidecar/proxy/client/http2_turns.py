@@ -61,7 +61,7 @@ class Http2Turns(Carrier):
         """Received data waits for the next turn."""
         self._client_ended = self._flushes = False
         self._unanswered_since = NEVER
-        """Time since which an incomplete frame has been waiting."""
+        """Time since which an incomplete frame, or an incomplete field block, has been waiting."""
 
     @abstractmethod
     def flush(self) -> None:
@@ -82,8 +82,6 @@ class Http2Turns(Carrier):
         except Http2Failure as failure:
             self.failed(failure)
             return
-        if not self.engine.has_events and self._unanswered_since == NEVER:
-            self._unanswered_since = self._host.now()
         if not self._waits:
             self._read_on()
 
@@ -96,9 +94,13 @@ class Http2Turns(Carrier):
             link.hold()  # unread answers must not accumulate
             return
         self.flush_soon()
-        if engine.has_events:
+        left = self._left
+        waits = self._deliver()
+        if waits or not engine.is_within:
             self._unanswered_since = NEVER
-        if self._deliver() or self._left <= -_TURN:
+        elif self._unanswered_since == NEVER or (self._left < left and not engine.is_within_block):
+            self._unanswered_since = self._host.now()
+        if waits or self._left <= -_TURN:
             self._wait()
         elif not link.is_ending:
             link.release()

@@ -1,100 +1,54 @@
-"""Frames, HPACK and flow control of one HTTP/2 connection (RFC 9113), by libnghttp2 through ngh2.
+"""One endpoint of an HTTP/2 connection: frames, compression, states and flow control (RFC 9113).
 
-Theory of operation. The engine has no socket and no clock. `receive` takes bytes from the peer; `deliver` then
-reports events to the `Http2Events`, up to a number of units of work, and keeps the rest. Data from a client is kept
-as received and decoded a few frames at a time (`pieces`), each time after the earlier events were delivered. Calls
-such as `respond`, `send` and `reset` become bytes that `outgoing` returns, as far as the peer's windows allow.
-`waiting` counts the bytes of a stream for which the peer has no window. Windows are not updated automatically: `took`
-reports that content from `data` was taken.
+Theory of operation. The engine has no socket and no clock. `receive` keeps bytes from the peer. `deliver` reads frame
+after frame and reports them to the `Http2Events`, up to a number of units of work; what is behind that is not even
+decoded. Calls such as `respond`, `send` and `reset` become bytes that `outgoing` returns (`outbound`). Windows are not
+updated automatically: `took` reports that content from `data` was taken. Content is reported as it arrives, also when
+its frame is incomplete.
 
 The engine has both roles. A server receives requests by `head` and answers with `respond`. A client sends requests
 with `request` and receives responses by `interim` and `head`. Both send content with `send` and end with `send(…,
 ends=True)` or `trail`. A stream is over when `closed` was called, and not before; calls for a stream that has ended
 meanwhile have no effect. After `Http2Failure` only `farewell` may be called.
 
-Only this module uses ngh2, which the extra `http2` installs: `load` checks whether it is installed.
+An error of a stream resets it, and `closed` has the error code. An error of the connection ends it with GOAWAY, and
+`ended` has the cause.
 """
 
-from functools import lru_cache
-from typing import Any, Final
+from typing import Final
 
+from sidecar.http.http2_field import MalformedField
 from sidecar.http.message import Field
-from sidecar.proxy.http2.events import NO_ERROR, Http2Events
-from sidecar.proxy.http2.free_pages import release_free_pages
-from sidecar.proxy.http2.pieces import PIECE, PREFACE_BYTES, Pieces
+from sidecar.proxy.http2 import frames
+from sidecar.proxy.http2.control import Broken
+from sidecar.proxy.http2.events import (
+    COMPRESSION_ERROR,
+    NO_ERROR,
+    PROTOCOL_ERROR,
+    REFUSED_STREAM,
+    STREAM_CLOSED,
+    Http2Events,
+)
+from sidecar.proxy.http2.hpack import HeaderDecoder, HpackError
+from sidecar.proxy.http2.inbound import DATA_WORK, HEAD_WORK, Http2Failure, Inbound
+from sidecar.proxy.http2.messages import Messages
+from sidecar.proxy.http2.streams import NORMAL, Stream
 
-HEAD_WORK: Final = 8
-DATA_WORK: Final = 2
-"""Units of work for a head and for a piece of content; the end of a stream counts none, any other event one."""
+__all__ = ["DATA_WORK", "HEAD_WORK", "Http2Engine", "Http2Failure", "farewell"]
 
-_MAX_CONCURRENT_STREAMS: Final = 0x3
-_INITIAL_WINDOW_SIZE: Final = 0x4
-_MAX_HEADER_LIST_SIZE: Final = 0x6
-_ENABLE_PUSH: Final = 0x2
-_NO_RFC7540_PRIORITIES: Final = 0x9
 _FIELD_OVERHEAD: Final = 32
 """Bytes that a field counts in addition to its name and value (RFC 9113 §6.5.2)."""
-_FOREVER: Final = 1 << 40
-"""A rate that is never reached: the owner of the engine counts instead."""
-_library: Any = None
-_types: Any = None
-"""The types of rare events, in the order in which `Http2Engine` looks for them."""
-_shared: Any = None
-"""The priority of a stream whose content is sent in turn with that of others."""
-
-
-class Http2Missing(Exception):
-    """The extra `http2` is not installed."""
-
-
-class Http2Failure(Exception):
-    """The connection must end because of what the peer sent; the text is for the log."""
-
-
-def load() -> None:
-    """Load the library: it takes 10 ms and 800 kB, and only processes that use HTTP/2 pay for it.
-
-    Raises `Http2Missing`.
-    """
-    global _library, _types, _shared  # noqa: PLW0603 — cached after the first call
-    if _library is None:
-        try:
-            import ngh2  # noqa: PLC0415 — see above
-        except ImportError:
-            raise Http2Missing("HTTP/2 needs the package's extra http2, which brings ngh2") from None
-        _library = ngh2
-        _shared = ngh2.Priority(3, True)
-        _types = (
-            ngh2.WindowUpdated, ngh2.StreamReset, ngh2.SettingsReceived, ngh2.InformationalResponseReceived,
-            ngh2.PingAcknowledged, ngh2.GoAwayReceived, ngh2.ConnectionClosed, ngh2.SettingsAcknowledged,
-        )  # fmt: skip
-
-
-@lru_cache(maxsize=8)
-def _configuration(*, is_server: bool, header_bytes: int, headers: int) -> Any:
-    """The library's options: one object for all connections with these limits."""
-    return _library.Configuration(
-        auto_window_update=False,
-        max_inbound_header_list_size=2 * (header_bytes + headers * _FIELD_OVERHEAD),
-        max_inbound_header_count=2 * headers,
-        max_continuations=16,
-        stream_reset_rate_limit=(_FOREVER, _FOREVER),
-        glitch_rate_limit=(1000, 33) if is_server else (_FOREVER, _FOREVER),
-    )
 
 
 def farewell(code: int) -> bytes:
     """A GOAWAY frame for a connection whose engine has failed: no stream gets a response."""
-    return b"\0\0\x08\x07\0\0\0\0\0\0\0\0\0" + code.to_bytes(4, "big")
+    return frames.frame(frames.GOAWAY, 0, 0, bytes(4) + code.to_bytes(4, "big"))
 
 
-class Http2Engine:
+class Http2Engine(Inbound):
     """One endpoint of one connection."""
 
-    __slots__ = (
-        "_at", "_connection", "_data_received", "_errors", "_events", "_pending", "_request_received",
-        "_response_received", "_shared", "_stream_closed", "_trailers_received", "_types", "_undecoded", "extra_work",
-    )  # fmt: skip
+    __slots__ = ("_decoder", "_ending", "_messages", "_streams_most", "extra_work")
 
     def __init__(
         self,
@@ -110,230 +64,209 @@ class Http2Engine:
         is how many bytes of each stream it may send before they are taken. `header_bytes` and `headers` limit a head
         or trailers; the engine reads twice as much, so that a larger head can be answered.
         """
-        library = _library
-        self._events = events
-        self._errors: Any = library.NGH2Error
-        self._data_received: Any = library.DataReceived  # an attribute costs less than a look-up in a tuple
-        self._request_received: Any = library.RequestReceived
-        self._response_received: Any = library.ResponseReceived
-        self._trailers_received: Any = library.TrailersReceived
-        self._stream_closed: Any = library.StreamClosed
-        self._types: Any = _types
-        self._shared: Any = _shared
-        self._pending: list[Any] = []
-        self._at = 0
-        self._undecoded = Pieces(PREFACE_BYTES, PIECE) if is_server else Pieces(0, _FOREVER)
+        super().__init__(events, is_server=is_server, window=window)
+        self._streams_most = streams
+        listed = header_bytes + headers * _FIELD_OVERHEAD
+        self._decoder = HeaderDecoder(2 * listed, 2 * headers)
+        self._messages = Messages()
+        self._ending: Broken | None = None
+        """What has ended the connection, until it is reported."""
         self.extra_work = 0
         """Additional units of work for the event that is being delivered; its receiver sets them."""
-        configuration = _configuration(is_server=is_server, header_bytes=header_bytes, headers=headers)
+        settings = {frames.INITIAL_WINDOW_SIZE: window, frames.MAX_HEADER_LIST_SIZE: listed}
         if is_server:
-            release_free_pages()
-        self._connection: Any = library.Connection(
-            library.Role.SERVER if is_server else library.Role.CLIENT, configuration
-        )
-        settings = {
-            _INITIAL_WINDOW_SIZE: window,
-            _MAX_HEADER_LIST_SIZE: header_bytes + headers * _FIELD_OVERHEAD,
-        }
-        if is_server:
-            settings[_MAX_CONCURRENT_STREAMS] = streams
-            settings[_NO_RFC7540_PRIORITIES] = 1
+            settings[frames.MAX_CONCURRENT_STREAMS] = streams
+            settings[frames.NO_RFC7540_PRIORITIES] = 1
         else:
-            settings[_ENABLE_PUSH] = 0
-        self._connection.initiate_connection(settings)
-
-    def widen(self, window: int) -> None:
-        """Set the connection window: how many bytes of all streams together the peer may send before they are taken."""
-        self._connection.set_local_window_size(window)
+            settings[frames.ENABLE_PUSH] = 0
+        self._out.append(frames.frame(frames.SETTINGS, 0, 0, frames.settings_payload(settings)))
 
     # --- what the peer sends -------------------------------------------------------------------------
 
-    def receive(self, data: bytes) -> None:
-        """Add data from the peer, and decode a piece of it. Raises `Http2Failure`."""
-        waits = self.has_events
-        self._undecoded.add(data)
-        if not waits:
-            self._decode()
-
-    def _decode(self) -> None:
-        data = self._undecoded.next()
-        try:
-            self._connection.receive_data(data)
-        except self._errors as error:
-            self._undecoded.clear()
-            raise Http2Failure(str(error)) from None
-        finally:
-            self._collect()
-
-    def _collect(self) -> None:
-        found: list[Any] = self._connection.events()
-        if found:
-            if self._at < len(self._pending):
-                self._pending += found
-            else:
-                self._pending, self._at = found, 0
-
     @property
     def has_events(self) -> bool:
-        """Whether there are events to deliver."""
-        return self._at < len(self._pending) or self._undecoded.has_more
+        """Whether there is something to deliver; an incomplete frame is nothing."""
+        if self._over or self._ending is not None:
+            return True
+        if self._final and not self._streams and not self._is_done:
+            return True
+        return self._at < len(self._data) and self._is_whole()
 
     def deliver(self, work: int) -> int:
         """Deliver events until `work` units are used up; returns the units left, or less than 0.
 
-        Raises `Http2Failure`; the next call still delivers the events before the failure.
+        Raises `Http2Failure`.
         """
+        if self._failure:
+            raise Http2Failure(self._failure)
         while work > 0:
-            if self._at >= len(self._pending):
-                if not self._undecoded.has_more:
-                    break
-                self._decode()
-                if self._at >= len(self._pending):
-                    work -= 1  # frames without an event
-                continue
-            event = self._pending[self._at]
-            self._at += 1
-            work -= self._tell(event, type(event))
+            if self._over:
+                number, code = self._over.pop(0)
+                self._events.closed(number, code)
+            elif self._at < len(self._data) and self._is_whole():
+                work -= self._read()
+            else:
+                self._tell_end()
+                break
             if self.extra_work:
                 work -= self.extra_work
                 self.extra_work = 0
-        if self._at >= len(self._pending):
-            self._pending, self._at = [], 0
         return work
 
-    def _tell(self, event: Any, kind: Any) -> int:
-        events = self._events
-        if kind is self._data_received:
-            events.data(event.stream_id, event.data, ends=event.end_stream)
-            return DATA_WORK
-        if kind is self._request_received or kind is self._response_received:
-            events.head(event.stream_id, event.headers, ends=event.end_stream)
-            return HEAD_WORK
-        if kind is self._stream_closed:
-            events.closed(event.stream_id, event.error_code)
-            return 0
-        if kind is self._trailers_received:
-            events.trailers(event.stream_id, event.headers)
-        else:
-            self._tell_rare(event, kind, self._types)
-        return 1
-
-    def _tell_rare(self, event: Any, kind: Any, types: Any) -> None:
-        events = self._events
-        if kind is types[0]:
-            events.noise(of_window=event.increment)
-        elif kind is types[1]:
-            events.reset(event.stream_id, event.error_code)
-        elif kind is types[2]:
-            events.settled(event.settings.get(_MAX_CONCURRENT_STREAMS, -1))
-        elif kind is types[3]:
-            events.interim(event.stream_id, event.headers)
-        elif kind is types[4]:
-            events.pong()
-        elif kind is types[5]:
-            events.goaway(event.last_stream_id, event.error_code)
-        elif kind is types[6]:
-            events.ended(event.error_code, event.debug_data.decode("ascii", "replace"))
-        elif kind is not types[7]:
-            events.noise(of_window=0)
+    def _tell_end(self) -> None:
+        """Report the end of the connection."""
+        ending, self._ending = self._ending, None
+        if ending is not None:
+            self._events.ended(ending.code, str(ending))
+        elif self._final and not self._streams and not self._is_done:
+            self._is_done = True
+            self._events.ended(NO_ERROR, "")
 
     def stop(self) -> None:
-        """Discard the remaining events."""
-        self._pending, self._at = [], 0
-        self._undecoded.clear()
+        """Report nothing more, and return no output."""
+        self._ending = None
+        self._drop_all()
+        self._out, self._is_done = [], True
 
-    # --- what is said to it --------------------------------------------------------------------------
+    def rest(self) -> None:
+        super().rest()
+        self._decoder.rest()
+        self._messages.rest()
 
-    def outgoing(self) -> bytes:
-        """The bytes that must be sent to the peer now; the call may create events."""
+    def _read(self) -> int:
+        """Read the next frame, or the part of it that has arrived; returns its units of work."""
         try:
-            data: bytes = self._connection.data_to_send()
-        except self._errors:
-            return b""
-        self._collect()
-        return data
+            if self._preface:
+                return self._read_preface()
+            return self._read_content() if self._rest else self._read_frame()
+        except Broken as broken:
+            self._break(broken)
+        except HpackError as error:
+            self._break(Broken(COMPRESSION_ERROR, str(error)))
+        return 1
 
-    def request(self, fields: list[Field], *, ends: bool) -> int:
-        """Open a stream; returns its number, or 0 if the connection accepts no more."""
+    def _break(self, broken: Broken) -> None:
+        """End the connection (RFC 9113 §5.4.1)."""
+        self._drop_all()
+        self._say_goaway(self._last, broken.code, str(broken).encode("ascii", "replace"))
+        self._is_done = True
+        self._ending = broken
+
+    def _drop_all(self) -> None:
+        """Forget all streams, and what has arrived."""
+        self._streams, self._ready, self._over = {}, [], []
+        self._discard()
+
+    # --- content -------------------------------------------------------------------------------------
+
+    def _take_content(self, number: int, piece: bytes, *, ends: bool) -> int:
+        stream, size = self._streams.get(number), len(piece)
+        if stream is None:
+            self.took(number, size)  # RFC 9113 §5.1: it may have been on its way when the stream was reset
+            self._events.noise(of_window=0)
+        elif not stream.count(size, ends=ends):
+            self.took(number, size)
+            self._refuse(stream, PROTOCOL_ERROR)
+        else:
+            stream.is_open_in = not ends
+            self._events.data(number, piece, ends=ends)
+            if ends:
+                self._heard_end(stream)
+        return DATA_WORK
+
+    def _heard_end(self, stream: Stream) -> None:
+        """The peer has said all on this stream, and that was reported."""
+        if not stream.is_open_out and stream.number in self._streams:
+            self._close(stream, NO_ERROR)
+
+    # --- fields --------------------------------------------------------------------------------------
+
+    def _take_block(self, number: int, block: bytes, *, ends: bool, is_bad: bool) -> int:
+        # It is decoded even if nobody is told of it (RFC 9113 §4.3).
+        stream = self._streams.get(number)
+        if stream is None and number > self._last and self._is_server and not number & 1:
+            raise Broken(PROTOCOL_ERROR, "a client opens an even stream")
+        fields = self._decoder.decode(block)
+        if fields is None:
+            raise self._fail("fields whose count or size is twice the limit")
+        if stream is not None:
+            if not stream.is_open_in:
+                raise Broken(STREAM_CLOSED, "fields after the end of a stream")
+            if is_bad:
+                self._refuse(stream, PROTOCOL_ERROR)
+            elif stream.has_head:
+                self._trailers(stream, fields, ends=ends)
+            else:
+                self._response(stream, fields, ends=ends)
+        elif self._is_server and number > self._last:
+            self._request(number, fields, ends=ends, is_bad=is_bad)
+        else:
+            self._check_not_idle(number)
+            self._events.noise(of_window=0)
+        return HEAD_WORK
+
+    def _request(self, number: int, fields: tuple[Field, ...], *, ends: bool, is_bad: bool) -> None:
+        """The head of a new stream."""
+        self._last = number
+        if number > self._accepts:
+            return  # RFC 9113 §6.8: it is ignored after GOAWAY
+        messages = self._messages
+        if len(self._streams) >= self._streams_most:
+            if self._is_acknowledged:
+                raise Broken(PROTOCOL_ERROR, "more streams than SETTINGS_MAX_CONCURRENT_STREAMS")
+            self._turn_down(number, REFUSED_STREAM)
+            return
         try:
-            stream: int = self._connection.send_request(fields, end_stream=ends)
-        except self._errors:
-            return 0
-        return stream
+            messages.request(fields)
+            if is_bad or (ends and messages.length > 0):
+                raise MalformedField("")
+        except MalformedField:
+            self._turn_down(number, PROTOCOL_ERROR)
+            return
+        stream = self._streams[number] = Stream(number, self._initial_in, self._initial_out)
+        stream.has_head, stream.left = True, messages.length
+        if messages.urgency != NORMAL:
+            stream.urgency, self._has_urgency = messages.urgency, True
+        stream.is_open_in = not ends
+        self._events.head(number, fields, ends=ends)
+        if ends:
+            self._heard_end(stream)
 
-    def respond(self, stream: int, fields: list[Field], *, ends: bool) -> None:
-        """Send the head of the final response, `:status` first."""
+    def _turn_down(self, number: int, code: int) -> None:
+        """Refuse a stream of which nobody was told."""
+        self._say_reset(number.to_bytes(4, "big"), code)
+        self._over.append((number, code))
+
+    def _response(self, stream: Stream, fields: tuple[Field, ...], *, ends: bool) -> None:
         try:
-            self._connection.send_response(stream, fields, end_stream=ends)
-        except self._errors:
-            pass  # the stream has ended, and `closed` reports it
+            status = self._messages.response(fields)
+            if status < 200:
+                if ends:
+                    raise MalformedField("an interim response that ends the stream")
+            else:
+                stream.has_head = True
+                stream.left = 0 if stream.bodiless or status in (204, 304) else self._messages.length
+                if ends and stream.left > 0:
+                    raise MalformedField("Content-Length without content")
+        except MalformedField:
+            self._refuse(stream, PROTOCOL_ERROR)
+            return
+        if status < 200:
+            self._events.interim(stream.number, fields)
+        else:
+            stream.is_open_in = not ends
+            self._events.head(stream.number, fields, ends=ends)
+            if ends:
+                self._heard_end(stream)
 
-    def inform(self, stream: int, fields: list[Field]) -> None:
-        """Send the head of a 1xx response."""
+    def _trailers(self, stream: Stream, fields: tuple[Field, ...], *, ends: bool) -> None:
         try:
-            self._connection.send_informational_response(stream, fields)
-        except self._errors:
-            pass
-
-    def send(self, stream: int, data: bytes, *, ends: bool) -> None:
-        """Send content."""
-        try:
-            self._connection.send_data(stream, data, end_stream=ends)
-        except self._errors:
-            pass
-
-    def share(self, stream: int) -> None:
-        """Send the content of this stream in turn with that of others of equal urgency (RFC 9218 §4.2), not before
-        it.
-        """
-        try:
-            self._connection.set_stream_priority(stream, self._shared)
-        except self._errors:
-            pass
-
-    def trail(self, stream: int, fields: list[Field]) -> None:
-        """Send trailer fields; they end this half of the stream."""
-        try:
-            self._connection.send_trailers(stream, fields)
-        except self._errors:
-            pass
-
-    def reset(self, stream: int, code: int) -> None:
-        """Reset a stream. Its data that `outgoing` has not returned yet is discarded."""
-        try:
-            self._connection.reset_stream(stream, code)
-        except self._errors:
-            pass
-
-    def took(self, stream: int, size: int) -> None:
-        """Report `size` bytes of content as taken: the peer may send as many more."""
-        try:
-            self._connection.acknowledge_received_data(size, stream)
-        except self._errors:
-            pass
-
-    def waiting(self, stream: int) -> int:
-        """Number of bytes of a stream that have not been sent."""
-        size: int = self._connection.queued_body_size(stream)
-        return size
-
-    def ping(self) -> None:
-        """Send PING; `pong` is called after a round trip. PING overtakes data that `outgoing` has not returned yet."""
-        try:
-            self._connection.ping()
-        except self._errors:
-            pass
-
-    def announce_end(self) -> None:
-        """Send a GOAWAY that includes all streams which may be on their way (RFC 9113 §6.8)."""
-        try:
-            self._connection.send_shutdown_notice()
-        except self._errors:
-            pass
-
-    def go_away(self, code: int = NO_ERROR, said: bytes = b"") -> None:
-        """Send GOAWAY: streams that were reported continue, no others begin."""
-        try:
-            self._connection.send_goaway(code, debug_data=said)
-        except self._errors:
-            pass
+            self._messages.trailers(fields)
+            if not ends or not stream.count(0, ends=True):
+                raise MalformedField("")
+        except MalformedField:
+            self._refuse(stream, PROTOCOL_ERROR)
+            return
+        stream.is_open_in = False
+        self._events.trailers(stream.number, fields)
+        self._heard_end(stream)

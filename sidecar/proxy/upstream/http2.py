@@ -13,7 +13,6 @@ connection that is still opening is assumed to have the last number.
 
 from sidecar.decision.denial import Reason
 from sidecar.proxy.configuration import HTTP2, UpstreamSettings
-from sidecar.proxy.http2.engine import load
 from sidecar.proxy.upstream.connection import Passenger
 from sidecar.proxy.upstream.http2_lane import Http2Lane
 from sidecar.proxy.upstream.http2_road import STREAMS, Http2Connection, Http2Road, Roads
@@ -36,7 +35,6 @@ class Http2Pool(Roads):
         headers: int = 100,
     ) -> None:
         super().__init__(settings, connect, observer, buffered_bytes=buffered_bytes)
-        load()
         self.limits = (2 * header_bytes, 2 * headers)
         self._roads: dict[Http2Road, bool] = {}
         self._carried = 0

@@ -9,7 +9,7 @@ from typing import Final, cast
 
 from sidecar.http.message import Field
 from sidecar.proxy.configuration import UpstreamSettings
-from sidecar.proxy.http2.engine import Http2Engine, Http2Failure, load
+from sidecar.proxy.http2.engine import Http2Engine, Http2Failure
 from sidecar.proxy.http2.events import NO_ERROR, Unheeded
 from sidecar.proxy.upstream.transports import TRANSPORTS
 
@@ -37,7 +37,6 @@ class Visit(Unheeded):
     """One connection during the visit."""
 
     def __init__(self) -> None:
-        load()
         loop = asyncio.get_running_loop()
         self.greeted: asyncio.Future[None] = loop.create_future()
         """Done when the upstream has sent its SETTINGS, which each endpoint sends first (RFC 9113 §3.4)."""

@@ -14,7 +14,7 @@ from sidecar.process.watches import grpc_health
 from sidecar.process.watches.grpc_health import GrpcHealth
 from sidecar.process.watches.probes import UpstreamProbe
 from sidecar.proxy.configuration import HTTP2, UpstreamSettings
-from sidecar.proxy.http2.engine import Http2Engine, load
+from sidecar.proxy.http2.engine import Http2Engine
 from tests.real.grpc_api import SERVICE, GrpcApi
 from tests.support.http2_peer import Http2Peer
 
@@ -123,7 +123,6 @@ class Scripted(Http2Peer):
 @contextmanager
 def scripted(script: Script) -> Iterator[tuple[int, list[dict[bytes, bytes]]]]:
     """Port, and what was asked there."""
-    load()
     asked: list[dict[bytes, bytes]] = []
 
     class Handler(socketserver.BaseRequestHandler):

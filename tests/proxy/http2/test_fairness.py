@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.decision.denial import Reason
 from sidecar.http.message import Field
-from sidecar.proxy.http2.engine import HEAD_WORK, Http2Engine, load
+from sidecar.proxy.http2.engine import HEAD_WORK, Http2Engine
 from sidecar.proxy.http2.events import Unheeded
 from sidecar.proxy.turns import PATIENCE
 from tests.support.cleartext import DATA as RECORD
@@ -54,7 +54,6 @@ class Heads(Unheeded):
 
 def server(events: Unheeded) -> Http2Engine:
     """One that has heard the beginning of a connection, and has nothing to say."""
-    load()
     engine = Http2Engine(events, is_server=True, streams=100, window=65535, header_bytes=32768, headers=100)
     engine.receive(PREFACE + frame(SETTINGS, 0, 0))
     engine.deliver(100)

@@ -31,10 +31,8 @@ OTHERWISE = {
     "http2/5.1/11": _CLOSED,
     "http2/5.1/12": _CLOSED,
     "http2/5.1.1/2": "ignored: no request is made of it. RFC 9113 §5.1.1 wants a connection error; "
-    "libnghttp2 remembers no closed streams, and cannot tell this one from them",
+    "the sidecar remembers no closed streams, and cannot tell this one from them",
     "http2/5.3.1/2": _PRIORITY + "and RFC 9113 §5.3.2 has deprecated them",
-    "http2/6.3/1": _PRIORITY + "though RFC 9113 §6.3 still wants a connection error of type PROTOCOL_ERROR",
-    "http2/6.9.1/3": "the connection ends with FLOW_CONTROL_ERROR, not the stream alone: RFC 9113 §5.4.1 allows it",
 }
 """What is done otherwise than h2spec wants, and why."""
 

@@ -6,7 +6,7 @@ import pytest
 from hpack import Decoder
 
 from sidecar.http.message import Field
-from sidecar.proxy.http2.engine import Http2Engine, load
+from sidecar.proxy.http2.engine import Http2Engine
 from sidecar.proxy.http2.events import Unheeded
 from tests.support.conversation import Conversation
 from tests.support.http2_client import RawHttp2
@@ -38,7 +38,6 @@ class Heard(Unheeded):
 
 def engine(heard: Heard, *, is_server: bool, said: int) -> Http2Engine:
     """One whose peer has told how large a table it has itself. A client has asked for three streams."""
-    load()
     made = Http2Engine(
         heard, is_server=is_server, streams=100, window=65535, header_bytes=HEADER_BYTES, headers=HEADERS_MOST
     )

@@ -1,0 +1,234 @@
+"""Cuts what the peer sent into frames and field blocks, and checks what these are (RFC 9113 §4).
+
+Theory of operation. Bytes are kept until a frame is complete. Only content is read before: a DATA frame without padding
+is passed on as it arrives. Nothing is read ahead: what waits costs no work.
+"""
+
+from abc import abstractmethod
+from typing import Final
+
+from sidecar.proxy.http2 import frames
+from sidecar.proxy.http2.control import Broken, Control
+from sidecar.proxy.http2.events import (
+    FLOW_CONTROL_ERROR,
+    FRAME_SIZE_ERROR,
+    PROTOCOL_ERROR,
+    STREAM_CLOSED,
+    Http2Events,
+)
+from sidecar.proxy.http2.frames import END_HEADERS, END_STREAM, FRAME_MOST, HEADER, WINDOW_MOST
+from sidecar.proxy.native import mypyc_attr
+
+HEAD_WORK: Final = 8
+DATA_WORK: Final = 2
+"""Units of work for a frame with fields and for a piece of content; the end of a stream counts none, any other frame
+one.
+"""
+_CONTINUATIONS_MOST: Final = 16
+
+
+class Http2Failure(Exception):
+    """The connection must end because of what the peer sent; the text is for the log."""
+
+
+def _is_plain_data(data: bytes, at: int) -> bool:
+    """Whether a frame is DATA without padding, which is reported as it arrives."""
+    return data[at + 3] == frames.DATA and not data[at + 4] & frames.PADDED
+
+
+@mypyc_attr(allow_interpreted_subclasses=False)
+class Inbound(Control):
+    """The part of an endpoint that reads frames."""
+
+    __slots__ = (
+        "_at", "_block", "_block_flags", "_block_is_bad", "_block_stream", "_continuations", "_data", "_failure",
+        "_preface", "_rest", "_rest_ends", "_rest_stream",
+    )  # fmt: skip
+
+    def __init__(self, events: Http2Events, *, is_server: bool, window: int) -> None:
+        super().__init__(events, is_server=is_server, window=window)
+        self._data = b""
+        self._at = 0
+        self._preface = len(frames.PREFACE) if is_server else 0
+        """Bytes of the connection preface that have not been read."""
+        self._rest = self._rest_stream = 0
+        self._rest_ends = False
+        """Bytes of a DATA frame that have not been read, its stream, and whether it ends that."""
+        self._block: list[bytes] | None = None
+        """The field block of which not all has arrived."""
+        self._block_stream = self._block_flags = self._continuations = 0
+        self._block_is_bad = False
+        self._failure = ""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Report nothing more, and return no output."""
+
+    @abstractmethod
+    def _take_content(self, number: int, piece: bytes, *, ends: bool) -> int:
+        """Content of a stream, which may be closed by now; returns the units of work."""
+
+    @abstractmethod
+    def _take_block(self, number: int, block: bytes, *, ends: bool, is_bad: bool) -> int:
+        """A whole field block. `is_bad`: its frame is malformed, but it has to be decoded; returns the units of
+        work.
+        """
+
+    def receive(self, data: bytes) -> None:
+        """Add data from the peer."""
+        if not self._is_done:
+            self._data = self._data[self._at :] + data if self._at < len(self._data) else data
+            self._at = 0
+
+    @property
+    def is_within(self) -> bool:
+        """Whether something has begun to arrive of which the rest is missing."""
+        return self._at < len(self._data) or self._rest > 0 or self._block is not None
+
+    @property
+    def is_within_block(self) -> bool:
+        """Whether a field block has begun to arrive whose last frame is missing."""
+        return self._block is not None
+
+    def _is_whole(self) -> bool:
+        """Whether a frame has arrived, or some of its content."""
+        data, at = self._data, self._at
+        left = len(data) - at
+        if self._preface:
+            return left >= self._preface or not frames.PREFACE.startswith(data)
+        if self._rest:
+            return left > 0
+        if left < HEADER:
+            return False
+        size = data[at] << 16 | data[at + 1] << 8 | data[at + 2]
+        return left >= HEADER + size or size > FRAME_MOST or (left > HEADER and _is_plain_data(data, at))
+
+    def _discard(self) -> None:
+        """Read no more of what has arrived."""
+        self._data, self._at, self._rest = b"", 0, 0
+
+    def _fail(self, failure: str) -> Http2Failure:
+        self.stop()
+        self._failure = failure
+        return Http2Failure(failure)
+
+    def _read_preface(self) -> int:
+        if not self._data.startswith(frames.PREFACE):
+            raise self._fail("no connection preface of HTTP/2")
+        size, self._preface = self._preface, 0
+        self._move_to(size)
+        return 1
+
+    def _move_to(self, at: int) -> None:
+        if at >= len(self._data):
+            self._data, self._at = b"", 0  # an idle connection keeps nothing of its last request
+        else:
+            self._at = at
+
+    def _read_frame(self) -> int:
+        data, at = self._data, self._at
+        size = data[at] << 16 | data[at + 1] << 8 | data[at + 2]
+        kind, flags = data[at + 3], data[at + 4]
+        stream = (data[at + 5] & 0x7F) << 24 | data[at + 6] << 16 | data[at + 7] << 8 | data[at + 8]
+        begin = at + HEADER
+        if size > FRAME_MOST:
+            raise Broken(FRAME_SIZE_ERROR, "a frame larger than SETTINGS_MAX_FRAME_SIZE")
+        if self._block is not None and (kind != frames.CONTINUATION or stream != self._block_stream):
+            raise Broken(PROTOCOL_ERROR, "another frame within a field block")
+        if not self._has_settings and (kind != frames.SETTINGS or flags & frames.ACK):
+            raise Broken(PROTOCOL_ERROR, "the first frame is not SETTINGS")
+        if kind == frames.DATA:
+            return self._read_data(stream, flags, begin, size)
+        end = begin + size
+        payload = data[begin:end]
+        self._move_to(end)
+        if kind == frames.HEADERS:
+            return self._headers(stream, flags, payload)
+        if kind == frames.WINDOW_UPDATE:
+            self._window_update(stream, payload)
+        elif kind == frames.CONTINUATION:
+            return self._continuation(flags, payload)
+        else:
+            self._rare(kind, stream, flags, payload)
+        return 1
+
+    def _read_data(self, number: int, flags: int, begin: int, size: int) -> int:
+        """The header of a DATA frame."""
+        if not number:
+            raise Broken(PROTOCOL_ERROR, "DATA of stream 0")
+        if size > self._in_window:
+            raise Broken(FLOW_CONTROL_ERROR, "content beyond the window of the connection")
+        stream = self._streams.get(number)
+        if stream is None:
+            self._check_not_idle(number)
+        elif not stream.is_open_in:
+            raise Broken(STREAM_CLOSED, "content after the end of a stream")
+        elif not stream.has_head:
+            raise Broken(PROTOCOL_ERROR, "content before a head")
+        elif size > stream.in_window:
+            self._refuse(stream, FLOW_CONTROL_ERROR)
+        else:
+            stream.in_window -= size
+        self._in_window -= size
+        ends = flags & END_STREAM != 0
+        if flags & frames.PADDED:
+            begin, size = self._unpad(number, begin, size)
+        if not size:
+            self._move_to(begin)
+            return self._take_content(number, b"", ends=ends)
+        self._rest, self._rest_stream, self._rest_ends = size, number, ends
+        self._move_to(begin)
+        return self._read_content()
+
+    def _unpad(self, number: int, begin: int, size: int) -> tuple[int, int]:
+        """Remove the padding of a frame that is complete; returns where its content begins, and its size."""
+        padding = self._data[begin] if size else size
+        if padding >= size:
+            raise Broken(PROTOCOL_ERROR, "as much padding as content, or more")
+        self.took(number, padding + 1)
+        end = begin + size - padding
+        self._data = self._data[:end] + self._data[end + padding :]
+        return begin + 1, size - 1 - padding
+
+    def _read_content(self) -> int:
+        """The part of a DATA frame that has arrived."""
+        data, at = self._data, self._at
+        end = min(at + self._rest, len(data))
+        piece = data if at == 0 and end == len(data) else data[at:end]
+        self._rest -= end - at
+        self._move_to(end)
+        return self._take_content(self._rest_stream, piece, ends=self._rest_ends and not self._rest)
+
+    def _headers(self, number: int, flags: int, payload: bytes) -> int:
+        if not number:
+            raise Broken(PROTOCOL_ERROR, "HEADERS of stream 0")
+        is_bad = False
+        if flags & frames.PADDED:
+            padding = payload[0] if payload else 0
+            if padding >= len(payload):
+                raise Broken(PROTOCOL_ERROR, "as much padding as content, or more")
+            payload = payload[1 : len(payload) - padding]
+        if flags & frames.HAS_PRIORITY:
+            if len(payload) < 5:
+                raise Broken(FRAME_SIZE_ERROR, "HEADERS without the priority that they announce")
+            is_bad = int.from_bytes(payload[:4], "big") & WINDOW_MOST == number
+            payload = payload[5:]
+        if flags & END_HEADERS:
+            return self._take_block(number, payload, ends=flags & END_STREAM != 0, is_bad=is_bad)
+        self._block, self._block_stream, self._block_flags = [payload], number, flags
+        self._block_is_bad, self._continuations = is_bad, 0
+        return HEAD_WORK
+
+    def _continuation(self, flags: int, payload: bytes) -> int:
+        block = self._block
+        if block is None:
+            raise Broken(PROTOCOL_ERROR, "CONTINUATION outside of a field block")
+        block.append(payload)
+        self._continuations += 1
+        if self._continuations > _CONTINUATIONS_MOST:
+            raise self._fail("too many CONTINUATION frames")
+        if flags & END_HEADERS:
+            self._block = None
+            ends = self._block_flags & END_STREAM != 0
+            return self._take_block(self._block_stream, b"".join(block), ends=ends, is_bad=self._block_is_bad)
+        return HEAD_WORK

@@ -1,0 +1,138 @@
+"""Whether the fields of a message are what HTTP/2 allows (RFC 9113 §8). Pure.
+
+Only what concerns every message is checked here, so that its stream can be reset (RFC 9113 §8.1.1). A request is then
+read by `sidecar/http/http2_request.py`, which relies on none of this.
+
+Theory of operation. A peer sends most fields of a head again in the next one, and the decoder hands out the same object
+for them. A field that is the object at the same place of the head before is known to be valid.
+"""
+
+from typing import Final
+
+from sidecar.http.http2_field import (
+    CONNECTION_SPECIFIC,
+    LENGTH,
+    METHOD,
+    PATH,
+    PLAIN,
+    SCHEME,
+    TE,
+    UNKNOWN_PSEUDO,
+    MalformedField,
+    kind_of,
+)
+from sidecar.http.http2_field import PRIORITY as PRIORITY_FIELD
+from sidecar.http.message import Field
+from sidecar.proxy.http2.streams import NORMAL
+
+_NEEDED: Final = 1 << -METHOD | 1 << -SCHEME | 1 << -PATH
+_STATUS: Final = b":status"
+_STATUS_BIT: Final = 1 << -UNKNOWN_PSEUDO
+_DIGITS_MOST: Final = 18
+
+
+class Messages:
+    """Checks the heads and trailers that one peer sends."""
+
+    __slots__ = ("_kinds", "_last", "_trailers", "length", "urgency")
+
+    def __init__(self) -> None:
+        self._last: tuple[Field, ...] = ()
+        """The fields of the last head that was valid."""
+        self._kinds: list[int] = []
+        """Their kinds; there may be more of them."""
+        self._trailers: tuple[Field, ...] = ()
+        """The last trailers that were valid."""
+        self.length = -1
+        """Content-Length of the last head; negative: it has none."""
+        self.urgency = NORMAL
+        """What Priority says in the last head (RFC 9218 §4.1)."""
+
+    def rest(self) -> None:
+        """The connection is idle: keep nothing of its last request."""
+        self._last = self._trailers = ()
+        self._kinds = []
+
+    def request(self, fields: tuple[Field, ...]) -> None:
+        """Check the head of a request. Raises `MalformedField`."""
+        if fields is not self._last:
+            last = self._last
+            self._last = ()
+            seen = self._read(fields, last)
+            is_connect = (b":method", b"CONNECT") in fields
+            if seen & _STATUS_BIT or (seen & _NEEDED != _NEEDED and not is_connect):
+                raise MalformedField("not exactly :method, :scheme, :path and at most :authority")
+            self._last = fields
+
+    def response(self, fields: tuple[Field, ...]) -> int:
+        """Check the head of a response; returns its status. Raises `MalformedField`."""
+        if not fields or fields[0][0] != _STATUS:
+            raise MalformedField("a response without :status")
+        status = fields[0][1]
+        if len(status) != 3 or not status.isdigit() or status[0] == 0x30 or status == b"101":
+            raise MalformedField("a status that is none")
+        if fields is not self._last:
+            last = self._last
+            self._last = ()
+            if self._read(fields, last) != _STATUS_BIT:
+                raise MalformedField("pseudo-header fields of a request in a response")
+            self._last = fields
+        return int(status)
+
+    def _read(self, fields: tuple[Field, ...], last: tuple[Field, ...]) -> int:
+        """Check each field; returns a bit for each kind of pseudo-header field."""
+        kinds, seen, known, at = self._kinds, 0, len(last), 0
+        is_regular = False
+        self.length, self.urgency = -1, NORMAL
+        for field in fields:
+            if at < known and field is last[at]:
+                kind = kinds[at]
+            else:
+                kind = kind_of(field[0], field[1])
+                if at < len(kinds):
+                    kinds[at] = kind
+                else:
+                    kinds.append(kind)
+            at += 1
+            if kind >= PLAIN:
+                is_regular = True
+                if kind > PLAIN:
+                    self._heed(kind, field[1])
+                continue
+            bit = 1 << -kind
+            if is_regular or seen & bit:
+                raise MalformedField("pseudo-header fields twice, or behind other fields")
+            if kind == UNKNOWN_PSEUDO and field[0] != _STATUS:
+                raise MalformedField("an unknown pseudo-header field")
+            if kind == PATH and not field[1]:
+                raise MalformedField("an empty :path")
+            seen |= bit
+        return seen
+
+    def _heed(self, kind: int, value: bytes) -> None:
+        if kind == LENGTH:
+            if self.length >= 0 or not value.isdigit() or len(value) > _DIGITS_MOST:
+                raise MalformedField("Content-Length")
+            self.length = int(value)
+        elif kind == CONNECTION_SPECIFIC or (kind == TE and value.lower() != b"trailers"):
+            raise MalformedField("a field that only HTTP/1.1 knows")
+        elif kind == PRIORITY_FIELD:
+            self.urgency = urgency_of(value)
+
+    def trailers(self, fields: tuple[Field, ...]) -> None:
+        """Check trailer fields. Raises `MalformedField`."""
+        if fields is not self._trailers:
+            self._trailers = ()
+            for name, value in fields:
+                if kind_of(name, value) < PLAIN:
+                    raise MalformedField("pseudo-header fields in trailers")
+            self._trailers = fields
+
+
+def urgency_of(value: bytes) -> int:
+    """The urgency in a Priority field (RFC 9218 §4.1); what cannot be read is ignored."""
+    for part in value.split(b","):
+        name, _, said = part.strip().partition(b"=")
+        if name == b"u" and len(said) == 1 and b"0" <= said <= b"7":
+            return int(said)
+    return NORMAL
