@@ -209,7 +209,7 @@ reference: $(READY) ## config/schema and docs/reference.md, from the settings' m
 	@$(BIN)/python -m tests.docs.troubleshooting
 
 lock: ## exact versions with hashes, from the ranges in pyproject.toml (needs uv)
-	uv pip compile pyproject.toml --quiet --extra http2 --universal --python-version 3.11 --generate-hashes --no-header -o requirements.lock
+	uv pip compile pyproject.toml --quiet --universal --python-version 3.11 --generate-hashes --no-header -o requirements.lock
 	uv pip compile pyproject.toml --quiet --group dev --all-extras --universal --python-version 3.11 --generate-hashes --no-header -c requirements.lock -o requirements-dev.lock
 	printf 'hatchling>=1.25\nmypy>=1.13\nsetuptools>=75\n' | uv pip compile - --quiet --universal --python-version 3.11 --generate-hashes --no-header -o requirements-build.lock
 
