@@ -132,6 +132,7 @@ class Control(Outbound):
         more, self._initial_in = self._window_said - INITIAL_WINDOW, self._window_said
         for stream in self._streams.values():
             stream.in_window += more
+            self.took(stream.number, 0)  # what was taken may be half of the new window
 
     def _set(self, name: int, value: int) -> None:
         if name == frames.HEADER_TABLE_SIZE:

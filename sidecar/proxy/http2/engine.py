@@ -148,7 +148,8 @@ class Http2Engine(Inbound):
     def _break(self, broken: Broken) -> None:
         """End the connection (RFC 9113 §5.4.1)."""
         self._drop_all()
-        self._say_goaway(self._last, broken.code, str(broken).encode("ascii", "replace"))
+        last = min(self._accepts, self._last)  # RFC 9113 §6.8: never more than was said before
+        self._say_goaway(last, broken.code, str(broken).encode("ascii", "replace"))
         self._is_done = True
         self._ending = broken
 

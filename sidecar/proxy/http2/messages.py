@@ -29,6 +29,8 @@ _NEEDED: Final = 1 << -METHOD | 1 << -SCHEME | 1 << -PATH
 _STATUS: Final = b":status"
 _STATUS_BIT: Final = 1 << -UNKNOWN_PSEUDO
 _DIGITS_MOST: Final = 18
+_NO_HEAD: Final[tuple[Field, ...]] = ((b"", b""),)
+"""In place of a head: equal to none. A block without fields is the same object as any empty tuple."""
 
 
 class Messages:
@@ -37,7 +39,7 @@ class Messages:
     __slots__ = ("_kinds", "_last", "_trailers", "length", "urgency")
 
     def __init__(self) -> None:
-        self._last: tuple[Field, ...] = ()
+        self._last = _NO_HEAD
         """The fields of the last head that was valid."""
         self._kinds: list[int] = []
         """Their kinds; there may be more of them."""
@@ -50,14 +52,14 @@ class Messages:
 
     def rest(self) -> None:
         """The connection is idle: keep nothing of its last request."""
-        self._last = self._trailers = ()
+        self._last, self._trailers = _NO_HEAD, ()
         self._kinds = []
 
     def request(self, fields: tuple[Field, ...]) -> None:
         """Check the head of a request. Raises `MalformedField`."""
         if fields is not self._last:
             last = self._last
-            self._last = ()
+            self._last = _NO_HEAD
             seen = self._read(fields, last)
             is_connect = (b":method", b"CONNECT") in fields
             if seen & _STATUS_BIT or (seen & _NEEDED != _NEEDED and not is_connect):
@@ -73,7 +75,7 @@ class Messages:
             raise MalformedField("a status that is none")
         if fields is not self._last:
             last = self._last
-            self._last = ()
+            self._last = _NO_HEAD
             if self._read(fields, last) != _STATUS_BIT:
                 raise MalformedField("pseudo-header fields of a request in a response")
             self._last = fields

@@ -263,8 +263,8 @@ class Outbound:
     def go_away(self, code: int = NO_ERROR, said: bytes = b"") -> None:
         """Send GOAWAY: streams that were reported continue, no others begin."""
         if not self._is_done:
-            self._accepts = self._last
-            self._say_goaway(self._last, code, said)
+            self._accepts = min(self._accepts, self._last)
+            self._say_goaway(self._accepts, code, said)
             self._final = True
 
     def _say_goaway(self, last: int, code: int, said: bytes) -> None:

@@ -1,0 +1,82 @@
+"""Rules of RFC 9113 that the comparison with libnghttp2 or its fuzzing found broken: one claim each, frame by frame."""
+
+from sidecar.http.message import Field
+from sidecar.proxy.http2.engine import Http2Engine
+from sidecar.proxy.http2.events import PROTOCOL_ERROR, Unheeded
+from tests.support.http2_frames import (
+    ACK,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    HEADERS,
+    OPENING,
+    PING,
+    PREFACE,
+    SETTINGS,
+    block,
+    frame,
+    request,
+)
+from tests.support.http2_reading import Reading
+
+GET = block(request())
+
+
+class Server(Unheeded):
+    """Writes down what it is told, and takes all content at once."""
+
+    def __init__(self, opening: bytes = OPENING, window: int = 65535) -> None:
+        self.said: list[tuple[object, ...]] = []
+        self.engine = Http2Engine(
+            self, is_server=True, streams=10, window=window, header_bytes=4096, headers=50
+        )
+        self.reading = Reading()
+        self.reads(opening)
+
+    def reads(self, *sent: bytes) -> None:
+        for each in sent:
+            self.engine.receive(each)
+            while self.engine.has_events:
+                self.engine.deliver(1000)
+            self.reading.read(self.engine.outgoing())
+
+    def head(self, stream: int, fields: tuple[Field, ...], *, ends: bool) -> None:
+        self.said.append(("head", stream, fields, ends))
+
+    def data(self, stream: int, data: bytes, *, ends: bool) -> None:
+        self.engine.took(stream, len(data))
+
+    def closed(self, stream: int, code: int) -> None:
+        self.said.append(("closed", stream, code))
+
+
+def test_a_head_without_fields_is_malformed() -> None:
+    server = Server()
+    server.reads(frame(HEADERS, END_HEADERS | END_STREAM, 1))
+    assert server.said == [("closed", 1, PROTOCOL_ERROR)]
+    server.reads(
+        frame(HEADERS, END_HEADERS | END_STREAM, 3, GET), frame(HEADERS, END_HEADERS | END_STREAM, 5)
+    )
+    assert server.said[2:] == [("closed", 5, PROTOCOL_ERROR)]
+
+
+def test_goaway_never_names_a_higher_stream_than_the_one_before() -> None:
+    """RFC 9113 §6.8."""
+    server = Server()
+    server.reads(frame(HEADERS, END_HEADERS, 1, GET))
+    server.engine.go_away()
+    server.reads(frame(HEADERS, END_HEADERS, 3, GET))
+    server.engine.go_away()
+    server.reads(frame(HEADERS, END_HEADERS, 5, GET), frame(PING, 0, 1, bytes(8)))
+    assert [last for last, _ in server.reading.goaways] == [1, 1, 1]
+
+
+def test_window_comes_back_when_the_initial_one_shrinks_below_what_was_used() -> None:
+    """RFC 9113 §6.9.2: the client sent by its default of 65,535 bytes, which makes a window of -14,464 of 16,384."""
+    server = Server(PREFACE + frame(SETTINGS, 0, 0), window=16384)
+    server.reads(
+        frame(HEADERS, END_HEADERS, 1, GET), frame(DATA, 0, 1, bytes(15000)), frame(DATA, 0, 1, bytes(15000))
+    )
+    assert server.reading.windows.get(1, 0) == 0, "less than half of what it knows"
+    server.reads(frame(SETTINGS, ACK, 0))
+    assert 16384 - 30000 + server.reading.windows[1] > 0
