@@ -59,7 +59,7 @@ class Control(Outbound):
             if self._window > WINDOW_MOST:
                 raise Broken(FLOW_CONTROL_ERROR, "a window of the connection of more than 2^31-1")
         else:
-            stream = self._streams.get(number)
+            stream = self._find(number)
             if stream is None:
                 self._check_not_idle(number)
             elif not more:
@@ -94,7 +94,7 @@ class Control(Outbound):
     def _reset_arrived(self, number: int, payload: bytes) -> None:
         if len(payload) != 4:
             raise Broken(FRAME_SIZE_ERROR, "RST_STREAM that is not of 4 bytes")
-        stream = self._streams.get(number)
+        stream = self._find(number)
         if stream is None:
             self._check_not_idle(number)
         code = int.from_bytes(payload, "big")
@@ -195,7 +195,7 @@ class Control(Outbound):
         if not number:
             raise Broken(PROTOCOL_ERROR, "PRIORITY of stream 0")
         if len(payload) != 5:
-            stream = self._streams.get(number)
+            stream = self._find(number)
             if stream is None:
                 raise Broken(FRAME_SIZE_ERROR, "PRIORITY that is not of 5 bytes")
             self._refuse(stream, FRAME_SIZE_ERROR)

@@ -101,16 +101,29 @@ class Http2Engine(Inbound):
             raise Http2Failure(self._failure)
         while work > 0:
             if self._over:
-                number, code = self._over.pop(0)
-                self._events.closed(number, code)
-            elif self._at < len(self._data) and self._is_whole():
-                work -= self._read()
-            else:
+                work = self._tell_closed(work)
+                continue
+            used = self._read() if self._at < len(self._data) else 0
+            if not used:
                 self._tell_end()
                 break
+            work -= used
             if self.extra_work:
                 work -= self.extra_work
                 self.extra_work = 0
+        return work
+
+    def _tell_closed(self, work: int) -> int:
+        """Report which streams are closed; returns the units of work that are left."""
+        over, self._over = self._over, []
+        for at, stream in enumerate(over):
+            self._events.closed(stream.number, stream.code)
+            if self.extra_work:
+                work -= self.extra_work
+                self.extra_work = 0
+                if work <= 0:
+                    self._over = over[at + 1 :] + self._over
+                    break
         return work
 
     def _tell_end(self) -> None:
@@ -134,7 +147,7 @@ class Http2Engine(Inbound):
         self._messages.rest()
 
     def _read(self) -> int:
-        """Read the next frame, or the part of it that has arrived; returns its units of work."""
+        """Read the next frame, or its content that has arrived; returns its units of work, 0 if there is none yet."""
         try:
             if self._preface:
                 return self._read_preface()
@@ -156,12 +169,13 @@ class Http2Engine(Inbound):
     def _drop_all(self) -> None:
         """Forget all streams, and what has arrived."""
         self._streams, self._ready, self._over = {}, [], []
+        self._latest = None
         self._discard()
 
     # --- content -------------------------------------------------------------------------------------
 
     def _take_content(self, number: int, piece: bytes, *, ends: bool) -> int:
-        stream, size = self._streams.get(number), len(piece)
+        stream, size = self._find(number), len(piece)
         if stream is None:
             self.took(number, size)  # RFC 9113 §5.1: it may have been on its way when the stream was reset
             self._events.noise(of_window=0)
@@ -177,14 +191,14 @@ class Http2Engine(Inbound):
 
     def _heard_end(self, stream: Stream) -> None:
         """The peer has said all on this stream, and that was reported."""
-        if not stream.is_open_out and stream.number in self._streams:
+        if not stream.is_open_out and self._find(stream.number) is stream:
             self._close(stream, NO_ERROR)
 
     # --- fields --------------------------------------------------------------------------------------
 
     def _take_block(self, number: int, block: bytes, *, ends: bool, is_bad: bool) -> int:
         # It is decoded even if nobody is told of it (RFC 9113 §4.3).
-        stream = self._streams.get(number)
+        stream = self._find(number)
         if stream is None and number > self._last and self._is_server and not number & 1:
             raise Broken(PROTOCOL_ERROR, "a client opens an even stream")
         fields = self._decoder.decode(block)
@@ -235,8 +249,10 @@ class Http2Engine(Inbound):
 
     def _turn_down(self, number: int, code: int) -> None:
         """Refuse a stream of which nobody was told."""
-        self._say_reset(number.to_bytes(4, "big"), code)
-        self._over.append((number, code))
+        stream = Stream(number, 0, 0)
+        stream.code = code
+        self._say_reset(stream.name, code)
+        self._over.append(stream)
 
     def _response(self, stream: Stream, fields: tuple[Field, ...], *, ends: bool) -> None:
         try:

@@ -16,8 +16,19 @@ from sidecar.proxy.http2.events import (
     STREAM_CLOSED,
     Http2Events,
 )
-from sidecar.proxy.http2.frames import END_HEADERS, END_STREAM, FRAME_MOST, HEADER, WINDOW_MOST
-from sidecar.proxy.native import mypyc_attr
+from sidecar.proxy.http2.frames import (
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    FRAME_MOST,
+    HEADER,
+    HEADERS,
+    PADDED,
+    WINDOW_MOST,
+    WINDOW_UPDATE,
+)
+from sidecar.proxy.native import i64, mypyc_attr
 
 HEAD_WORK: Final = 8
 DATA_WORK: Final = 2
@@ -92,14 +103,14 @@ class Inbound(Control):
 
     def _is_whole(self) -> bool:
         """Whether a frame has arrived, or some of its content."""
-        data, at = self._data, self._at
-        left = len(data) - at
+        left = len(self._data) - self._at
         if self._preface:
-            return left >= self._preface or not frames.PREFACE.startswith(data)
-        if self._rest:
-            return left > 0
-        if left < HEADER:
-            return False
+            return left >= self._preface or not frames.PREFACE.startswith(self._data)
+        return left > 0 if self._rest else left >= HEADER and self._has_frame(left)
+
+    def _has_frame(self, left: int) -> bool:
+        """Whether the frame whose header is there can be read."""
+        data, at = self._data, self._at
         size = data[at] << 16 | data[at + 1] << 8 | data[at + 2]
         return left >= HEADER + size or size > FRAME_MOST or (left > HEADER and _is_plain_data(data, at))
 
@@ -113,6 +124,8 @@ class Inbound(Control):
         return Http2Failure(failure)
 
     def _read_preface(self) -> int:
+        if not self._is_whole():
+            return 0
         if not self._data.startswith(frames.PREFACE):
             raise self._fail("no connection preface of HTTP/2")
         size, self._preface = self._preface, 0
@@ -127,26 +140,33 @@ class Inbound(Control):
 
     def _read_frame(self) -> int:
         data, at = self._data, self._at
-        size = data[at] << 16 | data[at + 1] << 8 | data[at + 2]
-        kind, flags = data[at + 3], data[at + 4]
-        stream = (data[at + 5] & 0x7F) << 24 | data[at + 6] << 16 | data[at + 7] << 8 | data[at + 8]
-        begin = at + HEADER
+        begin: i64 = at + HEADER
+        left: i64 = len(data) - begin
+        if left < 0:
+            return 0
+        size = i64(data[at]) << 16 | i64(data[at + 1]) << 8 | data[at + 2]
+        kind: i64 = data[at + 3]
+        flags: i64 = data[at + 4]
+        stream = (
+            i64(data[at + 5] & 0x7F) << 24 | i64(data[at + 6]) << 16 | i64(data[at + 7]) << 8 | data[at + 8]
+        )
         if size > FRAME_MOST:
             raise Broken(FRAME_SIZE_ERROR, "a frame larger than SETTINGS_MAX_FRAME_SIZE")
-        if self._block is not None and (kind != frames.CONTINUATION or stream != self._block_stream):
+        if left < size and (kind != DATA or flags & PADDED or not left):
+            return 0
+        if self._block is not None and (kind != CONTINUATION or stream != self._block_stream):
             raise Broken(PROTOCOL_ERROR, "another frame within a field block")
         if not self._has_settings and (kind != frames.SETTINGS or flags & frames.ACK):
             raise Broken(PROTOCOL_ERROR, "the first frame is not SETTINGS")
-        if kind == frames.DATA:
+        if kind == DATA:
             return self._read_data(stream, flags, begin, size)
-        end = begin + size
-        payload = data[begin:end]
-        self._move_to(end)
-        if kind == frames.HEADERS:
+        payload = data[begin : begin + size]
+        self._move_to(begin + size)
+        if kind == HEADERS:
             return self._headers(stream, flags, payload)
-        if kind == frames.WINDOW_UPDATE:
+        if kind == WINDOW_UPDATE:
             self._window_update(stream, payload)
-        elif kind == frames.CONTINUATION:
+        elif kind == CONTINUATION:
             return self._continuation(flags, payload)
         else:
             self._rare(kind, stream, flags, payload)
@@ -158,7 +178,7 @@ class Inbound(Control):
             raise Broken(PROTOCOL_ERROR, "DATA of stream 0")
         if size > self._in_window:
             raise Broken(FLOW_CONTROL_ERROR, "content beyond the window of the connection")
-        stream = self._streams.get(number)
+        stream = self._find(number)
         if stream is None:
             self._check_not_idle(number)
         elif not stream.is_open_in:

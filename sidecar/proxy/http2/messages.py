@@ -31,6 +31,8 @@ _STATUS_BIT: Final = 1 << -UNKNOWN_PSEUDO
 _DIGITS_MOST: Final = 18
 _NO_HEAD: Final[tuple[Field, ...]] = ((b"", b""),)
 """In place of a head: equal to none. A block without fields is the same object as any empty tuple."""
+_STATUSES: Final = {b"%d" % status: status for status in range(100, 1000) if status != 101}
+"""RFC 9113 §8.6: 101 has no meaning in HTTP/2."""
 
 
 class Messages:
@@ -70,8 +72,8 @@ class Messages:
         """Check the head of a response; returns its status. Raises `MalformedField`."""
         if not fields or fields[0][0] != _STATUS:
             raise MalformedField("a response without :status")
-        status = fields[0][1]
-        if len(status) != 3 or not status.isdigit() or status[0] == 0x30 or status == b"101":
+        status = _STATUSES.get(fields[0][1])
+        if status is None:
             raise MalformedField("a status that is none")
         if fields is not self._last:
             last = self._last
@@ -79,7 +81,7 @@ class Messages:
             if self._read(fields, last) != _STATUS_BIT:
                 raise MalformedField("pseudo-header fields of a request in a response")
             self._last = fields
-        return int(status)
+        return status
 
     def _read(self, fields: tuple[Field, ...], last: tuple[Field, ...]) -> int:
         """Check each field; returns a bit for each kind of pseudo-header field."""

@@ -13,6 +13,8 @@ from sidecar.http.message import Field
 from sidecar.proxy.http2 import frames
 from sidecar.proxy.http2.events import NO_ERROR
 from sidecar.proxy.http2.frames import (
+    DATA_LAST,
+    DATA_MORE,
     FRAME_MOST,
     INITIAL_WINDOW,
     WINDOW_MOST,
@@ -25,6 +27,8 @@ from sidecar.proxy.http2.streams import Stream
 from sidecar.proxy.native import mypyc_attr
 
 _URGENCIES: Final = 8
+_SMALL: Final = 1024
+"""Bytes of content from which on it is not copied into its frame."""
 _HEAD: Final = (b":method", b"HEAD")
 
 
@@ -34,15 +38,17 @@ class Outbound:
 
     __slots__ = (
         "_accepts", "_encoder", "_final", "_has_urgency", "_in_most", "_in_taken", "_in_window", "_initial_in",
-        "_initial_out", "_is_done", "_last", "_next", "_out", "_over", "_pings", "_ready", "_replies", "_streams",
-        "_window",
+        "_initial_out", "_is_done", "_last", "_latest", "_next", "_out", "_over", "_pings", "_ready", "_replies",
+        "_streams", "_window",
     )  # fmt: skip
 
     def __init__(self, *, is_server: bool) -> None:
         self._out: list[bytes] = []
-        self._over: list[tuple[int, int]] = []
-        """Number and error code of the streams that are closed, and were not reported."""
+        self._over: list[Stream] = []
+        """Streams that are closed, which was not reported."""
         self._streams: dict[int, Stream] = {}
+        self._latest: Stream | None = None
+        """The open stream that was asked for last: the next call is often about the same."""
         self._ready: list[Stream] = []
         self._encoder = HeaderEncoder()
         self._has_urgency = False
@@ -89,6 +95,16 @@ class Outbound:
         self._out, self._replies = [], 0
         return out[0] if len(out) == 1 else b"".join(out)
 
+    def _find(self, number: int) -> Stream | None:
+        """An open stream."""
+        latest = self._latest
+        if latest is not None and latest.number == number:
+            return latest
+        found = self._streams.get(number)
+        if found is not None:
+            self._latest = found
+        return found
+
     # --- heads ---------------------------------------------------------------------------------------
 
     def request(self, fields: list[Field], *, ends: bool) -> int:
@@ -106,7 +122,7 @@ class Outbound:
 
     def respond(self, stream: int, fields: list[Field], *, ends: bool) -> None:
         """Send the head of the final response, `:status` first."""
-        found = self._streams.get(stream)
+        found = self._find(stream)
         if found is not None and found.is_open_out:
             self._out.append(block_frames(self._encoder.encode(fields), found.name, ends=ends))
             if ends:
@@ -120,18 +136,17 @@ class Outbound:
 
     def send(self, stream: int, data: bytes, *, ends: bool) -> None:
         """Send content."""
-        found = self._streams.get(stream)
+        found = self._find(stream)
         if found is None or not found.is_open_out or found.says_end:
             return
         if data:
-            found.chunks.append(data)
-            found.queued += len(data)
+            found.add(data)
         found.says_end = ends
         self._make_ready(found)
 
     def trail(self, stream: int, fields: list[Field]) -> None:
         """Send trailer fields; they end this half of the stream."""
-        found = self._streams.get(stream)
+        found = self._find(stream)
         if found is not None and found.is_open_out and not found.says_end:
             found.trailers, found.says_end = fields, True
             self._make_ready(found)
@@ -140,13 +155,13 @@ class Outbound:
         """Send the content of this stream in turn with that of others of equal urgency (RFC 9218 §4.2), not before
         it.
         """
-        found = self._streams.get(stream)
+        found = self._find(stream)
         if found is not None:
             found.is_shared = True
 
     def waiting(self, stream: int) -> int:
         """Number of bytes of a stream that have not been sent."""
-        found = self._streams.get(stream)
+        found = self._find(stream)
         return 0 if found is None else found.queued
 
     def _make_ready(self, stream: Stream) -> None:
@@ -174,7 +189,7 @@ class Outbound:
     def _write_content(self, stream: Stream) -> bool:
         """Write what the windows allow; returns whether it is now the turn of others."""
         while stream.queued:
-            room = min(self._window, stream.out_window, FRAME_MOST)
+            room = self._room(stream)
             if room <= 0:
                 stream.is_ready = stream.out_window > 0
                 if stream.is_ready:
@@ -184,23 +199,36 @@ class Outbound:
             size = len(piece)
             self._window -= size
             stream.out_window -= size
-            if stream.says_end and not stream.queued and stream.trailers is None:
-                self._out.append(size_bytes(size) + frames.DATA_LAST + stream.name)
+            is_last = stream.says_end and not stream.queued and stream.trailers is None
+            kind = DATA_LAST if is_last else DATA_MORE
+            if size < _SMALL:
+                self._out.append(b"%b%b%b%b" % (size_bytes(size), kind, stream.name, piece))
+            else:
+                self._out.append(b"%b%b%b" % (size_bytes(size), kind, stream.name))
                 self._out.append(piece)
+            if is_last:
                 self._said_end(stream)
                 return False
-            self._out.append(size_bytes(size) + frames.DATA_MORE + stream.name)
-            self._out.append(piece)
             if stream.is_shared and stream.queued:
                 return True
         stream.is_ready = False
-        if stream.trailers is not None:
-            self._out.append(block_frames(self._encoder.encode(stream.trailers), stream.name, ends=True))
-            self._said_end(stream)
-        elif stream.says_end:
-            self._out.append(size_bytes(0) + frames.DATA_LAST + stream.name)
-            self._said_end(stream)
+        if stream.says_end:
+            self._write_end(stream)
         return False
+
+    def _room(self, stream: Stream) -> int:
+        """Bytes of content that the next frame of a stream may have."""
+        room = stream.out_window
+        room = min(room, self._window)
+        return min(FRAME_MOST, room)
+
+    def _write_end(self, stream: Stream) -> None:
+        """Write what comes behind all content."""
+        if stream.trailers is None:
+            self._out.append(size_bytes(0) + DATA_LAST + stream.name)
+        else:
+            self._out.append(block_frames(self._encoder.encode(stream.trailers), stream.name, ends=True))
+        self._said_end(stream)
 
     # --- the end of a stream -------------------------------------------------------------------------
 
@@ -212,14 +240,17 @@ class Outbound:
     def _close(self, stream: Stream, code: int) -> None:
         """Forget a stream, and report that."""
         stream.is_open_out = stream.is_ready = stream.is_open_in = False
+        stream.code = code
+        if self._latest is stream:
+            self._latest = None
         del self._streams[stream.number]
-        self._over.append((stream.number, code))
+        self._over.append(stream)
         if not self._streams:
             self._has_urgency = False
 
     def reset(self, stream: int, code: int) -> None:
         """Reset a stream. Its data that `outgoing` has not returned yet is discarded."""
-        found = self._streams.get(stream)
+        found = self._find(stream)
         if found is not None:
             self._say_reset(found.name, code)
             self._close(found, code)
@@ -236,7 +267,7 @@ class Outbound:
             self._in_window += self._in_taken
             self._say_window(b"\0\0\0\0", self._in_taken)
             self._in_taken = 0
-        found = self._streams.get(stream)
+        found = self._find(stream)
         if found is not None and found.is_open_in:
             found.in_taken += size
             if found.in_taken * 2 >= self._initial_in:

@@ -3,6 +3,7 @@
 from typing import Final
 
 from sidecar.http.message import Field
+from sidecar.proxy.http2.events import NO_ERROR
 
 NORMAL: Final = 3
 """The urgency of a request that does not say one (RFC 9218 §4.1)."""
@@ -12,8 +13,8 @@ class Stream:
     """A stream that is open in at least one direction."""
 
     __slots__ = (
-        "at", "bodiless", "chunks", "has_head", "in_taken", "in_window", "is_open_in", "is_open_out", "is_ready",
-        "is_shared", "left", "name", "number", "out_window", "queued", "says_end", "trailers", "urgency",
+        "at", "bodiless", "chunk", "code", "has_head", "in_taken", "in_window", "is_open_in", "is_open_out", "is_ready",
+        "is_shared", "left", "more", "name", "number", "out_window", "queued", "says_end", "trailers", "urgency",
     )  # fmt: skip
 
     def __init__(self, number: int, in_window: int, out_window: int) -> None:
@@ -36,10 +37,11 @@ class Stream:
         """Bytes that were taken, and for which the peer has no new window yet."""
         self.out_window = out_window
         """Bytes that the peer still accepts; less than 0 after it has lowered SETTINGS_INITIAL_WINDOW_SIZE."""
-        self.chunks: list[bytes] = []
-        """Content to send."""
+        self.chunk = b""
+        """Content to send, of which `at` bytes were sent."""
         self.at = 0
-        """Bytes of the first chunk that were sent."""
+        self.more: list[bytes] | None = None
+        """Further content."""
         self.queued = 0
         """Bytes that were not sent."""
         self.says_end = False
@@ -50,18 +52,28 @@ class Stream:
         self.is_shared = False
         """Its content is sent in turn with that of others (RFC 9218 §4.2)."""
         self.urgency = NORMAL
+        self.code = NO_ERROR
+        """The error code with which the stream was closed."""
+
+    def add(self, data: bytes) -> None:
+        """Add content to send."""
+        if not self.queued:
+            self.chunk, self.at = data, 0
+        elif self.more is None:
+            self.more = [data]
+        else:
+            self.more.append(data)
+        self.queued += len(data)
 
     def next(self, most: int) -> bytes:
         """Take the next piece of content, of at most so many bytes."""
-        chunks = self.chunks
-        if len(chunks) > 1:
-            rest = chunks[0][self.at :]
-            chunks[0], self.at = rest, 0
-            chunks[:] = [b"".join(chunks)]
-        chunk = chunks[0]
-        begin, end = self.at, self.at + most
+        if self.more is not None:
+            self.chunk = b"".join([self.chunk[self.at :], *self.more])
+            self.at, self.more = 0, None
+        chunk, begin = self.chunk, self.at
+        end = begin + most
         if end >= len(chunk):
-            self.chunks, self.at, self.queued = [], 0, 0
+            self.chunk, self.queued = b"", 0
             return chunk if begin == 0 else chunk[begin:]
         self.at = end
         self.queued -= most
