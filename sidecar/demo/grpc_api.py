@@ -12,7 +12,7 @@ _STEP = 65536
 
 
 async def serve() -> asyncio.Server:
-    """Serve on a free loopback port, in plaintext. Raises `OSError`; `Http2Missing` without the library."""
+    """Serve on a free loopback port, in plaintext. Raises `OSError`."""
     return await asyncio.start_server(_serve, "127.0.0.1", 0)
 
 

@@ -151,9 +151,7 @@ def scenarios(world: World) -> list[Scenario]:
 
 
 def _of_grpc(world: World, token: str) -> list[Scenario]:
-    """The sidecar in front of a gRPC API, over HTTP/2; empty if HTTP/2 is not available."""
-    if not world.grpc_port:
-        return []
+    """The sidecar in front of a gRPC API, over HTTP/2."""
     called = f"/{SERVICE}/{METHOD}"
     return [
         Scenario(

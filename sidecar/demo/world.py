@@ -120,7 +120,7 @@ class World:
     health_port: int = field(default_factory=free_port)
     admin_port: int = field(default_factory=free_port)
     grpc_port: int = 0
-    """The port of the sidecar in front of the gRPC API; 0: there is none."""
+    """The port of the sidecar in front of the gRPC API; 0: there is none, as `upstream` is set."""
     authority: Identity = field(init=False)
     rightful: Identity = field(init=False)
     thief: Identity = field(init=False)

@@ -34,7 +34,7 @@ Choice = Literal[
 ]  # fmt: skip
 CHOICES: Final[tuple[Choice, ...]] = get_args(Choice)
 """What the author of a Pod may choose by an annotation of this name, if the settings allow it."""
-Protocol = Literal["h2", "http/1.1"]
+Protocol = Literal["http/1.1", "h2"]
 H2: Final[Protocol] = "h2"
 HTTP1: Final[Protocol] = "http/1.1"
 Quantity = Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi)?$")]

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -104,6 +105,16 @@ def test_ajv_takes_the_schemas_in_its_strict_mode() -> None:
     files = [CONFIG / "schema" / f"{kind}.json" for kind in MODELS]
     done = subprocess.run(["node", AJV, *files], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout.split()) == (0, [path.name for path in files]), done.stderr
+
+
+def test_the_order_of_choices_does_not_depend_on_what_was_imported_before() -> None:
+    """`typing` remembers unions, and takes two `Literal`s for equal whose choices have another order."""
+    program = (
+        "from sidecar.injection.settings import Protocol; known = Protocol | None\n"
+        "from sidecar.settings.case_sections import CaseRequest; print(CaseRequest.model_fields['protocol'])"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "Literal['http/1.1', 'h2']" in done.stdout
 
 
 def test_the_reference_page_is_in_step_with_the_schemas() -> None:
