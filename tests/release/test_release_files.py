@@ -174,6 +174,12 @@ def test_the_readme_counts_what_the_demo_installs() -> None:
     assert (ROOT / ".ci" / "product").read_text().count("-r requirements.lock") == 1
 
 
+def test_http2_needs_no_library_and_older_install_commands_still_work(dist: Path) -> None:
+    assert "Provides-Extra: http2" in metadata(dist)
+    assert not re.search(r"extra == .http2", metadata(dist))
+    assert not re.search(r"^(ngh2|h2|hpack)==", (ROOT / "requirements.lock").read_text(), re.MULTILINE)
+
+
 def test_hosted_ci_runs_what_a_maintainer_runs_and_may_write_nothing() -> None:
     workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yaml").read_text())
     (job,) = workflow["jobs"].values()

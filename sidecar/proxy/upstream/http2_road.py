@@ -18,6 +18,8 @@ from sidecar.proxy.upstream.pool import NO_HTTP2, UpstreamPool
 
 STREAMS: Final = 100
 """Concurrent requests on one connection: the number until the upstream announces its own, and the maximum."""
+_REST_AFTER: Final = 1.0
+"""Seconds without a request after which a connection keeps nothing of the last."""
 _SILENCE: Final = 10.0
 """Seconds without data, while a response is due, after which PING is sent."""
 _SILENCE_AFTER_SIGN: Final = 301.0
@@ -237,10 +239,12 @@ class Http2Road(Road):
     # --- the end -------------------------------------------------------------------------------------
 
     def check(self, now: float) -> None:
-        """Close the connection if it does not answer PING, or if it is unused."""
+        """Close the connection if it does not answer PING, or if it is unused; an idle one forgets its last request."""
         if not self.lanes:
             if now >= self.idle_until:
                 self.leave()
+            elif now >= self.idle_until - self._pool.settings.idle_timeout + _REST_AFTER:
+                self.engine.rest()
         elif self._asked_at and now - self._asked_at > self._pool.settings.connect_timeout:
             self.fail("the upstream gives no sign of life")
         elif not self._asked_at and now - self.heard_at > (

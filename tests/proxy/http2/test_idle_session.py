@@ -3,16 +3,21 @@
 import gc
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from sidecar.proxy.client.http2 import Http2Wire
+from sidecar.proxy.configuration import HTTP2
 from sidecar.proxy.http2.engine import Http2Engine
 from sidecar.proxy.http2.events import Unheeded
+from sidecar.proxy.upstream.http2 import Http2Pool
+from tests.proxy.conftest import Converse
 from tests.support.cleartext import CleartextEngine
-from tests.support.conversation import Conversation
+from tests.support.conversation import UPSTREAM, Conversation
 from tests.support.http2_client import Http2Client
 from tests.support.http2_frames import HEADERS, OPENING, block, frame, request
+from tests.support.http2_upstream import Http2Api
 
 LITTLE = 6 * 1024
 """Bytes for an idle session that has answered a request."""
@@ -87,6 +92,23 @@ def test_the_token_of_a_silent_client_is_not_kept(talk: Conversation) -> None:
     assert token in reached(wire._heads)
     talk.later(2)
     assert token not in reached(wire._heads)
+
+
+def test_nothing_of_a_request_is_kept_on_a_silent_connection_to_the_api(converse: Converse) -> None:
+    """An API may be sent the token, or who the client is."""
+    talk = converse(upstream=replace(UPSTREAM, protocol=HTTP2, idle_timeout=60.0))
+    sent, answered = b"s" * 600, b"a" * 600
+    client = talk.client()
+    client.says(b"GET /a HTTP/1.1\r\nHost: api\r\nX-Sent: " + sent + b"\r\n\r\n")
+    api = Http2Api(talk.upstream())
+    api.says(1, 200, (b"x-answered", answered))
+    assert client.answer().status == 200
+    pool = talk.server._pool
+    assert isinstance(pool, Http2Pool)
+    (road,) = pool._roads
+    assert {sent, answered} <= reached(road.engine)
+    talk.later(2)
+    assert not {sent, answered} & reached(road.engine)
 
 
 # --- state
