@@ -16,6 +16,10 @@ METHODS: Final = frozenset(
 """The methods that a request can have: those that the HTTP/1.1 parser knows, without TRACE and CONNECT."""
 
 
+_CHUNKS_MOST: Final = 64
+"""Pieces of content that wait one by one."""
+
+
 class Fault(NamedTuple):
     """An error in a message."""
 
@@ -82,6 +86,13 @@ class Request:
     def held_bytes(self) -> int:
         """Number of bytes of content that are here and waiting."""
         return self.kept_bytes + sum(map(len, self.chunks))
+
+    def gather(self) -> None:
+        """Nobody takes the content for now: make one piece of it, for many small ones need more memory than their
+        bytes.
+        """
+        if len(self.chunks) > _CHUNKS_MOST:
+            self.chunks[:] = [b"".join(self.chunks)]
 
     def take_body(self) -> bytes:
         """The content that arrived since the last call."""

@@ -23,7 +23,7 @@ from sidecar.proxy.configuration import Timeouts
 from sidecar.proxy.exchange.exchange import Exchange
 from sidecar.proxy.exchange.snapshot import Serving
 from sidecar.proxy.exchange.stream import NEVER
-from sidecar.proxy.http2.engine import HEAD_WORK, Http2Engine, Http2Failure, farewell
+from sidecar.proxy.http2.engine import HEAD_WORK, Http2Engine, Http2Failure
 from sidecar.proxy.http2.events import ENHANCE_YOUR_CALM, NO_ERROR
 
 _HEAD_BYTES: Final = 1024
@@ -108,7 +108,8 @@ class Http2Wire(Http2Turns):
             stream.is_filled = False
         data = self.engine.outgoing()
         if data:
-            self._allowance.transferred(len(data))
+            self._allowance.transferred(self.engine.sent)
+            self.engine.sent = 0
             link.write(data)
         self._see_ends()  # before the streams are examined: most of them ended with this output
         for stream in filled:
@@ -165,6 +166,7 @@ class Http2Wire(Http2Turns):
         under_way.streams += 1
         self.under_way += 1
         self._requests += 1
+        self._allowance.requests += 1
         if link.phase is IDLE:
             link.phase = EXCHANGE
         most = serving.requests_per_connection
@@ -273,7 +275,7 @@ class Http2Wire(Http2Turns):
         self.engine.stop()
         self.gone()
         self._is_leaving = True
-        link.write(farewell(code))
+        link.write(self.engine.farewell(code))
         link.linger()
 
     def _leave(self) -> None:

@@ -3,8 +3,9 @@
 Theory of operation. Each frame costs a server work, and the standard does not limit their number: pings, settings,
 window updates of one byte, empty content (CVE-2019-9512 and related), streams that are reset as soon as they are open
 (CVE-2023-44487) or that make the server reset them (CVE-2025-8671). Such frames are counted against an allowance. It
-grows with time and with the amount of data transferred, so that a client which downloads a file may send window
-updates.
+grows with time, with requests, and with the amount of content transferred, so that a client which downloads a file may
+send window updates. The frames around content do not count: a client that opens the windows of all streams by one byte
+makes the server send ten times as much.
 """
 
 from typing import Final
@@ -23,12 +24,14 @@ _CONTENT: Final = 1024
 class Allowance:
     """The allowance of one connection."""
 
-    __slots__ = ("_counted_at", "_noise", "_resets", "noise", "resets")
+    __slots__ = ("_counted_at", "_noise", "_resets", "noise", "requests", "resets")
 
     def __init__(self, resets: int, now: float) -> None:
         self._noise = _NOISE
         self._resets = float(resets)
         self._counted_at = now
+        self.requests = 0
+        """Number of requests that have not been counted; each allows one frame, for gRPC clients send PING as often."""
         self.noise = 0
         self.resets = 0
         """Number of frames since the last report to the observer."""
@@ -40,8 +43,9 @@ class Allowance:
         self._resets = min(self._resets + passed * resets * _RESETS_RATE, float(resets))
 
     def transferred(self, size: int) -> None:
-        """Add what `size` bytes of transferred content allow."""
-        self._noise = min(self._noise + size / _CONTENT, _NOISE)
+        """Add what `size` bytes of transferred content allow, and the requests since."""
+        self._noise = min(self._noise + self.requests + size / _CONTENT, _NOISE)
+        self.requests = 0
 
     def tell(self, observer: Observer) -> None:
         """Report the number of frames since the last report."""

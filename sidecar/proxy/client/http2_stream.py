@@ -83,7 +83,7 @@ class Carrier(Http2Events):
         """A client sends no interim response; the engine treats one as a malformed request."""
 
     def goaway(self, last: int, code: int) -> None:
-        """GOAWAY from a client concerns pushed streams, which are not used here."""
+        self.noise(of_window=0)  # it concerns pushed streams, which are not used here
 
 
 class Http2Stream(ClientStream):
@@ -137,11 +137,8 @@ class Http2Stream(ClientStream):
         work units.
         """
         request, endpoints = self.request, serving.endpoints
-        if (
-            request.is_grpc
-            and not serving.http2_scheme
-            and (endpoints is None or not endpoints.covers(request.target))
-        ):
+        is_covered = request.is_grpc and endpoints is not None and endpoints.covers(request.target)
+        if request.is_grpc and not serving.http2_scheme and not is_covered:
             exchange: Exchange = UnspokenCall(self, request, serving)
         elif endpoints is not None:
             exchange = exchange_for(self, request, serving, endpoints)
@@ -282,6 +279,7 @@ class Http2Stream(ClientStream):
 
     def hold(self) -> None:
         self._held = True
+        self.request.gather()
 
     def release(self) -> None:
         if self._held:

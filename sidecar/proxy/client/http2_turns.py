@@ -77,11 +77,7 @@ class Http2Turns(Carrier):
 
     def receive(self, plaintext: bytes) -> None:
         """Process what the client sent."""
-        try:
-            self.engine.receive(plaintext)
-        except Http2Failure as failure:
-            self.failed(failure)
-            return
+        self.engine.receive(plaintext)
         if not self._waits:
             self._read_on()
 

@@ -21,6 +21,8 @@ _REPLIES_MOST: Final = 1000
 _FRAME_LARGEST: Final = (1 << 24) - 1
 _SETTING: Final = 6
 """Bytes of one setting."""
+_SETTINGS_MOST: Final = 32
+"""Settings in one frame: there are not that many, and a frame has room for 2,730 (CVE-2020-11080)."""
 
 
 class Broken(Exception):
@@ -98,9 +100,9 @@ class Control(Outbound):
         if stream is None:
             self._check_not_idle(number)
         code = int.from_bytes(payload, "big")
+        if stream is not None:
+            self._close(stream, code)  # before it is reported: RFC 9113 §5.4.2 permits no answer
         self._events.reset(number, code)
-        if stream is not None and number in self._streams:
-            self._close(stream, code)
 
     def _settings(self, number: int, flags: int, payload: bytes) -> None:
         if number:
@@ -110,15 +112,23 @@ class Control(Outbound):
             return
         if len(payload) % _SETTING:
             raise Broken(FRAME_SIZE_ERROR, "SETTINGS that are not of 6 bytes each")
+        if len(payload) > _SETTINGS_MOST * _SETTING:
+            raise Broken(ENHANCE_YOUR_CALM, f"more than {_SETTINGS_MOST} settings in a frame")
         self._has_settings = True
-        most = -1
+        most = window = -1
         for at in range(0, len(payload), _SETTING):
             name = int.from_bytes(payload[at : at + 2], "big")
             value = int.from_bytes(payload[at + 2 : at + _SETTING], "big")
             if name == frames.MAX_CONCURRENT_STREAMS:
                 most = value
+            elif name == frames.INITIAL_WINDOW_SIZE:
+                if value > WINDOW_MOST:
+                    raise Broken(FLOW_CONTROL_ERROR, "SETTINGS_INITIAL_WINDOW_SIZE of more than 2^31-1")
+                window = value
             else:
                 self._set(name, value)
+        if window >= 0:
+            self._set_window(window)  # once for all of the frame: it goes through all streams
         self._reply(frames.frame(frames.SETTINGS, ACK, 0, b""))
         self._events.settled(most)
 
@@ -140,14 +150,13 @@ class Control(Outbound):
         elif name == frames.ENABLE_PUSH:
             if value > (1 if self._is_server else 0):
                 raise Broken(PROTOCOL_ERROR, "a value of SETTINGS_ENABLE_PUSH that is none")
-        elif name == frames.INITIAL_WINDOW_SIZE:
-            self._set_window(value)
+        elif name == frames.NO_RFC7540_PRIORITIES:
+            if value > 1:
+                raise Broken(PROTOCOL_ERROR, "a value of SETTINGS_NO_RFC7540_PRIORITIES that is none")
         elif name == frames.MAX_FRAME_SIZE and not FRAME_MOST <= value <= _FRAME_LARGEST:
             raise Broken(PROTOCOL_ERROR, "a value of SETTINGS_MAX_FRAME_SIZE that is none")
 
     def _set_window(self, value: int) -> None:
-        if value > WINDOW_MOST:
-            raise Broken(FLOW_CONTROL_ERROR, "SETTINGS_INITIAL_WINDOW_SIZE of more than 2^31-1")
         more, self._initial_out = value - self._initial_out, value
         for stream in self._streams.values():
             stream.out_window += more

@@ -34,15 +34,10 @@ from sidecar.proxy.http2.inbound import DATA_WORK, HEAD_WORK, Http2Failure, Inbo
 from sidecar.proxy.http2.messages import Messages
 from sidecar.proxy.http2.streams import NORMAL, Stream
 
-__all__ = ["DATA_WORK", "HEAD_WORK", "Http2Engine", "Http2Failure", "farewell"]
+__all__ = ["DATA_WORK", "HEAD_WORK", "Http2Engine", "Http2Failure"]
 
 _FIELD_OVERHEAD: Final = 32
 """Bytes that a field counts in addition to its name and value (RFC 9113 §6.5.2)."""
-
-
-def farewell(code: int) -> bytes:
-    """A GOAWAY frame for a connection whose engine has failed: no stream gets a response."""
-    return frames.frame(frames.GOAWAY, 0, 0, bytes(4) + code.to_bytes(4, "big"))
 
 
 class Http2Engine(Inbound):
@@ -64,9 +59,9 @@ class Http2Engine(Inbound):
         is how many bytes of each stream it may send before they are taken. `header_bytes` and `headers` limit a head
         or trailers; the engine reads twice as much, so that a larger head can be answered.
         """
-        super().__init__(events, is_server=is_server, window=window)
-        self._streams_most = streams
         listed = header_bytes + headers * _FIELD_OVERHEAD
+        super().__init__(events, is_server=is_server, window=window, block_most=2 * listed)
+        self._streams_most = streams
         self._decoder = HeaderDecoder(2 * listed, 2 * headers)
         self._messages = Messages()
         self._ending: Broken | None = None
@@ -135,6 +130,13 @@ class Http2Engine(Inbound):
             self._is_done = True
             self._events.ended(NO_ERROR, "")
 
+    def farewell(self, code: int) -> bytes:
+        """A GOAWAY frame for a connection whose engine has failed or was stopped. Requests that were reported may have
+        been processed, and must not be sent again.
+        """
+        payload = self._last_accepted.to_bytes(4, "big") + code.to_bytes(4, "big")
+        return frames.frame(frames.GOAWAY, 0, 0, payload)
+
     def stop(self) -> None:
         """Report nothing more, and return no output."""
         self._ending = None
@@ -161,8 +163,7 @@ class Http2Engine(Inbound):
     def _break(self, broken: Broken) -> None:
         """End the connection (RFC 9113 §5.4.1)."""
         self._drop_all()
-        last = min(self._accepts, self._last)  # RFC 9113 §6.8: never more than was said before
-        self._say_goaway(last, broken.code, str(broken).encode("ascii", "replace"))
+        self._say_goaway(self._last_accepted, broken.code, str(broken).encode("ascii", "replace"))
         self._is_done = True
         self._ending = broken
 
@@ -224,6 +225,7 @@ class Http2Engine(Inbound):
         """The head of a new stream."""
         self._last = number
         if number > self._accepts:
+            self._events.noise(of_window=0)
             return  # RFC 9113 §6.8: it is ignored after GOAWAY
         messages = self._messages
         if len(self._streams) >= self._streams_most:

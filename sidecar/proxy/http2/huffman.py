@@ -37,6 +37,8 @@ _EOS: Final = 256
 _LONGEST: Final = 30
 _WINDOW: Final = 12
 _ALL: Final = 0xFFF
+_UNREAD: Final = 0x3FFFFFFF
+"""As many bits as may be left when more are added."""
 _PADDING: Final = 7
 """The longest padding (§5.2)."""
 
@@ -122,12 +124,13 @@ def decode_huffman(data: bytes) -> bytes:
                 continue
         if have < _LONGEST and at < end:
             if at + 4 <= end:
-                bits = bits << 16 | i64(data[at]) << 8 | i64(data[at + 1])
+                # Only what has not been decoded is kept: 61 bits fit, and a long string takes no longer a byte.
+                bits = (bits & _UNREAD) << 16 | i64(data[at]) << 8 | i64(data[at + 1])
                 bits = bits << 16 | i64(data[at + 2]) << 8 | i64(data[at + 3])
                 have += 32
                 at += 4
             else:
-                bits = bits << 8 | data[at]
+                bits = (bits & _UNREAD) << 8 | data[at]
                 have += 8
                 at += 1
             continue

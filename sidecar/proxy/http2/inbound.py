@@ -47,17 +47,29 @@ def _is_plain_data(data: bytes, at: int) -> bool:
     return data[at + 3] == frames.DATA and not data[at + 4] & frames.PADDED
 
 
+def _unpadded(payload: bytes) -> bytes:
+    """A payload without its padding (RFC 9113 §6.1, §6.2)."""
+    if not payload:
+        raise Broken(FRAME_SIZE_ERROR, "a frame without the length of its padding")
+    padding = payload[0]
+    if padding >= len(payload):
+        raise Broken(PROTOCOL_ERROR, "as much padding as content, or more")
+    return payload[1 : len(payload) - padding]
+
+
 @mypyc_attr(allow_interpreted_subclasses=False)
 class Inbound(Control):
     """The part of an endpoint that reads frames."""
 
     __slots__ = (
-        "_at", "_block", "_block_flags", "_block_is_bad", "_block_stream", "_continuations", "_data", "_failure",
-        "_preface", "_rest", "_rest_ends", "_rest_stream",
+        "_at", "_block", "_block_flags", "_block_is_bad", "_block_most", "_block_stream", "_continuations", "_data",
+        "_failure", "_preface", "_rest", "_rest_ends", "_rest_stream",
     )  # fmt: skip
 
-    def __init__(self, events: Http2Events, *, is_server: bool, window: int) -> None:
+    def __init__(self, events: Http2Events, *, is_server: bool, window: int, block_most: int) -> None:
         super().__init__(events, is_server=is_server, window=window)
+        self._block_most = block_most
+        """Bytes of an encoded field block that are kept: one whose fields are within the limits needs no more."""
         self._data = b""
         self._at = 0
         self._preface = len(frames.PREFACE) if is_server else 0
@@ -185,14 +197,14 @@ class Inbound(Control):
             raise Broken(STREAM_CLOSED, "content after the end of a stream")
         elif not stream.has_head:
             raise Broken(PROTOCOL_ERROR, "content before a head")
-        elif size > stream.in_window:
+        elif size > stream.in_window and size:  # RFC 9113 §6.9.1: an empty frame needs no window
             self._refuse(stream, FLOW_CONTROL_ERROR)
         else:
             stream.in_window -= size
         self._in_window -= size
         ends = flags & END_STREAM != 0
         if flags & frames.PADDED:
-            begin, size = self._unpad(number, begin, size)
+            return self._read_padded(number, begin, size, ends=ends)
         if not size:
             self._move_to(begin)
             return self._take_content(number, b"", ends=ends)
@@ -200,15 +212,13 @@ class Inbound(Control):
         self._move_to(begin)
         return self._read_content()
 
-    def _unpad(self, number: int, begin: int, size: int) -> tuple[int, int]:
-        """Remove the padding of a frame that is complete; returns where its content begins, and its size."""
-        padding = self._data[begin] if size else size
-        if padding >= size:
-            raise Broken(PROTOCOL_ERROR, "as much padding as content, or more")
-        self.took(number, padding + 1)
-        end = begin + size - padding
-        self._data = self._data[:end] + self._data[end + padding :]
-        return begin + 1, size - 1 - padding
+    def _read_padded(self, number: int, begin: int, size: int, *, ends: bool) -> int:
+        """Content with padding, of which the whole frame has arrived."""
+        end = begin + size
+        piece = _unpadded(self._data[begin:end])
+        self._move_to(end)
+        self.took(number, size - len(piece))
+        return self._take_content(number, piece, ends=ends)
 
     def _read_content(self) -> int:
         """The part of a DATA frame that has arrived."""
@@ -224,10 +234,7 @@ class Inbound(Control):
             raise Broken(PROTOCOL_ERROR, "HEADERS of stream 0")
         is_bad = False
         if flags & frames.PADDED:
-            padding = payload[0] if payload else 0
-            if padding >= len(payload):
-                raise Broken(PROTOCOL_ERROR, "as much padding as content, or more")
-            payload = payload[1 : len(payload) - padding]
+            payload = _unpadded(payload)
         if flags & frames.HAS_PRIORITY:
             if len(payload) < 5:
                 raise Broken(FRAME_SIZE_ERROR, "HEADERS without the priority that they announce")
@@ -247,6 +254,8 @@ class Inbound(Control):
         self._continuations += 1
         if self._continuations > _CONTINUATIONS_MOST:
             raise self._fail("too many CONTINUATION frames")
+        if sum([len(piece) for piece in block]) > self._block_most:
+            raise self._fail("a field block that is larger than twice the limit of its fields")
         if flags & END_HEADERS:
             self._block = None
             ends = self._block_flags & END_STREAM != 0

@@ -29,6 +29,8 @@ _NEEDED: Final = 1 << -METHOD | 1 << -SCHEME | 1 << -PATH
 _STATUS: Final = b":status"
 _STATUS_BIT: Final = 1 << -UNKNOWN_PSEUDO
 _DIGITS_MOST: Final = 18
+_PRIORITY_MOST: Final = 64
+"""Bytes of a Priority field that is read: a longer one, of many parts, would cost as much as many requests."""
 _NO_HEAD: Final[tuple[Field, ...]] = ((b"", b""),)
 """In place of a head: equal to none. A block without fields is the same object as any empty tuple."""
 _STATUSES: Final = {b"%d" % status: status for status in range(100, 1000) if status != 101}
@@ -135,6 +137,8 @@ class Messages:
 
 def urgency_of(value: bytes) -> int:
     """The urgency in a Priority field (RFC 9218 §4.1); what cannot be read is ignored."""
+    if len(value) > _PRIORITY_MOST:
+        return NORMAL
     for part in value.split(b","):
         name, _, said = part.strip().partition(b"=")
         if name == b"u" and len(said) == 1 and b"0" <= said <= b"7":

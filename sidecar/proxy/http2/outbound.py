@@ -39,7 +39,7 @@ class Outbound:
     __slots__ = (
         "_accepts", "_encoder", "_final", "_has_urgency", "_in_most", "_in_taken", "_in_window", "_initial_in",
         "_initial_out", "_is_done", "_last", "_latest", "_next", "_out", "_over", "_pings", "_ready", "_replies",
-        "_streams", "_window",
+        "_streams", "_window", "sent",
     )  # fmt: skip
 
     def __init__(self, *, is_server: bool) -> None:
@@ -55,6 +55,8 @@ class Outbound:
         """Some stream is not as urgent as others."""
         self._window = INITIAL_WINDOW
         """Bytes of content that the peer still accepts on this connection."""
+        self.sent = 0
+        """Bytes of content that were sent; its reader may set it back."""
         self._initial_out = INITIAL_WINDOW
         self._initial_in = INITIAL_WINDOW
         """The window of a new stream, in each direction."""
@@ -198,6 +200,7 @@ class Outbound:
             piece = stream.next(room)
             size = len(piece)
             self._window -= size
+            self.sent += size
             stream.out_window -= size
             is_last = stream.says_end and not stream.queued and stream.trailers is None
             kind = DATA_LAST if is_last else DATA_MORE
@@ -294,9 +297,14 @@ class Outbound:
     def go_away(self, code: int = NO_ERROR, said: bytes = b"") -> None:
         """Send GOAWAY: streams that were reported continue, no others begin."""
         if not self._is_done:
-            self._accepts = min(self._accepts, self._last)
+            self._accepts = self._last_accepted
             self._say_goaway(self._accepts, code, said)
             self._final = True
+
+    @property
+    def _last_accepted(self) -> int:
+        """The highest number of a stream that was not ignored; never more than was said before (RFC 9113 §6.8)."""
+        return min(self._accepts, self._last)
 
     def _say_goaway(self, last: int, code: int, said: bytes) -> None:
         if not self._is_done:

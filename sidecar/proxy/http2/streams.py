@@ -7,6 +7,8 @@ from sidecar.proxy.http2.events import NO_ERROR
 
 NORMAL: Final = 3
 """The urgency of a request that does not say one (RFC 9218 §4.1)."""
+_MORE_MOST: Final = 64
+"""Pieces of content that wait one by one: many small ones need more memory than their bytes."""
 
 
 class Stream:
@@ -63,13 +65,19 @@ class Stream:
             self.more = [data]
         else:
             self.more.append(data)
+            if len(self.more) >= _MORE_MOST:
+                self._join(self.more)
         self.queued += len(data)
+
+    def _join(self, more: list[bytes]) -> None:
+        """Make one chunk of all."""
+        self.chunk = b"".join([self.chunk[self.at :], *more])
+        self.at, self.more = 0, None
 
     def next(self, most: int) -> bytes:
         """Take the next piece of content, of at most so many bytes."""
         if self.more is not None:
-            self.chunk = b"".join([self.chunk[self.at :], *self.more])
-            self.at, self.more = 0, None
+            self._join(self.more)
         chunk, begin = self.chunk, self.at
         end = begin + most
         if end >= len(chunk):

@@ -5,7 +5,7 @@ from typing import Final
 
 from sidecar.decision.denial import Reason
 from sidecar.http.lines import NO_TRAILERS
-from sidecar.http.message import Field, Response
+from sidecar.http.message import Field, MalformedResponse, Response
 from sidecar.proxy.http2.engine import Http2Engine
 from sidecar.proxy.http2.events import CANCEL, NO_ERROR, REFUSED_STREAM, Http2Events
 from sidecar.proxy.http2.fields import http2_fields
@@ -18,6 +18,8 @@ _NO_HEADS: Final[list[Response]] = []
 _NO_CONTENT: Final[list[bytes]] = []
 """Shared empty lists, which are never changed."""
 _STATUS: Final = {b"%d" % status: status for status in range(100, 600)}
+_INTERIMS_MOST: Final = 100
+"""1xx responses to one request: no window limits them, so a client that does not read cannot hold them back."""
 _TRIES_LEFT_OVER: Final = 10
 """How often a request is sent again when successive connections end before they process it: an API may close each
 connection after a number of requests.
@@ -59,6 +61,7 @@ class Http2Lane(UpstreamConnection):
 
     __slots__ = (
         "_held_back",
+        "_interims",
         "_is_held",
         "_is_torn",
         "_response",
@@ -78,6 +81,8 @@ class Http2Lane(UpstreamConnection):
         """The connection is closed."""
         self._held_back = 0
         """Bytes for which no new window was given to the upstream, because nobody takes them."""
+        self._interims = 0
+        """1xx responses that have arrived."""
         self.number = 0
         self.is_closed = False
         """The stream is closed in the engine."""
@@ -159,6 +164,13 @@ class Http2Lane(UpstreamConnection):
         """The head of a response, interim or not."""
         said = fields[0][1]
         status = _STATUS.get(said, 0) or int(said)
+        passenger = self._passenger
+        if status < 200 and passenger is not None:
+            self._interims += 1
+            if self._interims > _INTERIMS_MOST:
+                error = MalformedResponse(f"more than {_INTERIMS_MOST} interim responses")
+                self.give_up(passenger, error)
+                return
         response = self._response if status >= 200 else Response()
         response.status, response.interim = status, status < 200
         response.fields = received = list(fields)

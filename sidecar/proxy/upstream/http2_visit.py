@@ -78,12 +78,12 @@ class Visit(Unheeded):
 
     def receive(self, data: bytes) -> None:
         """Process bytes of the upstream."""
+        self._engine.receive(data)
         try:
-            self._engine.receive(data)
+            self._engine.deliver(_WORK)
         except Http2Failure:
             self.broken("it broke the rules of HTTP/2")
             return
-        self._engine.deliver(_WORK)
         self.flush()
 
     def broken(self, why: str) -> None:

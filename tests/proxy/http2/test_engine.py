@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from sidecar.http.message import Field
-from sidecar.proxy.http2.engine import HEAD_WORK, Http2Engine, Http2Failure, farewell
+from sidecar.proxy.http2.engine import HEAD_WORK, Http2Engine, Http2Failure
 from sidecar.proxy.http2.events import CANCEL, NO_ERROR, PROTOCOL_ERROR, Http2Events
 
 REQUEST: list[Field] = [
@@ -248,7 +248,7 @@ def test_what_is_no_http2_is_a_failure_and_nothing_can_be_said_after_it() -> Non
     server.go_away()
     server.ping()
     assert server.outgoing() == b""
-    assert farewell(PROTOCOL_ERROR) == frame(7, 0, 0, bytes(4) + PROTOCOL_ERROR.to_bytes(4))
+    assert server.farewell(PROTOCOL_ERROR) == frame(7, 0, 0, bytes(4) + PROTOCOL_ERROR.to_bytes(4))
 
 
 def test_a_head_of_twice_the_limit_is_a_failure_after_what_came_before(pair: Pair) -> None:

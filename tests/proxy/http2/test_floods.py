@@ -15,6 +15,7 @@ from tests.support.http2_frames import (
     CONTINUATION,
     DATA,
     END_HEADERS,
+    GOAWAY,
     HEADERS,
     PING,
     PRIORITY,
@@ -52,6 +53,7 @@ NOISE = {
     "frames that nobody knows": frame(0x77, 0xFF, 1, b"?"),
     "priorities of old": frame(PRIORITY, 0, 1, b"\0\0\0\0\1"),
     "resets of a stream that is over": frame(RST_STREAM, 0, 1, bytes(4)),
+    "goodbyes": frame(GOAWAY, 0, 0, bytes(8)),
 }
 
 
@@ -266,3 +268,62 @@ def test_what_clients_do_for_nothing_is_told_while_it_happens_and_at_the_end(con
     before = talk.observed.glitches["noise"]
     client.client.leaves()
     assert talk.observed.glitches["noise"] == before + 5
+
+
+def test_windows_that_all_streams_get_at_once_are_counted(talk: Conversation) -> None:
+    """CVE-2019-9511: each SETTINGS makes the sidecar send a frame with one byte on each of 100 streams."""
+    client = RawHttp2(talk)
+    client.writes(frame(SETTINGS, 0, 0, b"\0\4\0\0\0\0"))
+    for number in range(1, 201, 2):
+        client.asks(number, request(f"/{number}"))
+    for upstream in talk.upstreams:
+        upstream.says(b"HTTP/1.1 200 OK\r\nContent-Length: 60000\r\n\r\n" + b"x" * 60_000)
+    sent = 0
+    while not client.client.got_goodbye and sent < 20_000:
+        sent += 1
+        client.writes(frame(SETTINGS, 0, 0, b"\0\4" + sent.to_bytes(4)))
+    assert client.goaway() == ENHANCE_YOUR_CALM
+    assert sent < 2500
+
+
+def test_a_frame_for_each_request_is_in_order(talk: Conversation) -> None:
+    """As clients of gRPC do that measure their round trip with PING."""
+    talk.gate.refuse("/a", Reason.CREDENTIALS_MISSING)
+    client = RawHttp2(talk)
+    for number in range(1, 5001, 2):
+        client.asks(number, request("/a", "HEAD"))
+        client.writes(frame(PING, 0, 0, bytes(8)))
+    assert client.goaway() is None
+    flood(client, NOISE["pings"], 3000)
+    assert client.goaway() == ENHANCE_YOUR_CALM
+
+
+@pytest.mark.parametrize("kind", ["pings", "resets of a stream that is over", "continuations"])
+def test_who_is_sent_away_knows_which_requests_were_processed(talk: Conversation, kind: str) -> None:
+    """RFC 9113 §6.8: what is above the last stream may be sent again elsewhere, whatever its method."""
+    client = RawHttp2(talk)
+    client.asks(1, request("/a", "POST"), ends=False)
+    client.asks(3, request("/a", "POST"))
+    if kind == "continuations":
+        client.writes(frame(HEADERS, 0, 5, block(request())))
+    flood(client, NOISE.get(kind, frame(CONTINUATION, 0, 5)), MANY)
+    (said,) = client.of(GOAWAY)
+    assert len(talk.gate.asked) == 2
+    assert int.from_bytes(said[:4]) == 3
+
+
+@pytest.mark.parametrize("size", [1, 2, 7])
+def test_content_in_small_pieces_that_waits_needs_little_more_than_its_bytes(
+    talk: Conversation, size: int
+) -> None:
+    """CVE-2019-9518: nobody takes it before the decision, which an issuer may delay."""
+    talk.ponders("/a")
+    client = RawHttp2(talk)
+    client.asks(1, request("/a", "POST"), ends=False)
+    for _ in range(65_000 // size // 100):
+        client.writes(frame(DATA, 0, 1, b"xyz1234"[:size]) * 100)
+    (connection,) = talk.server._connections
+    assert connection.wire is not None
+    (exchange,) = connection.wire.exchanges()
+    assert exchange.request.held_bytes == 65_000 // size // 100 * 100 * size
+    assert len(exchange.request.chunks) <= 65
