@@ -262,7 +262,8 @@ class Http2Wire(Http2Turns):
             self._break_off(ENHANCE_YOUR_CALM, "http2_flood", "streams reset before they had an answer")
 
     def failed(self, failure: Http2Failure) -> None:
-        self._break_off(ENHANCE_YOUR_CALM, "http2_flood", str(failure))
+        is_flood = failure.code == ENHANCE_YOUR_CALM
+        self._break_off(failure.code, "http2_flood" if is_flood else "http2_broken", str(failure))
 
     # --- the end -------------------------------------------------------------------------------------
 

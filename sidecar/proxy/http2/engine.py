@@ -93,7 +93,7 @@ class Http2Engine(Inbound):
         Raises `Http2Failure`.
         """
         if self._failure:
-            raise Http2Failure(self._failure)
+            raise Http2Failure(self._failure, self._failure_code)
         while work > 0:
             if self._over:
                 work = self._tell_closed(work)

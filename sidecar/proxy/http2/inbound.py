@@ -10,6 +10,7 @@ from typing import Final
 from sidecar.proxy.http2 import frames
 from sidecar.proxy.http2.control import Broken, Control
 from sidecar.proxy.http2.events import (
+    ENHANCE_YOUR_CALM,
     FLOW_CONTROL_ERROR,
     FRAME_SIZE_ERROR,
     PROTOCOL_ERROR,
@@ -39,7 +40,11 @@ _CONTINUATIONS_MOST: Final = 16
 
 
 class Http2Failure(Exception):
-    """The connection must end because of what the peer sent; the text is for the log."""
+    """The connection must end because of what the peer sent; the text is for the log, the code for the peer."""
+
+    def __init__(self, detail: str, code: int = ENHANCE_YOUR_CALM) -> None:
+        super().__init__(detail)
+        self.code = code
 
 
 def _is_plain_data(data: bytes, at: int) -> bool:
@@ -63,7 +68,7 @@ class Inbound(Control):
 
     __slots__ = (
         "_at", "_block", "_block_flags", "_block_is_bad", "_block_most", "_block_stream", "_continuations", "_data",
-        "_failure", "_preface", "_rest", "_rest_ends", "_rest_stream",
+        "_failure", "_failure_code", "_preface", "_rest", "_rest_ends", "_rest_stream",
     )  # fmt: skip
 
     def __init__(self, events: Http2Events, *, is_server: bool, window: int, block_most: int) -> None:
@@ -81,7 +86,7 @@ class Inbound(Control):
         """The field block of which not all has arrived."""
         self._block_stream = self._block_flags = self._continuations = 0
         self._block_is_bad = False
-        self._failure = ""
+        self._failure, self._failure_code = "", ENHANCE_YOUR_CALM
 
     @abstractmethod
     def stop(self) -> None:
@@ -130,16 +135,16 @@ class Inbound(Control):
         """Read no more of what has arrived."""
         self._data, self._at, self._rest = b"", 0, 0
 
-    def _fail(self, failure: str) -> Http2Failure:
+    def _fail(self, detail: str, code: int = ENHANCE_YOUR_CALM) -> Http2Failure:
         self.stop()
-        self._failure = failure
-        return Http2Failure(failure)
+        self._failure, self._failure_code = detail, code
+        return Http2Failure(detail, code)
 
     def _read_preface(self) -> int:
         if not self._is_whole():
             return 0
         if not self._data.startswith(frames.PREFACE):
-            raise self._fail("no connection preface of HTTP/2")
+            raise self._fail("no connection preface of HTTP/2", PROTOCOL_ERROR)
         size, self._preface = self._preface, 0
         self._move_to(size)
         return 1

@@ -130,5 +130,13 @@ def test_what_breaks_a_connection_ends_it_with_a_word_and_an_incident(
     assert client.goaway() not in (None, 0)
     assert client.client.got_goodbye
     assert talk.untouched
-    (incident,) = talk.observed.incidents
-    assert incident[0] in {"http2_broken", "http2_flood"}
+    ((incident, _),) = talk.observed.incidents
+    assert incident == "http2_broken"
+
+
+def test_a_client_that_speaks_another_protocol_is_no_flood(talk: Conversation) -> None:
+    """RFC 9113 §3.4: PROTOCOL_ERROR."""
+    client = RawHttp2(talk, settles=False)
+    client.writes(b"GET / HTTP/1.1\r\nHost: api\r\n\r\n")
+    assert client.goaway() == PROTOCOL_ERROR
+    assert [incident for incident, _ in talk.observed.incidents] == ["http2_broken"]
