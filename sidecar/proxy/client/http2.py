@@ -237,42 +237,41 @@ class Http2Wire(Http2Turns):
 
     def noise(self, *, of_window: int) -> None:
         if not self._allowance.takes_noise():
-            self._break_off(ENHANCE_YOUR_CALM, "http2_flood", "frames that ask for nothing")
+            self._break_off(ENHANCE_YOUR_CALM, "frames that ask for nothing")
 
     def ended(self, code: int, detail: str) -> None:
         if code != NO_ERROR:
-            self._tell("http2_flood" if code == ENHANCE_YOUR_CALM else "http2_broken", detail)
+            self._tell(code, detail)
         self.gone()
         self._is_leaving = True
-        data = self.engine.outgoing()
-        if data:
+        if data := self.engine.outgoing():
             self._link.write(data)
         if code == NO_ERROR:
             self._link.close()
         else:
             self._link.linger()
 
-    def _tell(self, incident: str, detail: str) -> None:
+    def _tell(self, code: int, detail: str) -> None:
+        incident = "http2_flood" if code == ENHANCE_YOUR_CALM else "http2_broken"
         self._host.observer.incident(incident, f"{self.presenter.peer}: {detail}"[:200])
 
     def _count_reset(self) -> None:
         self.engine.extra_work += _ENDING_WORK
         self.refusals += 1  # it produced no answer of the API, like a refused request
         if not self._allowance.takes_reset():
-            self._break_off(ENHANCE_YOUR_CALM, "http2_flood", "streams reset before they had an answer")
+            self._break_off(ENHANCE_YOUR_CALM, "streams reset before they had an answer")
 
     def failed(self, failure: Http2Failure) -> None:
-        is_flood = failure.code == ENHANCE_YOUR_CALM
-        self._break_off(failure.code, "http2_flood" if is_flood else "http2_broken", str(failure))
+        self._break_off(failure.code, str(failure))
 
     # --- the end -------------------------------------------------------------------------------------
 
-    def _break_off(self, code: int, incident: str, detail: str) -> None:
+    def _break_off(self, code: int, detail: str) -> None:
         """End everything in progress and the connection."""
         link = self._link
         if link.is_ending:
             return
-        self._tell(incident, detail)
+        self._tell(code, detail)
         self.engine.stop()
         self.gone()
         self._is_leaving = True
