@@ -12,7 +12,7 @@ from sidecar.decision.request import ClientCertificate, Presenter
 from sidecar.proxy.client.host import Accepts, Admits
 from sidecar.proxy.client.link import CLOSED, HANDSHAKE, LINGER, PREFACE, Link
 from sidecar.proxy.client.proxy_protocol import Incomplete, NotProxyProtocol, read_preface
-from sidecar.proxy.client.wires import Wire, wire_for
+from sidecar.proxy.client.wires import Wire, kept_bytes, wire_for
 from sidecar.proxy.configuration import HTTP1
 from sidecar.proxy.exchange.stream import NEVER
 from sidecar.proxy.tls import TlsFailure
@@ -88,8 +88,10 @@ class ClientConnection(asyncio.Protocol):
     @property
     def held_bytes(self) -> int:
         """Number of bytes that wait here: received and not processed yet, or sent and not read by the client."""
-        exchanges = [] if self.wire is None else self.wire.exchanges()
-        return self.link.held_bytes + sum([exchange.request.held_bytes for exchange in exchanges])
+        wire, held = self.wire, self.link.held_bytes
+        if wire is None:
+            return held
+        return held + kept_bytes(wire) + sum([exchange.request.held_bytes for exchange in wire.exchanges()])
 
     # --- bytes in ------------------------------------------------------------------------------------
 

@@ -42,8 +42,8 @@ class Http2Wire(Http2Turns):
     """The streams of one connection."""
 
     __slots__ = (
-        "_allowance", "_deferred", "_filled", "_goes", "_heads", "_is_leaving", "_leavers", "_requests", "_sheds",
-        "deadline", "streams",
+        "_allowance", "_announced_at", "_deferred", "_filled", "_heads", "_is_leaving", "_leavers", "_requests",
+        "_sheds", "deadline", "streams",
     )  # fmt: skip
 
     def __init__(
@@ -62,8 +62,8 @@ class Http2Wire(Http2Turns):
         """Requests that declare no content and have not ended: they begin when their stream ends (RFC 9113 §8.1.1).
         Stream number → request, with the time when it arrived.
         """
-        self._goes = False
-        """GOAWAY was announced; after one round trip, no new stream is accepted."""
+        self._announced_at = NEVER
+        """Time at which GOAWAY was announced; after one round trip, no new stream is accepted."""
         self._is_leaving = False
         """No new stream is accepted."""
         self._sheds = False
@@ -232,7 +232,7 @@ class Http2Wire(Http2Turns):
         self.noise(of_window=0)
 
     def pong(self) -> None:
-        if self._goes:
+        if self._announced_at != NEVER:
             self._go_away()
 
     def noise(self, *, of_window: int) -> None:
@@ -280,8 +280,8 @@ class Http2Wire(Http2Turns):
 
     def _leave(self) -> None:
         """Accept no new stream after one round trip; streams that are on their way are still served."""
-        if not self._goes:
-            self._goes = True
+        if self._announced_at == NEVER and not self._is_leaving:
+            self._announced_at = self._host.now()
             self.engine.announce_end()
             self.flush()  # otherwise PING would overtake it
             self.engine.ping()
@@ -290,7 +290,7 @@ class Http2Wire(Http2Turns):
     def _go_away(self) -> None:
         """Accept no new stream."""
         if not self._is_leaving:
-            self._goes = self._is_leaving = True
+            self._is_leaving = True
             self.engine.go_away()
             self.flush_soon()
 
@@ -314,10 +314,8 @@ class Http2Wire(Http2Turns):
         self._go_away()
 
     def says_no_more(self) -> bool:
-        """The client sent close_notify, which ends one direction only (RFC 8446 §6.1). Requests already sent are
-        answered.
-
-        Returns whether there are none.
+        """The client sent close_notify, which ends one direction only (RFC 8446 §6.1): requests already sent are
+        answered. Returns whether there are none.
         """
         self._client_ended = True
         if self.engine.has_events:
@@ -393,6 +391,8 @@ class Http2Wire(Http2Turns):
         for number, (_, since) in tuple(self._deferred.items()):
             if now - since >= timeouts.request_head:
                 self._begin_deferred(number, _STALLED, ends=False)
+        if now - self._announced_at >= timeouts.request_head:
+            self._go_away()  # the client does not answer PING
         if self.streams or link.blocked_since != NEVER:
             return
         if now >= self.deadline or now - self._unanswered_since >= timeouts.request_head:

@@ -34,3 +34,10 @@ def wire_for(
     made, version = _WIRES[presenter.protocol]
     forwarding = Forwarding(peer, believed=believed, received=version)
     return made(link, host, presenter, certificate_until, forwarding)
+
+
+def kept_bytes(wire: Wire) -> int:
+    """Bytes of incomplete frames and field blocks of HTTP/2. HTTP/1.1 has what was read of a head in its parser, and
+    limits it.
+    """
+    return wire.engine.kept_bytes if isinstance(wire, Http2Wire) else 0

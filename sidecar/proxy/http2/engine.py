@@ -113,6 +113,8 @@ class Http2Engine(Inbound):
         over, self._over = self._over, []
         for at, stream in enumerate(over):
             self._events.closed(stream.number, stream.code)
+            if self._is_done:
+                break  # its receiver has stopped the engine
             if self.extra_work:
                 work -= self.extra_work
                 self.extra_work = 0

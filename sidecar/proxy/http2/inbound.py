@@ -114,6 +114,12 @@ class Inbound(Control):
         return self._at < len(self._data) or self._rest > 0 or self._block is not None
 
     @property
+    def kept_bytes(self) -> int:
+        """Bytes that have arrived and were not read."""
+        kept = len(self._data) - self._at
+        return kept if self._block is None else kept + sum([len(piece) for piece in self._block])
+
+    @property
     def is_within_block(self) -> bool:
         """Whether a field block has begun to arrive whose last frame is missing."""
         return self._block is not None

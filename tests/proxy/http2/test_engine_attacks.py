@@ -451,3 +451,22 @@ def test_streams_that_a_client_opens_before_it_knows_the_settings_are_refused_as
     victim.reads(*(frame(HEADERS, END_HEADERS, number, POST) for number in range(1, 2 * STREAMS + 7, 2)))
     assert len(victim.heads) == STREAMS
     assert victim.over == [(number, REFUSED_STREAM) for number in (201, 203, 205)]
+
+
+@pytest.mark.parametrize("stops_at", [1, 2, 5])
+def test_who_stops_the_engine_is_told_nothing_more(stops_at: int) -> None:
+    """Several streams may have ended at once, and the end of one may be one too many."""
+
+    class Stops(Victim):
+        def closed(self, stream: int, code: int) -> None:
+            super().closed(stream, code)
+            if len(self.over) == stops_at:
+                self.engine.stop()
+
+    victim = Stops()
+    victim.reads(*(asked(request(), number) for number in range(1, 21, 2)))
+    for number in range(1, 21, 2):
+        victim.engine.respond(number, ANSWER, ends=True)
+    victim.engine.deliver(1000)
+    assert len(victim.over) == stops_at
+    assert not victim.engine.has_events

@@ -3,6 +3,7 @@
 import pytest
 
 from sidecar.decision.denial import Reason
+from sidecar.proxy.admission import Admission
 from sidecar.proxy.client.http2_allowance import Allowance
 from sidecar.proxy.configuration import Limits, Timeouts
 from sidecar.proxy.http2.events import ENHANCE_YOUR_CALM, PROTOCOL_ERROR
@@ -327,3 +328,18 @@ def test_content_in_small_pieces_that_waits_needs_little_more_than_its_bytes(
     (exchange,) = connection.wire.exchanges()
     assert exchange.request.held_bytes == 65_000 // size // 100 * 100 * size
     assert len(exchange.request.chunks) <= 65
+
+
+@pytest.mark.parametrize("flags", [0, END_HEADERS])
+def test_who_sends_incomplete_heads_is_known_to_hold_memory(talk: Conversation, flags: int) -> None:
+    """Such clients have to leave first when memory is short."""
+    client = RawHttp2(talk)
+    (connection,) = talk.server._connections
+    assert connection.held_bytes == 0
+    head = frame(HEADERS, flags, 1, b"x" * 16_000)
+    client.writes(head[:9_000], head[9_000 : 16_009 if not flags else 16_008])
+    assert connection.held_bytes >= 16_000
+    if not flags:
+        client.writes(frame(CONTINUATION, 0, 1, b"x" * 10_000))
+        assert connection.held_bytes == 26_000
+        assert Admission.hoards([connection]) == [connection]

@@ -442,6 +442,24 @@ def test_an_old_connection_ends_when_its_streams_do(converse: Converse) -> None:
     assert client.client.got_goodbye
 
 
+def test_an_old_connection_ends_although_its_client_answers_no_ping(converse: Converse) -> None:
+    """RFC 9113 §6.8: time for a round trip is enough. Streams without a pause would keep it open otherwise."""
+    talk = converse(timeouts=Timeouts(connection_age=10.0))
+    client = RawHttp2(talk)
+    client.asks(1, request())
+    talk.later(11.0)
+    client.asks(3, request())
+    assert len(talk.gate.asked) == 2, "it may have been on its way"
+    talk.later(11.0)
+    client.asks(5, request())
+    assert [int.from_bytes(each[:4]) for each in client.of(GOAWAY)] == [0x7FFF_FFFF, 3]
+    assert len(talk.gate.asked) == 2
+    for upstream in talk.upstreams:
+        upstream.says(OK)
+    assert (client.status(1), client.status(3)) == (200, 200)
+    assert client.client.got_goodbye
+
+
 def test_no_more_requests_come_over_one_connection_than_the_limit_says(converse: Converse) -> None:
     talk = converse(limits=Limits(requests_per_connection=2))
     client = RawHttp2(talk)
