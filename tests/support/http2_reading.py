@@ -46,6 +46,8 @@ class Reading:
         """The last stream, and the code."""
         self.windows: dict[int, int] = {}
         """By stream, 0 for the connection: the sum of all WINDOW_UPDATE."""
+        self.log: list[tuple[int, str, object]] = []
+        """All but windows in its order: stream, what, and its value."""
         self.decoder = Decoder()
         self.decoder.max_allowed_table_size = table_bytes
         self._block: tuple[int, bool, bytes] | None = None
@@ -85,6 +87,7 @@ class Reading:
         if kind == RST_STREAM:
             assert len(payload) == 4
             sent.reset = int.from_bytes(payload)
+            self.log.append((stream, "reset", sent.reset))
             return
         assert not sent.has_ended, "nothing but RST_STREAM follows the end"
         if kind == HEADERS:
@@ -94,7 +97,8 @@ class Reading:
             assert sent.heads, "no content before a head"
             assert not flags & ~END_STREAM
             sent.content += payload
-            sent.has_ended = flags & END_STREAM != 0
+            self.log.append((stream, "content", payload))
+            self._ends(stream, sent, ends=flags & END_STREAM != 0)
 
     def _read_block(self, stream: int, flags: int, data: bytes, *, ends: bool) -> None:
         if not flags & END_HEADERS:
@@ -104,7 +108,13 @@ class Reading:
         fields = tuple((bytes(name), bytes(value)) for name, value in self.decoder.decode(data, raw=True))
         sent = self.streams[stream]
         sent.heads.append(fields)
+        self.log.append((stream, "head", fields))
+        self._ends(stream, sent, ends=ends)
+
+    def _ends(self, stream: int, sent: Sent, *, ends: bool) -> None:
         sent.has_ended = ends
+        if ends:
+            self.log.append((stream, "ends", None))
 
     def _read_connection(self, kind: int, flags: int, payload: bytes) -> None:
         if kind == SETTINGS and not flags & ACK:
@@ -113,10 +123,15 @@ class Reading:
         elif kind == SETTINGS:
             assert payload == b""
             self.acknowledged += 1
+            self.log.append((0, "acknowledged", None))
         elif kind == PING:
             assert len(payload) == 8
             if flags & ACK:
                 self.pongs.append(payload)
+            self.log.append((0, "pong" if flags & ACK else "ping", payload))
         else:
             assert kind == GOAWAY
-            self.goaways.append((int.from_bytes(payload[:4]), int.from_bytes(payload[4:8])))
+            last, code = int.from_bytes(payload[:4]), int.from_bytes(payload[4:8])
+            assert not self.goaways or last <= self.goaways[-1][0], "RFC 9113 §6.8: it never rises"
+            self.goaways.append((last, code))
+            self.log.append((0, "goaway", code))

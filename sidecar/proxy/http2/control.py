@@ -37,7 +37,14 @@ class Broken(Exception):
 class Control(Outbound):
     """The part of an endpoint that handles them."""
 
-    __slots__ = ("_events", "_has_settings", "_is_acknowledged", "_is_server", "_window_said")
+    __slots__ = (
+        "_events",
+        "_has_settings",
+        "_is_acknowledged",
+        "_is_server",
+        "_no_priorities",
+        "_window_said",
+    )
 
     def __init__(self, events: Http2Events, *, is_server: bool, window: int) -> None:
         super().__init__(is_server=is_server)
@@ -49,6 +56,8 @@ class Control(Outbound):
         """The peer knows our settings."""
         self._has_settings = False
         """The first frame of the peer has arrived."""
+        self._no_priorities = 0
+        """SETTINGS_NO_RFC7540_PRIORITIES of the first SETTINGS."""
 
     def _window_update(self, number: int, payload: bytes) -> None:
         if len(payload) != 4:
@@ -114,7 +123,7 @@ class Control(Outbound):
             raise Broken(FRAME_SIZE_ERROR, "SETTINGS that are not of 6 bytes each")
         if len(payload) > _SETTINGS_MOST * _SETTING:
             raise Broken(ENHANCE_YOUR_CALM, f"more than {_SETTINGS_MOST} settings in a frame")
-        self._has_settings = True
+        is_first, self._has_settings = not self._has_settings, True
         most = window = -1
         for at in range(0, len(payload), _SETTING):
             name = int.from_bytes(payload[at : at + 2], "big")
@@ -125,12 +134,23 @@ class Control(Outbound):
                 if value > WINDOW_MOST:
                     raise Broken(FLOW_CONTROL_ERROR, "SETTINGS_INITIAL_WINDOW_SIZE of more than 2^31-1")
                 window = value
+            elif name == frames.NO_RFC7540_PRIORITIES:
+                self._check_priorities(value, is_first=is_first)
             else:
                 self._set(name, value)
         if window >= 0:
             self._set_window(window)  # once for all of the frame: it goes through all streams
         self._reply(frames.frame(frames.SETTINGS, ACK, 0, b""))
         self._events.settled(most)
+
+    def _check_priorities(self, value: int, *, is_first: bool) -> None:
+        """RFC 9218 §2.1: it is 0 or 1, and never changes."""
+        if is_first and value <= 1:
+            self._no_priorities = value
+        elif value != self._no_priorities:
+            raise Broken(
+                PROTOCOL_ERROR, "a value of SETTINGS_NO_RFC7540_PRIORITIES that is none, or another one"
+            )
 
     def _settings_acknowledged(self, payload: bytes) -> None:
         if payload:

@@ -207,7 +207,7 @@ class Inbound(Control):
         elif not stream.is_open_in:
             raise Broken(STREAM_CLOSED, "content after the end of a stream")
         elif not stream.has_head:
-            raise Broken(PROTOCOL_ERROR, "content before a head")
+            self._refuse(stream, PROTOCOL_ERROR)
         elif size > stream.in_window and size:  # RFC 9113 §6.9.1: an empty frame needs no window
             self._refuse(stream, FLOW_CONTROL_ERROR)
         else:

@@ -130,8 +130,11 @@ class Messages:
         if fields is not self._trailers:
             self._trailers = ()
             for name, value in fields:
-                if kind_of(name, value) < PLAIN:
-                    raise MalformedField("pseudo-header fields in trailers")
+                kind = kind_of(name, value)
+                if kind < PLAIN or kind == CONNECTION_SPECIFIC or (kind == TE and value != b"trailers"):
+                    raise MalformedField(
+                        "pseudo-header fields, or those that only HTTP/1.1 knows, in trailers"
+                    )
             self._trailers = fields
 
 

@@ -254,7 +254,8 @@ class Outbound:
     def reset(self, stream: int, code: int) -> None:
         """Reset a stream. Its data that `outgoing` has not returned yet is discarded."""
         found = self._find(stream)
-        if found is not None:
+        # A stream that has ended both ways closes as soon as its owner returns from that event.
+        if found is not None and (found.is_open_in or found.is_open_out):
             self._say_reset(found.name, code)
             self._close(found, code)
 
