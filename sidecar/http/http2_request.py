@@ -200,6 +200,15 @@ def read_request(
     )
 
 
+def refuse(request: Http2Request, *, is_one_too_many: bool) -> None:
+    """The engine has refused a request, mostly before its head was read: it still has a record."""
+    request.complete = True
+    if is_one_too_many:
+        request.fault = Fault(Reason.OVERLOADED, "more streams than SETTINGS_MAX_CONCURRENT_STREAMS")
+    else:
+        request.fault = Fault(Reason.REQUEST_MALFORMED, "no request of HTTP/2 (RFC 9113 §8.1.1)")
+
+
 def _size(fields: Iterable[Field]) -> int:
     """Bytes of field lines, with their colons and line ends."""
     size = 0

@@ -12,7 +12,7 @@ from typing import Final
 from sidecar.decision.denial import Reason
 from sidecar.decision.request import Presenter
 from sidecar.http.forwarding import Forwarding
-from sidecar.http.http2_request import HeadReader, Http2Request, read_trailers
+from sidecar.http.http2_request import HeadReader, Http2Request, read_trailers, refuse
 from sidecar.http.message import Fault, Field
 from sidecar.proxy.client.host import Host
 from sidecar.proxy.client.http2_allowance import Allowance
@@ -24,7 +24,7 @@ from sidecar.proxy.exchange.exchange import Exchange
 from sidecar.proxy.exchange.snapshot import Serving
 from sidecar.proxy.exchange.stream import NEVER
 from sidecar.proxy.http2.engine import HEAD_WORK, Http2Engine, Http2Failure
-from sidecar.proxy.http2.events import ENHANCE_YOUR_CALM, NO_ERROR
+from sidecar.proxy.http2.events import ENHANCE_YOUR_CALM, NO_ERROR, REFUSED_STREAM
 
 _HEAD_BYTES: Final = 1024
 """Bytes of a decoded head, or of trailers, per additional unit of work."""
@@ -218,8 +218,7 @@ class Http2Wire(Http2Turns):
             # The engine refused it before it reported a head. It counts as a request and has a record.
             deferred = self._deferred.pop(stream, None)
             request = Http2Request() if deferred is None else deferred[0]
-            request.complete = True
-            request.fault = Fault(Reason.REQUEST_MALFORMED, "no request of HTTP/2 (RFC 9113 §8.1.1)")
+            refuse(request, is_one_too_many=deferred is None and code == REFUSED_STREAM)
             self._begin(stream, request, self._host.serving, is_closed=True)
             self.engine.extra_work = HEAD_WORK
             self._count_reset()

@@ -181,7 +181,8 @@ class Http2Engine(Inbound):
         stream, size = self._find(number), len(piece)
         if stream is None:
             self.took(number, size)  # RFC 9113 §5.1: it may have been on its way when the stream was reset
-            self._events.noise(of_window=0)
+            if not size:
+                self._events.noise(of_window=0)
         elif not stream.count(size, ends=ends):
             self.took(number, size)
             self._refuse(stream, PROTOCOL_ERROR)

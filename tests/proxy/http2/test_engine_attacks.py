@@ -36,6 +36,7 @@ from tests.support.http2_frames import (
     HEADERS,
     OPENING,
     PING,
+    PREFACE,
     RST_STREAM,
     SETTINGS,
     WINDOW_UPDATE,
@@ -166,8 +167,7 @@ def test_no_window_of_a_frame_may_be_too_large(at: int) -> None:
 def test_a_setting_that_is_yes_or_no_is_nothing_else(value: int, end: int | None) -> None:
     """RFC 9218 §2.1, RFC 9113 §6.5.2."""
     for name in (2, 9):
-        victim = Victim()
-        victim.reads(frame(SETTINGS, 0, 0, setting(name, value)))
+        victim = Victim(PREFACE + frame(SETTINGS, 0, 0, setting(name, value)))
         assert victim.end == end
 
 
@@ -270,8 +270,8 @@ def test_what_is_sent_is_counted_without_the_frames_around_it() -> None:
     [
         frame(GOAWAY, 0, 0, bytes(8)),
         frame(HEADERS, END_HEADERS | END_STREAM, 1, POST),
-        frame(DATA, 0, 1, b"x"),
-        frame(DATA, PADDED, 1, b"\x05x" + bytes(5)),
+        frame(DATA, 0, 1),
+        frame(DATA, PADDED, 1, b"\x05" + bytes(5)),
         frame(WINDOW_UPDATE, 0, 1, b"\0\0\0\1"),
         frame(RST_STREAM, 0, 1, bytes(4)),
         frame(0x77, 0xFF, 5, b"?"),

@@ -6,7 +6,7 @@ from sidecar.decision.denial import Reason
 from sidecar.proxy.admission import Admission
 from sidecar.proxy.client.http2_allowance import Allowance
 from sidecar.proxy.configuration import Limits, Timeouts
-from sidecar.proxy.http2.events import ENHANCE_YOUR_CALM, PROTOCOL_ERROR
+from sidecar.proxy.http2.events import ENHANCE_YOUR_CALM, NO_ERROR, PROTOCOL_ERROR, REFUSED_STREAM
 from tests.proxy.conftest import Converse
 from tests.support.cleartext import DATA as RECORD
 from tests.support.cleartext import seal
@@ -19,6 +19,7 @@ from tests.support.http2_frames import (
     GOAWAY,
     HEADERS,
     PING,
+    PREFACE,
     PRIORITY,
     RST_STREAM,
     SETTINGS,
@@ -343,3 +344,30 @@ def test_who_sends_incomplete_heads_is_known_to_hold_memory(talk: Conversation, 
         client.writes(frame(CONTINUATION, 0, 1, b"x" * 10_000))
         assert connection.held_bytes == 26_000
         assert Admission.hoards([connection]) == [connection]
+
+
+@pytest.mark.parametrize("size", [1, 20, 1000])
+def test_content_on_its_way_to_a_stream_that_was_answered_is_no_flood(talk: Conversation, size: int) -> None:
+    """A call of gRPC sends its messages at once, as far as the window reaches; nobody told it of the refusal yet."""
+    talk.gate.refuse("/a", Reason.CREDENTIALS_MISSING)
+    client = RawHttp2(talk)
+    client.asks(1, request("/a", "POST"), ends=False)
+    assert client.was_reset(1) == NO_ERROR
+    flood(client, frame(DATA, 0, 1, b"x" * size), 65_535 // size)
+    client.asks(3, request("/a", "HEAD"))
+    assert client.status(3) == 401
+    assert client.goaway() is None
+
+
+def test_streams_that_come_before_the_settings_are_known_are_refused_for_their_number(
+    converse: Converse,
+) -> None:
+    """RFC 9113 §5.1.2: a client may send them again (§8.7). Each has a record that says why."""
+    talk = converse(limits=Limits(concurrent_streams=10))
+    client = RawHttp2(talk, settles=False)
+    client.writes(PREFACE + frame(SETTINGS, 0, 0))
+    for number in range(1, 27, 2):
+        client.asks(number, request("/a", "POST"), ends=False)
+    assert [client.was_reset(number) for number in (19, 21, 23, 25)] == [None] + [REFUSED_STREAM] * 3
+    assert [record.reason for record in talk.observed.records] == [Reason.OVERLOADED] * 3
+    assert len(talk.gate.asked) == 10

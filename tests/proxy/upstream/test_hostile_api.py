@@ -85,6 +85,7 @@ OF_THE_STREAM: dict[str, list[bytes]] = {
     "a name in upper case": [frame(HEADERS, WHOLE, 1, OK + block([(b"X", b"y")]))],
     "an empty name": [frame(HEADERS, WHOLE, 1, OK + block([(b"", b"")]))],
     "trailers with a status": [frame(HEADERS, END_HEADERS, 1, OK), frame(HEADERS, WHOLE, 1, OK)],
+    "content before a head": [frame(DATA, 0, 1, b"x")],
     "a window of nothing": [frame(WINDOW_UPDATE, 0, 1, bytes(4))],
     "a window that is too large": [frame(WINDOW_UPDATE, 0, 1, b"\x7f\xff\xff\xff")],
 }  # fmt: skip
@@ -111,7 +112,6 @@ OF_THE_CONNECTION: dict[str, bytes] = {
     "settings of a stream": frame(SETTINGS, 0, 1),
     "more settings than there are": frame(SETTINGS, 0, 0, setting(4, 1) * 2730),
     "a second acknowledgement": frame(SETTINGS, 1, 0),
-    "content before a head": frame(DATA, 0, 1, b"x"),
     "an answer to no request": frame(HEADERS, WHOLE, 99, OK),
     "an answer on an even stream": frame(HEADERS, WHOLE, 2, OK),
     "more windows than there can be": frame(WINDOW_UPDATE, 0, 0, b"\x7f\xff\xff\xff"),
