@@ -96,6 +96,7 @@ COMPILED = (
     "proxy/http2/frames.py",
     "proxy/http2/hpack.py",
     "proxy/http2/hpack_encoder.py",
+    "proxy/http2/hpack_names.py",
     "proxy/http2/hpack_tables.py",
     "proxy/http2/huffman.py",
     "proxy/http2/inbound.py",

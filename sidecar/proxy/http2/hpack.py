@@ -8,8 +8,8 @@ Theory of operation. What a peer sends again should cost next to nothing, and wh
 - An indexed field is an entry of a table as it is: to find it is to count from the end of a list.
 - A long string that is sent as a literal each time, as a token is, is kept with what it was decoded to, again by its
   length. The receiver gets the same object, and recognizes it without a look at it. What is kept is this connection's
-  alone, and `rest` drops it: values may be secrets. Names could be kept for all connections, but to decode a name takes
-  hardly longer than to look for it.
+  alone, and `rest` drops it: values may be secrets. Names are none: those in the Huffman code are kept for all
+  connections, for to look one up takes a fifth of what it takes to decode it.
 
 Work is bounded by the length of the block: an indexed field appends a reference to what is there. A list that is over
 its limits is not kept on, but decoded to its end, for the later blocks need the table (§2.2).
@@ -18,6 +18,7 @@ its limits is not kept on, but decoded to its end, for the later blocks need the
 from typing import Final, cast
 
 from sidecar.http.message import Field
+from sidecar.proxy.http2.hpack_names import mark
 from sidecar.proxy.http2.hpack_tables import (
     ENTRY_OVERHEAD,
     STATIC,
@@ -41,7 +42,10 @@ _SLOTS: Final = 8
 _LONG: Final = 64
 """Encoded bytes from which on a string is kept."""
 _KEPT: Final = 8192
-"""Bytes of all that is kept."""
+"""Bytes of all blocks that are kept, with their fields, and as many of all strings."""
+_NAMES: Final[dict[bytes, bytes]] = {}
+"""Names by their Huffman code, all shorter than `_LONG`; the number of entries is bounded."""
+_MOST_NAMES: Final = 1024
 _NO_BYTES: Final[list[bytes]] = []
 """Shared, and never appended to: an idle connection keeps nothing."""
 _NO_LISTS: Final[list[tuple[Row, ...]]] = []
@@ -51,7 +55,8 @@ class HeaderDecoder:
     """Decodes the blocks of one direction of a connection, each once and in their order."""
 
     __slots__ = (
-        "_at", "_blocks", "_decoded", "_encoded", "_header_bytes", "_headers", "_kept", "_lists", "_table",
+        "_at", "_blocks", "_decoded", "_encoded", "_header_bytes", "_headers", "_kept", "_kept_strings", "_lists",
+        "_table",
     )  # fmt: skip
 
     def __init__(self, header_bytes: int, headers: int) -> None:
@@ -69,7 +74,10 @@ class HeaderDecoder:
         """Long strings as they came, by their length: first those in plain, then those in the Huffman code."""
         self._decoded = _NO_BYTES
         self._kept: i64 = 0
-        """Bytes that were added to these; what took the place of something else counts until all is dropped."""
+        """Bytes of the blocks and fields, and below of the strings, that were added; what took the place of something
+        else counts until all is dropped.
+        """
+        self._kept_strings: i64 = 0
 
     def decode(self, block: bytes) -> tuple[Field, ...] | None:
         """The fields of a whole block, pseudo-header fields too; None if their list is over a limit. Raises
@@ -83,9 +91,14 @@ class HeaderDecoder:
 
     def rest(self) -> None:
         """The connection is idle: keep nothing but the table."""
-        self._blocks, self._lists = _NO_BYTES, _NO_LISTS
-        self._encoded = self._decoded = _NO_BYTES
-        self._kept = 0
+        self._drop_blocks()
+        self._drop_strings()
+
+    def _drop_blocks(self) -> None:
+        self._blocks, self._lists, self._kept = _NO_BYTES, _NO_LISTS, 0
+
+    def _drop_strings(self) -> None:
+        self._encoded, self._decoded, self._kept_strings = _NO_BYTES, _NO_BYTES, 0
 
     def _decode(self, block: bytes) -> tuple[Row, ...] | None:
         table = self._table
@@ -119,7 +132,7 @@ class HeaderDecoder:
             if size <= self._header_bytes and number <= self._headers:
                 rows.append(row)
         if table.changes != changes:
-            self._blocks, self._lists = _NO_BYTES, _NO_LISTS
+            self._drop_blocks()
         if size > self._header_bytes or number > self._headers:
             return None
         found = tuple(rows)
@@ -162,18 +175,20 @@ class HeaderDecoder:
         if index == prefix:
             index, at = _integer(block, at, prefix)
         if not index:
-            name = self._string(block, at)
+            name = self._string(block, at, is_name=True)
             at = self._at
         elif index <= STATIC_LENGTH:
             name = STATIC[index][0]
         else:
             name = self._table.entries[self._place(index)][0]
-        row: Row = (name, self._string(block, at))
+        row: Row = (name, self._string(block, at, is_name=False))
         if first >= 0x40:
             self._table.add(row, ENTRY_OVERHEAD + len(name) + len(row[1]))
+        elif first >= 0x10:
+            mark(name)
         return row
 
-    def _string(self, block: bytes, at: i64) -> bytes:
+    def _string(self, block: bytes, at: i64, *, is_name: bool) -> bytes:
         """The string literal at `at` (§5.2); `_at` is behind it afterwards."""
         if at >= len(block):
             raise HpackError("a field ends before its string")
@@ -188,7 +203,9 @@ class HeaderDecoder:
         self._at = end
         if length >= _LONG:
             return self._long(block[at:end], is_coded=first >= 0x80)
-        return decode_huffman(block[at:end]) if first >= 0x80 else block[at:end]
+        if first < 0x80:
+            return block[at:end]
+        return _name(block[at:end]) if is_name else decode_huffman(block[at:end])
 
     def _long(self, encoded: bytes, *, is_coded: bool) -> bytes:
         """A long string. It is the object of before if it came before."""
@@ -198,7 +215,11 @@ class HeaderDecoder:
         if self._encoded and self._encoded[slot] == encoded:
             return self._decoded[slot]
         decoded = decode_huffman(encoded) if is_coded else encoded
-        if self._has_room(len(encoded) + len(decoded)):
+        size: i64 = len(encoded) + len(decoded)
+        if size <= _KEPT:
+            if self._kept_strings + size > _KEPT:
+                self._drop_strings()
+            self._kept_strings += size
             if not self._encoded:
                 self._encoded, self._decoded = [b""] * (2 * _SLOTS), [b""] * (2 * _SLOTS)
             self._encoded[slot], self._decoded[slot] = encoded, decoded
@@ -206,20 +227,26 @@ class HeaderDecoder:
 
     def _keep(self, block: bytes, rows: tuple[Row, ...], size: i64) -> None:
         """Keep a block that changed nothing; with its fields it has `size` bytes."""
-        if self._has_room(size):
+        if size <= _KEPT:
+            if self._kept + size > _KEPT:
+                self._drop_blocks()
+            self._kept += size
             if not self._blocks:
                 self._blocks, self._lists = [b""] * _SLOTS, [()] * _SLOTS
             self._blocks[len(block) % _SLOTS] = block
             self._lists[len(block) % _SLOTS] = rows
 
-    def _has_room(self, size: i64) -> bool:
-        """Whether so many bytes may be kept; if need be, all else is dropped."""
-        if size > _KEPT:
-            return False
-        if self._kept + size > _KEPT:
-            self.rest()
-        self._kept += size
-        return True
+
+def _name(encoded: bytes) -> bytes:
+    """A name in the Huffman code."""
+    known = _NAMES.get(encoded)
+    if known is not None:
+        return known
+    decoded = decode_huffman(encoded)
+    if len(_NAMES) >= _MOST_NAMES:
+        _NAMES.clear()  # else one client could fill it, and no further name would ever be kept
+    _NAMES[encoded] = decoded
+    return decoded
 
 
 def _integer(block: bytes, at: i64, prefix: i64) -> tuple[i64, i64]:

@@ -13,6 +13,7 @@ once holds hashes, no fields.
 from typing import Final
 
 from sidecar.http.message import Field
+from sidecar.proxy.http2.hpack_names import NAMES, encoded_integer, length_bytes, named, noted
 from sidecar.proxy.http2.hpack_tables import (
     ENTRY_OVERHEAD,
     STATIC,
@@ -23,10 +24,6 @@ from sidecar.proxy.http2.hpack_tables import (
 )
 from sidecar.proxy.native import i64
 
-SECRET_NAMES: Final = frozenset(
-    {b"authorization", b"cookie", b"dpop", b"proxy-authorization", b"set-cookie", b"x-api-key"}
-)
-"""Fields that are never indexed."""
 _SCHEMES: Final = frozenset({b"basic ", b"bearer", b"dpop e"})
 """What the values of credentials begin with, in whichever field."""
 _JWT: Final = b"eyJ"
@@ -44,51 +41,15 @@ _MOST_KEPT: Final = 4096
 _KINDS: Final = 4
 _UNSETTLED: Final = b""
 """In place of the name of a field that will enter the table when it comes again."""
-_MOST_NAMES: Final = 1024
-_LONGEST_NAME: Final = 64
-
-
-def encoded_integer(value: int, prefix: int, pattern: int) -> bytes:
-    """An integer (§5.1) whose prefix can hold `prefix` at most, under the pattern of its first byte."""
-    if value < prefix:
-        return bytes([pattern | value])
-    octets = [pattern | prefix]
-    value -= prefix
-    while value >= 0x80:
-        octets.append(value & 0x7F | 0x80)
-        value >>= 7
-    octets.append(value)
-    return bytes(octets)
 
 
 _INDEXED: Final = [
     encoded_integer(index, 0x7F, 0x80) for index in range(STATIC_LENGTH + 1 + TABLE_BYTES // ENTRY_OVERHEAD)
 ]
 """The representation of each index that there can be (§6.1)."""
-_LENGTHS: Final = [encoded_integer(length, 0x7F, 0) for length in range(256)]
 _STATIC_FIELDS: Final = {row: _INDEXED[index] for index, row in enumerate(STATIC) if index}
-_STATIC_VALUED: Final = frozenset({row[0] for row in STATIC if row[1]})
-"""The names of which a field with a value is in the static table."""
-_STATIC_NAMES: Final = {STATIC[index][0]: index for index in range(STATIC_LENGTH, 0, -1)}
 _HASH_BITS: Final = 0x3FFFFFFF
 """The bits of a hash that count: a small number is cheaper to look up."""
-
-
-class FieldName:
-    """What is known of a name, for all connections: names are no secrets."""
-
-    __slots__ = ("has_values", "is_secret", "literal")
-
-    def __init__(self, name: bytes) -> None:
-        self.is_secret = name in SECRET_NAMES
-        self.has_values = name in _STATIC_VALUED
-        """Fields with a value are in the static table."""
-        self.literal = _named(name, 0x0F, 0x10 if self.is_secret else 0)
-        """The beginning of a literal that does not enter the table (§6.2.2, §6.2.3)."""
-
-
-_NAMES: Final[dict[bytes, FieldName]] = {}
-"""The number of entries is bounded."""
 
 
 _NONE: Final[list[bytes]] = []
@@ -111,6 +72,10 @@ class LastBlock:
         self.names, self.values, self.parts, self.block = _NONE, _NONE, _NONE, b""
 
 
+_IDLE: Final = [LastBlock() for _ in range(_KINDS + 1)]
+"""Nothing is remembered. Shared, and never changed: an idle connection has none of its own."""
+
+
 class HeaderEncoder:
     """Encodes the blocks of one direction of a connection; they are sent in their order."""
 
@@ -122,7 +87,7 @@ class HeaderEncoder:
         """By the hash of a field, how many were added to the table before it; it may have left since."""
         self._is_settled = True
         """Whether the field that was encoded last is encoded the same the next time, unless the table changes."""
-        self._last = [LastBlock() for _ in range(_KINDS + 1)]
+        self._last = _IDLE
         """Heads by their number of fields, and trailers."""
         self._size = self._lowest = TABLE_BYTES
         """The maximum size that the peer asked for last, and the smallest since the last block."""
@@ -133,23 +98,26 @@ class HeaderEncoder:
         self._lowest = min(self._size, self._lowest)
 
     def rest(self) -> None:
-        """The connection is idle: keep nothing but the table."""
+        """The connection is idle: keep nothing but the table and hashes."""
         self._forget()
 
     def encode(self, fields: list[Field]) -> bytes:
         """The field block of a head or of trailers."""
         updates = self._updates()
         is_head = bool(fields) and fields[0][0].startswith(b":")
-        last = self._last[len(fields) % _KINDS if is_head else _KINDS]
+        kind = len(fields) % _KINDS if is_head else _KINDS
+        last = self._last[kind]
         if len(fields) == len(last.names):
             return updates + self._again(fields, last) if updates else self._again(fields, last)
-        return updates + self._anew(fields, last)
+        return updates + self._anew(fields, kind)
 
     def _again(self, fields: list[Field], last: LastBlock) -> bytes:
         """Fields as many as last time."""
         names, values, parts = last.names, last.values, last.parts
-        changes, changed, part = self._table.changes, 0, b""
+        changes = self._table.changes
         at: i64 = 0
+        first: i64 = -1
+        behind: i64 = 0  # the places of the first field that has changed, and behind the last one
         offset: i64 = 0
         begin: i64 = 0
         end: i64 = 0
@@ -157,23 +125,24 @@ class HeaderEncoder:
             name, value = fields[at]
             size: i64 = len(parts[at])
             if names[at] != name or values[at] != value:
-                part = self._part(name, value)
-                names[at], values[at], parts[at] = name if self._is_settled else _UNSETTLED, value, part
+                parts[at] = self._part(name, value)
+                names[at], values[at] = name if self._is_settled else _UNSETTLED, value
                 if self._table.changes != changes:
                     return self._rest_anew(fields, parts[: at + 1])
-                changed += 1
-                begin, end = offset, offset + size
+                if first < 0:
+                    first, begin = at, offset
+                behind, end = at + 1, offset + size
             offset += size
             at += 1
         block = last.block
-        if changed:
-            block = b"%b%b%b" % (block[:begin], part, block[end:]) if changed == 1 else b"".join(parts)
+        if first >= 0:
+            block = b"%b%b%b" % (block[:begin], b"".join(parts[first:behind]), block[end:])
             last.block = block
             if len(block) > _MOST_KEPT:
                 last.forget()
         return block
 
-    def _anew(self, fields: list[Field], last: LastBlock) -> bytes:
+    def _anew(self, fields: list[Field], kind: int) -> bytes:
         """Fields of which nothing is known."""
         changes = self._table.changes
         names: list[bytes] = []
@@ -185,6 +154,9 @@ class HeaderEncoder:
         if self._table.changes != changes:
             self._forget()
         elif len(fields) <= _MOST_FIELDS and len(block) <= _MOST_KEPT:
+            if self._last is _IDLE:
+                self._last = [LastBlock() for _ in _IDLE]
+            last = self._last[kind]
             last.names, last.values = names, [value for _, value in fields]
             last.parts, last.block = parts, block
         return block
@@ -197,22 +169,21 @@ class HeaderEncoder:
         return b"".join(parts)
 
     def _forget(self) -> None:
-        for last in self._last:
-            last.forget()
+        self._last = _IDLE
 
     def _part(self, name: bytes, value: bytes) -> bytes:
         """One field, encoded (§6)."""
         self._is_settled = True
         row: Row = (name, value)
-        kind = _NAMES.get(name) or _noted(name)
+        kind = NAMES.get(name) or noted(name)
         if not value or kind.has_values:
             part = _STATIC_FIELDS.get(row)
             if part is not None:
                 return part
-        if kind.is_secret:
+        if kind.is_secret or kind.varies:
             return _literal(kind.literal, value)
         if _is_secret(value):
-            return _literal(_named(name, 0x0F, 0x10), value)
+            return _literal(named(name, 0x0F, 0x10), value)
         size = ENTRY_OVERHEAD + len(name) + len(value)
         if size * _SHARE <= self._table.most:
             key: i64 = hash(row)
@@ -232,11 +203,11 @@ class HeaderEncoder:
         if place < table.first:
             table.add(row, size)
             self._note(key, table.dropped + len(table.entries) - 1)
-            return _literal(_named(name, 0x3F, 0x40), value)
+            return _literal(named(name, 0x3F, 0x40), value)
         found = table.entries[place]
         if found[0] == name and found[1] == value:
             return _INDEXED[STATIC_LENGTH + len(table.entries) - place]
-        return _literal(_named(name, 0x0F, 0), value)
+        return _literal(named(name, 0x0F, 0), value)
 
     def _note(self, key: int, number: int) -> None:
         """Keep the number of a field; if they are many, those that are not in the table are dropped."""
@@ -272,28 +243,4 @@ def _is_secret(value: bytes) -> bool:
 
 def _literal(beginning: bytes, value: bytes) -> bytes:
     """A literal field: its name as it was begun, and its value (§6.2)."""
-    length = len(value)
-    return b"%b%b%b" % (beginning, _LENGTHS[length] if length < 256 else _length(value), value)
-
-
-def _length(value: bytes) -> bytes:
-    length = len(value)
-    return _LENGTHS[length] if length < 256 else encoded_integer(length, 0x7F, 0)
-
-
-def _noted(name: bytes) -> FieldName:
-    """A name that was not known."""
-    noted = FieldName(name)
-    if len(name) <= _LONGEST_NAME:
-        if len(_NAMES) >= _MOST_NAMES:
-            _NAMES.clear()
-        _NAMES[name] = noted
-    return noted
-
-
-def _named(name: bytes, prefix: int, pattern: int) -> bytes:
-    """The beginning of a literal: its name, by its index if there is one."""
-    index = _STATIC_NAMES.get(name, 0)
-    if index:
-        return encoded_integer(index, prefix, pattern)
-    return encoded_integer(0, prefix, pattern) + _length(name) + name
+    return b"%b%b%b" % (beginning, length_bytes(value), value)

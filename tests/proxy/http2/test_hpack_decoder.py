@@ -254,6 +254,13 @@ def test_a_long_value_that_comes_again_is_the_same_object() -> None:
     assert again[1][1] is first[0][1]
 
 
+def test_a_token_is_decoded_once_whatever_else_comes() -> None:
+    one = decoder()
+    token = b"\x10" + string(b"authorization") + string(b"Bearer " + b"abc012" * 100)
+    seen = [decoded(one, b"\x04" + string(b"/accounts/%d" % at) + token) or [] for at in range(50)]
+    assert all(fields[1][1] is seen[0][1][1] for fields in seen)
+
+
 def test_nothing_is_kept_at_rest_but_the_table() -> None:
     one = decoder()
     decoded(one, added(b"x", b"y"))

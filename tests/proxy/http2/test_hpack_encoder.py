@@ -3,10 +3,13 @@
 import tracemalloc
 
 import pytest
-from hpack import Decoder, NeverIndexedHeaderTuple
+from hpack import Decoder, Encoder, NeverIndexedHeaderTuple
 
 from sidecar.http.message import Field
-from sidecar.proxy.http2.hpack_encoder import SECRET_NAMES, HeaderEncoder, encoded_integer
+from sidecar.proxy.http2 import hpack_names
+from sidecar.proxy.http2.hpack import HeaderDecoder
+from sidecar.proxy.http2.hpack_encoder import HeaderEncoder
+from sidecar.proxy.http2.hpack_names import SECRET_NAMES, VARYING_NAMES, encoded_integer
 
 HEAD: list[Field] = [
     (b":status", b"200"),
@@ -17,6 +20,13 @@ HEAD: list[Field] = [
 TRAILERS: list[Field] = [(b"grpc-status", b"0"), (b"grpc-message", b"")]
 TOKEN = b"Bearer " + b"abc" * 20
 JWT = b"eyJhbGciOiJub25lIn0"
+
+
+@pytest.fixture(autouse=True)
+def no_names_of_other_tests() -> None:
+    """What other tests sent never-indexed is forgotten."""
+    hpack_names._MARKED.intersection_update(SECRET_NAMES)
+    hpack_names.NAMES.clear()
 
 
 class Peer:
@@ -85,6 +95,39 @@ def test_secrets_are_never_indexed(name: bytes) -> None:
         assert isinstance(found, NeverIndexedHeaderTuple)
         assert block[1] & 0xF0 == 0x10
     assert peer.encoder._table.size == 0
+
+
+@pytest.mark.parametrize("name", sorted(VARYING_NAMES))
+def test_a_field_that_seldom_comes_again_never_enters_the_table(name: bytes) -> None:
+    peer = Peer()
+    blocks = {peer.send([(b":path", b"/"), (name, b"17")]) for _ in range(4)}
+    assert len(blocks) == 1
+    assert peer.encoder._table.size == 0
+
+
+def test_what_one_peer_sent_never_indexed_is_sent_on_so() -> None:
+    """RFC 7541 §6.2.3: "This representation ... MUST be used" by an intermediary too."""
+    peer = Peer()
+    field = (b"x-account-pin", b"1234")
+    sender = NeverIndexedHeaderTuple(*field)
+    received = HeaderDecoder(8192, 50).decode(Encoder().encode([sender], huffman=False))
+    assert received == (field,)
+    for _ in range(3):
+        block = peer.send(list(received))
+        assert block[0] == 0x10
+    assert peer.encoder._table.size == 0
+
+
+def test_names_that_were_sent_never_indexed_are_bounded_and_then_all_names_count_as_such() -> None:
+    assert not hpack_names.FieldName(b"x-4999").is_secret
+    for at in range(5000):
+        hpack_names.mark(b"x-%d" % at)
+    hpack_names.mark(b"y" * 5000)
+    assert len(hpack_names._MARKED) <= 1024
+    assert max(map(len, hpack_names._MARKED)) <= 64
+    assert hpack_names.FieldName(b"x-4999").is_secret
+    assert hpack_names.FieldName(b"y" * 5000).is_secret
+    hpack_names._MARKED.intersection_update(SECRET_NAMES)
 
 
 @pytest.mark.parametrize("value", [TOKEN, TOKEN.lower(), b"Basic " + b"a" * 12, b"DPoP " + JWT, JWT])
