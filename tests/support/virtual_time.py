@@ -79,6 +79,10 @@ class VirtualTime(asyncio.SelectorEventLoop):
         self._now = end
         self.settle()
 
+    def skip_time(self, seconds: float) -> None:
+        """Let time pass; what is due by then runs when the loop next goes round."""
+        self._now += seconds
+
     def _next(self) -> float:
         return self._scheduled[0].when() if self._scheduled else float("inf")
 

@@ -17,7 +17,7 @@ from sidecar.http.message import Fault, Field
 from sidecar.proxy.client.host import Host
 from sidecar.proxy.client.http2_allowance import Allowance
 from sidecar.proxy.client.http2_stream import NOT_AS_LONG, Http2Stream
-from sidecar.proxy.client.http2_turns import Http2Turns
+from sidecar.proxy.client.http2_turns import ENDED_AT_ONCE, Http2Turns
 from sidecar.proxy.client.link import EXCHANGE, IDLE, Link
 from sidecar.proxy.configuration import Timeouts
 from sidecar.proxy.exchange.exchange import Exchange
@@ -30,8 +30,6 @@ _HEAD_BYTES: Final = 1024
 """Bytes of a decoded head, or of trailers, per additional unit of work."""
 _ENDING_WORK: Final = 3
 """Units of work for ending an exchange whose request the client has cancelled."""
-_ENDED_AT_ONCE: Final = 4
-"""Number of exchanges of a disconnected client that are ended in one turn. When the process stops, all have to end."""
 _NOT_AS_LONG: Final = Fault(Reason.REQUEST_MALFORMED, NOT_AS_LONG)
 _STALLED: Final = Fault(Reason.REQUEST_TIMEOUT, "the request did not end in time")
 _STREAMS_HELD: Final = 16
@@ -42,7 +40,7 @@ class Http2Wire(Http2Turns):
     """The streams of one connection."""
 
     __slots__ = (
-        "_allowance", "_announced_at", "_deferred", "_filled", "_heads", "_is_leaving", "_leavers", "_requests",
+        "_allowance", "_announced_at", "_deferred", "_filled", "_heads", "_is_leaving", "_requests",
         "_sheds", "deadline", "streams",
     )  # fmt: skip
 
@@ -56,8 +54,6 @@ class Http2Wire(Http2Turns):
         self._filled: list[Http2Stream] = []
         """Streams that may have output waiting for the client: those whose `is_filled` is set, each once."""
         self._heads = HeadReader()
-        self._leavers: list[Http2Stream] = []
-        """Streams of a disconnected client whose exchanges still have to be ended."""
         self._deferred: dict[int, tuple[Http2Request, float]] = {}
         """Requests that declare no content and have not ended: they begin when their stream ends (RFC 9113 §8.1.1).
         Stream number → request, with the time when it arrived.
@@ -119,7 +115,7 @@ class Http2Wire(Http2Turns):
                     self._filled.append(stream)
                 else:
                     stream.settle()
-        if self._is_leaving and not self.streams and not self._deferred:
+        if self._is_leaving and not (self.streams or self._deferred or link.is_ending):
             link.close()
 
     def filled(self, stream: Http2Stream) -> None:
@@ -358,17 +354,19 @@ class Http2Wire(Http2Turns):
         if not waits:
             self._end_some()
 
-    def _end_some(self) -> None:
-        leavers = self._leavers
-        some = leavers[:] if self._host.draining else leavers[:_ENDED_AT_ONCE]
-        del leavers[: len(some)]
-        if leavers:
-            self._host.call_soon(self._end_more, self.refusals)
-        for stream in some:
-            stream.close()
+    def _has_stalled(self) -> bool:
+        """Whether a request that declared no content has not ended in time. The oldest is the first."""
+        within = self._host.settings.timeouts.request_head
+        return bool(self._deferred) and self.now() - next(iter(self._deferred.values()))[1] >= within
 
-    def _end_more(self) -> None:
-        self._guarded(self._end_some)
+    def _end_stalled(self) -> None:
+        """Answer a few of those requests: all of many connections may be due at once."""
+        for number in tuple(self._deferred)[:ENDED_AT_ONCE]:
+            if self._has_stalled() and not self._link.is_ending:
+                self._begin_deferred(number, _STALLED, ends=False)
+
+    def _end_more_stalled(self) -> None:
+        self._guarded(self._end_stalled)
 
     # --- time ----------------------------------------------------------------------------------------
 
@@ -387,9 +385,8 @@ class Http2Wire(Http2Turns):
         link = self._link
         for stream in tuple(self.streams.values()):
             stream.check(now, wall, timeouts, is_blocked=link.blocked_since != NEVER)
-        for number, (_, since) in tuple(self._deferred.items()):
-            if now - since >= timeouts.request_head:
-                self._begin_deferred(number, _STALLED, ends=False)
+        if self._has_stalled():
+            self._host.call_soon(self._end_more_stalled, self.refusals)
         if now - self._announced_at >= timeouts.request_head:
             self._go_away()  # the client does not answer PING
         if self.streams or link.blocked_since != NEVER:

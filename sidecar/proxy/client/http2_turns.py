@@ -18,7 +18,7 @@ from typing import Final
 from sidecar.decision.request import Presenter
 from sidecar.http.forwarding import Forwarding
 from sidecar.proxy.client.host import Host
-from sidecar.proxy.client.http2_stream import Carrier
+from sidecar.proxy.client.http2_stream import Carrier, Http2Stream
 from sidecar.proxy.client.link import Link
 from sidecar.proxy.exchange.stream import NEVER
 from sidecar.proxy.http2.engine import Http2Failure
@@ -28,6 +28,10 @@ _TURN: Final = 16
 """Units of work in one turn of the event loop: 2 requests, or 8 pieces of content."""
 _TURN_LONG: Final = 64
 """Units of work in a turn of a client whose last request was permitted, or while no other is active: 8 requests."""
+ENDED_AT_ONCE: Final = 4
+"""Number of exchanges that are ended in one turn because their client has disconnected, or did not end the request in
+time. When the process stops, all have to end.
+"""
 _MOMENT: Final = 64
 """Number of turns for which a connection that was active counts as active."""
 
@@ -37,8 +41,8 @@ class Http2Turns(Carrier):
     """The part of a connection that manages its turns."""
 
     __slots__ = (
-        "_all_under_way", "_alone_in", "_call_soon", "_client_ended", "_flushes", "_host", "_left", "_link",
-        "_unanswered_since", "_waits", "under_way", "was_permitted",
+        "_all_under_way", "_alone_in", "_call_soon", "_client_ended", "_flushes", "_host", "_leavers", "_left",
+        "_link", "_unanswered_since", "_waits", "under_way", "was_permitted",
     )  # fmt: skip
 
     def __init__(
@@ -57,11 +61,26 @@ class Http2Turns(Carrier):
         """Exchanges of this connection in progress."""
         self.was_permitted = False
         """A request with a token was permitted on this connection."""
+        self._leavers: list[Http2Stream] = []
+        """Streams of a disconnected client whose exchanges still have to be ended."""
         self._waits = False
         """Received data waits for the next turn."""
         self._client_ended = self._flushes = False
         self._unanswered_since = NEVER
         """Time since which an incomplete frame, or an incomplete field block, has been waiting."""
+
+    def _end_some(self) -> None:
+        """End a few exchanges of a disconnected client."""
+        leavers = self._leavers
+        some = leavers[:] if self._host.draining else leavers[:ENDED_AT_ONCE]
+        del leavers[: len(some)]
+        if leavers:
+            self._host.call_soon(self._end_more, self.refusals)
+        for stream in some:
+            stream.close()
+
+    def _end_more(self) -> None:
+        self._guarded(self._end_some)
 
     @abstractmethod
     def flush(self) -> None:

@@ -272,3 +272,25 @@ def test_who_takes_all_requests_back_stands_with_those_who_are_always_refused(ta
     talk.loop.settle()
     assert [head.path for head in talk.gate.asked].index("/b") <= 1
     assert len(talk.gate.asked) == 11
+
+
+def test_requests_that_do_not_end_in_time_are_answered_a_few_in_each_turn(talk: Conversation) -> None:
+    """They declare no content, and wait for the end of their stream. Each is an answer and a record, and all of many
+    connections may become due at once.
+    """
+    client, other = RawHttp2(talk), talk.client()
+    head = block(request("/a", "POST", (b"content-length", b"0")))
+    client.writes(b"".join(frame(HEADERS, END_HEADERS, number, head) for number in range(1, 201, 2)))
+    assert not talk.gate.asked
+    talk.loop.skip_time(11.0)
+    ended = 0
+    other.transport.arrive(seal(RECORD, OTHER))
+    while ended < 100:
+        talk.loop.skip_time(0.05)
+        talk.loop.run_once()
+        assert len(talk.observed.records) - ended <= 5
+        ended = len(talk.observed.records)
+    talk.loop.settle()
+    assert {record.reason for record in talk.observed.records} == {Reason.REQUEST_TIMEOUT}
+    assert [head.path for head in talk.gate.asked] == ["/b"]
+    assert talk.server.under_way.count == 1
