@@ -202,9 +202,10 @@ class Http2Engine(Inbound):
 
     def _take_block(self, number: int, block: bytes, *, ends: bool, is_bad: bool) -> int:
         # It is decoded even if nobody is told of it (RFC 9113 §4.3).
-        stream = self._find(number)
-        if stream is None and number > self._last and self._is_server and not number & 1:
+        is_new = number > self._last and self._is_server
+        if is_new and not number & 1:
             raise Broken(PROTOCOL_ERROR, "a client opens an even stream")
+        stream = None if is_new else self._find(number)
         fields = self._decoder.decode(block)
         if fields is None:
             raise self._fail("fields whose count or size is twice the limit")
@@ -217,7 +218,7 @@ class Http2Engine(Inbound):
                 self._trailers(stream, fields, ends=ends)
             else:
                 self._response(stream, fields, ends=ends)
-        elif self._is_server and number > self._last:
+        elif is_new:
             self._request(number, fields, ends=ends, is_bad=is_bad)
         else:
             self._check_not_idle(number)

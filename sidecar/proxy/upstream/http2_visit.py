@@ -57,7 +57,7 @@ class Visit(Unheeded):
         """Send GOAWAY and close."""
         if self._transport is not None:
             self._engine.go_away()
-            self.flush()
+            self._send()
             self._transport.close()
         for one in (self.greeted, self.answered):
             one.cancel()
@@ -70,11 +70,14 @@ class Visit(Unheeded):
         self.flush()
 
     def flush(self) -> None:
-        """Send the engine's output."""
+        """Send the engine's output, and see what has ended with it."""
+        self._send()
+        self._engine.deliver(_WORK)
+
+    def _send(self) -> None:
         data = self._engine.outgoing()
         if data and self._transport is not None:
             self._transport.write(data)
-        self._engine.deliver(_WORK)
 
     def receive(self, data: bytes) -> None:
         """Process bytes of the upstream."""

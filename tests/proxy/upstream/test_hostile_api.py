@@ -189,6 +189,14 @@ def test_goaways_that_rise_and_fall_end_each_request_once(talk: Conversation) ->
     assert sorted(talk.outcomes) == [("/0", 200, ""), ("/1", 204, ""), ("/2", 204, ""), ("/3", 204, "")]
 
 
+class Sink(asyncio.Transport):
+    """Takes everything."""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None: ...
+
+    def close(self) -> None: ...
+
+
 @pytest.mark.parametrize(
     ("sent", "says"),
     [
@@ -207,10 +215,12 @@ def test_goaways_that_rise_and_fall_end_each_request_once(talk: Conversation) ->
 def test_a_visit_says_what_is_wrong(sent: bytes, says: str) -> None:
     async def visits() -> str:
         visit = Visit()
+        visit.connected(Sink())
         visit.ask([(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/")], b"")
         visit.receive(sent)
         with pytest.raises(VisitFailed) as failed:
             await visit.answered
+        visit.leave()
         return str(failed.value)
 
     assert asyncio.run(visits()) == says
