@@ -7,7 +7,7 @@ the value or raises `Malformed`; what that means for a request is the caller's b
 import json
 import re
 from binascii import a2b_base64, b2a_base64
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from json.scanner import make_scanner
 from math import isfinite
 from typing import Any, Final, NoReturn, cast
@@ -36,16 +36,22 @@ class Malformed(ValueError):
 def base64url(text: str) -> bytes:
     """Decodes base64url without padding (RFC 7515 §2).
 
-    The encoding of the result must be the input: that one comparison refuses padding, white space, line breaks,
-    the alphabet of plain base64 and every other character, and trailing bits that are not zero (RFC 4648 §3.5).
+    The encoding of the result must be the input: that refuses padding, white space, line breaks, the alphabet of plain
+    base64 and every other character, and trailing bits that are not zero (RFC 4648 §3.5).
     """
     try:
         # The library's own decoder for this alphabet does the same in three functions of Python.
-        plain = text.encode("ascii").translate(_PLAIN) + _PADDING[len(text) % 4]
+        length = len(text)
+        over = length % 4
+        plain = text.encode("ascii").translate(_PLAIN) + _PADDING[over]
         decoded = a2b_base64(plain)
     except ValueError:
         raise Malformed("not base64url") from None
-    if b2a_base64(decoded, newline=False) != plain:
+    # The decoder skips what is not of its alphabet, and then the result is too short. So that its length is right says
+    # that each character counted, and all bits but those of the last group are in the result.
+    if over == 1 or len(decoded) != length * 3 // 4:
+        raise Malformed("not canonical base64url without padding")
+    if over and b2a_base64(decoded[1 - over :], newline=False) != plain[-4:]:
         raise Malformed("not canonical base64url without padding")
     return decoded
 
@@ -76,7 +82,8 @@ def json_object(data: bytes, most: int | None = None) -> dict[str, Any]:
         value, end = _SCAN(text, 0)
         if end != len(text):
             raise Malformed("not JSON")
-        if "\\u" in text and _SURROGATE.search(text):
+        # One character is found much faster than two.
+        if "\\" in text and _SURROGATE.search(text):
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
         raise Malformed("a lone surrogate") from None
@@ -123,9 +130,14 @@ def _refuse_deep(text: str) -> None:
             depth -= 1
 
 
-def _unique(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     # RFC 7519 §4: "The Claim Names within a JWT Claims Set MUST be unique"
-    members = dict(pairs)
+    members: dict[str, Any] = {}
+    for (
+        name,
+        value,
+    ) in pairs:  # compiled, this takes less than `dict`, and interpreted less than a comprehension
+        members[name] = value  # noqa: PERF403
     if len(members) != len(pairs):
         raise Malformed("a name twice in one object")
     return members

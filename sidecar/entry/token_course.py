@@ -240,7 +240,7 @@ class TokenCourse(Course):
         self, finding: Finding, tokens: IssuedTokens | None
     ) -> AnswerRefused | Awaitable[AnswerRefused] | None:
         if self._notes is not None:
-            self._notes.issued = finding.verdict.value
+            self._notes.issued = finding.name
             self._notes.issued_detail = finding.detail
         if finding.is_good or not self._terms.refuses_unbound:
             return None

@@ -35,6 +35,20 @@ def test_anything_but_canonical_base64url_is_refused(text: str) -> None:
         base64url(text)
 
 
+@given(st.text("AQRgwfz90-_+/=*. \n\u00e9", max_size=24))
+def test_only_the_encoding_of_the_result_is_read(text: str) -> None:
+    """As a comparison of all of it would say."""
+    try:
+        data = base64.b64decode(text + "=" * (-len(text) % 4), b"-_")
+    except ValueError:
+        data = b""
+    if base64.urlsafe_b64encode(data).rstrip(b"=").decode() == text:
+        assert base64url(text) == data
+    else:
+        with pytest.raises(Malformed):
+            base64url(text)
+
+
 def test_empty_text_is_no_bytes() -> None:
     assert base64url("") == b""
 
