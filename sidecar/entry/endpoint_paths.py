@@ -56,9 +56,13 @@ class EndpointPaths:
         """
         self._public = public
         self._folded = frozenset().union(*(folded(path.encode()) for path in (*public, *hidden)))
+        self._spelled = frozenset(path.encode() for path in public) & self._folded
+        """Paths of endpoints as clients spell them."""
 
     def covers(self, target: bytes) -> bool:
         """Whether some server may read a request target as an endpoint."""
+        if target in self._spelled:
+            return True
         if _PLAIN.fullmatch(target):  # as nearly all are: an ordinary request pays for no more
             return target in self._folded
         return not self._folded.isdisjoint(folded(target))
