@@ -27,6 +27,8 @@ _END: Final = b"\r\n\r\n"
 _LEAST: Final = 1024
 _PIECE: Final = 16384
 """Bytes of chunks, or of a head, that are parsed at once: the minimum for small chunks, more for larger ones."""
+_AS_LONG_AS_LENGTH: Final = len(b"content-length")
+_AS_LONG_AS_CODING: Final = len(b"transfer-encoding")
 _SMALL: Final = 64
 """Bytes: if chunks are smaller than this, the next piece has the minimum size."""
 _CHUNK_WORK: Final = 512
@@ -317,9 +319,14 @@ def _length(request: Request) -> int:
     """
     if request.content_length is not None and not request.chunked:
         return request.content_length
-    names = {name.lower(): value for name, value in request.fields}
-    value = names.get(b"content-length", b"")
-    return int(value) if value.isdigit() and b"transfer-encoding" not in names else -1
+    length = b""
+    for name, value in request.fields:
+        size = len(name)  # most names need not be looked at
+        if size == _AS_LONG_AS_LENGTH and name.lower() == b"content-length":
+            length = value
+        elif size == _AS_LONG_AS_CODING and name.lower() == b"transfer-encoding":
+            return -1
+    return int(length) if length.isdigit() else -1
 
 
 def _first_line(data: bytes) -> bytes:
