@@ -38,6 +38,7 @@ _NOTHING: Final[frozenset[bytes]] = frozenset()
 _TIMEOUT: Final = re.compile(rb"(?:\A|[\s,;])timeout\s*=\s*\"?([0-9]{1,9})", re.IGNORECASE)
 """The parameter of Keep-Alive, which no RFC has defined since RFC 2068 §19.7.1.1; servers send `timeout=5, max=100`."""
 _CACHED_NAMES: Final = 2048
+_CACHED_PLACES: Final = 64
 _LONGEST_CACHED: Final = 128
 """Maximum bytes of a cached name. Longer names are not in real use, and must not fill the memory."""
 
@@ -52,6 +53,38 @@ class ResponseName:
         self.kind = _RESPONSE_KINDS.get(lower, _KEEP)
         self.lower = lower if lower != name else b""
         """The name in lower case; empty if it is that already."""
+
+
+class ResponseNames:
+    """The names that were seen in responses, in bounded number. An API mostly says the same ones in the same order: a
+    comparison with the name at the same place of the response before costs less than a look-up.
+    """
+
+    __slots__ = ("kinds", "last", "seen")
+
+    def __init__(self) -> None:
+        self.seen: dict[bytes, ResponseName] = {}
+        self.last: list[bytes] = []
+        """The names of the responses before, by their places."""
+        self.kinds: list[ResponseName] = []
+        """What is known of these."""
+
+    def at(self, place: int, name: bytes) -> ResponseName:
+        """What is known of a name that did not stand at its place in the response before."""
+        last = self.last
+        known = self.seen.get(name)
+        if known is None:
+            known = ResponseName(name)
+            if len(name) > _LONGEST_CACHED:
+                return known
+            if len(self.seen) < _CACHED_NAMES:
+                self.seen[name] = known
+        if place < len(last):
+            last[place], self.kinds[place] = name, known
+        elif place == len(last) < _CACHED_PLACES:
+            last.append(name)
+            self.kinds.append(known)
+        return known
 
 
 class ResponseFields:
@@ -129,20 +162,20 @@ class ResponseFields:
 
 
 def sort_response(
-    fields: list[Field], seen: dict[bytes, ResponseName], nonce: str | None = None, *, lowers: bool = False
+    fields: list[Field], names: ResponseNames, nonce: str | None = None, *, lowers: bool = False
 ) -> ResponseFields:
-    """Classify a response's fields. `seen` caches names, in bounded number. `nonce` is sent to the client. `lowers`: as
-    for `ResponseFields`.
+    """Classify a response's fields. `names` are those of the responses before. `nonce` is sent to the client. `lowers`:
+    as for `ResponseFields`.
 
     Raises `MalformedResponse`.
     """
     result = ResponseFields(lowers=lowers)
     result.kept = kept = fields[:]  # few are removed: a copy costs less than to put one after the other
-    at = 0
+    last, kinds = names.last, names.kinds
+    places, at, place = len(last), 0, 0
     for name, value in fields:
-        known = seen.get(name)
-        if known is None:
-            known = _remembered(name, seen)
+        known = kinds[place] if place < places and last[place] == name else names.at(place, name)
+        place += 1
         kind = known.kind
         if kind > _LOCATION:
             del kept[at]
@@ -155,9 +188,9 @@ def sort_response(
         elif kind == _LOCATION:
             result.is_located = True
         if lowers:
-            if value and (value[0] <= 0x20 or value[-1] <= 0x20):
+            if len(value) > 0 and (value[0] <= 0x20 or value[-1] <= 0x20):
                 kept[at] = (known.lower or name, value.strip(b" \t"))
-            elif known.lower:
+            elif len(known.lower) > 0:
                 kept[at] = (known.lower, value)
         at += 1
     if result.named:
@@ -165,10 +198,3 @@ def sort_response(
     if nonce is not None:
         result.give_nonce(nonce)
     return result
-
-
-def _remembered(name: bytes, seen: dict[bytes, ResponseName]) -> ResponseName:
-    known = ResponseName(name)
-    if len(seen) < _CACHED_NAMES and len(name) <= _LONGEST_CACHED:
-        seen[name] = known
-    return known

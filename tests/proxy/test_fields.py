@@ -7,7 +7,7 @@ import pytest
 
 from sidecar.http.fields import FieldRules
 from sidecar.http.lines import field_lines
-from sidecar.http.response_fields import ResponseName, sort_response
+from sidecar.http.response_fields import ResponseNames, sort_response
 from tests.proxy.conftest import Converse
 from tests.support.conversation import LISTENER, UPSTREAM, Conversation
 from tests.support.recorder import Seen
@@ -279,10 +279,10 @@ def test_response_fields_of_one_hop_stay_behind(talk: Conversation) -> None:
 def test_response_with_a_nonce_has_one_and_is_not_to_be_stored() -> None:
     """RFC 9449 §8.2; the API can name no field in Connection to take it out."""
     theirs = [(b"dpop-nonce", b"theirs"), (b"Connection", b"DPoP-Nonce, Cache-Control"), (b"X-End", b"2")]
-    assert field_lines(sort_response(theirs, {}, "ours").kept) == (
+    assert field_lines(sort_response(theirs, ResponseNames(), "ours").kept) == (
         b"X-End: 2\r\nDPoP-Nonce: ours\r\nCache-Control: no-store\r\n"
     )
-    assert field_lines(sort_response(theirs, {}).kept) == b"X-End: 2\r\n"
+    assert field_lines(sort_response(theirs, ResponseNames()).kept) == b"X-End: 2\r\n"
 
 
 def test_response_to_a_client_of_http2_has_names_in_lower_case_and_bare_values() -> None:
@@ -296,7 +296,7 @@ def test_response_to_a_client_of_http2_has_names_in_lower_case_and_bare_values()
         (b"X-Four", b""),
         plain,
     ]
-    seen: dict[bytes, ResponseName] = {}
+    seen = ResponseNames()
     for _ in range(2):  # the second time, the names are known
         made = sort_response([*theirs, (b"Keep-Alive", b"x")], seen, "ours", lowers=True)
         assert made.kept == [
@@ -306,6 +306,29 @@ def test_response_to_a_client_of_http2_has_names_in_lower_case_and_bare_values()
         assert made.kept[5] is plain
         assert made.is_located
     assert sort_response(theirs, seen).kept == theirs
+
+
+def test_response_is_sorted_by_its_own_names_whatever_stood_at_their_places_before() -> None:
+    names = ResponseNames()
+    first = [(b"X-A", b"1"), (b"Connection", b"close"), (b"Location", b"/"), (b"X-B", b"2")]
+    other = [
+        (b"Connection", b"X-C"),
+        (b"X-A", b"1"),
+        (b"X-C", b"3"),
+        (b"Content-Length", b"0"),
+        (b"Date", b"then"),
+    ]
+    for _ in range(2):
+        made = sort_response(first, names, lowers=True)
+        assert made.kept == [(b"x-a", b"1"), (b"location", b"/"), (b"x-b", b"2")]
+        assert (made.is_located, made.has_length, made.has_date) == (True, False, False)
+        made = sort_response(other, names)
+        assert made.kept == [(b"X-A", b"1"), (b"Content-Length", b"0"), (b"Date", b"then")]
+        assert (made.is_located, made.has_length, made.has_date) == (False, True, True)
+        assert sort_response(other[1:], names).kept == other[1:]
+    many = [(b"X-%d" % number, b"") for number in range(100)]
+    assert sort_response(many, names).kept == many
+    assert sort_response(many[1:], names).kept == many[1:]
 
 
 def test_response_without_date_gets_one(talk: Conversation) -> None:
@@ -320,14 +343,14 @@ def test_response_without_date_gets_one(talk: Conversation) -> None:
 
 def test_long_names_are_told_apart_and_not_remembered() -> None:
     rules = FieldRules(["X-Auth-Subject"])
-    seen: dict[bytes, ResponseName] = {}
+    seen = ResponseNames()
     for number in range(20):
         name = b"X%d" % number + b"a" * 10_000
         assert rules.kind(name) == rules.kind(b"X-Plain")
         assert rules.kind(name + b"_") == rules.kind(b"X_Plain")
         assert sort_response([(name, b"1")], seen).kept == [(name, b"1")]
     assert set(rules.seen) == {b"X-Plain", b"X_Plain"}
-    assert seen == {}
+    assert seen.seen == {}
 
 
 def test_one_who_sends_many_names_does_not_make_the_others_strangers_for_good() -> None:

@@ -268,7 +268,7 @@ def test_fault_of_ours_on_the_way_back_ends_that_exchange_alone(converse: Conver
     other.says(GET)
     first, second = talk.upstream(), talk.upstream()
     # Whatever it is: here a memo of names that holds what it must not.
-    talk.server.serving.response_names[b"X-Broken"] = cast("ResponseName", "no name")
+    talk.server.serving.response_names.seen[b"X-Broken"] = cast("ResponseName", "no name")
     first.says(b"HTTP/1.1 200 OK\r\nX-Broken: one\r\n\r\n")
     second.says(EMPTY)
     assert other.answer().status == 200

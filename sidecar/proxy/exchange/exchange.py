@@ -6,7 +6,7 @@ at once if all it needs is in memory), and the upstream connection reports that 
 handles how it ends. Only `_forward` writes to the upstream, and its first argument is the `Permit`.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Final
 
@@ -19,15 +19,16 @@ from sidecar.http.http2_request import Http2Request
 from sidecar.http.lines import NO_FIELDS, NO_TRAILERS
 from sidecar.http.message import Fault, Field, MalformedResponse, Request, Response
 from sidecar.http.response_fields import sort_response
-from sidecar.proxy.exchange.bounds import Bounds
 from sidecar.proxy.exchange.ending import ENDED_FOR, Ending
-from sidecar.proxy.exchange.snapshot import Serving
+from sidecar.proxy.exchange.snapshot import BoundsInForce, Serving
 from sidecar.proxy.exchange.stream import NEVER, ClientStream
 from sidecar.proxy.exchange.tunnel import Tunnel
 from sidecar.proxy.upstream import http1_writer, http2_writer
 from sidecar.proxy.upstream.connection import Passenger, UpstreamConnection
 
 Decision = Permit | Denial
+_seconds: Final[Callable[[], float]] = perf_counter
+"""The clock of durations."""
 _IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 """The idempotent methods (RFC 9110 §9.2.2) whose requests may be sent again."""
 
@@ -41,7 +42,7 @@ class Exchange(Passenger):
     valid_until = NEVER
     """Seconds since the epoch: when the token or certificate that permits this exchange expires."""
     tunnel: Tunnel | None = None
-    bounds: Bounds
+    bounds: BoundsInForce
     """Set when the rule is known; without a rule nothing is forwarded."""
     _head: RequestHead | None = None
     _upstream: UpstreamConnection | None = None
@@ -120,7 +121,7 @@ class Exchange(Passenger):
 
     def _decided(self, decision: Decision) -> None:
         self.record.decision = decision
-        self.record.decision_seconds = perf_counter() - self.ending.started
+        self.record.decision_seconds = _seconds() - self.ending.started
         if isinstance(decision, Permit):
             self._forward(decision)
         else:
@@ -135,7 +136,8 @@ class Exchange(Passenger):
             self.valid_until = min(until if until < ends else ends, self.record.presenter.ends)  # noqa: FURB136 — a call more
             self._nonce, stream.was_permitted = permit.nonce, True
         rule = permit.rule
-        self.bounds = bounds = serving.bounds if rule.limits is None else serving.bounds_under(rule)
+        limits = rule.limits
+        self.bounds = bounds = serving.bounds if limits is None else serving.bounds_under(rule)
         self._body_limit = limit = bounds.body_bytes
         if limit and max(request.content_length or 0, request.body_bytes) > limit:
             self.fail(Reason.BODY_TOO_LARGE, f"body over {limit} bytes")
@@ -144,13 +146,13 @@ class Exchange(Passenger):
         if head is None:
             self.fail(Reason.CONDITION_FAILED, "identity headers or the client certificate over the limit")
             return
-        if rule.limits is not None or serving.places is not None:
-            hindrance = self.ending.hindrance(rule, bounds)
+        if limits is not None or serving.places is not None:
+            hindrance = self.ending.hindrance(rule, bounds.bounds)
             if hindrance is not None:
                 self.fail(hindrance[0], hindrance[1])
                 return
-        self._replay, self._dispatched = head, perf_counter()
-        stream.expect_answer(bounds.response_timeout if request.complete else self._patience())
+        self._replay, self._dispatched = head, _seconds()
+        stream.expect_answer(bounds.response_timeout if request.complete else bounds.patience)
         serving.pool.submit(self)
 
     def _request_head(self, permit: Permit) -> bytes | None:
@@ -222,11 +224,8 @@ class Exchange(Passenger):
         data = request.take_body()
         if upstream.send(data, self._end(data)):
             self._replay = None
-            self.stream.expect_answer(self.bounds.response_timeout if request.complete else self._patience())
-
-    def _patience(self) -> float:
-        """Seconds that a request may pause before it is complete; a rule's shorter timeout applies only after that."""
-        return max(self.bounds.response_timeout, self._serving.upstream.response_timeout)
+            bounds = self.bounds
+            self.stream.expect_answer(bounds.response_timeout if request.complete else bounds.patience)
 
     def upstream_blocked(self) -> None:
         """The upstream accepts no more bytes for now."""
@@ -243,7 +242,8 @@ class Exchange(Passenger):
         end: list[Field] | None = None
         if response.complete:
             end = trailers(response.trailers, self._serving.field_rules) if response.trailers else NO_TRAILERS
-        data = b"" if not body else body[0] if len(body) == 1 else b"".join(body)
+        pieces = len(body)
+        data = b"" if not pieces else body[0] if pieces == 1 else b"".join(body)
         self.record.bytes_out += len(data)
         for head in heads:
             if head.interim:
@@ -284,7 +284,7 @@ class Exchange(Passenger):
         if header is not None:  # RFC 9440 §2.4: the response varies with the field, or is not cached
             fields.add(b"Vary", header.selects)
         record.status = head.status
-        record.upstream_seconds = perf_counter() - self._dispatched
+        record.upstream_seconds = _seconds() - self._dispatched
         self.ending.has_begun = True
         self._replay = None
         self.stream.head(head, fields, data, end)
@@ -309,7 +309,7 @@ class Exchange(Passenger):
             return
         self.ending.has_begun = True
         self.record.status, self.record.upgraded = 101, True
-        self.record.upstream_seconds = perf_counter() - self._dispatched
+        self.record.upstream_seconds = _seconds() - self._dispatched
         early = self.stream.switch(head, fields)
         self.tunnel = Tunnel(self.stream, upstream, fields.upgrade, self.bounds.stream_timeout)
         self.tunnel.begin(early)

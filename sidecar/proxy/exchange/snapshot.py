@@ -17,7 +17,7 @@ from sidecar.http.identity import identity_block
 from sidecar.http.lines import NO_FIELDS, FieldBlock
 from sidecar.http.message import Field
 from sidecar.http.redirects import Redirects
-from sidecar.http.response_fields import ResponseName
+from sidecar.http.response_fields import ResponseNames
 from sidecar.proxy.configuration import HTTP2, ProxySettings, UpstreamSettings
 from sidecar.proxy.exchange.bounds import Bounds, bounds
 from sidecar.proxy.exchange.endpoints import ServerEndpoints
@@ -37,6 +37,20 @@ class Authorizes(Protocol):
         self, head: RequestHead, presenter: Presenter, now: float
     ) -> Permit | Denial | Awaitable[Permit | Denial]:
         """Decide at once if everything is in memory, else return an awaitable."""
+
+
+class BoundsInForce:
+    """The bounds of an exchange as native numbers: in compiled code, reading those of `Bounds` costs far more."""
+
+    __slots__ = ("body_bytes", "bounds", "patience", "response_timeout", "stream_timeout")
+
+    def __init__(self, bounds: Bounds, of_service: Bounds) -> None:
+        self.bounds = bounds
+        self.body_bytes = bounds.body_bytes
+        self.response_timeout = float(bounds.response_timeout)
+        self.stream_timeout = float(bounds.stream_timeout)
+        self.patience = max(float(bounds.response_timeout), float(of_service.response_timeout))
+        """Seconds that a request may pause before it is complete; a rule's shorter timeout applies only after that."""
 
 
 class Serving:
@@ -69,7 +83,8 @@ class Serving:
         """Writes the client's certificate into the request to the API; None: the API does not get it."""
         self.needs_chains = header is not None and header.chain
         """Whether the certificates above the client's certificate are needed."""
-        self.bounds = bounds(settings.limits, settings.upstream)
+        of_service = bounds(settings.limits, settings.upstream)
+        self.bounds = BoundsInForce(of_service, of_service)
         """The limits of exchanges whose rule sets none."""
         self.authorizer = authorizer
         self.pool = pool
@@ -91,13 +106,13 @@ class Serving:
         self.clock = clock
         self.trace = trace
         self.field_rules = settings.field_rules()
-        self.response_names: dict[bytes, ResponseName] = {}
+        self.response_names = ResponseNames()
         self._instance, self._number = os.urandom(8).hex(), 0
         """Beginning of the ids, which no other generation or process has, and number of the latest."""
         self._prefix = ""
         """Common prefix of the ids of one block of 256: all but the last two digits."""
         self._identity_key = object()
-        self._bounds: dict[str, Bounds] = {}
+        self._bounds: dict[str, BoundsInForce] = {}
         """Limits by rule name, for rules that set their own."""
 
     def _note_numbers(self, settings: ProxySettings) -> None:
@@ -124,11 +139,13 @@ class Serving:
             self._prefix = f"{self._instance}{number >> 8:06x}"
         return self._prefix + _LOW[low]
 
-    def bounds_under(self, rule: Rule) -> Bounds:
+    def bounds_under(self, rule: Rule) -> BoundsInForce:
         """The limits of the exchanges of a rule that sets its own."""
         found = self._bounds.get(rule.name)
         if found is None:
-            found = self.bounds if rule.limits is None else self.bounds.under(rule.limits)
+            found = self.bounds
+            if rule.limits is not None:
+                found = BoundsInForce(found.bounds.under(rule.limits), found.bounds)
             self._bounds[rule.name] = found
         return found
 
