@@ -67,6 +67,7 @@ class Http2Lane(UpstreamConnection):
         "_response",
         "_road",
         "is_closed",
+        "is_filled",
         "number",
         "sent_all",
         "source",
@@ -86,6 +87,8 @@ class Http2Lane(UpstreamConnection):
         self.number = 0
         self.is_closed = False
         """The stream is closed in the engine."""
+        self.is_filled = False
+        """The connection looks at this lane after it has sent output."""
         self.sent_all = False
         self.source: str | None = None
         """The source of its request, where the pool has counted it."""
@@ -163,7 +166,7 @@ class Http2Lane(UpstreamConnection):
     def head(self, fields: tuple[Field, ...], *, ends: bool) -> None:
         """The head of a response, interim or not."""
         said = fields[0][1]
-        status = _STATUS.get(said, 0) or int(said)
+        status = 200 if said == b"200" else _STATUS.get(said, 0) or int(said)
         passenger = self._passenger
         if status < 200 and passenger is not None:
             self._interims += 1
@@ -185,7 +188,7 @@ class Http2Lane(UpstreamConnection):
         if self._passenger is None:
             self._is_held = False
         else:
-            self._tell(_NO_HEADS, [data] if data else _NO_CONTENT)
+            self._tell(_NO_HEADS, [data] if len(data) > 0 else _NO_CONTENT)
         if not self._is_held:
             self.resume()
 

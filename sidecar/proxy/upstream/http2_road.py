@@ -88,8 +88,8 @@ class Http2Road(Road):
         self.lanes: dict[int, Http2Lane] = {}
         self._latest: Http2Lane | None = None
         """The lane of the latest event: the next is often for the same."""
-        self._filled: dict[int, Http2Lane] = {}
-        """Lanes whose content may wait for the upstream."""
+        self._filled: list[Http2Lane] = []
+        """Lanes whose content may wait for the upstream: those whose `is_filled` is set, each once."""
         self.most = pool.streams_at_first
         self._has_settled = False
         """The first SETTINGS of the upstream have arrived."""
@@ -139,16 +139,25 @@ class Http2Road(Road):
             if data:
                 transport.write(data)
             self.engine.deliver(_WORK)
-        filled, self._filled = self._filled, {}
-        for number, lane in filled.items():
-            if lane.look(self._pool.buffered_bytes):
-                self._filled[number] = lane
+        if self._filled:
+            filled, self._filled = self._filled, []
+            buffered = self._pool.buffered_bytes
+            for lane in filled:
+                lane.is_filled = False
+            for lane in filled:
+                if not lane.is_filled and lane.look(buffered):
+                    self._mark(lane)
         if self.is_leaving and not self.lanes:
             transport.close()
 
     def filled(self, lane: Http2Lane) -> None:
-        self._filled[lane.number] = lane
+        self._mark(lane)
         self.flush_soon()
+
+    def _mark(self, lane: Http2Lane) -> None:
+        if not lane.is_filled:
+            lane.is_filled = True
+            self._filled.append(lane)
 
     def left(self, lane: Http2Lane) -> None:
         if self.lanes.pop(lane.number, None) is None:
@@ -264,7 +273,7 @@ class Http2Road(Road):
     def fail(self, detail: str, reason: Reason = Reason.UPSTREAM_BROKEN) -> None:
         """The connection has failed: report it to each request on it."""
         self.is_leaving = True
-        self._filled = {}
+        self._filled = []
         transport, self.transport = self.transport, None
         if transport is not None:
             transport.abort()
