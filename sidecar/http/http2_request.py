@@ -77,7 +77,7 @@ class HeadReader(LastText):
     request gets the objects of the head before: whoever remembers something of them finds it without a comparison.
     """
 
-    __slots__ = ("_block", "_first", "_heeded", "_kinds", "_last", "_size")
+    __slots__ = ("_block", "_first", "_heeded", "_kinds", "_last", "_size", "_whole")
 
     def __init__(self) -> None:
         super().__init__()
@@ -93,12 +93,15 @@ class HeadReader(LastText):
         """The positions of those among them that are not plain."""
         self._size = 0
         """Their bytes, counted as `_size` does."""
+        self._whole: Http2Request | None = None
+        """What `_last` says, once it came twice. It is never handed out."""
 
     def rest(self) -> None:
         """The connection is idle: keep nothing of its last request."""
         self.forget()
         self._last, self._kinds = (), _NOWHERE
         self._first, self._block, self._heeded = 0, (), _NOWHERE
+        self._whole = None
 
     def read(
         self, fields: tuple[Field, ...], *, ends: bool, target_bytes: int, header_bytes: int, headers: int
@@ -107,7 +110,8 @@ class HeadReader(LastText):
         request = Http2Request()
         request.keep_alive, request.complete = True, ends
         try:
-            self._take(request, fields)
+            if not self._is_known(request, fields):
+                self._take(request, fields)
         except MalformedField as malformed:
             request.fault = Fault(Reason.REQUEST_MALFORMED, str(malformed))
             request.head_bytes = _size(fields)
@@ -119,6 +123,26 @@ class HeadReader(LastText):
         elif request.head_bytes > header_bytes:
             request.fault = Fault(Reason.HEADER_TOO_LARGE, f"header over {header_bytes} bytes")
         return request
+
+    def _is_known(self, request: Http2Request, fields: tuple[Field, ...]) -> bool:
+        """Set everything that a head says if it is the object of the one before. A decoder hands that out for equal
+        blocks; nothing in it can have changed.
+        """
+        whole = self._whole
+        if not self._first or fields is not self._last:
+            self._whole = None
+            return False
+        if whole is None or whole.complete is not request.complete:
+            self._take(request, fields)
+            self._whole = None
+            if request.fault is None and self._first:
+                self._whole = whole = Http2Request()
+                whole.complete = request.complete
+                _copy(request, whole)
+            return True
+        _copy(whole, request)
+        request.authorization = self
+        return True
 
     def _take(self, request: Http2Request, fields: tuple[Field, ...]) -> None:
         """Set everything that a head says. Raises `MalformedField`."""
@@ -181,6 +205,19 @@ class HeadReader(LastText):
         else:
             self._block = ()
         _take_regular(request, self._heeded, self._kinds, first, authority)
+
+
+def _copy(one: Http2Request, other: Http2Request) -> None:
+    """Set in `other` what the head of `one` says. The lists are not shared: each request changes its own."""
+    other.method, other.target = one.method, one.target
+    other.fields = one.fields[:]
+    other.head_bytes = one.head_bytes
+    other.chunked, other.defers = one.chunked, one.defers
+    other.is_grpc, other.grpc_timeout, other.is_prioritized = (
+        one.is_grpc,
+        one.grpc_timeout,
+        one.is_prioritized,
+    )
 
 
 def _is_pseudo(fields: tuple[Field, ...], at: int) -> bool:

@@ -21,8 +21,23 @@ def request_head(request: Request, fields: RequestFields, rules: FieldRules) -> 
     fault = request.fault or fields.fault or _framing_fault(request, fields)
     if fault is not None:
         return fault
-    target = parse(request.method, request.target.decode("latin-1"), fields.hosts, request.minor_version)
+    target = _target(request, fields.hosts)
     return _told(request, fields, target) if isinstance(target, Target) else target
+
+
+def _target(request: Request, hosts: list[bytes]) -> Target | Fault:
+    """The parsed target; mostly it is that of the last request of the connection."""
+    last = request.authorization
+    if last is None or len(hosts) != 1:
+        return parse(request.method, request.target.decode("latin-1"), hosts, request.minor_version)
+    known = last.parsed(request.target, hosts[0])
+    if isinstance(known, Target):
+        return known
+    target = parse(request.method, request.target.decode("latin-1"), hosts, request.minor_version)
+    # A target in another form depends on the method too.
+    if isinstance(target, Target) and request.target.startswith(b"/"):
+        last.keep(request.target, hosts[0], target)
+    return target
 
 
 def _framing_fault(request: Request, fields: RequestFields) -> Fault | None:

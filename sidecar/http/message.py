@@ -32,12 +32,16 @@ class MalformedResponse(Exception):
 
 
 class LastText:
-    """The text of the value that was decoded last, for a reader that hands out the same object again."""
+    """The text of the value that was decoded last, for a reader that hands out the same object again; and what was
+    read from the last target.
+    """
 
-    __slots__ = ("_text", "_value")
+    __slots__ = ("_host", "_parsed", "_target", "_text", "_value")
 
     def __init__(self) -> None:
         self._value, self._text = b"", ""
+        self._target = self._host = b""
+        self._parsed: object = None
 
     def of(self, value: bytes) -> str:
         """`value` in ISO 8859-1 (RFC 9110 §5.5)."""
@@ -45,9 +49,19 @@ class LastText:
             self._value, self._text = value, value.decode("latin-1")
         return self._text
 
+    def parsed(self, target: bytes, host: bytes) -> object:
+        """What was read from this target and this host, if they are the last ones; else None."""
+        return self._parsed if target == self._target and host == self._host else None
+
+    def keep(self, target: bytes, host: bytes, parsed: object) -> None:
+        """Keep what was read from a target and a host."""
+        self._target, self._host, self._parsed = target, host, parsed
+
     def forget(self) -> None:
         """Keep nothing."""
         self._value, self._text = b"", ""
+        self._target = self._host = b""
+        self._parsed = None
 
 
 class Request:
@@ -80,7 +94,9 @@ class Request:
         self.complete = False
         self.fault: Fault | None = None
         self.authorization: LastText | None = None
-        """Has decoded the value of Authorization, if the last request had the same fields."""
+        """Has decoded the value of Authorization, and maybe parsed the target, if the last request had the same
+        fields.
+        """
 
     @property
     def held_bytes(self) -> int:

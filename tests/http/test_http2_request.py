@@ -342,6 +342,46 @@ def test_a_head_with_the_same_fields_gets_the_same_objects_until_the_connection_
     assert (untold, text, told) == (None, "Bearer a.b.c", None)
 
 
+@pytest.mark.parametrize("row", HEADS)
+def test_a_head_that_comes_again_as_the_same_object_is_read_anew_for_each_request(row: str) -> None:
+    """Whatever became of the requests before: nothing of them is in the next."""
+    reader, fields = HeadReader(), HEADS[row]
+    for ends in (True, True, True, False, False, False, True):
+        got = reader.read(fields, ends=ends, target_bytes=8192, header_bytes=32768, headers=100)
+        assert everything(got) == everything(read(*fields, ends=ends))
+        got.fields.append((b"x-other", b"1"))
+        got.chunks.append(b"content")
+        got.chunked, got.defers, got.method, got.target = not got.chunked, not got.defers, "PUT", b"/other"
+        got.fault = Fault(Reason.REQUEST_MALFORMED, "")
+        tight = reader.read(fields, ends=ends, target_bytes=1, header_bytes=32768, headers=100)
+        assert tight.fault == read(*fields, ends=ends, target=1).fault
+    reader.rest()
+    assert reader._whole is None
+
+
+def test_a_target_is_known_by_itself_and_its_host_until_the_connection_is_idle() -> None:
+    reader = HeadReader()
+    others = [
+        GET,
+        changed(b":path", b"/a?b=d"),
+        changed(b":path", b"/b?b=c"),
+        changed(b":authority", b"other.example"),
+        changed(b":path", b"*"),
+        changed(b":path", b"/#"),
+        tuple((name, b"OPTIONS" if name == b":method" else value) for name, value in changed(b":path", b"*")),
+    ]
+    for one in others:
+        for other in others:
+            for fields in (one, one, one, other, other, one):
+                request = reader.read(fields, ends=True, target_bytes=99, header_bytes=999, headers=9)
+                assert told(request) == told(read(*fields))
+    assert (
+        told(reader.read(GET, ends=True, target_bytes=99, header_bytes=999, headers=9)) == "api.example/a?b=c"
+    )
+    reader.rest()
+    assert reader.parsed(b"/a?b=c", b"api.example") is None
+
+
 def test_names_that_strangers_choose_do_not_fill_the_memory() -> None:
     for number in range(http2_field._MOST_KNOWN + 5):
         assert read(*GET, (b"x-%d" % number, b"1")).fault is None
