@@ -72,6 +72,12 @@ _MARKS: Final[tuple[tuple[str, re.Pattern[str]], ...]] = (
 
 _UNAMBIGUOUS: Final[frozenset[str]] = frozenset()
 
+_KNOWN: Final[dict[str, list[str]]] = {}
+"""Unambiguous paths → segments: the paths of gRPC methods, or of an API without identifiers in its paths, are few."""
+_MOST_KNOWN: Final = 128
+_LONGEST_KNOWN: Final = 128
+"""Characters of a path that is kept."""
+
 ASTERISK: Final = "\x00*"
 """The one segment of the asterisk-form: the server itself (RFC 9112 §3.2.4). No path has a segment like it."""
 
@@ -79,14 +85,23 @@ ASTERISK: Final = "\x00*"
 def segments(path: str) -> tuple[list[str], AbstractSet[str]]:
     """The decoded segments of a path, and the kinds of its ambiguities: usually none.
 
-    `/a/b` has the segments `a` and `b`; `/a/` has `a` and an empty one; `/` has one empty one. Raises `TooLong`.
+    `/a/b` has the segments `a` and `b`; `/a/` has `a` and an empty one; `/` has one empty one. Nobody may change the
+    list: who asks for the same path again gets the same one. Raises `TooLong`.
     """
     if path == "*":
         return [ASTERISK], _UNAMBIGUOUS
+    known = _KNOWN.get(path)
+    if known is not None:
+        return known, _UNAMBIGUOUS
     if path.count("/") > SEGMENTS:
         raise TooLong(f"at most {SEGMENTS} segments")
     if _PLAIN.fullmatch(path) and "//" not in path and "/." not in path:
-        return path[1:].split("/"), _UNAMBIGUOUS
+        parts = path[1:].split("/")
+        if len(path) <= _LONGEST_KNOWN:
+            if len(_KNOWN) >= _MOST_KNOWN:
+                _KNOWN.clear()
+            _KNOWN[path] = parts
+        return parts, _UNAMBIGUOUS
     kinds = {kind for kind, mark in _MARKS if mark.search(path)}
     if not path.startswith("/"):
         kinds.add("not_absolute")

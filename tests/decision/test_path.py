@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.decision import path as path_module
 from sidecar.decision.path import ALLOWABLE, ASTERISK, NEVER, SEGMENTS, TooLong, readings, segments
 
 
@@ -92,6 +93,16 @@ def test_asterisk_form_is_like_no_path() -> None:
 )
 def test_path_with_several_readings_names_each_kind(path: str, kinds: set[str]) -> None:
     assert segments(path)[1] == kinds
+
+
+def test_path_that_came_before_is_read_as_it_was_and_few_are_kept() -> None:
+    asked = [f"/a/{number}" for number in range(path_module._MOST_KNOWN + 5)]
+    for path in [*asked, *asked, "/" + "a" * 1000, *asked[-1:] * 3]:
+        assert segments(path) == (path[1:].split("/"), frozenset())
+    for path in ("/a//b", "/a/../b", "*", "/%2e"):
+        assert segments(path) == segments(path)
+    assert 0 < len(path_module._KNOWN) <= path_module._MOST_KNOWN
+    assert max(map(len, path_module._KNOWN)) <= path_module._LONGEST_KNOWN
 
 
 def test_no_kind_is_both_allowable_and_not() -> None:
