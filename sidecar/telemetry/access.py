@@ -29,6 +29,8 @@ _KEY: Final = "access line"
 _THREE_DIGITS: Final = [f"{number:03d}" for number in range(1000)]
 _MILLISECONDS: Final = [f"0.{number:03d}" for number in range(1000)]
 _MICROSECONDS: Final = [f"0.000{number:03d}" for number in range(1000)]
+_GRPC_STATUS: Final = [f',"grpc_status":{number}' for number in range(17)]
+"""By status: what each line of a call has."""
 Kind = tuple[Labels, int, str, str]
 """Rule, outcome and reason; status; method; host."""
 _KINDS_KEPT: Final = 1024
@@ -66,6 +68,18 @@ class AccessLine:
         self._generation = -1
         self._end = ""
         self._kinds: dict[Kind, str] = {}
+        self._labels: Labels = ()
+        self._status = -1
+        self._method = self._host = self._kind_text = ""
+        """What the last record had of `Kind`, and its text: the next is often of the same kind, and to compare costs
+        less than a look-up by all four.
+        """
+        self._path = ""
+        self._path_text = '""'
+        """The last path, and the same quoted."""
+        self._notes: ClientNotes | None = None
+        self._notes_text = ""
+        """The same for the members about a client."""
 
     def render(self, record: AuditRecord, labels: Labels) -> str:
         """The line, newline included."""
@@ -86,16 +100,42 @@ class AccessLine:
             self._generation = record.generation
             self._end = f',"generation":{record.generation}}}\n'
         connection = presenter.lines.get(_KEY) or _remembered(presenter)
-        path = record.path if len(record.path) <= LONGEST else bounded(record.path)
-        key = (labels, record.status, record.method, record.host)
+        path = record.path
+        path_text = self._path_text if path == self._path else self._quoted(path)
+        if (
+            labels is self._labels
+            and record.status == self._status
+            and record.method == self._method
+            and record.host == self._host
+        ):
+            kind = self._kind_text
+        else:
+            kind = self._kind_of(record, labels)
+        request_id, trace_id = record.request_id, record.trace_id
+        if not record.has_plain_ids:
+            request_id, trace_id = quoted(request_id)[1:-1], quoted(trace_id)[1:-1]
         return (
             f"{self._stamp}{_THREE_DIGITS[int((started - second) * 1000)]}"
-            f"{self._kinds.get(key) or self._kind(key)}{quoted(path)},{_ids(record)}"
+            f'{kind}{path_text},"request_id":"{request_id}","trace_id":"{trace_id}",'
             f'{connection}{token}{failures}"duration":{decimal(record.duration)},'
             f'"decision_duration":{decimal(record.decision_seconds)},'
             f'"upstream_duration":{decimal(record.upstream_seconds)},"bytes_in":{record.bytes_in},'
-            f'"bytes_out":{record.bytes_out}{_rare(record)}{self._end}'
+            f'"bytes_out":{record.bytes_out}{self._rare(record)}{self._end}'
         )
+
+    def _quoted(self, path: str) -> str:
+        if len(path) > LONGEST:
+            return quoted(bounded(path))
+        self._path, self._path_text = path, quoted(path)
+        return self._path_text
+
+    def _kind_of(self, record: AuditRecord, labels: Labels) -> str:
+        key = (labels, record.status, record.method, record.host)
+        text = self._kinds.get(key) or self._kind(key)
+        if len(record.host) <= LONGEST and len(record.method) <= LONGEST:
+            self._labels, self._status, self._kind_text = labels, record.status, text
+            self._method, self._host = record.method, record.host
+        return text
 
     def _kind(self, key: Kind) -> str:
         """From the time's end to the name of the path: what most requests of an API have in common, rendered once for
@@ -112,11 +152,40 @@ class AccessLine:
             self._kinds[key] = rendered
         return rendered
 
+    def _rare(self, record: AuditRecord) -> str:
+        """Members that most lines do not have."""
+        detail, ended, client, status = record.detail, record.ended_by, record.client, record.grpc_status
+        if not detail and not ended and not record.upgraded:
+            if client is None:
+                return "" if status < 0 else _call(status)
+            if status < 0:
+                return self._client(client)
+        text = f',"detail":{quoted(bounded(detail))}' if detail else ""
+        if client is not None:
+            text += self._client(client)
+        if record.upgraded:
+            text += ',"upgraded":true'
+        if status >= 0:
+            text += _call(status)
+        return f'{text},"ended_by":{quoted(ended)}' if ended else text
 
-def _ids(record: AuditRecord) -> str:
-    if record.has_plain_ids:
-        return f'"request_id":"{record.request_id}","trace_id":"{record.trace_id}",'
-    return f'"request_id":{quoted(record.request_id)},"trace_id":{quoted(record.trace_id)},'
+    def _client(self, notes: ClientNotes) -> str:
+        """The members about a client: mostly it is the one of the last record, with the same result."""
+        last = self._notes
+        if (
+            last is None
+            or notes.client_id != last.client_id
+            or notes.method != last.method
+            or notes.matched != last.matched
+            or notes.issued != last.issued
+            or notes.issued_detail != last.issued_detail
+        ):
+            self._notes, self._notes_text = notes, _client(notes)
+        return self._notes_text
+
+
+def _call(grpc_status: int) -> str:
+    return _GRPC_STATUS[grpc_status] if grpc_status < len(_GRPC_STATUS) else f',"grpc_status":{grpc_status}'
 
 
 def _remembered(presenter: Presenter) -> str:
@@ -171,23 +240,6 @@ def _failure(failure: Failure) -> str:
         f'{{"check":{quoted(bounded(failure.check))},"reason":"{NAMES[failure.reason]}",'
         f'"expected":{quoted(bounded(failure.expected))},"presented":{quoted(bounded(failure.presented))}}}'
     )
-
-
-def _rare(record: AuditRecord) -> str:
-    """Members that most lines do not have."""
-    ended = record.ended_by
-    if not (
-        record.detail or record.upgraded or ended or record.client is not None or record.grpc_status >= 0
-    ):
-        return ""
-    text = f',"detail":{quoted(bounded(record.detail))}' if record.detail else ""
-    if record.client is not None:
-        text += _client(record.client)
-    if record.upgraded:
-        text += ',"upgraded":true'
-    if record.grpc_status >= 0:
-        text += f',"grpc_status":{record.grpc_status}'
-    return f'{text},"ended_by":{quoted(ended)}' if ended else text
 
 
 def _client(notes: ClientNotes) -> str:

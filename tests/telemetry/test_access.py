@@ -16,6 +16,7 @@ from sidecar.decision.request import Presenter
 from sidecar.telemetry.access import LONGEST, AccessLine, decimal, readable, timestamp
 from sidecar.telemetry.configuration import Access, Format
 from sidecar.telemetry.outcome import outcome_of
+from sidecar.telemetry.record import ClientNotes
 from sidecar.telemetry.trace_context import TraceIds
 from tests.support.pki import Pki, Profile, self_signed
 from tests.support.records import RULE, RecordedTelemetry, denial, permit, presenter, record, token
@@ -156,6 +157,36 @@ def test_lines_of_several_generations_name_each_its_own() -> None:
     requests = [record(permit(), generation=number) for number in (1, 2, 2, 1)]
     found = [json.loads(line.render(one, outcome_of(one)))["generation"] for one in requests]
     assert found == [1, 2, 2, 1]
+
+
+def test_line_does_not_depend_on_the_lines_before() -> None:
+    """What a line has in common with the one before is not made again."""
+    notes = [
+        ClientNotes("one", "tls_client_auth", "san_dns=a"),
+        ClientNotes("one", "tls_client_auth", "san_dns=b"),
+        ClientNotes("two", "other", ""),
+    ]
+    issued = ClientNotes("one", "tls_client_auth", "san_dns=a")
+    issued.issued, issued.issued_detail = "mismatch", "why"
+    given = [
+        record(permit()),
+        record(permit(), path="/accounts/2"),
+        record(permit(), path="/" + "p" * 600),
+        record(permit(), path="/" + "p" * 600 + "q"),
+        record(permit(), method="PUT"),
+        record(permit(), host="other.example", status=404),
+        record(permit(), grpc_status=0),
+        record(permit(), grpc_status=16, detail="why"),
+        record(permit(), grpc_status=4711),
+        record(denial(Reason.BINDING_MISMATCH)),
+        *[record(permit(), client=one) for one in (*notes, issued)],
+        record(permit(), client=issued, grpc_status=3, upgraded=True),
+    ]
+    line = AccessLine()
+    for one in given:
+        for each in (*given, one, one):
+            labels = outcome_of(each)
+            assert line.render(each, labels) == AccessLine().render(each, labels)
 
 
 def test_no_claim_certificate_or_rule_can_break_out_of_its_line() -> None:
