@@ -14,7 +14,8 @@ _TRACEPARENT: Final = re.compile(
 )
 
 
-_ZEROS: Final = "0" * 32
+_ZEROS: Final = ["0" * (32 - size) for size in range(32)]
+"""By the length of a request id: the zeros before it in a trace id."""
 
 
 class Parent(NamedTuple):
@@ -56,11 +57,17 @@ class TraceIds:
             record.parent_id, record.sampled = parent.span_id, parent.sampled
         else:
             own = record.request_id
-            record.trace_id = os.urandom(16).hex() if self._has_spans else _ZEROS[len(own) :] + own
+            if self._has_spans:
+                record.trace_id = os.urandom(16).hex()
+            else:
+                size = len(own)
+                record.trace_id = _ZEROS[size] + own if size < 32 else own
             record.sampled = self._sampled is not None and self._sampled(record.trace_id)
         span = os.urandom(8).hex() if self._has_spans else record.trace_id[-16:]
         record.span_id = span
-        record.traceparent = f"00-{record.trace_id}-{span}-{'01' if record.sampled else '00'}".encode("ascii")
+        trace, flags = record.trace_id.encode("ascii"), b"01" if record.sampled else b"00"
+        parent_id = span.encode("ascii") if self._has_spans else trace[-16:]
+        record.traceparent = b"00-%b-%b-%b" % (trace, parent_id, flags)
 
 
 UNTRACED: Final = TraceIds()
