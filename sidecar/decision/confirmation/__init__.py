@@ -116,9 +116,9 @@ def confirm(confirmation: Confirmation, presentation: Presentation) -> tuple[Con
     if confirmation.refusal is not None:
         raise Denied.of(confirmation.refusal)
     confirmed: tuple[Confirmed, ...] = ()
-    members = confirmation.members
-    for name in members:
-        confirmed = (*confirmed, METHODS[name].confirm(members[name], presentation))
+    for name, member in confirmation.members.items():
+        evidence = METHODS[name].confirm(member, presentation)
+        confirmed = (*confirmed, evidence) if confirmed else (evidence,)
     return confirmed
 
 
