@@ -228,6 +228,21 @@ class RequestFields:
         if options and options.lower() not in (b"keep-alive", b"close", b"upgrade"):
             self._remove_named(fields, rules)
 
+    def copy(self, other: "RequestFields") -> None:
+        """Set everything as in `other`. Lists are shared: nobody changes one but `sort`, which begins with its own."""
+        self.kept, self.hosts, self.authorization = other.kept, other.hosts, other.authorization
+        self.proofs, self.forwarded = other.proofs, other.forwarded
+        self.certificates, self.claims = other.certificates, other.claims
+        self.connection, self.content_length = other.connection, other.content_length
+        self.transfer_encoding, self.expect, self.upgrade = (
+            other.transfer_encoding,
+            other.expect,
+            other.upgrade,
+        )
+        self.origin, self.preflight_method = other.origin, other.preflight_method
+        self.takes_trailers, self.traceparent = other.takes_trailers, other.traceparent
+        self.request_id, self.dropped, self.fault = other.request_id, other.dropped, other.fault
+
     def _special(self, kind: int, name: bytes, value: bytes) -> None:  # noqa: C901, PLR0912 — one row a kind
         if kind == _HOST:
             self.hosts.append(value)

@@ -30,7 +30,7 @@ from sidecar.http.http2_field import (
     kind_at,
     kind_of,
 )
-from sidecar.http.message import METHODS, Fault, Field, LastText, Request
+from sidecar.http.message import METHODS, Fault, Field, LastText, Request, Whole
 
 _VISIBLE: Final = bytes(byte if 0x21 <= byte <= 0x7E else 0x21 for byte in range(256))
 """VCHAR (RFC 5234 B.1) → itself, any other → another character."""
@@ -137,11 +137,11 @@ class HeadReader(LastText):
             self._whole = None
             if request.fault is None and self._first:
                 self._whole = whole = Http2Request()
-                whole.complete = request.complete
+                whole.complete, whole.whole = request.complete, Whole()
                 _copy(request, whole)
             return True
         _copy(whole, request)
-        request.authorization = self
+        request.authorization, request.whole = self, whole.whole
         return True
 
     def _take(self, request: Http2Request, fields: tuple[Field, ...]) -> None:

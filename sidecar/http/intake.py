@@ -17,12 +17,26 @@ _REFUSED_METHODS: Final = frozenset({"TRACE", "CONNECT"})
 
 def request_head(request: Request, fields: RequestFields, rules: FieldRules) -> RequestHead | Fault:
     """The input of the decision about `request`. Its header fields are always classified into `fields`, a new one."""
-    fields.sort(request.fields, rules)
+    _sort(request, fields, rules)
     fault = request.fault or fields.fault or _framing_fault(request, fields)
     if fault is not None:
         return fault
     target = _target(request, fields.hosts)
     return _told(request, fields, target) if isinstance(target, Target) else target
+
+
+def _sort(request: Request, fields: RequestFields, rules: FieldRules) -> None:
+    whole = request.whole
+    if whole is not None and whole.rules is rules:
+        known = whole.sorted
+        if isinstance(known, RequestFields):
+            fields.copy(known)
+            return
+    fields.sort(request.fields, rules)
+    if whole is not None:
+        kept = RequestFields()
+        kept.copy(fields)
+        whole.rules, whole.sorted = rules, kept
 
 
 def _target(request: Request, hosts: list[bytes]) -> Target | Fault:

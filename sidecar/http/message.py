@@ -64,13 +64,24 @@ class LastText:
         self._parsed = None
 
 
+class Whole:
+    """What was found out about a head that came again. Whoever needs it compares `rules` by identity."""
+
+    __slots__ = ("rules", "sorted")
+
+    def __init__(self) -> None:
+        self.rules: object = None
+        self.sorted: object = None
+        """The header fields, classified by these rules. Never changed."""
+
+
 class Request:
     """One request as it arrives."""
 
     __slots__ = (
         "authorization", "body_bytes", "chunked", "chunks", "complete", "content_length", "fault", "fields",
         "keep_alive", "kept_bytes", "method", "minor_version", "overhead", "target", "trailer_bytes", "trailers",
-        "upgrade",
+        "upgrade", "whole",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -97,6 +108,8 @@ class Request:
         """Has decoded the value of Authorization, and maybe parsed the target, if the last request had the same
         fields.
         """
+        self.whole: Whole | None = None
+        """What is known of the head, if the last request had the same."""
 
     @property
     def held_bytes(self) -> int:
