@@ -100,8 +100,7 @@ class HeadReader(LastText):
         """The connection is idle: keep nothing of its last request."""
         self.forget()
         self._last, self._kinds = (), _NOWHERE
-        self._first, self._block, self._heeded = 0, (), _NOWHERE
-        self._whole = None
+        self._first, self._block, self._heeded, self._whole = 0, (), _NOWHERE, None
 
     def read(
         self, fields: tuple[Field, ...], *, ends: bool, target_bytes: int, header_bytes: int, headers: int
@@ -125,23 +124,19 @@ class HeadReader(LastText):
         return request
 
     def _is_known(self, request: Http2Request, fields: tuple[Field, ...]) -> bool:
-        """Set everything that a head says if it is the object of the one before. A decoder hands that out for equal
-        blocks; nothing in it can have changed.
-        """
-        whole = self._whole
+        """Set everything that a head says if it is the object of the one before: a decoder keeps that of a block."""
+        whole, self._whole = self._whole, None
         if not self._first or fields is not self._last:
-            self._whole = None
             return False
         if whole is None or whole.complete is not request.complete:
             self._take(request, fields)
-            self._whole = None
             if request.fault is None and self._first:
                 self._whole = whole = Http2Request()
                 whole.complete, whole.whole = request.complete, Whole()
                 _copy(request, whole)
             return True
         _copy(whole, request)
-        request.authorization, request.whole = self, whole.whole
+        request.authorization, request.whole, self._whole = self, whole.whole, whole
         return True
 
     def _take(self, request: Http2Request, fields: tuple[Field, ...]) -> None:
@@ -210,8 +205,7 @@ class HeadReader(LastText):
 def _copy(one: Http2Request, other: Http2Request) -> None:
     """Set in `other` what the head of `one` says. The lists are not shared: each request changes its own."""
     other.method, other.target = one.method, one.target
-    other.fields = one.fields[:]
-    other.head_bytes = one.head_bytes
+    other.fields, other.head_bytes = one.fields[:], one.head_bytes
     other.chunked, other.defers = one.chunked, one.defers
     other.is_grpc, other.grpc_timeout, other.is_prioritized = (
         one.is_grpc,

@@ -44,12 +44,12 @@ class BoundsInForce:
 
     __slots__ = ("body_bytes", "bounds", "patience", "response_timeout", "stream_timeout")
 
-    def __init__(self, bounds: Bounds, of_service: Bounds) -> None:
+    def __init__(self, bounds: Bounds, of_service: Bounds | None = None) -> None:
         self.bounds = bounds
         self.body_bytes = bounds.body_bytes
         self.response_timeout = float(bounds.response_timeout)
         self.stream_timeout = float(bounds.stream_timeout)
-        self.patience = max(float(bounds.response_timeout), float(of_service.response_timeout))
+        self.patience = float(max(bounds.response_timeout, (of_service or bounds).response_timeout))
         """Seconds that a request may pause before it is complete; a rule's shorter timeout applies only after that."""
 
 
@@ -83,8 +83,7 @@ class Serving:
         """Writes the client's certificate into the request to the API; None: the API does not get it."""
         self.needs_chains = header is not None and header.chain
         """Whether the certificates above the client's certificate are needed."""
-        of_service = bounds(settings.limits, settings.upstream)
-        self.bounds = BoundsInForce(of_service, of_service)
+        self.bounds = BoundsInForce(bounds(settings.limits, settings.upstream))
         """The limits of exchanges whose rule sets none."""
         self.authorizer = authorizer
         self.pool = pool
