@@ -9,7 +9,7 @@ from typing import Final
 from sidecar.decision.denial import Reason
 from sidecar.decision.request import RequestHead
 from sidecar.http.fields import FieldRules, RequestFields
-from sidecar.http.message import Fault, Request
+from sidecar.http.message import Fault, Request, Whole
 from sidecar.http.target import Target, parse
 
 _REFUSED_METHODS: Final = frozenset({"TRACE", "CONNECT"})
@@ -17,7 +17,11 @@ _REFUSED_METHODS: Final = frozenset({"TRACE", "CONNECT"})
 
 def request_head(request: Request, fields: RequestFields, rules: FieldRules) -> RequestHead | Fault:
     """The input of the decision about `request`. Its header fields are always classified into `fields`, a new one."""
-    _sort(request, fields, rules)
+    whole = request.whole
+    if whole is None:
+        fields.sort(request.fields, rules)
+    else:
+        _sort_known(whole, request, fields, rules)
     fault = request.fault or fields.fault or _framing_fault(request, fields)
     if fault is not None:
         return fault
@@ -25,18 +29,17 @@ def request_head(request: Request, fields: RequestFields, rules: FieldRules) -> 
     return _told(request, fields, target) if isinstance(target, Target) else target
 
 
-def _sort(request: Request, fields: RequestFields, rules: FieldRules) -> None:
-    whole = request.whole
-    if whole is not None and whole.rules is rules:
+def _sort_known(whole: Whole, request: Request, fields: RequestFields, rules: FieldRules) -> None:
+    """As `sort`, of a head that came before."""
+    if whole.rules is rules:
         known = whole.sorted
         if isinstance(known, RequestFields):
             fields.copy(known)
             return
     fields.sort(request.fields, rules)
-    if whole is not None:
-        kept = RequestFields()
-        kept.copy(fields)
-        whole.rules, whole.sorted = rules, kept
+    kept = RequestFields()
+    kept.copy(fields)
+    whole.rules, whole.sorted = rules, kept
 
 
 def _target(request: Request, hosts: list[bytes]) -> Target | Fault:
