@@ -60,6 +60,7 @@ COMPILED = (
     "http/grpc.py",
     "http/http2_field.py",
     "http/http2_request.py",
+    "http/http2_trailers.py",
     "http/identity.py",
     "http/intake.py",
     "http/lines.py",

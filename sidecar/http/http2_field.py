@@ -54,6 +54,9 @@ _KNOWN_NAMES: Final[dict[bytes, int]] = dict(_OWN_KINDS)
 _MOST_KNOWN: Final = 2048
 _LONGEST_KNOWN: Final = 128
 
+MISPLACED: Final = "pseudo-header fields twice, or behind other fields"
+"""What is wrong with them."""
+
 
 class MalformedField(Exception):
     """The message is malformed (RFC 9113 §8.1.1)."""

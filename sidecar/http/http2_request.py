@@ -5,7 +5,6 @@ is written as HTTP/1.1, where a line end in a value begins a field and a second 
 """
 
 import re
-from collections.abc import Iterable
 from typing import Final
 
 from sidecar.decision.denial import Reason
@@ -19,17 +18,17 @@ from sidecar.http.http2_field import (
     HOST,
     LENGTH,
     METHOD,
+    MISPLACED,
     PATH,
     PLAIN,
     PRIORITY,
     SCHEME,
     TE,
-    TRAILER,
     UNKNOWN_PSEUDO,
     MalformedField,
     kind_at,
-    kind_of,
 )
+from sidecar.http.http2_trailers import size_of
 from sidecar.http.message import METHODS, Fault, Field, LastText, Request, Whole
 
 _VISIBLE: Final = bytes(byte if 0x21 <= byte <= 0x7E else 0x21 for byte in range(256))
@@ -40,7 +39,6 @@ _NOWHERE: Final[list[int]] = []
 """The shared empty lists. They are never appended to."""
 _MOST_KEPT: Final = 8192
 """Bytes of a head that is kept for the next: many connections with large heads must not fill the memory."""
-_MISPLACED: Final = "pseudo-header fields twice, or behind other fields"
 _WITH_CONTENT: Final = frozenset({"POST", "PUT", "PATCH"})
 _GRPC_TIMEOUT_VALUE: Final = re.compile(rb"([0-9]{1,8})([HMSmun])\Z")
 _UNITS: Final = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
@@ -113,7 +111,7 @@ class HeadReader(LastText):
                 self._take(request, fields)
         except MalformedField as malformed:
             request.fault = Fault(Reason.REQUEST_MALFORMED, str(malformed))
-            request.head_bytes = _size(fields)
+            request.head_bytes = size_of(fields)
             return request
         if len(request.target) > target_bytes:
             request.fault = Fault(Reason.TARGET_TOO_LONG, f"target over {target_bytes} bytes")
@@ -163,7 +161,7 @@ class HeadReader(LastText):
                 size += len(name) + len(value) + 4
             elif regular:
                 # RFC 9113 §8.3: "All pseudo-header fields MUST appear in a field block before all regular field lines."
-                raise MalformedField(_MISPLACED)
+                raise MalformedField(MISPLACED)
             elif kind == METHOD and method is None:
                 method = value
             elif kind == SCHEME and scheme is None:
@@ -176,7 +174,7 @@ class HeadReader(LastText):
                 others = others or set()
                 others.add(name)
             else:
-                raise MalformedField(_MISPLACED)
+                raise MalformedField(MISPLACED)
         _take_pseudo(request, method, scheme, path, authority, has_others=others is not None)
         if not repeats:
             self._block, self._heeded, self._size = fields[at - regular :], heeded, size
@@ -240,48 +238,6 @@ def refuse(request: Http2Request, *, is_one_too_many: bool) -> None:
         request.fault = Fault(Reason.REQUEST_MALFORMED, "no request of HTTP/2 (RFC 9113 §8.1.1)")
 
 
-def _size(fields: Iterable[Field]) -> int:
-    """Bytes of field lines, with their colons and line ends."""
-    size = 0
-    for name, value in fields:
-        size += len(name) + len(value) + 4
-    return size
-
-
-def read_trailers(request: Request, fields: tuple[Field, ...], trailer_bytes: int) -> None:
-    """Set the trailer fields of `request`, which complete it. An error is in its `fault` afterwards."""
-    request.complete = True
-    try:
-        _check_trailers(fields)
-    except MalformedField as malformed:
-        request.fault = Fault(Reason.REQUEST_MALFORMED, str(malformed))
-        return
-    request.trailers = list(fields)
-    request.trailer_bytes = _size(fields)
-    if request.trailer_bytes > trailer_bytes:
-        request.fault = Fault(Reason.HEADER_TOO_LARGE, f"trailers over {trailer_bytes} bytes")
-
-
-def _check_trailers(fields: tuple[Field, ...]) -> None:
-    pseudo: list[bytes] = []
-    framing: list[bytes] = []
-    regular = 0
-    for name, value in fields:
-        kind = kind_of(name, value)
-        if kind >= PLAIN:
-            regular += 1
-            if kind >= TRAILER:
-                framing.append(name)
-        elif regular or name in pseudo:
-            raise MalformedField(_MISPLACED)
-        else:
-            pseudo.append(name)
-    if pseudo:
-        raise MalformedField("pseudo-header fields in trailers")
-    if framing:
-        raise MalformedField(f"{framing[0].decode('ascii')} in trailers")
-
-
 def _take_regular(
     request: Http2Request, heeded: list[int], kinds: list[int], first: int, authority: bytes | None
 ) -> None:
@@ -310,7 +266,7 @@ def _take_regular(
             _note(request, kind, value)
     if hosts or cookies:
         request.fields = _unmoved(fields)
-        request.head_bytes = _size(request.fields)
+        request.head_bytes = size_of(request.fields)
     if cookies:
         # RFC 9113 §8.2.3: they MUST be combined before they leave HTTP/2.
         _add(request, b"cookie", b"; ".join(cookies))

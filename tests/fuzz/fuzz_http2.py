@@ -7,7 +7,8 @@ from itertools import chain
 
 from sidecar.http import intake
 from sidecar.http.fields import FieldRules, RequestFields
-from sidecar.http.http2_request import HeadReader, Http2Request, read_request, read_trailers
+from sidecar.http.http2_request import HeadReader, Http2Request, read_request
+from sidecar.http.http2_trailers import read_trailers
 from sidecar.http.message import Fault, Field
 from sidecar.proxy.http2.engine import Http2Engine, Http2Failure
 from sidecar.proxy.http2.events import CANCEL, NO_ERROR, Unheeded

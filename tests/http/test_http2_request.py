@@ -8,7 +8,8 @@ import pytest
 from sidecar.decision.denial import Reason
 from sidecar.http import http2_field, intake
 from sidecar.http.fields import FieldRules, RequestFields
-from sidecar.http.http2_request import HeadReader, Http2Request, read_request, read_trailers
+from sidecar.http.http2_request import HeadReader, Http2Request, read_request
+from sidecar.http.http2_trailers import read_trailers
 from sidecar.http.message import Fault, Field, Request
 
 GET: tuple[Field, ...] = (

@@ -12,7 +12,8 @@ from typing import Final
 from sidecar.decision.denial import Reason
 from sidecar.decision.request import Presenter
 from sidecar.http.forwarding import Forwarding
-from sidecar.http.http2_request import HeadReader, Http2Request, read_trailers, refuse
+from sidecar.http.http2_request import HeadReader, Http2Request, refuse
+from sidecar.http.http2_trailers import read_trailers
 from sidecar.http.message import Fault, Field
 from sidecar.proxy.client.host import Host
 from sidecar.proxy.client.http2_allowance import Allowance
