@@ -59,6 +59,8 @@ WRITING = [
     _TAKES_LITTLE + frame(HEADERS, 5, 1, _GET) + frame(HEADERS, 5, 3, _URGENT) + frame(HEADERS, 5, 9, _URGENT)
     + frame(SETTINGS, 0, 0, b"\0\4\0\0\0\0") + frame(RST_STREAM, 0, 3, bytes(4))
     + frame(SETTINGS, 0, 0, b"\0\4\0\1\0\0"),
+    frame(HEADERS, 5, 1, _GET) + frame(SETTINGS, 0, 0, b"\0\1\0\0\0\0") + frame(HEADERS, 5, 3, _GET)
+    + frame(SETTINGS, 0, 0, b"\0\1\0\0\0\x40\0\1\0\0\0\x60") + frame(HEADERS, 5, 9, _GET),
     frame(HEADERS, 4, 1, _GET) + frame(HEADERS, 5, 3, _GET) + frame(DATA, 0, 1, b"abc") + frame(DATA, 1, 1)
     + frame(WINDOW_UPDATE, 0, 0, b"\0\1\0\0"),
 ]  # fmt: skip

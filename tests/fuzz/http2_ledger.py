@@ -4,7 +4,7 @@ from sidecar.proxy.http2.engine import Http2Engine
 from tests.support.http2_frames import ACK, PREFACE, SETTINGS, WINDOW_UPDATE
 from tests.support.http2_reading import Reading
 
-_INITIAL_WINDOW_SIZE = 4
+_HEADER_TABLE_SIZE, _INITIAL_WINDOW_SIZE = 1, 4
 
 
 class Ledger:
@@ -13,6 +13,7 @@ class Ledger:
     def __init__(self, *, is_server: bool) -> None:
         self.reading = Reading()
         self._initial = self._connection = 65535
+        self._table = 4096
         self._streams: dict[int, int] = {}
         """By stream: the sum of all WINDOW_UPDATE."""
         self._sent: dict[int, int] = {}
@@ -41,8 +42,12 @@ class Ledger:
                 self._connection += more
         elif kind == SETTINGS and not flags & ACK:
             for at in range(0, len(payload) - 5, 6):
-                if int.from_bytes(payload[at : at + 2]) == _INITIAL_WINDOW_SIZE:
-                    self._initial = int.from_bytes(payload[at + 2 : at + 6])
+                name, value = int.from_bytes(payload[at : at + 2]), int.from_bytes(payload[at + 2 : at + 6])
+                if name == _INITIAL_WINDOW_SIZE:
+                    self._initial = value
+                elif name == _HEADER_TABLE_SIZE:
+                    self._table = value
+            self.reading.tables.append(self._table)
 
     def sends(self, data: bytes) -> None:
         """The output parses, and has no more content than the windows allow."""

@@ -36,7 +36,7 @@ class Sent:
 class Reading:
     """Reads the output as it comes; it must be well-formed, and nothing may come on a stream that has ended."""
 
-    def __init__(self, table_bytes: int = 4096) -> None:
+    def __init__(self) -> None:
         self.streams: dict[int, Sent] = {}
         self.settings: list[dict[int, int]] = []
         self.acknowledged = 0
@@ -49,7 +49,8 @@ class Reading:
         self.log: list[tuple[int, str, object]] = []
         """All but windows in its order: stream, what, and its value."""
         self.decoder = Decoder()
-        self.decoder.max_allowed_table_size = table_bytes
+        self.tables: list[int] = []
+        """SETTINGS_HEADER_TABLE_SIZE of what was not acknowledged yet, if it is known: the table may not be larger."""
         self._block: tuple[int, bool, bytes] | None = None
 
     def read(self, data: bytes) -> None:
@@ -123,6 +124,8 @@ class Reading:
         elif kind == SETTINGS:
             assert payload == b""
             self.acknowledged += 1
+            if self.tables:
+                self.decoder.max_allowed_table_size = self.tables.pop(0)
             self.log.append((0, "acknowledged", None))
         elif kind == PING:
             assert len(payload) == 8

@@ -293,7 +293,7 @@ class Outbound:
 
     def announce_end(self) -> None:
         """Send a GOAWAY that includes all streams which may be on their way (RFC 9113 §6.8)."""
-        self._say_goaway(WINDOW_MOST, NO_ERROR, b"")
+        self._say_goaway(self._accepts, NO_ERROR, b"")
 
     def go_away(self, code: int = NO_ERROR, said: bytes = b"") -> None:
         """Send GOAWAY: streams that were reported continue, no others begin."""

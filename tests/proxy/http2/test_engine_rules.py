@@ -67,8 +67,9 @@ def test_goaway_never_names_a_higher_stream_than_the_one_before() -> None:
     server.engine.go_away()
     server.reads(frame(HEADERS, END_HEADERS, 3, GET))
     server.engine.go_away()
+    server.engine.announce_end()
     server.reads(frame(HEADERS, END_HEADERS, 5, GET), frame(PING, 0, 1, bytes(8)))
-    assert [last for last, _ in server.reading.goaways] == [1, 1, 1]
+    assert [last for last, _ in server.reading.goaways] == [1, 1, 1, 1]
 
 
 def test_window_comes_back_when_the_initial_one_shrinks_below_what_was_used() -> None:
