@@ -242,13 +242,15 @@ def wire_frames(case: Case) -> Iterator[tuple[bytes, bool]]:
     if case.is_server:
         yield data[: len(PREFACE)], True
         at = len(PREFACE)
-    while at < len(data):
+    while at + 9 <= len(data):
         end = at + 9 + int.from_bytes(data[at : at + 3])
         kind, flags = data[at + 3 : at + 4], data[at + 4 : at + 5]
         is_begun = kind == bytes((HEADERS,)) or (is_within and kind == bytes((CONTINUATION,)))
         is_within = is_begun and not flags[0] & END_HEADERS
         yield data[at:end], end <= len(data) and not is_within
         at = end
+    if at < len(data):
+        yield data[at:], False
 
 
 def differences_of(case: Case, window: int = WINDOW) -> Iterator[Difference]:
