@@ -4,10 +4,11 @@ Only what concerns every message is checked here, so that its stream can be rese
 read by `sidecar/http/http2_request.py`, which relies on none of this.
 
 Theory of operation. A peer sends most fields of a head again in the next one, and the decoder hands out the same object
-for them. A field that is the object at the same place of the head before is known to be valid.
+for them. A field that is the object at the same place of the head before is known to be valid. (A `Row` is a tuple of
+any length: compiled, a pair would be taken apart and made anew, and be no object that came before.)
 """
 
-from typing import Final
+from typing import Final, cast
 
 from sidecar.http.http2_field import (
     CONNECTION_SPECIFIC,
@@ -23,6 +24,7 @@ from sidecar.http.http2_field import (
 )
 from sidecar.http.http2_field import PRIORITY as PRIORITY_FIELD
 from sidecar.http.message import Field
+from sidecar.proxy.http2.hpack_tables import Row
 from sidecar.proxy.http2.streams import NORMAL
 
 _NEEDED: Final = 1 << -METHOD | 1 << -SCHEME | 1 << -PATH
@@ -40,7 +42,7 @@ _STATUSES: Final = {b"%d" % status: status for status in range(100, 1000) if sta
 class Messages:
     """Checks the heads and trailers that one peer sends."""
 
-    __slots__ = ("_kinds", "_last", "_trailers", "length", "urgency")
+    __slots__ = ("_kinds", "_last", "_method", "_trailers", "length", "urgency")
 
     def __init__(self) -> None:
         self._last = _NO_HEAD
@@ -49,6 +51,8 @@ class Messages:
         """Their kinds; there may be more of them."""
         self._trailers: tuple[Field, ...] = ()
         """The last trailers that were valid."""
+        self._method = b""
+        """The method of the last head; empty for a response."""
         self.length = -1
         """Content-Length of the last head; negative: it has none."""
         self.urgency = NORMAL
@@ -64,9 +68,8 @@ class Messages:
         if fields is not self._last:
             last = self._last
             self._last = _NO_HEAD
-            seen = self._read(fields, last)
-            is_connect = (b":method", b"CONNECT") in fields
-            if seen & _STATUS_BIT or (seen & _NEEDED != _NEEDED and not is_connect):
+            seen = self._read(cast("tuple[Row, ...]", fields), cast("tuple[Row, ...]", last))
+            if seen & _STATUS_BIT or (seen & _NEEDED != _NEEDED and self._method != b"CONNECT"):
                 raise MalformedField("not exactly :method, :scheme, :path and at most :authority")
             self._last = fields
 
@@ -80,21 +83,21 @@ class Messages:
         if fields is not self._last:
             last = self._last
             self._last = _NO_HEAD
-            if self._read(fields, last) != _STATUS_BIT:
+            if self._read(cast("tuple[Row, ...]", fields), cast("tuple[Row, ...]", last)) != _STATUS_BIT:
                 raise MalformedField("pseudo-header fields of a request in a response")
             self._last = fields
         return status
 
-    def _read(self, fields: tuple[Field, ...], last: tuple[Field, ...]) -> int:
+    def _read(self, fields: tuple[Row, ...], last: tuple[Row, ...]) -> int:
         """Check each field; returns a bit for each kind of pseudo-header field."""
         kinds, seen, known, at = self._kinds, 0, len(last), 0
         is_regular = False
-        self.length, self.urgency = -1, NORMAL
-        for field in fields:
-            if at < known and field is last[at]:
+        self.length, self.urgency, self._method = -1, NORMAL, b""
+        for row in fields:
+            if at < known and row is last[at]:
                 kind = kinds[at]
             else:
-                kind = kind_of(field[0], field[1])
+                kind = kind_of(row[0], row[1])
                 if at < len(kinds):
                     kinds[at] = kind
                 else:
@@ -103,15 +106,17 @@ class Messages:
             if kind >= PLAIN:
                 is_regular = True
                 if kind > PLAIN:
-                    self._heed(kind, field[1])
+                    self._heed(kind, row[1])
                 continue
             bit = 1 << -kind
             if is_regular or seen & bit:
                 raise MalformedField("pseudo-header fields twice, or behind other fields")
-            if kind == UNKNOWN_PSEUDO and field[0] != _STATUS:
+            if kind == UNKNOWN_PSEUDO and row[0] != _STATUS:
                 raise MalformedField("an unknown pseudo-header field")
-            if kind == PATH and not field[1]:
+            if kind == PATH and not row[1]:
                 raise MalformedField("an empty :path")
+            if kind == METHOD:
+                self._method = row[1]
             seen |= bit
         return seen
 
