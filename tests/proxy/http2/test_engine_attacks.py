@@ -222,7 +222,7 @@ def test_of_a_field_block_no_more_is_kept_than_the_limits_allow(size: int) -> No
         reads_again_and_again(victim, piece)
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert most < 2 * LISTED + 4 * 16_384 + 10_000
+    assert most < 2 * LISTED + 4 * 16_384 + 40_000
     assert victim.engine.outgoing() == b""
     assert not victim.engine.has_events
 
@@ -248,7 +248,7 @@ def test_content_in_small_pieces_that_waits_for_a_window_needs_little_more_than_
     held = tracemalloc.get_traced_memory()[0]
     tracemalloc.stop()
     assert victim.engine.waiting(1) == 60_000
-    assert held < 80_000
+    assert held < 150_000  # an object for each piece would be over a million
     victim.reads(*[frame(WINDOW_UPDATE, 0, 1, (15_000).to_bytes(4))] * 4)
     assert victim.reading.streams[1].content == b"".join(b"%02d" % (at % 100) for at in range(30_000))
 

@@ -323,7 +323,7 @@ def test_what_is_kept_is_bounded() -> None:
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert held < 40_000
+    assert held < 100_000  # all of it would be five million
 
 
 def test_evicted_entries_leave_the_memory() -> None:
@@ -336,7 +336,7 @@ def test_evicted_entries_leave_the_memory() -> None:
     finally:
         tracemalloc.stop()
     assert decoded(one, indexed(62)) == [(b"x", b"0499" * 1000)]
-    assert held < 20_000
+    assert held < 100_000  # all of them would be two million
 
 
 def test_many_additions_keep_the_order_of_the_table() -> None:

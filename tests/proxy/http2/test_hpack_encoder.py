@@ -272,4 +272,4 @@ def test_what_is_kept_is_bounded() -> None:
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert held < 60_000
+    assert held < 150_000  # all of it would be millions
