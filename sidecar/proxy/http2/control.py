@@ -170,9 +170,6 @@ class Control(Outbound):
         elif name == frames.ENABLE_PUSH:
             if value > (1 if self._is_server else 0):
                 raise Broken(PROTOCOL_ERROR, "a value of SETTINGS_ENABLE_PUSH that is none")
-        elif name == frames.NO_RFC7540_PRIORITIES:
-            if value > 1:
-                raise Broken(PROTOCOL_ERROR, "a value of SETTINGS_NO_RFC7540_PRIORITIES that is none")
         elif name == frames.MAX_FRAME_SIZE and not FRAME_MOST <= value <= _FRAME_LARGEST:
             raise Broken(PROTOCOL_ERROR, "a value of SETTINGS_MAX_FRAME_SIZE that is none")
 

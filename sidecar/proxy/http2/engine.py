@@ -136,8 +136,7 @@ class Http2Engine(Inbound):
         """A GOAWAY frame for a connection whose engine has failed or was stopped. Requests that were reported may have
         been processed, and must not be sent again.
         """
-        payload = self._last_accepted.to_bytes(4, "big") + code.to_bytes(4, "big")
-        return frames.frame(frames.GOAWAY, 0, 0, payload)
+        return frames.goaway(self._last_accepted, code)
 
     def stop(self) -> None:
         """Report nothing more, and return no output."""

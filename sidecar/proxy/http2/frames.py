@@ -73,6 +73,11 @@ def block_frames(block: bytes, stream: bytes, *, ends: bool) -> bytes:
     return b"".join(frames)
 
 
+def goaway(last: int, code: int, said: bytes = b"") -> bytes:
+    """GOAWAY: streams above `last` were not processed (RFC 9113 §6.8)."""
+    return frame(GOAWAY, 0, 0, last.to_bytes(4, "big") + code.to_bytes(4, "big") + said)
+
+
 def settings_payload(settings: dict[int, int]) -> bytes:
     """Settings, as SETTINGS carries them."""
     return b"".join(name.to_bytes(2, "big") + value.to_bytes(4, "big") for name, value in settings.items())

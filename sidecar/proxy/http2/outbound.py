@@ -30,6 +30,8 @@ _URGENCIES: Final = 8
 _SMALL: Final = 1024
 """Bytes of content from which on it is not copied into its frame."""
 _HEAD: Final = (b":method", b"HEAD")
+_CONNECTION: Final = b"\0\0\0\0"
+"""In place of a stream: the frame is about the connection."""
 
 
 @mypyc_attr(allow_interpreted_subclasses=False)
@@ -85,7 +87,7 @@ class Outbound:
         if more > 0:
             self._in_most += more
             self._in_window += more
-            self._out.append(frame(frames.WINDOW_UPDATE, 0, 0, more.to_bytes(4, "big")))
+            self._say_window(_CONNECTION, more)
 
     def outgoing(self) -> bytes:
         """The bytes that must be sent to the peer now; the call may create events."""
@@ -269,7 +271,7 @@ class Outbound:
         self._in_taken += size
         if self._in_taken * 2 >= self._in_most:
             self._in_window += self._in_taken
-            self._say_window(b"\0\0\0\0", self._in_taken)
+            self._say_window(_CONNECTION, self._in_taken)
             self._in_taken = 0
         found = self._find(stream)
         if found is not None and found.is_open_in:
@@ -309,8 +311,7 @@ class Outbound:
 
     def _say_goaway(self, last: int, code: int, said: bytes) -> None:
         if not self._is_done:
-            payload = last.to_bytes(4, "big") + code.to_bytes(4, "big") + said
-            self._out.append(frame(frames.GOAWAY, 0, 0, payload))
+            self._out.append(frames.goaway(last, code, said))
 
     def rest(self) -> None:
         """The connection is idle: keep nothing of its last request but what compression needs."""
