@@ -2,7 +2,9 @@
 
 Theory of operation. glibc gives back only what lies at the end of its heap. `malloc_trim` gives back the pages in
 between, in some 10 ms for each 100 MiB that nobody uses, so it is called when there is something to give: a quarter of
-the connections are gone, or memory is short. Where there is no such function (musl) nothing happens.
+the connections are gone, or memory is short. A flood that is seen while it leaves may have too few left to be noticed
+again: they are remembered, and once most of them are gone there is a last call. Where there is no such function (musl)
+nothing happens.
 """
 
 import ctypes
@@ -12,6 +14,8 @@ from typing import Final
 
 _FEW: Final = 256
 """Connections that are too few to be noticed."""
+_LAST: Final = 32
+"""Connections whose memory may be kept when a flood has gone: for fewer no further call is made."""
 _PAUSE: Final = 5
 """Looks between two calls."""
 
@@ -66,6 +70,8 @@ class MemoryReturn:
         self._give = give
         self._most = 0
         """Connections since the last call."""
+        self._rest = 0
+        """Connections of a flood that were still there at the last call, too few to be noticed by themselves."""
         self._pause = 0
 
     def look(self, *, is_short: bool = False) -> bool:
@@ -74,8 +80,10 @@ class MemoryReturn:
         self._most = max(self._most, now, self._peak())
         self._pause = max(0, self._pause - 1)
         have_left = self._most >= _FEW and now <= self._most * 3 // 4
-        if self._pause or not (is_short or have_left):
+        rest_has_left = now < self._rest // 4
+        if self._pause or not (is_short or have_left or rest_has_left):
             return False
         self._give()
+        self._rest = now if have_left and _LAST <= now < _FEW else 0
         self._most, self._pause = now, _PAUSE
         return True

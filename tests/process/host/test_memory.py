@@ -54,6 +54,25 @@ def test_flood_that_comes_and_goes_between_two_looks_is_noticed() -> None:
     assert host.looks(*[3] * 10) == 1
 
 
+def test_flood_seen_while_it_leaves_gives_its_rest_back_too() -> None:
+    host = Host()
+    assert host.looks(600, 200) == 1
+    assert host.looks(*[100] * 10) == 1
+    assert host.looks(3) == 2
+    assert host.looks(*[100, 3] * 10) == 2, "these are few, and no flood's"
+
+
+def test_rest_of_a_flood_that_is_next_to_nothing_is_not_looked_at_again() -> None:
+    host = Host()
+    assert host.looks(600, 31, *[0] * 10) == 1
+
+
+def test_rest_of_a_flood_waits_for_the_distance_between_calls() -> None:
+    host = Host()
+    assert host.looks(600, 250, 0, 0, 0, 0) == 1
+    assert host.looks(0) == 2
+
+
 def test_few_connections_are_not_worth_it() -> None:
     assert Host().looks(200, 0, 200, 0) == 0
 
