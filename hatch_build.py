@@ -76,6 +76,7 @@ COMPILED = (
     "proxy/client/http1_writer.py",
     "proxy/client/http2.py",
     "proxy/client/http2_allowance.py",
+    "proxy/client/http2_deferred.py",
     "proxy/client/http2_stream.py",
     "proxy/client/http2_turns.py",
     "proxy/client/http2_writer.py",

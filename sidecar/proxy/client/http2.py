@@ -17,8 +17,8 @@ from sidecar.http.http2_trailers import read_trailers
 from sidecar.http.message import Fault, Field
 from sidecar.proxy.client.host import Host
 from sidecar.proxy.client.http2_allowance import Allowance
+from sidecar.proxy.client.http2_deferred import Http2Deferred
 from sidecar.proxy.client.http2_stream import NOT_AS_LONG, Http2Stream
-from sidecar.proxy.client.http2_turns import ENDED_AT_ONCE, Http2Turns
 from sidecar.proxy.client.link import EXCHANGE, IDLE, Link
 from sidecar.proxy.configuration import Timeouts
 from sidecar.proxy.exchange.exchange import Exchange
@@ -32,16 +32,15 @@ _HEAD_BYTES: Final = 1024
 _ENDING_WORK: Final = 3
 """Units of work for ending an exchange whose request the client has cancelled."""
 _NOT_AS_LONG: Final = Fault(Reason.REQUEST_MALFORMED, NOT_AS_LONG)
-_STALLED: Final = Fault(Reason.REQUEST_TIMEOUT, "the request did not end in time")
 _STREAMS_HELD: Final = 16
 """Number of streams with a full window that may be held before the connection is held."""
 
 
-class Http2Wire(Http2Turns):
+class Http2Wire(Http2Deferred):
     """The streams of one connection."""
 
     __slots__ = (
-        "_allowance", "_announced_at", "_deferred", "_filled", "_heads", "_is_leaving", "_requests",
+        "_allowance", "_announced_at", "_filled", "_heads", "_is_leaving", "_requests",
         "_sheds", "deadline", "streams",
     )  # fmt: skip
 
@@ -55,10 +54,6 @@ class Http2Wire(Http2Turns):
         self._filled: list[Http2Stream] = []
         """Streams that may have output waiting for the client: those whose `is_filled` is set, each once."""
         self._heads = HeadReader()
-        self._deferred: dict[int, tuple[Http2Request, float]] = {}
-        """Requests that declare no content and have not ended: they begin when their stream ends (RFC 9113 §8.1.1).
-        Stream number → request, with the time when it arrived.
-        """
         self._announced_at = NEVER
         """Time at which GOAWAY was announced; after one round trip, no new stream is accepted."""
         self._is_leaving = False
@@ -171,12 +166,6 @@ class Http2Wire(Http2Turns):
             self._go_away()
         self.engine.extra_work = request.head_bytes // _HEAD_BYTES + stream.begin(serving, sheds=self._sheds)
 
-    def _begin_deferred(self, stream: int, fault: Fault | None, *, ends: bool) -> None:
-        """Begin a request without content after its stream has ended; `fault` says what is wrong with it."""
-        request = self._deferred.pop(stream)[0]
-        request.complete, request.fault = ends, fault or request.fault
-        self._begin(stream, request, self._host.serving, is_closed=False)
-
     def data(self, stream: int, data: bytes, *, ends: bool) -> None:
         found = self.streams.get(stream)
         if not data and not ends:
@@ -212,11 +201,13 @@ class Http2Wire(Http2Turns):
     def closed(self, stream: int, code: int) -> None:
         found = self.streams.pop(stream, None)
         if found is None:
-            # The engine refused it before it reported a head. It counts as a request and has a record.
-            deferred = self._deferred.pop(stream, None)
-            request = Http2Request() if deferred is None else deferred[0]
-            refuse(request, is_one_too_many=deferred is None and code == REFUSED_STREAM)
-            self._begin(stream, request, self._host.serving, is_closed=True)
+            # Nobody was told of a complete request. It counts as one, and has a record.
+            if self._deferred and stream in self._deferred:
+                self._take_back(stream)
+            else:
+                request = Http2Request()
+                refuse(request, is_one_too_many=code == REFUSED_STREAM)
+                self._begin(stream, request, self._host.serving, is_closed=True)
             self.engine.extra_work = HEAD_WORK
             self._count_reset()
             return
@@ -239,7 +230,6 @@ class Http2Wire(Http2Turns):
         if code != NO_ERROR:
             self._tell(code, detail)
         self.gone()
-        self._is_leaving = True
         if data := self.engine.outgoing():
             self._link.write(data)
         if code == NO_ERROR:
@@ -270,7 +260,6 @@ class Http2Wire(Http2Turns):
         self._tell(code, detail)
         self.engine.stop()
         self.gone()
-        self._is_leaving = True
         link.write(self.engine.farewell(code))
         link.linger()
 
@@ -322,10 +311,10 @@ class Http2Wire(Http2Turns):
         for stream in tuple(self.streams.values()):
             if not stream.request.complete:
                 stream.give_up()
-        self._deferred.clear()
         self._is_leaving = True
+        self._take_all_back()
         self.flush_soon()
-        return not self.streams
+        return not (self.streams or self._deferred)
 
     def blocked(self) -> None:
         """The client does not read, and the send buffer is full."""
@@ -349,25 +338,13 @@ class Http2Wire(Http2Turns):
         """The client has disconnected: nobody waits for an answer. A few exchanges are ended in each turn."""
         waits = bool(self._leavers)
         self._leavers.extend(self.streams.values())
-        self.streams, self._filled, self._deferred = {}, [], {}
+        self.streams, self._filled = {}, []
+        self._is_leaving = self._is_gone = True
         for stream in self._leavers:
             stream.is_closed = True
         if not waits:
             self._end_some()
-
-    def _has_stalled(self) -> bool:
-        """Whether a request that declared no content has not ended in time. The oldest is the first."""
-        within = self._host.settings.timeouts.request_head
-        return bool(self._deferred) and self.now() - next(iter(self._deferred.values()))[1] >= within
-
-    def _end_stalled(self) -> None:
-        """Answer a few of those requests: all of many connections may be due at once."""
-        for number in tuple(self._deferred)[:ENDED_AT_ONCE]:
-            if self._has_stalled() and not self._link.is_ending:
-                self._begin_deferred(number, _STALLED, ends=False)
-
-    def _end_more_stalled(self) -> None:
-        self._guarded(self._end_stalled)
+        self._take_all_back()
 
     # --- time ----------------------------------------------------------------------------------------
 
@@ -390,8 +367,12 @@ class Http2Wire(Http2Turns):
             self._host.call_soon(self._end_more_stalled, self.refusals)
         if now - self._announced_at >= timeouts.request_head:
             self._go_away()  # the client does not answer PING
-        if self.streams or link.blocked_since != NEVER:
+        if link.blocked_since != NEVER:
             return
-        if now >= self.deadline or now - self._unanswered_since >= timeouts.request_head:
+        is_overdue = now - self._unanswered_since >= timeouts.request_head
+        if self.streams:
+            if is_overdue and self.engine.is_within_head:  # content has the time limits of its stream
+                self._break_off(ENHANCE_YOUR_CALM, "fields that did not end in time")
+        elif is_overdue or now >= self.deadline:
             self._go_away()
             self.flush()

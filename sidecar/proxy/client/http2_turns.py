@@ -109,11 +109,13 @@ class Http2Turns(Carrier):
             link.hold()  # unread answers must not accumulate
             return
         self.flush_soon()
-        left = self._left
+        left, block = self._left, engine.open_block
         waits = self._deliver()
         if waits or not engine.is_within:
             self._unanswered_since = NEVER
-        elif self._unanswered_since == NEVER or (self._left < left and not engine.is_within_block):
+        elif self._unanswered_since == NEVER or (
+            self._left < left and (not block or engine.open_block != block)
+        ):
             self._unanswered_since = self._host.now()
         if waits or self._left <= -_TURN:
             self._wait()

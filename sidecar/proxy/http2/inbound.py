@@ -120,9 +120,15 @@ class Inbound(Control):
         return kept if self._block is None else kept + sum([len(piece) for piece in self._block])
 
     @property
-    def is_within_block(self) -> bool:
-        """Whether a field block has begun to arrive whose last frame is missing."""
-        return self._block is not None
+    def open_block(self) -> int:
+        """Stream of the field block whose last frame is missing; 0 if there is none."""
+        return 0 if self._block is None else self._block_stream
+
+    @property
+    def is_within_head(self) -> bool:
+        """Whether a head or trailers have begun to arrive, and the rest is missing."""
+        is_read = self._rest > 0 or len(self._data) < self._at + HEADER
+        return self._block is not None or not (is_read or self._data[self._at + 3] != HEADERS)
 
     def _is_whole(self) -> bool:
         """Whether a frame has arrived, or some of its content."""

@@ -3,6 +3,7 @@
 In HTTP/1.1 a request is whole when so much content has come, in HTTP/2 when its stream has ended.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
@@ -13,16 +14,26 @@ from sidecar.proxy.http2.events import NO_ERROR
 from tests.proxy.conftest import Converse
 from tests.support.conversation import Conversation
 from tests.support.http2_client import Http2Client, RawHttp2
-from tests.support.http2_frames import DATA, END_STREAM, HEADERS, RST_STREAM, block, frame, request
+from tests.support.http2_frames import DATA, END_STREAM, HEADERS, PING, RST_STREAM, block, frame, request
 from tests.support.tls_client import Truncated
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi"
 SMUGGLED = b"GET /admin HTTP/1.1\r\nHost: api\r\n\r\n"
 
 
-def begins(client: RawHttp2, length: int, method: str = "POST") -> None:
+def begins(client: RawHttp2, length: int, method: str = "POST", number: int = 1) -> None:
     """A request that has not ended."""
-    client.asks(1, request("/a", method, (b"content-length", b"%d" % length)), ends=False)
+    client.asks(number, request("/a", method, (b"content-length", b"%d" % length)), ends=False)
+
+
+UNFINISHED = [(Reason.REQUEST_MALFORMED, "the client has left before its request ended", "POST")]
+
+
+def refusals(talk: Conversation) -> list[tuple[Reason | None, str, str]]:
+    """What the records say of the requests: reason, detail and method."""
+    assert not talk.gate.asked
+    assert not talk.upstreams
+    return [(record.reason, record.detail, record.method) for record in talk.observed.records]
 
 
 def whole(talk: Conversation) -> list[bytes]:
@@ -147,8 +158,8 @@ def test_a_client_that_takes_an_unfinished_request_back_is_counted(talk: Convers
     client.writes(frame(RST_STREAM, 0, 1, bytes(4)))
     talk.later(2.0)
     assert talk.observed.glitches["reset"] == 1
-    assert len(talk.observed.records) == 1
-    assert not talk.upstreams
+    assert refusals(talk) == UNFINISHED
+    assert talk.record.status == 0
 
 
 def test_a_request_that_has_not_ended_is_still_served_at_the_end_of_the_server(talk: Conversation) -> None:
@@ -163,20 +174,44 @@ def test_a_request_that_has_not_ended_is_still_served_at_the_end_of_the_server(t
     assert client.client.got_goodbye
 
 
-def test_a_client_that_says_no_more_gets_its_other_answers(talk: Conversation) -> None:
+def test_a_client_that_says_no_more_gets_its_answers(talk: Conversation) -> None:
     client = RawHttp2(talk)
-    begins(client, 0)
-    client.asks(3, request("/b"))
+    for number in (1, 3, 5, 7, 9, 11):
+        begins(client, 0, number=number)
+    client.asks(13, request("/b"))
     client.client.says_no_more()
     talk.upstream().says(OK)
-    assert client.status(3) == 200
+    assert client.status(13) == 200
+    assert [client.status(number) for number in (1, 3, 5, 7, 9, 11)] == [400] * 6
+    assert [client.was_reset(number) for number in (1, 3, 5, 7, 9, 11)] == [NO_ERROR] * 6
     assert client.client.got_goodbye
+    assert len(talk.observed.records) == 7
 
 
-def test_a_client_that_leaves_within_its_request_leaves_nothing_under_way(talk: Conversation) -> None:
-    client = RawHttp2(talk)
-    begins(client, 0)
+def leaves(client: RawHttp2) -> None:
     client.client.transport.reset()
+
+
+def breaks_off(client: RawHttp2) -> None:
+    client.writes(frame(DATA, 0, 0))
+
+
+def floods(client: RawHttp2) -> None:
+    client.writes(frame(PING, 0, 0, bytes(8)) * 2000)
+
+
+@pytest.mark.parametrize("ends", [leaves, breaks_off, floods])
+@pytest.mark.parametrize("count", [1, 4, 9])
+def test_a_client_that_leaves_within_its_requests_leaves_a_record_of_each(
+    talk: Conversation, ends: Callable[[RawHttp2], None], count: int
+) -> None:
+    client = RawHttp2(talk)
+    for number in range(1, 2 * count, 2):
+        begins(client, 0, number=number)
+    ends(client)
+    talk.later(3.0)
+    leaves(client)
     talk.loop.settle()
-    assert talk.server.under_way.count == 0
-    assert talk.server.connections == 0
+    assert refusals(talk) == UNFINISHED * count
+    assert {record.status for record in talk.observed.records} == {0}
+    assert talk.server.under_way.count == talk.server.connections == 0

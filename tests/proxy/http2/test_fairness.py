@@ -174,6 +174,24 @@ def test_the_requests_of_who_leaves_end_a_few_in_each_turn(talk: Conversation, h
     assert all(upstream.is_closed for upstream in talk.upstreams)
 
 
+def test_requests_without_an_end_of_who_leaves_are_recorded_a_few_in_each_turn(talk: Conversation) -> None:
+    client = unfinished(talk, 100)
+    client.client.transport.reset()
+    ended = 0
+    while ended < 100:
+        talk.loop.run_once()
+        assert len(talk.observed.records) - ended <= 4
+        ended = len(talk.observed.records)
+
+
+def unfinished(talk: Conversation, count: int) -> RawHttp2:
+    """A client with requests that declare no content, and have not ended."""
+    client = RawHttp2(talk)
+    for number in range(1, 2 * count, 2):
+        client.asks(number, request("/a", "POST", (b"content-length", b"0")), ends=False)
+    return client
+
+
 def test_an_answer_that_comes_after_the_client_has_left_is_nobodys(talk: Conversation) -> None:
     client = RawHttp2(talk)
     for number in range(1, 101, 2):
@@ -190,6 +208,14 @@ def test_a_server_that_ends_leaves_no_record_for_later(talk: Conversation) -> No
     client = RawHttp2(talk)
     for number in range(1, 101, 2):
         client.asks(number, request("/a"))
+    talk.server.begin_drain()
+    client.client.transport.reset()
+    turns_until(talk, lambda: talk.server.connections == 0)
+    assert len(talk.observed.records) == 50
+
+
+def test_a_server_that_ends_leaves_no_record_of_requests_without_an_end_for_later(talk: Conversation) -> None:
+    client = unfinished(talk, 50)
     talk.server.begin_drain()
     client.client.transport.reset()
     turns_until(talk, lambda: talk.server.connections == 0)

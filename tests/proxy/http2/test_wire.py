@@ -6,7 +6,7 @@ import pytest
 
 from sidecar.decision.denial import Reason
 from sidecar.proxy.configuration import Limits, Timeouts
-from sidecar.proxy.http2.events import INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR
+from sidecar.proxy.http2.events import ENHANCE_YOUR_CALM, INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR
 from tests.proxy.conftest import Converse
 from tests.support.cleartext import DATA as RECORD
 from tests.support.cleartext import seal
@@ -496,6 +496,56 @@ def test_what_begins_and_is_not_finished_ends_after_the_time_of_a_head(
     client.writes(part)
     talk.later(6.0)
     assert client.client.got_goodbye
+
+
+@pytest.mark.parametrize("cut", [9, 12, 23, 30])
+def test_fields_that_do_not_end_in_time_end_the_connection_beside_an_open_stream_too(
+    converse: Converse, cut: int
+) -> None:
+    talk = converse(
+        timeouts=Timeouts(request_head=5.0, idle=60.0), upstream=replace(UPSTREAM, stream_timeout=0.0)
+    )
+    client = RawHttp2(talk)
+    client.asks(1, request())
+    talk.upstream().says(CHUNKED + b"1\r\nx\r\n")
+    client.writes(
+        (frame(HEADERS, 0, 3, block(request())[:14]) + frame(CONTINUATION, END_HEADERS, 3, b"\x82"))[:cut]
+    )
+    talk.later(4.0)
+    assert client.goaway() is None
+    talk.later(2.0)
+    assert client.goaway() == ENHANCE_YOUR_CALM
+    assert [name for name, _ in talk.observed.incidents] == ["http2_flood"]
+    assert client.client.got_goodbye
+
+
+@pytest.mark.parametrize("part", [frame(DATA, 0, 1, b"abc")[:-1], frame(DATA, 8, 1, b"\1abc\0")[:-1]])
+def test_content_has_the_time_of_its_stream(converse: Converse, part: bytes) -> None:
+    talk = converse(timeouts=Timeouts(request_head=5.0))
+    client = RawHttp2(talk)
+    client.asks(1, request("/a", "POST"), ends=False)
+    client.writes(part)
+    talk.later(6.0)
+    assert client.goaway() is None
+
+
+@pytest.mark.parametrize("of_two_frames", [True, False])
+def test_heads_that_end_in_time_may_be_cut_anywhere(converse: Converse, *, of_two_frames: bool) -> None:
+    talk = converse(timeouts=Timeouts(request_head=5.0))
+    client = RawHttp2(talk)
+    last = b""
+    for number in range(1, 19, 2):
+        whole = block(request())
+        head = frame(HEADERS, END_STREAM | END_HEADERS, number, whole)
+        if of_two_frames:
+            head = frame(HEADERS, END_STREAM, number, whole[:9]) + frame(
+                CONTINUATION, END_HEADERS, number, whole[9:]
+            )
+        client.writes(last + head[:20])
+        last = head[20:]
+        talk.later(2.0)
+    assert client.goaway() is None
+    assert len(talk.gate.asked) == 8
 
 
 def test_a_slow_client_of_a_long_head_is_served_when_it_is_whole(talk: Conversation) -> None:
