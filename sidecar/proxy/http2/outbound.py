@@ -82,8 +82,10 @@ class Outbound:
             self._out.append(frames.PREFACE)
 
     def widen(self, window: int) -> None:
-        """Set the connection window: how many bytes of all streams together the peer may send before they are taken."""
-        more = window - self._in_most
+        """Set the connection window: how many bytes of all streams together the peer may send before they are taken;
+        never more than a window can have (RFC 9113 §6.9.1).
+        """
+        more = min(window, WINDOW_MOST) - self._in_most
         if more > 0:
             self._in_most += more
             self._in_window += more

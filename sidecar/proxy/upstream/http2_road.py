@@ -27,8 +27,10 @@ _SILENCE_AFTER_SIGN: Final = 301.0
 _SETTINGS: Final = b"\4"
 """Type of the first frame of a server (RFC 9113 §3.4); it is the fourth byte."""
 _WORK: Final = 1 << 30
-_STREAMS_HELD: Final = 16
-"""Number of streams with a full window that may be held before the connection is held."""
+_WINDOWS: Final = 2 * STREAMS
+"""Windows of streams that make the window of the connection: a client that takes nothing holds its own streams, and no
+others. Twice their number, because the connection's window is returned when half of it was taken.
+"""
 
 
 class Roads(UpstreamPool):
@@ -103,7 +105,7 @@ class Http2Road(Road):
             header_bytes=limits[0],
             headers=limits[1],
         )
-        self.engine.widen(_STREAMS_HELD * pool.buffered_bytes)
+        self.engine.widen(_WINDOWS * pool.buffered_bytes)
 
     @property
     def has_room(self) -> bool:

@@ -166,6 +166,27 @@ def test_a_slow_client_holds_the_api_and_no_other_stream(talk: Conversation) -> 
     assert slow.answer().body == b"x" * 1_000_000
 
 
+@pytest.mark.parametrize("held", [12, 99])
+def test_a_client_that_takes_nothing_holds_its_own_streams_alone(talk: Conversation, held: int) -> None:
+    """All share the connection to the API: its window has room for all that its streams may hold."""
+    client, other = Http2Client(talk, window=65536), Http2Client(talk)
+    client.stops_taking()
+    for at in range(held):
+        client.asks(f"/{at}")
+    number = other.asks("/other")
+    api = Http2Api(talk.upstream())
+    for stream in list(api.asked)[:-1]:
+        api.says(stream, data=b"x" * 400_000)
+    assert [stream for stream in list(api.asked)[:-1] if not api.engine.waiting(stream)] == []
+    api.says(max(api.asked), data=b"x" * 1_000_000)
+    for _ in range(100):
+        api.pump()
+        client.pump()
+        other.pump()
+    assert len(other.got(number).body) == 1_000_000
+    assert other.got(number).is_whole
+
+
 def test_a_client_that_leaves_resets_its_stream_alone(talk: Conversation) -> None:
     client = Http2Client(talk)
     gone, kept = client.asks("/gone"), client.asks("/kept")
