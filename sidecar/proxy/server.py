@@ -214,7 +214,11 @@ class Server:
         """
         now, later = connections[:_JUDGED_AT_ONCE], connections[_JUDGED_AT_ONCE:]
         for connection in now:
-            connection.judge_again()
+            try:
+                connection.judge_again()
+            except Exception as error:  # noqa: BLE001 — a bug must not keep others from being judged
+                self.report_bug(error)
+                connection.abort()
         if later:
             self.call_soon(lambda: self._judge_again(later))
 

@@ -9,6 +9,8 @@ from sidecar.decision.policy import RuleLimits
 from sidecar.proxy.configuration import Limits
 from tests.proxy.conftest import Converse
 from tests.support.conversation import UPSTREAM, Client, Conversation
+from tests.support.http2_client import RawHttp2
+from tests.support.http2_frames import DATA, frame, request
 from tests.support.records import RULE
 
 GET = b"GET /a HTTP/1.1\r\nHost: api\r\n\r\n"
@@ -406,3 +408,24 @@ def test_request_whose_time_went_into_the_decision_is_not_forwarded(talk: Conver
     assert talk.untouched
     assert talk.outcomes == [("/a", 503, "issuer_unavailable")]
     assert talk.server.occupancy.taken() == {}
+
+
+@pytest.mark.parametrize("how", ["it leaves", "it is ended"])
+def test_fault_of_ours_at_the_end_of_one_stream_keeps_no_record_of_others_back(
+    converse: Converse, how: str
+) -> None:
+    talk = converse(expected_bugs=1)
+    limit(talk, concurrent_requests=1)
+    client = RawHttp2(talk)
+    for number, path in enumerate(["/a", *["/free"] * 7]):
+        client.asks(2 * number + 1, request(path))
+    # Whatever it is: here a place that is given back twice.
+    (rule,) = talk.server.serving.occupancy.taken()
+    talk.server.serving.occupancy.vacate(rule)
+    if how == "it leaves":
+        client.client.transport.reset()
+    else:
+        client.writes(frame(DATA, 0, 0, b"x"))
+    talk.later(3.0)
+    assert sorted(record.path for record in talk.observed.records) == ["/a", *["/free"] * 7]
+    assert talk.server.connections == 0

@@ -211,7 +211,9 @@ def test_proxy_that_is_taken_off_the_list_is_not_believed_from_its_next_request_
         assert wire.exchange is not None
         assert wire.exchange.valid_until > 0
         world.connection.judge_again()
-        assert wire.exchange.valid_until == 0
+        assert wire.exchange.valid_until == 0, (
+            "the upstream has the request: its response is still waited for"
+        )
         for upstream in world.upstreams:
             assert upstream.protocol is not None
             upstream.written.clear()

@@ -148,9 +148,9 @@ class Http2Client(Http2Peer):
 class RawHttp2:
     """A client that writes frames by hand and reads the sidecar's: nothing stands between a test and the wire."""
 
-    def __init__(self, talk: Conversation, *, settles: bool = True) -> None:
+    def __init__(self, talk: Conversation, identity: Identity | None = None, *, settles: bool = True) -> None:
         talk.tls.protocol = "h2"
-        self.client = talk.client()
+        self.client = talk.client(identity)
         talk.tls.protocol = ""
         self._rest = b""
         self._hpack = Decoder()

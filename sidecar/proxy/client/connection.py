@@ -1,8 +1,7 @@
 """One client connection: TCP, the PROXY protocol and TLS; its wire handles the plaintext.
 
-Theory of operation. The event loop calls this object. Ciphertext goes into the TLS engine of the link. Plaintext goes
-into the wire that the handshake agreed on (`wires`); it is created when the handshake is complete and writes through
-the same link. Deadlines are checked a few times a second (`deadlines`), so that no request needs a timer.
+Theory of operation. The event loop calls this object. Ciphertext goes into the TLS engine of the link, plaintext into
+the wire that the handshake agreed on (`wires`), which writes through the same link. `deadlines` are checked for all.
 """
 
 import asyncio
@@ -14,6 +13,7 @@ from sidecar.proxy.client.link import CLOSED, HANDSHAKE, LINGER, PREFACE, Link
 from sidecar.proxy.client.proxy_protocol import Incomplete, NotProxyProtocol, read_preface
 from sidecar.proxy.client.wires import Wire, kept_bytes, wire_for
 from sidecar.proxy.configuration import HTTP1
+from sidecar.proxy.exchange import overdue
 from sidecar.proxy.exchange.stream import NEVER
 from sidecar.proxy.tls import TlsFailure
 from sidecar.proxy.turns import PATIENCE
@@ -344,14 +344,12 @@ class ClientConnection(asyncio.Protocol):
         if wire is not None and wire.hop is not None:
             for exchange in wire.exchanges():
                 if not wire.hop.accepts(exchange.record.presenter):
-                    exchange.valid_until = 0.0
-            return
-        if not self.listener.settings.clients.closes_on_ca_change:
-            return
-        if wire is None:
-            self.unjudged = True
-        elif not self.listener.tls.accepts(self.link.engine.chain()):
-            wire.distrust()
+                    overdue.distrust(exchange)
+        elif self.listener.settings.clients.closes_on_ca_change:
+            if wire is None:
+                self.unjudged = True
+            elif not self.listener.tls.accepts(self.link.engine.chain()):
+                wire.distrust()
 
     def abort(self) -> None:
         """Close at once and without close_notify, so that the client sees that the answer is incomplete."""
@@ -385,9 +383,11 @@ class ClientConnection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.link.lose()
-        if self.wire is not None:
-            self.wire.lost()
-        self._host.connection_gone(self)
+        try:
+            if self.wire is not None:
+                self.wire.lost()
+        finally:
+            self._host.connection_gone(self)
 
     def pause_writing(self) -> None:
         self.link.blocked_since = self._host.now()

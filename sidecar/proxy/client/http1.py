@@ -276,7 +276,7 @@ class Http1Stream(ClientStream):
         """The client would be refused now. A request in progress ends as if the client's certificate had expired."""
         self.distrusted, self.certificate_until = True, 0.0
         if self.exchange is not None:
-            self.exchange.valid_until = 0.0
+            overdue.distrust(self.exchange)
         elif self._link.phase in (IDLE, HEAD):
             self._link.close()
 

@@ -294,8 +294,9 @@ class Http2Wire(Http2Deferred):
     def distrust(self) -> None:
         """The client would be refused now. Requests in progress end as if the client's certificate had expired."""
         self.certificate_until = 0.0
-        for stream in self.streams.values():
+        for stream in tuple(self.streams.values()):
             stream.distrust()
+        self._distrust_deferred()
         self._go_away()
 
     def says_no_more(self) -> bool:

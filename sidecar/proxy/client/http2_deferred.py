@@ -20,6 +20,7 @@ from sidecar.proxy.exchange.snapshot import Serving
 from sidecar.proxy.native import mypyc_attr
 
 _STALLED: Final = Fault(Reason.REQUEST_TIMEOUT, "the request did not end in time")
+_DISTRUSTED: Final = Fault(Reason.CERTIFICATE_EXPIRED, "the certificate is no longer accepted")
 _UNFINISHED: Final = Fault(Reason.REQUEST_MALFORMED, "the client has left before its request ended")
 
 
@@ -56,6 +57,11 @@ class Http2Deferred(Http2Turns):
         """The client has cancelled a request, or the engine has closed its stream."""
         self._begin_deferred(number, _UNFINISHED, ends=True, is_closed=True)
 
+    def _distrust_deferred(self) -> None:
+        """The client would be refused now: no decision may be made about them later."""
+        for number in tuple(self._deferred):
+            self._begin_deferred(number, _DISTRUSTED, ends=False)
+
     # --- the client has left -------------------------------------------------------------------------
 
     def _take_all_back(self) -> None:
@@ -70,7 +76,10 @@ class Http2Deferred(Http2Turns):
         if self._takes_back:
             self._host.call_soon(self._take_more_back, self.refusals)
         for number in some:
-            self._begin_deferred(number, _UNFINISHED, ends=self._is_gone, is_closed=self._is_gone)
+            try:
+                self._begin_deferred(number, _UNFINISHED, ends=self._is_gone, is_closed=self._is_gone)
+            except Exception as error:  # noqa: BLE001 — a bug must not keep the records of other requests back
+                self._host.report_bug(error)
 
     def _take_more_back(self) -> None:
         self._guarded(self._take_some_back)

@@ -218,8 +218,10 @@ class Http2Stream(ClientStream):
         if exchange is not None:
             if reason is not None and exchange.record.reason is None:
                 exchange.record.reason, exchange.record.detail = reason, detail
-            exchange.abandon()
-            self._over()
+            try:
+                exchange.abandon()
+            finally:
+                self._over()
         self._acknowledge()
 
     def _over(self) -> None:
@@ -233,7 +235,7 @@ class Http2Stream(ClientStream):
         """End the request as if the client's certificate had expired."""
         self.certificate_until = 0.0
         if self.exchange is not None:
-            self.exchange.valid_until = 0.0
+            overdue.distrust(self.exchange)
 
     def check(self, now: float, wall: float, timeouts: Timeouts, *, is_blocked: bool) -> None:
         """Act on expired limits. `is_blocked`: the client does not read, and the send buffer of its connection is

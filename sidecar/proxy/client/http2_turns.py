@@ -77,7 +77,10 @@ class Http2Turns(Carrier):
         if leavers:
             self._host.call_soon(self._end_more, self.refusals)
         for stream in some:
-            stream.close()
+            try:
+                stream.close()
+            except Exception as error:  # noqa: BLE001 — a bug must not keep the records of other requests back
+                self._host.report_bug(error)
 
     def _end_more(self) -> None:
         self._guarded(self._end_some)

@@ -117,10 +117,10 @@ class Ending:
             place.leave()
 
     def _report(self) -> None:
-        if self.place is not None:
-            self._leave_place()
         self.record.duration = _seconds() - self.started
         try:
             self._serving.observer.observe(self.record)
         except Exception as error:  # noqa: BLE001 — an observer's fault must not break the exchange
             self._serving.report_bug(error)
+        if self.place is not None:
+            self._leave_place()

@@ -1,9 +1,23 @@
-"""Applies time limits to an exchange, whatever its wire."""
+"""Ends an exchange whose time is over, or whose client is no longer accepted, whatever its wire."""
+
+from typing import Final
 
 from sidecar.decision.denial import Reason
 from sidecar.proxy.configuration import Timeouts
 from sidecar.proxy.exchange.endpoint_exchange import EndpointExchange
 from sidecar.proxy.exchange.exchange import Exchange
+
+_DISTRUSTED: Final = 0.0
+"""`valid_until` of an exchange whose client would be refused now."""
+
+
+def distrust(exchange: Exchange) -> None:
+    """The client would be refused now: end as if its certificate had expired. At once, for otherwise a decision that
+    is not made yet, or a place in the queue for the upstream, would still come in time.
+    """
+    exchange.valid_until = _DISTRUSTED
+    if not exchange.ending.is_over:
+        _authority_ended(exchange, "certificate_expired")
 
 
 def check(exchange: Exchange, now: float, wall: float, timeouts: Timeouts, *, is_blocked: bool) -> None:
@@ -12,7 +26,9 @@ def check(exchange: Exchange, now: float, wall: float, timeouts: Timeouts, *, is
     """
     stream = exchange.stream
     if exchange.valid_until + timeouts.expiry_grace <= wall:
-        is_certificate = stream.certificate_until <= exchange.valid_until
+        is_certificate = (
+            stream.certificate_until <= exchange.valid_until or exchange.valid_until == _DISTRUSTED
+        )
         _authority_ended(exchange, "certificate_expired" if is_certificate else "token_expired")
     elif _body_is_slow(exchange, now, timeouts):
         exchange.fail(Reason.REQUEST_TIMEOUT, "the request body comes too slowly")
