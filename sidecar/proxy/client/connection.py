@@ -296,8 +296,7 @@ class ClientConnection(asyncio.Protocol):
             self._report_handshake(version, group, protocol)
         engine.settle()
         address, believed = self.peer[0], self._is_believed(presenter)
-        self.wire = made = wire_for(link, host, presenter, until, address, believed=believed)
-        made.hop = hop
+        self.wire = made = wire_for(link, host, presenter, until, address, believed=believed, hop=hop)
         if host.is_shedding(self):
             made.shed()
 

@@ -76,6 +76,13 @@ class Http2Wire(Http2Deferred):
         self._become_idle()
         self.flush_soon()
 
+    def widen(self) -> None:
+        """The client is a proxy with many clients: the connection's window has room for what all its streams may hold,
+        so that no client of the proxy holds the content of another. It is returned when half of it was taken.
+        """
+        limits = self._host.settings.limits
+        self.engine.widen(2 * limits.concurrent_streams * limits.buffered_bytes)
+
     def exchanges(self) -> list[Exchange]:
         """The exchanges in progress."""
         return [one.exchange for one in self.streams.values() if one.exchange is not None]

@@ -15,6 +15,7 @@ from sidecar.proxy.client.http1 import Http1Stream
 from sidecar.proxy.client.http2 import Http2Wire
 from sidecar.proxy.client.link import Link
 from sidecar.proxy.configuration import HTTP1, HTTP2
+from sidecar.proxy.vouching.hop import Hop
 
 Wire: TypeAlias = Http1Stream | Http2Wire
 
@@ -26,14 +27,25 @@ _WIRES: Final[dict[str, tuple[type[Http1Stream] | type[Http2Wire], bytes]]] = {
 
 
 def wire_for(
-    link: Link, host: Host, presenter: Presenter, certificate_until: float, peer: str, *, believed: bool
+    link: Link,
+    host: Host,
+    presenter: Presenter,
+    certificate_until: float,
+    peer: str,
+    *,
+    believed: bool,
+    hop: Hop | None,
 ) -> Wire:
     """The wire for `presenter.protocol`. `peer` is the client's IP address, `believed` whether its forwarded fields
-    are used; `certificate_until` as in `ClientStream`.
+    are used; `certificate_until` and `hop` as in `ClientStream`.
     """
     made, version = _WIRES[presenter.protocol]
     forwarding = Forwarding(peer, believed=believed, received=version)
-    return made(link, host, presenter, certificate_until, forwarding)
+    wire = made(link, host, presenter, certificate_until, forwarding)
+    wire.hop = hop
+    if hop is not None and hop.proxy and isinstance(wire, Http2Wire):
+        wire.widen()
+    return wire
 
 
 def kept_bytes(wire: Wire) -> int:

@@ -1,16 +1,19 @@
 """HTTP/2 on a client connection: what becomes of streams, beside what every wire owes an exchange."""
 
 from dataclasses import replace
+from ipaddress import ip_network
 
 import pytest
 
 from sidecar.decision.denial import Reason
-from sidecar.proxy.configuration import Limits, Timeouts
+from sidecar.http.certificate_field import CertificateFormat
+from sidecar.proxy.configuration import Limits, Timeouts, ToldCertificateSettings, TrustedProxy
 from sidecar.proxy.http2.events import ENHANCE_YOUR_CALM, INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR
+from sidecar.proxy.vouching.told import ToldCertificates
 from tests.proxy.conftest import Converse
 from tests.support.cleartext import DATA as RECORD
 from tests.support.cleartext import seal
-from tests.support.conversation import UPSTREAM, Conversation
+from tests.support.conversation import LISTENER, UPSTREAM, Conversation
 from tests.support.http2_client import Http2Client, RawHttp2
 from tests.support.http2_frames import (
     ACK,
@@ -176,6 +179,30 @@ def test_window_is_given_back_when_the_upstream_took_the_content(converse: Conve
     seen = upstream.request()
     assert seen is not None
     assert len(seen.body) == 400_000
+
+
+@pytest.mark.parametrize(("network", "passes"), [("192.0.2.0/24", True), ("198.51.100.0/24", False)])
+def test_a_client_of_a_proxy_holds_no_content_of_another(
+    converse: Converse, network: str, *, passes: bool
+) -> None:
+    """All share the proxy's connection: its window has room for all that its streams may hold. A peer that is not
+    listed gets no more than any client.
+    """
+    proxies = (TrustedProxy(network=ip_network(network)),)
+    told = ToldCertificateSettings(CertificateFormat.RFC9440, "Client-Cert", "", proxies)
+    talk = converse(listener=replace(LISTENER, told=told))
+    talk.server.listeners[0].certificates = ToldCertificates(told)
+    client = Http2Client(talk)
+    held = [f"/{at}" for at in range(99)]
+    for path in held:
+        talk.ponders(path)
+        client.sends(client.asks(path, "PUT", ends=False), b"x" * 100_000)
+    number = client.asks("/other", "PUT", ends=False)
+    client.sends(number, b"x" * 400_000, ends=True)
+    assert (client.engine.waiting(number) == 0) is passes
+    client.client.leaves()
+    for path in held:
+        talk.decide(path)
 
 
 def test_an_answer_before_the_request_is_whole_refuses_the_rest(talk: Conversation) -> None:
