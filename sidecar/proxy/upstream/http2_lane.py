@@ -52,6 +52,10 @@ class Road(Http2Events):
         """Mark a lane whose content may wait for the upstream."""
 
     @abstractmethod
+    def lingers(self, lane: "Http2Lane") -> None:
+        """A lane has its response, and the upstream may still take the rest of the request."""
+
+    @abstractmethod
     def left(self, lane: "Http2Lane") -> None:
         """Forget a lane that is done."""
 
@@ -217,8 +221,11 @@ class Http2Lane(UpstreamConnection):
         self._end(CANCEL)
 
     def _end(self, code: int) -> None:
-        if not self.is_closed and self.number and not (code == NO_ERROR and self.sent_all):
-            self._road.engine.reset(self.number, code)
+        if not self.is_closed and self.number:
+            if code != NO_ERROR or not self.sent_all:
+                self._road.engine.reset(self.number, code)
+            elif self._road.engine.waiting(self.number):
+                self._road.lingers(self)
         self.resume()
         self._road.flush_soon()
 

@@ -66,8 +66,9 @@ class Http2Road(Road):
     """The requests on one connection."""
 
     __slots__ = (
-        "_asked_at", "_call_soon", "_filled", "_flushes", "_has_heard", "_has_settled", "_latest", "_loop", "_pool",
-        "heard_at", "idle_until", "is_blocked", "is_leaving", "lanes", "most", "ponged_at", "transport",
+        "_asked_at", "_call_soon", "_filled", "_flushes", "_has_heard", "_has_settled", "_latest", "_lingering",
+        "_loop", "_pool", "heard_at", "idle_until", "is_blocked", "is_leaving", "lanes", "most", "ponged_at",
+        "transport",
     )  # fmt: skip
 
     def __init__(self, pool: Roads, loop: asyncio.AbstractEventLoop, scheme: bytes) -> None:
@@ -92,6 +93,8 @@ class Http2Road(Road):
         """The lane of the latest event: the next is often for the same."""
         self._filled: list[Http2Lane] = []
         """Lanes whose content may wait for the upstream: those whose `is_filled` is set, each once."""
+        self._lingering: dict[int, float] = {}
+        """Streams that have their response, but not sent all of the request → time until which they may."""
         self.most = pool.streams_at_first
         self._has_settled = False
         """The first SETTINGS of the upstream have arrived."""
@@ -161,9 +164,14 @@ class Http2Road(Road):
             lane.is_filled = True
             self._filled.append(lane)
 
+    def lingers(self, lane: Http2Lane) -> None:
+        self._lingering[lane.number] = self._loop.time() + self._pool.settings.idle_timeout
+
     def left(self, lane: Http2Lane) -> None:
         if self.lanes.pop(lane.number, None) is None:
             return
+        if self._lingering:
+            self._lingering.pop(lane.number, None)
         self._latest = None
         if not self.lanes:
             self.idle_until = self._loop.time() + self._pool.settings.idle_timeout
@@ -250,7 +258,12 @@ class Http2Road(Road):
     # --- the end -------------------------------------------------------------------------------------
 
     def check(self, now: float) -> None:
-        """Close the connection if it does not answer PING, or if it is unused; an idle one forgets its last request."""
+        """Close the connection if it does not answer PING, or if it is unused; an idle one forgets its last request. A
+        stream for which nobody waits ends: like an unused connection of HTTP/1.1, it may have a part of a request left.
+        """
+        for number, until in tuple(self._lingering.items()):
+            if now >= until:
+                self.lanes[number].discard()
         if not self.lanes:
             if now >= self.idle_until:
                 self.leave()

@@ -209,6 +209,35 @@ def test_an_early_answer_refuses_the_rest(talk: Conversation) -> None:
     assert not api.upstream.is_closed
 
 
+def test_an_api_may_take_the_rest_after_its_answer_and_needs_not(talk: Conversation) -> None:
+    """It has as long as an unused connection is kept; then the stream's place is free."""
+    client, api = Http2Client(talk), None
+    for at in range(100):
+        number = client.asks("/a", "PUT", ends=False)
+        api = api or Http2Api(talk.upstream())
+        client.sends(number, b"x" * 100_000, ends=True)
+        api.engine.widen(1 << 28)
+        api.takes = False
+        api.pump()
+        api.says(2 * at + 1, data=b"ok")
+        assert client.got(number).is_whole
+    assert api is not None
+    talk.later(UPSTREAM.idle_timeout - 2)
+    api.engine.took(1, 65536)
+    api.pump()
+    assert (len(api.asked[1].body), api.asked[1].is_whole, api.asked[1].reset) == (100_000, True, None)
+    assert [asked.reset for asked in list(api.asked.values())[1:]] == [None] * 99
+    talk.later(4)
+    api.pump()
+    assert [asked.reset for asked in list(api.asked.values())[1:]] == [CANCEL] * 99
+    number = client.asks("/b")
+    api.pump()
+    api.says(201, data=b"b")
+    assert client.got(number).body == b"b"
+    assert talk.untouched
+    assert [status for _, status, _ in talk.outcomes] == [200] * 101
+
+
 def test_a_stream_that_the_api_ends_is_broken_off(talk: Conversation) -> None:
     client = Http2Client(talk)
     begun, not_begun = client.asks("/1"), client.asks("/2")
