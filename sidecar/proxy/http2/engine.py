@@ -253,11 +253,11 @@ class Http2Engine(Inbound):
             self._heard_end(stream)
 
     def _turn_down(self, number: int, code: int) -> None:
-        """Refuse a stream of which nobody was told."""
-        stream = Stream(number, 0, 0)
-        stream.code = code
-        self._say_reset(stream.name, code)
-        self._over.append(stream)
+        """Refuse a stream of which nobody was told. It is reported at once, like a head: its receiver knows nothing of
+        it, and could not miss it if the peer goes before the next turn.
+        """
+        self._say_reset(number.to_bytes(4, "big"), code)
+        self._events.closed(number, code)
 
     def _response(self, stream: Stream, fields: tuple[Field, ...], *, ends: bool) -> None:
         try:

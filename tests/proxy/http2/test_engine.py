@@ -228,6 +228,13 @@ def test_a_malformed_head_closes_its_stream_and_no_head_is_told_of(pair: Pair) -
     assert pair.server_heard.take() == [("closed", 1, PROTOCOL_ERROR)]
 
 
+def test_a_malformed_head_is_told_of_within_the_work_of_its_frame(pair: Pair) -> None:
+    """Its receiver learns of it in no other way, and its peer may be gone by the next turn."""
+    pair.server.receive(frame(1, 5, 1, b"\x82\x87\x84" + b"\0\3X-A\1b"))
+    assert pair.server.deliver(HEAD_WORK) == 0
+    assert pair.server_heard.take() == [("closed", 1, PROTOCOL_ERROR)]
+
+
 def test_a_fault_of_the_connection_ends_it_with_a_last_word(pair: Pair) -> None:
     pair.server.receive(frame(8, 0, 0, bytes(4)))
     pair.server.deliver(100)

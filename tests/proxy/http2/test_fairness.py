@@ -152,6 +152,22 @@ def test_a_request_waits_behind_few_of_a_flood(talk: Conversation, kind: str) ->
     assert client.goaway() is None
 
 
+@pytest.mark.parametrize("sound", range(9))
+def test_a_malformed_request_has_a_record_wherever_in_a_turn_it_comes(talk: Conversation, sound: int) -> None:
+    """Also as the last of one, by a client that goes before its next, which comes behind another's."""
+    talk.gate.refuse("/a", Reason.CREDENTIALS_MISSING)
+    other, client = RawHttp2(talk), RawHttp2(talk)
+    heads = [frame(HEADERS, WHOLE, number, block(request())) for number in range(1, 41, 2)]
+    malformed = frame(HEADERS, WHOLE, 2 * sound + 1, MALFORMED)
+    other.client.transport.arrive(seal(RECORD, b"".join(heads)))
+    client.client.transport.arrive(seal(RECORD, b"".join([*heads[:sound], malformed])))
+    talk.loop.run_once()
+    client.client.resets()
+    talk.loop.settle()
+    turn = 8
+    assert len(talk.observed.records) == len(heads) + min(sound + 1, turn)
+
+
 @pytest.mark.parametrize("how", ["it leaves", "it is ended"])
 def test_the_requests_of_who_leaves_end_a_few_in_each_turn(talk: Conversation, how: str) -> None:
     """Each of them is a record, and a connection to the API to close."""
