@@ -11,6 +11,8 @@ from sidecar.telemetry.record import AuditRecord
 from sidecar.telemetry.sink import PLACE, LineSink
 from tests.proxy.conftest import Converse
 from tests.support.conversation import Conversation
+from tests.support.http2_client import RawHttp2
+from tests.support.http2_frames import request
 from tests.support.tls_client import Truncated
 
 GET = b"GET /a HTTP/1.1\r\nHost: api\r\n\r\n"
@@ -246,6 +248,21 @@ def test_interim_responses_reach_the_client_at_once(talk: Conversation) -> None:
     assert upstream.hears().endswith(GET)
     upstream.says(NO_CONTENT)
     assert client.hears() == NO_CONTENT
+
+
+def test_interim_response_has_no_content_length(talk: Conversation) -> None:
+    """RFC 9110 §8.6, whoever is the client: one of HTTP/2 may take the stream for malformed."""
+    client, other = talk.client(), RawHttp2(talk)
+    client.says(GET)
+    other.asks(1, request("/b"))
+    for _ in range(2):
+        upstream = talk.upstream()
+        upstream.says(b"HTTP/1.1 103 Early Hints\r\nContent-Length: 5\r\nLink: x\r\n\r\n" + EMPTY)
+    assert client.hears() == b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n" + EMPTY
+    assert other.status(1) == 200
+    early, final = other.heads[1]
+    assert early == {":status": "103", "link": "x"}
+    assert final["content-length"] == "0"
 
 
 def test_interim_responses_are_kept_from_a_1_0_client(talk: Conversation) -> None:

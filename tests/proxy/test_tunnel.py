@@ -44,6 +44,15 @@ def expiring_in(talk: Conversation, seconds: float) -> Identity:
     return self_signed(Profile(not_after=end))
 
 
+def test_a_switch_has_no_content_length(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(HANDSHAKE)
+    upstream = talk.upstream()
+    upstream.says(SWITCHING.replace(b"\r\nUpgrade", b"\r\nContent-Length: 2\r\nUpgrade"), FRAME)
+    assert client.hears() == SWITCHING + FRAME, "RFC 9110 §8.6"
+    client.closes()
+
+
 def test_bytes_pass_both_ways_after_the_switch(talk: Conversation) -> None:
     client, upstream = opened(talk)
     client.says(MASKED)

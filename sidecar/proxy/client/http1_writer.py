@@ -11,6 +11,10 @@ from sidecar.http.message import Field, Request, Response
 from sidecar.http.response_fields import ResponseFields
 
 BODILESS_STATUS: Final = frozenset({204, 304})
+NO_LENGTH: Final = (b"content-length",)
+"""What is removed from some responses. RFC 9110 §8.6: "A server MUST NOT send a Content-Length header field in any
+response with a status code of 1xx (Informational) or 204 (No Content)."
+"""
 _FINAL_CHUNK: Final = b"0\r\n"
 _clock: Final = time.time
 
@@ -66,6 +70,7 @@ def _form(answer: Answer, connection: bytes, id_size: int) -> tuple[bytes, bytes
 
 def interim_head(head: Response, fields: ResponseFields) -> bytes:
     """A 1xx response (RFC 9110 §15.2)."""
+    fields.drop(NO_LENGTH)
     return b"HTTP/1.1 %d %b\r\n%b\r\n" % (head.status, head.phrase, field_lines(fields.kept))
 
 
@@ -81,9 +86,7 @@ def response_head(
 ) -> bytes:
     """The response head for the client."""
     if head.status == 204:
-        # RFC 9110 §8.6: "A server MUST NOT send a Content-Length header field in any response with a status code
-        # of 1xx (Informational) or 204 (No Content)."
-        fields.drop((b"content-length",))
+        fields.drop(NO_LENGTH)
     # RFC 9110 §6.6.1: a recipient with a clock adds Date to a forwarded response that has none.
     dated = b"" if fields.has_date else b"Date: %b\r\n" % date()
     framing = b"Transfer-Encoding: chunked\r\n" if chunked else b""
@@ -104,6 +107,7 @@ def chunk(data: bytes, end: list[Field] | None) -> bytes:
 
 def switching_head(head: Response, fields: ResponseFields) -> bytes:
     """A 101 response (RFC 9110 §15.2.2)."""
+    fields.drop(NO_LENGTH)
     return b"HTTP/1.1 101 %b\r\n%bUpgrade: %b\r\nConnection: upgrade\r\n\r\n" % (
         head.phrase,
         field_lines(fields.kept),

@@ -5,7 +5,7 @@ from typing import Final
 from sidecar.http.answer import Answer
 from sidecar.http.message import Field, Response
 from sidecar.http.response_fields import ResponseFields
-from sidecar.proxy.client.http1_writer import date
+from sidecar.proxy.client.http1_writer import NO_LENGTH, date
 
 _STATUS: Final = [b"%d" % status for status in range(600)]
 
@@ -20,7 +20,7 @@ def _head(status: int, kept: list[Field]) -> list[Field]:
 def response_head(head: Response, fields: ResponseFields) -> list[Field]:
     """The head of a final response."""
     if head.status == 204:
-        fields.drop((b"content-length",))  # as in HTTP/1.1 (RFC 9110 §8.6)
+        fields.drop(NO_LENGTH)
     pairs = _head(head.status, fields.kept)
     if not fields.has_date:
         pairs.append((b"date", date()))
@@ -29,6 +29,7 @@ def response_head(head: Response, fields: ResponseFields) -> list[Field]:
 
 def interim_head(head: Response, fields: ResponseFields) -> list[Field]:
     """A 1xx response (RFC 9110 §15.2)."""
+    fields.drop(NO_LENGTH)
     return _head(head.status, fields.kept)
 
 
