@@ -111,16 +111,18 @@ class Http2Engine(Inbound):
     def _tell_closed(self, work: int) -> int:
         """Report which streams are closed; returns the units of work that are left."""
         over, self._over = self._over, []
-        for at, stream in enumerate(over):
-            self._events.closed(stream.number, stream.code)
-            if self._is_done:
-                break  # its receiver has stopped the engine
-            if self.extra_work:
-                work -= self.extra_work
-                self.extra_work = 0
-                if work <= 0:
-                    self._over = over[at + 1 :] + self._over
-                    break
+        told = 0
+        try:
+            while told < len(over) and work > 0 and not self._is_done:  # its receiver may stop the engine
+                stream = over[told]
+                told += 1
+                self._events.closed(stream.number, stream.code)
+                if self.extra_work:
+                    work -= self.extra_work
+                    self.extra_work = 0
+        finally:  # a receiver that fails must not keep the end of the others from theirs
+            if told < len(over) and not self._is_done:
+                self._over = over[told:] + self._over
         return work
 
     def _tell_end(self) -> None:

@@ -470,3 +470,26 @@ def test_who_stops_the_engine_is_told_nothing_more(stops_at: int) -> None:
     victim.engine.deliver(1000)
     assert len(victim.over) == stops_at
     assert not victim.engine.has_events
+
+
+def test_a_fault_of_a_receiver_keeps_no_end_of_another_stream_from_it() -> None:
+    """Several streams may have ended at once; each is told once."""
+
+    class Fails(Victim):
+        def closed(self, stream: int, code: int) -> None:
+            super().closed(stream, code)
+            if stream in (1, 5):
+                raise ZeroDivisionError
+
+    victim = Fails()
+    numbers = range(1, 13, 2)
+    victim.reads(*(asked(request(), number) for number in numbers))
+    for number in numbers:
+        victim.engine.respond(number, ANSWER, ends=True)
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            victim.engine.deliver(1000)
+        assert victim.engine.has_events
+    victim.engine.deliver(1000)
+    assert victim.over == [(number, NO_ERROR) for number in numbers]
+    assert not victim.engine.has_events
