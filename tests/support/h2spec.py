@@ -112,9 +112,9 @@ def breaks(*codes: int) -> Verdict:
     return lambda client: client.goaway() in codes and client.client.got_goodbye
 
 
-def refuses(*codes: int) -> Verdict:
+def refuses(*codes: int, stream: int = 1) -> Verdict:
     """A stream error; h2spec lets it be one of the connection as well."""
-    return lambda client: client.was_reset(1) in codes or breaks(*codes)(client)
+    return lambda client: client.was_reset(stream) in codes or breaks(*codes)(client)
 
 
 def resets(code: int) -> Verdict:

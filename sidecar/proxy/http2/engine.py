@@ -234,9 +234,7 @@ class Http2Engine(Inbound):
             return  # RFC 9113 §6.8: it is ignored after GOAWAY
         messages = self._messages
         if len(self._streams) >= self._streams_most:
-            if self._is_acknowledged:
-                raise Broken(PROTOCOL_ERROR, "more streams than SETTINGS_MAX_CONCURRENT_STREAMS")
-            self._turn_down(number, REFUSED_STREAM)
+            self._turn_down(number, REFUSED_STREAM)  # RFC 9113 §5.1.2
             return
         try:
             messages.request(fields)

@@ -95,7 +95,7 @@ _STREAMS: Final = (
         "http2/5.1.2/1",
         "more streams than allowed",
         (settings((4, 0)), *(head(stream=number) for number in range(1, 203, 2))),
-        refuses(PROTOCOL, REFUSED),
+        refuses(PROTOCOL, REFUSED, stream=201),
     ),
     Case(
         "http2/5.3.1/1",

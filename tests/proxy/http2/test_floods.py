@@ -6,7 +6,7 @@ from sidecar.decision.denial import Reason
 from sidecar.proxy.admission import Admission
 from sidecar.proxy.client.http2_allowance import Allowance
 from sidecar.proxy.configuration import Limits, Timeouts
-from sidecar.proxy.http2.events import ENHANCE_YOUR_CALM, NO_ERROR, PROTOCOL_ERROR, REFUSED_STREAM
+from sidecar.proxy.http2.events import ENHANCE_YOUR_CALM, NO_ERROR, REFUSED_STREAM
 from tests.proxy.conftest import Converse
 from tests.support.cleartext import DATA as RECORD
 from tests.support.cleartext import seal
@@ -200,18 +200,19 @@ def test_a_flood_of_requests_is_bounded_by_the_streams_that_may_be_open(talk: Co
     assert not client.goaways
 
 
-def test_a_client_that_opens_more_streams_than_it_was_told_is_ended(converse: Converse) -> None:
-    """RFC 9113 §5.1.2."""
-    talk = converse(limits=Limits(concurrent_streams=10))
+def test_streams_past_the_number_that_the_client_was_told_are_counted(converse: Converse) -> None:
+    """Each is refused for itself (RFC 9113 §5.1.2), and has a record."""
+    talk = converse(limits=Limits(concurrent_streams=10, stream_resets=20))
     client = RawHttp2(talk)
     for number in range(1, 2 * MANY, 2):
         client.writes(frame(HEADERS, END_HEADERS, number, block(request("/a", "POST"))))
         if client.client.got_goodbye:
             break
-    assert client.goaway() == PROTOCOL_ERROR
+    assert client.goaway() == ENHANCE_YOUR_CALM
     assert len(talk.gate.asked) == 10
-    assert len(talk.observed.records) == 10
-    assert [name for name, _ in talk.observed.incidents] == ["http2_broken"]
+    assert [record.reason for record in talk.observed.records].count(Reason.OVERLOADED) == 21
+    assert len(talk.observed.records) == 10 + 21
+    assert [name for name, _ in talk.observed.incidents] == ["http2_flood"]
 
 
 def test_content_in_pieces_of_a_byte_lets_others_pass(talk: Conversation) -> None:

@@ -8,7 +8,13 @@ import pytest
 from sidecar.decision.denial import Reason
 from sidecar.http.certificate_field import CertificateFormat
 from sidecar.proxy.configuration import Limits, Timeouts, ToldCertificateSettings, TrustedProxy
-from sidecar.proxy.http2.events import ENHANCE_YOUR_CALM, INTERNAL_ERROR, NO_ERROR, PROTOCOL_ERROR
+from sidecar.proxy.http2.events import (
+    ENHANCE_YOUR_CALM,
+    INTERNAL_ERROR,
+    NO_ERROR,
+    PROTOCOL_ERROR,
+    REFUSED_STREAM,
+)
 from sidecar.proxy.vouching.told import ToldCertificates
 from tests.proxy.conftest import Converse
 from tests.support.cleartext import DATA as RECORD
@@ -136,12 +142,20 @@ def test_no_more_streams_are_open_at_once_than_the_limit_says(converse: Converse
     assert client.ended_with is None
 
 
-def test_a_client_that_opens_more_streams_than_it_may_gets_no_answer_to_them(converse: Converse) -> None:
+def test_a_client_that_opens_more_streams_than_it_may_is_answered_on_the_others(converse: Converse) -> None:
+    """RFC 9113 §5.1.2: an error of the stream. It has a record, and its fields are in the table."""
     talk = converse(limits=Limits(concurrent_streams=2))
     client = RawHttp2(talk)
     client.writes(b"".join(frame(HEADERS, 5, number, block(request(f"/{number}"))) for number in (1, 3, 5)))
-    assert len(talk.gate.asked) <= 2
-    assert client.goaway() == PROTOCOL_ERROR
+    assert [head.path for head in talk.gate.asked] == ["/1", "/3"]
+    assert client.was_reset(5) == REFUSED_STREAM
+    assert [record.reason for record in talk.observed.records] == [Reason.OVERLOADED]
+    for upstream in talk.upstreams:
+        upstream.says(OK)
+    assert [client.status(number) for number in (1, 3)] == [200, 200]
+    client.asks(7, request("/7"))
+    assert [head.path for head in talk.gate.asked] == ["/1", "/3", "/7"]
+    assert client.goaway() is None
 
 
 def test_streams_of_one_client_let_others_pass(talk: Conversation) -> None:
