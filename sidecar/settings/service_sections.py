@@ -1,6 +1,6 @@
 """The sections of the service file. Each value is described here once; `sidecar schema` shows it in editors."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Final, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
@@ -14,6 +14,8 @@ from sidecar.settings.section import Section, mistake
 
 Count = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Positive = Annotated[int, Field(ge=1, le=1_000_000_000)]
+_WINDOW_MOST: Final = (1 << 31) - 1
+"""The largest window of HTTP/2 (RFC 9113 §6.9.1)."""
 
 
 class UpstreamTls(OwnCertificate):
@@ -188,7 +190,8 @@ class LimitsSection(Section):
     """Unanswered requests that an HTTP/2 client may cancel, in a burst; a tenth as many more each second. Past it
     the connection ends. Default: 200."""
     buffered_bytes: Size | None = None
-    """Bytes held in memory per direction when a reader is slow. Default: 64KiB."""
+    """Bytes held in memory per direction when a reader is slow; with HTTP/2 the window of a stream. Less than 2GiB.
+    Default: 64KiB."""
     cached_tokens: Positive | None = None
     """Verified tokens in the cache. Default: 100000."""
     cached_bytes: Size | None = None
@@ -198,6 +201,12 @@ class LimitsSection(Section):
     memory_bytes: Size | None = None
     """Resident size of a worker above which new connections are refused; 0: none. Default: the worker's part of 85 % of
     the container's limit."""
+
+    @model_validator(mode="after")
+    def _window(self) -> Self:
+        if self.buffered_bytes is not None and not 0 < self.buffered_bytes <= _WINDOW_MOST:
+            raise mistake("`buffered_bytes` has to be more than 0 and less than 2GiB", "buffered_bytes")
+        return self
 
 
 class TimeoutsSection(Section):

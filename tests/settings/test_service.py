@@ -217,6 +217,8 @@ def test_a_unix_socket_upstream_and_a_default_port(configuration: Configuration)
             "logging: {audit: required, buffered_bytes: 32KiB}",
             "6:28: `audit: required` needs room for some records: at least 64KiB",
         ),
+        ("limits: {buffered_bytes: 2GiB}", "6:10: `buffered_bytes` has to be more than 0 and less than 2GiB"),
+        ("limits: {buffered_bytes: 0}", "6:10: `buffered_bytes` has to be more than 0 and less than 2GiB"),
         ("logging: {audit: always}", "6:18: expected one of best_effort, required, got `always`"),
         ("logging: []", "6:10: expected a mapping of keys to values, got a list"),
         (

@@ -68,7 +68,10 @@ class Http2Engine(Inbound):
         """What has ended the connection, until it is reported."""
         self.extra_work = 0
         """Additional units of work for the event that is being delivered; its receiver sets them."""
-        settings = {frames.INITIAL_WINDOW_SIZE: window, frames.MAX_HEADER_LIST_SIZE: listed}
+        settings = {
+            frames.INITIAL_WINDOW_SIZE: window,
+            frames.MAX_HEADER_LIST_SIZE: min(listed, frames.SETTING_MOST),
+        }
         if is_server:
             settings[frames.MAX_CONCURRENT_STREAMS] = streams
             settings[frames.NO_RFC7540_PRIORITIES] = 1

@@ -12,6 +12,8 @@ INITIAL_WINDOW: Final = 65535
 """Bytes that may be sent on a connection, and on a stream, before anything else was said (RFC 9113 §6.9.2)."""
 WINDOW_MOST: Final = 0x7FFFFFFF
 """Largest window, and largest number of a stream."""
+SETTING_MOST: Final = 0xFFFFFFFF
+"""Largest value of a setting."""
 
 DATA: Final = 0x0
 HEADERS: Final = 0x1

@@ -187,6 +187,19 @@ def test_a_client_that_takes_nothing_holds_its_own_streams_alone(talk: Conversat
     assert other.got(number).is_whole
 
 
+def test_the_largest_limits_stay_within_what_frames_can_say(converse: Converse) -> None:
+    """RFC 9113 §6.5.1, §6.9.1: a setting has 32 bits, and a window 31."""
+    large = Limits(buffered_bytes=(1 << 31) - 1, header_bytes=1 << 40, headers=1_000_000_000)
+    talk = converse(upstream=H2, limits=large)
+    client = Http2Client(talk)
+    number = client.asks("/a", "PUT", ends=False)
+    client.sends(number, b"x" * 200_000, ends=True)
+    api = Http2Api(talk.upstream())
+    api.says(1, data=api.asked[1].body)
+    assert client.got(number).body == b"x" * 200_000
+    assert (client.goaways, client.ended_with, api.goaways) == ([], None, [])
+
+
 def test_a_client_that_leaves_resets_its_stream_alone(talk: Conversation) -> None:
     client = Http2Client(talk)
     gone, kept = client.asks("/gone"), client.asks("/kept")
