@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -198,8 +199,8 @@ def test_workers_of_one_pod_permit_one_use_and_forget_none_with_a_worker(
         eventually(lambda: figures(one).get(("sidecar_worker_restarts_total",)) == 2)
         eventually(lambda: figures(one)[("sidecar_workers",)] == 2)
         later = uses(one, token, used, 20)
-        assert 401 in later
         assert set(later) <= {401, 503}
+        eventually(lambda: ask(one, token, used).status == 401)
         eventually(lambda: ask(one, token, proof(token)).status == 200)
 
 
@@ -233,14 +234,16 @@ def test_figures_tell_what_became_of_proofs(
     with sidecar(tmp_path, pki, signing_key, service, policy_document=document) as (one, _):
         assert results(one)["proof_replayed"] == 0, "it is there before the first"
         used = [proof(token) for _ in range(3)]
-        for given in (*used, *used, proof(token, "/y")):
-            ask(one, token, given)
+        answers = [ask(one, token, given).status for given in (*used, *used, proof(token, "/y"))]
         one.write_policy({**document, "report_only": {"until": "2999-01-31"}})
         eventually(lambda: generation(one) == 2)
-        assert ask(one, token, proof(token)).status == 200
-        found = {name: count for name, count in results(one).items() if count}
-        assert found == {"accepted": 4, "proof_replayed": 3, "proof_target_mismatch": 1}
-        assert figures(one)[("sidecar_dpop_used_proofs",)] == 4
+        answers.append(ask(one, token, proof(token)).status)
+        became = ["accepted"] * 3 + ["proof_replayed"] * 3 + ["proof_target_mismatch", "accepted"]
+        for at, status in enumerate(answers):  # on a busy machine the supervisor's verdict may come too late
+            became[at] = "replay_unknown" if workers > 1 and status == 503 else became[at]
+        assert answers == [{"accepted": 200, "replay_unknown": 503}.get(what, 401) for what in became]
+        assert {name: count for name, count in results(one).items() if count} == Counter(became)
+        eventually(lambda: figures(one)[("sidecar_dpop_used_proofs",)] == 4, what="each of them, late or not")
 
 
 def results(one: Sidecar) -> dict[str, float]:

@@ -18,10 +18,6 @@ from tests.support.pki import Pki
 from tests.support.recorder import Recorder
 from tests.support.sidecar import Sidecar
 
-expect.set_options(
-    timeout=60_000
-)  # milliseconds; by default five seconds, which a browser on a busy machine needs
-
 pytestmark = pytest.mark.timeout(300)  # the first test may have to install Chromium
 
 SHOTS = Path("build/screenshots")

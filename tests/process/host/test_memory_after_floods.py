@@ -34,7 +34,10 @@ BOUND, SURPLUS = 50, 64
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory, pki: Pki, signing_key: SigningKey) -> Iterator[Sidecar]:
-    with sidecar(tmp_path_factory.mktemp("floods"), pki, signing_key) as (one, _):
+    patient = {
+        "timeouts": {"handshake": "300s", "request_head": "300s"}
+    }  # the first stays until the last has come
+    with sidecar(tmp_path_factory.mktemp("floods"), pki, signing_key, patient) as (one, _):
         leaves(one, comes(one, half_a_hello, 20))
         leaves(one, comes(one, head_without_end, 20))  # whatever is made once is made now
         yield one
@@ -137,7 +140,7 @@ def test_full_sidecar_takes_no_more_and_still_serves_whoever_finishes(
         assert resident(one) - before <= (BOUND + SURPLUS) * HEAD + FEW
         # A connection that is younger than a second is never given up for another: until then one may be turned away.
         eventually(lambda: is_served(one, pki, token), what="a client who finishes")
-        assert events(one, "incident")
+        eventually(lambda: bool(events(one, "incident")), what="a line about those who were turned away")
 
 
 def sends_without_end(client: socket.socket, at_once: int) -> None:
