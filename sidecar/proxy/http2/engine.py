@@ -30,6 +30,7 @@ from sidecar.proxy.http2.events import (
     Http2Events,
 )
 from sidecar.proxy.http2.hpack import HeaderDecoder, HpackError
+from sidecar.proxy.http2.hpack_names import REQUESTS, RESPONSES
 from sidecar.proxy.http2.inbound import DATA_WORK, HEAD_WORK, Http2Failure, Inbound
 from sidecar.proxy.http2.messages import Messages
 from sidecar.proxy.http2.streams import NORMAL, Stream
@@ -62,7 +63,7 @@ class Http2Engine(Inbound):
         listed = header_bytes + headers * _FIELD_OVERHEAD
         super().__init__(events, is_server=is_server, window=window, block_most=2 * listed)
         self._streams_most = streams
-        self._decoder = HeaderDecoder(2 * listed, 2 * headers)
+        self._decoder = HeaderDecoder(2 * listed, 2 * headers, REQUESTS if is_server else RESPONSES)
         self._messages = Messages()
         self._ending: Broken | None = None
         """What has ended the connection, until it is reported."""

@@ -18,7 +18,7 @@ its limits is not kept on, but decoded to its end, for the later blocks need the
 from typing import Final, cast
 
 from sidecar.http.message import Field
-from sidecar.proxy.http2.hpack_names import mark
+from sidecar.proxy.http2.hpack_names import SECRET_NAMES, FieldNames
 from sidecar.proxy.http2.hpack_tables import (
     ENTRY_OVERHEAD,
     STATIC,
@@ -56,11 +56,16 @@ class HeaderDecoder:
 
     __slots__ = (
         "_at", "_blocks", "_decoded", "_encoded", "_header_bytes", "_headers", "_kept", "_kept_strings", "_lists",
-        "_table",
+        "_marks", "_names", "_table",
     )  # fmt: skip
 
-    def __init__(self, header_bytes: int, headers: int) -> None:
-        """Limits of a list: its size, with 32 bytes for each field (RFC 9113 §6.5.2), and the number of its fields."""
+    def __init__(self, header_bytes: int, headers: int, names: FieldNames) -> None:
+        """Limits of a list: its size, with 32 bytes for each field (RFC 9113 §6.5.2), and the number of its fields.
+        `names` are those of the direction: `REQUESTS` or `RESPONSES`.
+        """
+        self._names = names
+        self._marks = False
+        """The block has marked a name. Such a block is not kept, for it has to do so each time."""
         self._header_bytes: i64 = header_bytes
         self._headers: i64 = headers
         self._table = DynamicTable()
@@ -103,6 +108,7 @@ class HeaderDecoder:
     def _decode(self, block: bytes) -> tuple[Row, ...] | None:
         table = self._table
         changes = table.changes
+        self._marks = False
         rows: list[Row] = []
         size: i64 = 0
         number: i64 = 0
@@ -136,7 +142,7 @@ class HeaderDecoder:
         if size > self._header_bytes or number > self._headers:
             return None
         found = tuple(rows)
-        if table.changes == changes:
+        if table.changes == changes and not self._marks:
             self._keep(block, found, end + size)
         return found
 
@@ -184,8 +190,9 @@ class HeaderDecoder:
         row: Row = (name, self._string(block, at, is_name=False))
         if first >= 0x40:
             self._table.add(row, ENTRY_OVERHEAD + len(name) + len(row[1]))
-        elif first >= 0x10:
-            mark(name)
+        elif first >= 0x10 and name not in SECRET_NAMES:
+            self._names.mark(name)
+            self._marks = True
         return row
 
     def _string(self, block: bytes, at: i64, *, is_name: bool) -> bytes:

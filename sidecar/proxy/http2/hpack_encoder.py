@@ -13,7 +13,7 @@ once holds hashes, no fields.
 from typing import Final
 
 from sidecar.http.message import Field
-from sidecar.proxy.http2.hpack_names import NAMES, encoded_integer, length_bytes, named, noted
+from sidecar.proxy.http2.hpack_names import FieldNames, encoded_integer, length_bytes, named
 from sidecar.proxy.http2.hpack_tables import (
     ENTRY_OVERHEAD,
     STATIC,
@@ -79,9 +79,16 @@ _IDLE: Final = [LastBlock() for _ in range(_KINDS + 1)]
 class HeaderEncoder:
     """Encodes the blocks of one direction of a connection; they are sent in their order."""
 
-    __slots__ = ("_is_settled", "_last", "_lowest", "_numbers", "_size", "_table")
+    __slots__ = (
+        "_changes", "_is_settled", "_last", "_lowest", "_names", "_noted", "_numbers", "_size", "_table",
+    )  # fmt: skip
 
-    def __init__(self) -> None:
+    def __init__(self, names: FieldNames) -> None:
+        """`names` are those of the direction: `REQUESTS` or `RESPONSES`."""
+        self._names = names
+        self._noted = names.known
+        self._changes = names.changes
+        """`changes` of the names when a block was encoded last."""
         self._table = DynamicTable()
         self._numbers: dict[int, int] = {}
         """By the hash of a field, how many were added to the table before it; it may have left since."""
@@ -103,6 +110,10 @@ class HeaderEncoder:
 
     def encode(self, fields: list[Field]) -> bytes:
         """The field block of a head or of trailers."""
+        names = self._names
+        names.blocks_left -= 1
+        if names.blocks_left <= 0 or names.changes != self._changes:
+            self._names_changed()
         updates = self._updates()
         is_head = bool(fields) and fields[0][0].startswith(b":")
         kind = len(fields) % _KINDS if is_head else _KINDS
@@ -171,11 +182,20 @@ class HeaderEncoder:
     def _forget(self) -> None:
         self._last = _IDLE
 
+    def _names_changed(self) -> None:
+        """A part that is remembered may be of a name that has become secret, or is no longer."""
+        names = self._names
+        if names.blocks_left <= 0:
+            names.age()
+        if names.changes != self._changes:
+            self._changes = names.changes
+            self._forget()
+
     def _part(self, name: bytes, value: bytes) -> bytes:
         """One field, encoded (§6)."""
         self._is_settled = True
         row: Row = (name, value)
-        kind = NAMES.get(name) or noted(name)
+        kind = self._noted.get(name) or self._names.noted(name)
         if not value or kind.has_values:
             part = _STATIC_FIELDS.get(row)
             if part is not None:

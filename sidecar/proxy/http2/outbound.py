@@ -23,6 +23,7 @@ from sidecar.proxy.http2.frames import (
     size_bytes,
 )
 from sidecar.proxy.http2.hpack_encoder import HeaderEncoder
+from sidecar.proxy.http2.hpack_names import REQUESTS, RESPONSES
 from sidecar.proxy.http2.streams import Stream
 from sidecar.proxy.native import mypyc_attr
 
@@ -52,7 +53,7 @@ class Outbound:
         self._latest: Stream | None = None
         """The open stream that was asked for last: the next call is often about the same."""
         self._ready: list[Stream] = []
-        self._encoder = HeaderEncoder()
+        self._encoder = HeaderEncoder(RESPONSES if is_server else REQUESTS)
         self._has_urgency = False
         """Some stream is not as urgent as others."""
         self._window = INITIAL_WINDOW

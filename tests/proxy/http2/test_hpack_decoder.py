@@ -6,6 +6,7 @@ import pytest
 
 from sidecar.http.message import Field
 from sidecar.proxy.http2.hpack import HeaderDecoder, HpackError
+from sidecar.proxy.http2.hpack_names import FieldNames
 
 GET, POST, ROOT = (b":method", b"GET"), (b":method", b"POST"), (b":path", b"/")
 FIRST = [GET, (b":scheme", b"http"), ROOT, (b":authority", b"www.example.com")]
@@ -35,7 +36,7 @@ FOUND: list[Field] = [
 
 
 def decoder(header_bytes: int = 65536, headers: int = 100) -> HeaderDecoder:
-    return HeaderDecoder(header_bytes, headers)
+    return HeaderDecoder(header_bytes, headers, FieldNames())
 
 
 def decoded(one: HeaderDecoder, block: bytes) -> list[Field] | None:

@@ -7,9 +7,12 @@ from hpack import Decoder, Encoder, NeverIndexedHeaderTuple
 
 from sidecar.http.message import Field
 from sidecar.proxy.http2 import hpack_names
+from sidecar.proxy.http2.engine import Http2Engine
+from sidecar.proxy.http2.events import Unheeded
 from sidecar.proxy.http2.hpack import HeaderDecoder
 from sidecar.proxy.http2.hpack_encoder import HeaderEncoder
-from sidecar.proxy.http2.hpack_names import SECRET_NAMES, VARYING_NAMES, encoded_integer
+from sidecar.proxy.http2.hpack_names import SECRET_NAMES, VARYING_NAMES, FieldNames, encoded_integer
+from tests.support.http2_frames import HEADERS, OPENING, block, frame, request
 
 HEAD: list[Field] = [
     (b":status", b"200"),
@@ -22,18 +25,12 @@ TOKEN = b"Bearer " + b"abc" * 20
 JWT = b"eyJhbGciOiJub25lIn0"
 
 
-@pytest.fixture(autouse=True)
-def no_names_of_other_tests() -> None:
-    """What other tests sent never-indexed is forgotten."""
-    hpack_names._MARKED.intersection_update(SECRET_NAMES)
-    hpack_names.NAMES.clear()
-
-
 class Peer:
     """An encoder and the decoder of its peer."""
 
     def __init__(self) -> None:
-        self.encoder = HeaderEncoder()
+        self.names = FieldNames()
+        self.encoder = HeaderEncoder(self.names)
         self.decoder = Decoder(1 << 20)
 
     def send(self, fields: list[Field]) -> bytes:
@@ -105,29 +102,111 @@ def test_a_field_that_seldom_comes_again_never_enters_the_table(name: bytes) -> 
     assert peer.encoder._table.size == 0
 
 
+# --- names that a peer sent never-indexed ----------------------------------------------------------
+
+
+PIN: Field = (b"x-account-pin", b"1234")
+
+
+def never_indexed(*names: bytes) -> bytes:
+    """A block of fields that are sent so."""
+    fields = [NeverIndexedHeaderTuple(name, b"v") for name in names]
+    return Encoder().encode(fields, huffman=False)
+
+
+def is_indexed(encoder: HeaderEncoder, field: Field) -> bool:
+    """Whether a field that comes again and again enters the table."""
+    blocks = [encoder.encode([(b":path", b"/"), field]) for _ in range(3)]
+    return len(blocks[-1]) == 2
+
+
 def test_what_one_peer_sent_never_indexed_is_sent_on_so() -> None:
-    """RFC 7541 §6.2.3: "This representation ... MUST be used" by an intermediary too."""
+    """RFC 7541 §6.2.3: "it MUST use the same representation to forward this header field"."""
     peer = Peer()
-    field = (b"x-account-pin", b"1234")
-    sender = NeverIndexedHeaderTuple(*field)
-    received = HeaderDecoder(8192, 50).decode(Encoder().encode([sender], huffman=False))
-    assert received == (field,)
+    sender = NeverIndexedHeaderTuple(*PIN)
+    received = HeaderDecoder(8192, 50, peer.names).decode(Encoder().encode([sender], huffman=False))
+    assert received == (PIN,)
     for _ in range(3):
         block = peer.send(list(received))
         assert block[0] == 0x10
     assert peer.encoder._table.size == 0
 
 
-def test_names_that_were_sent_never_indexed_are_bounded_and_then_all_names_count_as_such() -> None:
-    assert not hpack_names.FieldName(b"x-4999").is_secret
+def test_what_came_otherwise_before_is_sent_on_never_indexed_too() -> None:
+    peer = Peer()
+    fields: list[Field] = [(b":path", b"/"), PIN]
+    for _ in range(3):
+        peer.send(fields)
+    assert len(peer.send(fields)) == 2
+    HeaderDecoder(8192, 50, peer.names).decode(never_indexed(PIN[0]))
+    for _ in range(3):
+        assert peer.send(fields)[1] == 0x10
+
+
+def test_never_indexed_in_requests_says_nothing_of_responses() -> None:
+    """A client would have a say in the responses to all others."""
+
+    class Nobody(Unheeded):
+        pass
+
+    engine = Http2Engine(Nobody(), is_server=True, streams=100, window=65535, header_bytes=32768, headers=100)
+    name = b"x-of-this-test-alone"
+    engine.receive(OPENING + frame(HEADERS, 5, 1, block(request()) + never_indexed(name)))
+    engine.deliver(100)
+    assert is_indexed(HeaderEncoder(hpack_names.RESPONSES), (name, b"v"))
+    assert is_indexed(engine._encoder, (name, b"v"))
+    assert not is_indexed(HeaderEncoder(hpack_names.REQUESTS), (name, b"v"))
+
+
+def test_names_sent_never_indexed_are_bounded_and_past_that_all_count_as_such() -> None:
+    """Until some are forgotten: none on its way is indexed because of others that were many."""
+    names = FieldNames()
+    encoder = HeaderEncoder(names)
+    assert is_indexed(encoder, PIN)
     for at in range(5000):
-        hpack_names.mark(b"x-%d" % at)
-    hpack_names.mark(b"y" * 5000)
-    assert len(hpack_names._MARKED) <= 1024
-    assert max(map(len, hpack_names._MARKED)) <= 64
-    assert hpack_names.FieldName(b"x-4999").is_secret
-    assert hpack_names.FieldName(b"y" * 5000).is_secret
-    hpack_names._MARKED.intersection_update(SECRET_NAMES)
+        names.mark(b"x-%d" % at)
+    names.mark(b"y" * 5000)
+    assert len(names._marked) <= 1024
+    assert max(map(len, names._marked)) <= 64
+    for field in (PIN, (b"x-4999", b"1"), (b"y" * 5000, b"1")):
+        assert not is_indexed(encoder, field)
+
+
+def test_names_that_nobody_sends_never_indexed_any_more_are_indexed_again() -> None:
+    """One client cannot keep the fields of others out of the tables for long; one that goes on sending a name so is
+    heeded as long, also if it sends the same block each time.
+    """
+    names = FieldNames()
+    encoder, decoder = HeaderEncoder(names), HeaderDecoder(65536, 2000, names)
+    decoder.decode(never_indexed(*(b"x-%d" % at for at in range(1500)), PIN[0]))
+    assert not is_indexed(encoder, PIN)
+    for _ in range(3):
+        names.blocks_left = 1
+        decoder.decode(never_indexed(PIN[0]))
+        assert not is_indexed(encoder, PIN)
+    assert is_indexed(encoder, (b"x-1", b"v"))
+    assert is_indexed(encoder, (b"server", b"api"))
+    for _ in range(3):
+        names.blocks_left = 1
+        encoder.encode([])
+    assert is_indexed(encoder, PIN)
+    assert not names._marked
+    assert not names._marked_before
+
+
+def test_names_that_are_in_no_use_cost_nobody_what_is_remembered() -> None:
+    """However many of them one client sends never-indexed, and although names in use are no longer known."""
+    peer = Peer()
+    for _ in range(3):
+        peer.send(HEAD)
+    block = peer.send(HEAD)
+    for at in range(1000):
+        peer.names.mark(b"x-%d" % at)
+    assert peer.send(HEAD) is block
+    for at in range(2000):
+        peer.names.noted(b"y-%d" % at)
+    peer.names.mark(b"server")
+    assert len(peer.send(HEAD)) > len(block)
 
 
 @pytest.mark.parametrize("value", [TOKEN, TOKEN.lower(), b"Basic " + b"a" * 12, b"DPoP " + JWT, JWT])
@@ -261,7 +340,7 @@ def test_nothing_is_kept_at_rest_but_the_table() -> None:
 
 
 def test_what_is_kept_is_bounded() -> None:
-    peer = HeaderEncoder()
+    peer = HeaderEncoder(FieldNames())
     tracemalloc.start()
     try:
         for at in range(300):

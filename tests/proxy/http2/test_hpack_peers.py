@@ -9,6 +9,7 @@ from hpack import Decoder, Encoder, HPACKError, NeverIndexedHeaderTuple, Oversiz
 from sidecar.http.message import Field
 from sidecar.proxy.http2.hpack import HeaderDecoder, HpackError
 from sidecar.proxy.http2.hpack_encoder import HeaderEncoder
+from sidecar.proxy.http2.hpack_names import FieldNames
 
 LIMIT = 65536
 HEADS = 60
@@ -47,7 +48,7 @@ def heads(chance: random.Random) -> Iterator[list[Field]]:
 @pytest.mark.parametrize("seed", range(60))
 def test_what_the_other_encodes_is_decoded(seed: int) -> None:
     chance = random.Random(seed)
-    encoder, decoder = Encoder(), HeaderDecoder(LIMIT, 100)
+    encoder, decoder = Encoder(), HeaderDecoder(LIMIT, 100, FieldNames())
     for head in heads(chance):
         if chance.random() < 0.05:
             encoder.header_table_size = chance.choice((0, 60, 500, 4096))
@@ -64,7 +65,7 @@ def test_what_the_other_encodes_is_decoded(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(60))
 def test_the_other_decodes_what_is_encoded(seed: int) -> None:
     chance = random.Random(seed)
-    encoder, decoder = HeaderEncoder(), Decoder()
+    encoder, decoder = HeaderEncoder(FieldNames()), Decoder()
     for head in heads(chance):
         for _ in range(chance.choice((0, 0, 0, 0, 0, 0, 0, 1, 2, 3))):
             decoder.max_allowed_table_size = size = chance.choice((0, 60, 500, 4096, 10000))
@@ -82,7 +83,7 @@ class Both:
     """Two decoders that are given the same blocks."""
 
     def __init__(self) -> None:
-        self.own = HeaderDecoder(LIMIT, 1 << 20)
+        self.own = HeaderDecoder(LIMIT, 1 << 20, FieldNames())
         self.other = Decoder(LIMIT)
 
     def refused(self, block: bytes) -> bool:
