@@ -359,5 +359,8 @@ class Server:
         ended = {one for one in self.listeners if one.a_list_ended(wall)}
         if ended:
             self._judge_again([one for one in self._connections if one.listener in ended])
-        self._pool.close_idle(now)
+        try:
+            self._pool.close_idle(now)
+        except Exception as error:  # noqa: BLE001 — as above
+            self.report_bug(error)
         self._sweeper = self._loop.call_later(_SWEEP, self._sweep)

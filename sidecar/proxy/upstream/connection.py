@@ -62,6 +62,21 @@ class Passenger(ABC):
     def upstream_ready(self) -> None:
         """The upstream accepts bytes again."""
 
+    def is_put_on(self, upstream: "UpstreamConnection") -> None:
+        """`attach` by someone else: what it raises is its own fault, and affects no other exchange."""
+        try:
+            self.attach(upstream)
+        except Exception as error:  # noqa: BLE001 — as above
+            upstream.discard()
+            self.broke(error)
+
+    def is_told(self, reason: Reason, detail: str) -> None:
+        """`upstream_failed`, of which others are told as well: what it raises affects no other exchange."""
+        try:
+            self.upstream_failed(reason, detail)
+        except Exception as error:  # noqa: BLE001 — as above
+            self.broke(error)
+
 
 @mypyc_attr(allow_interpreted_subclasses=True)
 class Pool(ABC):

@@ -153,7 +153,7 @@ class Http2Pool(Roads):
             if road is None:
                 self._open_for(passenger)
                 return
-            passenger.attach(Http2Lane(self, road))
+            passenger.is_put_on(Http2Lane(self, road))
 
     def is_no_http2(self) -> None:
         self._observer.incident("upstream_down", NO_HTTP2)

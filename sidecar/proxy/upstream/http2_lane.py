@@ -149,11 +149,19 @@ class Http2Lane(UpstreamConnection):
         waiting = 0 if self.is_closed else self._road.engine.waiting(self.number)
         is_full = waiting > buffered
         if is_full is not self.blocked:
+            self._tell_blocked(is_full=is_full)
+        return waiting > 0
+
+    def _tell_blocked(self, *, is_full: bool) -> None:
+        passenger = self._passenger
+        try:
             if is_full:
                 self.pause_writing()
             else:
                 self.resume_writing()
-        return waiting > 0
+        except Exception as error:  # noqa: BLE001 — a bug of one exchange must not affect others
+            if passenger is not None:
+                self.give_up(passenger, error)
 
     # --- the response --------------------------------------------------------------------------------
 
@@ -254,4 +262,4 @@ class Http2Lane(UpstreamConnection):
         self.resume()
         self._road.left(self)
         if passenger is not None:
-            passenger.upstream_failed(reason, detail)
+            passenger.is_told(reason, detail)

@@ -136,6 +136,14 @@ class Http2Road(Road):
 
     def _flush(self) -> None:
         self._flushes = False
+        try:
+            self._send()
+        except BaseException:
+            self.fail("an internal error")  # the loop calls it: nobody else would end the connection
+            raise
+
+    def _send(self) -> None:
+        """Send the output, and find the lanes that can continue."""
         transport = self.transport
         if transport is None:
             return
@@ -292,9 +300,11 @@ class Http2Road(Road):
         transport, self.transport = self.transport, None
         if transport is not None:
             transport.abort()
-        for lane in tuple(self.lanes.values()):
-            lane.torn(detail, reason)
-        self._pool.forget_road(self)
+        try:
+            for lane in tuple(self.lanes.values()):
+                lane.torn(detail, reason)
+        finally:
+            self._pool.forget_road(self)
 
 
 class Http2Connection(asyncio.Protocol):

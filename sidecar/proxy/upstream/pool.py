@@ -180,7 +180,7 @@ class UpstreamPool(Pool):
         """Put an exchange on a connection."""
         if self._is_crowded:
             self._charge(connection, passenger.source)
-        passenger.attach(connection)
+        passenger.is_put_on(connection)
 
     def _in_line(self, passenger: Passenger) -> int:
         """How many requests of its source wait."""
@@ -247,7 +247,7 @@ class UpstreamPool(Pool):
         waiting, self._waiting = self._waiting, deque()
         for each in (passenger, *waiting):
             if not each.is_over:
-                each.upstream_failed(reason, detail)
+                each.is_told(reason, detail)
 
     def release(self, connection: UpstreamConnection) -> None:
         """A connection has become free: the next exchange in the queue gets it."""
