@@ -59,6 +59,7 @@ class Client:
     def run(self, one: Sidecar, tally: Tally, stop: threading.Event) -> None:
         context = client_context(self.identity)
         while not stop.is_set():
+            busy_at = time.monotonic()
             try:
                 wire = one.connect(context=context)
             except (OSError, ssl.SSLError) as error:
@@ -66,19 +67,20 @@ class Client:
                     return  # nothing new is accepted any more: the drain
                 tally.failed.append(f"{self.name}: handshake: {error!r}")
                 continue
-            idle_since = time.monotonic()
             with wire:
                 tally.certificates.add(wire.secure.getpeercert(binary_form=True) or b"")
                 for _ in range(CONNECTION):
                     time.sleep(PAUSE)
+                    sent = time.monotonic()
                     try:
                         answer = wire.request("GET", self.path, token=self.token())
                     except Exception as error:
-                        # A busy machine may let a client wait for so long that the drain closes its connection.
-                        if is_listening(one.port) or time.monotonic() - idle_since < IDLE_GRACE:
+                        # A busy machine may let a client wait for so long that the drain closes its connection: idle
+                        # from an answer on, which may be read late, but came after the request before this one.
+                        if is_listening(one.port) or time.monotonic() - busy_at < IDLE_GRACE:
                             tally.failed.append(f"{self.name}: {error!r}")
                         break
-                    idle_since = time.monotonic()
+                    busy_at = sent
                     self._judge(answer.status, answer.body, tally)
                     if (answer.header("connection") or "").lower() == "close":
                         break
