@@ -15,6 +15,7 @@ from tests.process.world import fast, generation, get
 from tests.support.debian import program
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki
+from tests.support.processes import eventually
 from tests.support.recorder import Recorder
 from tests.support.sidecar import Sidecar
 
@@ -101,13 +102,13 @@ def test_filter_by_word_and_by_outcome(page: Page) -> None:
     page.keyboard.press("/")
     expect(page.locator("#text")).to_be_focused()
     page.keyboard.type("elsewhere")
+    eventually(lambda: set(rows(page)) == {"GET /elsewhere"})
     expect(page.locator("#decisions > li").first).to_contain_text("rule_unmatched")
-    assert set(rows(page)) == {"GET /elsewhere"}
     page.locator("#text").fill("")
     page.locator("#outcome").select_option("report")
-    assert set(rows(page)) == {"POST /payments/1"}
+    eventually(lambda: set(rows(page)) == {"POST /payments/1"})
     page.locator("#text").fill("no such thing")
-    assert rows(page) == []
+    eventually(lambda: rows(page) == [])
 
 
 def test_pause_holds_new_decisions_back_and_resume_brings_them(page: Page, one: Sidecar) -> None:
