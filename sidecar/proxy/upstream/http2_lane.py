@@ -19,7 +19,9 @@ _NO_CONTENT: Final[list[bytes]] = []
 """Shared empty lists, which are never changed."""
 _STATUS: Final = {b"%d" % status: status for status in range(100, 600)}
 _INTERIMS_MOST: Final = 100
-"""1xx responses to one request: no window limits them, so a client that does not read cannot hold them back."""
+"""1xx responses to one request: no window limits them, so a client that does not read cannot hold them back. A large
+one counts as several.
+"""
 _TRIES_LEFT_OVER: Final = 10
 """How often a request is sent again when successive connections end before they process it: an API may close each
 connection after a number of requests.
@@ -30,14 +32,16 @@ connection after a number of requests.
 class Road(Http2Events):
     """The connection of lanes."""
 
-    __slots__ = ("engine", "reader", "scheme")
+    __slots__ = ("engine", "header_bytes", "reader", "scheme")
 
-    def __init__(self, scheme: bytes) -> None:
+    def __init__(self, scheme: bytes, header_bytes: int) -> None:
         self.engine: Http2Engine
         self.reader = ResponseReader()
         """One parser for all lanes of a connection: a lane never reads HTTP/1.1."""
         self.scheme = scheme
         """`https` or `http`: the scheme of the upstream."""
+        self.header_bytes = header_bytes
+        """Bytes of the fields of a response, and of all 1xx responses to one request together."""
 
     @abstractmethod
     def begin(self, lane: "Http2Lane", fields: list[Field], *, ends: bool) -> int:
@@ -87,7 +91,7 @@ class Http2Lane(UpstreamConnection):
         self._held_back = 0
         """Bytes for which no new window was given to the upstream, because nobody takes them."""
         self._interims = 0
-        """1xx responses that have arrived."""
+        """1xx responses that have arrived, by what they count."""
         self.number = 0
         self.is_closed = False
         """The stream is closed in the engine."""
@@ -181,9 +185,10 @@ class Http2Lane(UpstreamConnection):
         status = 200 if said == b"200" else _STATUS.get(said, 0) or int(said)
         passenger = self._passenger
         if status < 200 and passenger is not None:
-            self._interims += 1
+            size = sum([len(name) + len(value) for name, value in fields])
+            self._interims += max(1, size * _INTERIMS_MOST // self._road.header_bytes)
             if self._interims > _INTERIMS_MOST:
-                error = MalformedResponse(f"more than {_INTERIMS_MOST} interim responses")
+                error = MalformedResponse(f"more than {_INTERIMS_MOST} interim responses, or larger ones")
                 self.give_up(passenger, error)
                 return
         response = self._response if status >= 200 else Response()

@@ -1,8 +1,9 @@
 """One HTTP/2 connection to the upstream, and the requests on it (RFC 9113).
 
-Theory of operation. A lane opens a stream here and receives its events. The engine's output is collected and sent
-once, at the end of the turn of the event loop. If nothing arrives for a while although a response is due, a PING is
-sent; without an answer to it, the connection is closed.
+Theory of operation. A lane opens a stream here and receives its events, as many at once as a turn of the event loop
+allows; until the next turn nothing more is read. The engine's output is collected and sent once, at the end of the
+turn. If nothing arrives for a while although a response is due, a PING is sent; without an answer to it, the connection
+is closed.
 """
 
 import asyncio
@@ -24,9 +25,17 @@ _SILENCE: Final = 10.0
 """Seconds without data, while a response is due, after which PING is sent."""
 _SILENCE_AFTER_SIGN: Final = 301.0
 """Seconds until the next PING: a gRPC server may close connections that ping again within five minutes (gRFC A8)."""
+_FAULT: Final = "an internal error"
 _SETTINGS: Final = b"\4"
 """Type of the first frame of a server (RFC 9113 §3.4); it is the fourth byte."""
-_WORK: Final = 1 << 30
+_TURN: Final = 1024
+"""Units of work in one turn of the event loop: small answers to all requests, or a thousand frames for nothing."""
+_KILOBYTE: Final = 1024
+_NOISE: Final = 20_000
+_NOISE_RATE: Final = 10_000
+"""Frames that ask for nothing, in a burst and each second; each kilobyte of content that was sent allows one more. A
+gRPC server may send PING and WINDOW_UPDATE for each message.
+"""
 _WINDOWS: Final = 2 * STREAMS
 """Windows of streams that make the window of the connection: a client that takes nothing holds its own streams, and no
 others. Twice their number, because the connection's window is returned when half of it was taken.
@@ -67,12 +76,12 @@ class Http2Road(Road):
 
     __slots__ = (
         "_asked_at", "_call_soon", "_filled", "_flushes", "_has_heard", "_has_settled", "_latest", "_lingering",
-        "_loop", "_pool", "heard_at", "idle_until", "is_blocked", "is_leaving", "lanes", "most", "ponged_at",
-        "transport",
+        "_loop", "_lost", "_noise", "_noise_at", "_pool", "_waits", "heard_at", "idle_until", "is_blocked",
+        "is_leaving", "lanes", "most", "ponged_at", "transport",
     )  # fmt: skip
 
     def __init__(self, pool: Roads, loop: asyncio.AbstractEventLoop, scheme: bytes) -> None:
-        super().__init__(scheme)
+        super().__init__(scheme, pool.limits[0])
         self._pool = pool
         self._loop = loop
         self._call_soon: Callable[[Callable[[], object]], object] = loop.call_soon
@@ -88,6 +97,13 @@ class Http2Road(Road):
         """The transport accepts no more data for now."""
         self.is_leaving = False
         """No new request uses this connection."""
+        self._waits = False
+        """Received data waits for the next turn."""
+        self._lost = ""
+        """Why the connection was closed while data waited."""
+        self._noise = _NOISE
+        self._noise_at = self.heard_at
+        """Frames that may ask for nothing, until this is calculated again, and the time at which it was."""
         self.lanes: dict[int, Http2Lane] = {}
         self._latest: Http2Lane | None = None
         """The lane of the latest event: the next is often for the same."""
@@ -139,7 +155,7 @@ class Http2Road(Road):
         try:
             self._send()
         except BaseException:
-            self.fail("an internal error")  # the loop calls it: nobody else would end the connection
+            self.fail(_FAULT)  # the loop calls it: nobody else would end the connection
             raise
 
     def _send(self) -> None:
@@ -151,7 +167,8 @@ class Http2Road(Road):
             data = self.engine.outgoing()
             if data:
                 transport.write(data)
-            self.engine.deliver(_WORK)
+            if not self._waits:
+                self._deliver()
         if self._filled:
             filled, self._filled = self._filled, []
             buffered = self._pool.buffered_bytes
@@ -196,13 +213,41 @@ class Http2Road(Road):
                 self._pool.is_no_http2()
                 self.fail(NO_HTTP2, Reason.UPSTREAM_REFUSED)
                 return
+        self.engine.receive(data)
+        if not self._waits:
+            self._deliver()
+        self.flush_soon()
+
+    def _deliver(self) -> None:
+        """Deliver the events that a turn allows."""
         try:
-            self.engine.receive(data)
-            self.engine.deliver(_WORK)
+            left = self.engine.deliver(_TURN)
         except Http2Failure as failure:
             self.fail(f"HTTP/2: {failure}"[:200])
             return
-        self.flush_soon()
+        if left <= 0 and self.engine.has_events and not self._waits:
+            self._waits = True
+            if self.transport is not None:
+                self.transport.pause_reading()
+            self._call_soon(self._take_turn)
+
+    def _take_turn(self) -> None:
+        """Continue after all others have had their turn."""
+        self._waits = False
+        if self.transport is None and not self._lost:
+            return
+        try:
+            self._deliver()
+        except BaseException:
+            self.fail(_FAULT)
+            raise
+        if self._waits:
+            return
+        if self._lost:
+            self.fail(self._lost)
+        elif self.transport is not None:
+            self.transport.resume_reading()
+            self.flush_soon()
 
     def _lane(self, stream: int) -> Http2Lane | None:
         lane = self._latest
@@ -219,10 +264,13 @@ class Http2Road(Road):
         self.head(stream, fields, ends=False)
 
     def data(self, stream: int, data: bytes, *, ends: bool) -> None:
+        if not data and not ends:
+            self.noise(of_window=0)
+            return
         lane = self._lane(stream)
         if lane is not None:
             lane.data(data, ends=ends)
-        elif data:
+        else:
             self.engine.took(stream, len(data))
 
     def trailers(self, stream: int, fields: tuple[Field, ...]) -> None:
@@ -255,7 +303,18 @@ class Http2Road(Road):
         self.ponged_at = self.heard_at
 
     def noise(self, *, of_window: int) -> None:
-        pass
+        self._noise -= 1
+        if self._noise < 0:
+            self._allow_noise()
+
+    def _allow_noise(self) -> None:
+        """Add what time and content allow since the last call; end the connection if that is nothing."""
+        now = self._loop.time()
+        allowed = int((now - self._noise_at) * _NOISE_RATE) + self.engine.sent // _KILOBYTE
+        self._noise, self._noise_at, self.engine.sent = min(allowed, _NOISE), now, 0
+        if not allowed:
+            self.engine.stop()
+            self.fail("HTTP/2: frames that ask for nothing")
 
     def ended(self, code: int, detail: str) -> None:
         data = self.engine.outgoing()
@@ -286,6 +345,13 @@ class Http2Road(Road):
             self.engine.ping()
             self.flush_soon()
 
+    def lose(self, detail: str) -> None:
+        """The connection is closed. What arrived before is still processed."""
+        if self._waits and self.transport is not None:
+            self.transport, self.is_leaving, self._lost = None, True, detail
+        else:
+            self.fail(detail)
+
     def leave(self) -> None:
         """Accept no new requests; close when those in progress are done."""
         if not self.is_leaving:
@@ -295,7 +361,7 @@ class Http2Road(Road):
 
     def fail(self, detail: str, reason: Reason = Reason.UPSTREAM_BROKEN) -> None:
         """The connection has failed: report it to each request on it."""
-        self.is_leaving = True
+        self.is_leaving, self._lost = True, ""
         self._filled = []
         transport, self.transport = self.transport, None
         if transport is not None:
@@ -321,7 +387,7 @@ class Http2Connection(asyncio.Protocol):
         self.road.receive(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.road.fail("connection closed" if exc is None else type(exc).__name__)
+        self.road.lose("connection closed" if exc is None else type(exc).__name__)
 
     def pause_writing(self) -> None:
         self.road.is_blocked = True

@@ -7,6 +7,7 @@ import pytest
 
 from sidecar.proxy.configuration import HTTP2
 from sidecar.proxy.http2.events import CANCEL, REFUSED_STREAM
+from sidecar.proxy.upstream.http2 import Http2Pool
 from sidecar.proxy.upstream.http2_visit import Visit, VisitFailed
 from tests.proxy.conftest import Converse
 from tests.support.conversation import UPSTREAM, Conversation
@@ -60,6 +61,74 @@ def test_interim_answers_without_end_are_no_answer(talk: Conversation, status: i
     api.says(3, data=b"ok")
     assert client.got(other).body == b"ok"
     assert talk.outcomes[0] == ("/a", 502, "upstream_broken")
+
+
+@pytest.mark.parametrize("reads", [True, False])
+def test_large_interim_answers_count_as_several(talk: Conversation, *, reads: bool) -> None:
+    """All those of one request are no larger than one head may be: a client that does not read lets them wait."""
+    client = Http2Client(talk)
+    number, other = client.asks("/a"), client.asks("/b")
+    api = Http2Api(talk.upstream())
+    if not reads:
+        client.client.stops_reading()
+    large = frame(HEADERS, END_HEADERS, 1, block([(b":status", b"103"), (b"x", b"y" * 14_000)]))
+    api.upstream.says(*[large] * 100)
+    api.pump()
+    assert api.asked[1].reset == CANCEL
+    client.client.reads()
+    assert (client.got(number).status, client.got(number).interims) == (502, [103] * 4)
+    api.says(3, data=b"ok")
+    assert client.got(other).body == b"ok"
+
+
+FOR_NOTHING: dict[str, bytes] = {
+    "content without a byte": frame(DATA, 0, 1),
+    "windows": frame(WINDOW_UPDATE, 0, 0, bytes(3) + b"\1"),
+    "what nobody knows": frame(0x77, 0, 0),
+}
+
+
+@pytest.mark.parametrize("kind", FOR_NOTHING)
+@pytest.mark.parametrize("then", ["it goes on", "it is gone"])
+def test_frames_for_nothing_let_others_have_their_turn(talk: Conversation, kind: str, then: str) -> None:
+    client = Http2Client(talk)
+    number = client.asks("/a")
+    api = Http2Api(talk.upstream())
+    pool = talk.server.serving.pool
+    assert isinstance(pool, Http2Pool)
+    transport, road = api.upstream.transport, next(iter(pool._roads))
+    head, rest = frame(HEADERS, END_HEADERS, 1, OK), frame(DATA, END_STREAM, 1, b"ok")
+    transport.arrive(head + FOR_NOTHING[kind] * 5_000 + rest)
+    left: list[int] = []
+    talk.loop.call_soon(lambda: left.append(road.engine.kept_bytes))
+    if then == "it is gone":
+        talk.loop.call_soon(transport.reset)
+    talk.loop.settle()
+    assert left[0] > 3_000 * len(FOR_NOTHING[kind])
+    assert (client.got(number).body, client.got(number).is_whole) == (b"ok", True), "what came is not lost"
+    number = client.asks("/b")
+    api = Http2Api(talk.upstream()) if then == "it is gone" else api
+    api.pump()
+    api.says(max(api.asked), data=b"next")
+    assert client.got(number).body == b"next"
+
+
+@pytest.mark.parametrize("kind", FOR_NOTHING)
+def test_frames_for_nothing_without_end_break_the_connection(talk: Conversation, kind: str) -> None:
+    """As many as a gRPC server sends beside its messages are none of them."""
+    client = Http2Client(talk)
+    number = client.asks("/a")
+    api = Http2Api(talk.upstream())
+    api.upstream.says(frame(HEADERS, END_HEADERS, 1, OK))
+    for _ in range(10):
+        api.upstream.says(FOR_NOTHING[kind] * 9_000)
+        talk.later(1)
+    assert not api.upstream.is_closed
+    for _ in range(10):
+        api.upstream.says(FOR_NOTHING[kind] * 9_000)
+    assert api.upstream.is_closed
+    assert client.got(number).reset is not None
+    assert talk.outcomes == [("/a", 200, "upstream_broken")]
 
 
 OF_THE_STREAM: dict[str, list[bytes]] = {
