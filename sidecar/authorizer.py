@@ -8,7 +8,7 @@ ends. The cache holds verified tokens, never verdicts: what time, rule or connec
 request. Any exception but `Denied` and `IssuerUnavailable` is a fault of ours and goes to the caller.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Final, cast
 
@@ -79,14 +79,15 @@ class Authorizer:
         replay: ReplayGuard | None = None,
         *,
         digest_key: bytes,
+        elapsing: Callable[[], float],
         in_force: KeyRegister | None = None,
         nonces: Nonces | None = None,
         token_bytes: int = 16384,
         cached_tokens: int = 100_000,
         cached_bytes: int = 32 << 20,
     ) -> None:
-        """`digest_key` is random, this process's own, at most 64 bytes. `in_force` spares questions to `keys`: what it
-        holds, `keys` would confirm. The rest are limits, sizes in bytes.
+        """`digest_key` is random, this process's own, at most 64 bytes. `elapsing` is a monotonic clock, in seconds.
+        `in_force` spares questions to `keys`: what it holds, `keys` would confirm. The rest are limits, sizes in bytes.
         """
         asks = any(issuer.introspect is not IntrospectWhen.NEVER for issuer in policy.issuers.values())
         if asks and introspector is None:
@@ -101,6 +102,7 @@ class Authorizer:
         self._replay = replay
         """None only if no proof is ever taken."""
         self._nonces = nonces
+        self._elapsing = elapsing
         self.proofs_accepted = 0
         """The valid proofs that were claimed."""
         self._reader = TokenReader(digest_key, token_bytes, self.verified, policy.schemes)
@@ -278,11 +280,14 @@ class Authorizer:
     async def _inquire(
         self, inquiry: _Inquiry, head: RequestHead, presenter: Presenter, now: float, terms: PolicyTerms
     ) -> Decision:
-        answers = _Answers()
+        answers, began = _Answers(), self._elapsing()
         while True:
             await self._ask(inquiry, answers, presenter.source)
+            # What ended meanwhile does not pass. A proof that did might pass twice: a store in another process keeps
+            # proofs no longer than they are good.
+            later = now + self._elapsing() - began
             try:
-                return self._decide(head, presenter, now, terms, answers)
+                return self._decide(head, presenter, later, terms, answers)
             except _Inquiry as another:
                 inquiry = another
             except _Claiming as claiming:

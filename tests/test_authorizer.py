@@ -498,7 +498,7 @@ def test_opaque_token_is_not_recognised_where_nobody_is_asked(signing_key: Signi
 
 def test_policy_that_introspects_without_an_introspector_is_no_policy(signing_key: SigningKey) -> None:
     with pytest.raises(ValueError, match="introspector"):
-        Authorizer(introspecting(), Keys.of(signing_key), digest_key=DIGEST_KEY)
+        Authorizer(introspecting(), Keys.of(signing_key), digest_key=DIGEST_KEY, elapsing=float)
 
 
 def test_encrypted_token_is_refused_and_never_asked_about(signing_key: SigningKey, pki: Pki) -> None:

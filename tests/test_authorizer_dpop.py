@@ -27,6 +27,7 @@ from tests.support.pki import Pki
 from tests.support.proofs import URL, Prover
 from tests.support.world import (
     BOTH,
+    Jwks,
     Keys,
     authorizer,
     decide,
@@ -247,6 +248,37 @@ def test_store_is_asked_once_after_the_issuer_was(signing_key: SigningKey, token
     given = authorizer(proving(), keys, None, store)
     permitted(decide(given, request(token, PROVER.proof(token)), presenter()))
     assert len(store.claims) == 1
+
+
+class Slow(Keys):
+    """An issuer that takes so many seconds to publish its keys, by a clock of its own."""
+
+    takes, time = 0.0, 1000.0
+
+    def clock(self) -> float:
+        return self.time
+
+    async def refreshed(self, issuer: str, kid: str | None, source: str = "") -> Jwks:
+        self.time += self.takes
+        return await super().refreshed(issuer, kid, source)
+
+
+@pytest.mark.parametrize(("takes", "reason"), [(1.0, None), (3.0, Reason.PROOF_EXPIRED)])
+def test_proof_that_ends_while_the_issuer_is_asked_is_not_claimed(
+    takes: float, reason: Reason | None, signing_key: SigningKey, token: str
+) -> None:
+    store, made_at = Remote(), int(time.time())
+    keys = Slow(Keys.of(SigningKey.create(kid="old")).published, dict(Keys.of(signing_key).published))
+    keys.takes = takes
+    terms = proving(proof=ProofPolicy(window=60, future=0))
+    given = authorizer(terms, keys, None, store, elapsing=keys.clock)
+    asked = request(token, PROVER.proof(token, iat=made_at))
+    decision = decide(given, asked, presenter(), made_at + 58.0)
+    if reason is None:
+        permitted(decision)
+    else:
+        assert refused(decision).reason is reason
+    assert len(store.claims) == (reason is None)
 
 
 KEY = b"k" * 32

@@ -207,6 +207,7 @@ async def _watched(
         ports,
         Rehearsal(),
         digest_key=os.urandom(32),
+        elapsing=float,  # no time passes
         nonces=loaded.nonces(),
         token_bytes=loaded.proxy.limits.token_bytes,
     )

@@ -47,8 +47,8 @@ async def explain_token_request(
         raise NoEndpoint("this configuration has no `authorization_server`")
     reception = Reception(loaded)
     received = reception.receive(sent)
-    keys = FixedKeys({})
-    authorizer = Authorizer(loaded.policy, keys, keys, Rehearsal(), digest_key=os.urandom(32))
+    keys = FixedKeys({})  # and no time passes
+    authorizer = Authorizer(loaded.policy, keys, keys, Rehearsal(), digest_key=os.urandom(32), elapsing=float)
     async with _published(settings, _client_id(received, sent.body), offline=offline, http=http) as published:
         endpoints = RehearsedEndpoints(settings, authorizer, registry(settings.clients, published))
         found = explained_at(endpoints, reception, received, sent.body, presenter=presenter, now=now)

@@ -38,7 +38,7 @@ class _NoKeys:
 
 
 _POLICY = Policy({"i": IssuerPolicy("i", frozenset({"a"}))}, (Rule("all", RequestMatch()),))
-_GATE = Authorizer(_POLICY, _NoKeys(), digest_key=b"key")
+_GATE = Authorizer(_POLICY, _NoKeys(), digest_key=b"key", elapsing=float)
 _PRESENTER = Presenter(None, "main", "peer")
 
 

@@ -81,7 +81,9 @@ class Explainer:
         """The admin page's form, answered by the authorizer that serves."""
         loaded = self.configuration.load()
         used = ReplayMemory(b"key", time.monotonic) if memory is None else memory
-        serving = Authorizer(loaded.policy, Keys.of(self.key), None, used, digest_key=b"x" * 32)
+        serving = Authorizer(
+            loaded.policy, Keys.of(self.key), None, used, digest_key=b"x" * 32, elapsing=float
+        )
         given = {"token": self.token, "proof": proof, "url": "/accounts/7"} | form
         return asyncio.run(question.answer(given, serving, loaded, time.time()))
 

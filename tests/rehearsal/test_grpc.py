@@ -77,7 +77,7 @@ class Bank:
 
     def asked(self, call: str, token: str, **more: str) -> dict[str, Any]:
         loaded = self.configuration.load()
-        authorizer = Authorizer(loaded.policy, Keys.of(self.key), digest_key=b"x" * 32)
+        authorizer = Authorizer(loaded.policy, Keys.of(self.key), digest_key=b"x" * 32, elapsing=float)
         form = {"grpc": call, "token": token, "certificate": self.pki.client.pem.decode(), **more}
         return asyncio.run(answer(form, authorizer, loaded, STARTED))
 
@@ -85,7 +85,7 @@ class Bank:
         """What the data plane does: as the document of an explanation has it, and the fields of its answer."""
         loaded = self.configuration.load()
         with Conversation(listener=loaded.proxy.listeners[0], upstream=loaded.proxy.upstream) as talk:
-            authorizer = Authorizer(loaded.policy, Keys.of(self.key), digest_key=b"x" * 32)
+            authorizer = Authorizer(loaded.policy, Keys.of(self.key), digest_key=b"x" * 32, elapsing=float)
 
             async def serve() -> None:
                 talk.server.replace(loaded.proxy, authorizer, generation=1)

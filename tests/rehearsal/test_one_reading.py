@@ -231,7 +231,13 @@ class Four:
 
     def authorizer(self) -> Authorizer:
         limits = self.loaded.proxy.limits
-        return Authorizer(self.loaded.policy, self.keys, digest_key=b"x" * 32, token_bytes=limits.token_bytes)
+        return Authorizer(
+            self.loaded.policy,
+            self.keys,
+            digest_key=b"x" * 32,
+            elapsing=float,
+            token_bytes=limits.token_bytes,
+        )
 
     def certificate(self, asked: Asked) -> Identity | None:
         return self.pki.client if asked.has_certificate else None

@@ -25,6 +25,7 @@ class Gate:
             issuers,
             issuers,
             digest_key=DIGEST_KEY,
+            elapsing=time.monotonic,
             in_force=issuers.in_force,
         )
         self.presenter: Presenter = presenter(client)

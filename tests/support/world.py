@@ -7,7 +7,7 @@ they are asked.
 import asyncio
 import inspect
 import time
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, cast
 
@@ -169,6 +169,7 @@ def authorizer(
     nonces: Nonces | None = None,
     *,
     in_force: KeyRegister | None = None,
+    elapsing: Callable[[], float] = time.monotonic,
     **limits: int,
 ) -> Authorizer:
     return Authorizer(
@@ -179,6 +180,7 @@ def authorizer(
         digest_key=DIGEST_KEY,
         nonces=nonces,
         in_force=in_force,
+        elapsing=elapsing,
         **limits,
     )
 

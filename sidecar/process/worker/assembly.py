@@ -112,6 +112,7 @@ def _authorizer(loaded: Loaded, ports: Ports) -> Authorizer:
         ports.introspector,
         ports.guards.guard(loaded.service.dpop),
         digest_key=ports.digest_key,
+        elapsing=time.monotonic,
         in_force=ports.in_force,
         nonces=loaded.nonces(),
         token_bytes=limits.token_bytes,

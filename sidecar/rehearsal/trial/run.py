@@ -80,6 +80,7 @@ class Stage:
             issuers,
             Rehearsal(),
             digest_key=b"cases",
+            elapsing=float,  # no time passes
             nonces=nonces,
             token_bytes=settings.limits.token_bytes,
         )
