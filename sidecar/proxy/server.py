@@ -12,7 +12,7 @@ from sidecar.proxy.admission import Admission
 from sidecar.proxy.client import deadlines
 from sidecar.proxy.client.backlog import Backlog
 from sidecar.proxy.client.connection import ClientConnection
-from sidecar.proxy.client.host import MakesEngines
+from sidecar.proxy.client.host import IDLE_GRACE, MakesEngines
 from sidecar.proxy.configuration import HTTP2, ListenerSettings, ProxySettings
 from sidecar.proxy.exchange.endpoints import ServerEndpoints
 from sidecar.proxy.exchange.occupancy import Occupancy, UnderWay
@@ -227,7 +227,7 @@ class Server:
         self.draining = True
         for listener in self.listeners:
             listener.close()
-        deadline = self.now() + deadlines.IDLE_GRACE
+        deadline = self.now() + IDLE_GRACE
         for connection in tuple(self._connections):
             connection.drain(deadline)
 

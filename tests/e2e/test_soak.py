@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from sidecar.proxy.client.deadlines import IDLE_GRACE
+from sidecar.proxy.client.host import IDLE_GRACE
 from tests.process.world import fast, figures, generation
 from tests.support.issuer import ScriptedIssuer
 from tests.support.lanes import WHOLE

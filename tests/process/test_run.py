@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.process.watches.probes import REMEMBERED
-from sidecar.proxy.client.deadlines import IDLE_GRACE
+from sidecar.proxy.client.host import IDLE_GRACE
 from tests.process.world import checks, events, fast, figures, get, sidecar
 from tests.support.mint import SigningKey
 from tests.support.pki import Pki

@@ -146,6 +146,28 @@ def test_drain_finishes_what_is_under_way_and_closes_the_idle(talk: Conversation
     assert talk.loop.run_until_complete(talk.server.drained(1))
 
 
+def test_drain_does_not_wait_for_a_connection_that_becomes_idle_in_it(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(GET)
+    upstream = talk.upstream()
+    upstream.says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\no")
+    talk.server.begin_drain()
+    upstream.says(b"k")
+    answer = client.answer()
+    assert (answer.header("connection"), answer.body) == (None, b"ok"), "its head was sent before"
+    assert not client.is_closed
+    talk.later(1.5)
+    assert client.got_goodbye
+
+
+def test_drain_does_not_wait_for_a_connection_whose_handshake_ends_in_it(talk: Conversation) -> None:
+    client = talk.client(shakes_hands=False)
+    talk.server.begin_drain()
+    client.shakes_hands()
+    talk.later(1.5)
+    assert client.got_goodbye
+
+
 def test_idle_client_may_still_ask_in_the_moment_of_the_drain(talk: Conversation) -> None:
     client = talk.client()
     talk.server.begin_drain()

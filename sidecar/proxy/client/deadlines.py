@@ -5,12 +5,9 @@ request needs a timer.
 from typing import Final
 
 from sidecar.proxy.client.connection import ClientConnection
+from sidecar.proxy.client.host import IDLE_GRACE
 from sidecar.proxy.configuration import Timeouts
 from sidecar.proxy.exchange.stream import NEVER
-
-IDLE_GRACE = 1.0
-"""Seconds that an idle connection which must end stays open, because a request may be on its way."""
-
 
 _REST_AFTER: Final = 1.0
 """Seconds without a request after which a connection releases the memory that its requests needed."""

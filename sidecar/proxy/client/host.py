@@ -4,7 +4,7 @@ The protocols are defined here because the server imports the connection, not th
 """
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import Final, Protocol, TypeVar
 
 from sidecar.decision.request import ClientCertificate
 from sidecar.proxy.client.backlog import Backlog
@@ -15,6 +15,8 @@ from sidecar.proxy.tls import Engine
 from sidecar.proxy.vouching.told import ToldCertificates
 from sidecar.telemetry.record import Observer
 
+IDLE_GRACE: Final = 1.0
+"""Seconds that an idle connection which must end stays open, because a request may be on its way."""
 Guest_contra = TypeVar("Guest_contra", contravariant=True)
 
 

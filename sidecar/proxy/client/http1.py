@@ -17,7 +17,7 @@ from sidecar.http.lines import FieldBlock
 from sidecar.http.message import Fault, Field, Request, Response
 from sidecar.http.response_fields import ResponseFields
 from sidecar.proxy.client import http1_writer
-from sidecar.proxy.client.host import Host
+from sidecar.proxy.client.host import IDLE_GRACE, Host
 from sidecar.proxy.client.http1_reader import RequestReader, rest_is_harmless
 from sidecar.proxy.client.link import CLOSED, EXCHANGE, HEAD, IDLE, LINGER, TUNNEL, Link
 from sidecar.proxy.configuration import Timeouts
@@ -65,7 +65,7 @@ class Http1Stream(ClientStream):
         self.distrusted = False
         """The client certificate is no longer trusted: no new request begins."""
         self.retired = False
-        """The connection has reached its maximum age: the next answer is the last."""
+        """The connection has reached its maximum age, or the server stops: the next answer is the last."""
         self._become_idle()
 
     def shed(self) -> None:
@@ -258,6 +258,7 @@ class Http1Stream(ClientStream):
 
     def drain(self, deadline: float) -> None:
         """The server stops soon: end a tunnel now; an idle connection stays open until `deadline` at most."""
+        self.retired = True
         if self.exchange is None:
             self.deadline = min(self.deadline, deadline)
         else:
@@ -283,13 +284,12 @@ class Http1Stream(ClientStream):
     def _may_continue(self) -> bool:
         """Whether another request may follow on this connection."""
         limit = self._serving.requests_per_connection
-        return not (
-            self._host.draining or self.distrusted or self.retired or (limit and self._requests >= limit)
-        )
+        return not (self.distrusted or self.retired or (limit and self._requests >= limit))
 
     def _become_idle(self) -> None:
         self._link.phase = IDLE
-        self.deadline = self._now() + self._serving.idle_timeout
+        # Retired while its answer was under way, whose head said that the connection persists: nothing else ends it.
+        self.deadline = self._now() + (IDLE_GRACE if self.retired else self._serving.idle_timeout)
 
     # --- the stream ----------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import Final, TypeAlias
 
 from sidecar.decision.request import Presenter
 from sidecar.http.forwarding import Forwarding
-from sidecar.proxy.client.host import Host
+from sidecar.proxy.client.host import IDLE_GRACE, Host
 from sidecar.proxy.client.http1 import Http1Stream
 from sidecar.proxy.client.http2 import Http2Wire
 from sidecar.proxy.client.link import Link
@@ -45,6 +45,8 @@ def wire_for(
     wire.hop = hop
     if hop is not None and hop.proxy and isinstance(wire, Http2Wire):
         wire.widen()
+    if host.draining:  # its handshake was under way
+        wire.drain(host.now() + IDLE_GRACE)
     return wire
 
 

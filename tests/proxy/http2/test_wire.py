@@ -464,6 +464,16 @@ def test_an_idle_connection_leaves_a_round_trip_into_a_drain(talk: Conversation)
     assert client.client.got_goodbye
 
 
+def test_a_connection_whose_handshake_ends_in_a_drain_leaves_too(talk: Conversation) -> None:
+    talk.tls.protocol = "h2"
+    client = talk.client(shakes_hands=False)
+    talk.server.begin_drain()
+    client.shakes_hands()
+    client.says(PREFACE + frame(SETTINGS, 0, 0))
+    talk.later(1.5)
+    assert client.got_goodbye
+
+
 def test_a_drain_does_not_wait_for_a_client_that_answers_no_ping(talk: Conversation) -> None:
     client = RawHttp2(talk)
     talk.server.begin_drain()
