@@ -7,10 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sidecar.http.certificate_field import CertificateFormat
 from sidecar.proxy.client.proxy_protocol import Incomplete, NotProxyProtocol, read_preface
-from sidecar.proxy.configuration import Limits
+from sidecar.proxy.configuration import HTTP1, Limits, ToldCertificateSettings, TrustedProxy
+from sidecar.proxy.tls.plain import PlainText
 from tests.proxy.conftest import Converse
-from tests.support.cleartext import HANDSHAKE, seal
+from tests.support.cleartext import HANDSHAKE, CleartextTls, seal
 from tests.support.conversation import LISTENER, Conversation
 
 V1 = b"PROXY TCP4 203.0.113.9 192.0.2.1 56324 443\r\n"
@@ -156,3 +158,53 @@ def test_preface_that_does_not_end_meets_the_deadline(behind_balancer: Conversat
     behind_balancer.later(11)
     assert client.was_cut
     assert behind_balancer.observed.handshakes == [("timeout", "")]
+
+
+class NoTls(CleartextTls):
+    """A listener that speaks plaintext."""
+
+    def engine(self) -> PlainText:  # type: ignore[override]
+        return PlainText()
+
+    def again(self) -> "NoTls":
+        return self
+
+
+@pytest.mark.parametrize("body", [b"", b"x" * 5000])
+def test_request_of_a_plaintext_client_that_ends_before_its_turn_is_answered(
+    body: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tests.support.conversation.CleartextTls", NoTls)
+    proxies = ip_network("192.0.2.0/24")
+    told = ToldCertificateSettings(
+        CertificateFormat.RFC9440, "Client-Cert", "", (TrustedProxy(network=proxies),)
+    )
+    listener = replace(LISTENER, tls=None, told=told, proxy_protocol_from=(proxies,), protocols=(HTTP1,))
+    with Conversation(listener=listener) as talk:
+        client = talk.client(shakes_hands=False)
+        head = b"PUT /a HTTP/1.1\r\nHost: api\r\nContent-Length: %d\r\n\r\n" % len(body)
+        client.transport.arrive(b"PROXY TCP4 203.0.113.1 192.0.2.7 1 2\r\n" + head + body)
+        client.leaves()
+        upstream = talk.upstream()
+        assert upstream.hears_all().endswith(b"\r\n\r\n" + body)
+        upstream.says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+        assert client.transport.taken.endswith(b"\r\n\r\nok")
+        assert client.is_closed
+        assert talk.outcomes == [("/a", 200, "")]
+
+
+def test_plaintext_client_that_ends_with_half_a_request_before_its_turn_has_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("tests.support.conversation.CleartextTls", NoTls)
+    proxies = ip_network("192.0.2.0/24")
+    told = ToldCertificateSettings(
+        CertificateFormat.RFC9440, "Client-Cert", "", (TrustedProxy(network=proxies),)
+    )
+    listener = replace(LISTENER, tls=None, told=told, proxy_protocol_from=(proxies,), protocols=(HTTP1,))
+    with Conversation(listener=listener) as talk:
+        client = talk.client(shakes_hands=False)
+        client.transport.arrive(b"PROXY TCP4 203.0.113.1 192.0.2.7 1 2\r\nGET /a HTTP/1.1\r\n")
+        client.leaves()
+        assert client.is_closed
+        assert talk.untouched

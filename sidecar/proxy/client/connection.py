@@ -9,7 +9,7 @@ from typing import Final, cast
 
 from sidecar.decision.request import ClientCertificate, Presenter
 from sidecar.proxy.client.host import Accepts, Admits
-from sidecar.proxy.client.link import CLOSED, HANDSHAKE, LINGER, PREFACE, Link
+from sidecar.proxy.client.link import CLOSED, HANDSHAKE, LINGER, PLAIN_HTTP, PREFACE, Link
 from sidecar.proxy.client.proxy_protocol import Incomplete, NotProxyProtocol, read_preface
 from sidecar.proxy.client.wires import Wire, kept_bytes, wire_for
 from sidecar.proxy.configuration import HTTP1
@@ -26,11 +26,6 @@ _TURN: Final = 32768
 """Bytes of ciphertext for one turn of the event loop, up to the end of a slice; other connections run between turns."""
 _RECORDS: Final = 64
 """TLS records for one turn of the event loop, up to the end of a slice."""
-_PLAIN_HTTP: Final = (
-    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 52\r\nConnection: close\r\n\r\n"
-    b"This port speaks HTTPS: the request came without TLS"
-)
-"""Answer in plaintext to a client that did not begin with TLS: it could not read an alert."""
 _LINGER_BYTES: Final = 4 << 20
 """Bytes that a client may still send after its last answer."""
 
@@ -182,6 +177,10 @@ class ClientConnection(asyncio.Protocol):
         link.keep(data[at:])
         if at < len(data):
             self._next_turn()
+        elif link.ends_after:
+            link.ends_after = False
+            if self.wire is not None and not link.is_ending and self.wire.says_no_more():
+                self._client_left()
 
     def _take_turn(self) -> None:
         """Continue with the remaining data; if the wire accepts none now, try again later."""
@@ -317,7 +316,7 @@ class ClientConnection(asyncio.Protocol):
     def _tls_failed(self, failure: TlsFailure) -> None:
         link = self.link
         alert = link.engine.outgoing()
-        link.send(_PLAIN_HTTP if failure.result == "plain_http" else alert)
+        link.send(PLAIN_HTTP if failure.result == "plain_http" else alert)
         if link.phase is HANDSHAKE:
             self._host.observer.handshake(failure.result, self.peer[0], failure.detail)
         if self.wire is not None:
@@ -371,12 +370,11 @@ class ClientConnection(asyncio.Protocol):
             return False
         if self.link.phase in (HANDSHAKE, PREFACE):
             self._host.observer.handshake("client_left", self.peer[0])
-        elif (
-            wire is not None
-            and self.listener.settings.tls is None
-            and not (self.link.is_ending or wire.says_no_more())
-        ):
-            return True  # in plaintext, half-closing TCP has the meaning of close_notify
+        elif wire is not None and self.listener.settings.tls is None and not self.link.is_ending:
+            # In plaintext, half-closing TCP has the meaning of close_notify, after what waits for its turn.
+            self.link.ends_after = bool(self.link.unread)
+            if self.link.ends_after or not wire.says_no_more():
+                return True
         self._client_left()
         return False
 

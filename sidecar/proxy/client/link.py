@@ -14,6 +14,12 @@ _LINGER: Final = 2.0
 _STUCK: Final = 1.0
 """Seconds without reading after which what a client does not take counts as held."""
 
+PLAIN_HTTP: Final = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nContent-Length: 52\r\nConnection: close\r\n\r\n"
+    b"This port speaks HTTPS: the request came without TLS"
+)
+"""Answer in plaintext to a client that did not begin with TLS: it could not read an alert."""
+
 
 class Phase(Enum):
     """What the connection waits for."""
@@ -43,8 +49,8 @@ class Link:
     """One client's TCP connection, with TLS in it."""
 
     __slots__ = (
-        "_host", "_rests", "_transport", "blocked_since", "deadline", "engine", "is_held", "phase", "unread",
-        "when_released",
+        "_host", "_rests", "_transport", "blocked_since", "deadline", "ends_after", "engine", "is_held", "phase",
+        "unread", "when_released",
     )  # fmt: skip
 
     def __init__(self, host: Host, engine: Engine) -> None:
@@ -57,6 +63,8 @@ class Link:
         """Reading from the socket is paused."""
         self.unread = b""
         """Ciphertext that waits for a later turn of the event loop; reading stops above a small amount."""
+        self.ends_after = False
+        """The client has ended its half of a plaintext connection: it is told to the wire after `unread`."""
         self.when_released: Callable[[], None] | None = None
         """Continues with `unread` when the wire accepts data again."""
         self.phase: Phase = HANDSHAKE
