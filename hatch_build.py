@@ -113,6 +113,7 @@ COMPILED = (
     "proxy/upstream/http1_writer.py",
     "proxy/upstream/http2.py",
     "proxy/upstream/http2_lane.py",
+    "proxy/upstream/http2_noise.py",
     "proxy/upstream/http2_road.py",
     "proxy/upstream/http2_writer.py",
     "proxy/upstream/pool.py",

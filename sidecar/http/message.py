@@ -140,14 +140,11 @@ NO_HEAD: Final = Request()
 class Response:
     """One response as it arrives from the upstream."""
 
-    __slots__ = (
-        "complete", "fields", "interim", "keep_alive", "minor_version", "phrase", "status", "trailers",
-    )  # fmt: skip
+    __slots__ = ("complete", "fields", "interim", "keep_alive", "phrase", "status", "trailers")
 
     def __init__(self) -> None:
         self.status = 0
         self.phrase = b""
-        self.minor_version = 1
         self.fields: list[Field] = []
         self.trailers: list[Field] = []
         self.keep_alive = False

@@ -12,7 +12,7 @@ from tests.support.pki import Pki
 from tests.support.token_endpoint import TokenWorld, answer, form
 
 PACKAGE = str(Path(sidecar.__file__).parent)
-MOST = {"/token": 356, "/revoke": 278}
+MOST = {"/token": 360, "/revoke": 280}
 """Calls of Python functions and of C functions from the sidecar's code, by a client that was seen before: its form, its
 name and its certificate, the field for the server, and for the token endpoint the audit of a JWT."""
 

@@ -1,6 +1,6 @@
-"""A client that would be refused now: nothing of it that the upstream does not have yet comes to it, on either wire.
+"""A client that would be refused now, or whose token has ended: nothing more of it comes to the upstream.
 
-After a change of the trusted authorities, or of a revocation list, with `close_on_ca_change`.
+It is refused after a change of the trusted authorities, or of a revocation list, with `close_on_ca_change`.
 """
 
 from collections.abc import Callable, Iterable
@@ -10,7 +10,7 @@ import pytest
 
 from sidecar.decision.denial import Reason
 from tests.proxy.conftest import Converse
-from tests.support.conversation import LISTENER, UPSTREAM, Client, Conversation
+from tests.support.conversation import LISTENER, UPSTREAM, Client, Conversation, Upstream
 from tests.support.http2_client import RawHttp2
 from tests.support.http2_frames import DATA, END_STREAM, frame, request
 from tests.support.pki import Pki
@@ -167,3 +167,70 @@ def test_fault_of_ours_while_one_client_is_judged_keeps_no_other_from_it(
     change(talk, pki)
     assert broken.is_closed
     assert other.is_closed
+
+
+# --- the second try of a request, and a decision that came late
+
+
+def second_request(talk: Conversation, client: Client) -> Upstream:
+    """Sent on a connection that has served one: if the upstream closes it, the request is sent again."""
+    client.says(b"GET /a HTTP/1.1\r\nHost: api\r\n\r\n")
+    upstream = talk.upstream()
+    upstream.says(OK)
+    assert client.answer().status == 200
+    upstream.requests()
+    client.says(b"GET /b HTTP/1.1\r\nHost: api\r\n\r\n")
+    assert [seen.target for seen in upstream.requests()] == ["/b"]
+    return upstream
+
+
+def test_request_is_not_sent_again_for_a_client_that_would_be_refused(converse: Converse, pki: Pki) -> None:
+    talk = converse(listener=CLOSING)
+    client = talk.client(pki.client)
+    upstream = second_request(talk, client)
+    change(talk, pki)
+    upstream.resets()
+    assert talk.untouched
+    assert client.answer().status == 502
+
+
+@pytest.mark.parametrize("how", ["distrust", "expiry"])
+def test_request_that_waits_for_its_second_try_ends_with_its_authority(
+    how: str, converse: Converse, pki: Pki
+) -> None:
+    talk = converse(listener=CLOSING, upstream=replace(UPSTREAM, max_connections=1))
+    talk.gate.valid_until = talk.wall + 10
+    client = talk.client(pki.client)
+    upstream = second_request(talk, client)
+    talk.gate.valid_until = float("inf")
+    other = talk.client(pki.other_client, ("192.0.2.8", 5))
+    other.says(b"GET /long HTTP/1.1\r\nHost: api\r\n\r\n")
+    upstream.resets()
+    again = talk.upstream()
+    assert [seen.target for seen in again.requests()] == ["/long"]
+    if how == "distrust":
+        change(talk, pki)
+    talk.later(12)
+    again.says(OK)
+    assert client.answer().status == 401
+    assert again.requests() == []
+    expected = Reason.CERTIFICATE_EXPIRED if how == "distrust" else Reason.TOKEN_EXPIRED
+    assert expected in {record.reason for record in talk.observed.records}
+
+
+@WIRES
+@pytest.mark.parametrize(("seconds", "status"), [(4.0, 0), (6.0, 401)])
+def test_decision_that_comes_after_the_token_has_expired_permits_nothing(
+    wire: Callable[[Conversation, Pki], Wire], converse: Converse, pki: Pki, seconds: float, status: int
+) -> None:
+    talk = converse()
+    talk.gate.valid_until = talk.wall + 5
+    talk.ponders("/a")
+    client = wire(talk, pki)
+    client.asks(ends=True)
+    talk.later(seconds)
+    talk.decide("/a")
+    assert client.statuses() == [status] * bool(status)
+    assert talk.untouched is bool(status)
+    if status:
+        assert talk.record.reason is Reason.TOKEN_EXPIRED

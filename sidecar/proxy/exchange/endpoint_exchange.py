@@ -170,9 +170,9 @@ class EndpointExchange(Exchange):
         course, head = self._course, self._head
         assert course is not None  # noqa: S101 — set by `begin`
         assert head is not None  # noqa: S101 — set by `begin`
-        stream, started = self.stream, self.record.started
+        stream, now = self.stream, self._serving.clock()  # the content may have taken its time
         decision = course.decide(
-            head, self.request, self.fields, self._content, presenter=self.record.presenter, now=started
+            head, self.request, self.fields, self._content, presenter=self.record.presenter, now=now
         )
         self.record.client = course.notes()
         if isinstance(decision, _DECISIONS):
@@ -213,6 +213,13 @@ class EndpointExchange(Exchange):
     def _send(self, permit: Permit, outgoing: Outgoing) -> None:
         course, request = self._course, self.request
         self._outgoing = outgoing
+        if permit.would_deny is None:
+            self.valid_until = min(
+                self.valid_until, self.stream.certificate_until, self.record.presenter.ends
+            )
+            if self._is_late():
+                self.end_stream("certificate_expired")
+                return
         if course is not None and course.reads_body:
             request.chunks = [outgoing.body] if outgoing.body else []
             request.body_bytes = request.content_length = len(outgoing.body)
@@ -236,7 +243,9 @@ class EndpointExchange(Exchange):
         """The sidecar's own fields come last, so that none of them can be removed or repeated."""
         hosts = self.fields.hosts
         line = b"%b %b HTTP/1.1\r\nHost: %b\r\n" % (method, outgoing.target, hosts[0] if hosts else b"")
-        length = b"Content-Length: %d\r\n" % len(outgoing.body) if method == b"POST" else b""
+        # Content without a length would be the next request to the server (RFC 9112 §6.3).
+        is_said = method == b"POST" or outgoing.body
+        length = b"Content-Length: %d\r\n" % len(outgoing.body) if is_said else b""
         return b"".join((line, kept, said, outgoing.lines, length, b"\r\n"))
 
     # --- the response --------------------------------------------------------------------------------
@@ -317,10 +326,9 @@ class EndpointExchange(Exchange):
                 head.fields.append((b"Content-Length", b"%d" % len(body)))
             else:
                 body = b""
-        upstream = self._upstream
+        if self._upstream is not None:
+            self._upstream.resume()  # before the client has the content: if it does not read, it holds the upstream
         super().response_arrived([head], [body] if body else [], response)
-        if upstream is not None and upstream is self._upstream:
-            upstream.resume()
 
     def _respond(self, head: Response, data: bytes, end: list[Field] | None) -> None:
         for name, value in head.fields:

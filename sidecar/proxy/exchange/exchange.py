@@ -1,9 +1,9 @@
 """One request: head → decision → forward or refuse → exactly one audit record.
 
-Theory of operation. Three sources drive an exchange, always on the event loop and never re-entered. The wire under
-its `ClientStream` reports that more of the request is here (`request_arrived`), the authorizer answers (`_decided`;
-at once if all it needs is in memory), and the upstream connection reports that more of the response is here. `Ending`
-handles how it ends. Only `_forward` writes to the upstream, and its first argument is the `Permit`.
+Theory of operation. Three sources drive an exchange, always on the event loop and never re-entered. The wire reports
+more of the request (`request_arrived`), the authorizer decides (`_decided`; at once if all it needs is in memory), and
+the upstream connection reports more of the response. `Ending` handles how it ends. Only `_forward` writes to the
+upstream, and its first argument is the `Permit`.
 """
 
 from collections.abc import Awaitable, Callable
@@ -17,20 +17,18 @@ from sidecar.http import intake
 from sidecar.http.fields import RequestFields, trailers
 from sidecar.http.http2_request import Http2Request
 from sidecar.http.lines import NO_FIELDS, NO_TRAILERS
-from sidecar.http.message import Fault, Field, MalformedResponse, Request, Response
+from sidecar.http.message import Fault, Field, Request, Response
 from sidecar.http.response_fields import sort_response
 from sidecar.proxy.exchange.ending import ENDED_FOR, Ending
 from sidecar.proxy.exchange.snapshot import BoundsInForce, Serving
 from sidecar.proxy.exchange.stream import NEVER, ClientStream
-from sidecar.proxy.exchange.tunnel import Tunnel
+from sidecar.proxy.exchange.tunnel import Tunnel, objection_to
 from sidecar.proxy.upstream import http1_writer, http2_writer
 from sidecar.proxy.upstream.connection import Passenger, UpstreamConnection
 
 Decision = Permit | Denial
 _seconds: Final[Callable[[], float]] = perf_counter
 """The clock of durations."""
-_IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
-"""The idempotent methods (RFC 9110 §9.2.2) whose requests may be sent again."""
 
 
 class Exchange(Passenger):
@@ -56,6 +54,8 @@ class Exchange(Passenger):
     _tries = 0
     _nonce: str | None = None
     _asked_to_upgrade = False
+    _has_waited = False
+    """The decision was not made at once: what it permits may have ended meanwhile."""
     _dispatched = 0.0
 
     def __init__(self, stream: ClientStream, request: Request, serving: Serving) -> None:
@@ -63,8 +63,7 @@ class Exchange(Passenger):
         self.request = request
         self.ending = ending = Ending(stream, serving)
         self.record = ending.record
-        self._serving, self._lowers = serving, isinstance(request, Http2Request)
-        self.fields = RequestFields()
+        self._serving, self._lowers, self.fields = serving, isinstance(request, Http2Request), RequestFields()
 
     @property
     def is_over(self) -> bool:
@@ -112,6 +111,7 @@ class Exchange(Passenger):
     async def _await_decision(self, decision: Awaitable[Decision]) -> None:
         try:
             outcome = await decision
+            self._has_waited = True
             if not self.is_over:
                 self._decided(outcome)
         except Exception as error:  # noqa: BLE001 — any exception is an internal error and permits nothing
@@ -135,6 +135,9 @@ class Exchange(Passenger):
             until, ends = permit.valid_until, stream.certificate_until
             self.valid_until = min(until if until < ends else ends, self.record.presenter.ends)  # noqa: FURB136 — a call more
             self._nonce, stream.was_permitted = permit.nonce, True
+            if self._has_waited and self._is_late():
+                self.end_stream("certificate_expired" if ends <= until else "token_expired")
+                return
         rule = permit.rule
         limits = rule.limits
         self.bounds = bounds = serving.bounds if limits is None else serving.bounds_under(rule)
@@ -228,11 +231,9 @@ class Exchange(Passenger):
             self.stream.expect_answer(bounds.response_timeout if request.complete else bounds.patience)
 
     def upstream_blocked(self) -> None:
-        """The upstream accepts no more bytes for now."""
         self.stream.hold()
 
     def upstream_ready(self) -> None:
-        """The upstream accepts bytes again."""
         self.stream.release()
 
     # --- the response --------------------------------------------------------------------------------
@@ -272,9 +273,6 @@ class Exchange(Passenger):
 
     def _respond(self, head: Response, data: bytes, end: list[Field] | None) -> None:
         fields = sort_response(head.fields, self._serving.response_names, self._nonce, lowers=self._lowers)
-        if fields.chunked and head.minor_version == 0:
-            # RFC 9112 §6.1: the framing of such a message is faulty.
-            raise MalformedResponse("Transfer-Encoding in HTTP/1.0")
         record = self.record
         if fields.stays_open >= 0 and self._upstream is not None:
             self._upstream.stays_open = fields.stays_open
@@ -301,11 +299,9 @@ class Exchange(Passenger):
     def _switch_protocols(self, head: Response) -> None:
         upstream = self._upstream
         fields = sort_response(head.fields, self._serving.response_names, self._nonce)
-        if upstream is None or not self._asked_to_upgrade or upstream.reader.after_upgrade is None:
-            self.upstream_failed(Reason.UPSTREAM_BROKEN, "101 to a request that asked for no other protocol")
-            return
-        if not http1_writer.has_asked_for(fields.upgrade, self.fields):
-            self.upstream_failed(Reason.UPSTREAM_BROKEN, "101 to a protocol that was not asked for")
+        objection = objection_to(upstream, fields.upgrade, self.fields if self._asked_to_upgrade else None)
+        if upstream is None or objection:
+            self.upstream_failed(Reason.UPSTREAM_BROKEN, objection)
             return
         self.ending.has_begun = True
         self.record.status, self.record.upgraded = 101, True
@@ -315,7 +311,6 @@ class Exchange(Passenger):
         self.tunnel.begin(early)
 
     def tunnelled(self, data: bytes) -> None:
-        """Bytes from the upstream through a tunnel."""
         if self.tunnel is not None:
             self.tunnel.from_upstream(data)
 
@@ -326,6 +321,7 @@ class Exchange(Passenger):
             self.end_stream("upstream")
         elif self._may_retry(upstream, reason):
             self._tries += 1
+            self.is_sent = False  # its authority may end before it is sent again
             self._serving.pool.submit_fresh(self)
         else:
             if upstream is not None:
@@ -334,11 +330,14 @@ class Exchange(Passenger):
 
     def _may_retry(self, upstream: UpstreamConnection | None, reason: Reason) -> bool:
         """Whether a reused connection was closed before a response, and sending the request again is harmless."""
-        if upstream is None or reason is not Reason.UPSTREAM_BROKEN or not upstream.is_stale:
+        if upstream is None or reason is not Reason.UPSTREAM_BROKEN or self._is_late():
             return False
         is_whole = self._replay is not None and not self.record.bytes_in and not self.request.chunked
-        is_harmless = self.request.method in _IDEMPOTENT or upstream.is_unseen
-        return is_whole and is_harmless and self._tries < upstream.tries
+        return is_whole and upstream.may_try_again(self.request.method, self._tries)
+
+    def _is_late(self) -> bool:
+        """Whether the token or the certificate has ended, or the client would be refused now."""
+        return self.valid_until + self._serving.timeouts.expiry_grace <= self._serving.clock()
 
     # --- the end -------------------------------------------------------------------------------------
 

@@ -4,9 +4,24 @@ A WebSocket that must end gets a close frame (RFC 6455 §5.5.1): 1008 if the tok
 the sidecar stops. A frame can be inserted only between frames, so the lengths of the upstream's frames are tracked.
 """
 
+from sidecar.http.fields import RequestFields
 from sidecar.proxy.exchange.stream import ClientStream
+from sidecar.proxy.upstream import http1_writer
 from sidecar.proxy.upstream.connection import UpstreamConnection
 from sidecar.telemetry.record import AuditRecord
+
+
+def objection_to(
+    upstream: UpstreamConnection | None, protocol: bytes, asked_for: RequestFields | None
+) -> str:
+    """What is wrong with a 101 to `protocol`; empty if nothing is. `asked_for` are the fields of a request that asked
+    for another protocol.
+    """
+    if upstream is None or asked_for is None or upstream.reader.after_upgrade is None:
+        return "101 to a request that asked for no other protocol"
+    if not http1_writer.has_asked_for(protocol, asked_for):
+        return "101 to a protocol that was not asked for"
+    return ""
 
 
 class FrameTracker:

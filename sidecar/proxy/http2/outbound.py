@@ -114,6 +114,11 @@ class Outbound:
 
     # --- heads ---------------------------------------------------------------------------------------
 
+    @property
+    def opened(self) -> int:
+        """Number of requests that were sent."""
+        return self._next >> 1
+
     def request(self, fields: list[Field], *, ends: bool) -> int:
         """Open a stream; returns its number, or 0 if the connection accepts no more."""
         number = self._next

@@ -12,6 +12,8 @@ from sidecar.proxy.native import mypyc_attr
 from sidecar.proxy.upstream.http1_reader import ResponseReader
 
 _FINAL_CHUNK: Final = b"0\r\n"
+_IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
+"""The idempotent methods (RFC 9110 §9.2.2) whose requests may be sent again."""
 _PIECE: Final = 16384
 """Bytes of a response that are parsed at once."""
 _TURN: Final = 65536
@@ -169,6 +171,12 @@ class UpstreamConnection(asyncio.Protocol):
         """
         return self.served > 0 and not self.reader.is_started
 
+    def may_try_again(self, method: str, tries: int) -> bool:
+        """Whether this connection was closed before a response, and sending the request again after so many `tries` is
+        harmless.
+        """
+        return self.is_stale and tries < self.tries and (method in _IDEMPOTENT or self.is_unseen)
+
     def carry(
         self,
         passenger: Passenger,
@@ -286,7 +294,8 @@ class UpstreamConnection(asyncio.Protocol):
         """Received data could not be processed: a malformed response is the upstream's fault, anything else an
         internal error.
         """
-        self.discard()
+        if self._passenger is None or self._passenger is passenger:
+            self.discard()  # otherwise it was released, and carries another request by now
         if isinstance(error, MalformedResponse):
             passenger.upstream_failed(Reason.UPSTREAM_BROKEN, str(error))
         else:

@@ -184,9 +184,12 @@ class ResponseReader:
             (self._bodiless or status in _NO_CONTENT) and _announces_content(response)
         )
         if not self._begins and (version := parser.get_http_version()) != "1.1":
-            response.minor_version = 0
             if version != "1.0":
                 raise MalformedResponse(f"version {version}")
+            if any(name.lower() == b"transfer-encoding" for name, _ in response.fields):
+                raise MalformedResponse(
+                    "Transfer-Encoding in HTTP/1.0"
+                )  # RFC 9112 §6.1: its framing is faulty
         self._begins = False
         self._heads.append(response)
         if response.status < 200 and response.status != 101:

@@ -15,6 +15,7 @@ from sidecar.decision.denial import Reason
 from sidecar.http.message import Field
 from sidecar.proxy.http2.engine import Http2Engine, Http2Failure
 from sidecar.proxy.upstream.http2_lane import Http2Lane, Road
+from sidecar.proxy.upstream.http2_noise import NoiseAllowance
 from sidecar.proxy.upstream.pool import NO_HTTP2, UpstreamPool
 
 STREAMS: Final = 100
@@ -30,12 +31,6 @@ _SETTINGS: Final = b"\4"
 """Type of the first frame of a server (RFC 9113 §3.4); it is the fourth byte."""
 _TURN: Final = 1024
 """Units of work in one turn of the event loop: small answers to all requests, or a thousand frames for nothing."""
-_KILOBYTE: Final = 1024
-_NOISE: Final = 20_000
-_NOISE_RATE: Final = 10_000
-"""Frames that ask for nothing, in a burst and each second; each kilobyte of content that was sent allows one more. A
-gRPC server may send PING and WINDOW_UPDATE for each message.
-"""
 _WINDOWS: Final = 2 * STREAMS
 """Windows of streams that make the window of the connection: a client that takes nothing holds its own streams, and no
 others. Twice their number, because the connection's window is returned when half of it was taken.
@@ -76,7 +71,7 @@ class Http2Road(Road):
 
     __slots__ = (
         "_asked_at", "_call_soon", "_filled", "_flushes", "_has_heard", "_has_settled", "_latest", "_lingering",
-        "_loop", "_lost", "_noise", "_noise_at", "_pool", "_waits", "heard_at", "idle_until", "is_blocked",
+        "_loop", "_lost", "_noise", "_pool", "_waits", "heard_at", "idle_until", "is_blocked",
         "is_leaving", "lanes", "most", "ponged_at", "transport",
     )  # fmt: skip
 
@@ -101,9 +96,7 @@ class Http2Road(Road):
         """Received data waits for the next turn."""
         self._lost = ""
         """Why the connection was closed while data waited."""
-        self._noise = _NOISE
-        self._noise_at = self.heard_at
-        """Frames that may ask for nothing, until this is calculated again, and the time at which it was."""
+        self._noise = NoiseAllowance(self.heard_at)
         self.lanes: dict[int, Http2Lane] = {}
         self._latest: Http2Lane | None = None
         """The lane of the latest event: the next is often for the same."""
@@ -115,14 +108,9 @@ class Http2Road(Road):
         self._has_settled = False
         """The first SETTINGS of the upstream have arrived."""
         self.transport: asyncio.Transport | None = None
-        limits = pool.limits
+        size, number = pool.limits
         self.engine = Http2Engine(
-            self,
-            is_server=False,
-            streams=0,
-            window=pool.buffered_bytes,
-            header_bytes=limits[0],
-            headers=limits[1],
+            self, is_server=False, streams=0, window=pool.buffered_bytes, header_bytes=size, headers=number
         )
         self.engine.widen(_WINDOWS * pool.buffered_bytes)
 
@@ -303,17 +291,13 @@ class Http2Road(Road):
         self.ponged_at = self.heard_at
 
     def noise(self, *, of_window: int) -> None:
-        self._noise -= 1
-        if self._noise < 0:
-            self._allow_noise()
-
-    def _allow_noise(self) -> None:
-        """Add what time and content allow since the last call; end the connection if that is nothing."""
-        now = self._loop.time()
-        allowed = int((now - self._noise_at) * _NOISE_RATE) + self.engine.sent // _KILOBYTE
-        self._noise, self._noise_at, self.engine.sent = min(allowed, _NOISE), now, 0
-        if not allowed:
-            self.engine.stop()
+        if self._noise.takes():
+            return
+        engine = self.engine
+        if self._noise.grow(self._loop.time(), engine.opened, engine.sent):
+            engine.sent = 0
+        else:
+            engine.stop()
             self.fail("HTTP/2: frames that ask for nothing")
 
     def ended(self, code: int, detail: str) -> None:
