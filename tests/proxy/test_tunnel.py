@@ -213,6 +213,22 @@ def test_last_bytes_of_a_client_that_leaves_reach_the_upstream(converse: Convers
     assert upstream.is_closed
 
 
+def test_ended_tunnel_to_an_upstream_that_reads_nothing_gives_its_place_back(converse: Converse) -> None:
+    talk = converse(upstream=replace(UPSTREAM, max_connections=1))
+    client, upstream = opened(talk)
+    upstream.stops_reading()
+    client.says(MASKED)
+    client.closes()
+    talk.later(9)
+    assert (upstream.is_closed, talk.server.upstream_connections) == (False, 1), "it may still read"
+    waiting = talk.client()
+    waiting.says(GET)
+    talk.later(2)
+    assert upstream.is_closed
+    talk.upstream().says(EMPTY)
+    assert waiting.hears() == EMPTY
+
+
 def test_last_bytes_of_an_upstream_that_leaves_reach_the_client(talk: Conversation) -> None:
     client, upstream = opened(talk)
     client.stops_reading()

@@ -100,6 +100,10 @@ class Pool(ABC):
     def forget(self, connection: "UpstreamConnection") -> None:
         """A connection was closed."""
 
+    @abstractmethod
+    def part_with(self, transport: asyncio.Transport) -> None:
+        """Close once buffered bytes are sent, or when the upstream has not read them for a while."""
+
 
 class UpstreamConnection(asyncio.Protocol):
     """Bytes to and from the upstream for one exchange after another."""
@@ -266,7 +270,7 @@ class UpstreamConnection(asyncio.Protocol):
         """End a tunnel in good order: buffered bytes are sent first."""
         self._passenger = None
         if self.transport is not None:
-            self.transport.close()
+            self._pool.part_with(self.transport)
 
     def data_received(self, data: bytes) -> None:
         passenger = self._passenger

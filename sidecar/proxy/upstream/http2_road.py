@@ -166,7 +166,7 @@ class Http2Road(Road):
                 if not lane.is_filled and lane.look(buffered):
                     self._mark(lane)
         if self.is_leaving and not self.lanes:
-            transport.close()
+            self._pool.part_with(transport)
 
     def filled(self, lane: Http2Lane) -> None:
         self._mark(lane)

@@ -23,7 +23,8 @@ _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
 _MARGIN: Final = 1.0
 """Seconds before the API's own time in which a connection is not used any more: a request takes time to arrive."""
-
+_FAREWELL: Final = 10.0
+"""Seconds that the upstream has to read what was written to a connection that ends."""
 
 NO_HTTP2: Final = "the upstream speaks no HTTP/2 (upstream.protocol is h2)"
 
@@ -280,6 +281,14 @@ class UpstreamPool(Pool):
         passenger = self._next_in_line()
         if passenger is not None:
             self._open_for(passenger)
+
+    def part_with(self, transport: asyncio.Transport) -> None:
+        """Close once buffered bytes are sent. An upstream that does not read them would keep its place for ever: it
+        has `_FAREWELL`. The size of the buffer is not asked: over TLS it leaves out what the socket did not take.
+        """
+        if not transport.is_closing():
+            transport.close()
+            self._loop.call_later(_FAREWELL, transport.abort)
 
     def close_idle(self, now: float) -> None:
         """Close connections that were unused for `idle_timeout`, or for as long as the API keeps them."""

@@ -20,7 +20,7 @@ from sidecar.proxy.upstream.http2_writer import fields_of, request_fields
 from tests.proxy.conftest import Converse
 from tests.support.conversation import UPSTREAM, Client, Conversation
 from tests.support.http2_client import Http2Client
-from tests.support.http2_frames import END_HEADERS, END_STREAM, GOAWAY, HEADERS, SETTINGS, frame
+from tests.support.http2_frames import END_HEADERS, END_STREAM, GOAWAY, HEADERS, RST_STREAM, SETTINGS, frame
 from tests.support.http2_upstream import Http2Api
 
 H2 = replace(UPSTREAM, protocol=HTTP2)
@@ -367,6 +367,21 @@ def test_an_unused_connection_ends_in_good_order(talk: Conversation) -> None:
     assert api.goaways == [NO_ERROR]
     assert api.upstream.is_closed
     assert talk.server.upstream_connections == 0
+
+
+def test_an_unused_connection_whose_api_reads_nothing_gives_its_place_back(converse: Converse) -> None:
+    talk = converse(upstream=replace(H2, idle_timeout=5), limits=Limits(buffered_bytes=1000))
+    client = Http2Client(talk)
+    number = client.asks("/a", "POST", ends=False)
+    upstream = talk.upstream()
+    Http2Api(upstream)
+    upstream.stops_reading()
+    client.sends(number, b"x" * 2000)
+    upstream.says(frame(RST_STREAM, 0, 1, NO_ERROR.to_bytes(4)))
+    talk.later(14)
+    assert not upstream.is_closed, "it may still read"
+    talk.later(2)
+    assert (upstream.is_closed, talk.server.upstream_connections) == (True, 0)
 
 
 def test_an_api_that_gives_no_sign_of_life_is_given_up(converse: Converse) -> None:
