@@ -1,4 +1,4 @@
-"""Limits how many HTTP/2 frames that ask for nothing an API may send: PING, SETTINGS, WINDOW_UPDATE, empty content.
+"""Limits how many HTTP/2 frames that ask for nothing an API may send: PING, SETTINGS, WINDOW_UPDATE, empty content."""
 
 from typing import Final
 
