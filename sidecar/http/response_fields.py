@@ -77,8 +77,9 @@ class ResponseNames:
             known = ResponseName(name)
             if len(name) > _LONGEST_CACHED:
                 return known
-            if len(self.seen) < _CACHED_NAMES:
-                self.seen[name] = known
+            if len(self.seen) >= _CACHED_NAMES:
+                self.seen.clear()  # else one response could fill it, and no further name would ever be cached
+            self.seen[name] = known
         if place < len(last):
             last[place], self.kinds[place] = name, known
         elif place == len(last) < _CACHED_PLACES:

@@ -87,6 +87,8 @@ class Server:
         self._empty: asyncio.Future[None] | None = None
         self.listeners = [Listener(self, each, tls_factory(each)) for each in settings.listeners]
         self._pool = self._make_pool(settings)
+        self._retired: list[UpstreamPool] = []
+        """Pools of earlier settings that still have connections."""
         self.serving = self._make_serving(
             settings,
             authorizer,
@@ -191,6 +193,7 @@ class Server:
             # With TLS, the files may have new content under the same names.
             old, self._pool = self._pool, self._make_pool(settings)
             old.retire()
+            self._retired.append(old)
         changed = {listener for listener, tls in fresh.items() if listener.tls is not tls}
         for listener, tls in fresh.items():
             told = by_name[listener.settings.name]
@@ -249,7 +252,8 @@ class Server:
             task.cancel()
         for connection in tuple(self._connections):
             connection.abort()
-        self._pool.close()
+        for pool in (self._pool, *self._retired):
+            pool.close()
 
     # --- what connections ask ------------------------------------------------------------------------
 
@@ -360,7 +364,9 @@ class Server:
         if ended:
             self._judge_again([one for one in self._connections if one.listener in ended])
         try:
-            self._pool.close_idle(now)
+            self._retired = [pool for pool in self._retired if pool.connections or pool.waiting]
+            for pool in (self._pool, *self._retired):
+                pool.close_idle(now)
         except Exception as error:  # noqa: BLE001 — as above
             self.report_bug(error)
         self._sweeper = self._loop.call_later(_SWEEP, self._sweep)

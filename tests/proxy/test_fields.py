@@ -331,6 +331,16 @@ def test_response_is_sorted_by_its_own_names_whatever_stood_at_their_places_befo
     assert sort_response(many[1:], names).kept == many[1:]
 
 
+def test_names_of_responses_are_known_however_many_came_before() -> None:
+    """The number that is kept is bounded; one response of many names does not keep out all later ones."""
+    names = ResponseNames()
+    for at in range(50):
+        sort_response([(b"X-%d-%d" % (at, number), b"") for number in range(100)], names)
+        assert len(names.seen) <= 2048
+    sort_response([(b"X-Later", b"")], names)
+    assert b"X-Later" in names.seen
+
+
 def test_response_without_date_gets_one(talk: Conversation) -> None:
     client = talk.client()
     client.says(b"GET /a HTTP/1.1\r\nHost: api\r\n\r\n" * 2)

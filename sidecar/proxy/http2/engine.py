@@ -44,7 +44,7 @@ _FIELD_OVERHEAD: Final = 32
 class Http2Engine(Inbound):
     """One endpoint of one connection."""
 
-    __slots__ = ("_decoder", "_ending", "_messages", "_streams_most", "extra_work")
+    __slots__ = ("_decoder", "_messages", "_streams_most", "extra_work")
 
     def __init__(
         self,
@@ -65,8 +65,6 @@ class Http2Engine(Inbound):
         self._streams_most = streams
         self._decoder = HeaderDecoder(2 * listed, 2 * headers, REQUESTS if is_server else RESPONSES)
         self._messages = Messages()
-        self._ending: Broken | None = None
-        """What has ended the connection, until it is reported."""
         self.extra_work = 0
         """Additional units of work for the event that is being delivered; its receiver sets them."""
         settings = {
@@ -85,7 +83,7 @@ class Http2Engine(Inbound):
     @property
     def has_events(self) -> bool:
         """Whether there is something to deliver; an incomplete frame is nothing."""
-        if self._over or self._ending is not None:
+        if self._over:
             return True
         if self._final and not self._streams and not self._is_done:
             return True
@@ -130,11 +128,8 @@ class Http2Engine(Inbound):
         return work
 
     def _tell_end(self) -> None:
-        """Report the end of the connection."""
-        ending, self._ending = self._ending, None
-        if ending is not None:
-            self._events.ended(ending.code, str(ending))
-        elif self._final and not self._streams and not self._is_done:
+        """Report that the connection has ended with its last stream."""
+        if self._final and not self._streams and not self._is_done:
             self._is_done = True
             self._events.ended(NO_ERROR, "")
 
@@ -146,7 +141,6 @@ class Http2Engine(Inbound):
 
     def stop(self) -> None:
         """Report nothing more, and return no output."""
-        self._ending = None
         self._drop_all()
         self._out, self._is_done = [], True
 
@@ -168,11 +162,11 @@ class Http2Engine(Inbound):
         return 1
 
     def _break(self, broken: Broken) -> None:
-        """End the connection (RFC 9113 §5.4.1)."""
+        """End the connection (RFC 9113 §5.4.1). That is reported at once: the peer may be gone by the next turn."""
         self._drop_all()
         self._say_goaway(self._last_accepted, broken.code, str(broken).encode("ascii", "replace"))
         self._is_done = True
-        self._ending = broken
+        self._events.ended(broken.code, str(broken))
 
     def _drop_all(self) -> None:
         """Forget all streams, and what has arrived."""

@@ -244,6 +244,15 @@ def test_a_fault_of_the_connection_ends_it_with_a_last_word(pair: Pair) -> None:
     assert "window_size_increment" in str(detail)
 
 
+def test_a_fault_of_the_connection_is_told_of_within_the_work_of_its_frame(pair: Pair) -> None:
+    """Its peer may be gone by the next turn, and nobody would know of it."""
+    pair.server.receive(frame(8, 0, 0, bytes(4)))
+    assert pair.server.deliver(1) == 0
+    ((kind, code, _),) = pair.server_heard.take()
+    assert (kind, code) == ("ended", PROTOCOL_ERROR)
+    assert not pair.server.has_events
+
+
 def test_what_is_no_http2_is_a_failure_and_nothing_can_be_said_after_it() -> None:
     heard = Heard()
     server = Http2Engine(heard, is_server=True, streams=7, window=WINDOW, header_bytes=8192, headers=50)

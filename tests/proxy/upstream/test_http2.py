@@ -656,3 +656,23 @@ def test_an_api_that_speaks_another_protocol_is_named_as_what_it_is(talk: Conver
     assert talk.untouched, "it is not asked again"
     assert upstream.is_closed
     assert [name for name, _ in talk.observed.incidents] == ["upstream_down"]
+
+
+def test_connection_of_earlier_settings_is_still_asked_whether_it_lives(talk: Conversation) -> None:
+    client = talk.client()
+    client.says(b"GET /a HTTP/1.1\r\nHost: api\r\n\r\n")
+    old = talk.upstream()
+    Http2Api(old).pump()
+    talk.reload(replace(talk.settings, upstream=replace(H2, response_timeout=1000.0)))
+    talk.later(60.0)
+    assert old.is_closed
+    assert client.answer().status == 502
+
+
+def test_connections_of_earlier_settings_end_with_the_server(talk: Conversation) -> None:
+    talk.client().says(b"GET /a HTTP/1.1\r\nHost: api\r\n\r\n")
+    old = talk.upstream()
+    Http2Api(old).pump()
+    talk.reload(replace(talk.settings, upstream=replace(H2, response_timeout=1000.0)))
+    talk.server.close()
+    assert old.is_closed
