@@ -14,6 +14,7 @@ from sidecar.proxy.http2.events import (
     FRAME_SIZE_ERROR,
     NO_ERROR,
     PROTOCOL_ERROR,
+    REFUSED_STREAM,
 )
 from sidecar.proxy.http2.frames import FRAME_MOST
 from tests.differential.engine_cases import HAS_PRIORITY, PADDED
@@ -217,6 +218,15 @@ TABLE: list[Row] = [
         "a stream that depends on itself: RFC 7540 §5.3.1 makes it an error of the stream",
         lambda one: one.kind == HEADERS and _is_refused(one.ours) and _depends_on_itself(one),
         seed=177,
+    ),
+    Row(
+        "a stream above SETTINGS_MAX_CONCURRENT_STREAMS: an error of either (RFC 9113 §5.1.2); of the stream to us",
+        lambda one: (
+            one.kind == HEADERS
+            and _refused(one.ours, one.stream, REFUSED_STREAM)
+            and _broke(one.theirs, PROTOCOL_ERROR)
+        ),
+        seed=22566,
     ),
     Row(
         "two faults at once: which is said is free, and libnghttp2 begins with a field block before its end",
