@@ -1,5 +1,6 @@
 """The PROXY protocol: who may speak it, and what it may say."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import ip_network
 
@@ -170,10 +171,9 @@ class NoTls(CleartextTls):
         return self
 
 
-@pytest.mark.parametrize("body", [b"", b"x" * 5000])
-def test_request_of_a_plaintext_client_that_ends_before_its_turn_is_answered(
-    body: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def in_plaintext(monkeypatch: pytest.MonkeyPatch) -> Iterator[Conversation]:
+    """A listener behind a balancer that ends TLS."""
     monkeypatch.setattr("tests.support.conversation.CleartextTls", NoTls)
     proxies = ip_network("192.0.2.0/24")
     told = ToldCertificateSettings(
@@ -181,30 +181,30 @@ def test_request_of_a_plaintext_client_that_ends_before_its_turn_is_answered(
     )
     listener = replace(LISTENER, tls=None, told=told, proxy_protocol_from=(proxies,), protocols=(HTTP1,))
     with Conversation(listener=listener) as talk:
-        client = talk.client(shakes_hands=False)
-        head = b"PUT /a HTTP/1.1\r\nHost: api\r\nContent-Length: %d\r\n\r\n" % len(body)
-        client.transport.arrive(b"PROXY TCP4 203.0.113.1 192.0.2.7 1 2\r\n" + head + body)
-        client.leaves()
-        upstream = talk.upstream()
-        assert upstream.hears_all().endswith(b"\r\n\r\n" + body)
-        upstream.says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
-        assert client.transport.taken.endswith(b"\r\n\r\nok")
-        assert client.is_closed
-        assert talk.outcomes == [("/a", 200, "")]
+        yield talk
+
+
+@pytest.mark.parametrize("body", [b"", b"x" * 5000])
+def test_request_of_a_plaintext_client_that_ends_before_its_turn_is_answered(
+    body: bytes, in_plaintext: Conversation
+) -> None:
+    client = in_plaintext.client(shakes_hands=False)
+    head = b"PUT /a HTTP/1.1\r\nHost: api\r\nContent-Length: %d\r\n\r\n" % len(body)
+    client.transport.arrive(b"PROXY TCP4 203.0.113.1 192.0.2.7 1 2\r\n" + head + body)
+    client.leaves()
+    upstream = in_plaintext.upstream()
+    assert upstream.hears_all().endswith(b"\r\n\r\n" + body)
+    upstream.says(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+    assert client.transport.taken.endswith(b"\r\n\r\nok")
+    assert client.is_closed
+    assert in_plaintext.outcomes == [("/a", 200, "")]
 
 
 def test_plaintext_client_that_ends_with_half_a_request_before_its_turn_has_left(
-    monkeypatch: pytest.MonkeyPatch,
+    in_plaintext: Conversation,
 ) -> None:
-    monkeypatch.setattr("tests.support.conversation.CleartextTls", NoTls)
-    proxies = ip_network("192.0.2.0/24")
-    told = ToldCertificateSettings(
-        CertificateFormat.RFC9440, "Client-Cert", "", (TrustedProxy(network=proxies),)
-    )
-    listener = replace(LISTENER, tls=None, told=told, proxy_protocol_from=(proxies,), protocols=(HTTP1,))
-    with Conversation(listener=listener) as talk:
-        client = talk.client(shakes_hands=False)
-        client.transport.arrive(b"PROXY TCP4 203.0.113.1 192.0.2.7 1 2\r\nGET /a HTTP/1.1\r\n")
-        client.leaves()
-        assert client.is_closed
-        assert talk.untouched
+    client = in_plaintext.client(shakes_hands=False)
+    client.transport.arrive(b"PROXY TCP4 203.0.113.1 192.0.2.7 1 2\r\nGET /a HTTP/1.1\r\n")
+    client.leaves()
+    assert client.is_closed
+    assert in_plaintext.untouched
